@@ -1,0 +1,323 @@
+//! Catalogue entries: everything about a tasklet that is not its bytes.
+
+use minicbor::encode::write::Cursor;
+use minicbor::{Decoder, Encoder};
+
+use crate::deterministic;
+use crate::terms::{TermsReader, encode_exports};
+use crate::{Digest, Export, Malformed, Name, NamespaceId, Signature, TaskletRef, Terms};
+
+/// An entry lists at most this many imports.
+const MAX_IMPORTS: usize = 16;
+/// Keys from here on may be skipped by a reader that does not know them.
+const FIRST_OPTIONAL_KEY: u8 = 64;
+
+/// A call that a tasklet makes to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Import<'a> {
+    /// The callee's namespace.
+    pub namespace: NamespaceId,
+    /// The callee's entry number there.
+    pub number: u16,
+    /// The callee's export.
+    pub export: &'a str,
+    /// The signature that the caller was compiled against.
+    pub signature: Signature,
+}
+
+/// One version of one tasklet in a namespace's catalogue: a view of its encoded bytes.
+///
+/// Stored as a CBOR map with small integer keys (spec/catalogue.md, section 2).
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Entry<'a> {
+    /// Position in the catalogue; never given to another tasklet.
+    pub number: u16,
+    /// Name within the namespace.
+    pub name: Name,
+    /// Rises by one with each published version, from 1.
+    pub sequence: u16,
+    /// SHA-256 of the stripped module; of no bytes for a native tasklet.
+    pub digest: Digest,
+    /// Length of the stripped module in bytes.
+    pub size: u32,
+    /// What the tasklet promises and wants.
+    pub terms: Terms<'a>,
+    imports: &'a [u8],
+    encoded: &'a [u8],
+}
+
+impl<'a> Entry<'a> {
+    /// Reads an entry.
+    ///
+    /// # Errors
+    /// [`Malformed`] says which part is wrong.
+    pub fn decode(encoded: &'a [u8]) -> Result<Self, Malformed> {
+        deterministic::check(encoded)?;
+        let mut decoder = Decoder::new(encoded);
+        let mut terms = TermsReader::new();
+        let (mut number, mut name, mut sequence) = (None, None, None);
+        let (mut digest, mut size, mut imports) = (None, 0, &[0x80][..]);
+        let fields = decoder
+            .map()
+            .ok()
+            .flatten()
+            .ok_or(Malformed::NotDeterministic)?;
+        for _ in 0..fields {
+            let key = decoder.u8().map_err(|_| Malformed::NotDeterministic)?;
+            let wrong = Malformed::Field(key);
+            match key {
+                0 => number = Some(decoder.u16().map_err(|_| wrong)?),
+                1 => {
+                    let text = decoder.str().map_err(|_| wrong)?;
+                    name = Some(Name::new(text).map_err(|_| wrong)?);
+                }
+                2 => sequence = Some(decoder.u16().map_err(|_| wrong)?),
+                3 => {
+                    let bytes = decoder.bytes().map_err(|_| wrong)?;
+                    digest = Some(Digest(bytes.try_into().map_err(|_| wrong)?));
+                }
+                4 => size = decoder.u32().map_err(|_| wrong)?,
+                13 => imports = read_imports(&mut decoder, key)?,
+                FIRST_OPTIONAL_KEY.. => decoder.skip().map_err(|_| wrong)?,
+                _ => {
+                    if !terms.read(key, &mut decoder)? {
+                        return Err(Malformed::Unknown(key));
+                    }
+                }
+            }
+        }
+        Ok(Self {
+            number: number.ok_or(Malformed::Field(0))?,
+            name: name.ok_or(Malformed::Field(1))?,
+            sequence: sequence
+                .filter(|sequence| *sequence > 0)
+                .ok_or(Malformed::Field(2))?,
+            digest: digest.ok_or(Malformed::Field(3))?,
+            size,
+            terms: terms.finish()?,
+            imports,
+            encoded,
+        })
+    }
+
+    /// The entry's encoded bytes.
+    pub fn encoded(&self) -> &'a [u8] {
+        self.encoded
+    }
+
+    /// The sub-tasklets that it calls, in the order of their numbers in outcomes.
+    pub fn imports(&self) -> impl Iterator<Item = Import<'a>> + use<'a> {
+        let mut decoder = Decoder::new(self.imports);
+        let count = decoder.array().ok().flatten().unwrap_or(0);
+        (0..count).map_while(move |_| read_import(&mut decoder))
+    }
+
+    /// How peers speak of this version.
+    pub fn reference(&self, namespace: NamespaceId) -> TaskletRef {
+        TaskletRef {
+            namespace,
+            number: self.number,
+            sequence: self.sequence,
+        }
+    }
+}
+
+/// What an entry is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryFields<'a> {
+    /// See [`Entry::number`].
+    pub number: u16,
+    /// See [`Entry::name`].
+    pub name: Name,
+    /// See [`Entry::sequence`].
+    pub sequence: u16,
+    /// See [`Entry::digest`].
+    pub digest: Digest,
+    /// See [`Entry::size`].
+    pub size: u32,
+    /// See [`Entry::terms`].
+    pub terms: Terms<'a>,
+    /// See [`Entry::imports`].
+    pub imports: &'a [Import<'a>],
+}
+
+impl EntryFields<'_> {
+    /// Writes the entry and returns its length; nothing if `out` is too short or a count is over
+    /// its limit.
+    pub fn encode(&self, out: &mut [u8]) -> Option<usize> {
+        if self.imports.len() > MAX_IMPORTS {
+            return None;
+        }
+        let mut encoder = Encoder::new(Cursor::new(out));
+        let optional = u64::from(self.size > 0) + u64::from(!self.imports.is_empty());
+        encoder.map(4 + self.terms.fields() + optional).ok()?;
+        encoder.u8(0).ok()?.u16(self.number).ok()?;
+        encoder.u8(1).ok()?.str(self.name.as_str()).ok()?;
+        encoder.u8(2).ok()?.u16(self.sequence).ok()?;
+        encoder.u8(3).ok()?.bytes(&self.digest.0).ok()?;
+        if self.size > 0 {
+            encoder.u8(4).ok()?.u32(self.size).ok()?;
+        }
+        self.terms.encode(&mut encoder)?;
+        if !self.imports.is_empty() {
+            encoder.u8(13).ok()?.array(self.imports.len() as u64).ok()?;
+            for import in self.imports {
+                let mut bytes = [0; Signature::MAX_BYTES];
+                let len = import.signature.encode(&mut bytes);
+                encoder
+                    .array(4)
+                    .ok()?
+                    .u32(import.namespace.0)
+                    .ok()?
+                    .u16(import.number)
+                    .ok()?;
+                encoder.str(import.export).ok()?.bytes(&bytes[..len]).ok()?;
+            }
+        }
+        Some(encoder.writer().position())
+    }
+}
+
+fn read_import<'a>(decoder: &mut Decoder<'a>) -> Option<Import<'a>> {
+    if decoder.array().ok()? != Some(4) {
+        return None;
+    }
+    Some(Import {
+        namespace: NamespaceId(decoder.u32().ok()?),
+        number: decoder.u16().ok()?,
+        export: decoder.str().ok()?,
+        signature: Signature::decode(decoder.bytes().ok()?)?,
+    })
+}
+
+fn read_imports<'a>(decoder: &mut Decoder<'a>, key: u8) -> Result<&'a [u8], Malformed> {
+    let from = decoder.position();
+    let count = decoder
+        .array()
+        .ok()
+        .flatten()
+        .ok_or(Malformed::Field(key))?;
+    if count > MAX_IMPORTS as u64 {
+        return Err(Malformed::TooMany);
+    }
+    for _ in 0..count {
+        read_import(decoder).ok_or(Malformed::Field(key))?;
+    }
+    Ok(&decoder.input()[from..decoder.position()])
+}
+
+impl<'a> Terms<'a> {
+    /// The same terms with these exports, encoded into `space`; nothing if they do not fit or
+    /// are more than eight.
+    pub fn with_exports<'b>(self, exports: &[Export<'_>], space: &'b mut [u8]) -> Option<Terms<'b>>
+    where
+        'a: 'b,
+    {
+        let len = encode_exports(exports, space)?;
+        Some(Terms {
+            exports: &space[..len],
+            ..self
+        })
+    }
+
+    /// Terms of a WebAssembly tasklet without exports, memory, fuel or capabilities.
+    pub const fn empty() -> Terms<'static> {
+        Terms {
+            executor: crate::Executor::Wasm,
+            exports: &[0x80],
+            memory_bytes: 0,
+            fuel: 0,
+            cost: 0,
+            area: crate::Area { offset: 0, len: 0 },
+            capabilities: crate::Capabilities::NONE,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Area, Capabilities, Capability};
+    use proptest::prelude::*;
+    extern crate alloc;
+    use alloc::vec::Vec;
+
+    fn example(out: &mut [u8]) -> usize {
+        let signature = "func(list<f32>) -> f32".parse().unwrap();
+        let mut space = [0; 64];
+        let terms = Terms {
+            memory_bytes: 1100,
+            fuel: 90_000,
+            cost: 700,
+            area: Area {
+                offset: 76,
+                len: 1024,
+            },
+            capabilities: Capabilities::NONE.with(Capability::Log),
+            ..Terms::empty()
+        };
+        let terms = terms
+            .with_exports(&[Export::run(signature)], &mut space)
+            .unwrap();
+        let import = Import {
+            namespace: NamespaceId(7),
+            number: 2,
+            export: "run",
+            signature,
+        };
+        EntryFields {
+            number: 3,
+            name: Name::new("rms").unwrap(),
+            sequence: 1,
+            digest: Digest::of(b"module"),
+            size: 110,
+            terms,
+            imports: &[import],
+        }
+        .encode(out)
+        .unwrap()
+    }
+
+    #[test]
+    fn an_entry_reads_back_as_written() {
+        let mut bytes = [0; 256];
+        let len = example(&mut bytes);
+        let entry = Entry::decode(&bytes[..len]).unwrap();
+        assert_eq!((entry.number, entry.sequence, entry.size), (3, 1, 110));
+        assert_eq!(entry.name.as_str(), "rms");
+        assert_eq!(entry.terms.export("").unwrap().name, "run");
+        assert_eq!(
+            entry.terms.area,
+            Area {
+                offset: 76,
+                len: 1024
+            }
+        );
+        assert_eq!(entry.imports().next().unwrap().number, 2);
+        assert_eq!(entry.imports().count(), 1);
+    }
+
+    #[test]
+    fn every_cut_and_every_flipped_bit_is_refused_or_reads_as_an_entry() {
+        let mut bytes = [0; 256];
+        let len = example(&mut bytes);
+        for cut in 0..len {
+            assert!(Entry::decode(&bytes[..cut]).is_err());
+        }
+        for bit in 0..len * 8 {
+            let mut bytes = bytes;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(entry) = Entry::decode(&bytes[..len]) {
+                entry.imports().for_each(drop);
+                entry.terms.exports().for_each(drop);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(bytes: Vec<u8>) {
+            let _ = Entry::decode(&bytes);
+        }
+    }
+}

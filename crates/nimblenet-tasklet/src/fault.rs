@@ -1,0 +1,155 @@
+//! Why a call failed, in terms that a caller anywhere can act on.
+
+use core::fmt;
+
+/// Declares an enum whose variants have a stable wire number, code and sentence.
+macro_rules! coded {
+    ($(#[$meta:meta])* $name:ident { $($(#[doc = $doc:literal])+ $variant:ident = $number:literal $code:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+        #[non_exhaustive]
+        #[repr(u8)]
+        pub enum $name { $($(#[doc = $doc])+ $variant = $number,)+ }
+
+        impl $name {
+            /// Every variant, in the order of their numbers.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The stable code: lower-case words joined by hyphens.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code,)+ }
+            }
+
+            /// The number that stands for it in frames and images.
+            pub const fn number(self) -> u8 {
+                self as u8
+            }
+
+            /// The variant with this number.
+            pub const fn from_number(number: u8) -> Option<Self> {
+                match number { $($number => Some(Self::$variant),)+ _ => None }
+            }
+
+            /// What it means, in one sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+),)+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.code())
+            }
+        }
+
+        impl core::error::Error for $name {}
+    };
+}
+
+coded! {
+    /// Why a call failed. Numbers and codes never change; new ones are added at the end of their
+    /// group.
+    Fault {
+        /// The namespace is not one that this node is configured for.
+        UnknownNamespace = 1 "unknown-namespace",
+        /// The namespace's catalogue has no entry of that name.
+        UnknownTasklet = 2 "unknown-tasklet",
+        /// The tasklet has no export of that name.
+        UnknownExport = 3 "unknown-export",
+        /// The arguments do not fit the signature.
+        WrongArguments = 4 "wrong-arguments",
+        /// A tasklet calls another with a signature that its entry does not have.
+        WrongSignature = 5 "wrong-signature",
+        /// No neighbour and no registry gave the tasklet within the allowed attempts.
+        Unreachable = 10 "unreachable",
+        /// The bytes received are not those that the catalogue names.
+        DigestMismatch = 11 "digest-mismatch",
+        /// The tasklet is larger than this node's cache or the namespace's limit.
+        TooLarge = 12 "too-large",
+        /// The cache is full of tasklets that are in use.
+        CacheFull = 13 "cache-full",
+        /// The node has no catalogue for the namespace yet, and no source for one answered.
+        NoCatalogue = 14 "no-catalogue",
+        /// The catalogue's signature is not by a key of the namespace.
+        BadSignature = 15 "bad-signature",
+        /// The module is not valid WebAssembly, or uses a feature that is off.
+        InvalidModule = 20 "invalid-module",
+        /// An import is neither a capability that was granted nor a tasklet of the entry.
+        UnknownImport = 21 "unknown-import",
+        /// The tasklet wants a capability that the namespace or the node does not grant.
+        CapabilityDenied = 22 "capability-denied",
+        /// This node has no executor of the tasklet's kind, or no such device function.
+        NoExecutor = 23 "no-executor",
+        /// The executor's arena has no room for the tasklet.
+        NoMemory = 24 "no-memory",
+        /// The tasklet used up its fuel.
+        OutOfFuel = 25 "out-of-fuel",
+        /// The tasklet trapped.
+        Trapped = 26 "trapped",
+        /// The values do not fit the argument area or the result buffer.
+        ValuesTooLarge = 27 "values-too-large",
+        /// A device function failed.
+        DeviceFailed = 28 "device-failed",
+        /// A saved state is damaged, or belongs to another module or interpreter version.
+        BadImage = 29 "bad-image",
+        /// Tasklets call each other deeper than the limit.
+        TooDeep = 30 "too-deep",
+        /// The node already runs and queues as many jobs as it may.
+        Busy = 31 "busy",
+        /// The job did not end before its deadline.
+        Deadline = 32 "deadline",
+        /// The job was stopped.
+        Stopped = 33 "stopped",
+        /// A job made more sub-tasklet calls than the limit.
+        TooManyCalls = 34 "too-many-calls",
+    }
+}
+
+coded! {
+    /// Why WebAssembly code trapped (WebAssembly core specification, section 4.4 and appendix).
+    Trap {
+        /// The code reached an `unreachable` instruction.
+        Unreachable = 1 "unreachable",
+        /// An integer was divided by zero.
+        DivideByZero = 2 "divide-by-zero",
+        /// A quotient or a conversion does not fit its integer type.
+        IntegerOverflow = 3 "integer-overflow",
+        /// A NaN was converted to an integer.
+        BadConversion = 4 "bad-conversion",
+        /// An access lies outside the linear memory.
+        OutOfBoundsMemory = 5 "out-of-bounds-memory",
+        /// An access lies outside a table.
+        OutOfBoundsTable = 6 "out-of-bounds-table",
+        /// An indirect call names an element beyond the table's end.
+        UndefinedElement = 7 "undefined-element",
+        /// An indirect call meets an empty table element.
+        UninitialisedElement = 8 "uninitialised-element",
+        /// An indirect call meets a function of another type.
+        IndirectCallType = 9 "indirect-call-type",
+        /// The call depth or the value stack is used up.
+        StackExhausted = 10 "stack-exhausted",
+        /// A host function refused the call.
+        Host = 11 "host",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_codes_are_unique_and_reversible() {
+        for (at, fault) in Fault::ALL.iter().enumerate() {
+            assert_eq!(Fault::from_number(fault.number()), Some(*fault));
+            assert!(
+                Fault::ALL[..at]
+                    .iter()
+                    .all(|other| other.code() != fault.code())
+            );
+            assert!(!fault.meaning().is_empty());
+        }
+        for trap in Trap::ALL {
+            assert_eq!(Trap::from_number(trap.number()), Some(*trap));
+        }
+    }
+}
