@@ -1,0 +1,75 @@
+//! What a registry serves: catalogues and every published version of every module, in memory.
+//!
+//! Durable storage is the driver's; it fills the archive at start and publishes into it once a
+//! change is safely stored.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+
+use nimblenet_tasklet::{Delta, Digest, NamespaceId, TaskletRef};
+
+use crate::catalogue::{BadDelta, Catalogue, CatalogueLimits};
+
+/// A registry's content.
+#[derive(Clone, Default, Debug)]
+pub struct Archive {
+    catalogues: BTreeMap<NamespaceId, Catalogue>,
+    modules: BTreeMap<Digest, Box<[u8]>>,
+    versions: BTreeMap<TaskletRef, Digest>,
+}
+
+impl Archive {
+    /// An empty archive.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a module under its digest, which it computes and returns.
+    pub fn insert_module(&mut self, module: &[u8]) -> Digest {
+        let digest = Digest::of(module);
+        self.modules.entry(digest).or_insert_with(|| module.into());
+        digest
+    }
+
+    /// Takes up a delta whose signature has been checked and whose modules are here.
+    ///
+    /// # Errors
+    /// [`BadDelta`] if it does not fit the catalogue that is held; nothing is changed then.
+    pub fn publish(&mut self, delta: &Delta<'_>) -> Result<(), BadDelta> {
+        let id = NamespaceId::of(&delta.namespace);
+        let catalogue = self
+            .catalogues
+            .entry(id)
+            .or_insert_with(|| Catalogue::new(delta.namespace, CatalogueLimits::LARGE));
+        catalogue.apply(delta, false)?;
+        for entry in delta.entries() {
+            self.versions.insert(entry.reference(id), entry.digest);
+        }
+        Ok(())
+    }
+
+    /// Makes an older version of a tasklet available again, as a driver does at start.
+    pub fn insert_version(&mut self, version: TaskletRef, digest: Digest) {
+        self.versions.insert(version, digest);
+    }
+
+    /// The catalogue of a namespace.
+    pub fn catalogue(&self, namespace: NamespaceId) -> Option<&Catalogue> {
+        self.catalogues.get(&namespace)
+    }
+
+    /// Every catalogue.
+    pub fn catalogues(&self) -> impl Iterator<Item = &Catalogue> {
+        self.catalogues.values()
+    }
+
+    /// The module with this digest.
+    pub fn module(&self, digest: &Digest) -> Option<&[u8]> {
+        self.modules.get(digest).map(|module| &module[..])
+    }
+
+    /// The module of this version of a tasklet.
+    pub fn version(&self, version: TaskletRef) -> Option<&[u8]> {
+        self.module(self.versions.get(&version)?)
+    }
+}

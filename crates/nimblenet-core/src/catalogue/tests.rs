@@ -1,0 +1,102 @@
+use super::*;
+use alloc::vec;
+use nimblenet_tasklet::{EntryFields, Terms};
+
+fn entry(number: u16, name: &str, sequence: u16) -> Vec<u8> {
+    let mut out = vec![0; 256];
+    let fields = EntryFields {
+        number,
+        name: Name::new(name).unwrap(),
+        sequence,
+        digest: Digest::of(&[sequence as u8]),
+        size: 10,
+        terms: Terms::empty(),
+        imports: &[],
+    };
+    let len = fields.encode(&mut out).unwrap();
+    out.truncate(len);
+    out
+}
+
+fn delta(from: u32, to: u32, count: u16, entries: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = vec![0; 4096];
+    let name = Name::new("shop").unwrap();
+    let entries = entries.iter().map(Vec::as_slice);
+    let len = Delta::encode(&name, (from, to), count, &[7; 64], entries, &mut out).unwrap();
+    out.truncate(len);
+    out
+}
+
+fn empty() -> Catalogue {
+    Catalogue::new(Name::new("shop").unwrap(), CatalogueLimits::SMALL)
+}
+
+#[test]
+fn a_delta_moves_one_entry_and_leaves_the_others() {
+    let mut held = empty();
+    let first = delta(0, 1, 2, &[entry(0, "rms", 1), entry(1, "peak", 1)]);
+    held.apply(&Delta::decode(&first).unwrap(), false).unwrap();
+    let second = delta(1, 2, 2, &[entry(0, "rms", 2)]);
+    held.apply(&Delta::decode(&second).unwrap(), false).unwrap();
+    assert_eq!((held.epoch(), held.count()), (2, 2));
+    assert_eq!(held.find(&Name::new("rms").unwrap()).unwrap().sequence, 2);
+    assert_eq!(held.entry(1).unwrap().name.as_str(), "peak");
+
+    let mut out = vec![0; 4096];
+    let len = held.encode_delta(1, &mut out).unwrap();
+    assert_eq!(Delta::decode(&out[..len]).unwrap().entries().count(), 1);
+    assert_eq!(held.encode_delta(2, &mut out), None);
+}
+
+#[test]
+fn the_root_after_a_delta_is_the_root_of_the_whole() {
+    let mut stepwise = empty();
+    let first = delta(0, 1, 2, &[entry(0, "rms", 1), entry(1, "peak", 1)]);
+    stepwise
+        .apply(&Delta::decode(&first).unwrap(), false)
+        .unwrap();
+    let second = delta(1, 2, 3, &[entry(0, "rms", 2), entry(2, "mean", 1)]);
+    let second = Delta::decode(&second).unwrap();
+    let whole = delta(
+        0,
+        2,
+        3,
+        &[entry(0, "rms", 2), entry(1, "peak", 1), entry(2, "mean", 1)],
+    );
+    let whole = Delta::decode(&whole).unwrap();
+    assert_eq!(stepwise.root_after(&second), empty().root_after(&whole));
+}
+
+#[test]
+fn att_32_older_and_rewritten_entries_are_refused() {
+    let mut held = empty();
+    let first = delta(0, 5, 2, &[entry(0, "rms", 3), entry(1, "peak", 1)]);
+    held.apply(&Delta::decode(&first).unwrap(), false).unwrap();
+    let refused = |bytes: &[u8]| held.root_after(&Delta::decode(bytes).unwrap()).unwrap_err();
+    assert_eq!(refused(&first), BadDelta::NotNewer);
+    assert_eq!(refused(&delta(4, 5, 2, &[])), BadDelta::NotNewer);
+    assert_eq!(refused(&delta(6, 7, 2, &[])), BadDelta::Gap);
+    assert_eq!(refused(&delta(5, 6, 1, &[])), BadDelta::Count);
+    assert_eq!(
+        refused(&delta(5, 6, 4, &[entry(3, "x", 1)])),
+        BadDelta::Incomplete
+    );
+    let rewritten = BadDelta::Rewritten { number: 0 };
+    assert_eq!(refused(&delta(5, 6, 2, &[entry(0, "rms", 2)])), rewritten);
+    assert_eq!(refused(&delta(5, 6, 2, &[entry(0, "other", 4)])), rewritten);
+}
+
+#[test]
+fn a_running_job_keeps_the_entries_of_its_epoch() {
+    let mut held = empty();
+    let first = delta(0, 1, 1, &[entry(0, "rms", 1)]);
+    held.apply(&Delta::decode(&first).unwrap(), true).unwrap();
+    for epoch in 2..4 {
+        let next = delta(epoch - 1, epoch, 1, &[entry(0, "rms", epoch as u16)]);
+        held.apply(&Delta::decode(&next).unwrap(), true).unwrap();
+    }
+    let sequence_at = |held: &Catalogue, epoch| held.entry_at(0, epoch).unwrap().sequence;
+    assert_eq!([1, 2, 3].map(|epoch| sequence_at(&held, epoch)), [1, 2, 3]);
+    held.forget_before(2);
+    assert_eq!([1, 2, 3].map(|epoch| sequence_at(&held, epoch)), [2, 2, 3]);
+}
