@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+mod capability;
 mod catalogue;
 pub mod deterministic;
 mod digest;
@@ -30,6 +31,7 @@ mod signature;
 mod terms;
 mod work;
 
+pub use capability::CapabilityFunction;
 pub use catalogue::{Delta, PAGE_ENTRIES, RootHasher, SIGNED_BYTES, signed_bytes};
 pub use digest::{Digest, DigestHasher};
 pub use entry::{Entry, EntryFields, Import};
