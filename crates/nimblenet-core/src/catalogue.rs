@@ -14,12 +14,12 @@ struct Place {
 }
 
 /// An entry that a later epoch replaced, kept for jobs that started before.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Retired {
     number: u16,
     /// The epoch that replaced it.
     until: u32,
-    encoded: Vec<u8>,
+    place: Place,
 }
 
 /// One namespace's catalogue at one epoch, and the entries that running jobs still need from
@@ -128,7 +128,7 @@ impl Catalogue {
     pub fn entry_at(&self, number: u16, epoch: u32) -> Option<Entry<'_>> {
         let mut replaced = self.retired.iter().filter(|old| old.number == number);
         match replaced.find(|old| old.until > epoch) {
-            Some(old) => Entry::decode(&old.encoded).ok(),
+            Some(old) => Some(self.at(&old.place)),
             None => self.entry(number),
         }
     }
@@ -171,10 +171,7 @@ impl Catalogue {
         for entry in delta.entries() {
             let same = self.encoded(entry.number) == Some(entry.encoded());
             if !same {
-                if keep_replaced {
-                    self.retire(entry.number, delta.to);
-                }
-                self.replace(&entry, delta.to);
+                self.replace(&entry, delta.to, keep_replaced);
             }
         }
         self.epoch = delta.to;
@@ -184,7 +181,10 @@ impl Catalogue {
 
     /// Forgets replaced entries that no job from `epoch` on can ask for.
     pub fn forget_before(&mut self, epoch: u32) {
-        self.retired.retain(|old| old.until > epoch);
+        while let Some(at) = self.retired.iter().position(|old| old.until <= epoch) {
+            let old = self.retired.remove(at);
+            self.cut(&old.place);
+        }
     }
 
     /// Writes the delta from `epoch` to now into `out` and returns its length; nothing if `out`
@@ -237,7 +237,7 @@ impl Catalogue {
         if usize::from(delta.count) > self.limits.entries || delta.count < self.count() {
             return Err(BadDelta::Count);
         }
-        let mut bytes = self.bytes.len();
+        let mut bytes: usize = self.places.iter().map(|place| place.len).sum();
         let mut next = self.count();
         for entry in delta.entries() {
             let len = entry.encoded().len();
@@ -279,40 +279,47 @@ impl Catalogue {
         Some(&self.bytes[place.offset..place.offset + place.len])
     }
 
-    fn retire(&mut self, number: u16, until: u32) {
-        let Some(encoded) = self.encoded(number).map(Vec::from) else {
-            return;
-        };
-        if self.retired.len() == self.limits.retired {
-            self.retired.remove(0);
-        }
-        self.retired.push(Retired {
-            number,
-            until,
-            encoded,
-        });
-    }
-
     /// Puts `entry` in the place of its predecessor, or at the end.
-    fn replace(&mut self, entry: &Entry<'_>, since: u32) {
-        let encoded = entry.encoded();
-        if let Some(old) = self.places.get(usize::from(entry.number)).copied() {
-            self.bytes.drain(old.offset..old.offset + old.len);
-            for place in &mut self.places {
-                if place.offset > old.offset {
-                    place.offset -= old.len;
-                }
+    fn replace(&mut self, entry: &Entry<'_>, since: u32, keep: bool) {
+        let number = entry.number;
+        if let Some(old) = self.places.get(usize::from(number)).copied() {
+            // The byte limit is for entries and replaced entries together.
+            let room = self.bytes.len() + entry.encoded().len() <= self.limits.bytes;
+            if keep && room && self.retired.len() < self.limits.retired {
+                self.retired.push(Retired {
+                    number,
+                    until: since,
+                    place: old,
+                });
+            } else {
+                self.cut(&old);
             }
+        }
+        let len = entry.encoded().len();
+        while self.bytes.len() + len > self.limits.bytes && !self.retired.is_empty() {
+            let old = self.retired.remove(0);
+            self.cut(&old.place);
         }
         let place = Place {
             offset: self.bytes.len(),
-            len: encoded.len(),
+            len,
             since,
         };
-        self.bytes.extend_from_slice(encoded);
-        match self.places.get_mut(usize::from(entry.number)) {
+        self.bytes.extend_from_slice(entry.encoded());
+        match self.places.get_mut(usize::from(number)) {
             Some(old) => *old = place,
             None => self.places.push(place),
+        }
+    }
+
+    /// Removes the bytes at `gone` and moves what stands behind them.
+    fn cut(&mut self, gone: &Place) {
+        self.bytes.drain(gone.offset..gone.offset + gone.len);
+        let retired = self.retired.iter_mut().map(|old| &mut old.place);
+        for place in self.places.iter_mut().chain(retired) {
+            if place.offset > gone.offset {
+                place.offset -= gone.len;
+            }
         }
     }
 }

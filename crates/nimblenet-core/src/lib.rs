@@ -7,6 +7,7 @@ extern crate alloc;
 mod archive;
 mod catalogue;
 mod time;
+pub mod wire;
 
 pub use archive::Archive;
 pub use catalogue::{BadDelta, Catalogue, CatalogueLimits};

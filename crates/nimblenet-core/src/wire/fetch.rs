@@ -1,0 +1,87 @@
+//! Fetch: the receiver of a transfer asks for the parts it lacks.
+//!
+//! There are no acknowledgements: a part that was lost is asked for again, of the same source or
+//! of another.
+
+use nimblenet_tasklet::{NamespaceId, TaskletRef};
+
+use super::{Malformed, Reader, Writer};
+
+/// Something that is moved in parts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Object {
+    /// A tasklet's module.
+    Module(TaskletRef),
+    /// What changed in a catalogue since an epoch.
+    Catalogue {
+        /// The namespace.
+        namespace: NamespaceId,
+        /// The epoch held; 0 for none.
+        since: u32,
+    },
+}
+
+/// Asks for up to 32 parts of an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fetch {
+    /// Of what.
+    pub object: Object,
+    /// Returned with each part.
+    pub request: u16,
+    /// Offset of the first part, in bytes.
+    pub offset: u32,
+    /// Length of a part in bytes; the last one may be shorter.
+    pub part: u16,
+    /// Which parts: bit n stands for the one at `offset + n * part`.
+    pub wanted: u32,
+}
+
+const MODULE: u8 = 0;
+const CATALOGUE: u8 = 1;
+
+impl Fetch {
+    pub(super) fn len(&self) -> usize {
+        1 + 8 + 2 + 4 + 2 + 4
+    }
+
+    pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let object = match reader.u8()? {
+            MODULE => Object::Module(reader.tasklet()?),
+            CATALOGUE => Object::Catalogue {
+                namespace: NamespaceId(reader.u32()?),
+                since: reader.u32()?,
+            },
+            _ => return Err(Malformed),
+        };
+        let request = reader.u16()?;
+        let (offset, part, wanted) = (reader.u32()?, reader.u16()?, reader.u32()?);
+        if part == 0 {
+            return Err(Malformed);
+        }
+        Ok(Self {
+            object,
+            request,
+            offset,
+            part,
+            wanted,
+        })
+    }
+
+    pub(super) fn emit(&self, writer: &mut Writer<'_>) {
+        match self.object {
+            Object::Module(tasklet) => {
+                writer.u8(MODULE);
+                writer.tasklet(tasklet);
+            }
+            Object::Catalogue { namespace, since } => {
+                writer.u8(CATALOGUE);
+                writer.u32(namespace.0);
+                writer.u32(since);
+            }
+        }
+        writer.u16(self.request);
+        writer.u32(self.offset);
+        writer.u16(self.part);
+        writer.u32(self.wanted);
+    }
+}

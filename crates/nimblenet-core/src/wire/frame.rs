@@ -1,0 +1,101 @@
+//! The frame header (spec/wire.md, section 2).
+
+use nimblenet_tasklet::NodeId;
+
+use super::{Kind, Malformed, Message, Reader, Writer};
+
+/// Bytes before the body.
+pub const HEADER_LEN: usize = 16;
+/// Bytes that authentication adds: a counter before the body and a tag after it.
+pub const OVERHEAD: usize = 12;
+/// The TTL of a packet that may go anywhere (the paper's global search).
+pub const MAX_TTL: u8 = 255;
+/// Flag of frames that carry counter and tag.
+pub const AUTHENTICATED: u8 = 0x01;
+
+const VERSION: u8 = 1;
+
+/// One frame on one link.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Frame<'a> {
+    /// Hops that the packet may still travel after this link.
+    pub ttl: u8,
+    /// The node that put the frame on the link.
+    pub sender: NodeId,
+    /// The neighbour it is for, or [`NodeId::EVERYONE`].
+    pub receiver: NodeId,
+    /// The node that made the packet.
+    pub origin: NodeId,
+    /// The node that the packet is for, or [`NodeId::EVERYONE`].
+    pub destination: NodeId,
+    /// The origin's packet number: rises with each packet, also over restarts.
+    pub sequence: u32,
+    /// Links travelled, this one included.
+    pub hops: u8,
+    /// The content.
+    pub message: Message<'a>,
+}
+
+impl<'a> Frame<'a> {
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// [`Malformed`] unless `bytes` are exactly one unauthenticated frame of this version.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader(bytes);
+        // Authenticated frames need keys, which no node has before admission.
+        if reader.u8()? != VERSION << 4 {
+            return Err(Malformed);
+        }
+        let ttl = reader.u8()?;
+        let sender = NodeId(reader.u16()?);
+        let receiver = NodeId(reader.u16()?);
+        let origin = NodeId(reader.u16()?);
+        let destination = NodeId(reader.u16()?);
+        let sequence = reader.u32()?;
+        let hops = reader.u8()?;
+        let kind = Kind::from_number(reader.u8()?).ok_or(Malformed)?;
+        if sender == NodeId::EVERYONE || origin == NodeId::EVERYONE || hops == 0 {
+            return Err(Malformed);
+        }
+        let message = Message::parse(kind, reader.rest())?;
+        Ok(Self {
+            ttl,
+            sender,
+            receiver,
+            origin,
+            destination,
+            sequence,
+            hops,
+            message,
+        })
+    }
+
+    /// The bytes that [`emit`](Self::emit) writes.
+    pub fn len(&self) -> usize {
+        HEADER_LEN + self.message.len()
+    }
+
+    /// Whether the frame has no bytes; none has.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Writes the frame to the start of `out` and returns its length; nothing if `out` is
+    /// shorter than that.
+    pub fn emit(&self, out: &mut [u8]) -> Option<usize> {
+        let (header, body) = out.split_at_mut_checked(HEADER_LEN)?;
+        let len = self.message.emit(body)?;
+        let mut writer = Writer { out: header, at: 0 };
+        writer.u8(VERSION << 4);
+        writer.u8(self.ttl);
+        writer.u16(self.sender.0);
+        writer.u16(self.receiver.0);
+        writer.u16(self.origin.0);
+        writer.u16(self.destination.0);
+        writer.u32(self.sequence);
+        writer.u8(self.hops);
+        writer.u8(self.message.kind() as u8);
+        Some(HEADER_LEN + len)
+    }
+}

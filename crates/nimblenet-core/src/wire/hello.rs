@@ -1,0 +1,116 @@
+//! Hello: what a node tells its neighbours about itself.
+
+use nimblenet_tasklet::{NamespaceId, NodeId};
+
+use super::{Malformed, Reader, Writer};
+
+/// A hello carries at most this many notes of each kind.
+pub const MAX_NOTES: usize = 8;
+
+const REGISTRY_LEN: usize = 7;
+const EPOCH_LEN: usize = 8;
+
+/// How far a registry is from the sender.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RegistryNote {
+    /// The registry.
+    pub registry: NodeId,
+    /// The registry's packet number when it last said so; newer is fresher.
+    pub sequence: u32,
+    /// Links between the registry and the sender; 0 if the sender is the registry.
+    pub hops: u8,
+}
+
+/// Which epoch of a catalogue the sender holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EpochNote {
+    /// The namespace.
+    pub namespace: NamespaceId,
+    /// The epoch.
+    pub epoch: u32,
+}
+
+/// Sent to the neighbours at intervals set by Trickle. It never travels further than one link.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Hello<'a> {
+    registries: &'a [u8],
+    epochs: &'a [u8],
+}
+
+impl<'a> Hello<'a> {
+    /// The most bytes a hello's notes take.
+    pub const MAX_BYTES: usize = MAX_NOTES * (REGISTRY_LEN + EPOCH_LEN);
+
+    /// A hello with these notes, kept in `space`; those beyond [`MAX_NOTES`] are left out.
+    pub fn new(
+        registries: impl Iterator<Item = RegistryNote>,
+        epochs: impl Iterator<Item = EpochNote>,
+        space: &'a mut [u8; Self::MAX_BYTES],
+    ) -> Self {
+        let mut writer = Writer { out: space, at: 0 };
+        for note in registries.take(MAX_NOTES) {
+            writer.u16(note.registry.0);
+            writer.u32(note.sequence);
+            writer.u8(note.hops);
+        }
+        let middle = writer.at;
+        for note in epochs.take(MAX_NOTES) {
+            writer.u32(note.namespace.0);
+            writer.u32(note.epoch);
+        }
+        let end = writer.at;
+        let (registries, epochs) = space[..end].split_at(middle);
+        Self { registries, epochs }
+    }
+
+    /// Registries that the sender has a way to.
+    pub fn registries(&self) -> impl Iterator<Item = RegistryNote> + use<'a> {
+        self.registries
+            .chunks_exact(REGISTRY_LEN)
+            .map_while(|note| {
+                let mut reader = Reader(note);
+                Some(RegistryNote {
+                    registry: NodeId(reader.u16().ok()?),
+                    sequence: reader.u32().ok()?,
+                    hops: reader.u8().ok()?,
+                })
+            })
+    }
+
+    /// Catalogues that the sender holds.
+    pub fn epochs(&self) -> impl Iterator<Item = EpochNote> + use<'a> {
+        self.epochs.chunks_exact(EPOCH_LEN).map_while(|note| {
+            let mut reader = Reader(note);
+            let namespace = NamespaceId(reader.u32().ok()?);
+            Some(EpochNote {
+                namespace,
+                epoch: reader.u32().ok()?,
+            })
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        1 + self.registries.len() + self.epochs.len()
+    }
+
+    pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let counts = reader.u8()?;
+        let (registries, epochs) = (usize::from(counts >> 4), usize::from(counts & 0x0f));
+        if registries > MAX_NOTES || epochs > MAX_NOTES {
+            return Err(Malformed);
+        }
+        let registries = reader.take(registries * REGISTRY_LEN)?;
+        Ok(Self {
+            registries,
+            epochs: reader.take(epochs * EPOCH_LEN)?,
+        })
+    }
+
+    pub(super) fn emit(&self, writer: &mut Writer<'_>) {
+        let registries = self.registries.len() / REGISTRY_LEN;
+        let epochs = self.epochs.len() / EPOCH_LEN;
+        writer.u8((registries as u8) << 4 | epochs as u8);
+        writer.bytes(self.registries);
+        writer.bytes(self.epochs);
+    }
+}

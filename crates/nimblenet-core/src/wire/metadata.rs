@@ -1,0 +1,70 @@
+//! Metadata: a holder's word on a tasklet's size and hash (Algorithm 1, line 22).
+//!
+//! Nodes with a catalogue need no such word; the profile `paper` asks for it all the same.
+
+use nimblenet_tasklet::{Digest, TaskletRef};
+
+use super::{Malformed, Reader, Writer};
+
+/// Asks a holder.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MetadataRequest {
+    /// What about.
+    pub tasklet: TaskletRef,
+    /// Returned with the answer.
+    pub request: u16,
+}
+
+impl MetadataRequest {
+    pub(super) const LEN: usize = 10;
+
+    pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            tasklet: reader.tasklet()?,
+            request: reader.u16()?,
+        })
+    }
+
+    pub(super) fn emit(&self, writer: &mut Writer<'_>) {
+        writer.tasklet(self.tasklet);
+        writer.u16(self.request);
+    }
+}
+
+/// A holder's answer.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Metadata<'a> {
+    /// From the request.
+    pub request: u16,
+    /// The module's length in bytes.
+    pub size: u32,
+    /// The module's digest.
+    pub digest: &'a [u8; 32],
+}
+
+impl<'a> Metadata<'a> {
+    pub(super) fn len(&self) -> usize {
+        38
+    }
+
+    pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+        let (request, size) = (reader.u16()?, reader.u32()?);
+        let digest = reader.take(32)?.try_into().map_err(|_| Malformed)?;
+        Ok(Self {
+            request,
+            size,
+            digest,
+        })
+    }
+
+    pub(super) fn emit(&self, writer: &mut Writer<'_>) {
+        writer.u16(self.request);
+        writer.u32(self.size);
+        writer.bytes(self.digest);
+    }
+
+    /// The digest.
+    pub fn digest(&self) -> Digest {
+        Digest(*self.digest)
+    }
+}

@@ -1,0 +1,136 @@
+use super::*;
+use alloc::vec;
+use alloc::vec::Vec;
+use nimblenet_tasklet::NodeId;
+use proptest::prelude::*;
+
+fn tasklet() -> impl Strategy<Value = TaskletRef> {
+    any::<(u32, u16, u16)>().prop_map(|(namespace, number, sequence)| TaskletRef {
+        namespace: NamespaceId(namespace),
+        number,
+        sequence,
+    })
+}
+
+/// Writes the message, reads it back, and checks that every cut is refused.
+fn round_trip(message: Message<'_>) {
+    let frame = Frame {
+        ttl: 3,
+        sender: NodeId(1),
+        receiver: NodeId::EVERYONE,
+        origin: NodeId(2),
+        destination: NodeId(4),
+        sequence: 0xdead_beef,
+        hops: 9,
+        message,
+    };
+    let mut bytes = vec![0; frame.len()];
+    assert_eq!(frame.emit(&mut bytes), Some(bytes.len()));
+    assert_eq!(Frame::parse(&bytes), Ok(frame));
+    assert_eq!(frame.emit(&mut vec![0; bytes.len() - 1]), None);
+    for cut in 0..HEADER_LEN + 1 {
+        assert_eq!(Frame::parse(&bytes[..cut]), Err(Malformed), "cut at {cut}");
+    }
+    if !matches!(message, Message::Data(_)) {
+        for cut in HEADER_LEN..bytes.len() {
+            assert_eq!(Frame::parse(&bytes[..cut]), Err(Malformed), "cut at {cut}");
+        }
+        bytes.push(0);
+        assert_eq!(Frame::parse(&bytes), Err(Malformed), "a byte too many");
+    }
+}
+
+proptest! {
+    #[test]
+    fn requests_round_trip(tasklet in tasklet(), request: u16, mtu: u16, size: u32, digest: [u8; 32]) {
+        round_trip(Message::Search(Search { tasklet, request, mtu }));
+        round_trip(Message::Found(Found { request, mtu, size }));
+        round_trip(Message::MetadataRequest(MetadataRequest { tasklet, request }));
+        round_trip(Message::Metadata(Metadata { request, size, digest: &digest }));
+        round_trip(Message::Refuse(Refuse { request, refusal: Refusal::Busy }));
+    }
+
+    #[test]
+    fn transfers_round_trip(
+        tasklet in tasklet(), request: u16, offset in 0u32..1 << 20, part in 1u16.., wanted: u32,
+        version: u32, bytes in proptest::collection::vec(any::<u8>(), 1..300),
+    ) {
+        let object = Object::Module(tasklet);
+        round_trip(Message::Fetch(Fetch { object, request, offset, part, wanted }));
+        let object = Object::Catalogue { namespace: tasklet.namespace, since: version };
+        round_trip(Message::Fetch(Fetch { object, request, offset, part, wanted }));
+        let total = offset + bytes.len() as u32;
+        round_trip(Message::Data(Data { request, version, total, offset, bytes: &bytes }));
+    }
+
+    #[test]
+    fn hellos_round_trip(registries: Vec<(u16, u32, u8)>, epochs: Vec<(u32, u32)>) {
+        let mut space = [0; Hello::MAX_BYTES];
+        let registries: Vec<_> = registries.into_iter().map(|(registry, sequence, hops)| {
+            RegistryNote { registry: NodeId(registry), sequence, hops }
+        }).collect();
+        let epochs: Vec<_> = epochs.into_iter().map(|(namespace, epoch)| {
+            EpochNote { namespace: NamespaceId(namespace), epoch }
+        }).collect();
+        let hello = Hello::new(registries.iter().copied(), epochs.iter().copied(), &mut space);
+        let read: Vec<_> = hello.registries().collect();
+        prop_assert_eq!(&read[..], &registries[..registries.len().min(MAX_NOTES)]);
+        let read: Vec<_> = hello.epochs().collect();
+        prop_assert_eq!(&read[..], &epochs[..epochs.len().min(MAX_NOTES)]);
+        round_trip(Message::Hello(hello));
+    }
+
+    #[test]
+    fn att_43_random_frames_never_panic(mut bytes: Vec<u8>, kind in 0u8..10, raw: bool) {
+        if let (false, Some(first)) = (raw, bytes.first_mut()) {
+            *first = 0x10;
+        }
+        if let (false, Some(at)) = (raw, bytes.get_mut(15)) {
+            *at = kind;
+        }
+        if let Ok(frame) = Frame::parse(&bytes) {
+            let mut again = vec![0; frame.len()];
+            frame.emit(&mut again).unwrap();
+            prop_assert_eq!(again, bytes);
+        }
+    }
+}
+
+#[test]
+fn att_53_offsets_that_wrap_are_refused() {
+    let data = |offset: u32, total: u32| {
+        let mut body = vec![0, 1, 0, 0, 0, 0];
+        body.extend(total.to_be_bytes());
+        body.extend(offset.to_be_bytes());
+        body.extend([1, 2, 3]);
+        Message::parse(Kind::Data, &body).is_ok()
+    };
+    assert!(data(7, 10));
+    assert!(!data(8, 10));
+    assert!(!data(u32::MAX - 1, u32::MAX));
+    assert!(!data(u32::MAX, 2));
+}
+
+#[test]
+fn the_specification_s_vectors_hold() {
+    let spec = include_str!("../../../../spec/wire.md");
+    let mut checked = 0;
+    for block in spec.split("```hex\n").skip(1) {
+        let hex = block.split("```").next().unwrap();
+        let digits: Vec<u8> = hex
+            .bytes()
+            .filter_map(|c| (c as char).to_digit(16))
+            .map(|d| d as u8)
+            .collect();
+        let bytes: Vec<u8> = digits
+            .chunks(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect();
+        let frame = Frame::parse(&bytes).unwrap();
+        let mut again = vec![0; frame.len()];
+        frame.emit(&mut again).unwrap();
+        assert_eq!(again, bytes);
+        checked += 1;
+    }
+    assert_eq!(checked, Kind::ALL.len(), "one vector a kind");
+}
