@@ -7,6 +7,9 @@ use super::{Malformed, Reader, Writer};
 /// A hello carries at most this many notes of each kind.
 pub const MAX_NOTES: usize = 8;
 
+/// The most bytes that the notes of a hello take.
+pub const HELLO_BYTES: usize = MAX_NOTES * (REGISTRY_LEN + EPOCH_LEN);
+
 const REGISTRY_LEN: usize = 7;
 const EPOCH_LEN: usize = 8;
 
@@ -38,14 +41,11 @@ pub struct Hello<'a> {
 }
 
 impl<'a> Hello<'a> {
-    /// The most bytes a hello's notes take.
-    pub const MAX_BYTES: usize = MAX_NOTES * (REGISTRY_LEN + EPOCH_LEN);
-
     /// A hello with these notes, kept in `space`; those beyond [`MAX_NOTES`] are left out.
     pub fn new(
         registries: impl Iterator<Item = RegistryNote>,
         epochs: impl Iterator<Item = EpochNote>,
-        space: &'a mut [u8; Self::MAX_BYTES],
+        space: &'a mut [u8; HELLO_BYTES],
     ) -> Self {
         let mut writer = Writer { out: space, at: 0 };
         for note in registries.take(MAX_NOTES) {

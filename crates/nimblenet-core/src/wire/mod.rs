@@ -28,7 +28,7 @@ pub use data::Data;
 pub use fetch::{Fetch, Object};
 pub use found::Found;
 pub use frame::{AUTHENTICATED, Frame, HEADER_LEN, MAX_TTL, OVERHEAD};
-pub use hello::{EpochNote, Hello, MAX_NOTES, RegistryNote};
+pub use hello::{EpochNote, HELLO_BYTES, Hello, MAX_NOTES, RegistryNote};
 pub use metadata::{Metadata, MetadataRequest};
 pub use refuse::{Refusal, Refuse};
 pub use search::Search;

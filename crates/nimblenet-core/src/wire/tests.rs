@@ -65,7 +65,7 @@ proptest! {
 
     #[test]
     fn hellos_round_trip(registries: Vec<(u16, u32, u8)>, epochs: Vec<(u32, u32)>) {
-        let mut space = [0; Hello::MAX_BYTES];
+        let mut space = [0; HELLO_BYTES];
         let registries: Vec<_> = registries.into_iter().map(|(registry, sequence, hops)| {
             RegistryNote { registry: NodeId(registry), sequence, hops }
         }).collect();
