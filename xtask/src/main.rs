@@ -1,2 +1,101 @@
+//! The tasks of this repository, run as `cargo xtask <task>`.
 //!
-fn main() {}
+//! Continuous integration runs `cargo xtask ci` and nothing else, so that whatever it does can
+//! be done on any machine. A task is a module with one `run` function; [`workspace`] knows where
+//! things are, [`toolchain`] which compiler builds for which target, [`step`] how a task is
+//! announced, timed and reported.
+#![forbid(unsafe_code)]
+
+mod ci;
+mod host;
+mod imports;
+mod licences;
+mod no_std;
+mod step;
+mod tidy;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The tasks of the NimbleNet repository.
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    after_help = "Examples:\n  \
+        cargo xtask ci                everything that continuous integration runs\n  \
+        cargo xtask tidy              rules that the compiler does not know\n  \
+        cargo xtask test -- wire::    tests whose path contains wire::"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Runs every step of continuous integration and prints a table of their times.
+    #[command(
+        after_help = "Examples:\n  cargo xtask ci\n  cargo xtask ci --only tidy,doc\n  \
+        cargo xtask ci --list"
+    )]
+    Ci(ci::Options),
+    /// Formats the workspace, or with --check says what is not formatted.
+    #[command(after_help = "Example:\n  cargo xtask fmt --check")]
+    Fmt {
+        /// Changes nothing and fails if something would change.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Runs clippy on all targets, warnings being errors.
+    #[command(after_help = "Example:\n  cargo xtask clippy")]
+    Clippy,
+    /// Runs all tests, going on after a failure, and ends with a line of totals.
+    #[command(after_help = "Examples:\n  cargo xtask test\n  cargo xtask test -- wire::")]
+    Test {
+        /// Passed to the test programs.
+        #[arg(last = true)]
+        arguments: Vec<String>,
+    },
+    /// Checks the rules of this repository that the compiler does not know.
+    #[command(after_help = "Examples:\n  cargo xtask tidy\n  cargo xtask tidy --remarks")]
+    Tidy {
+        /// Also lists long files and functions, which are allowed.
+        #[arg(long)]
+        remarks: bool,
+    },
+    /// Builds the device crates for bare metal and the core for wasm32, which may import nothing.
+    #[command(after_help = "Example:\n  cargo xtask no-std")]
+    NoStd,
+    /// Checks licences and versions of all dependencies against deny.toml.
+    #[command(after_help = "Example:\n  cargo xtask deny")]
+    Deny,
+    /// Builds the documentation of the workspace, warnings being errors.
+    #[command(after_help = "Example:\n  cargo xtask doc")]
+    Doc,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<()> {
+    match task {
+        Task::Ci(options) => ci::run(&options),
+        Task::Fmt { check } => host::fmt(check),
+        Task::Clippy => host::clippy(),
+        Task::Test { arguments } => host::test(&arguments).map(|totals| println!("{totals}")),
+        Task::Tidy { remarks } => tidy::run(remarks),
+        Task::NoStd => no_std::run(),
+        Task::Deny => licences::run(),
+        Task::Doc => host::doc(),
+    }
+}

@@ -1,0 +1,106 @@
+//! Everything that continuous integration runs, in order.
+
+use std::sync::OnceLock;
+
+use anyhow::{Result, bail};
+
+use crate::host::Totals;
+use crate::step::Step;
+use crate::{host, licences, no_std, tidy};
+
+/// What of it to run.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Names the steps and runs none.
+    #[arg(long)]
+    list: bool,
+    /// Runs only these steps.
+    #[arg(long, value_delimiter = ',', value_name = "STEP")]
+    only: Vec<String>,
+    /// Stops at the first step that fails.
+    #[arg(long)]
+    fail_fast: bool,
+}
+
+/// The cheap steps come first, so that a slip shows within a minute.
+const STEPS: &[Step] = &[
+    Step {
+        name: "fmt",
+        about: "everything is formatted",
+        action: || host::fmt(true),
+    },
+    Step {
+        name: "tidy",
+        about: "rules the compiler does not know",
+        action: || tidy::run(false),
+    },
+    Step {
+        name: "deny",
+        about: "licences and versions of dependencies",
+        action: licences::run,
+    },
+    Step {
+        name: "clippy",
+        about: "no warnings on any target",
+        action: host::clippy,
+    },
+    Step {
+        name: "test",
+        about: "all tests of the workspace",
+        action: test,
+    },
+    Step {
+        name: "no-std",
+        about: "device crates build for bare metal",
+        action: no_std::run,
+    },
+    Step {
+        name: "doc",
+        about: "the documentation builds",
+        action: host::doc,
+    },
+];
+
+/// What the test step counted, for the closing line.
+static TOTALS: OnceLock<Totals> = OnceLock::new();
+
+fn test() -> Result<()> {
+    let totals = host::test(&[])?;
+    TOTALS.get_or_init(|| totals);
+    Ok(())
+}
+
+/// Runs the steps; ends with the totals of the tests as the last line of standard output.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    if options.list {
+        for step in STEPS {
+            println!("{:<10} {}", step.name, step.about);
+        }
+        return Ok(());
+    }
+    let known = |name: &String| STEPS.iter().any(|step| step.name == name);
+    if let Some(unknown) = options.only.iter().find(|name| !known(name)) {
+        bail!("there is no step {unknown}; `cargo xtask ci --list` names them");
+    }
+    let wanted =
+        |step: &&Step| options.only.is_empty() || options.only.iter().any(|name| name == step.name);
+    let mut ended = Vec::new();
+    for step in STEPS.iter().filter(wanted) {
+        ended.push(step.run());
+        if options.fail_fast && ended.iter().any(crate::step::Ended::failed) {
+            break;
+        }
+    }
+    eprintln!();
+    for step in &ended {
+        eprintln!("{step}");
+    }
+    let failed = ended.iter().filter(|step| step.failed()).count();
+    if failed > 0 {
+        bail!("{failed} of {} steps failed", ended.len());
+    }
+    if let Some(totals) = TOTALS.get() {
+        println!("{totals}");
+    }
+    Ok(())
+}

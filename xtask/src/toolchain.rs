@@ -1,0 +1,117 @@
+//! Which compiler builds for a target that is not the host's.
+//!
+//! With rustup the pinned toolchain does, once `rustup target add` has fetched the target's
+//! standard library. Where that cannot be fetched, the compiler that Debian packages
+//! (`rustc-web`, `cargo-web`, `rust-web-src`) builds `core` and `alloc` itself, and Debian's
+//! linkers do the rest.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::workspace;
+
+/// Debian's cargo.
+const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+/// Debian's compiler.
+const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+/// Debian's source of `core` and `alloc`.
+const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust/library";
+/// What builds `core` and `alloc`; mem: bare metal has no C library to take `memcpy` from.
+const BUILD_STD: [&str; 2] = [
+    "-Zbuild-std=core,alloc",
+    "-Zbuild-std-features=compiler-builtins-mem",
+];
+
+/// A compiler that can build for a target.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Toolchain {
+    /// The pinned stable toolchain, with the target's standard library from rustup.
+    Rustup,
+    /// The distribution's compiler, which builds the target's standard library itself.
+    Debian,
+}
+
+impl Toolchain {
+    /// Finds out which toolchain there is for a target.
+    pub(crate) fn find(target: &str) -> Result<Self> {
+        if rustup_has(target) {
+            return Ok(Self::Rustup);
+        }
+        let needed = [DEBIAN_CARGO, DEBIAN_RUSTC, DEBIAN_SOURCE];
+        if needed.iter().all(|path| Path::new(path).exists()) {
+            return Ok(Self::Debian);
+        }
+        bail!(
+            "nothing here builds for {target}: run `rustup target add {target}`, or install \
+             Debian's rustc-web, cargo-web and rust-web-src"
+        )
+    }
+
+    /// A cargo command for the target, in the root of the repository.
+    ///
+    /// Subcommand and arguments that belong to the target are in place.
+    pub(crate) fn cargo(self, subcommand: &str, target: &str) -> Command {
+        let mut command = match self {
+            Self::Rustup => workspace::cargo(),
+            Self::Debian => debian_cargo(),
+        };
+        command.args([subcommand, "--target", target]);
+        if self == Self::Debian {
+            command.args(BUILD_STD);
+        }
+        command
+    }
+
+    /// A linker for wasm objects, with the arguments that select it.
+    pub(crate) fn wasm_linker(self) -> Result<Command> {
+        match self {
+            Self::Rustup => {
+                let mut rustc = Command::new("rustc");
+                rustc
+                    .current_dir(workspace::root())
+                    .args(["--print", "target-libdir"]);
+                let libraries = workspace::output(&mut rustc)?;
+                let mut linker = Command::new(Path::new(libraries.trim()).join("../bin/rust-lld"));
+                linker.args(["-flavor", "wasm"]);
+                Ok(linker)
+            }
+            Self::Debian => Ok(Command::new("wasm-ld-14")),
+        }
+    }
+}
+
+fn rustup_has(target: &str) -> bool {
+    let mut rustup = Command::new("rustup");
+    rustup
+        .current_dir(workspace::root())
+        .args(["target", "list", "--installed"]);
+    rustup.output().is_ok_and(|output| {
+        String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .any(|line| line.trim() == target)
+    })
+}
+
+/// Debian's cargo with nothing of rustup's environment left, which would lead it back there.
+fn debian_cargo() -> Command {
+    let mut command = Command::new(DEBIAN_CARGO);
+    command.current_dir(workspace::root());
+    for name in [
+        "CARGO",
+        "RUSTDOC",
+        "RUSTUP_TOOLCHAIN",
+        "LD_LIBRARY_PATH",
+        "RUSTC_WRAPPER",
+    ] {
+        command.env_remove(name);
+    }
+    let path = std::env::var("PATH").unwrap_or_default();
+    command
+        .env("PATH", format!("/usr/bin:{path}"))
+        .env("RUSTC", DEBIAN_RUSTC)
+        // The pinned stable compiler refuses -Z options; this one is told that it is nightly.
+        .env("RUSTC_BOOTSTRAP", "1");
+    command
+}
