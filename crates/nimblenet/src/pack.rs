@@ -1,0 +1,175 @@
+//! The packer: from a WebAssembly module and a manifest to a package file.
+//!
+//! ```text
+//!   module --survey--> facts --layout--> memory, area --rewrite--> stripped module --+
+//!                        |                                                           |--> package
+//!   manifest ------------+--interface--> exports, imports, capabilities -------------+
+//! ```
+//!
+//! A package says what its module really needs: the memory is declared in bytes, custom sections
+//! and exports for tools are gone, and the place where lists cross is known (spec/package.md).
+
+mod error;
+mod interface;
+mod layout;
+mod manifest;
+mod measure;
+mod report;
+mod rewrite;
+mod survey;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use nimblenet_tasklet::{
+    Capabilities, Executor, Export, NamedImport, Package, PackageFields, TaskletName, Terms,
+};
+
+pub(crate) use error::PackError;
+pub(crate) use manifest::Manifest;
+pub(crate) use report::Report;
+
+use interface::Interface;
+use layout::Layout;
+use survey::Survey;
+
+/// A package takes at most this many bytes besides its module.
+const HEADER_BYTES_MAX: usize = 4096;
+
+/// What came out of [`pack`].
+#[derive(Debug)]
+pub(crate) struct Packed {
+    /// The package file.
+    pub(crate) file: Vec<u8>,
+    /// What was derived.
+    pub(crate) report: Report,
+}
+
+/// Packs `module`, a WebAssembly binary or its text form; empty for a native tasklet.
+///
+/// # Errors
+/// [`PackError`] says what is wrong with the module or the manifest, or between them.
+pub(crate) fn pack(module: &[u8], manifest: &Manifest) -> Result<Packed, PackError> {
+    let name = manifest.name.ok_or(PackError::NoName)?;
+    match manifest.executor {
+        Executor::Native if !module.is_empty() => Err(PackError::ModuleOfNative),
+        Executor::Native => pack_native(name, manifest),
+        Executor::Wasm if module.is_empty() => Err(PackError::NoModule),
+        Executor::Wasm => pack_wasm(name, module, manifest),
+    }
+}
+
+fn pack_wasm(name: TaskletName, source: &[u8], manifest: &Manifest) -> Result<Packed, PackError> {
+    let binary = wat::parse_bytes(source).map_err(|error| PackError::Text(error.to_string()))?;
+    let survey = Survey::of(&binary)?;
+    let interface = Interface::derive(&survey, manifest)?;
+    let layout = Layout::derive(&survey, &interface, manifest)?;
+    let module = rewrite::rewrite(&binary, &survey, &interface, &layout)?;
+    survey::validate(&module)?;
+
+    let draft = Draft {
+        name,
+        manifest,
+        interface: &interface,
+        layout: &layout,
+        module: &module,
+    };
+    let uncosted = draft.encode(0)?;
+    let (cost, unmeasured) = measure::cost(&uncosted, manifest)?;
+    let file = match cost {
+        0 => uncosted,
+        cost => draft.encode(cost)?,
+    };
+    let mut report = Report::of(&file, source_bytes(source, &binary));
+    report.memory_bytes_before = layout.bytes_before;
+    report.page_bytes = layout.page_bytes();
+    report.notes.extend(interface.notes);
+    report.notes.extend(layout.notes);
+    report.notes.extend(unmeasured);
+    Ok(Packed { file, report })
+}
+
+/// The length of the binary that text stands for, or of the binary itself.
+fn source_bytes(source: &[u8], binary: &Cow<'_, [u8]>) -> usize {
+    match binary {
+        Cow::Borrowed(_) => source.len(),
+        Cow::Owned(binary) => binary.len(),
+    }
+}
+
+fn pack_native(name: TaskletName, manifest: &Manifest) -> Result<Packed, PackError> {
+    let interface = Interface::of_native(manifest)?;
+    if manifest.memory_bytes.is_some() || manifest.heap_bytes > 0 || manifest.area_bytes.is_some() {
+        return Err(PackError::MemoryOfNative);
+    }
+    let draft = Draft {
+        name,
+        manifest,
+        interface: &interface,
+        layout: &Layout::default(),
+        module: &[],
+    };
+    let file = draft.encode(0)?;
+    let report = Report::of(&file, 0);
+    Ok(Packed { file, report })
+}
+
+/// Everything a package is encoded from, besides the cost.
+struct Draft<'d> {
+    name: TaskletName,
+    manifest: &'d Manifest,
+    interface: &'d Interface,
+    layout: &'d Layout,
+    module: &'d [u8],
+}
+
+impl Draft<'_> {
+    fn encode(&self, cost: u64) -> Result<Vec<u8>, PackError> {
+        let exports = self.interface.exports.iter();
+        let exports: Vec<_> = exports
+            .map(|(name, signature)| Export {
+                name,
+                signature: *signature,
+            })
+            .collect();
+        let imports = self.interface.imports.iter();
+        let imports: Vec<_> = imports
+            .map(|import| NamedImport {
+                name: import.name,
+                export: &import.export,
+                signature: import.signature,
+            })
+            .collect();
+        let mut space = vec![0; HEADER_BYTES_MAX];
+        let mut terms = Terms::empty();
+        terms.executor = self.manifest.executor;
+        terms.memory_bytes = self.layout.ceiling_bytes;
+        terms.fuel = self.manifest.fuel;
+        terms.cost = cost;
+        terms.area = self.layout.area;
+        terms.capabilities = self.interface.capabilities;
+        let terms = terms
+            .with_exports(&exports, &mut space)
+            .ok_or(PackError::TooManyExports)?;
+        let fields = PackageFields {
+            name: self.name,
+            terms,
+            imports: &imports,
+            module: self.module,
+        };
+        let mut file = vec![0; self.module.len() + HEADER_BYTES_MAX];
+        let len = fields.encode(&mut file).ok_or(PackError::TooLong)?;
+        file.truncate(len);
+        Package::decode(&file).map_err(PackError::Encoding)?;
+        Ok(file)
+    }
+}
+
+/// The names of `capabilities`, for messages.
+fn capability_names(capabilities: Capabilities) -> Vec<&'static str> {
+    capabilities
+        .iter()
+        .map(|capability| capability.name())
+        .collect()
+}

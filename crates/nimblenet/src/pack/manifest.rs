@@ -1,0 +1,150 @@
+//! The manifest: what the packer cannot see in the module.
+
+use std::collections::BTreeMap;
+
+use nimblenet_tasklet::{Capabilities, Capability, Executor, Signature, TaskletName};
+use serde::Deserialize;
+
+use super::PackError;
+
+/// Fuel ceiling of a tasklet whose manifest gives none.
+const DEFAULT_FUEL: u64 = 10_000_000;
+
+/// A tasklet's manifest, checked (spec/package.md, section 4).
+#[derive(Clone, Debug)]
+pub(crate) struct Manifest {
+    /// The tasklet's full name, here or on the command line.
+    pub(crate) name: Option<TaskletName>,
+    /// What runs it.
+    pub(crate) executor: Executor,
+    /// Signatures by export name; empty if they are to be derived.
+    pub(crate) exports: BTreeMap<String, Signature>,
+    /// Signatures by `namespace/name` (its export `run`) or `namespace/name/export`.
+    pub(crate) imports: BTreeMap<String, Signature>,
+    /// Ceiling on fuel for one activation.
+    pub(crate) fuel: u64,
+    /// Bytes of memory for data, stack and heap, instead of what is derived.
+    pub(crate) memory_bytes: Option<u64>,
+    /// Bytes of heap above data and stack.
+    pub(crate) heap_bytes: u64,
+    /// Length of the area where lists cross.
+    pub(crate) area_bytes: Option<u32>,
+    /// The shadow stack that the module was linked with.
+    pub(crate) stack_bytes: Option<u32>,
+    /// Capabilities; derived if not given.
+    pub(crate) capabilities: Option<Capabilities>,
+    /// Arguments of a typical activation, as a JSON array.
+    pub(crate) example: Option<String>,
+}
+
+/// The manifest as it stands in the file.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    name: Option<String>,
+    executor: Option<WrittenExecutor>,
+    #[serde(default)]
+    exports: BTreeMap<String, String>,
+    #[serde(default)]
+    imports: BTreeMap<String, String>,
+    fuel: Option<u64>,
+    memory: Option<u64>,
+    heap: Option<u64>,
+    area: Option<u32>,
+    stack: Option<u32>,
+    capabilities: Option<Vec<String>>,
+    example: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum WrittenExecutor {
+    Wasm,
+    Native,
+}
+
+impl Manifest {
+    /// A manifest that leaves everything to be derived.
+    pub(crate) fn named(name: TaskletName) -> Self {
+        Self {
+            name: Some(name),
+            executor: Executor::Wasm,
+            exports: BTreeMap::new(),
+            imports: BTreeMap::new(),
+            fuel: DEFAULT_FUEL,
+            memory_bytes: None,
+            heap_bytes: 0,
+            area_bytes: None,
+            stack_bytes: None,
+            capabilities: None,
+            example: None,
+        }
+    }
+
+    /// Reads a manifest file's text.
+    ///
+    /// # Errors
+    /// [`PackError`] names the key that is unknown or has a wrong value.
+    pub(crate) fn parse(text: &str) -> Result<Self, PackError> {
+        let written: Written = toml::from_str(text)
+            .map_err(|error| PackError::Manifest(error.to_string().trim_end().to_owned()))?;
+        let executor = match written.executor {
+            Some(WrittenExecutor::Native) => Executor::Native,
+            Some(WrittenExecutor::Wasm) | None => Executor::Wasm,
+        };
+        let capabilities = written.capabilities.as_deref();
+        Ok(Self {
+            name: written.name.as_deref().map(tasklet_name).transpose()?,
+            executor,
+            exports: signatures(written.exports)?,
+            imports: signatures(written.imports)?,
+            fuel: written.fuel.unwrap_or(DEFAULT_FUEL),
+            memory_bytes: written.memory,
+            heap_bytes: written.heap.unwrap_or(0),
+            area_bytes: written.area,
+            stack_bytes: written.stack,
+            capabilities: capabilities.map(read_capabilities).transpose()?,
+            example: written.example,
+        })
+    }
+
+    /// The same manifest for the tasklet that the caller names.
+    ///
+    /// # Errors
+    /// [`PackError::OtherName`] if the manifest names another.
+    pub(crate) fn with_name(self, given: TaskletName) -> Result<Self, PackError> {
+        match self.name {
+            Some(manifest) if manifest != given => Err(PackError::OtherName { manifest, given }),
+            _ => Ok(Self {
+                name: Some(given),
+                ..self
+            }),
+        }
+    }
+}
+
+/// Checks a full name from a manifest or an import.
+pub(super) fn tasklet_name(text: &str) -> Result<TaskletName, PackError> {
+    TaskletName::new(text).map_err(|why| PackError::Name {
+        text: text.to_owned(),
+        why,
+    })
+}
+
+fn signatures(written: BTreeMap<String, String>) -> Result<BTreeMap<String, Signature>, PackError> {
+    written
+        .into_iter()
+        .map(|(of, text)| match text.parse() {
+            Ok(signature) => Ok((of, signature)),
+            Err(why) => Err(PackError::Signature { of, why }),
+        })
+        .collect()
+}
+
+fn read_capabilities(names: &[String]) -> Result<Capabilities, PackError> {
+    names.iter().try_fold(Capabilities::NONE, |set, name| {
+        let capability = Capability::from_name(name);
+        let capability = capability.ok_or_else(|| PackError::UnknownCapability(name.clone()))?;
+        Ok(set.with(capability))
+    })
+}

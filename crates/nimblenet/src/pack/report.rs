@@ -1,0 +1,149 @@
+//! What packing has derived, for people and scripts.
+
+use core::fmt;
+use std::collections::BTreeMap;
+
+use nimblenet_tasklet::{Digest, Package};
+use serde::Serialize;
+
+use super::capability_names;
+
+/// What was derived for a package.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub(crate) struct Report {
+    /// Full name.
+    pub(crate) name: String,
+    /// `wasm` or `native`.
+    pub(crate) executor: &'static str,
+    /// SHA-256 of the packed module, in hexadecimal.
+    pub(crate) digest: String,
+    /// Length of the module as it came.
+    pub(crate) module_bytes_before: usize,
+    /// Length of the packed module.
+    pub(crate) module_bytes: usize,
+    /// Length of the package file.
+    pub(crate) package_bytes: usize,
+    /// The memory that the module declared.
+    pub(crate) memory_bytes_before: u64,
+    /// The ceiling on its memory after packing.
+    pub(crate) memory_bytes: u32,
+    /// The page size of the memory; 0 without memory.
+    pub(crate) page_bytes: u64,
+    /// Where lists cross.
+    pub(crate) area: ReportedArea,
+    /// Signatures by export.
+    pub(crate) exports: BTreeMap<String, String>,
+    /// Called tasklets, in the module's order.
+    pub(crate) imports: Vec<ReportedImport>,
+    /// Capabilities used.
+    pub(crate) capabilities: Vec<&'static str>,
+    /// Fuel ceiling.
+    pub(crate) fuel: u64,
+    /// Fuel of a typical activation; 0 if not known.
+    pub(crate) cost: u64,
+    /// What the author should know.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Where lists cross.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub(crate) struct ReportedArea {
+    /// Address.
+    pub(crate) offset: u32,
+    /// Length in bytes.
+    pub(crate) len: u32,
+}
+
+/// A called tasklet.
+#[derive(Clone, PartialEq, Debug, Serialize)]
+pub(crate) struct ReportedImport {
+    /// Full name.
+    pub(crate) name: String,
+    /// Its export.
+    pub(crate) export: String,
+    /// The signature that the module was compiled against.
+    pub(crate) signature: String,
+}
+
+impl Report {
+    /// Reads a package that has just been written.
+    pub(super) fn of(file: &[u8], module_bytes_before: usize) -> Self {
+        let package = Package::decode(file).expect("the packer reads back what it writes");
+        let terms = package.terms;
+        Self {
+            name: package.name.to_string(),
+            executor: terms.executor.name(),
+            digest: Digest::of(package.module).to_string(),
+            module_bytes_before,
+            module_bytes: package.module.len(),
+            package_bytes: file.len(),
+            memory_bytes_before: 0,
+            memory_bytes: terms.memory_bytes,
+            page_bytes: 0,
+            area: ReportedArea {
+                offset: terms.area.offset,
+                len: terms.area.len,
+            },
+            exports: terms
+                .exports()
+                .map(|export| (export.name.to_owned(), export.signature.to_string()))
+                .collect(),
+            imports: package
+                .imports()
+                .map(|import| ReportedImport {
+                    name: import.name.to_string(),
+                    export: import.export.to_owned(),
+                    signature: import.signature.to_string(),
+                })
+                .collect(),
+            capabilities: capability_names(terms.capabilities),
+            fuel: terms.fuel,
+            cost: terms.cost,
+            notes: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} ({}), package {} B",
+            self.name, self.executor, self.package_bytes
+        )?;
+        if self.executor == "wasm" {
+            writeln!(
+                f,
+                "  module  {} B -> {} B",
+                self.module_bytes_before, self.module_bytes
+            )?;
+            writeln!(
+                f,
+                "  memory  {} B -> {} B (area for lists: {} B at {})",
+                self.memory_bytes_before, self.memory_bytes, self.area.len, self.area.offset
+            )?;
+        }
+        for (name, signature) in &self.exports {
+            writeln!(f, "  export  {name}: {signature}")?;
+        }
+        for import in &self.imports {
+            writeln!(
+                f,
+                "  calls   {} {}: {}",
+                import.name, import.export, import.signature
+            )?;
+        }
+        if !self.capabilities.is_empty() {
+            writeln!(f, "  wants   {}", self.capabilities.join(", "))?;
+        }
+        let cost = match self.cost {
+            0 => "not known".to_owned(),
+            cost => cost.to_string(),
+        };
+        writeln!(f, "  fuel    at most {}, typically {cost}", self.fuel)?;
+        for note in &self.notes {
+            writeln!(f, "  note    {note}")?;
+        }
+        Ok(())
+    }
+}

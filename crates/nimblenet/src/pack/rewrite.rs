@@ -1,0 +1,205 @@
+//! The module as it is published: nothing that only tools need.
+
+use std::collections::BTreeMap;
+
+use wasm_encoder::reencode::{self, Reencode};
+use wasm_encoder::{
+    CodeSection, DataCountSection, DataSection, ElementSection, ExportKind, ExportSection,
+    FunctionSection, GlobalSection, ImportSection, MemorySection, MemoryType, Module, StartSection,
+    TableSection, TypeSection,
+};
+use wasmparser::{ExternalKind, Parser, Payload};
+
+use super::PackError;
+use super::interface::Interface;
+use super::layout::{Declared, Layout};
+use super::survey::{Survey, invalid};
+
+/// Writes `module` again with the memory of `layout` and the exports of `interface`, without
+/// custom sections and unused globals, every number in its shortest form.
+///
+/// # Errors
+/// [`PackError::Invalid`] for a module that did not pass the survey.
+pub(super) fn rewrite(
+    module: &[u8],
+    survey: &Survey<'_>,
+    interface: &Interface,
+    layout: &Layout,
+) -> Result<Vec<u8>, PackError> {
+    let mut rewriter = Rewriter::new(survey, interface, layout);
+    for payload in Parser::new(0).parse_all(module) {
+        let payload = payload.map_err(invalid)?;
+        rewriter.section(payload).map_err(|error| match error {
+            reencode::Error::ParseError(error) => invalid(error),
+            other => PackError::Invalid(other.to_string()),
+        })?;
+    }
+    rewriter.flush_code();
+    Ok(rewriter.out.finish())
+}
+
+struct Rewriter<'r> {
+    out: Module,
+    code: CodeSection,
+    survey: &'r Survey<'r>,
+    interface: &'r Interface,
+    /// The memory to declare, until that is done.
+    memory: Option<Declared>,
+    keeps_memory: bool,
+    renumber: Renumber,
+}
+
+/// New numbers of the globals that stay.
+struct Renumber {
+    globals: BTreeMap<u32, u32>,
+}
+
+impl Reencode for Renumber {
+    type Error = core::convert::Infallible;
+
+    fn global_index(&mut self, global: u32) -> Result<u32, reencode::Error> {
+        Ok(*self
+            .globals
+            .get(&global)
+            .expect("the survey has seen every use of a global"))
+    }
+}
+
+impl<'r> Rewriter<'r> {
+    fn new(survey: &'r Survey<'r>, interface: &'r Interface, layout: &'r Layout) -> Self {
+        let globals = (0..).zip(&survey.used_globals);
+        let globals = globals.map(|(new, old)| (*old, new)).collect();
+        Self {
+            out: Module::new(),
+            code: CodeSection::new(),
+            survey,
+            interface,
+            memory: layout.declared,
+            keeps_memory: layout.declared.is_some(),
+            renumber: Renumber { globals },
+        }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "custom sections and everything that only tools need is left out"
+    )]
+    fn section(&mut self, payload: Payload<'_>) -> Result<(), reencode::Error> {
+        if comes_after_memory(&payload) {
+            self.declare_memory();
+        }
+        let renumber = &mut self.renumber;
+        match payload {
+            Payload::TypeSection(from) => {
+                let mut section = TypeSection::new();
+                renumber.parse_type_section(&mut section, from)?;
+                self.out.section(&section);
+            }
+            Payload::ImportSection(from) => {
+                let mut section = ImportSection::new();
+                renumber.parse_import_section(&mut section, from)?;
+                self.out.section(&section);
+            }
+            Payload::FunctionSection(from) => {
+                let mut section = FunctionSection::new();
+                renumber.parse_function_section(&mut section, from)?;
+                self.out.section(&section);
+            }
+            Payload::TableSection(from) => {
+                let mut section = TableSection::new();
+                renumber.parse_table_section(&mut section, from)?;
+                self.out.section(&section);
+            }
+            Payload::StartSection { func, .. } => {
+                let function_index = renumber.function_index(func)?;
+                self.out.section(&StartSection { function_index });
+            }
+            Payload::ElementSection(from) => {
+                let mut section = ElementSection::new();
+                renumber.parse_element_section(&mut section, from)?;
+                self.out.section(&section);
+            }
+            Payload::CodeSectionEntry(body) => {
+                renumber.parse_function_body(&mut self.code, body)?;
+            }
+            Payload::GlobalSection(from) => self.globals(from)?,
+            Payload::ExportSection(from) => self.exports(from)?,
+            Payload::DataCountSection { count, .. } if self.survey.names_data => {
+                self.out.section(&DataCountSection { count });
+            }
+            Payload::DataSection(from) if self.keeps_memory => {
+                let mut section = DataSection::new();
+                renumber.parse_data_section(&mut section, from)?;
+                self.flush_code();
+                self.out.section(&section);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Declares the memory, once; a module may have had none, and lists need one.
+    fn declare_memory(&mut self) {
+        if let Some(declared) = self.memory.take() {
+            let mut section = MemorySection::new();
+            section.memory(MemoryType {
+                minimum: declared.pages,
+                maximum: declared.maximum,
+                memory64: false,
+                shared: false,
+                page_size_log2: declared.page_size_log2,
+            });
+            self.out.section(&section);
+        }
+    }
+
+    fn globals(
+        &mut self,
+        from: wasmparser::GlobalSectionReader<'_>,
+    ) -> Result<(), reencode::Error> {
+        let mut section = GlobalSection::new();
+        for (index, global) in (0..).zip(from) {
+            if self.survey.used_globals.contains(&index) {
+                self.renumber.parse_global(&mut section, global?)?;
+            }
+        }
+        if !section.is_empty() {
+            self.out.section(&section);
+        }
+        Ok(())
+    }
+
+    fn exports(
+        &mut self,
+        from: wasmparser::ExportSectionReader<'_>,
+    ) -> Result<(), reencode::Error> {
+        let mut section = ExportSection::new();
+        for export in from {
+            let export = export?;
+            if export.kind == ExternalKind::Func && self.interface.exports_function(export.name) {
+                section.export(export.name, ExportKind::Func, export.index);
+            }
+        }
+        self.out.section(&section);
+        Ok(())
+    }
+
+    fn flush_code(&mut self) {
+        if !self.code.is_empty() {
+            self.out.section(&core::mem::take(&mut self.code));
+        }
+    }
+}
+
+fn comes_after_memory(payload: &Payload<'_>) -> bool {
+    matches!(
+        payload,
+        Payload::GlobalSection(_)
+            | Payload::ExportSection(_)
+            | Payload::StartSection { .. }
+            | Payload::ElementSection(_)
+            | Payload::DataCountSection { .. }
+            | Payload::CodeSectionStart { .. }
+            | Payload::DataSection(_)
+    )
+}

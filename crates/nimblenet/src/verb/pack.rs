@@ -1,0 +1,72 @@
+//! `nimblenet pack`: from a module and a manifest to a package file.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use nimblenet_tasklet::TaskletName;
+
+use crate::pack::{Manifest, pack};
+
+/// Shrinks a module's memory, derives its catalogue entry and writes a package file.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  \
+    nimblenet pack rms.wasm --name floor/rms --manifest rms.toml -o rms.nnp\n  \
+    nimblenet pack --manifest lamp.toml -o lamp.nnp      # a native tasklet has no module")]
+pub(crate) struct Args {
+    /// WebAssembly module, binary or text; none for a native tasklet.
+    module: Option<PathBuf>,
+    /// Full name of the tasklet, NAMESPACE/NAME.
+    #[arg(long, value_name = "NS/NAME")]
+    name: Option<TaskletName>,
+    /// Manifest file (TOML).
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+    /// Package file to write.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Print what was derived as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// If a file cannot be read or written, or the module and its manifest cannot be packed.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let manifest = manifest(args)?;
+    let module = match &args.module {
+        Some(path) => fs::read(path).with_context(|| format!("reading {}", path.display()))?,
+        None => Vec::new(),
+    };
+    let packed =
+        pack(&module, &manifest).with_context(|| match (&args.module, &args.manifest) {
+            (Some(path), _) | (None, Some(path)) => format!("packing {}", path.display()),
+            (None, None) => "packing".to_owned(),
+        })?;
+    fs::write(&args.output, &packed.file)
+        .with_context(|| format!("writing {}", args.output.display()))?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&packed.report)?);
+    } else {
+        print!("{}", packed.report);
+    }
+    Ok(())
+}
+
+fn manifest(args: &Args) -> anyhow::Result<Manifest> {
+    let Some(path) = &args.manifest else {
+        let Some(name) = args.name else {
+            bail!("no name: give --name NAMESPACE/NAME, or a manifest that has one");
+        };
+        return Ok(Manifest::named(name));
+    };
+    let context = || format!("reading {}", path.display());
+    let text = fs::read_to_string(path).with_context(context)?;
+    let manifest = Manifest::parse(&text).with_context(context)?;
+    Ok(match args.name {
+        Some(name) => manifest.with_name(name).with_context(context)?,
+        None => manifest,
+    })
+}
