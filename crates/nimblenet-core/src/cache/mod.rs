@@ -1,0 +1,294 @@
+//! The node's cache of modules: one region of bytes in which code that is in use never moves.
+//!
+//! The mechanism is here: space, reservations, moving. Which module leaves when there is no room
+//! is the policy's word ([`Evict`]).
+
+mod evict;
+
+pub use evict::{Evict, Facts, Lfu, Lru};
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use nimblenet_tasklet::{Digest, TaskletRef};
+
+use crate::time::Instant;
+
+/// A cached module, as long as it is reserved or looked up anew.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct SlotId(u16);
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    tasklet: TaskletRef,
+    digest: Digest,
+    offset: usize,
+    len: usize,
+    uses: u32,
+    last_used: Instant,
+    /// Activations that need the module; its bytes do not move while there are any.
+    reservations: u16,
+    /// Whether all bytes are here and match the digest.
+    ready: bool,
+}
+
+impl Slot {
+    fn end(&self) -> usize {
+        self.offset + self.len
+    }
+}
+
+/// There is no room, even without everything that may go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoRoom;
+
+/// The cache.
+pub struct Cache {
+    bytes: Vec<u8>,
+    slots: Vec<Option<Slot>>,
+    /// Slots in the order of their offsets.
+    order: Vec<u16>,
+    used: usize,
+    evicted: u64,
+    policy: Box<dyn Evict>,
+}
+
+impl Cache {
+    /// A cache of `bytes` bytes and at most `entries` modules.
+    pub fn new(bytes: usize, entries: usize, policy: Box<dyn Evict>) -> Self {
+        let entries = entries.min(usize::from(u16::MAX));
+        Self {
+            bytes: vec![0; bytes],
+            slots: vec![None; entries],
+            order: Vec::with_capacity(entries),
+            used: 0,
+            evicted: 0,
+            policy,
+        }
+    }
+
+    /// Bytes that it may hold.
+    pub fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Bytes that modules take.
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    /// Modules evicted so far.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Reservations held in all.
+    pub fn reservations(&self) -> usize {
+        self.held().map(|slot| usize::from(slot.reservations)).sum()
+    }
+
+    /// The tasklets whose modules are here, in the order of their place.
+    pub fn tasklets(&self) -> impl Iterator<Item = TaskletRef> {
+        self.held()
+            .filter(|slot| slot.ready)
+            .map(|slot| slot.tasklet)
+    }
+
+    /// Where the module of `tasklet` is, if it is complete.
+    pub fn find(&self, tasklet: TaskletRef) -> Option<SlotId> {
+        let matches = |slot: &Slot| slot.ready && slot.tasklet == tasklet;
+        self.order
+            .iter()
+            .find(|id| matches(self.slot(SlotId(**id))))
+            .map(|id| SlotId(*id))
+    }
+
+    /// The module's bytes.
+    pub fn code(&self, id: SlotId) -> &[u8] {
+        let slot = self.slot(id);
+        &self.bytes[slot.offset..slot.end()]
+    }
+
+    /// The module's digest.
+    pub fn digest(&self, id: SlotId) -> Digest {
+        self.slot(id).digest
+    }
+
+    /// Marks the module as needed: it neither leaves nor moves until it is released as often.
+    pub fn reserve(&mut self, id: SlotId) {
+        let slot = self.slot_mut(id);
+        slot.reservations = slot.reservations.saturating_add(1);
+    }
+
+    /// Takes one reservation back.
+    pub fn release(&mut self, id: SlotId) {
+        let slot = self.slot_mut(id);
+        debug_assert!(slot.reservations > 0, "released more often than reserved");
+        slot.reservations = slot.reservations.saturating_sub(1);
+    }
+
+    /// Counts a use.
+    pub fn touch(&mut self, id: SlotId, now: Instant) {
+        let slot = self.slot_mut(id);
+        slot.uses = slot.uses.saturating_add(1);
+        slot.last_used = now;
+    }
+
+    /// Makes `len` bytes free in one piece: evicts what the policy gives up, then moves what may
+    /// move (Algorithm 1, lines 23 to 28).
+    ///
+    /// # Errors
+    /// [`NoRoom`] if that is not enough. What can never fit evicts nothing.
+    pub fn make_room(&mut self, len: usize) -> Result<(), NoRoom> {
+        let held: usize = self
+            .held()
+            .filter(|slot| slot.reservations > 0 || !slot.ready)
+            .map(|s| s.len)
+            .sum();
+        if held + len > self.bytes.len() {
+            return Err(NoRoom);
+        }
+        while self.gap(len).is_none() || self.order.len() == self.slots.len() {
+            let full = self.order.len() == self.slots.len();
+            if !full && self.used + len <= self.bytes.len() {
+                self.compact();
+                if self.gap(len).is_some() {
+                    break;
+                }
+            }
+            self.evict_one().ok_or(NoRoom)?;
+        }
+        Ok(())
+    }
+
+    /// Takes space for a module that is about to arrive. The space is zeroed.
+    ///
+    /// # Errors
+    /// [`NoRoom`] as [`make_room`](Self::make_room).
+    pub fn begin(
+        &mut self,
+        tasklet: TaskletRef,
+        digest: Digest,
+        len: usize,
+        now: Instant,
+    ) -> Result<SlotId, NoRoom> {
+        self.make_room(len)?;
+        let (at, offset) = self.gap(len).ok_or(NoRoom)?;
+        let free = self.slots.iter().position(Option::is_none).ok_or(NoRoom)?;
+        self.bytes[offset..offset + len].fill(0);
+        let last_used = now;
+        let slot = Slot {
+            tasklet,
+            digest,
+            offset,
+            len,
+            uses: 0,
+            last_used,
+            reservations: 0,
+            ready: false,
+        };
+        self.slots[free] = Some(slot);
+        self.order.insert(at, free as u16);
+        self.used += len;
+        Ok(SlotId(free as u16))
+    }
+
+    /// Puts a part of an arriving module in its place; parts beyond its end are ignored.
+    pub fn write(&mut self, id: SlotId, offset: usize, part: &[u8]) {
+        let slot = *self.slot(id);
+        let place = offset
+            .checked_add(part.len())
+            .filter(|end| *end <= slot.len && !slot.ready);
+        if let Some(end) = place {
+            self.bytes[slot.offset + offset..slot.offset + end].copy_from_slice(part);
+        }
+    }
+
+    /// Ends an arrival: the module is kept if its bytes match its digest, else dropped. Returns
+    /// whether it is kept.
+    pub fn finish(&mut self, id: SlotId) -> bool {
+        let good = Digest::of(self.code(id)) == self.slot(id).digest;
+        if good {
+            self.slot_mut(id).ready = true;
+        } else {
+            self.remove(id);
+        }
+        good
+    }
+
+    /// Drops a module or an arrival; its space is free at once.
+    pub fn remove(&mut self, id: SlotId) {
+        self.order.retain(|other| *other != id.0);
+        if let Some(slot) = self.slots[usize::from(id.0)].take() {
+            self.used -= slot.len;
+        }
+    }
+
+    fn evict_one(&mut self) -> Option<()> {
+        let may_go = |slot: &Slot| slot.ready && slot.reservations == 0;
+        let worth = |slot: &Slot| {
+            let facts = Facts {
+                uses: slot.uses,
+                last_used: slot.last_used,
+                bytes: slot.len as u32,
+            };
+            (self.policy.worth(&facts), slot.tasklet)
+        };
+        let candidates = self
+            .order
+            .iter()
+            .filter(|id| may_go(self.slot(SlotId(**id))));
+        let least = candidates.min_by_key(|id| worth(self.slot(SlotId(**id))))?;
+        self.remove(SlotId(*least));
+        self.evicted += 1;
+        Some(())
+    }
+
+    /// The first gap of `len` bytes: its place in the order and its offset.
+    fn gap(&self, len: usize) -> Option<(usize, usize)> {
+        let mut from = 0;
+        for (at, id) in self.order.iter().enumerate() {
+            let slot = self.slot(SlotId(*id));
+            if slot.offset - from >= len {
+                return Some((at, from));
+            }
+            from = slot.end();
+        }
+        (self.bytes.len() - from >= len).then_some((self.order.len(), from))
+    }
+
+    /// Moves modules that nobody reads towards the start of the region.
+    fn compact(&mut self) {
+        let mut to = 0;
+        for id in &self.order {
+            let slot = self.slots[usize::from(*id)]
+                .as_mut()
+                .expect("the order lists held slots");
+            if slot.reservations == 0 && slot.offset > to {
+                self.bytes.copy_within(slot.offset..slot.end(), to);
+                slot.offset = to;
+            }
+            to = slot.end();
+        }
+    }
+
+    fn held(&self) -> impl Iterator<Item = &Slot> {
+        self.order.iter().map(|id| self.slot(SlotId(*id)))
+    }
+
+    fn slot(&self, id: SlotId) -> &Slot {
+        self.slots[usize::from(id.0)]
+            .as_ref()
+            .expect("a slot id is given for a held slot")
+    }
+
+    fn slot_mut(&mut self, id: SlotId) -> &mut Slot {
+        self.slots[usize::from(id.0)]
+            .as_mut()
+            .expect("a slot id is given for a held slot")
+    }
+}
+
+#[cfg(test)]
+mod tests;

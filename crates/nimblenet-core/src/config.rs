@@ -1,0 +1,305 @@
+//! What a node is told at its start, and how much it may take.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use nimblenet_tasklet::{Capabilities, Name, NamespaceId, NodeId};
+
+use crate::archive::Archive;
+use crate::catalogue::CatalogueLimits;
+
+/// A link of the node, by its place in [`Config::links`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LinkId(pub u8);
+
+/// A peer's address on a link, as numbered by the link's driver.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct LinkAddress(pub u32);
+
+/// What a node needs to know of a link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct LinkConfig {
+    /// The largest frame in bytes, at least [`MIN_MTU`].
+    pub mtu: u16,
+}
+
+/// The smallest frame size that a link may have: a hello and a useful part fit.
+pub const MIN_MTU: u16 = 160;
+
+/// A namespace that a node takes tasklets from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NamespaceConfig {
+    /// Its name.
+    pub name: Name,
+    /// The only registry that is asked for it. A private namespace has its own registry and never
+    /// falls over to another.
+    pub registry: NodeId,
+    /// The Ed25519 key that signs its catalogue.
+    pub key: [u8; 32],
+    /// The capabilities that its tasklets may have on this node.
+    pub capabilities: Capabilities,
+}
+
+/// How tasklets leave a full cache.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Eviction {
+    /// Least frequently used since insertion, ties to the least recently used (the paper's).
+    Lfu,
+    /// Least recently used.
+    Lru,
+}
+
+/// How often a node says hello: Trickle's bounds (RFC 6206).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HelloConfig {
+    /// The shortest interval, after something changed.
+    pub min: Duration,
+    /// The longest interval, when nothing changes.
+    pub max: Duration,
+}
+
+/// A neighbour or way that is known from the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StaticRoute {
+    /// The node it leads to.
+    pub destination: NodeId,
+    /// The neighbour that comes first.
+    pub next: NodeId,
+    /// Links on the way.
+    pub hops: u8,
+}
+
+/// A neighbour that is known from the start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StaticNeighbour {
+    /// Who.
+    pub id: NodeId,
+    /// On which link.
+    pub link: LinkId,
+    /// At which address.
+    pub address: LinkAddress,
+}
+
+/// What a node is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The node's id, unique in the mesh.
+    pub id: NodeId,
+    /// Its links.
+    pub links: Vec<LinkConfig>,
+    /// The namespaces that it takes tasklets from.
+    pub namespaces: Vec<NamespaceConfig>,
+    /// What it serves, if it is a registry. A registry neither answers nor forwards floods, so
+    /// that the local and global searches of Algorithm 1 spare it.
+    pub archive: Option<Archive>,
+    /// Attempts of Algorithm 1 (paper: 5).
+    pub attempts: u8,
+    /// Timeout of the search among neighbours.
+    pub local_search: Duration,
+    /// Timeout of the search in the whole mesh.
+    pub global_search: Duration,
+    /// What one hop usually takes, one way; sets the patience for answers.
+    pub hop_time: Duration,
+    /// Ask a holder for metadata before a fetch, as the paper does, although the catalogue has it.
+    pub ask_metadata: bool,
+    /// Let jobs that want the same tasklet at the same time share one acquisition.
+    pub merge_requests: bool,
+    /// Fetch every tasklet that a chain may call before it starts.
+    pub preload: bool,
+    /// How tasklets leave a full cache.
+    pub eviction: Eviction,
+    /// Hellos; none in a mesh whose neighbours and routes are all static.
+    pub hello: Option<HelloConfig>,
+    /// Neighbours known from the start.
+    pub neighbours: Vec<StaticNeighbour>,
+    /// Ways known from the start; they never change.
+    pub routes: Vec<StaticRoute>,
+    /// The first packet number. It must be newer than any that the node used before a restart.
+    pub first_sequence: u32,
+    /// Seed of the node's random numbers.
+    pub seed: u64,
+    /// How much the node may take.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// A node with one link of frame size `mtu` and the default profile: the paper's algorithm
+    /// and timeouts, metadata from the catalogue, merged requests, hellos.
+    pub fn new(id: NodeId, mtu: u16) -> Self {
+        Self {
+            id,
+            links: Vec::from([LinkConfig { mtu }]),
+            namespaces: Vec::new(),
+            archive: None,
+            attempts: 5,
+            local_search: Duration::from_millis(200),
+            global_search: Duration::from_millis(1000),
+            hop_time: Duration::from_millis(100),
+            ask_metadata: false,
+            merge_requests: true,
+            preload: false,
+            eviction: Eviction::Lfu,
+            hello: Some(HelloConfig {
+                min: Duration::from_millis(250),
+                max: Duration::from_secs(8),
+            }),
+            neighbours: Vec::new(),
+            routes: Vec::new(),
+            first_sequence: 1,
+            seed: 0,
+            limits: Limits::linux(),
+        }
+    }
+
+    /// Every duration divided by `factor`, for a mesh whose time runs faster.
+    #[must_use]
+    pub fn speed_up(mut self, factor: u32) -> Self {
+        for time in [
+            &mut self.local_search,
+            &mut self.global_search,
+            &mut self.hop_time,
+        ] {
+            *time /= factor;
+        }
+        if let Some(hello) = &mut self.hello {
+            hello.min /= factor;
+            hello.max /= factor;
+        }
+        self
+    }
+
+    /// Checks that the parts fit each other.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the part that does not.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        if self.id == NodeId::EVERYONE {
+            return Err(ConfigError::Id);
+        }
+        if self.links.iter().any(|link| link.mtu < MIN_MTU) {
+            return Err(ConfigError::Mtu);
+        }
+        let ids = |at: usize| NamespaceId::of(&self.namespaces[at].name);
+        let clash = (0..self.namespaces.len()).any(|at| (0..at).any(|other| ids(at) == ids(other)));
+        if clash {
+            return Err(ConfigError::NamespaceClash);
+        }
+        if self.attempts == 0 || self.local_search.is_zero() || self.global_search.is_zero() {
+            return Err(ConfigError::Zero);
+        }
+        Ok(())
+    }
+}
+
+/// The most that a node takes of anything. Everything is allocated when the node is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Bytes of cached modules.
+    pub cache_bytes: usize,
+    /// Cached modules.
+    pub cache_entries: usize,
+    /// Jobs that run or wait.
+    pub jobs: usize,
+    /// Tasklets that call each other within one job, the first included.
+    pub depth: usize,
+    /// Sub-tasklet calls of one job.
+    pub calls: u32,
+    /// Tasklets that a preloading job holds.
+    pub preload: usize,
+    /// Acquisitions at a time.
+    pub acquisitions: usize,
+    /// Bytes of the arguments or results of one call.
+    pub message_bytes: usize,
+    /// Nodes that packets are remembered of.
+    pub peers: usize,
+    /// Ways to other nodes.
+    pub routes: usize,
+    /// Neighbours.
+    pub neighbours: usize,
+    /// Bytes of frames that wait for their link.
+    pub outbox_bytes: usize,
+    /// Fetches served at a time.
+    pub servings: usize,
+    /// One held catalogue.
+    pub catalogue: CatalogueLimits,
+    /// Bytes of one catalogue delta.
+    pub delta_bytes: usize,
+    /// Steps kept to explain one call.
+    pub steps: usize,
+}
+
+impl Limits {
+    /// For a Linux node. The cache is the paper's 32768 bytes.
+    pub const fn linux() -> Self {
+        Self {
+            cache_bytes: 32768,
+            cache_entries: 512,
+            jobs: 64,
+            depth: 8,
+            calls: 4096,
+            preload: 32,
+            acquisitions: 64,
+            message_bytes: 4096,
+            peers: 1024,
+            routes: 1024,
+            neighbours: 64,
+            outbox_bytes: 256 << 10,
+            servings: 64,
+            catalogue: CatalogueLimits::LARGE,
+            delta_bytes: 256 << 10,
+            steps: 64,
+        }
+    }
+
+    /// For a microcontroller with 264 kB of RAM.
+    pub const fn board() -> Self {
+        Self {
+            cache_bytes: 50 << 10,
+            cache_entries: 128,
+            jobs: 4,
+            depth: 4,
+            calls: 256,
+            preload: 12,
+            acquisitions: 4,
+            message_bytes: 1024,
+            peers: 32,
+            routes: 32,
+            neighbours: 8,
+            outbox_bytes: 4096,
+            servings: 4,
+            catalogue: CatalogueLimits::SMALL,
+            delta_bytes: 4096,
+            steps: 8,
+        }
+    }
+}
+
+/// Why a configuration was refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// 0xFFFF is not a node.
+    Id,
+    /// A link's frames are smaller than [`MIN_MTU`].
+    Mtu,
+    /// Two namespaces have the same identifier in frames.
+    NamespaceClash,
+    /// Attempts or a timeout are zero.
+    Zero,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id => f.write_str("65535 cannot be a node's id"),
+            Self::Mtu => write!(f, "a link's frames must hold at least {MIN_MTU} bytes"),
+            Self::NamespaceClash => {
+                f.write_str("two namespaces share an identifier; rename one of them")
+            }
+            Self::Zero => f.write_str("attempts and timeouts must not be zero"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}

@@ -1,0 +1,148 @@
+//! What a node counts.
+
+use crate::wire::Kind;
+
+/// Why a frame was dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Drop {
+    /// Not a frame of this protocol.
+    Malformed = 0,
+    /// Seen before.
+    Duplicate = 1,
+    /// Addressed to another node.
+    NotForUs = 2,
+    /// Too long for its link.
+    TooLong = 3,
+    /// No room among the frames that wait.
+    QueueFull = 4,
+    /// Travelled as far as it may.
+    TtlExceeded = 5,
+    /// An answer that nobody waits for.
+    Unexpected = 6,
+    /// An outcome for an activation that has ended.
+    StaleOutcome = 7,
+}
+
+impl Drop {
+    /// Every reason, in the order of their numbers.
+    pub const ALL: [Self; 8] = [
+        Self::Malformed,
+        Self::Duplicate,
+        Self::NotForUs,
+        Self::TooLong,
+        Self::QueueFull,
+        Self::TtlExceeded,
+        Self::Unexpected,
+        Self::StaleOutcome,
+    ];
+
+    /// The reason's name in tables and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Duplicate => "duplicate",
+            Self::NotForUs => "not-for-us",
+            Self::TooLong => "too-long",
+            Self::QueueFull => "queue-full",
+            Self::TtlExceeded => "ttl-exceeded",
+            Self::Unexpected => "unexpected",
+            Self::StaleOutcome => "stale-outcome",
+        }
+    }
+}
+
+/// Frames and bytes of one kind of message.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Traffic {
+    /// Frames sent, forwarded ones included.
+    pub sent: u64,
+    /// Their bytes.
+    pub sent_bytes: u64,
+    /// Packets that this node made.
+    pub originated: u64,
+    /// Frames received.
+    pub received: u64,
+    /// Their bytes.
+    pub received_bytes: u64,
+}
+
+/// Where tasklets came from.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Acquired {
+    /// The node's own cache.
+    pub local: u64,
+    /// A node one hop away.
+    pub neighbour: u64,
+    /// A node further away.
+    pub global: u64,
+    /// A registry.
+    pub registry: u64,
+}
+
+/// Everything a node counts since its start.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Counters {
+    traffic: [Traffic; Kind::ALL.len()],
+    drops: [u64; Drop::ALL.len()],
+    /// Tasklets acquired, by source.
+    pub acquired: Acquired,
+    /// Acquisitions that failed.
+    pub not_acquired: u64,
+    /// Modules whose bytes did not match their digest.
+    pub digest_mismatches: u64,
+    /// Catalogue deltas whose signature was not good.
+    pub bad_signatures: u64,
+    /// Refusals received.
+    pub refusals: u64,
+    /// Transfers that went on from another source.
+    pub resumed_transfers: u64,
+    /// Calls taken.
+    pub calls: u64,
+    /// Calls that ended with a result.
+    pub completed: u64,
+    /// Calls that ended with a fault.
+    pub failed: u64,
+}
+
+impl Counters {
+    /// Traffic of one kind of message.
+    pub fn traffic(&self, kind: Kind) -> &Traffic {
+        &self.traffic[kind as usize - 1]
+    }
+
+    /// Frames dropped for one reason.
+    pub fn dropped(&self, reason: Drop) -> u64 {
+        self.drops[reason as usize]
+    }
+
+    /// Bytes of all frames sent.
+    pub fn sent_bytes(&self) -> u64 {
+        self.traffic.iter().map(|traffic| traffic.sent_bytes).sum()
+    }
+
+    /// Bytes of all frames received.
+    pub fn received_bytes(&self) -> u64 {
+        self.traffic
+            .iter()
+            .map(|traffic| traffic.received_bytes)
+            .sum()
+    }
+
+    pub(crate) fn drop(&mut self, reason: Drop) {
+        self.drops[reason as usize] += 1;
+    }
+
+    pub(crate) fn sent(&mut self, kind: Kind, bytes: usize, own: bool) {
+        let traffic = &mut self.traffic[kind as usize - 1];
+        traffic.sent += 1;
+        traffic.sent_bytes += bytes as u64;
+        traffic.originated += u64::from(own);
+    }
+
+    pub(crate) fn received(&mut self, kind: Kind, bytes: usize) {
+        let traffic = &mut self.traffic[kind as usize - 1];
+        traffic.received += 1;
+        traffic.received_bytes += bytes as u64;
+    }
+}

@@ -1,0 +1,390 @@
+//! The mesh: neighbours, ways, floods and forwarding.
+//!
+//! Packets for one node follow ways learnt from packets that came by. A packet without a way is
+//! flooded with its destination, which so learns the way back. Floods are forwarded once, as long
+//! as their TTL lasts.
+
+mod duplicates;
+mod neighbours;
+mod outbox;
+mod routes;
+mod trickle;
+
+pub use outbox::Transmit;
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use nimblenet_tasklet::NodeId;
+
+use self::duplicates::Duplicates;
+use self::neighbours::Neighbours;
+use self::outbox::Outbox;
+use self::routes::Routes;
+use self::trickle::Trickle;
+use crate::config::{Config, LinkAddress, LinkConfig, LinkId};
+use crate::counters::{Counters, Drop};
+use crate::random::Random;
+use crate::time::Instant;
+use crate::wire::{
+    EpochNote, Frame, HEADER_LEN, HELLO_BYTES, Hello, MAX_TTL, Message, OVERHEAD, RegistryNote,
+    Search,
+};
+
+/// A neighbour is forgotten after this many of the longest hello intervals.
+const SILENT_INTERVALS: u32 = 4;
+
+/// A packet that is for this node.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(crate) struct Delivery<'a> {
+    pub(crate) origin: NodeId,
+    /// Links that it travelled.
+    pub(crate) hops: u8,
+    /// Whether it came to everyone rather than to this node.
+    pub(crate) flooded: bool,
+    pub(crate) message: Message<'a>,
+    /// The link's frame size.
+    pub(crate) mtu: u16,
+}
+
+/// The mesh as one node sees it.
+#[derive(Debug)]
+pub(crate) struct Mesh {
+    id: NodeId,
+    links: Vec<LinkConfig>,
+    forwards_floods: bool,
+    neighbours: Neighbours,
+    routes: Routes,
+    duplicates: Duplicates,
+    outbox: Outbox,
+    trickle: Option<Trickle>,
+    /// Registries near or far, with the freshest word on each.
+    registries: Vec<RegistryNote>,
+    sequence: u32,
+    random: Random,
+    scratch: Vec<u8>,
+}
+
+impl Mesh {
+    pub(crate) fn new(config: &Config) -> Self {
+        let limits = &config.limits;
+        let mut random = Random::new(config.seed ^ u64::from(config.id.0) << 48);
+        let now = Instant::ZERO;
+        let trickle = config
+            .hello
+            .map(|hello| Trickle::new(hello, now, &mut random));
+        let longest = config.hello.map_or(Duration::MAX, |hello| hello.max);
+        let lifetime = longest.saturating_mul(SILENT_INTERVALS);
+        let registries = config.namespaces.len().max(crate::wire::MAX_NOTES);
+        let mtu = config.links.iter().map(|link| link.mtu).max().unwrap_or(0);
+        Self {
+            id: config.id,
+            links: config.links.clone(),
+            forwards_floods: config.archive.is_none(),
+            neighbours: Neighbours::new(limits.neighbours, &config.neighbours, lifetime),
+            routes: Routes::new(limits.routes, &config.routes),
+            duplicates: Duplicates::new(limits.peers),
+            outbox: Outbox::new(limits.outbox_bytes),
+            trickle,
+            registries: Vec::with_capacity(registries),
+            sequence: config.first_sequence,
+            random,
+            scratch: vec![0; usize::from(mtu)],
+        }
+    }
+
+    /// Ids of the nodes in direct reach.
+    pub(crate) fn neighbours(&self) -> impl Iterator<Item = NodeId> {
+        self.neighbours.iter().map(|neighbour| neighbour.id)
+    }
+
+    /// Links to `destination` on the way that is known.
+    pub(crate) fn hops(&self, now: Instant, destination: NodeId) -> Option<u8> {
+        if self.neighbours.find(destination).is_some() {
+            return Some(1);
+        }
+        self.routes.find(now, destination).map(|route| route.hops)
+    }
+
+    /// The part size for a packet to `destination` over links of at least `mtu`.
+    pub(crate) fn part_len(mtu: u16) -> u16 {
+        let fixed = HEADER_LEN + OVERHEAD + crate::wire::Data::FIXED_LEN;
+        mtu.saturating_sub(fixed as u16).max(1)
+    }
+
+    /// The smallest frame size among the node's links.
+    pub(crate) fn smallest_mtu(&self) -> u16 {
+        self.links.iter().map(|link| link.mtu).min().unwrap_or(0)
+    }
+
+    /// Takes a frame in: learns from it, forwards it, and returns it if it is for this node.
+    pub(crate) fn receive<'a>(
+        &mut self,
+        now: Instant,
+        (link, from): (LinkId, LinkAddress),
+        bytes: &'a [u8],
+        counters: &mut Counters,
+    ) -> Option<Delivery<'a>> {
+        let Ok(frame) = Frame::parse(bytes) else {
+            counters.drop(Drop::Malformed);
+            return None;
+        };
+        let known = self.links.get(usize::from(link.0)).map(|link| link.mtu);
+        let Some(mtu) = known.filter(|_| frame.sender != self.id) else {
+            counters.drop(Drop::Malformed);
+            return None;
+        };
+        if frame.origin == self.id {
+            counters.drop(Drop::Duplicate);
+            return None;
+        }
+        if frame.receiver != self.id && frame.receiver != NodeId::EVERYONE {
+            counters.drop(Drop::NotForUs);
+            return None;
+        }
+        if self.neighbours.hear(now, frame.sender, link, from) {
+            self.speak_soon(now);
+        }
+        if !self
+            .duplicates
+            .first_time(now, frame.origin, frame.sequence)
+        {
+            counters.drop(Drop::Duplicate);
+            return None;
+        }
+        self.routes
+            .learn(now, frame.origin, frame.sender, frame.hops, frame.sequence);
+        counters.received(frame.message.kind(), bytes.len());
+
+        let for_us = frame.destination == self.id;
+        if !for_us && frame.ttl > 0 {
+            self.forward(now, frame, counters);
+        }
+        (for_us || frame.destination == NodeId::EVERYONE).then_some(Delivery {
+            origin: frame.origin,
+            hops: frame.hops,
+            flooded: !for_us,
+            message: frame.message,
+            mtu,
+        })
+    }
+
+    /// Sends a packet to one node; without a way to it, floods it.
+    pub(crate) fn send(
+        &mut self,
+        now: Instant,
+        destination: NodeId,
+        message: Message<'_>,
+        counters: &mut Counters,
+    ) {
+        let frame = self.own(destination, MAX_TTL - 1, message);
+        self.transmit(now, frame, counters);
+    }
+
+    /// Sends a packet to every node within `ttl` hops.
+    pub(crate) fn flood(
+        &mut self,
+        now: Instant,
+        ttl: u8,
+        message: Message<'_>,
+        counters: &mut Counters,
+    ) {
+        let frame = self.own(NodeId::EVERYONE, ttl.saturating_sub(1), message);
+        self.transmit(now, frame, counters);
+    }
+
+    /// The way to `destination` did not answer.
+    pub(crate) fn doubt(&mut self, destination: NodeId) {
+        self.routes.doubt(destination);
+    }
+
+    /// What this node holds has changed: say so soon.
+    pub(crate) fn speak_soon(&mut self, now: Instant) {
+        if let Some(trickle) = &mut self.trickle {
+            trickle.reset(now, &mut self.random);
+        }
+    }
+
+    /// Takes up what a neighbour says of registries; true if one was not known before.
+    pub(crate) fn hear_registries(
+        &mut self,
+        now: Instant,
+        from: NodeId,
+        hello: &Hello<'_>,
+    ) -> bool {
+        let mut news = false;
+        for note in hello.registries().filter(|note| note.registry != self.id) {
+            let hops = note.hops.saturating_add(1);
+            self.routes
+                .learn(now, note.registry, from, hops, note.sequence);
+            let Some(route) = self.routes.find(now, note.registry) else {
+                continue;
+            };
+            let best = RegistryNote {
+                hops: route.hops,
+                sequence: route.sequence,
+                ..note
+            };
+            let room = self.registries.len() < self.registries.capacity();
+            match self
+                .registries
+                .iter_mut()
+                .find(|held| held.registry == note.registry)
+            {
+                Some(held) => *held = best,
+                None if room => {
+                    self.registries.push(best);
+                    news = true;
+                }
+                None => {}
+            }
+        }
+        if news {
+            self.speak_soon(now);
+        }
+        news
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.trickle.as_ref().map(Trickle::poll_timeout)
+    }
+
+    /// Says hello if it is time, with `epochs` as the catalogues held.
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        epochs: impl Iterator<Item = EpochNote>,
+        counters: &mut Counters,
+    ) {
+        let Some(trickle) = &mut self.trickle else {
+            return;
+        };
+        if !trickle.handle_timeout(now, &mut self.random) {
+            return;
+        }
+        self.neighbours.forget_silent(now);
+        let sequence = self.sequence;
+        let is_registry = !self.forwards_floods;
+        let own = is_registry.then_some(RegistryNote {
+            registry: self.id,
+            sequence,
+            hops: 0,
+        });
+        let mut space = [0; HELLO_BYTES];
+        let known = self.registries.iter().copied();
+        let hello = Hello::new(own.into_iter().chain(known), epochs, &mut space);
+        self.flood(now, 1, Message::Hello(hello), counters);
+    }
+
+    /// The next frame for a link, written to the start of `out`.
+    pub(crate) fn poll_transmit(&mut self, out: &mut [u8]) -> Option<Transmit> {
+        self.outbox.pop(out)
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.outbox.is_empty()
+    }
+
+    fn own<'m>(&mut self, destination: NodeId, ttl: u8, message: Message<'m>) -> Frame<'m> {
+        let sequence = self.sequence;
+        self.sequence = self.sequence.wrapping_add(1);
+        let (sender, origin) = (self.id, self.id);
+        let receiver = NodeId::EVERYONE;
+        Frame {
+            ttl,
+            sender,
+            receiver,
+            origin,
+            destination,
+            sequence,
+            hops: 1,
+            message,
+        }
+    }
+
+    fn forward(&mut self, now: Instant, frame: Frame<'_>, counters: &mut Counters) {
+        let unicast = frame.destination != NodeId::EVERYONE;
+        if !unicast && !self.forwards_floods {
+            return;
+        }
+        let Some(hops) = frame.hops.checked_add(1) else {
+            counters.drop(Drop::TtlExceeded);
+            return;
+        };
+        let frame = Frame {
+            ttl: frame.ttl - 1,
+            hops,
+            sender: self.id,
+            ..frame
+        };
+        self.transmit(now, frame, counters);
+    }
+
+    /// Puts a frame on the link of the next hop, or on every link.
+    fn transmit(&mut self, now: Instant, frame: Frame<'_>, counters: &mut Counters) {
+        let next = match frame.destination {
+            NodeId::EVERYONE => None,
+            destination => self
+                .routes
+                .find(now, destination)
+                .and_then(|route| self.neighbours.find(route.next))
+                .or_else(|| self.neighbours.find(destination))
+                .copied(),
+        };
+        if let Some(next) = next {
+            self.emit(
+                Frame {
+                    receiver: next.id,
+                    ..frame
+                },
+                next.link,
+                Some(next.address),
+                counters,
+            );
+            return;
+        }
+        if frame.origin != self.id && !self.forwards_floods {
+            return;
+        }
+        for link in 0..self.links.len() as u8 {
+            self.emit(
+                Frame {
+                    receiver: NodeId::EVERYONE,
+                    ..frame
+                },
+                LinkId(link),
+                None,
+                counters,
+            );
+        }
+    }
+
+    fn emit(
+        &mut self,
+        mut frame: Frame<'_>,
+        link: LinkId,
+        to: Option<LinkAddress>,
+        counters: &mut Counters,
+    ) {
+        let mtu = self.links[usize::from(link.0)].mtu;
+        if let Message::Search(search) = frame.message {
+            frame.message = Message::Search(Search {
+                mtu: search.mtu.min(mtu),
+                ..search
+            });
+        }
+        if frame.len() + OVERHEAD > usize::from(mtu) {
+            counters.drop(Drop::TooLong);
+            return;
+        }
+        let Some(len) = frame.emit(&mut self.scratch) else {
+            counters.drop(Drop::TooLong);
+            return;
+        };
+        match self.outbox.push(link, to, &self.scratch[..len]) {
+            Ok(()) => counters.sent(frame.message.kind(), len, frame.origin == self.id),
+            Err(_) => counters.drop(Drop::QueueFull),
+        }
+    }
+}

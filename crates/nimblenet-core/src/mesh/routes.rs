@@ -1,0 +1,202 @@
+//! Ways to other nodes, learnt from the packets that come by.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use nimblenet_tasklet::NodeId;
+
+use crate::config::StaticRoute;
+use crate::time::Instant;
+
+/// A way that nothing confirmed for this long is no longer used.
+const LIFETIME: Duration = Duration::from_secs(60);
+
+/// How to reach a node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Route {
+    pub(crate) destination: NodeId,
+    /// The neighbour that comes first.
+    pub(crate) next: NodeId,
+    /// Links on the way.
+    pub(crate) hops: u8,
+    /// The destination's packet number that taught the way.
+    pub(crate) sequence: u32,
+    /// When it was last confirmed; never for a static way.
+    confirmed: Option<Instant>,
+    /// False once the way failed; number and hops still guard against loops.
+    usable: bool,
+}
+
+/// The table of ways.
+///
+/// A way is taken if its number is newer, or equal with fewer hops before the neighbour than the
+/// way held; so along any path the pair (number, hops) rises towards the destination and packets
+/// cannot circle (the feasibility condition of AODV, RFC 3561 section 6.2, and Babel, RFC 8966
+/// section 3.5.1).
+#[derive(Debug)]
+pub(crate) struct Routes {
+    /// Ordered by destination.
+    routes: Vec<Route>,
+    limit: usize,
+}
+
+impl Routes {
+    pub(crate) fn new(limit: usize, fixed: &[StaticRoute]) -> Self {
+        let mut routes: Vec<Route> = Vec::with_capacity(limit.max(fixed.len()));
+        routes.extend(fixed.iter().map(|route| Route {
+            destination: route.destination,
+            next: route.next,
+            hops: route.hops,
+            sequence: 0,
+            confirmed: None,
+            usable: true,
+        }));
+        routes.sort_by_key(|route| route.destination);
+        Self { routes, limit }
+    }
+
+    /// The way to `destination`.
+    pub(crate) fn find(&self, now: Instant, destination: NodeId) -> Option<&Route> {
+        let at = self
+            .routes
+            .binary_search_by_key(&destination, |route| route.destination)
+            .ok()?;
+        Some(&self.routes[at]).filter(|route| route.usable && !route.expired(now))
+    }
+
+    /// Takes up a way to `destination` over the neighbour `next`, `hops` links long.
+    pub(crate) fn learn(
+        &mut self,
+        now: Instant,
+        destination: NodeId,
+        next: NodeId,
+        hops: u8,
+        sequence: u32,
+    ) {
+        let confirmed = Some(now);
+        let route = Route {
+            destination,
+            next,
+            hops,
+            sequence,
+            confirmed,
+            usable: true,
+        };
+        match self
+            .routes
+            .binary_search_by_key(&destination, |route| route.destination)
+        {
+            Ok(at) => {
+                let held = &mut self.routes[at];
+                let same = held.usable && (held.next, held.sequence) == (next, sequence);
+                if held.confirmed.is_some() && (same || held.gives_way_to(&route, now)) {
+                    *held = Route {
+                        hops: if same { held.hops } else { hops },
+                        ..route
+                    };
+                }
+            }
+            Err(mut at) => {
+                if self.routes.len() >= self.limit {
+                    let learnt =
+                        (0..self.routes.len()).filter(|at| self.routes[*at].confirmed.is_some());
+                    let Some(oldest) = learnt.min_by_key(|at| self.routes[*at].confirmed) else {
+                        return;
+                    };
+                    self.routes.remove(oldest);
+                    at -= usize::from(oldest < at);
+                }
+                self.routes.insert(at, route);
+            }
+        }
+    }
+
+    /// A packet to `destination` was not answered: the way is not used until it is learnt anew.
+    pub(crate) fn doubt(&mut self, destination: NodeId) {
+        if let Ok(at) = self
+            .routes
+            .binary_search_by_key(&destination, |r| r.destination)
+        {
+            let route = &mut self.routes[at];
+            route.usable &= route.confirmed.is_none();
+        }
+    }
+}
+
+impl Route {
+    fn expired(&self, now: Instant) -> bool {
+        self.confirmed.is_some_and(|at| now - at > LIFETIME)
+    }
+
+    fn gives_way_to(&self, other: &Self, now: Instant) -> bool {
+        let ahead = other.sequence.wrapping_sub(self.sequence);
+        let newer = ahead != 0 && ahead < 1 << 31;
+        let as_new = ahead == 0;
+        // The neighbour's own distance is one less than the way over it.
+        let nearer = other.hops < self.hops || other.hops == self.hops && !self.usable;
+        newer || as_new && nearer || self.expired(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn routes() -> Routes {
+        Routes::new(4, &[])
+    }
+
+    fn next(routes: &Routes, destination: u16) -> Option<u16> {
+        routes
+            .find(Instant::ZERO, NodeId(destination))
+            .map(|route| route.next.0)
+    }
+
+    #[test]
+    fn newer_word_wins_and_of_equally_new_ways_the_shorter() {
+        let mut routes = routes();
+        let mut learn = |via, hops, sequence| {
+            routes.learn(Instant::ZERO, NodeId(9), NodeId(via), hops, sequence);
+            next(&routes, 9)
+        };
+        assert_eq!(learn(1, 3, 10), Some(1));
+        assert_eq!(learn(2, 3, 10), Some(1));
+        assert_eq!(learn(2, 2, 10), Some(2));
+        assert_eq!(learn(3, 1, 9), Some(2), "older word");
+        assert_eq!(learn(3, 7, 11), Some(3), "newer word, although longer");
+    }
+
+    #[test]
+    fn a_failed_way_comes_back_only_over_a_node_that_is_nearer() {
+        let mut routes = routes();
+        routes.learn(Instant::ZERO, NodeId(9), NodeId(1), 3, 10);
+        routes.doubt(NodeId(9));
+        assert_eq!(next(&routes, 9), None);
+        routes.learn(Instant::ZERO, NodeId(9), NodeId(2), 4, 10);
+        assert_eq!(
+            next(&routes, 9),
+            None,
+            "that way may lead back to this node"
+        );
+        routes.learn(Instant::ZERO, NodeId(9), NodeId(3), 3, 10);
+        assert_eq!(next(&routes, 9), Some(3));
+    }
+
+    #[test]
+    fn a_full_table_forgets_the_oldest_way_and_static_ways_stay() {
+        let fixed = StaticRoute {
+            destination: NodeId(1),
+            next: NodeId(2),
+            hops: 1,
+        };
+        let mut routes = Routes::new(2, &[fixed]);
+        routes.learn(Instant::from_micros(1), NodeId(7), NodeId(3), 2, 1);
+        routes.learn(Instant::from_micros(2), NodeId(5), NodeId(3), 2, 1);
+        routes.learn(Instant::from_micros(3), NodeId(1), NodeId(3), 1, 99);
+        routes.doubt(NodeId(1));
+        assert_eq!(
+            [1, 5, 7].map(|id| next(&routes, id)),
+            [Some(2), Some(3), None]
+        );
+    }
+}

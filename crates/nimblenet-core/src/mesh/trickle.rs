@@ -1,0 +1,90 @@
+//! The Trickle timer (RFC 6206): often after a change, seldom when nothing happens.
+//!
+//! Suppression (the constant k) is left out: a hello is also the sign that a node is there, so
+//! hearing others' does not replace one's own.
+
+use core::time::Duration;
+
+use crate::config::HelloConfig;
+use crate::random::Random;
+use crate::time::Instant;
+
+#[derive(Debug)]
+pub(crate) struct Trickle {
+    config: HelloConfig,
+    interval: Duration,
+    interval_ends: Instant,
+    /// When to speak in this interval; none if that has happened.
+    fires: Option<Instant>,
+}
+
+impl Trickle {
+    pub(crate) fn new(config: HelloConfig, now: Instant, random: &mut Random) -> Self {
+        let mut timer = Self {
+            config,
+            interval: config.min,
+            interval_ends: now,
+            fires: None,
+        };
+        timer.begin(now, random);
+        timer
+    }
+
+    /// Something changed (RFC 6206 section 4.2, rule 6).
+    pub(crate) fn reset(&mut self, now: Instant, random: &mut Random) {
+        if self.interval > self.config.min {
+            self.interval = self.config.min;
+            self.begin(now, random);
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Instant {
+        self.fires.unwrap_or(self.interval_ends)
+    }
+
+    /// True if it is time to speak.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, random: &mut Random) -> bool {
+        let speak = self.fires.is_some_and(|at| at <= now);
+        if speak {
+            self.fires = None;
+        }
+        if self.interval_ends <= now {
+            self.interval = (self.interval * 2).min(self.config.max);
+            self.begin(now, random);
+        }
+        speak
+    }
+
+    /// Picks a moment in the second half of a new interval (rule 2).
+    fn begin(&mut self, now: Instant, random: &mut Random) {
+        let half = self.interval / 2;
+        let within = random.below(u64::try_from(half.as_micros()).unwrap_or(u64::MAX).max(1));
+        self.fires = Some(now + half + Duration::from_micros(within));
+        self.interval_ends = now + self.interval;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_double_up_to_the_longest_and_a_change_starts_over() {
+        let config = HelloConfig {
+            min: Duration::from_millis(100),
+            max: Duration::from_millis(800),
+        };
+        let mut random = Random::new(1);
+        let mut timer = Trickle::new(config, Instant::ZERO, &mut random);
+        let mut spoken = 0;
+        let mut now = Instant::ZERO;
+        while now < Instant::from_micros(10_000_000) {
+            now = timer.poll_timeout();
+            spoken += u32::from(timer.handle_timeout(now, &mut random));
+        }
+        // 100 + 200 + 400 ms, then 800 ms each.
+        assert!((14..=16).contains(&spoken), "{spoken}");
+        timer.reset(now, &mut random);
+        assert!(timer.poll_timeout() - now <= config.min);
+    }
+}

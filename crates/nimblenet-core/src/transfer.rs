@@ -1,0 +1,310 @@
+//! A transfer as its receiver sees it: which parts are here, which to ask for, of whom.
+//!
+//! The receiver asks for up to 32 parts at a time and asks again for those that do not come. When
+//! a source is lost, the same transfer goes on from another at the offset reached.
+
+use core::time::Duration;
+
+use nimblenet_tasklet::NodeId;
+
+use crate::time::Instant;
+use crate::wire::{Data, Fetch, Object};
+
+/// Parts in one request.
+const WINDOW: u32 = 32;
+/// Requests without any new part before a source counts as lost.
+const STALLS: u8 = 3;
+
+/// An object on its way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Transfer {
+    object: Object,
+    source: NodeId,
+    request: u16,
+    part: u16,
+    /// Bytes that are here without a gap.
+    prefix: u32,
+    /// Bit n: the part n behind the prefix is here.
+    behind: u32,
+    /// Parts asked for and not yet here.
+    asked: u32,
+    /// Length and version, once the first part came.
+    shape: Option<(u32, u32)>,
+    /// Length as known beforehand.
+    expected: Option<u32>,
+    deadline: Instant,
+    patience: Duration,
+    stalls: u8,
+}
+
+/// What a part of data did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Progress {
+    /// It belongs to something else, or is here already.
+    Unexpected,
+    /// It is to be written at its offset.
+    Part,
+    /// It is to be written at its offset, and was the last.
+    Complete,
+    /// The object is longer or newer than agreed: start over.
+    Changed,
+}
+
+/// What a transfer does when its patience ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Stall {
+    /// Not yet.
+    Waiting,
+    /// Ask again.
+    Ask,
+    /// The source is lost.
+    Lost,
+}
+
+impl Transfer {
+    /// Starts a transfer of `object`, of `expected` bytes if that is known.
+    pub(crate) fn new(object: Object, source: NodeId, part: u16, expected: Option<u32>) -> Self {
+        Self {
+            object,
+            source,
+            request: 0,
+            part: part.max(1),
+            prefix: 0,
+            behind: 0,
+            asked: 0,
+            shape: None,
+            expected,
+            deadline: Instant::ZERO,
+            patience: Duration::ZERO,
+            stalls: 0,
+        }
+    }
+
+    pub(crate) fn source(&self) -> NodeId {
+        self.source
+    }
+
+    pub(crate) fn object(&self) -> Object {
+        self.object
+    }
+
+    pub(crate) fn request(&self) -> u16 {
+        self.request
+    }
+
+    /// Bytes that are here without a gap.
+    pub(crate) fn prefix(&self) -> u32 {
+        self.prefix
+    }
+
+    /// The object's length, once it is known.
+    pub(crate) fn total(&self) -> Option<u32> {
+        self.shape.map(|(total, _)| total).or(self.expected)
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Goes on from another source. Parts behind a gap are given up if the new way needs shorter
+    /// parts.
+    pub(crate) fn resume_from(&mut self, source: NodeId, part: u16) {
+        self.source = source;
+        self.stalls = 0;
+        self.asked = 0;
+        if part.max(1) < self.part {
+            self.part = part.max(1);
+            self.behind = 0;
+        }
+    }
+
+    /// Asks for the parts that are lacking, and waits for `patience`.
+    pub(crate) fn ask(&mut self, now: Instant, request: u16, patience: Duration) -> Fetch {
+        self.request = request;
+        self.patience = patience;
+        self.deadline = now + patience;
+        let left = self
+            .total()
+            .map_or(1, |total| total.saturating_sub(self.prefix));
+        let parts = left.div_ceil(u32::from(self.part)).clamp(1, WINDOW);
+        let window = u32::MAX >> (WINDOW - parts);
+        self.asked = window & !self.behind;
+        let (object, offset, part) = (self.object, self.prefix, self.part);
+        Fetch {
+            object,
+            request,
+            offset,
+            part,
+            wanted: self.asked,
+        }
+    }
+
+    /// Whether everything asked for is here, but not the whole object.
+    pub(crate) fn wants_more(&self) -> bool {
+        self.asked == 0 && self.total().is_none_or(|total| self.prefix < total)
+    }
+
+    /// Takes note of a part.
+    pub(crate) fn take(&mut self, now: Instant, data: &Data<'_>) -> Progress {
+        if data.request != self.request {
+            return Progress::Unexpected;
+        }
+        let shape = (data.total, data.version);
+        let agreed = self.shape.is_none_or(|known| known == shape)
+            && self.expected.is_none_or(|expected| expected == data.total);
+        if !agreed {
+            return Progress::Changed;
+        }
+        let part = u32::from(self.part);
+        let Some(ahead) = data.offset.checked_sub(self.prefix) else {
+            return Progress::Unexpected;
+        };
+        let index = ahead / part;
+        let whole = data.bytes.len() as u32 == part.min(data.total - data.offset);
+        if ahead % part != 0 || index >= WINDOW || !whole || self.behind >> index & 1 == 1 {
+            return Progress::Unexpected;
+        }
+        self.shape = Some(shape);
+        self.behind |= 1 << index;
+        self.asked &= !(1 << index);
+        self.stalls = 0;
+        self.deadline = now + self.patience;
+        while self.behind & 1 == 1 {
+            self.behind >>= 1;
+            self.asked >>= 1;
+            self.prefix = (self.prefix + part).min(data.total);
+        }
+        if self.prefix == data.total {
+            Progress::Complete
+        } else {
+            Progress::Part
+        }
+    }
+
+    /// Whether the patience has ended.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Stall {
+        if now < self.deadline {
+            return Stall::Waiting;
+        }
+        self.stalls += 1;
+        if self.stalls < STALLS {
+            Stall::Ask
+        } else {
+            Stall::Lost
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
+    use nimblenet_tasklet::NamespaceId;
+    use proptest::prelude::*;
+
+    const OBJECT: Object = Object::Catalogue {
+        namespace: NamespaceId(1),
+        since: 0,
+    };
+
+    fn serve<'a>(fetch: &Fetch, whole: &'a [u8]) -> Vec<Data<'a>> {
+        let part = u32::from(fetch.part);
+        let bits = (0..32).filter(|bit| fetch.wanted >> bit & 1 == 1);
+        let offsets = bits.map(|bit| fetch.offset + bit * part);
+        offsets
+            .filter(|offset| (*offset as usize) < whole.len())
+            .map(|offset| {
+                let end = whole.len().min((offset + part) as usize);
+                Data {
+                    request: fetch.request,
+                    version: 1,
+                    total: whole.len() as u32,
+                    offset,
+                    bytes: &whole[offset as usize..end],
+                }
+            })
+            .collect()
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_lost_doubled_or_late_the_object_arrives_whole(
+            len in 1usize..5000, part in 16u16..600, second_part in 16u16..600,
+            known: bool, fates in proptest::collection::vec(0u8..6, 1..400),
+        ) {
+            let whole: Vec<u8> = (0..len).map(|at| (at * 7) as u8).collect();
+            let expected = known.then_some(len as u32);
+            let mut transfer = Transfer::new(OBJECT, NodeId(1), part, expected);
+            let mut buffer = vec![0; len];
+            let mut fates = fates.into_iter().cycle();
+            let mut complete = false;
+            for round in 0..2000u16 {
+                if round == 3 {
+                    transfer.resume_from(NodeId(2), second_part);
+                }
+                let fetch = transfer.ask(Instant::ZERO, round, Duration::ZERO);
+                let mut parts = serve(&fetch, &whole);
+                for at in 0..parts.len() {
+                    match fates.next().unwrap() {
+                        0 if round < 500 => parts[at].request ^= 0x8000,
+                        1 => parts.push(parts[at]),
+                        2 => { let last = parts.len() - 1; parts.swap(at, last) }
+                        _ => {}
+                    }
+                }
+                for data in parts {
+                    let progress = transfer.take(Instant::ZERO, &data);
+                    if matches!(progress, Progress::Part | Progress::Complete) {
+                        let at = data.offset as usize;
+                        buffer[at..at + data.bytes.len()].copy_from_slice(data.bytes);
+                    }
+                    complete |= progress == Progress::Complete;
+                }
+                if complete { break }
+            }
+            prop_assert!(complete);
+            prop_assert_eq!(buffer, whole);
+        }
+    }
+
+    #[test]
+    fn att_36_an_object_that_changes_its_length_or_version_is_noticed() {
+        let mut transfer = Transfer::new(OBJECT, NodeId(1), 100, Some(150));
+        let fetch = transfer.ask(Instant::ZERO, 1, Duration::ZERO);
+        let whole = [0; 250];
+        let longer = serve(&fetch, &whole)[0];
+        assert_eq!(transfer.take(Instant::ZERO, &longer), Progress::Changed);
+        let good = serve(&fetch, &whole[..150]);
+        assert_eq!(transfer.take(Instant::ZERO, &good[0]), Progress::Part);
+        let newer = Data {
+            version: 2,
+            ..good[1]
+        };
+        assert_eq!(transfer.take(Instant::ZERO, &newer), Progress::Changed);
+        let short = Data {
+            bytes: &good[1].bytes[..20],
+            ..good[1]
+        };
+        assert_eq!(transfer.take(Instant::ZERO, &short), Progress::Unexpected);
+        assert_eq!(transfer.take(Instant::ZERO, &good[1]), Progress::Complete);
+    }
+
+    #[test]
+    fn a_silent_source_is_lost_after_three_requests() {
+        let mut transfer = Transfer::new(OBJECT, NodeId(1), 100, None);
+        let patience = Duration::from_secs(1);
+        let mut now = Instant::ZERO;
+        let mut asked = 0;
+        loop {
+            transfer.ask(now, 1, patience);
+            asked += 1;
+            assert_eq!(transfer.handle_timeout(now), Stall::Waiting);
+            now += patience;
+            if transfer.handle_timeout(now) == Stall::Lost {
+                break;
+            }
+        }
+        assert_eq!(asked, 3);
+    }
+}
