@@ -1,0 +1,224 @@
+//! Publishing from the publisher's side: from packages to a signed delta.
+
+use core::fmt;
+
+use nimblenet_core::{BadDelta, Catalogue};
+use nimblenet_tasklet::{
+    Delta, Digest, EntryFields, Executor, Import, NamespaceId, Package, TaskletName,
+};
+
+use crate::key::SigningKey;
+
+/// No entry takes more, at the format's limits on imports and exports.
+const MAX_ENTRY_BYTES: usize = 4096;
+/// What a delta takes besides its entries.
+const DELTA_BYTES: usize = 256;
+
+/// The entries that a namespace's next epoch brings, not yet signed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Publication {
+    changed: Vec<Vec<u8>>,
+    count: u16,
+    unchanged: usize,
+}
+
+impl Publication {
+    /// Works out what publishing `packages`, all of one namespace, changes in its `catalogue`.
+    ///
+    /// A package whose entry would stay the same is left out. `elsewhere` resolves names of
+    /// other namespaces to entry numbers.
+    ///
+    /// # Errors
+    /// [`BadPackages`] names the package that cannot be published.
+    pub fn new(
+        catalogue: &Catalogue,
+        packages: &[Package<'_>],
+        mut elsewhere: impl FnMut(&TaskletName) -> Option<u16>,
+    ) -> Result<Self, BadPackages> {
+        let mut numbers: Vec<u16> = Vec::new();
+        let mut count = catalogue.count();
+        for (at, package) in packages.iter().enumerate() {
+            let name = package.name;
+            if name.namespace != *catalogue.name() {
+                return Err(BadPackages::OtherNamespace { name });
+            }
+            if packages[..at].iter().any(|other| other.name == name) {
+                return Err(BadPackages::Twice { name });
+            }
+            numbers.push(match catalogue.find(&name.name) {
+                Some(entry) => entry.number,
+                None => {
+                    count = count.checked_add(1).ok_or(BadPackages::TooMany)?;
+                    count - 1
+                }
+            });
+        }
+        let mut number_of = |name: &TaskletName| {
+            if name.namespace != *catalogue.name() {
+                return elsewhere(name);
+            }
+            let at = packages.iter().position(|package| package.name == *name);
+            let held = || Some(catalogue.find(&name.name)?.number);
+            at.map(|at| numbers[at]).or_else(held)
+        };
+        let mut changed = Vec::new();
+        for (package, number) in packages.iter().zip(&numbers) {
+            let entry = encode(catalogue, package, *number, &mut number_of)?;
+            changed.extend(entry.map(|encoded| (*number, encoded)));
+        }
+        changed.sort();
+        Ok(Self {
+            unchanged: packages.len() - changed.len(),
+            changed: changed.into_iter().map(|(_, encoded)| encoded).collect(),
+            count,
+        })
+    }
+
+    /// Entries that are new or changed; with none there is nothing to publish.
+    pub fn changed(&self) -> usize {
+        self.changed.len()
+    }
+
+    /// Packages that are published already as they are.
+    pub fn unchanged(&self) -> usize {
+        self.unchanged
+    }
+
+    /// The signed delta that leads `catalogue` to its next epoch.
+    ///
+    /// # Errors
+    /// [`BadDelta`] if the entries are over the format's limits.
+    pub fn sign(&self, catalogue: &Catalogue, key: &SigningKey) -> Result<Vec<u8>, BadDelta> {
+        let unsigned = self.encode(catalogue, &[0; 64])?;
+        let delta = Delta::decode(&unsigned).map_err(|_| BadDelta::TooLarge)?;
+        let root = catalogue.root_after(&delta)?;
+        self.encode(catalogue, &key.sign_root(&root))
+    }
+
+    fn encode(&self, catalogue: &Catalogue, signature: &[u8; 64]) -> Result<Vec<u8>, BadDelta> {
+        let bytes: usize = self.changed.iter().map(|entry| entry.len() + 3).sum();
+        let mut out = vec![0; bytes + DELTA_BYTES];
+        let entries = self.changed.iter().map(|entry| &entry[..]);
+        let epochs = (catalogue.epoch(), catalogue.epoch() + 1);
+        let name = catalogue.name();
+        let len = Delta::encode(name, epochs, self.count, signature, entries, &mut out);
+        out.truncate(len.ok_or(BadDelta::TooLarge)?);
+        Ok(out)
+    }
+}
+
+/// The package's next entry; nothing if it is published as it is.
+fn encode(
+    catalogue: &Catalogue,
+    package: &Package<'_>,
+    number: u16,
+    number_of: &mut impl FnMut(&TaskletName) -> Option<u16>,
+) -> Result<Option<Vec<u8>>, BadPackages> {
+    let name = package.name;
+    let mut imports = Vec::new();
+    for import in package.imports() {
+        let callee = import.name;
+        let number = number_of(&callee).ok_or(BadPackages::UnknownImport { name, callee })?;
+        imports.push(Import {
+            namespace: NamespaceId::of(&callee.namespace),
+            number,
+            export: import.export,
+            signature: import.signature,
+        });
+    }
+    let held = catalogue.entry(number);
+    let native = package.terms.executor == Executor::Native;
+    let mut fields = EntryFields {
+        number,
+        name: name.name,
+        sequence: held.map_or(1, |held| held.sequence),
+        digest: Digest::of(if native { &[] } else { package.module }),
+        size: if native {
+            0
+        } else {
+            package.module.len() as u32
+        },
+        terms: package.terms,
+        imports: &imports,
+    };
+    let mut space = [0; MAX_ENTRY_BYTES];
+    if let Some(held) = held {
+        let len = fields.encode(&mut space);
+        let len = len.ok_or(BadPackages::TooLarge { name })?;
+        if space[..len] == *held.encoded() {
+            return Ok(None);
+        }
+        let next = held.sequence.checked_add(1);
+        fields.sequence = next.ok_or(BadPackages::TooManyVersions { name })?;
+    }
+    let len = fields.encode(&mut space);
+    let len = len.ok_or(BadPackages::TooLarge { name })?;
+    Ok(Some(space[..len].to_vec()))
+}
+
+/// Why packages cannot be published together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum BadPackages {
+    /// A package is of another namespace than the catalogue.
+    OtherNamespace {
+        /// The package.
+        name: TaskletName,
+    },
+    /// Two packages have the same name.
+    Twice {
+        /// The name.
+        name: TaskletName,
+    },
+    /// A package calls a tasklet that is neither published nor among the packages.
+    UnknownImport {
+        /// The package.
+        name: TaskletName,
+        /// The tasklet that it calls.
+        callee: TaskletName,
+    },
+    /// The catalogue is full.
+    TooMany,
+    /// The tasklet has as many versions as sequence numbers can count.
+    TooManyVersions {
+        /// The package.
+        name: TaskletName,
+    },
+    /// A package has more imports or exports than an entry can hold.
+    TooLarge {
+        /// The package.
+        name: TaskletName,
+    },
+}
+
+impl BadPackages {
+    /// The stable code: lower-case words joined by hyphens.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::OtherNamespace { .. } => "other-namespace",
+            Self::Twice { .. } => "duplicate-name",
+            Self::UnknownImport { .. } => "bad-import",
+            Self::TooMany => "catalogue-full",
+            Self::TooManyVersions { .. } => "too-many-versions",
+            Self::TooLarge { .. } => "too-large",
+        }
+    }
+}
+
+impl fmt::Display for BadPackages {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OtherNamespace { name } => write!(f, "{name} is of another namespace"),
+            Self::Twice { name } => write!(f, "two packages are called {name}"),
+            Self::UnknownImport { name, callee } => write!(
+                f,
+                "{name} calls {callee}, which is not published; publish it before or together"
+            ),
+            Self::TooMany => f.write_str("the catalogue has no room for more entries"),
+            Self::TooManyVersions { name } => write!(f, "{name} has too many versions"),
+            Self::TooLarge { name } => write!(f, "{name} has too many imports or exports"),
+        }
+    }
+}
+
+impl core::error::Error for BadPackages {}

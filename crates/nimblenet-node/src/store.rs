@@ -1,0 +1,498 @@
+//! The registry's store: every published version of every tasklet, durable and immutable.
+//!
+//! Modules are uploaded first ([`Store::stage`]) and become visible with the delta that names
+//! them ([`Store::publish`]), in one transaction. Everything that a node will rely on is checked
+//! before that: the namespace's key, the signature over the resulting catalogue, sequence
+//! numbers, imports, sizes, digests, and that each module is valid.
+
+mod log;
+mod refusal;
+mod staging;
+
+use core::fmt;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use nimblenet_core::{Archive, BadDelta, Catalogue, CatalogueLimits};
+use nimblenet_tasklet::{Delta, Digest, Entry, Executor, Name, NamespaceId};
+
+use crate::key::PublicKey;
+use log::{Log, Record};
+pub use refusal::{Refusal, StorageFault};
+use staging::Staging;
+
+/// Who may publish.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Trust {
+    /// The first publication of a namespace claims it for its key.
+    FirstUse,
+    /// Only these namespaces, each with its key.
+    Keys(BTreeMap<Name, PublicKey>),
+}
+
+/// What the store may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct StoreLimits {
+    /// Bytes of one module.
+    pub module_bytes: usize,
+    /// Bytes of all modules that were uploaded and not yet published.
+    pub staged_bytes: usize,
+    /// Namespaces.
+    pub namespaces: usize,
+}
+
+impl StoreLimits {
+    /// 64 KiB a module, 4 MiB of uploads, 256 namespaces.
+    pub const DEFAULT: Self = Self {
+        module_bytes: 64 << 10,
+        staged_bytes: 4 << 20,
+        namespaces: 256,
+    };
+}
+
+/// A registry's durable content.
+#[derive(Debug)]
+pub struct Store {
+    log: Log,
+    /// Where to open it again after a failure of the disk; none if it is not a file.
+    dir: Option<PathBuf>,
+    trust: Trust,
+    limits: StoreLimits,
+    namespaces: BTreeMap<Name, Namespace>,
+    staging: Staging,
+    failed: bool,
+}
+
+#[derive(Debug)]
+struct Namespace {
+    key: PublicKey,
+    catalogue: Catalogue,
+}
+
+/// What a publication has changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Published {
+    /// The epoch that the namespace is at.
+    pub epoch: u32,
+    /// Entries that are new or changed.
+    pub entries: usize,
+    /// Modules that were not held before.
+    pub modules: usize,
+    /// False if the same publication was here already.
+    pub new: bool,
+    /// Whether the namespace was claimed by this publication.
+    pub claimed: bool,
+}
+
+impl Store {
+    /// Opens the store in the directory `dir`, which is made if it does not exist.
+    ///
+    /// # Errors
+    /// [`OpenError`], also when another process uses the directory or its content is damaged.
+    pub fn open(dir: &Path, trust: Trust, limits: StoreLimits) -> Result<Self, OpenError> {
+        std::fs::create_dir_all(dir).map_err(OpenError::Directory)?;
+        let log = Log::open(dir).map_err(OpenError::database)?;
+        Self::with_log(log, Some(dir.to_path_buf()), trust, limits)
+    }
+
+    fn with_log(
+        log: Log,
+        dir: Option<PathBuf>,
+        trust: Trust,
+        limits: StoreLimits,
+    ) -> Result<Self, OpenError> {
+        log.prepare().map_err(OpenError::Storage)?;
+        let namespaces = load(&log)?;
+        if let Trust::Keys(keys) = &trust {
+            for (name, namespace) in &namespaces {
+                if keys.get(name).is_some_and(|key| *key != namespace.key) {
+                    return Err(OpenError::OtherKey { namespace: *name });
+                }
+            }
+        }
+        Ok(Self {
+            log,
+            dir,
+            trust,
+            limits,
+            namespaces,
+            staging: Staging::new(limits.staged_bytes),
+            failed: false,
+        })
+    }
+
+    /// Everything published, for the registry's node to serve.
+    ///
+    /// # Errors
+    /// If the disk fails, or a module is damaged.
+    pub fn archive(&self) -> Result<Archive, OpenError> {
+        let mut archive = Archive::new();
+        for name in self.namespaces.keys() {
+            for bytes in self.log.deltas(name.as_str()).map_err(OpenError::Storage)? {
+                let damaged = OpenError::Damaged { namespace: *name };
+                let Ok(delta) = Delta::decode(&bytes) else {
+                    return Err(damaged);
+                };
+                for entry in delta.entries().filter(has_module) {
+                    let module = self.log.module(&entry.digest);
+                    match module.map_err(OpenError::Storage)? {
+                        Some(module) if archive.insert_module(&module) == entry.digest => {}
+                        _ => return Err(damaged),
+                    }
+                }
+                archive.publish(&delta).map_err(|_| damaged)?;
+            }
+        }
+        Ok(archive)
+    }
+
+    /// The namespaces, with the key that each belongs to and its catalogue.
+    pub fn namespaces(&self) -> impl Iterator<Item = (&Name, PublicKey, &Catalogue)> {
+        let namespaces = self.namespaces.iter();
+        namespaces.map(|(name, namespace)| (name, namespace.key, &namespace.catalogue))
+    }
+
+    /// The catalogue of a namespace.
+    pub fn catalogue(&self, namespace: &Name) -> Option<&Catalogue> {
+        Some(&self.namespaces.get(namespace)?.catalogue)
+    }
+
+    /// A published module.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn module(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StorageFault> {
+        self.log.module(digest)
+    }
+
+    /// Takes an upload, to be published later. Nobody sees it until then.
+    ///
+    /// # Errors
+    /// [`Refusal`] for bytes with another digest or too many of them.
+    pub fn stage(&mut self, digest: &Digest, module: &[u8]) -> Result<(), Refusal> {
+        let (bytes, limit) = (module.len(), self.limits.module_bytes);
+        if bytes > limit {
+            return Err(Refusal::TooLarge { bytes, limit });
+        }
+        if Digest::of(module) != *digest {
+            return Err(Refusal::DigestMismatch);
+        }
+        if self.staging.insert(*digest, module) {
+            Ok(())
+        } else {
+            Err(Refusal::Full)
+        }
+    }
+
+    /// Takes up a publication: an encoded delta from the present epoch to the next, signed by
+    /// the namespace's key. `key` is the key that the publisher says it is; without a configured
+    /// key it is required for the first publication.
+    ///
+    /// Repeating the last publication changes nothing and succeeds.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing has changed then.
+    pub fn publish(
+        &mut self,
+        bytes: &[u8],
+        namespace: &Name,
+        key: Option<PublicKey>,
+    ) -> Result<Published, Refusal> {
+        self.recover()?;
+        let delta = Delta::decode(bytes).map_err(Refusal::Malformed)?;
+        if delta.namespace != *namespace {
+            return Err(Refusal::OtherNamespace);
+        }
+        let key = self.publisher(&delta.namespace, key)?;
+        let empty = Catalogue::new(delta.namespace, CatalogueLimits::LARGE);
+        let held = self.namespaces.get(&delta.namespace);
+        let catalogue = held.map_or(&empty, |namespace| &namespace.catalogue);
+        if delta.from != catalogue.epoch() || delta.to != delta.from + 1 {
+            return self.repeated(&delta, bytes, catalogue.epoch());
+        }
+        let root = catalogue
+            .root_after(&delta)
+            .map_err(|error| rewritten(error, &delta, catalogue))?;
+        if !key.verifies_root(&root, &delta.signature) {
+            return Err(Refusal::BadSignature);
+        }
+        let mut next = catalogue.clone();
+        next.apply(&delta, false).map_err(Refusal::Catalogue)?;
+        self.admit(&delta, catalogue, &next)?;
+
+        let modules = self.new_modules(&delta)?;
+        let record = Record {
+            namespace: &delta.namespace,
+            epoch: delta.to,
+            delta: bytes,
+            key: &key,
+            modules: &modules,
+        };
+        let published = Published {
+            epoch: delta.to,
+            entries: delta.entries().count(),
+            modules: modules.len(),
+            new: true,
+            claimed: held.is_none(),
+        };
+        if let Err(fault) = self.log.append(&record) {
+            self.failed = true;
+            return Err(Refusal::Storage(fault));
+        }
+        let catalogue = next;
+        let entry = Namespace { key, catalogue };
+        self.namespaces.insert(delta.namespace, entry);
+        self.staging
+            .forget(|digest| delta.entries().any(|entry| entry.digest == *digest));
+        Ok(published)
+    }
+
+    /// After a failure of the disk the database takes no more writes, and whether the last one
+    /// went through is not known: opens it anew and reads what is there.
+    fn recover(&mut self) -> Result<(), Refusal> {
+        if !self.failed {
+            return Ok(());
+        }
+        let Some(dir) = &self.dir else {
+            return Err(Refusal::Full);
+        };
+        // The old handle holds the file's lock; it is given up for one that holds nothing.
+        self.log = Log::with_backend(redb::backends::InMemoryBackend::new())
+            .map_err(|error| StorageFault(Box::new(error.into())))?;
+        let log = Log::open(dir).map_err(|error| StorageFault(Box::new(error.into())))?;
+        log.prepare()?;
+        self.namespaces = load(&log).map_err(|_| Refusal::Full)?;
+        self.log = log;
+        self.failed = false;
+        Ok(())
+    }
+
+    /// The key that a publication to `namespace` must be signed with.
+    fn publisher(&self, namespace: &Name, key: Option<PublicKey>) -> Result<PublicKey, Refusal> {
+        let held = self.namespaces.get(namespace).map(|held| held.key);
+        let due = match &self.trust {
+            Trust::Keys(keys) => Some(*keys.get(namespace).ok_or(Refusal::UnknownNamespace)?),
+            Trust::FirstUse => held,
+        };
+        if held.is_none() {
+            if self.namespaces.len() >= self.limits.namespaces {
+                return Err(Refusal::Full);
+            }
+            let id = NamespaceId::of(namespace);
+            if self
+                .namespaces
+                .values()
+                .any(|held| held.catalogue.id() == id)
+            {
+                return Err(Refusal::NamespaceClash);
+            }
+        }
+        match (due, key) {
+            (Some(due), Some(key)) if due != key => Err(Refusal::UnknownKey),
+            (Some(key), _) | (None, Some(key)) => Ok(key),
+            (None, None) => Err(Refusal::UnknownKey),
+        }
+    }
+
+    /// A delta that does not follow on the present epoch: fine if it is the very one that led to
+    /// its epoch.
+    fn repeated(
+        &self,
+        delta: &Delta<'_>,
+        bytes: &[u8],
+        current: u32,
+    ) -> Result<Published, Refusal> {
+        match self.log.delta(&delta.namespace, delta.to)? {
+            Some(held) if held == bytes => Ok(Published {
+                epoch: current,
+                entries: 0,
+                modules: 0,
+                new: false,
+                claimed: false,
+            }),
+            _ => Err(Refusal::StaleEpoch { current }),
+        }
+    }
+
+    /// Checks the new entries against what was there (`before`) and what would be (`after`).
+    fn admit(
+        &self,
+        delta: &Delta<'_>,
+        before: &Catalogue,
+        after: &Catalogue,
+    ) -> Result<(), Refusal> {
+        for entry in delta.entries() {
+            let name = entry.name;
+            let held = before.entry(entry.number);
+            if held.is_some_and(|held| held.encoded() == entry.encoded()) {
+                continue;
+            }
+            let due = held.map_or(1, |held| held.sequence.saturating_add(1));
+            if entry.sequence != due {
+                return Err(Refusal::SequenceGap { name, due });
+            }
+            if after.entries().filter(|other| other.name == name).count() > 1 {
+                return Err(Refusal::DuplicateName { name });
+            }
+            self.admit_imports(&entry, after)?;
+            let (bytes, limit) = (entry.size as usize, self.limits.module_bytes);
+            if bytes > limit {
+                return Err(Refusal::TooLarge { bytes, limit });
+            }
+        }
+        Ok(())
+    }
+
+    /// Imports must name exports that exist; those of namespaces at other registries are not
+    /// known here.
+    fn admit_imports(&self, entry: &Entry<'_>, after: &Catalogue) -> Result<(), Refusal> {
+        for (at, import) in entry.imports().enumerate() {
+            let mut others = self.namespaces.values().map(|held| &held.catalogue);
+            let catalogue = if import.namespace == after.id() {
+                after
+            } else if let Some(other) = others.find(|other| other.id() == import.namespace) {
+                other
+            } else {
+                continue;
+            };
+            let callee = catalogue.entry(import.number);
+            let export = callee.and_then(|callee| callee.terms.export(import.export));
+            if export.is_none_or(|export| export.signature != import.signature) {
+                return Err(Refusal::BadImport {
+                    name: entry.name,
+                    import: at,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The modules that the delta brings, each checked.
+    fn new_modules(&self, delta: &Delta<'_>) -> Result<Vec<(Digest, &[u8])>, Refusal> {
+        let mut modules: Vec<(Digest, &[u8])> = Vec::new();
+        for entry in delta.entries().filter(has_module) {
+            let (name, digest) = (entry.name, entry.digest);
+            if let Some(held) = self.log.module(&digest)? {
+                if held.len() != entry.size as usize {
+                    return Err(Refusal::WrongSize { name });
+                }
+                continue;
+            }
+            let staged = self.staging.get(&digest);
+            let module = staged.ok_or(Refusal::MissingModule { digest })?;
+            if module.len() != entry.size as usize {
+                return Err(Refusal::WrongSize { name });
+            }
+            if modules.iter().all(|(held, _)| *held != digest) {
+                modules.push((digest, module));
+            }
+        }
+        Ok(modules)
+    }
+}
+
+/// Native tasklets have no module.
+fn has_module(entry: &Entry<'_>) -> bool {
+    entry.terms.executor == Executor::Wasm
+}
+
+/// Replays the deltas and checks the last signature of each namespace.
+fn load(log: &Log) -> Result<BTreeMap<Name, Namespace>, OpenError> {
+    let mut namespaces = BTreeMap::new();
+    for (text, key) in log.keys().map_err(OpenError::Storage)? {
+        let name = Name::new(&text).map_err(|_| OpenError::Name)?;
+        let damaged = || OpenError::Damaged { namespace: name };
+        let mut catalogue = Catalogue::new(name, CatalogueLimits::LARGE);
+        let deltas = log.deltas(&text).map_err(OpenError::Storage)?;
+        for (at, bytes) in deltas.iter().enumerate() {
+            let delta = Delta::decode(bytes).map_err(|_| damaged())?;
+            if at + 1 == deltas.len() {
+                let root = catalogue.root_after(&delta).map_err(|_| damaged())?;
+                if !key.verifies_root(&root, &delta.signature) {
+                    return Err(damaged());
+                }
+            }
+            catalogue.apply(&delta, false).map_err(|_| damaged())?;
+        }
+        namespaces.insert(name, Namespace { key, catalogue });
+    }
+    Ok(namespaces)
+}
+
+/// A changed entry that keeps its sequence number deserves a name of its own.
+fn rewritten(error: BadDelta, delta: &Delta<'_>, catalogue: &Catalogue) -> Refusal {
+    let BadDelta::Rewritten { number } = error else {
+        return Refusal::Catalogue(error);
+    };
+    let new = delta.entries().find(|entry| entry.number == number);
+    match (new, catalogue.entry(number)) {
+        (Some(new), Some(held)) if new.name == held.name => Refusal::VersionExists {
+            name: new.name,
+            sequence: new.sequence,
+        },
+        _ => Refusal::Catalogue(error),
+    }
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The directory cannot be made or reached.
+    Directory(std::io::Error),
+    /// Another process uses the directory.
+    InUse,
+    /// The database cannot be opened.
+    Database(Box<redb::DatabaseError>),
+    /// The disk failed.
+    Storage(StorageFault),
+    /// A stored namespace does not have a valid name.
+    Name,
+    /// A namespace's deltas, signature or modules are not as they were published.
+    Damaged {
+        /// The namespace.
+        namespace: Name,
+    },
+    /// The namespace was published with another key than the configured one.
+    OtherKey {
+        /// The namespace.
+        namespace: Name,
+    },
+}
+
+impl OpenError {
+    fn database(error: redb::DatabaseError) -> Self {
+        if matches!(error, redb::DatabaseError::DatabaseAlreadyOpen) {
+            Self::InUse
+        } else {
+            Self::Database(Box::new(error))
+        }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(error) => error.fmt(f),
+            Self::InUse => f.write_str(
+                "another process uses this data directory; stop it or choose another directory",
+            ),
+            Self::Database(error) => error.fmt(f),
+            Self::Storage(error) => error.fmt(f),
+            Self::Name => f.write_str("it holds a namespace whose name is not valid"),
+            Self::Damaged { namespace } => write!(
+                f,
+                "what it holds of namespace {namespace} is damaged; restore it from a copy"
+            ),
+            Self::OtherKey { namespace } => write!(
+                f,
+                "namespace {namespace} was published with another key than the configured one"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for OpenError {}
+
+#[cfg(test)]
+mod tests;

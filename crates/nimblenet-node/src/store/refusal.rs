@@ -1,0 +1,183 @@
+//! Why the registry refuses something, with codes that never change.
+
+use core::fmt;
+
+use nimblenet_core::BadDelta;
+use nimblenet_tasklet::{Digest, Malformed, Name};
+
+/// Why a module or a publication is refused.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The delta is not what the format says.
+    Malformed(Malformed),
+    /// The delta is for another namespace than the request.
+    OtherNamespace,
+    /// The registry is configured for other namespaces only.
+    UnknownNamespace,
+    /// Another namespace of this registry has the same short identifier.
+    NamespaceClash,
+    /// The key is not the one that the namespace belongs to.
+    UnknownKey,
+    /// The signature is not by the namespace's key over the resulting catalogue.
+    BadSignature,
+    /// The delta does not follow on the present epoch.
+    StaleEpoch {
+        /// The present epoch.
+        current: u32,
+    },
+    /// A version with this sequence number is already published, with other content.
+    VersionExists {
+        /// The tasklet.
+        name: Name,
+        /// The version.
+        sequence: u16,
+    },
+    /// A new version's sequence number is not its predecessor's plus one.
+    SequenceGap {
+        /// The tasklet.
+        name: Name,
+        /// The sequence number that is due.
+        due: u16,
+    },
+    /// The entries do not make up a catalogue.
+    Catalogue(BadDelta),
+    /// Two entries have the same name.
+    DuplicateName {
+        /// The name.
+        name: Name,
+    },
+    /// An import names no export of a published tasklet, or another signature.
+    BadImport {
+        /// The tasklet that imports.
+        name: Name,
+        /// Which of its imports, from 0.
+        import: usize,
+    },
+    /// An entry names a module that is neither here nor uploaded.
+    MissingModule {
+        /// The module.
+        digest: Digest,
+    },
+    /// A module has another size than its entry says.
+    WrongSize {
+        /// The tasklet.
+        name: Name,
+    },
+    /// The module is not what the interpreter accepts.
+    InvalidModule {
+        /// The tasklet.
+        name: Name,
+        /// Where in the module, if the interpreter says so.
+        offset: Option<u32>,
+    },
+    /// The bytes do not have the digest that the request names.
+    DigestMismatch,
+    /// The module is larger than the registry accepts.
+    TooLarge {
+        /// Its size in bytes.
+        bytes: usize,
+        /// The most that is accepted.
+        limit: usize,
+    },
+    /// The registry holds as many namespaces, or uploads not yet published, as it may.
+    Full,
+    /// The disk refused; nothing has changed.
+    Storage(StorageFault),
+}
+
+impl Refusal {
+    /// The stable code: lower-case words joined by hyphens.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::OtherNamespace => "other-namespace",
+            Self::UnknownNamespace => "unknown-namespace",
+            Self::NamespaceClash => "namespace-clash",
+            Self::UnknownKey => "unknown-key",
+            Self::BadSignature => "bad-signature",
+            Self::StaleEpoch { .. } => "stale-epoch",
+            Self::VersionExists { .. } => "version-exists",
+            Self::SequenceGap { .. } => "sequence-gap",
+            Self::Catalogue(_) => "bad-catalogue",
+            Self::DuplicateName { .. } => "duplicate-name",
+            Self::BadImport { .. } => "bad-import",
+            Self::MissingModule { .. } => "missing-module",
+            Self::WrongSize { .. } => "wrong-size",
+            Self::InvalidModule { .. } => "invalid-module",
+            Self::DigestMismatch => "digest-mismatch",
+            Self::TooLarge { .. } => "too-large",
+            Self::Full => "registry-full",
+            Self::Storage(_) => "storage-failed",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Malformed(error) => write!(f, "the delta is malformed: {error}"),
+            Self::OtherNamespace => f.write_str("the delta is for another namespace"),
+            Self::UnknownNamespace => f.write_str("this registry does not serve the namespace"),
+            Self::NamespaceClash => {
+                f.write_str("another namespace has the same short identifier; choose another name")
+            }
+            Self::UnknownKey => f.write_str("the namespace belongs to another key"),
+            Self::BadSignature => {
+                f.write_str("the signature does not match the catalogue that would result")
+            }
+            Self::StaleEpoch { current } => {
+                write!(f, "the namespace has moved on to epoch {current}")
+            }
+            Self::VersionExists { name, sequence } => {
+                write!(f, "version {sequence} of {name} exists with other content")
+            }
+            Self::SequenceGap { name, due } => {
+                write!(f, "the next version of {name} must have sequence {due}")
+            }
+            Self::Catalogue(error) => error.fmt(f),
+            Self::DuplicateName { name } => write!(f, "two entries are called {name}"),
+            Self::BadImport { name, import } => write!(
+                f,
+                "import {import} of {name} names no published export with that signature"
+            ),
+            Self::MissingModule { digest } => write!(f, "module {digest} was not uploaded"),
+            Self::WrongSize { name } => {
+                write!(f, "the module of {name} has another size than its entry")
+            }
+            Self::InvalidModule { name, offset } => {
+                write!(f, "the module of {name} is not valid")?;
+                offset.map_or(Ok(()), |offset| write!(f, " at byte {offset}"))
+            }
+            Self::DigestMismatch => f.write_str("the bytes do not have that digest"),
+            Self::TooLarge { bytes, limit } => {
+                write!(
+                    f,
+                    "the module has {bytes} bytes; at most {limit} are accepted"
+                )
+            }
+            Self::Full => f.write_str("the registry has no room for more; try again later"),
+            Self::Storage(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for Refusal {}
+
+impl From<StorageFault> for Refusal {
+    fn from(fault: StorageFault) -> Self {
+        Self::Storage(fault)
+    }
+}
+
+/// The database under the store failed.
+#[derive(Debug)]
+pub struct StorageFault(pub(super) Box<redb::Error>);
+
+impl fmt::Display for StorageFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the registry's database failed: {}", self.0)
+    }
+}
+
+impl core::error::Error for StorageFault {}
