@@ -1,6 +1,9 @@
 //! The NimbleNet node on Linux: keys, the registry's store, CoAP, links and the daemon.
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
+pub mod coap;
 mod key;
 mod publication;
 mod store;

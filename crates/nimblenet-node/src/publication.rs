@@ -118,7 +118,11 @@ fn encode(
     let mut imports = Vec::new();
     for import in package.imports() {
         let callee = import.name;
-        let number = number_of(&callee).ok_or(BadPackages::UnknownImport { name, callee })?;
+        let unknown = || BadPackages::UnknownImport {
+            name,
+            callee: Box::new(callee),
+        };
+        let number = number_of(&callee).ok_or_else(unknown)?;
         imports.push(Import {
             namespace: NamespaceId::of(&callee.namespace),
             number,
@@ -157,7 +161,7 @@ fn encode(
 }
 
 /// Why packages cannot be published together.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum BadPackages {
     /// A package is of another namespace than the catalogue.
@@ -175,7 +179,7 @@ pub enum BadPackages {
         /// The package.
         name: TaskletName,
         /// The tasklet that it calls.
-        callee: TaskletName,
+        callee: Box<TaskletName>,
     },
     /// The catalogue is full.
     TooMany,

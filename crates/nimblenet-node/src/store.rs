@@ -9,8 +9,8 @@ mod log;
 mod refusal;
 mod staging;
 
+use alloc::collections::BTreeMap;
 use core::fmt;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use nimblenet_core::{Archive, BadDelta, Catalogue, CatalogueLimits};

@@ -3,7 +3,7 @@
 //! They live in memory only: what is never published is gone with the process, and until then
 //! the oldest make room for new ones.
 
-use std::collections::VecDeque;
+use alloc::collections::VecDeque;
 
 use nimblenet_tasklet::Digest;
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::key::SigningKey;
 use crate::publication::Publication;
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use nimblenet_tasklet::{Export, NamedImport, Package, PackageFields, TaskletName, Terms};
@@ -9,7 +10,7 @@ use redb::backends::InMemoryBackend;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 fn key() -> SigningKey {
     SigningKey::from_secret(&[7; 32])

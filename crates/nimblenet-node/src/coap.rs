@@ -1,0 +1,40 @@
+//! The Constrained Application Protocol (RFC 7252) with block-wise transfer (RFC 7959): a server
+//! as a state machine, and a client on a socket.
+
+mod block;
+mod client;
+mod message;
+mod server;
+
+pub use client::{Client, ClientError};
+pub use message::{Code, Format, Method, Request, Response};
+pub use server::{RequestId, Server, ServerCounters, ServerLimits};
+
+use core::time::Duration;
+
+/// Retransmission times (RFC 7252 section 4.8).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timers {
+    /// Until the first retransmission; doubled for each that follows.
+    pub ack_timeout: Duration,
+    /// Retransmissions before giving up.
+    pub max_retransmit: u32,
+    /// How long a server works on a confirmable request before it acknowledges it and answers
+    /// separately.
+    pub processing: Duration,
+}
+
+impl Timers {
+    /// The standard's defaults.
+    pub const STANDARD: Self = Self {
+        ack_timeout: Duration::from_millis(2500),
+        max_retransmit: 4,
+        processing: Duration::from_secs(1),
+    };
+    /// For peers on the same machine or site: a lost datagram costs 0.3 s.
+    pub const NEAR: Self = Self {
+        ack_timeout: Duration::from_millis(300),
+        max_retransmit: 5,
+        processing: Duration::from_millis(150),
+    };
+}

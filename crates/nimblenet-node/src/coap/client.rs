@@ -1,0 +1,282 @@
+//! The client's side of the protocol, on a connected socket.
+
+use core::fmt;
+use core::time::Duration;
+use std::io;
+
+use tokio::net::{ToSocketAddrs, UdpSocket};
+use tokio::time::{Instant, timeout_at};
+
+use super::Timers;
+use super::block::Block;
+use super::message::{
+    Code, Header, Incoming, Kind, Reply, Request, Response, empty, write_request,
+};
+
+/// Larger bodies are not taken from a server.
+const MAX_BODY_BYTES: usize = 16 << 20;
+/// No datagram is longer.
+const MAX_DATAGRAM_BYTES: usize = 65_536;
+
+/// A CoAP client of one server.
+#[derive(Debug)]
+pub struct Client {
+    socket: UdpSocket,
+    timers: Timers,
+    patience: Duration,
+    next_message: u16,
+    next_token: u32,
+    sent_bytes: u64,
+    received_bytes: u64,
+}
+
+impl Client {
+    /// A client of the server at `address`, which is not contacted yet. `patience` is how long
+    /// one request may take from its acknowledgement to its answer.
+    ///
+    /// # Errors
+    /// If the address has no meaning, or the system has no socket to give.
+    pub async fn connect(
+        address: impl ToSocketAddrs,
+        timers: Timers,
+        patience: Duration,
+    ) -> io::Result<Self> {
+        let mut found = tokio::net::lookup_host(address).await?;
+        let server = found.next().ok_or(io::ErrorKind::NotFound)?;
+        let any = if server.is_ipv4() {
+            "0.0.0.0:0"
+        } else {
+            "[::]:0"
+        };
+        let socket = UdpSocket::bind(any).await?;
+        socket.connect(server).await?;
+        let mut seed = [0; 6];
+        getrandom::fill(&mut seed).map_err(io::Error::other)?;
+        let [a, b, c, d, e, f] = seed;
+        Ok(Self {
+            socket,
+            timers,
+            patience,
+            next_message: u16::from_be_bytes([a, b]),
+            next_token: u32::from_be_bytes([c, d, e, f]),
+            sent_bytes: 0,
+            received_bytes: 0,
+        })
+    }
+
+    /// Bytes of datagrams sent and received so far.
+    pub fn traffic_bytes(&self) -> (u64, u64) {
+        (self.sent_bytes, self.received_bytes)
+    }
+
+    /// Sends a request and waits for its answer, block by block if one of them is large.
+    ///
+    /// # Errors
+    /// [`ClientError`] if no proper answer comes; an answer that reports an error is a response.
+    pub async fn request(&mut self, request: &Request) -> Result<Response, ClientError> {
+        let first = self.upload(request).await?;
+        self.download(request, first).await
+    }
+
+    /// Sends the request with its whole body; gives the first message of the answer.
+    async fn upload(&mut self, request: &Request) -> Result<Reply, ClientError> {
+        if request.payload.len() <= Block::FIRST.size() {
+            return self.exchange(request, &request.payload, None, None).await;
+        }
+        let mut block = Block::FIRST;
+        loop {
+            let body = &request.payload;
+            let (part, named) = block.of(body).ok_or(ClientError::Malformed)?;
+            let reply = self.exchange(request, part, Some(named), None).await?;
+            let (code, more) = (reply.response.code, named.more);
+            if code != Code::CONTINUE || !more {
+                return Ok(reply);
+            }
+            // The server may ask for smaller blocks in its first reply (RFC 7959 section 2.5).
+            let like = reply.block1.filter(|like| like.size() <= block.size());
+            let next = named.after(like.unwrap_or(block));
+            block = next.ok_or(ClientError::TooLarge)?;
+        }
+    }
+
+    /// Fetches the rest of an answer that came in part.
+    async fn download(&mut self, request: &Request, first: Reply) -> Result<Response, ClientError> {
+        let mut response = first.response;
+        let mut block = first.block2;
+        let etag = first.etag;
+        let bare = Request {
+            payload: Vec::new(),
+            ..request.clone()
+        };
+        while let Some(named) = block.filter(|block| block.more) {
+            if response.payload.len() != named.offset() + named.size() {
+                return Err(ClientError::Malformed);
+            }
+            if response.payload.len() > MAX_BODY_BYTES {
+                return Err(ClientError::TooLarge);
+            }
+            let wanted = named.after(named).ok_or(ClientError::TooLarge)?;
+            let reply = self.exchange(&bare, &[], None, Some(wanted)).await?;
+            if !reply.response.code.is_success() {
+                return Ok(reply.response);
+            }
+            let number = reply.block2.map(|block| (block.number, block.size()));
+            if number != Some((wanted.number, wanted.size())) || reply.etag != etag {
+                return Err(ClientError::Changed);
+            }
+            response.payload.extend_from_slice(&reply.response.payload);
+            block = reply.block2;
+        }
+        Ok(response)
+    }
+
+    /// One message and its answer.
+    async fn exchange(
+        &mut self,
+        request: &Request,
+        payload: &[u8],
+        block1: Option<Block>,
+        block2: Option<Block>,
+    ) -> Result<Reply, ClientError> {
+        self.next_message = self.next_message.wrapping_add(1);
+        self.next_token = self.next_token.wrapping_add(1);
+        let header = Header {
+            id: self.next_message,
+            kind: Kind::Confirmable,
+            token: self.next_token.to_be_bytes().to_vec(),
+        };
+        let bytes = write_request(&header, request, payload, block1, block2);
+        let mut wait = self.timers.ack_timeout;
+        for _ in 0..=self.timers.max_retransmit {
+            self.send(&bytes).await?;
+            match self.receive(&header, Instant::now() + wait).await? {
+                Received::Reply(reply) => return Ok(*reply),
+                Received::Acknowledgement => {
+                    // The server works on it: from here on it is the one to repeat itself.
+                    let deadline = Instant::now() + self.patience;
+                    while Instant::now() < deadline {
+                        if let Received::Reply(reply) = self.receive(&header, deadline).await? {
+                            return Ok(*reply);
+                        }
+                    }
+                    return Err(ClientError::NoAnswer);
+                }
+                Received::Nothing => wait *= 2,
+            }
+        }
+        Err(ClientError::Unreachable)
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), ClientError> {
+        let sent = self.socket.send(bytes).await;
+        self.sent_bytes += sent.map_err(ClientError::io)? as u64;
+        Ok(())
+    }
+
+    /// Waits for something that belongs to the request with this header.
+    async fn receive(
+        &mut self,
+        header: &Header,
+        deadline: Instant,
+    ) -> Result<Received, ClientError> {
+        let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
+        loop {
+            let received = timeout_at(deadline, self.socket.recv(&mut buffer)).await;
+            let Ok(len) = received else {
+                return Ok(Received::Nothing);
+            };
+            let len = len.map_err(ClientError::io)?;
+            self.received_bytes += len as u64;
+            match Incoming::parse(&buffer[..len]) {
+                Incoming::Empty { id, reset } if id == header.id => {
+                    if reset {
+                        return Err(ClientError::Reset);
+                    }
+                    return Ok(Received::Acknowledgement);
+                }
+                Incoming::Response(answer, reply) => {
+                    let ours = answer.token == header.token;
+                    if answer.kind == Kind::Confirmable {
+                        // Answers to earlier requests are acknowledged too: they were wanted.
+                        self.send(&empty(answer.id, false)).await?;
+                    }
+                    if ours && (answer.kind != Kind::Acknowledgement || answer.id == header.id) {
+                        return Ok(Received::Reply(Box::new(reply)));
+                    }
+                }
+                Incoming::Reject { id } | Incoming::Request(Header { id, .. }, _) => {
+                    self.send(&empty(id, true)).await?;
+                }
+                Incoming::Noise | Incoming::Empty { .. } => {}
+            }
+        }
+    }
+}
+
+enum Received {
+    Reply(Box<Reply>),
+    Acknowledgement,
+    Nothing,
+}
+
+/// Why a request got no proper answer.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// Nothing listens at the address.
+    Refused,
+    /// Nothing acknowledged the request, however often it was repeated.
+    Unreachable,
+    /// The request was acknowledged, but its answer did not come in time.
+    NoAnswer,
+    /// The server does not know what to make of the request.
+    Reset,
+    /// The answer's blocks do not make up a body.
+    Malformed,
+    /// The answer changed while it was fetched.
+    Changed,
+    /// A body is larger than the protocol or this client can take.
+    TooLarge,
+    /// The socket failed.
+    Io(io::Error),
+}
+
+impl ClientError {
+    fn io(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::ConnectionRefused {
+            Self::Refused
+        } else {
+            Self::Io(error)
+        }
+    }
+
+    /// The stable code: lower-case words joined by hyphens.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Refused | Self::Unreachable => "unreachable",
+            Self::NoAnswer => "no-answer",
+            Self::Reset => "reset",
+            Self::Malformed => "malformed",
+            Self::Changed => "changed",
+            Self::TooLarge => "too-large",
+            Self::Io(_) => "io",
+        }
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused => f.write_str("nothing listens there; is it running?"),
+            Self::Unreachable => f.write_str("it does not answer; is it running and reachable?"),
+            Self::NoAnswer => f.write_str("it took the request but did not answer in time"),
+            Self::Reset => f.write_str("it does not understand the request"),
+            Self::Malformed => f.write_str("its answer's blocks do not fit together"),
+            Self::Changed => f.write_str("its answer changed while it was fetched; try again"),
+            Self::TooLarge => f.write_str("the body is too large"),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for ClientError {}

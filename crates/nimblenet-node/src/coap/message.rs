@@ -1,0 +1,554 @@
+//! Requests and responses, and the messages that carry them.
+
+use core::fmt;
+use std::collections::LinkedList;
+
+use coap_lite::{CoapOption, MessageClass, MessageType, Packet};
+
+use super::block::Block;
+
+/// The only version there is (RFC 7252 section 3).
+const VERSION: u8 = 1;
+/// Segments of a path, and queries, that are looked at; more are refused.
+const MAX_SEGMENTS: usize = 16;
+
+/// What a request asks for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Method {
+    /// Read.
+    Get = 1,
+    /// Run.
+    Post = 2,
+    /// Write.
+    Put = 3,
+    /// Remove.
+    Delete = 4,
+}
+
+/// A response code, as its class and detail (RFC 7252 section 5.9).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Code(pub u8);
+
+impl Code {
+    /// 2.01
+    pub const CREATED: Self = Self::new(2, 1);
+    /// 2.04
+    pub const CHANGED: Self = Self::new(2, 4);
+    /// 2.05
+    pub const CONTENT: Self = Self::new(2, 5);
+    /// 2.31
+    pub const CONTINUE: Self = Self::new(2, 31);
+    /// 4.00
+    pub const BAD_REQUEST: Self = Self::new(4, 0);
+    /// 4.02
+    pub const BAD_OPTION: Self = Self::new(4, 2);
+    /// 4.03
+    pub const FORBIDDEN: Self = Self::new(4, 3);
+    /// 4.04
+    pub const NOT_FOUND: Self = Self::new(4, 4);
+    /// 4.05
+    pub const METHOD_NOT_ALLOWED: Self = Self::new(4, 5);
+    /// 4.06
+    pub const NOT_ACCEPTABLE: Self = Self::new(4, 6);
+    /// 4.08
+    pub const INCOMPLETE: Self = Self::new(4, 8);
+    /// 4.09
+    pub const CONFLICT: Self = Self::new(4, 9);
+    /// 4.13
+    pub const TOO_LARGE: Self = Self::new(4, 13);
+    /// 4.15
+    pub const UNSUPPORTED_FORMAT: Self = Self::new(4, 15);
+    /// 4.22
+    pub const UNPROCESSABLE: Self = Self::new(4, 22);
+    /// 5.00
+    pub const INTERNAL: Self = Self::new(5, 0);
+    /// 5.03
+    pub const UNAVAILABLE: Self = Self::new(5, 3);
+    /// 5.04
+    pub const GATEWAY_TIMEOUT: Self = Self::new(5, 4);
+    /// 5.05
+    pub const NO_PROXY: Self = Self::new(5, 5);
+
+    const fn new(class: u8, detail: u8) -> Self {
+        Self(class << 5 | detail)
+    }
+
+    /// Whether it says that the request was served.
+    pub const fn is_success(self) -> bool {
+        self.0 >> 5 == 2
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:02}", self.0 >> 5, self.0 & 31)
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What a payload is (RFC 7252 section 12.3).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Format(pub u16);
+
+impl Format {
+    /// `text/plain`
+    pub const TEXT: Self = Self(0);
+    /// `application/link-format`
+    pub const LINKS: Self = Self(40);
+    /// `application/octet-stream`
+    pub const BYTES: Self = Self(42);
+    /// `application/cbor`
+    pub const CBOR: Self = Self(60);
+}
+
+/// A request, its body whole.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Request {
+    /// What to do.
+    pub method: Method,
+    /// With what: the segments of the path.
+    pub path: Vec<String>,
+    /// Modifiers: `name` or `name=value`.
+    pub query: Vec<String>,
+    /// What the payload is.
+    pub format: Option<Format>,
+    /// What the response is wanted as.
+    pub accept: Option<Format>,
+    /// The body.
+    pub payload: Vec<u8>,
+}
+
+impl Request {
+    /// A request without queries and payload. `path` has its segments joined by slashes.
+    pub fn new(method: Method, path: &str) -> Self {
+        let segments = path.split('/').filter(|segment| !segment.is_empty());
+        Self {
+            method,
+            path: segments.map(str::to_owned).collect(),
+            query: Vec::new(),
+            format: None,
+            accept: None,
+            payload: Vec::new(),
+        }
+    }
+
+    /// The value of the query `name=value`; empty for a bare `name`.
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.query.iter().find_map(|query| {
+            let rest = query.strip_prefix(name)?;
+            if rest.is_empty() {
+                Some("")
+            } else {
+                rest.strip_prefix('=')
+            }
+        })
+    }
+}
+
+/// A response, its body whole.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Response {
+    /// How it went.
+    pub code: Code,
+    /// What the payload is.
+    pub format: Option<Format>,
+    /// The body.
+    pub payload: Vec<u8>,
+}
+
+impl Response {
+    /// A response without payload.
+    pub fn empty(code: Code) -> Self {
+        Self {
+            code,
+            format: None,
+            payload: Vec::new(),
+        }
+    }
+
+    /// A response with a payload.
+    pub fn new(code: Code, format: Format, payload: Vec<u8>) -> Self {
+        Self {
+            code,
+            format: Some(format),
+            payload,
+        }
+    }
+}
+
+/// A message that came in.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    /// Not a message, or one that must be ignored in silence.
+    Noise,
+    /// A message with a format error, or an empty confirmable one: to be answered by a reset.
+    Reject {
+        id: u16,
+    },
+    /// An acknowledgement or reset without content.
+    Empty {
+        id: u16,
+        reset: bool,
+    },
+    Request(Header, Result<Parsed, Code>),
+    /// Also in an acknowledgement.
+    Response(Header, Reply),
+}
+
+/// What requests and responses have in common.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Header {
+    pub(super) id: u16,
+    pub(super) kind: Kind,
+    pub(super) token: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Confirmable,
+    Unconfirmed,
+    Acknowledgement,
+}
+
+/// One message's part of a request.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    pub(super) request: Request,
+    pub(super) block1: Option<Block>,
+    pub(super) block2: Option<Block>,
+}
+
+/// One message's part of a response.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) response: Response,
+    pub(super) block1: Option<Block>,
+    pub(super) block2: Option<Block>,
+    pub(super) etag: Option<Vec<u8>>,
+}
+
+impl Incoming {
+    pub(super) fn parse(bytes: &[u8]) -> Self {
+        let [first, code, high, low, ..] = *bytes else {
+            return Self::Noise;
+        };
+        if first >> 6 != VERSION {
+            return Self::Noise;
+        }
+        let id = u16::from_be_bytes([high, low]);
+        let kind = match first >> 4 & 3 {
+            0 => Kind::Confirmable,
+            1 => Kind::Unconfirmed,
+            2 => Kind::Acknowledgement,
+            _ => return Self::Empty { id, reset: true },
+        };
+        let bad = if kind == Kind::Confirmable {
+            Self::Reject { id }
+        } else {
+            Self::Noise
+        };
+        if code == 0 {
+            return match kind {
+                Kind::Acknowledgement if bytes.len() == 4 => Self::Empty { id, reset: false },
+                Kind::Acknowledgement | Kind::Confirmable | Kind::Unconfirmed => bad,
+            };
+        }
+        let Ok(packet) = Packet::from_bytes(bytes) else {
+            return bad;
+        };
+        // A payload marker with nothing behind it is a format error (section 3), which leaves no
+        // trace in the packet.
+        if packet.payload.is_empty() && ends_with_marker(bytes, &packet) {
+            return bad;
+        }
+        let token = packet.get_token().to_vec();
+        let header = Header { id, kind, token };
+        match (code >> 5, kind) {
+            (0, Kind::Confirmable | Kind::Unconfirmed) => {
+                Self::Request(header, Parsed::read(code, packet))
+            }
+            (2..=5, _) => Reply::read(code, packet).map_or(bad, |r| Self::Response(header, r)),
+            _ => bad,
+        }
+    }
+}
+
+/// Whether a packet that reads as without payload ends with a payload marker. Options have one
+/// encoding only, so a packet without the marker has the same length when it is written again.
+fn ends_with_marker(bytes: &[u8], packet: &Packet) -> bool {
+    let written = packet.to_bytes_unlimited();
+    written.is_ok_and(|written| written.len() < bytes.len())
+}
+
+impl Parsed {
+    fn read(code: u8, packet: Packet) -> Result<Self, Code> {
+        let method = match code {
+            1 => Method::Get,
+            2 => Method::Post,
+            3 => Method::Put,
+            4 => Method::Delete,
+            _ => return Err(Code::METHOD_NOT_ALLOWED),
+        };
+        for (number, _) in packet.options() {
+            match CoapOption::from(*number) {
+                CoapOption::UriHost
+                | CoapOption::UriPort
+                | CoapOption::UriPath
+                | CoapOption::UriQuery
+                | CoapOption::Accept
+                | CoapOption::Block1
+                | CoapOption::Block2 => {}
+                CoapOption::ProxyUri | CoapOption::ProxyScheme => return Err(Code::NO_PROXY),
+                // Odd numbers are critical (section 5.4.1).
+                _ if number % 2 == 1 => return Err(Code::BAD_OPTION),
+                _ => {}
+            }
+        }
+        let block = |option| match packet.get_first_option(option) {
+            Some(value) => Block::decode(value).map(Some).ok_or(Code::BAD_OPTION),
+            None => Ok(None),
+        };
+        Ok(Self {
+            block1: block(CoapOption::Block1)?,
+            block2: block(CoapOption::Block2)?,
+            request: Request {
+                method,
+                path: texts(packet.get_option(CoapOption::UriPath))?,
+                query: texts(packet.get_option(CoapOption::UriQuery))?,
+                format: number(&packet, CoapOption::ContentFormat)?,
+                accept: number(&packet, CoapOption::Accept)?,
+                payload: packet.payload,
+            },
+        })
+    }
+}
+
+impl Reply {
+    fn read(code: u8, packet: Packet) -> Option<Self> {
+        let block = |option| match packet.get_first_option(option) {
+            Some(value) => Block::decode(value).map(Some),
+            None => Some(None),
+        };
+        Some(Self {
+            block1: block(CoapOption::Block1)?,
+            block2: block(CoapOption::Block2)?,
+            etag: packet.get_first_option(CoapOption::ETag).cloned(),
+            response: Response {
+                code: Code(code),
+                format: number(&packet, CoapOption::ContentFormat).ok()?,
+                payload: packet.payload,
+            },
+        })
+    }
+}
+
+/// An empty message: an acknowledgement, or a reset.
+pub(super) fn empty(id: u16, reset: bool) -> Vec<u8> {
+    let first = VERSION << 6 | if reset { 3 << 4 } else { 2 << 4 };
+    let [high, low] = id.to_be_bytes();
+    vec![first, 0, high, low]
+}
+
+/// Writes one message of a request.
+pub(super) fn write_request(
+    header: &Header,
+    request: &Request,
+    payload: &[u8],
+    block1: Option<Block>,
+    block2: Option<Block>,
+) -> Vec<u8> {
+    let mut packet = begin(header, request.method as u8);
+    let list = |texts: &[String]| -> LinkedList<Vec<u8>> {
+        texts.iter().map(|text| text.clone().into_bytes()).collect()
+    };
+    packet.set_option(CoapOption::UriPath, list(&request.path));
+    packet.set_option(CoapOption::UriQuery, list(&request.query));
+    if let Some(Format(format)) = request.format {
+        packet.add_option(CoapOption::ContentFormat, shortest(format));
+    }
+    if let Some(Format(format)) = request.accept {
+        packet.add_option(CoapOption::Accept, shortest(format));
+    }
+    finish(packet, payload, block1, block2)
+}
+
+/// Writes one message of a response.
+pub(super) fn write_response(
+    header: &Header,
+    response: &Response,
+    payload: &[u8],
+    block1: Option<Block>,
+    block2: Option<Block>,
+    etag: Option<[u8; 4]>,
+) -> Vec<u8> {
+    let mut packet = begin(header, response.code.0);
+    if let Some(etag) = etag {
+        packet.add_option(CoapOption::ETag, etag.to_vec());
+    }
+    if let Some(Format(format)) = response.format {
+        packet.add_option(CoapOption::ContentFormat, shortest(format));
+    }
+    finish(packet, payload, block1, block2)
+}
+
+fn begin(header: &Header, code: u8) -> Packet {
+    let mut packet = Packet::new();
+    packet.header.set_version(VERSION);
+    packet.header.set_type(match header.kind {
+        Kind::Confirmable => MessageType::Confirmable,
+        Kind::Unconfirmed => MessageType::NonConfirmable,
+        Kind::Acknowledgement => MessageType::Acknowledgement,
+    });
+    packet.header.code = MessageClass::from(code);
+    packet.header.message_id = header.id;
+    packet.set_token(header.token.clone());
+    packet
+}
+
+fn finish(
+    mut packet: Packet,
+    payload: &[u8],
+    block1: Option<Block>,
+    block2: Option<Block>,
+) -> Vec<u8> {
+    let blocks = [(CoapOption::Block1, block1), (CoapOption::Block2, block2)];
+    for (option, block) in blocks {
+        if let Some(block) = block {
+            packet.add_option(option, block.encode());
+        }
+    }
+    packet.payload = payload.to_vec();
+    packet
+        .to_bytes_unlimited()
+        .expect("only a limit or a long token make writing fail")
+}
+
+fn texts(values: Option<&LinkedList<Vec<u8>>>) -> Result<Vec<String>, Code> {
+    let Some(values) = values else {
+        return Ok(Vec::new());
+    };
+    if values.len() > MAX_SEGMENTS {
+        return Err(Code::BAD_OPTION);
+    }
+    let text = |value: &Vec<u8>| String::from_utf8(value.clone()).map_err(|_| Code::BAD_OPTION);
+    values.iter().map(text).collect()
+}
+
+fn number(packet: &Packet, option: CoapOption) -> Result<Option<Format>, Code> {
+    match packet.get_first_option(option).map(|value| &value[..]) {
+        None => Ok(None),
+        Some([]) => Ok(Some(Format(0))),
+        Some([low]) => Ok(Some(Format(u16::from(*low)))),
+        Some([high, low]) => Ok(Some(Format(u16::from_be_bytes([*high, *low])))),
+        Some(_) => Err(Code::BAD_OPTION),
+    }
+}
+
+/// An unsigned integer without leading zero bytes (section 3.2).
+fn shortest(value: u16) -> Vec<u8> {
+    let bytes = value.to_be_bytes();
+    let from = bytes.iter().position(|byte| *byte != 0);
+    bytes[from.unwrap_or(bytes.len())..].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: [u8; 4] = [0x40, 1, 0x12, 0x34];
+
+    fn with(tail: &[u8]) -> Incoming {
+        Incoming::parse(&[&HEADER[..], tail].concat())
+    }
+
+    #[test]
+    fn a_request_reads_back_as_written() {
+        let mut request = Request::new(Method::Post, "/t/shop/add");
+        request.query = vec!["x=run".into(), "explain".into()];
+        request.format = Some(Format::CBOR);
+        request.payload = vec![0x82, 1, 2];
+        let header = Header {
+            id: 7,
+            kind: Kind::Confirmable,
+            token: vec![1, 2, 3],
+        };
+        let bytes = write_request(&header, &request, &request.payload, None, None);
+        let Incoming::Request(read, Ok(parsed)) = Incoming::parse(&bytes) else {
+            panic!("not a request");
+        };
+        assert_eq!((read, &parsed.request), (header, &request));
+        assert_eq!(parsed.request.query("x"), Some("run"));
+        assert_eq!(parsed.request.query("explain"), Some(""));
+        assert_eq!(parsed.request.query("e"), None);
+    }
+
+    #[test]
+    fn att_54_format_errors_of_confirmable_messages_are_rejected() {
+        for token_len in 9..=15 {
+            let mut bytes = [0; 32];
+            bytes[..4].copy_from_slice(&[0x40 | token_len, 1, 0, 1]);
+            assert!(matches!(
+                Incoming::parse(&bytes),
+                Incoming::Reject { id: 1 }
+            ));
+        }
+        for tail in [
+            &[0xf0][..],                     // reserved delta
+            &[0x0f],                         // reserved length
+            &[0xe0, 0xff, 0xff],             // delta beyond 65535
+            &[0xe0, 0xfe, 0xf0, 0xe0, 0, 0], // sum of deltas beyond 65535
+            &[0xb5, b'a'],                   // value cut short
+            &[0xbd],                         // extended length missing
+            &[0xff],                         // marker without payload
+            &[0xb1, b'a', 0xff],             // the same behind an option
+        ] {
+            assert!(matches!(with(tail), Incoming::Reject { .. }), "{tail:02x?}");
+        }
+        // The last byte is a value here, not a marker.
+        assert!(matches!(with(&[0xb1, 0xff]), Incoming::Request(_, Err(_))));
+        assert!(matches!(with(&[0x41, 0xff]), Incoming::Request(_, Ok(_))));
+    }
+
+    #[test]
+    fn att_54_other_versions_are_ignored_and_critical_options_are_refused() {
+        for version in [0, 2, 3] {
+            let bytes = [version << 6, 1, 0, 1];
+            assert!(matches!(Incoming::parse(&bytes), Incoming::Noise));
+        }
+        // Option 9 is critical and not known here; option 10 may be skipped.
+        let refused = with(&[0x90]);
+        assert!(matches!(
+            refused,
+            Incoming::Request(_, Err(Code::BAD_OPTION))
+        ));
+        assert!(matches!(with(&[0xa0]), Incoming::Request(_, Ok(_))));
+        let many = [&[0xb0][..], &[0; 2000]].concat();
+        assert!(matches!(
+            with(&many),
+            Incoming::Request(_, Err(Code::BAD_OPTION))
+        ));
+    }
+
+    #[test]
+    fn att_54_no_bytes_make_the_parser_panic() {
+        let mut state = 1_u32;
+        let mut random = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 24) as u8
+        };
+        for _ in 0..1 << 16 {
+            let len = usize::from(random()) % 40;
+            let mut bytes: Vec<u8> = (0..len).map(|_| random()).collect();
+            if let Some(first) = bytes.first_mut() {
+                *first = *first & 0x3f | 0x40;
+            }
+            let _ = Incoming::parse(&bytes);
+        }
+    }
+}
