@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use nimblenet_tasklet::{BadName, BadSignature, Malformed, TaskletName};
+use nimblenet_tasklet::{BadName, BadSignature, Malformed};
 
 /// Why packing failed.
 #[derive(Clone, PartialEq, Debug)]
@@ -13,9 +13,9 @@ pub(crate) enum PackError {
     /// The manifest and the caller name it differently.
     OtherName {
         /// In the manifest.
-        manifest: TaskletName,
+        manifest: String,
         /// Given by the caller.
-        given: TaskletName,
+        given: String,
     },
     /// The manifest is not TOML, or has a key or value that it should not have.
     Manifest(String),

@@ -114,7 +114,10 @@ impl Manifest {
     /// [`PackError::OtherName`] if the manifest names another.
     pub(crate) fn with_name(self, given: TaskletName) -> Result<Self, PackError> {
         match self.name {
-            Some(manifest) if manifest != given => Err(PackError::OtherName { manifest, given }),
+            Some(manifest) if manifest != given => Err(PackError::OtherName {
+                manifest: manifest.to_string(),
+                given: given.to_string(),
+            }),
             _ => Ok(Self {
                 name: Some(given),
                 ..self

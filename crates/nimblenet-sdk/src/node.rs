@@ -1,0 +1,54 @@
+//! What the node itself offers. Using a function here makes the packer list its capability in
+//! the package; a node refuses the tasklet if it does not grant it.
+
+crate::import! {
+    "nimblenet:sensor" "read" fn import_sensor_read(channel: u32) -> f32;
+    "nimblenet:actuator" "set" fn import_actuator_set(channel: u32, value: f32);
+    "nimblenet:clock" "now-us" fn import_now_us() -> u64;
+    "nimblenet:log" "write" fn import_log(line: &str);
+    "nimblenet:kv" "get" fn import_kv_get(key: u32) -> i64;
+    "nimblenet:kv" "set" fn import_kv_set(key: u32, value: i64);
+    "nimblenet:random" "u32" fn import_random_u32() -> u32;
+}
+
+/// The latest reading of a sensor channel (capability `sensor`).
+#[inline(always)]
+pub fn sensor_read(channel: u32) -> f32 {
+    import_sensor_read(channel)
+}
+
+/// Drives an actuator channel (capability `actuator`).
+#[inline(always)]
+pub fn actuator_set(channel: u32, value: f32) {
+    import_actuator_set(channel, value);
+}
+
+/// Microseconds since the node started (capability `clock`).
+#[inline(always)]
+pub fn now_us() -> u64 {
+    import_now_us()
+}
+
+/// Writes one line to the node's log (capability `log`).
+#[inline(always)]
+pub fn log(line: &str) {
+    import_log(line);
+}
+
+/// A value kept on the node under `key`, 0 if there is none (capability `kv`).
+#[inline(always)]
+pub fn kv_get(key: u32) -> i64 {
+    import_kv_get(key)
+}
+
+/// Keeps a value on the node under `key` (capability `kv`).
+#[inline(always)]
+pub fn kv_set(key: u32, value: i64) {
+    import_kv_set(key, value);
+}
+
+/// 32 random bits (capability `random`).
+#[inline(always)]
+pub fn random_u32() -> u32 {
+    import_random_u32()
+}
