@@ -4,12 +4,17 @@
 
 extern crate alloc;
 
+mod acquisition;
 mod archive;
 pub mod cache;
 mod catalogue;
 mod config;
 mod counters;
+mod event;
+mod job;
 mod mesh;
+mod node;
+mod pump;
 mod random;
 mod time;
 mod transfer;
@@ -22,5 +27,9 @@ pub use config::{
     NamespaceConfig, StaticNeighbour, StaticRoute,
 };
 pub use counters::{Acquired, Counters, Drop, Traffic};
+pub use event::{CallRequest, Event, Input, Reason};
+pub use job::{CallId, Source, Step};
 pub use mesh::Transmit;
+pub use node::Node;
+pub use pump::{Driver, drain, pump};
 pub use time::Instant;

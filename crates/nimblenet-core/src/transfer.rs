@@ -84,10 +84,6 @@ impl Transfer {
         self.source
     }
 
-    pub(crate) fn object(&self) -> Object {
-        self.object
-    }
-
     pub(crate) fn request(&self) -> u16 {
         self.request
     }

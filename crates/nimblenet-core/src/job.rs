@@ -1,0 +1,296 @@
+//! Jobs: calls from outside, and the stack of activations that each runs.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use nimblenet_tasklet::{ActivationId, Entry, Fault, NamespaceId, TaskletName, TaskletRef, Trap};
+
+use crate::cache::SlotId;
+use crate::config::Limits;
+use crate::time::Instant;
+
+/// The longest export name that can be called, in bytes.
+const EXPORT_BYTES: usize = 32;
+
+/// A call, as long as its node runs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CallId(pub u32);
+
+/// Where a tasklet was acquired from, by the distance of its source.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Source {
+    /// The node's own cache.
+    Local,
+    /// A node one hop away.
+    Neighbour,
+    /// A node further away.
+    Global,
+    /// A registry.
+    Registry,
+    /// The device itself.
+    Native,
+}
+
+impl Source {
+    /// The source's name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Neighbour => "neighbour",
+            Self::Global => "global",
+            Self::Registry => "registry",
+            Self::Native => "native",
+        }
+    }
+}
+
+/// One acquisition in the explanation of a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Step {
+    /// The version that was acquired.
+    pub tasklet: TaskletRef,
+    /// Its name.
+    pub name: TaskletName,
+    /// Where it came from.
+    pub source: Source,
+    /// Links to that source.
+    pub hops: u8,
+    /// Attempts of Algorithm 1 that were begun.
+    pub attempts: u8,
+    /// The module's length; 0 if it was here already.
+    pub bytes: u32,
+    /// How long the acquisition took.
+    pub took: Duration,
+}
+
+/// The name of an export.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct ExportName {
+    bytes: [u8; EXPORT_BYTES],
+    len: u8,
+}
+
+impl ExportName {
+    pub(crate) const fn default() -> Self {
+        Self {
+            bytes: [0; EXPORT_BYTES],
+            len: 0,
+        }
+    }
+
+    pub(crate) fn new(name: &str) -> Option<Self> {
+        let mut bytes = [0; EXPORT_BYTES];
+        bytes
+            .get_mut(..name.len())?
+            .copy_from_slice(name.as_bytes());
+        Some(Self {
+            bytes,
+            len: name.len() as u8,
+        })
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        core::str::from_utf8(&self.bytes[..usize::from(self.len)]).expect("made from text")
+    }
+}
+
+/// One tasklet of a job, from its acquisition to its result.
+#[derive(Debug)]
+pub(crate) struct Activation {
+    pub(crate) id: ActivationId,
+    pub(crate) name: TaskletName,
+    pub(crate) namespace: NamespaceId,
+    /// The entry as it was when the job started, encoded.
+    entry: Vec<u8>,
+    pub(crate) export: ExportName,
+    /// Fuel that is left.
+    pub(crate) fuel: u64,
+    /// The reserved module; none if native.
+    pub(crate) slot: Option<SlotId>,
+    /// The module of the sub-tasklet that ended last. It stays reserved through the part of this
+    /// tasklet that follows.
+    pub(crate) callee_slot: Option<SlotId>,
+    /// Whether the executor knows it.
+    pub(crate) started: bool,
+}
+
+impl Activation {
+    pub(crate) fn entry(&self) -> Entry<'_> {
+        Entry::decode(&self.entry).expect("entries were read before they were kept")
+    }
+}
+
+/// What a ready job does next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Next {
+    /// Start the top activation with the message as arguments.
+    Start,
+    /// Let it go on after a slice.
+    Continue,
+    /// Let it go on with the message as the callee's results, or with the reason why there are
+    /// none.
+    Resume(Result<(), Fault>),
+}
+
+/// Where a job stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    /// The place is free.
+    Free,
+    /// Waits for a catalogue.
+    Resolving,
+    /// Waits for a module that the preload list names.
+    Preloading { at: usize, acquisition: usize },
+    /// Waits for the top activation's module.
+    Acquiring { acquisition: usize },
+    /// Waits for the executor.
+    Ready(Next),
+    /// Is with the executor.
+    Running,
+    /// Has ended; the result is the message.
+    Finished(Result<(), Fault>),
+}
+
+/// A call and everything that runs for it.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) call: CallId,
+    pub(crate) state: State,
+    pub(crate) name: TaskletName,
+    pub(crate) export: ExportName,
+    pub(crate) accepted: Instant,
+    pub(crate) deadline: Option<Instant>,
+    /// Arguments or results on their way in or out of the executor.
+    pub(crate) message: Vec<u8>,
+    /// The epoch of each of the node's namespaces when the job started.
+    pub(crate) epochs: Vec<u32>,
+    pub(crate) trap: Option<Trap>,
+    /// From the call to its end.
+    pub(crate) took: Duration,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) calls_left: u32,
+    /// Versions to have before the start, and their reserved modules once they are here.
+    pub(crate) preload: Vec<(TaskletRef, Option<SlotId>)>,
+    stack: Vec<Activation>,
+    depth: usize,
+}
+
+impl Job {
+    /// A free place for a job, with all the memory that it may take.
+    pub(crate) fn vacant(limits: &Limits, namespaces: usize) -> Self {
+        let name = TaskletName::new("-/-").expect("both segments are valid");
+        let activation = || Activation {
+            id: ActivationId(0),
+            name,
+            namespace: NamespaceId(0),
+            entry: Vec::with_capacity(limits.catalogue.entry_bytes),
+            export: ExportName::default(),
+            fuel: 0,
+            slot: None,
+            callee_slot: None,
+            started: false,
+        };
+        Self {
+            call: CallId(0),
+            state: State::Free,
+            name,
+            export: ExportName::default(),
+            accepted: Instant::ZERO,
+            deadline: None,
+            message: Vec::with_capacity(limits.message_bytes),
+            epochs: Vec::with_capacity(namespaces),
+            trap: None,
+            took: Duration::ZERO,
+            steps: Vec::with_capacity(limits.steps),
+            calls_left: 0,
+            preload: Vec::with_capacity(limits.preload),
+            stack: (0..limits.depth).map(|_| activation()).collect(),
+            depth: 0,
+        }
+    }
+
+    pub(crate) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    pub(crate) fn top(&self) -> Option<&Activation> {
+        self.stack[..self.depth].last()
+    }
+
+    pub(crate) fn top_mut(&mut self) -> Option<&mut Activation> {
+        self.stack[..self.depth].last_mut()
+    }
+
+    /// The activation that called the top one.
+    pub(crate) fn parent(&self) -> Option<&Activation> {
+        self.depth.checked_sub(2).map(|at| &self.stack[at])
+    }
+
+    pub(crate) fn activations(&self) -> &[Activation] {
+        &self.stack[..self.depth]
+    }
+
+    /// Puts a tasklet on top.
+    ///
+    /// # Errors
+    /// [`Fault::TooDeep`] at the limit.
+    pub(crate) fn push(
+        &mut self,
+        id: ActivationId,
+        name: TaskletName,
+        entry: (NamespaceId, &[u8]),
+        export: ExportName,
+        fuel: u64,
+    ) -> Result<(), Fault> {
+        let activation = self.stack.get_mut(self.depth).ok_or(Fault::TooDeep)?;
+        let (namespace, encoded) = entry;
+        activation.id = id;
+        activation.name = name;
+        activation.namespace = namespace;
+        activation.entry.clear();
+        activation.entry.extend_from_slice(encoded);
+        activation.export = export;
+        activation.fuel = fuel;
+        activation.slot = None;
+        activation.callee_slot = None;
+        activation.started = false;
+        self.depth += 1;
+        Ok(())
+    }
+
+    /// Takes the top tasklet off and returns it.
+    pub(crate) fn pop(&mut self) -> Option<&mut Activation> {
+        self.depth = self.depth.checked_sub(1)?;
+        Some(&mut self.stack[self.depth])
+    }
+
+    /// Replaces the message; false if it is longer than the limit.
+    pub(crate) fn set_message(&mut self, bytes: &[u8]) -> bool {
+        self.message.clear();
+        let fits = bytes.len() <= self.message.capacity();
+        if fits {
+            self.message.extend_from_slice(bytes);
+        }
+        fits
+    }
+
+    pub(crate) fn note(&mut self, step: Step) {
+        if self.steps.len() < self.steps.capacity() {
+            self.steps.push(step);
+        }
+    }
+
+    /// Whether it waits for the acquisition at this place.
+    pub(crate) fn waits_for(&self, place: usize) -> bool {
+        match self.state {
+            State::Acquiring { acquisition } | State::Preloading { acquisition, .. } => {
+                acquisition == place
+            }
+            State::Free
+            | State::Resolving
+            | State::Ready(_)
+            | State::Running
+            | State::Finished(_) => false,
+        }
+    }
+}

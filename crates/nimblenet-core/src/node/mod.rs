@@ -1,0 +1,389 @@
+//! The node: the parent that carries values between its parts.
+//!
+//! The parts never call each other. What follows from an input is found in
+//!
+//! - `acquire`: Algorithm 1, one acquisition at a time;
+//! - `run`: jobs and their activations;
+//! - `subscribe`: catalogues of namespaces, kept up to date;
+//! - `serve`: answers to other nodes.
+
+mod acquire;
+mod run;
+mod serve;
+mod subscribe;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use nimblenet_tasklet::{ActivationId, Delta, Fault, NamespaceId, NodeId, Outcome, Work};
+
+use self::serve::Serving;
+use self::subscribe::Subscription;
+use crate::acquisition::Acquisition;
+use crate::archive::Archive;
+use crate::cache::{Cache, Evict, Lfu, Lru};
+use crate::catalogue::{BadDelta, Catalogue};
+use crate::config::{Config, ConfigError, Eviction};
+use crate::counters::{Counters, Drop};
+use crate::event::{CallRequest, Event, Input, Reason};
+use crate::job::{CallId, Job, State};
+use crate::mesh::{Delivery, Mesh, Transmit};
+use crate::time::Instant;
+use crate::wire::Message;
+
+/// A NimbleNet node without input, output, clock or thread.
+///
+/// # The contract
+/// There are four kinds of method:
+///
+/// - getters look, and change nothing;
+/// - [`handle`](Self::handle) tells what happened; it cannot fail;
+/// - commands ([`call`](Self::call), [`stop`](Self::stop), [`publish`](Self::publish),
+///   [`install`](Self::install)) ask for something and may be refused;
+/// - `poll_*` say what to do: [`poll_transmit`](Self::poll_transmit) gives frames for links,
+///   [`poll_work`](Self::poll_work) work for the executor, [`poll_event`](Self::poll_event) news
+///   for the user, [`poll_timeout`](Self::poll_timeout) when to call again.
+///
+/// After every `handle` or command the driver drains the `poll_*` methods in that order; the
+/// function [`pump`](crate::pump) does exactly this, and every driver uses it. Time only moves
+/// forward. All memory is taken in [`new`](Self::new), the archive of a registry excepted.
+pub struct Node {
+    config: Config,
+    mesh: Mesh,
+    cache: Cache,
+    archive: Option<Archive>,
+    counters: Counters,
+    subscriptions: Vec<Subscription>,
+    /// The delta on its way: for one subscription at a time.
+    delta: Vec<u8>,
+    acquisitions: Vec<Option<Acquisition>>,
+    servings: VecDeque<Serving>,
+    /// The delta that is being served, as it is encoded.
+    served_delta: serve::ServedDelta,
+    jobs: Vec<Job>,
+    /// Jobs that wait for the executor, by their place, oldest first.
+    ready: VecDeque<usize>,
+    /// Activations that the executor is to forget.
+    stops: VecDeque<ActivationId>,
+    /// What the executor is busy with.
+    executing: Option<ActivationId>,
+    /// Jobs that have ended, by their place.
+    finished: VecDeque<usize>,
+    /// A finished job whose result was handed out.
+    reported: Option<usize>,
+    /// Subscriptions with news, by their place.
+    renewed: VecDeque<usize>,
+    next_request: u16,
+    next_call: u32,
+    next_activation: u32,
+}
+
+impl Node {
+    /// A node that was told `config`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the parts of the configuration do not fit each other.
+    pub fn new(mut config: Config) -> Result<Self, ConfigError> {
+        config.check()?;
+        let limits = config.limits;
+        let policy: Box<dyn Evict> = match config.eviction {
+            Eviction::Lfu => Box::new(Lfu),
+            Eviction::Lru => Box::new(Lru),
+        };
+        let namespaces = config.namespaces.iter();
+        let subscriptions: Vec<_> = namespaces
+            .map(|namespace| Subscription::new(*namespace, limits.catalogue))
+            .collect();
+        let mesh = Mesh::new(&config);
+        let archive = config.archive.take();
+        let vacant = || Job::vacant(&limits, subscriptions.len());
+        Ok(Self {
+            mesh,
+            cache: Cache::new(limits.cache_bytes, limits.cache_entries, policy),
+            archive,
+            counters: Counters::default(),
+            delta: Vec::with_capacity(limits.delta_bytes),
+            acquisitions: (0..limits.acquisitions).map(|_| None).collect(),
+            servings: VecDeque::with_capacity(limits.servings),
+            served_delta: serve::ServedDelta::new(limits.delta_bytes),
+            jobs: (0..limits.jobs).map(|_| vacant()).collect(),
+            ready: VecDeque::with_capacity(limits.jobs),
+            stops: VecDeque::with_capacity(limits.jobs * limits.depth),
+            executing: None,
+            finished: VecDeque::with_capacity(limits.jobs),
+            reported: None,
+            renewed: VecDeque::with_capacity(subscriptions.len()),
+            subscriptions,
+            next_request: 0,
+            next_call: 0,
+            next_activation: 0,
+            config,
+        })
+    }
+
+    /// The node's id.
+    pub fn id(&self) -> NodeId {
+        self.config.id
+    }
+
+    /// What it was told at its start, the archive excepted.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What it has counted.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Its cache.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// What it serves as a registry.
+    pub fn archive(&self) -> Option<&Archive> {
+        self.archive.as_ref()
+    }
+
+    /// The catalogue of a namespace, as it is held now.
+    pub fn catalogue(&self, namespace: NamespaceId) -> Option<&Catalogue> {
+        let held = self
+            .subscriptions
+            .iter()
+            .find(|held| held.id() == namespace);
+        let archived = self
+            .archive
+            .as_ref()
+            .and_then(|archive| archive.catalogue(namespace));
+        archived.or(held.map(Subscription::catalogue))
+    }
+
+    /// Ids of the nodes in direct reach.
+    pub fn neighbours(&self) -> impl Iterator<Item = NodeId> {
+        self.mesh.neighbours()
+    }
+
+    /// Jobs that run or wait, those that only wait to be reported included.
+    pub fn jobs(&self) -> usize {
+        self.jobs
+            .iter()
+            .filter(|job| job.state != State::Free)
+            .count()
+    }
+
+    /// Tells what happened. Drain the `poll_*` methods afterwards.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) {
+        match input {
+            Input::Timeout => self.handle_timeout(now),
+            Input::Frame { link, from, bytes } => {
+                let delivery = self
+                    .mesh
+                    .receive(now, (link, from), bytes, &mut self.counters);
+                if let Some(delivery) = delivery {
+                    self.deliver(now, delivery);
+                }
+            }
+            Input::Outcome(outcome) => self.handle_outcome(now, outcome),
+        }
+    }
+
+    /// Takes a call. Its end is an [`Event::Finished`].
+    ///
+    /// # Errors
+    /// [`Fault`] if the call is refused at once: its namespace or tasklet is not known, its
+    /// arguments are wrong, or the node has as many jobs as it may.
+    pub fn call(&mut self, now: Instant, request: CallRequest<'_>) -> Result<CallId, Fault> {
+        self.counters.calls += 1;
+        let accepted = self.accept(now, request);
+        if accepted.is_err() {
+            self.counters.failed += 1;
+        }
+        accepted
+    }
+
+    /// Ends a call early; it is reported as [`Fault::Stopped`].
+    pub fn stop(&mut self, now: Instant, call: CallId) {
+        let runs =
+            |job: &Job| job.call == call && !matches!(job.state, State::Free | State::Finished(_));
+        if let Some(at) = self.jobs.iter().position(runs) {
+            self.end_job(now, at, Err(Fault::Stopped));
+        }
+    }
+
+    /// Publishes into the archive of a registry, after the driver has stored it durably and
+    /// checked its signature.
+    ///
+    /// # Errors
+    /// [`BadDelta`] if it does not fit the catalogue held, or the node is no registry.
+    pub fn publish<'m>(
+        &mut self,
+        now: Instant,
+        delta: &Delta<'_>,
+        modules: impl Iterator<Item = &'m [u8]>,
+    ) -> Result<(), BadDelta> {
+        let archive = self.archive.as_mut().ok_or(BadDelta::OtherNamespace)?;
+        archive.publish(delta)?;
+        for module in modules {
+            archive.insert_module(module);
+        }
+        self.mesh.speak_soon(now);
+        Ok(())
+    }
+
+    /// Takes up a catalogue delta that the driver has checked, as at a start from stored state.
+    ///
+    /// # Errors
+    /// [`BadDelta`] if it does not fit, or the namespace is not one of the node's.
+    pub fn install(&mut self, now: Instant, delta: &Delta<'_>) -> Result<(), BadDelta> {
+        let id = NamespaceId::of(&delta.namespace);
+        let at = self.subscriptions.iter().position(|held| held.id() == id);
+        self.renew(now, at.ok_or(BadDelta::OtherNamespace)?, delta)
+    }
+
+    /// The next frame for a link, written to the start of `out`, which must hold the largest
+    /// frame of any link.
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
+        if self.mesh.is_idle() {
+            self.serve_part(now);
+        }
+        self.mesh.poll_transmit(out)
+    }
+
+    /// The next work for the executor.
+    pub fn poll_work(&mut self, now: Instant) -> Option<Work<'_>> {
+        self.next_work(now)
+    }
+
+    /// The next news for the user.
+    pub fn poll_event(&mut self) -> Option<Event<'_>> {
+        if let Some(at) = self.reported.take() {
+            self.jobs[at].state = State::Free;
+        }
+        if let Some(at) = self.renewed.pop_front() {
+            let held = &self.subscriptions[at];
+            let epoch = held.catalogue().epoch();
+            return Some(Event::Catalogue {
+                namespace: held.id(),
+                epoch,
+            });
+        }
+        let at = self.finished.pop_front()?;
+        self.reported = Some(at);
+        let job = &self.jobs[at];
+        let State::Finished(result) = job.state else {
+            return None;
+        };
+        Some(Event::Finished {
+            call: job.call,
+            result: result.map(|()| &job.message[..]),
+            trap: job.trap,
+            steps: &job.steps,
+            took: job.took,
+        })
+    }
+
+    /// When [`handle`](Self::handle) must be called with [`Input::Timeout`] at the latest, and
+    /// why.
+    pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
+        let hello = self.mesh.poll_timeout().map(|at| (at, Reason::Hello));
+        let acquisitions = self.acquisitions.iter().flatten();
+        let acquisition = acquisitions.filter_map(Acquisition::poll_timeout).min();
+        let subscription = self
+            .subscriptions
+            .iter()
+            .filter_map(Subscription::poll_timeout)
+            .min();
+        let live = self
+            .jobs
+            .iter()
+            .filter(|job| !matches!(job.state, State::Free | State::Finished(_)));
+        let deadline = live.filter_map(|job| job.deadline).min();
+        let others = [
+            acquisition.map(|at| (at, Reason::Acquisition)),
+            subscription.map(|at| (at, Reason::Catalogue)),
+            deadline.map(|at| (at, Reason::Deadline)),
+        ];
+        others
+            .into_iter()
+            .chain([hello])
+            .flatten()
+            .min_by_key(|(at, _)| *at)
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        let archived = self.archive.iter().flat_map(Archive::catalogues);
+        let held = self.subscriptions.iter().map(Subscription::catalogue);
+        let epochs = archived
+            .chain(held)
+            .filter(|catalogue| catalogue.epoch() > 0);
+        let notes = epochs.map(|catalogue| crate::wire::EpochNote {
+            namespace: catalogue.id(),
+            epoch: catalogue.epoch(),
+        });
+        self.mesh.handle_timeout(now, notes, &mut self.counters);
+        self.acquisition_timeouts(now);
+        self.subscription_timeouts(now);
+        self.deadlines(now);
+    }
+
+    fn deliver(&mut self, now: Instant, delivery: Delivery<'_>) {
+        let Delivery { origin, hops, .. } = delivery;
+        match delivery.message {
+            Message::Search(search) => {
+                self.answer_search(now, origin, delivery.flooded, search);
+            }
+            Message::MetadataRequest(request) => self.answer_metadata(now, origin, request),
+            Message::Fetch(fetch) => self.admit_fetch(now, origin, fetch),
+            Message::Found(found) => self.handle_found(now, origin, hops, found),
+            Message::Metadata(metadata) => self.handle_metadata(now, metadata),
+            Message::Data(data) => {
+                let taken = self.handle_part(now, &data) || self.handle_delta_part(now, &data);
+                if !taken {
+                    self.counters.drop(Drop::Unexpected);
+                }
+            }
+            Message::Refuse(refuse) => {
+                self.counters.refusals += 1;
+                self.handle_refusal(now, refuse.request);
+                self.handle_delta_refusal(now, refuse.request);
+            }
+            Message::Hello(hello) => {
+                self.mesh.hear_registries(now, origin, &hello);
+                for note in hello.epochs() {
+                    self.hear_epoch(now, origin, note);
+                }
+            }
+        }
+    }
+
+    fn handle_outcome(&mut self, now: Instant, outcome: Outcome<'_>) {
+        if let Outcome::Verified { ticket, good } = outcome {
+            self.handle_verified(now, ticket, good);
+        } else if !self.handle_activation(now, outcome) {
+            self.counters.drop(Drop::StaleOutcome);
+        }
+    }
+
+    /// A request number that no answer on its way can have.
+    fn new_request(&mut self) -> u16 {
+        self.next_request = self.next_request.wrapping_add(1);
+        self.next_request
+    }
+
+    /// Time since a call was taken.
+    fn since(now: Instant, then: Instant) -> Duration {
+        now - then
+    }
+}
+
+impl core::fmt::Debug for Node {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Node")
+            .field("id", &self.config.id)
+            .field("jobs", &self.jobs())
+            .finish()
+    }
+}

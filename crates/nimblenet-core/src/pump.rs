@@ -1,0 +1,51 @@
+//! The one loop that every driver uses.
+
+use nimblenet_tasklet::Work;
+
+use crate::event::{Event, Input, Reason};
+use crate::mesh::Transmit;
+use crate::node::Node;
+use crate::time::Instant;
+
+/// What carries out what a node wants done.
+pub trait Driver {
+    /// Put `frame` on the link.
+    fn transmit(&mut self, now: Instant, transmit: Transmit, frame: &[u8]);
+    /// Give `work` to the executor. Its outcome is a later input.
+    fn work(&mut self, now: Instant, work: Work<'_>);
+    /// Tell the user.
+    fn event(&mut self, now: Instant, event: Event<'_>);
+}
+
+/// Tells the node what happened and carries out everything that follows: mutate, then drain.
+/// Returns when to call again with [`Input::Timeout`] at the latest. `frame` is scratch space for
+/// the largest frame of any link.
+pub fn pump(
+    node: &mut Node,
+    now: Instant,
+    input: Input<'_>,
+    driver: &mut impl Driver,
+    frame: &mut [u8],
+) -> Option<(Instant, Reason)> {
+    node.handle(now, input);
+    drain(node, now, driver, frame)
+}
+
+/// Carries out everything that follows from a command. Returns as [`pump`] does.
+pub fn drain(
+    node: &mut Node,
+    now: Instant,
+    driver: &mut impl Driver,
+    frame: &mut [u8],
+) -> Option<(Instant, Reason)> {
+    while let Some(transmit) = node.poll_transmit(now, frame) {
+        driver.transmit(now, transmit, &frame[..transmit.len]);
+    }
+    while let Some(work) = node.poll_work(now) {
+        driver.work(now, work);
+    }
+    while let Some(event) = node.poll_event() {
+        driver.event(now, event);
+    }
+    node.poll_timeout()
+}
