@@ -12,6 +12,24 @@ use crate::wire::{Data, Found, MAX_TTL, Message, Metadata, MetadataRequest, Obje
 /// The TTL of the local search: one hop (Algorithm 1, line 2).
 const LOCAL_TTL: u8 = 1;
 
+/// Who is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Scope {
+    Neighbours,
+    Mesh,
+    Registry,
+}
+
+impl Scope {
+    fn phase(self) -> Phase {
+        match self {
+            Self::Neighbours => Phase::LocalSearch,
+            Self::Mesh => Phase::GlobalSearch,
+            Self::Registry => Phase::Fallback,
+        }
+    }
+}
+
 impl Node {
     /// Starts to acquire a tasklet, or joins an acquisition of the same; returns its place. The
     /// first step is taken by [`advance`](Self::advance).
@@ -53,7 +71,7 @@ impl Node {
             } else if self.archive.is_some() {
                 self.copy_from_archive(now, at);
             } else {
-                self.search(now, at, Phase::LocalSearch);
+                self.search(now, at, Scope::Neighbours);
             }
         }
         self.conclude(now, at);
@@ -154,8 +172,8 @@ impl Node {
                 continue;
             }
             match acquisition.phase {
-                Phase::LocalSearch => self.search(now, at, Phase::GlobalSearch),
-                Phase::GlobalSearch => self.search(now, at, Phase::Fallback),
+                Phase::LocalSearch => self.search(now, at, Scope::Mesh),
+                Phase::GlobalSearch => self.search(now, at, Scope::Registry),
                 Phase::Fallback => {
                     let registry = acquisition.wanted.registry;
                     self.mesh.doubt(registry);
@@ -191,7 +209,7 @@ impl Node {
     }
 
     /// Asks the neighbours, the mesh, or the registry.
-    fn search(&mut self, now: Instant, at: usize, phase: Phase) {
+    fn search(&mut self, now: Instant, at: usize, scope: Scope) {
         let request = self.new_request();
         let acquisition = self.acquisitions[at]
             .as_mut()
@@ -203,21 +221,21 @@ impl Node {
             request,
             mtu,
         });
-        let wait = match phase {
-            Phase::LocalSearch => self.config.local_search,
-            Phase::GlobalSearch => self.config.global_search,
-            _ => {
-                let hops = self.mesh.hops(now, registry);
-                hops.map_or(self.config.global_search, |hops| {
-                    patience(&self.config, hops)
-                })
-            }
+        let ttl_and_wait = match scope {
+            Scope::Neighbours => Some((LOCAL_TTL, self.config.local_search)),
+            Scope::Mesh => Some((MAX_TTL, self.config.global_search)),
+            Scope::Registry => None,
         };
-        acquisition.wait(phase, request, now + wait);
-        match phase {
-            Phase::LocalSearch => self.mesh.flood(now, LOCAL_TTL, message, &mut self.counters),
-            Phase::GlobalSearch => self.mesh.flood(now, MAX_TTL, message, &mut self.counters),
-            _ => self.mesh.send(now, registry, message, &mut self.counters),
+        if let Some((ttl, wait)) = ttl_and_wait {
+            acquisition.wait(scope.phase(), request, now + wait);
+            self.mesh.flood(now, ttl, message, &mut self.counters);
+        } else {
+            let hops = self.mesh.hops(now, registry);
+            let wait = hops.map_or(self.config.global_search, |hops| {
+                patience(&self.config, hops)
+            });
+            acquisition.wait(scope.phase(), request, now + wait);
+            self.mesh.send(now, registry, message, &mut self.counters);
         }
     }
 
@@ -376,7 +394,7 @@ impl Node {
             .as_ref()
             .and_then(|archive| archive.version(wanted.tasklet));
         let Some(module) = module else {
-            self.search(now, at, Phase::Fallback);
+            self.search(now, at, Scope::Registry);
             return;
         };
         match self

@@ -114,10 +114,12 @@ impl Node {
         let id = self.subscriptions[subscription].id();
         for at in 0..self.jobs.len() {
             let job = &self.jobs[at];
-            if job.state == State::Resolving && NamespaceId::of(&job.name.namespace) == id {
-                if let Err(fault) = self.resolve(now, at) {
-                    self.end_job(now, at, Err(fault));
-                }
+            let waits = job.state == State::Resolving;
+            if waits
+                && NamespaceId::of(&job.name.namespace) == id
+                && let Err(fault) = self.resolve(now, at)
+            {
+                self.end_job(now, at, Err(fault));
             }
         }
     }
@@ -143,26 +145,23 @@ impl Node {
                 self.cache.reserve(slot);
                 self.cache.touch(slot, now);
                 self.explain(now, at, acquisition, source);
-                match state {
-                    State::Preloading { at: item, .. } => {
-                        self.jobs[at].preload[item].1 = Some(slot);
-                        self.preload_next(now, at, item + 1);
+                if let State::Preloading { at: item, .. } = state {
+                    self.jobs[at].preload[item].1 = Some(slot);
+                    self.preload_next(now, at, item + 1);
+                } else {
+                    if let Some(top) = self.jobs[at].top_mut() {
+                        top.slot = Some(slot);
                     }
-                    _ => {
-                        let job = &mut self.jobs[at];
-                        if let Some(top) = job.top_mut() {
-                            top.slot = Some(slot);
-                        }
-                        self.make_ready(at, Next::Start);
-                    }
+                    self.make_ready(at, Next::Start);
                 }
             }
             Err(fault) => {
                 self.counters.not_acquired += 1;
-                match state {
+                if let State::Preloading { at: item, .. } = state {
                     // What cannot be had in advance may never be called.
-                    State::Preloading { at: item, .. } => self.preload_next(now, at, item + 1),
-                    _ => self.callee_failed(now, at, fault),
+                    self.preload_next(now, at, item + 1);
+                } else {
+                    self.callee_failed(now, at, fault);
                 }
             }
         }

@@ -267,9 +267,11 @@ impl Node {
         self.subscriptions
             .iter()
             .enumerate()
-            .find_map(|(at, held)| match held.sync {
-                Sync::Fetching(transfer) if transfer.request() == request => Some((at, transfer)),
-                _ => None,
+            .find_map(|(at, held)| {
+                let Sync::Fetching(transfer) = held.sync else {
+                    return None;
+                };
+                (transfer.request() == request).then_some((at, transfer))
             })
     }
 
