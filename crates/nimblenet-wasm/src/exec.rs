@@ -1,0 +1,91 @@
+//! Execution of translated code. The only module with `unsafe`.
+//!
+//! What the unsafe blocks rely on, and who sees to it:
+//!
+//! 1. *Code.* The instruction pointer is at the start of an instruction that the translator
+//!    emitted, and all operand words follow it. The translator emits whole instructions, branches
+//!    lead to starts of instructions, and a thawed position was checked against the code.
+//! 2. *Frame.* Every slot that an instruction of a function names lies in that function's frame,
+//!    and the frame in the stack part of the block: checked when the function is called.
+//! 3. *Memory.* Linear memory is checked at each access, in arithmetic that cannot wrap.
+//! 4. *Values* are never trusted: an index taken from a slot, a table or memory is checked
+//!    before it is used, so that no value, from the host or from an image, can break 1 to 3.
+//! 5. *The block* is borrowed exclusively for the time of a run, is aligned to 8, and neither moves
+//!    nor changes length. All pointers come from that one borrow.
+
+#![allow(unsafe_code)]
+
+mod control;
+mod dispatch;
+mod machine;
+mod memory;
+mod moves;
+mod numeric;
+mod operand;
+
+use crate::block::{
+    Field, Parts, STATE_CALL, STATE_DONE, STATE_IDLE, STATE_READY, STATE_TRAPPED, Words,
+};
+use crate::fault::Trap;
+use machine::{Context, Exit};
+
+pub(crate) use dispatch::length;
+#[cfg(test)]
+pub(crate) use dispatch::DISPATCH;
+
+/// Goes on with the run that the block holds, until it ends or is suspended. The state in the
+/// block tells which.
+pub(crate) fn run(block: &mut [u8], code: &[u8]) {
+    if block.field(Field::STATE) != STATE_READY {
+        return;
+    }
+    // What an earlier charge still owes is paid first.
+    let fuel = block.get_wide(Field::FUEL);
+    let debt = block.get_wide(Field::DEBT);
+    let paid = fuel.min(debt);
+    block.put_wide(Field::FUEL, fuel - paid);
+    block.put_wide(Field::DEBT, debt - paid);
+    if paid < debt {
+        return;
+    }
+    let mut context = Context::new(block, code);
+    dispatch::run(&mut context);
+    let Context { exit, fuel, debt, ip, fp, .. } = context;
+    block.put_wide(Field::FUEL, fuel);
+    block.put_wide(Field::DEBT, debt);
+    block.set_field(Field::IP, ip);
+    block.set_field(Field::FP, fp);
+    match exit {
+        Exit::Done => block.set_field(Field::STATE, STATE_DONE),
+        Exit::OutOfFuel => {}
+        Exit::HostCall { import, window } => {
+            block.set_field(Field::PENDING, import);
+            block.set_field(Field::WINDOW, window);
+            block.set_field(Field::STATE, STATE_CALL);
+        }
+        Exit::Trapped(trap) => block.set_field(Field::STATE, STATE_TRAPPED + trap as u32),
+    }
+}
+
+/// Sets the stack up for a run of function `func`, whose arguments are already in place, and which
+/// is not an import. Nothing runs yet.
+pub(crate) fn enter(block: &mut [u8], func: u32) -> Result<(), Trap> {
+    let entry = block.func(func).entry;
+    let at = block.offset(Field::IR) + entry as usize * 2;
+    let (frame, link, clear) = (block.half(at), block.half(at + 2), block.half(at + 4));
+    if usize::from(frame) > block.offset(Field::STACK_BYTES) {
+        block.set_field(Field::STATE, STATE_IDLE);
+        return Err(Trap::StackExhausted);
+    }
+    let link = block.offset(Field::STACK) + usize::from(link);
+    // Word 0 of the code ends the run; the frame below the first is the frame itself.
+    block.set_wide(link, 0);
+    let locals = link + 8;
+    block[locals..locals + usize::from(clear) * 4].fill(0);
+    block.set_field(Field::IP, entry + crate::translate::PROLOGUE_WORDS);
+    block.set_field(Field::FP, 0);
+    block.set_field(Field::ENTRY, func);
+    block.put_wide(Field::DEBT, 0);
+    block.set_field(Field::STATE, STATE_READY);
+    Ok(())
+}

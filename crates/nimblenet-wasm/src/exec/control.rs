@@ -1,0 +1,339 @@
+//! Branches, calls, returns, and what suspends a run.
+
+use core::marker::PhantomData;
+
+use super::machine::{Exit, Flow, Registers, word_at};
+use super::moves::double_word;
+use super::operand::{Instruction, Source, Value};
+use crate::block::{FUNC_BYTES, NONE, TABLE_BYTES};
+use crate::fault::Trap;
+use crate::translate::PROLOGUE_WORDS;
+
+/// Goes to where operand word `index`, a signed distance from itself, leads.
+///
+/// # Safety
+/// The word is such a distance.
+#[inline(always)]
+pub(super) unsafe fn jump(registers: &mut Registers<'_, '_>, index: usize) -> Flow {
+    // SAFETY: the translator has resolved the distance to the start of an instruction of the same
+    // function (invariant 1).
+    unsafe {
+        let distance = registers.word(index) as i16;
+        registers.ip = registers.ip.add(index).offset(distance as isize);
+    }
+    Flow::Next
+}
+
+/// Ends the run: what the outermost function returns to.
+pub(super) struct Halt;
+
+impl Instruction for Halt {
+    const WORDS: usize = 1;
+
+    #[inline(always)]
+    unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
+        registers.context.exit = Exit::Done;
+        Flow::Exit
+    }
+}
+
+pub(super) struct Unreachable;
+
+impl Instruction for Unreachable {
+    const WORDS: usize = 1;
+
+    #[inline(always)]
+    unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
+        registers.trap(Trap::Unreachable)
+    }
+}
+
+/// Pays for what follows, up to the next charge, and for what is owed. Where the fuel does not
+/// reach, all of it is taken, the rest is owed, and the run is suspended after the charge.
+/// The last word is the height of the operands.
+pub(super) struct FuelCharge;
+
+impl Instruction for FuelCharge {
+    const WORDS: usize = 4;
+
+    #[inline(always)]
+    unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
+        // SAFETY: the words are as said (invariant 1).
+        unsafe {
+            let cost = u64::from(double_word(registers, 1)) + registers.context.debt;
+            registers.step(Self::WORDS);
+            match registers.context.fuel.checked_sub(cost) {
+                Some(left) => {
+                    registers.context.fuel = left;
+                    registers.context.debt = 0;
+                    Flow::Next
+                }
+                None => out_of_fuel(registers, cost),
+            }
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn out_of_fuel(registers: &mut Registers<'_, '_>, cost: u64) -> Flow {
+    let context = &mut *registers.context;
+    context.debt = cost - context.fuel;
+    context.fuel = 0;
+    context.exit = Exit::OutOfFuel;
+    Flow::Exit
+}
+
+pub(super) struct Br;
+
+impl Instruction for Br {
+    const WORDS: usize = 2;
+
+    #[inline(always)]
+    unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
+        // SAFETY: the word is a distance.
+        unsafe { jump(registers, 1) }
+    }
+}
+
+pub(super) struct BrNez<L>(PhantomData<L>);
+
+impl<L: Source<u32>> Instruction for BrNez<L> {
+    const WORDS: usize = 2 + L::WORDS;
+
+    #[inline(always)]
+    unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
+        // SAFETY: the words are the operand and a distance (invariants 1 and 2).
+        unsafe {
+            if L::read(registers, 1) != 0 {
+                jump(registers, 1 + L::WORDS)
+            } else {
+                registers.step(Self::WORDS)
+            }
+        }
+    }
+}
+
+pub(super) struct BrEqz<L>(PhantomData<L>);
+
+impl<L: Source<u32>> Instruction for BrEqz<L> {
+    const WORDS: usize = 2 + L::WORDS;
+
+    #[inline(always)]
+    unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
+        // SAFETY: the words are the operand and a distance (invariants 1 and 2).
+        unsafe {
+            if L::read(registers, 1) == 0 {
+                jump(registers, 1 + L::WORDS)
+            } else {
+                registers.step(Self::WORDS)
+            }
+        }
+    }
+}
+
+/// A table of distances, its length in the word before it; one more follows for all other indices.
+pub(super) struct BrTable<L>(PhantomData<L>);
+
+impl<L: Source<u32>> Instruction for BrTable<L> {
+    const WORDS: usize = 2 + L::WORDS;
+
+    #[inline(always)]
+    unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
+        // SAFETY: the words are the operand, the count, and count + 1 distances (invariants 1
+        // and 2); the index is at most the count.
+        unsafe {
+            let index = L::read(registers, 1);
+            let count = u32::from(registers.word(1 + L::WORDS));
+            jump(registers, Self::WORDS + index.min(count) as usize)
+        }
+    }
+}
+
+/// Calls a function of the module: its index, offset of its frame.
+pub(super) struct Call;
+
+impl Instruction for Call {
+    const WORDS: usize = 3;
+
+    #[inline(always)]
+    unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
+        // SAFETY: validation has seen that the function exists and is none of the imports; the
+        // frame's offset is inside the caller's (invariants 1 and 2).
+        unsafe {
+            let record = registers.context.funcs.add(registers.word(1) as usize * FUNC_BYTES);
+            let entry = word_at(record);
+            call(registers, entry, registers.word(2), Self::WORDS)
+        }
+    }
+}
+
+/// Enters the function that starts at word `entry`, with its frame at `window`.
+///
+/// # Safety
+/// `entry` is a function's first word, `window` lies inside the frame, and the calling instruction
+/// has `words` words.
+#[inline(always)]
+unsafe fn call(registers: &mut Registers<'_, '_>, entry: u32, window: u16, words: usize) -> Flow {
+    // SAFETY: the prologue is part of the code; the frame it asks for is checked against the
+    // stack's end before anything is written (invariants 1 and 2).
+    unsafe {
+        let context = &*registers.context;
+        let fp = registers.fp.add(window as usize);
+        let prologue = context.code.add(entry as usize);
+        let frame = *prologue as usize;
+        if fp as usize - context.stack as usize + frame > context.stack_bytes {
+            return registers.trap(Trap::StackExhausted);
+        }
+        let link = fp.add(*prologue.add(1) as usize);
+        let back = registers.position(registers.ip.add(words));
+        back.store(link);
+        u32::from(window).store(link.add(4));
+        let clear = *prologue.add(2) as usize;
+        let locals = link.add(8);
+        for cell in 0..clear {
+            0u32.store(locals.add(cell * 4));
+        }
+        registers.fp = fp;
+        registers.ip = prologue.add(PROLOGUE_WORDS as usize);
+    }
+    Flow::Next
+}
+
+/// Suspends the run for a call of an import: its index, offset of the arguments.
+pub(super) struct CallHost;
+
+impl Instruction for CallHost {
+    const WORDS: usize = 3;
+
+    #[inline(always)]
+    unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
+        // SAFETY: the words are as said (invariant 1).
+        unsafe {
+            let (import, window) = (registers.word(1), registers.word(2));
+            registers.step(Self::WORDS);
+            registers.context.exit =
+                Exit::HostCall { import: u32::from(import), window: u32::from(window) };
+        }
+        Flow::Exit
+    }
+}
+
+/// Calls a function through a table: table, type, slot of the index, offset of the frame.
+pub(super) struct CallIndirect;
+
+impl Instruction for CallIndirect {
+    const WORDS: usize = 5;
+
+    #[inline(always)]
+    unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
+        // SAFETY: the words are as said, and the table exists (invariants 1 and 2). The element
+        // is looked at only if the table has it, the record only if the function exists
+        // (invariant 4).
+        unsafe {
+            let context = &*registers.context;
+            let table = context.tables.add(registers.word(1) as usize * TABLE_BYTES);
+            let index = u32::load(registers.slot(3));
+            if index >= word_at(table.add(4)) {
+                return registers.trap(Trap::UndefinedElement);
+            }
+            let elements = context.block.add(word_at(table) as usize);
+            let Some(func) = word_at(elements.add(index as usize * 4)).checked_sub(1) else {
+                return registers.trap(Trap::UninitialisedElement);
+            };
+            if func >= context.func_count {
+                return registers.trap(Trap::UndefinedElement);
+            }
+            let record = context.funcs.add(func as usize * FUNC_BYTES);
+            if word_at(record.add(4)) as u16 != registers.word(2) {
+                return registers.trap(Trap::IndirectCallType);
+            }
+            let window = registers.word(4);
+            let entry = word_at(record);
+            if entry == NONE {
+                registers.step(Self::WORDS);
+                registers.context.exit =
+                    Exit::HostCall { import: func, window: u32::from(window) };
+                return Flow::Exit;
+            }
+            call(registers, entry, window, Self::WORDS)
+        }
+    }
+}
+
+/// Leaves the frame whose link is at `link`.
+///
+/// # Safety
+/// `link` is the link of the current frame.
+#[inline(always)]
+unsafe fn leave(registers: &mut Registers<'_, '_>, link: *const u8) -> Flow {
+    // SAFETY: the link was written by the call (or checked, in a thawed stack) and is not touched
+    // by code: no slot that code names overlaps it (invariant 2).
+    unsafe {
+        let back = u32::load(link);
+        let window = u32::load(link.add(4));
+        registers.ip = registers.context.code.add(back as usize);
+        registers.fp = registers.fp.sub(window as usize);
+    }
+    Flow::Next
+}
+
+/// Returns nothing. The word is the offset of the link.
+pub(super) struct Ret0;
+
+impl Instruction for Ret0 {
+    const WORDS: usize = 2;
+
+    #[inline(always)]
+    unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
+        // SAFETY: the word is the offset of the link (invariants 1 and 2).
+        unsafe { leave(registers, registers.slot(1)) }
+    }
+}
+
+/// Returns one value: in the first slot, and in the accumulator. The last word is the link's
+/// offset.
+pub(super) struct Ret<V, L>(PhantomData<(V, L)>);
+
+impl<V: Value, L: Source<V>> Instruction for Ret<V, L> {
+    const WORDS: usize = 2 + L::WORDS;
+
+    #[inline(always)]
+    unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
+        // SAFETY: the words are the value and the link (invariants 1 and 2). The result may
+        // overlap the link, so it is written after leaving, to where the caller wants it: the
+        // start of the frame that was left.
+        unsafe {
+            let value = L::read(registers, 1);
+            let frame = registers.fp;
+            leave(registers, registers.slot(1 + L::WORDS));
+            value.set_accumulator(registers);
+            value.store(frame);
+        }
+        Flow::Next
+    }
+}
+
+/// Returns several values: slot of the first, their cells, the link's offset.
+pub(super) struct RetN;
+
+impl Instruction for RetN {
+    const WORDS: usize = 4;
+
+    #[inline(always)]
+    unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
+        // SAFETY: the words are as said (invariants 1 and 2). Values move down, in ascending
+        // order, so none is overwritten before it has moved; the link is read first.
+        unsafe {
+            let from = registers.slot(1);
+            let cells = registers.word(2) as usize;
+            let frame = registers.fp;
+            leave(registers, registers.slot(3));
+            for cell in 0..cells {
+                u32::load(from.add(cell * 4)).store(frame.add(cell * 4));
+            }
+        }
+        Flow::Next
+    }
+}
+

@@ -1,0 +1,157 @@
+//! The registers of a run, and what they point into.
+
+use crate::block::{Field, Words};
+use crate::fault::Trap;
+
+/// Why dispatching ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Exit {
+    Done,
+    OutOfFuel,
+    HostCall { import: u32, window: u32 },
+    Trapped(Trap),
+}
+
+/// What is constant during a run, or rarely changes.
+pub(super) struct Context<'c> {
+    pub(super) fuel: u64,
+    pub(super) debt: u64,
+    /// For an access of `1 << n` bytes, the highest address it may start at; negative if none.
+    pub(super) highest: [i64; 4],
+    pub(super) memory_bytes: u32,
+    pub(super) page_log: u32,
+    pub(super) memory: *mut u8,
+    pub(super) code: *const u16,
+    pub(super) funcs: *const u8,
+    pub(super) func_count: u32,
+    pub(super) import_count: u32,
+    pub(super) stack: *mut u8,
+    pub(super) stack_bytes: usize,
+    pub(super) globals: *mut u8,
+    pub(super) tables: *const u8,
+    pub(super) block: *mut u8,
+    pub(super) block_len: usize,
+    pub(super) module: &'c [u8],
+    pub(super) exit: Exit,
+    /// Where the run starts, and after it where it goes on: word index and byte offset.
+    pub(super) ip: u32,
+    pub(super) fp: u32,
+}
+
+impl<'c> Context<'c> {
+    pub(super) fn new(block: &'c mut [u8], module: &'c [u8]) -> Self {
+        let base = block.as_mut_ptr();
+        let part = |field| base.wrapping_add(block.offset(field));
+        let mut context = Self {
+            fuel: block.get_wide(Field::FUEL),
+            debt: 0,
+            highest: [0; 4],
+            memory_bytes: 0,
+            page_log: block.field(Field::PAGE_LOG),
+            memory: part(Field::MEMORY),
+            code: part(Field::IR).cast(),
+            funcs: part(Field::FUNCS),
+            func_count: block.field(Field::FUNC_COUNT),
+            import_count: block.field(Field::IMPORT_COUNT),
+            stack: part(Field::STACK),
+            stack_bytes: block.offset(Field::STACK_BYTES),
+            globals: part(Field::GLOBALS),
+            tables: part(Field::TABLES),
+            block: base,
+            block_len: block.len(),
+            module,
+            exit: Exit::Done,
+            ip: block.field(Field::IP),
+            fp: block.field(Field::FP),
+        };
+        context.measure(block.field(Field::MEMORY_BYTES));
+        context
+    }
+
+    /// Takes note of the size of linear memory.
+    pub(super) fn measure(&mut self, bytes: u32) {
+        self.memory_bytes = bytes;
+        for (log, highest) in self.highest.iter_mut().enumerate() {
+            *highest = i64::from(bytes) - (1 << log);
+        }
+    }
+}
+
+/// The registers. The accumulators of the classes are apart, so that floats need not pass through
+/// integer registers; only one of them is in use at a time.
+pub(super) struct Registers<'r, 'c> {
+    /// The instruction that is being executed.
+    pub(super) ip: *const u16,
+    /// The frame.
+    pub(super) fp: *mut u8,
+    pub(super) acc: u64,
+    pub(super) acc32: f32,
+    pub(super) acc64: f64,
+    pub(super) memory: *mut u8,
+    pub(super) context: &'r mut Context<'c>,
+}
+
+/// Whether dispatching goes on after an instruction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Flow {
+    Next,
+    Exit,
+}
+
+impl Registers<'_, '_> {
+    /// Operand word `index` of the instruction; word 0 is the instruction itself.
+    ///
+    /// # Safety
+    /// The instruction has that word (invariant 1).
+    #[inline(always)]
+    pub(super) unsafe fn word(&self, index: usize) -> u16 {
+        // SAFETY: by the caller's promise the word is part of the code.
+        unsafe { *self.ip.add(index) }
+    }
+
+    /// The slot that operand word `index` names.
+    ///
+    /// # Safety
+    /// The instruction has that word, and it names a slot (invariants 1 and 2).
+    #[inline(always)]
+    pub(super) unsafe fn slot(&self, index: usize) -> *mut u8 {
+        // SAFETY: slots that code names are inside the frame.
+        unsafe { self.fp.add(self.word(index) as usize) }
+    }
+
+    /// Steps to the instruction after this one, which has `words` words.
+    ///
+    /// # Safety
+    /// `words` is the length of the instruction.
+    #[inline(always)]
+    pub(super) unsafe fn step(&mut self, words: usize) -> Flow {
+        // SAFETY: an instruction follows, as the last of a function never steps.
+        self.ip = unsafe { self.ip.add(words) };
+        Flow::Next
+    }
+
+    /// Ends the run with a trap.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn trap(&mut self, trap: Trap) -> Flow {
+        self.context.exit = Exit::Trapped(trap);
+        Flow::Exit
+    }
+
+    /// Position of the instruction pointer, as a word index.
+    #[inline(always)]
+    pub(super) fn position(&self, ip: *const u16) -> u32 {
+        // Both are inside the code, which is smaller than 4 GiB.
+        ((ip as usize - self.context.code as usize) / 2) as u32
+    }
+}
+
+/// Reads a little-endian number of 4 bytes at an address that is a multiple of 4.
+///
+/// # Safety
+/// The 4 bytes are inside the block.
+#[inline(always)]
+pub(super) unsafe fn word_at(at: *const u8) -> u32 {
+    // SAFETY: inside the block by the caller's promise; parts of the block are aligned to 4.
+    u32::from_le(unsafe { *at.cast::<u32>() })
+}

@@ -1,0 +1,161 @@
+//! Making room in the arena.
+
+use nimblenet_tasklet::Fault;
+
+use super::activation::Form;
+use super::arena::rounded;
+use super::{ACTIVATIONS, CodeSource, Executor};
+use crate::fault::{LoadError, ThawError};
+use crate::instance::Instance;
+
+impl Executor<'_> {
+    /// Lengthens the gap to at least `bytes`.
+    ///
+    /// # Errors
+    /// [`Fault::NoMemory`] if the arena is too small for that, or nothing more can give way.
+    pub(super) fn make_room(&mut self, bytes: usize, source: &dyn CodeSource) -> Result<(), Fault> {
+        while self.arena.gap().len() < bytes {
+            if bytes > self.arena.len() || !self.relieve(None, source) {
+                return Err(Fault::NoMemory);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives an activation that is to go on its block, with all that it reserves.
+    ///
+    /// # Errors
+    /// [`Fault::NoMemory`] if the others cannot give way far enough.
+    pub(super) fn bring_in(&mut self, slot: usize, source: &dyn CodeSource) -> Result<(), Fault> {
+        loop {
+            let run = self.activation(slot);
+            let full = rounded(run.layout.full);
+            let is_in = match run.form {
+                Form::Block => self.arena.extend(slot, full) || {
+                    self.arena.raise(slot);
+                    self.arena.extend(slot, full)
+                },
+                Form::Image(len) => self.arena.gap().len() >= full && self.thaw(slot, len, source)?,
+            };
+            if is_in {
+                return Ok(());
+            }
+            if !self.relieve(Some(slot), source) {
+                return Err(Fault::NoMemory);
+            }
+        }
+    }
+
+    /// Freezes a suspended activation; false if its image has no room, or if the arena would be
+    /// too small to let it come back.
+    pub(super) fn freeze_out(&mut self, slot: usize, source: &dyn CodeSource) -> bool {
+        let Some(len) = self.instance_image_len(slot) else {
+            return false;
+        };
+        let run = *self.activation(slot);
+        let at = run.layout.instance;
+        let taken = rounded(at + len);
+        let images = self.arena.image_bytes() + taken;
+        if images + rounded(run.layout.full) > self.arena.len() {
+            return false;
+        }
+        let Some((block, image)) = self.arena.block_and_image(slot, taken) else {
+            return false;
+        };
+        image[..at].copy_from_slice(&block[..at]);
+        let Ok(instance) = Instance::attach(&mut block[at..]) else {
+            return false;
+        };
+        let frozen = instance.freeze(source.code(run.id), &mut image[at..at + len]);
+        let Ok(len) = frozen else {
+            return false;
+        };
+        self.arena.swap_out(slot, taken);
+        self.activation_mut(slot).form = Form::Image(len);
+        self.counts.frozen += 1;
+        self.note_peak();
+        true
+    }
+
+    /// The length of the image of an activation's instance.
+    pub(super) fn instance_image_len(&mut self, slot: usize) -> Option<usize> {
+        let at = self.activation(slot).layout.instance;
+        let block = &mut self.arena.region(slot)[at..];
+        Some(Instance::attach(block).ok()?.image_len())
+    }
+
+    /// Thaws an activation into the gap; false if the gap is too short.
+    fn thaw(&mut self, slot: usize, len: usize, source: &dyn CodeSource) -> Result<bool, Fault> {
+        let run = *self.activation(slot);
+        let at = run.layout.instance;
+        let options = run.options(&self.options.limits, self.options.metered);
+        let (gap, image) = self.arena.gap_and_image(slot);
+        gap[..at].copy_from_slice(&image[..at]);
+        let code = source.code(run.id);
+        match Instance::thaw(&mut gap[at..], code, &image[at..at + len], &options) {
+            Ok(_) => {}
+            Err(ThawError::Load(LoadError::OutOfMemory { .. })) => return Ok(false),
+            Err(_) => return Err(Fault::BadImage),
+        }
+        self.arena.swap_in(slot, rounded(run.layout.full));
+        self.activation_mut(slot).form = Form::Block;
+        self.counts.thawed += 1;
+        Ok(true)
+    }
+
+    /// Takes the cheapest step that lengthens the gap; false if there is none. The activation in
+    /// `keep` stays as it is.
+    fn relieve(&mut self, keep: Option<usize>, source: &dyn CodeSource) -> bool {
+        if self.arena.compact() {
+            return true;
+        }
+        let mut lent = false;
+        for slot in self.blocks(keep) {
+            let used = rounded(self.activation(slot).layout.used);
+            if used < self.arena.region_len(slot) {
+                self.arena.shrink(slot, used);
+                lent = true;
+            }
+        }
+        if lent {
+            self.arena.compact();
+            return true;
+        }
+        self.freeze_biggest(keep, source)
+    }
+
+    /// Freezes the activation that frees most.
+    fn freeze_biggest(&mut self, keep: Option<usize>, source: &dyn CodeSource) -> bool {
+        let mut tried = [false; ACTIVATIONS];
+        loop {
+            let mut best = None;
+            for slot in self.blocks(keep).filter(|slot| !tried[*slot]) {
+                let at = self.activation(slot).layout.instance;
+                let Some(len) = self.instance_image_len(slot) else {
+                    continue;
+                };
+                let relief = self.arena.region_len(slot).saturating_sub(rounded(at + len));
+                if relief > best.map_or(0, |(_, relief)| relief) {
+                    best = Some((slot, relief));
+                }
+            }
+            let Some((slot, _)) = best else {
+                return false;
+            };
+            if self.freeze_out(slot, source) {
+                self.arena.compact();
+                return true;
+            }
+            tried[slot] = true;
+        }
+    }
+
+    /// The slots of activations that are not frozen, but for `keep`.
+    fn blocks(&self, keep: Option<usize>) -> impl Iterator<Item = usize> + use<> {
+        let mut blocks = [false; ACTIVATIONS];
+        for (is_block, run) in blocks.iter_mut().zip(&self.activations) {
+            *is_block = run.as_ref().is_some_and(|run| run.form == Form::Block);
+        }
+        (0..ACTIVATIONS).filter(move |slot| blocks[*slot] && Some(*slot) != keep)
+    }
+}

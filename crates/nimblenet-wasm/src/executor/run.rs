@@ -1,0 +1,316 @@
+//! Running an activation until it stands still.
+
+use nimblenet_tasklet::abi::{self, AbiError};
+use nimblenet_tasklet::{Capability, Fault, FlatType, Host, Signature, Trap as TaskletTrap};
+
+use super::activation::{Activation, Event, Phase};
+use super::link::{Link, val_type};
+use super::start;
+use crate::fault::Trap;
+use crate::instance::{Instance, Step};
+use crate::value::Value;
+
+/// Fuel that a call of a device function costs besides the instructions around it.
+pub const HOST_CALL_FUEL: u64 = 64;
+
+/// What a run needs besides its own state.
+pub(super) struct Around<'r> {
+    pub(super) code: &'r [u8],
+    pub(super) host: &'r mut dyn Host,
+    /// Fuel until it yields.
+    pub(super) slice: u64,
+    /// Takes arguments and results.
+    pub(super) out: &'r mut [u8],
+}
+
+/// Runs the activation in `region` until it calls a tasklet, ends or has used its slice.
+/// `answer` are the results of the call that it waits for.
+pub(super) fn run(
+    activation: &mut Activation,
+    region: &mut [u8],
+    answer: Option<&[u8]>,
+    around: &mut Around<'_>,
+) -> Event {
+    let (preamble, block) = region.split_at_mut(activation.layout.instance);
+    let Ok(instance) = Instance::attach(block) else {
+        debug_assert!(false, "a block holds an instance");
+        return Fault::BadImage.into();
+    };
+    let slice = around.slice.min(activation.fuel);
+    let mut running = Running {
+        preamble,
+        instance,
+        activation,
+        around,
+    };
+    running.grant(slice);
+    let event = match answer {
+        Some(results) => running.take_answer(results),
+        None => Ok(()),
+    };
+    let event = event.and_then(|()| running.go_on()).unwrap_or_else(|end| end);
+    let Running {
+        instance,
+        activation,
+        ..
+    } = running;
+    activation.fuel += instance.fuel();
+    activation.layout.used = activation.layout.instance + instance.extent();
+    event
+}
+
+/// The arguments of the tasklet call that the activation in `region` waits for, once more.
+pub(super) fn pending_call(
+    activation: &Activation,
+    region: &mut [u8],
+    out: &mut [u8],
+) -> Result<Option<Event>, Event> {
+    let (preamble, block) = region.split_at_mut(activation.layout.instance);
+    let instance = Instance::attach(block).map_err(|_| Fault::BadImage)?;
+    let Some(call) = instance.pending() else {
+        return Ok(None);
+    };
+    match link(activation, preamble, call.import)? {
+        Link::Device { .. } => Ok(None),
+        Link::Tasklet { import, signature } => {
+            lift_call(&instance, import, &signature, out).map(Some)
+        }
+    }
+}
+
+struct Running<'r, 's> {
+    preamble: &'r [u8],
+    instance: Instance<'r>,
+    activation: &'r mut Activation,
+    around: &'r mut Around<'s>,
+}
+
+impl Running<'_, '_> {
+    /// Moves fuel into the instance.
+    fn grant(&mut self, fuel: u64) {
+        let had = self.instance.fuel();
+        self.activation.fuel -= fuel;
+        self.instance.set_fuel(had + fuel);
+    }
+
+    fn take_answer(&mut self, results: &[u8]) -> Result<(), Event> {
+        let call = self.instance.pending().ok_or(Fault::BadImage)?;
+        let Link::Tasklet { signature, .. } = link(self.activation, self.preamble, call.import)?
+        else {
+            return Err(Fault::BadImage.into());
+        };
+        let args = Values::of_call(&self.instance).bits();
+        let lowered = abi::lower_result(&signature, &args, results, self.instance.memory_mut());
+        let flat = lowered.map_err(|error| match error {
+            AbiError::DoesNotFit { .. } => Fault::ValuesTooLarge.into(),
+            AbiError::OutOfBounds => Event::from(TaskletTrap::OutOfBoundsMemory),
+            _ => Fault::WrongSignature.into(),
+        })?;
+        self.answer(signature.flat_results(), &flat)
+    }
+
+    fn answer(
+        &mut self,
+        types: impl Iterator<Item = FlatType>,
+        bits: &[u64],
+    ) -> Result<(), Event> {
+        let values = Values::from_bits(types, bits);
+        let resumed = self.instance.resume(values.as_slice());
+        resumed.map_err(|_| Fault::BadImage.into())
+    }
+
+    fn go_on(&mut self) -> Result<Event, Event> {
+        loop {
+            let before = self.instance.fuel();
+            let step = match self.instance.pending() {
+                Some(call) => Step::Call(call),
+                None => self.instance.run(self.around.code),
+            };
+            match step {
+                Step::Done if self.activation.phase == Phase::Start => self.call_export()?,
+                Step::Done => return self.lift_result(),
+                Step::Call(call) => match link(self.activation, self.preamble, call.import)? {
+                    Link::Device {
+                        capability,
+                        function,
+                    } => self.call_device(capability, function)?,
+                    Link::Tasklet { import, signature } => {
+                        return lift_call(&self.instance, import, &signature, self.around.out);
+                    }
+                },
+                Step::OutOfFuel if self.activation.fuel == 0 => {
+                    return Err(Fault::OutOfFuel.into());
+                }
+                // What comes next costs more than a slice.
+                Step::OutOfFuel if self.instance.fuel() == before => {
+                    self.grant(self.around.slice.max(1).min(self.activation.fuel));
+                }
+                Step::OutOfFuel => return Ok(Event::Yielded),
+                Step::Trapped(trap) => return Err(trapped(trap)),
+            }
+        }
+    }
+
+    /// Takes the arguments that waited for the end of the start function into the module.
+    fn call_export(&mut self) -> Result<(), Event> {
+        let layout = self.activation.layout;
+        let (args, name) = self.preamble[layout.links..].split_at(layout.args);
+        let name = core::str::from_utf8(&name[..layout.name]).map_err(|_| Fault::BadImage)?;
+        let export = &mut self.activation.export;
+        start::invoke(&mut self.instance, export, self.around.code, name, args)?;
+        self.activation.phase = Phase::Export;
+        Ok(())
+    }
+
+    fn lift_result(&mut self) -> Result<Event, Event> {
+        let export = &self.activation.export;
+        let results = Values::of_results(&self.instance);
+        if !results.are(export.signature.flat_results()) {
+            // Only a forged image can have run another function than the export.
+            return Err(Fault::BadImage.into());
+        }
+        let lifted = abi::lift_result(
+            &export.signature,
+            &export.result_space,
+            &results.bits(),
+            self.instance.memory(),
+            self.around.out,
+        );
+        lifted.map(|len| Event::Done { len }).map_err(lift_failed)
+    }
+
+    fn call_device(&mut self, capability: Capability, function: u8) -> Result<(), Event> {
+        self.charge(HOST_CALL_FUEL)?;
+        let function = capability.functions().get(usize::from(function));
+        let function = function.ok_or(Fault::UnknownImport)?;
+        let args = Values::of_call(&self.instance).bits();
+        let memory = self.instance.memory_mut();
+        let result = self.around.host.call(capability, function.name, &args, memory)?;
+        self.answer(function.result.into_iter(), &[result])
+    }
+
+    /// Takes fuel from the slice, and beyond it from what is left: a call is not half made.
+    fn charge(&mut self, fuel: u64) -> Result<(), Event> {
+        let slice = self.instance.fuel();
+        let beyond = fuel.saturating_sub(slice);
+        if beyond > self.activation.fuel {
+            self.activation.fuel = 0;
+            self.instance.set_fuel(0);
+            return Err(Fault::OutOfFuel.into());
+        }
+        self.instance.set_fuel(slice.saturating_sub(fuel));
+        self.activation.fuel -= beyond;
+        Ok(())
+    }
+}
+
+fn link(activation: &Activation, preamble: &[u8], import: u16) -> Result<Link, Event> {
+    let links = &preamble[..activation.layout.links];
+    Link::at(links, usize::from(import)).ok_or(Fault::BadImage.into())
+}
+
+fn lift_call(
+    instance: &Instance<'_>,
+    import: u8,
+    signature: &Signature,
+    out: &mut [u8],
+) -> Result<Event, Event> {
+    let args = Values::of_call(instance).bits();
+    let lifted = abi::lift_args(signature, &args, instance.memory(), out);
+    let import = u16::from(import);
+    lifted
+        .map(|len| Event::Called { import, len })
+        .map_err(lift_failed)
+}
+
+/// Why values do not leave a module.
+fn lift_failed(error: AbiError) -> Event {
+    match error {
+        AbiError::BufferFull => Fault::ValuesTooLarge.into(),
+        _ => TaskletTrap::OutOfBoundsMemory.into(),
+    }
+}
+
+pub(super) fn trapped(trap: Trap) -> Event {
+    match TaskletTrap::from_number(trap as u8) {
+        Some(trap) => trap.into(),
+        None => Fault::DigestMismatch.into(),
+    }
+}
+
+/// WebAssembly values on their way between an instance and the ABI.
+pub(super) struct Values {
+    values: [Value; abi::MAX_FLAT],
+    len: usize,
+}
+
+impl Values {
+    /// The arguments of the call that an instance waits for.
+    fn of_call(instance: &Instance<'_>) -> Self {
+        let mut all = Self::none();
+        all.len = instance.call_args(&mut all.values).min(abi::MAX_FLAT);
+        all
+    }
+
+    /// The results of an instance whose run has ended.
+    fn of_results(instance: &Instance<'_>) -> Self {
+        let mut all = Self::none();
+        all.len = instance.results(&mut all.values).min(abi::MAX_FLAT);
+        all
+    }
+
+    /// Values of these types with these bits.
+    pub(super) fn from_bits(types: impl Iterator<Item = FlatType>, bits: &[u64]) -> Self {
+        let mut all = Self::none();
+        for (ty, bits) in types.zip(bits) {
+            all.values[all.len] = match ty {
+                FlatType::I32 => Value::I32(*bits as i32),
+                FlatType::I64 => Value::I64(*bits as i64),
+                FlatType::F32 => Value::F32(*bits as u32),
+                FlatType::F64 => Value::F64(*bits),
+            };
+            all.len += 1;
+        }
+        all
+    }
+
+    pub(super) fn as_slice(&self) -> &[Value] {
+        &self.values[..self.len]
+    }
+
+    fn are(&self, types: impl Iterator<Item = FlatType>) -> bool {
+        self.as_slice().iter().map(Value::ty).eq(types.map(val_type))
+    }
+
+    fn bits(&self) -> Bits {
+        let mut bits = [0; abi::MAX_FLAT];
+        for (bits, value) in bits.iter_mut().zip(self.as_slice()) {
+            *bits = value.to_bits();
+        }
+        Bits {
+            bits,
+            len: self.len,
+        }
+    }
+
+    fn none() -> Self {
+        Self {
+            values: [Value::I32(0); abi::MAX_FLAT],
+            len: 0,
+        }
+    }
+}
+
+/// WebAssembly values as the ABI takes them.
+struct Bits {
+    bits: [u64; abi::MAX_FLAT],
+    len: usize,
+}
+
+impl core::ops::Deref for Bits {
+    type Target = [u64];
+
+    fn deref(&self) -> &[u64] {
+        &self.bits[..self.len]
+    }
+}

@@ -1,0 +1,314 @@
+//! An instance: a module that was loaded into a block, and the run that is under way in it.
+
+use crate::block::{
+    self, Field, FuncType, NONE, Parts, STATE_CALL, STATE_DONE, STATE_IDLE,
+    STATE_READY, STATE_TRAPPED, Words, val_type,
+};
+use crate::fault::{InvokeError, LoadError, NotAnInstance, ResumeError, Trap};
+use crate::limits::LoadOptions;
+use crate::module::{ExternKind, Module};
+use crate::value::Value;
+use crate::{exec, init, load};
+
+/// Where a run stands after [`Instance::run`].
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Step {
+    /// The function has returned; [`Instance::results`] has what.
+    Done,
+    /// An import is called. [`Instance::call_args`] has the arguments; answer with
+    /// [`Instance::resume`] or [`Instance::fail`], and run on.
+    Call(HostCall),
+    /// The fuel is used up, to the last unit. Add some and run on.
+    OutOfFuel,
+    /// The run has ended in a trap. The instance keeps the state it had, and may be invoked again
+    /// or reset.
+    Trapped(Trap),
+}
+
+/// A call of an import that waits for its answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HostCall {
+    /// The index among the module's imported functions.
+    pub import: u16,
+}
+
+/// A loaded module. Everything about it is in the block; this is only the borrow.
+#[derive(Debug)]
+pub struct Instance<'b> {
+    pub(crate) block: &'b mut [u8],
+}
+
+impl<'b> Instance<'b> {
+    /// Validates, translates and initialises a module in `block`, which must start at a multiple
+    /// of [`BLOCK_ALIGN`]. Memory may later grow up to the end of the block.
+    ///
+    /// The start function is not run: see [`has_start`](Self::has_start).
+    ///
+    /// # Errors
+    /// When the module is refused, the block is too small, or a segment does not fit.
+    pub fn load(
+        block: &'b mut [u8],
+        code: &[u8],
+        options: &LoadOptions,
+    ) -> Result<Self, LoadError> {
+        match load::load(block, code, options) {
+            Ok(_) => Ok(Self { block }),
+            Err(error) => {
+                // What was left half done is no instance.
+                if let Some(magic) = block.get_mut(..4) {
+                    magic.fill(0);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes up an instance that [`load`](Self::load) or [`thaw`](Self::thaw) has made in these
+    /// bytes, or in others of which these are a copy. Takes constant time.
+    ///
+    /// The block may be shorter than it was, down to [`extent`](Self::extent), or longer.
+    /// Only the header is checked: the rest must be as it was left. Bytes that come from
+    /// elsewhere go through [`thaw`](Self::thaw), which trusts nothing.
+    ///
+    /// # Errors
+    /// When the bytes do not start like an instance, are cut short, or are not aligned to
+    /// [`BLOCK_ALIGN`].
+    pub fn attach(block: &'b mut [u8]) -> Result<Self, NotAnInstance> {
+        block::check(block)?;
+        Ok(Self { block })
+    }
+
+    /// Whether the module has a start function, which [`invoke_start`](Self::invoke_start) sets
+    /// up and which should run before anything else is invoked.
+    pub fn has_start(&self) -> bool {
+        self.block.field(Field::START) != NONE
+    }
+
+    /// Sets up a run of the start function, like [`invoke`](Self::invoke).
+    ///
+    /// # Errors
+    /// As for `invoke`; without a start function [`InvokeError::NoSuchExport`].
+    pub fn invoke_start(&mut self) -> Result<(), InvokeError> {
+        match self.block.field(Field::START) {
+            NONE => Err(InvokeError::NoSuchExport),
+            func => self.invoke_index(func, &[]),
+        }
+    }
+
+    /// Sets up a run of the exported function `export`. Nothing is executed yet.
+    ///
+    /// # Errors
+    /// When there is no such function, the arguments do not fit it, a run is under way already,
+    /// or its frame does not fit on the stack.
+    pub fn invoke(&mut self, code: &[u8], export: &str, args: &[Value]) -> Result<(), InvokeError> {
+        self.same_module(code).map_err(|_| InvokeError::WrongModule)?;
+        let section = self.block.offset(Field::EXPORT_SECTION);
+        let found = Module::export_in(code, section, export).ok_or(InvokeError::NoSuchExport)?;
+        if found.kind != ExternKind::Function {
+            return Err(InvokeError::NotAFunction);
+        }
+        self.invoke_index(found.index, args)
+    }
+
+    fn invoke_index(&mut self, func: u32, args: &[Value]) -> Result<(), InvokeError> {
+        if matches!(self.block.field(Field::STATE), STATE_READY | STATE_CALL) {
+            return Err(InvokeError::Busy);
+        }
+        if func < self.block.field(Field::IMPORT_COUNT) {
+            return Err(InvokeError::NotAFunction);
+        }
+        let params = self.block.func_type(self.block.func(func).ty).params;
+        let expected = params.len() as u16;
+        if params.len() != args.len() {
+            return Err(InvokeError::WrongArguments { expected, mismatch: None });
+        }
+        if let Some(index) = params.iter().zip(args).position(|(&ty, arg)| !fits(ty, arg)) {
+            let mismatch = Some((index as u16, val_type(params[index])));
+            return Err(InvokeError::WrongArguments { expected, mismatch });
+        }
+        let stack = self.block.offset(Field::STACK);
+        exec::enter(self.block, func).map_err(|_| InvokeError::StackExhausted)?;
+        self.write(stack, args);
+        Ok(())
+    }
+
+    /// Executes until the run ends or is suspended. After the end the outcome is reported again.
+    /// Without a run there is nothing to do: [`Step::Done`], without results.
+    pub fn run(&mut self, code: &[u8]) -> Step {
+        if self.same_module(code).is_err() {
+            return Step::Trapped(Trap::WrongModule);
+        }
+        exec::run(self.block, code);
+        match self.block.field(Field::STATE) {
+            STATE_READY => Step::OutOfFuel,
+            STATE_CALL => Step::Call(HostCall { import: self.block.field(Field::PENDING) as u16 }),
+            state if state > STATE_TRAPPED => Step::Trapped(Trap::from_byte(state - STATE_TRAPPED)),
+            _ => Step::Done,
+        }
+    }
+
+    /// Answers the pending host call. Executes nothing.
+    ///
+    /// # Errors
+    /// When no call is pending, as after it was answered already, or the results do not fit.
+    pub fn resume(&mut self, results: &[Value]) -> Result<(), ResumeError> {
+        let ty = self.pending_type().ok_or(ResumeError::NotPending)?;
+        let fitting = ty.results.len() == results.len()
+            && ty.results.iter().zip(results).all(|(&ty, value)| fits(ty, value));
+        if !fitting {
+            return Err(ResumeError::WrongResults);
+        }
+        let at = self.window();
+        self.write(at, results);
+        self.block.set_field(Field::STATE, STATE_READY);
+        Ok(())
+    }
+
+    /// Answers the pending host call with a trap, which ends the run. Does nothing when no call
+    /// is pending.
+    pub fn fail(&mut self, trap: Trap) {
+        if self.block.field(Field::STATE) == STATE_CALL {
+            self.block.set_field(Field::STATE, STATE_TRAPPED + trap as u32);
+        }
+    }
+
+    /// Gives up the run that is under way, if one is. Globals, tables and memory stay.
+    pub fn cancel(&mut self) {
+        self.block.set_field(Field::STATE, STATE_IDLE);
+    }
+
+    /// The host call that waits for an answer.
+    pub fn pending(&self) -> Option<HostCall> {
+        self.pending_type()?;
+        Some(HostCall { import: self.block.field(Field::PENDING) as u16 })
+    }
+
+    /// Copies the arguments of the pending call to `out`, as many as fit; returns how many there
+    /// are.
+    pub fn call_args(&self, out: &mut [Value]) -> usize {
+        match self.pending_type() {
+            Some(ty) => self.read(self.window(), ty.params, out),
+            None => 0,
+        }
+    }
+
+    /// Copies the results of the run that has ended to `out`, as many as fit; returns how many
+    /// there are.
+    pub fn results(&self, out: &mut [Value]) -> usize {
+        if self.block.field(Field::STATE) != STATE_DONE {
+            return 0;
+        }
+        let ty = self.block.func_type(self.block.func(self.block.field(Field::ENTRY)).ty);
+        self.read(self.block.offset(Field::STACK), ty.results, out)
+    }
+
+    /// Fuel that is left. Only metered code uses fuel.
+    pub fn fuel(&self) -> u64 {
+        self.block.get_wide(Field::FUEL)
+    }
+
+    /// Sets the fuel that is left.
+    pub fn set_fuel(&mut self, fuel: u64) {
+        self.block.put_wide(Field::FUEL, fuel);
+    }
+
+    /// Linear memory; empty if the module has none.
+    pub fn memory(&self) -> &[u8] {
+        let start = self.block.offset(Field::MEMORY);
+        &self.block[start..self.block.end_of_memory()]
+    }
+
+    /// Linear memory, to be changed.
+    pub fn memory_mut(&mut self) -> &mut [u8] {
+        let start = self.block.offset(Field::MEMORY);
+        let end = self.block.end_of_memory();
+        &mut self.block[start..end]
+    }
+
+    /// The value of an exported global.
+    pub fn export_global(&self, code: &[u8], name: &str) -> Option<Value> {
+        self.same_module(code).ok()?;
+        let section = self.block.offset(Field::EXPORT_SECTION);
+        let export = Module::export_in(code, section, name)?;
+        if export.kind != ExternKind::Global {
+            return None;
+        }
+        let section = self.block.offset(Field::GLOBAL_SECTION);
+        let mut at = self.block.offset(Field::GLOBALS);
+        let mut globals = Module::globals_in(code, section);
+        for _ in 0..export.index {
+            at += globals.next()?.cells() * 4;
+        }
+        let ty = globals.next()?;
+        let mut out = [Value::I32(0)];
+        self.read(at, &[ty as u8], &mut out);
+        Some(out[0])
+    }
+
+    /// Puts the instance back to the state after loading, without validating or translating
+    /// again. A run that is under way is given up; fuel stays.
+    ///
+    /// # Errors
+    /// When the bytes are not those of the module.
+    pub fn reset(&mut self, code: &[u8]) -> Result<(), LoadError> {
+        init::reset(self.block, code)
+    }
+
+    /// Bytes of the block that are in use, from its start to the end of linear memory.
+    pub fn extent(&self) -> usize {
+        self.block.end_of_memory()
+    }
+
+    /// The block that the instance is in.
+    pub fn into_block(self) -> &'b mut [u8] {
+        self.block
+    }
+
+    pub(crate) fn same_module(&self, code: &[u8]) -> Result<(), LoadError> {
+        if code.len() == self.block.offset(Field::CODE_LEN) {
+            Ok(())
+        } else {
+            Err(LoadError::WrongModule)
+        }
+    }
+
+    fn pending_type(&self) -> Option<FuncType<'_>> {
+        let pending = self.block.field(Field::STATE) == STATE_CALL;
+        pending.then(|| self.block.func_type(self.block.func(self.block.field(Field::PENDING)).ty))
+    }
+
+    /// Offset of the pending call's arguments, and of its results.
+    fn window(&self) -> usize {
+        let frame = self.block.offset(Field::STACK) + self.block.offset(Field::FP);
+        frame + self.block.offset(Field::WINDOW)
+    }
+
+    fn read(&self, mut at: usize, types: &[u8], out: &mut [Value]) -> usize {
+        for (&ty, value) in types.iter().zip(out) {
+            let ty = val_type(ty);
+            let high = if ty.cells() == 2 { u64::from(self.block.word(at + 4)) << 32 } else { 0 };
+            *value = Value::from_bits(ty, high | u64::from(self.block.word(at)));
+            at += ty.cells() * 4;
+        }
+        types.len()
+    }
+
+    fn write(&mut self, mut at: usize, values: &[Value]) {
+        for value in values {
+            let bits = value.to_bits();
+            self.block.set_word(at, bits as u32);
+            if value.ty().cells() == 2 {
+                self.block.set_word(at + 4, (bits >> 32) as u32);
+            }
+            at += value.ty().cells() * 4;
+        }
+    }
+}
+
+/// Whether a value may stand where this type is wanted. The largest number is no reference: its
+/// bits are those of null.
+fn fits(ty: u8, value: &Value) -> bool {
+    let usable = !matches!(value, Value::FuncRef(Some(u32::MAX)) | Value::ExternRef(Some(u32::MAX)));
+    usable && value.ty() as u8 == ty
+}
+

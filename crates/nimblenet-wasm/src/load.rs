@@ -1,0 +1,363 @@
+//! Reading a module's sections into a block.
+//!
+//! One pass over the bytes: each section is checked and turned into the tables that the run needs
+//! as it comes by. Tables grow from the start of the block; what only loading needs (indices of
+//! types, types of globals, the translator's stacks) is kept at the block's end, where the value
+//! stack and linear memory will be.
+
+mod sections;
+
+pub(crate) use sections::{ref_type, size, value_type};
+
+use crate::block::{
+    BLOCK_ALIGN, FLAG_MEMORY, FLAG_METERED, FUNC_BYTES, Field, HEADER_BYTES, MAGIC, NONE, Parts,
+    STATE_IDLE, Words,
+};
+use crate::fault::{Fault, InvalidModule, LoadError, Quantity};
+use crate::init;
+use crate::limits::{Limits, LoadOptions};
+use crate::reader::Reader;
+use crate::translate::Translator;
+
+/// What validation finds out about a module.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Facts {
+    /// Bytes of block that an instance needs besides its linear memory. Loading works in the same
+    /// bytes and those of the memory.
+    pub block_bytes: usize,
+    /// Bytes of linear memory at the start.
+    pub memory_bytes: u32,
+    /// Bytes that linear memory may grow to, by the module and the limits.
+    pub memory_limit: u32,
+    /// Page size of the memory in bytes: 1 or 65,536.
+    pub page_bytes: u32,
+    /// Functions defined in the module.
+    pub functions: u32,
+    /// Functions imported.
+    pub imports: u32,
+    /// Exports of any kind.
+    pub exports: u32,
+    /// The largest frame of any function, in bytes of value stack.
+    pub frame_bytes: u32,
+    /// The value stack that is set aside, in bytes.
+    pub stack_bytes: u32,
+    /// A block of this many bytes is enough to load the module and start it.
+    pub load_bytes: usize,
+}
+
+/// Checks a module and reports what it needs, without keeping anything of it.
+///
+/// `scratch` must be aligned like a block; a block of the size that the module will get is enough,
+/// and often less. The facts are those of a metered load with `limits`.
+///
+/// # Errors
+/// The same faults as loading; also [`Fault::TooMany`] with [`Quantity::Frame`] when `scratch` is
+/// too small to hold the translator's stacks.
+pub fn validate(code: &[u8], limits: &Limits, scratch: &mut [u8]) -> Result<Facts, InvalidModule> {
+    let scratch = crate::block::aligned(scratch);
+    let too_small = InvalidModule { offset: 0, fault: Fault::TooMany(Quantity::Frame) };
+    let options = LoadOptions { limits: *limits, metered: true, digest: [0; 32] };
+    let outcome = Loader::new(scratch, code, &options).and_then(|mut loader| {
+        loader.counting = true;
+        loader.sections()
+    });
+    match outcome {
+        Ok(facts) => Ok(facts),
+        Err(LoadError::Invalid(invalid)) => Err(invalid),
+        Err(_) => Err(too_small),
+    }
+}
+
+/// Loads a module into `block` and initialises its state.
+pub(crate) fn load(
+    block: &mut [u8],
+    code: &[u8],
+    options: &LoadOptions,
+) -> Result<Facts, LoadError> {
+    let mut loader = Loader::new(block, code, options)?;
+    let facts = loader.sections()?;
+    if loader.counting || facts.load_bytes > block.len() {
+        // A block as large as the one that failed would fail again.
+        return Err(LoadError::OutOfMemory { needed: facts.load_bytes.max(block.len() + 1) });
+    }
+    let stack = block.offset(Field::STACK);
+    let end = stack + block.offset(Field::STACK_BYTES);
+    block[stack..end].fill(0);
+    init::reset(block, code)?;
+    Ok(facts)
+}
+
+/// The state of loading.
+pub(crate) struct Loader<'l> {
+    pub(crate) block: &'l mut [u8],
+    pub(crate) code: &'l [u8],
+    pub(crate) limits: Limits,
+    /// End of the tables that grow from the block's start.
+    pub(crate) at: usize,
+    /// Start of the loading-time tables at the block's end.
+    pub(crate) top: usize,
+    /// Steps left to validation.
+    pub(crate) work: u32,
+    /// Translated code is counted but not written: the block is too small, or nobody wants it.
+    pub(crate) counting: bool,
+    /// The most bytes that were in use at once.
+    pub(crate) peak: usize,
+    /// Loading-time table: for each type, the offset of its description (2 bytes each).
+    pub(crate) type_index: usize,
+    pub(crate) type_count: u32,
+    /// Loading-time table: for each global its type, mutability and byte offset (4 bytes each).
+    pub(crate) global_types: usize,
+    pub(crate) exports: u32,
+    /// Some function calls another of the module.
+    pub(crate) calls_inside: bool,
+    pub(crate) has_data_count: bool,
+}
+
+impl<'l> Loader<'l> {
+    fn new(
+        block: &'l mut [u8],
+        code: &'l [u8],
+        options: &LoadOptions,
+    ) -> Result<Self, LoadError> {
+        if block.as_ptr().align_offset(BLOCK_ALIGN) != 0 {
+            return Err(LoadError::Misaligned);
+        }
+        if code.len() > options.limits.module_bytes as usize {
+            let fault = Fault::TooMany(Quantity::ModuleBytes);
+            return Err(InvalidModule { offset: 0, fault }.into());
+        }
+        if block.len() < HEADER_BYTES {
+            return Err(LoadError::OutOfMemory { needed: HEADER_BYTES + code.len() * 4 });
+        }
+        block[..HEADER_BYTES].fill(0);
+        block.set_field(Field::CODE_LEN, code.len() as u32);
+        block.set_field(Field::FLAGS, if options.metered { FLAG_METERED } else { 0 });
+        block.set_field(Field::START, NONE);
+        // Where types and functions are if there are any; types come first in any case.
+        block.set_field(Field::TYPES, HEADER_BYTES as u32);
+        block.set_field(Field::FUNCS, HEADER_BYTES as u32);
+        for (index, word) in options.digest[..16].chunks_exact(4).enumerate() {
+            let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+            block.set_field(Field::digest(index), word);
+        }
+        // Offsets are 32 bits wide, and the loading-time tables are aligned.
+        let top = block.len().min(1 << 31) & !7;
+        Ok(Self {
+            block,
+            code,
+            limits: options.limits,
+            at: HEADER_BYTES,
+            top,
+            work: options.limits.validation_work,
+            counting: false,
+            peak: HEADER_BYTES,
+            type_index: 0,
+            type_count: 0,
+            global_types: 0,
+            exports: 0,
+            calls_inside: false,
+            has_data_count: false,
+        })
+    }
+
+    /// Reads all sections and lays out what comes after them.
+    fn sections(&mut self) -> Result<Facts, LoadError> {
+        let code = self.code;
+        let mut reader = Reader::new(code, 0);
+        if reader.bytes(8).ok() != Some(b"\0asm\x01\0\0\0") {
+            return Err(reader.fault(Fault::BadHeader).into());
+        }
+        let mut last = 0;
+        let mut bodies = 0;
+        let mut segments = None;
+        while !reader.is_empty() {
+            let id = reader.u8()?;
+            let len = reader.u32()? as usize;
+            let mut part = reader.part(len)?;
+            let rank = rank(id).ok_or_else(|| match id {
+                13 => part.fault(Fault::UnsupportedFeature(crate::Feature::Exceptions)),
+                _ => part.fault(Fault::BadSection),
+            })?;
+            if rank != 0 {
+                if rank <= last {
+                    return Err(part.fault(Fault::BadSection).into());
+                }
+                last = rank;
+            }
+            self.spend(1, &part)?;
+            match id {
+                0 => {
+                    part.name()?;
+                    continue;
+                }
+                1 => self.types(&mut part)?,
+                2 => self.imports(&mut part)?,
+                3 => self.functions(&mut part)?,
+                4 => self.tables(&mut part)?,
+                5 => self.memories(&mut part)?,
+                6 => self.globals(&mut part)?,
+                7 => self.exports(&mut part)?,
+                8 => self.start(&mut part)?,
+                9 => self.elements(&mut part)?,
+                12 => self.data_count(&mut part)?,
+                10 => bodies = self.bodies(&mut part)?,
+                _ => segments = Some(self.data(&mut part)?),
+            }
+            part.end()?;
+        }
+        let defined = self.block.field(Field::FUNC_COUNT) - self.block.field(Field::IMPORT_COUNT);
+        let promised = self.has_data_count.then(|| self.block.field(Field::DATA_COUNT));
+        if bodies != defined || promised.is_some_and(|count| segments.unwrap_or(0) != count) {
+            return Err(reader.fault(Fault::CountMismatch).into());
+        }
+        self.finish()
+    }
+
+    /// Places what follows the translated code.
+    fn finish(&mut self) -> Result<Facts, LoadError> {
+        let block = &mut *self.block;
+        if block.field(Field::IR) == 0 {
+            block.set_field(Field::IR, self.at as u32);
+        }
+        let stack = self.at.next_multiple_of(8);
+        let frame = block.field(Field::MAX_FRAME) as usize;
+        let wanted = self.limits.stack_slots as usize * 8;
+        let stack_bytes = match self.calls_inside {
+            true => wanted.max(frame.min(wanted)),
+            false => frame.min(wanted),
+        };
+        let stack_bytes = stack_bytes.next_multiple_of(8);
+        let memory = stack + stack_bytes;
+        let min = block.offset(Field::MEMORY_MIN);
+        let needed = memory.saturating_add(min);
+        self.peak = self.peak.max(needed);
+        if needed > 1 << 31 {
+            return Err(LoadError::OutOfMemory { needed });
+        }
+        block.set_field(Field::STACK, stack as u32);
+        block.set_field(Field::STACK_BYTES, stack_bytes as u32);
+        block.set_field(Field::MEMORY, memory as u32);
+        block.set_field(Field::MEMORY_BYTES, min as u32);
+        block.set_field(Field::STATE, STATE_IDLE);
+        block.set_field(Field::MAGIC, MAGIC);
+        Ok(Facts {
+            block_bytes: memory,
+            memory_bytes: min as u32,
+            memory_limit: block.field(Field::MEMORY_LIMIT),
+            page_bytes: 1 << block.field(Field::PAGE_LOG),
+            functions: block.field(Field::FUNC_COUNT) - block.field(Field::IMPORT_COUNT),
+            imports: block.field(Field::IMPORT_COUNT),
+            exports: self.exports,
+            frame_bytes: frame as u32,
+            stack_bytes: stack_bytes as u32,
+            load_bytes: self.peak,
+        })
+    }
+
+    /// Takes `steps` from the validation budget.
+    pub(crate) fn spend(&mut self, steps: u32, at: &Reader<'_>) -> Result<(), InvalidModule> {
+        match self.work.checked_sub(steps) {
+            Some(left) => {
+                self.work = left;
+                Ok(())
+            }
+            None => Err(at.fault(Fault::ValidationBudget)),
+        }
+    }
+
+    /// Appends `len` zeroed bytes, aligned to 4, to the tables; returns their offset.
+    pub(crate) fn reserve(&mut self, len: usize) -> Result<usize, LoadError> {
+        let at = self.at.next_multiple_of(4);
+        let end = at.saturating_add(len);
+        if end > self.top {
+            return Err(self.out_of_memory(end - self.top));
+        }
+        self.block[at..end].fill(0);
+        self.at = end;
+        self.peak = self.peak.max(end + (self.block.len() - self.top));
+        Ok(at)
+    }
+
+    /// Sets `len` bytes aside at the block's end; returns their offset.
+    pub(crate) fn reserve_top(&mut self, len: usize) -> Result<usize, LoadError> {
+        let len = len.next_multiple_of(8);
+        if len > self.top - self.at.min(self.top) {
+            return Err(self.out_of_memory(len));
+        }
+        self.top -= len;
+        self.peak = self.peak.max(self.at + (self.block.len() - self.top));
+        Ok(self.top)
+    }
+
+    pub(crate) fn out_of_memory(&self, missing: usize) -> LoadError {
+        LoadError::OutOfMemory { needed: self.block.len() + missing.max(1024) }
+    }
+
+    /// A count of items, each of at least `each` bytes, below the limit for items.
+    pub(crate) fn items(&self, part: &mut Reader<'_>, each: usize) -> Result<u32, InvalidModule> {
+        let count = part.count()?;
+        if count > self.limits.functions {
+            return Err(part.fault(Fault::TooMany(Quantity::Items)));
+        }
+        if (count as usize).saturating_mul(each) > part.remaining() {
+            return Err(part.fault(Fault::UnexpectedEnd));
+        }
+        Ok(count)
+    }
+
+    /// The description of the type with this index: its offset in the table of types.
+    pub(crate) fn type_at(&self, index: u32, at: &Reader<'_>) -> Result<u16, InvalidModule> {
+        if index >= self.type_count {
+            return Err(at.fault(Fault::UnknownIndex));
+        }
+        Ok(self.block.half(self.type_index + index as usize * 2))
+    }
+
+    pub(crate) fn has_memory(&self) -> bool {
+        self.block.field(Field::FLAGS) & FLAG_MEMORY != 0
+    }
+
+    /// Marks a function as one that `ref.func` may name.
+    pub(crate) fn declare(&mut self, func: u32) {
+        let at = self.block.offset(Field::FUNCS) + func as usize * FUNC_BYTES + 6;
+        let flags = self.block.half(at);
+        self.block.set_half(at, flags | crate::block::FUNC_DECLARED);
+    }
+
+    /// Translates all function bodies.
+    fn bodies(&mut self, part: &mut Reader<'l>) -> Result<u32, LoadError> {
+        let count = part.count()?;
+        let imports = self.block.field(Field::IMPORT_COUNT);
+        let functions = self.block.field(Field::FUNC_COUNT);
+        if count != functions - imports {
+            return Err(part.fault(Fault::CountMismatch).into());
+        }
+        let at = self.at.next_multiple_of(4);
+        self.at = at;
+        self.block.set_field(Field::IR, at as u32);
+        let mut ir = Translator::begin(self)?;
+        for index in imports..functions {
+            let len = part.u32()? as usize;
+            let body = part.part(len)?;
+            let entry = ir;
+            let slot = self.block.offset(Field::FUNCS) + index as usize * FUNC_BYTES;
+            self.block.set_word(slot, entry);
+            let ty = self.block.func(index).ty;
+            ir = Translator::function(self, body, ty, ir)?;
+        }
+        self.block.set_field(Field::IR_WORDS, ir);
+        self.at = at + ir as usize * 2;
+        Ok(count)
+    }
+}
+
+/// The place of a section in the order of sections; 0 for custom ones, which stand anywhere.
+pub(crate) fn rank(id: u8) -> Option<u8> {
+    Some(match id {
+        0..=9 => id,
+        12 => 10,
+        10 => 11,
+        11 => 12,
+        _ => return None,
+    })
+}

