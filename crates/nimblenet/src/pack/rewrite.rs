@@ -29,10 +29,9 @@ pub(super) fn rewrite(
     let mut rewriter = Rewriter::new(survey, interface, layout);
     for payload in Parser::new(0).parse_all(module) {
         let payload = payload.map_err(invalid)?;
-        rewriter.section(payload).map_err(|error| match error {
-            reencode::Error::ParseError(error) => invalid(error),
-            other => PackError::Invalid(other.to_string()),
-        })?;
+        rewriter
+            .section(payload)
+            .map_err(|error| PackError::Invalid(error.to_string()))?;
     }
     rewriter.flush_code();
     Ok(rewriter.out.finish())

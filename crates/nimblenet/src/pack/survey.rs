@@ -311,10 +311,10 @@ impl Recent {
                 | Operator::GlobalGet { .. }
         );
         self.below_leaf = self.top.filter(|_| leaf);
-        self.top = match operator {
-            Operator::I32Const { value } => Some(*value as u32),
-            #[expect(clippy::wildcard_enum_match_arm, reason = "other values are not known")]
-            _ => None,
+        self.top = if let Operator::I32Const { value } = operator {
+            Some(*value as u32)
+        } else {
+            None
         };
     }
 }
