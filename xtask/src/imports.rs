@@ -3,7 +3,8 @@
 //! A core that read a clock, opened a socket or asked for randomness would have to import it.
 //! A probe crate adds what every program without a standard library needs (panic handler,
 //! allocator); all its objects, whether used or not, are linked into one module, and what is
-//! then still undefined would be an import.
+//! then still undefined would be an import. The probe is not optimised, because the optimiser
+//! leaves the code of small functions to the crates that call them, and none does here.
 
 use std::fs;
 use std::path::Path;
@@ -89,7 +90,7 @@ fn write_probe(directory: &Path) -> Result<()> {
         "[package]\nname = \"probe\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
          [lib]\ncrate-type = [\"staticlib\"]\n\n\
          [dependencies]\n{CRATE} = {{ path = {core:?} }}\n\n\
-         [profile.release]\npanic = \"abort\"\n\n[workspace]\n"
+         [profile.release]\npanic = \"abort\"\nopt-level = 0\n\n[workspace]\n"
     );
     fs::write(directory.join("Cargo.toml"), manifest).context("cannot write the probe")?;
     fs::write(source.join("lib.rs"), PROBE).context("cannot write the probe")?;

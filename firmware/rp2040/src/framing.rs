@@ -1,0 +1,143 @@
+//! Frames on a serial line: consistent overhead byte stuffing, each frame ended by a zero byte.
+//!
+//! A receiver that starts in the middle, or loses bytes, is back in step with the next zero.
+
+/// The longest frame that a line carries.
+pub const MAX_FRAME_BYTES: usize = 256;
+
+/// The longest frame as it is on the line: a code byte for each 254 bytes, and the zero.
+pub const MAX_LINE_BYTES: usize = MAX_FRAME_BYTES + MAX_FRAME_BYTES / 254 + 2;
+
+/// A frame, decoded.
+pub type Frame = heapless::Vec<u8, MAX_FRAME_BYTES>;
+
+/// Why bytes between two zeros were dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dropped {
+    /// More bytes than the longest frame has.
+    TooLong,
+    /// Not a stuffed frame: bytes got lost or were changed.
+    Malformed,
+}
+
+/// Finds frames in a stream of bytes.
+#[derive(Default, Debug)]
+pub struct Deframer {
+    line: heapless::Vec<u8, MAX_LINE_BYTES>,
+    overflowed: bool,
+}
+
+impl Deframer {
+    /// A deframer that waits for the first byte.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            line: heapless::Vec::new(),
+            overflowed: false,
+        }
+    }
+
+    /// Takes the next byte; returns what a zero byte completes, and nothing for an empty frame.
+    pub fn push(&mut self, byte: u8) -> Option<Result<Frame, Dropped>> {
+        if byte != 0 {
+            self.overflowed |= self.line.push(byte).is_err();
+            return None;
+        }
+        let ended = self.end();
+        self.line.clear();
+        self.overflowed = false;
+        ended
+    }
+
+    fn end(&self) -> Option<Result<Frame, Dropped>> {
+        if self.overflowed {
+            return Some(Err(Dropped::TooLong));
+        }
+        if self.line.is_empty() {
+            return None;
+        }
+        let mut decoded = [0; MAX_LINE_BYTES];
+        let Ok(report) = cobs::decode(&self.line, &mut decoded) else {
+            return Some(Err(Dropped::Malformed));
+        };
+        let frame = Frame::from_slice(&decoded[..report.frame_size()]);
+        Some(frame.map_err(|_| Dropped::TooLong))
+    }
+}
+
+/// Writes a frame as it goes onto the line, zero byte included; returns its length there.
+///
+/// # Panics
+///
+/// If the frame is longer than [`MAX_FRAME_BYTES`].
+pub fn encode(frame: &[u8], line: &mut [u8; MAX_LINE_BYTES]) -> usize {
+    assert!(
+        frame.len() <= MAX_FRAME_BYTES,
+        "a frame of {} bytes",
+        frame.len()
+    );
+    let length = cobs::encode(frame, &mut line[..]);
+    line[length] = 0;
+    length + 1
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use super::*;
+
+    fn line(frame: &[u8]) -> Vec<u8> {
+        let mut line = [0xff; MAX_LINE_BYTES];
+        let length = encode(frame, &mut line);
+        line[..length].to_vec()
+    }
+
+    fn frames(bytes: &[u8]) -> Vec<Result<Vec<u8>, Dropped>> {
+        let mut deframer = Deframer::new();
+        let ended = bytes.iter().filter_map(|byte| deframer.push(*byte));
+        ended
+            .map(|frame| frame.map(|frame| frame.to_vec()))
+            .collect()
+    }
+
+    #[test]
+    fn frames_of_every_length_survive_the_line() {
+        for length in 1..=MAX_FRAME_BYTES {
+            for step in [0, 1, 7] {
+                let frame: Vec<u8> = (0..length).map(|i| (i * step) as u8).collect();
+                let line = line(&frame);
+                assert_eq!(line.iter().filter(|byte| **byte == 0).count(), 1);
+                assert_eq!(frames(&line), [Ok(frame)]);
+            }
+        }
+    }
+
+    #[test]
+    fn zeros_between_frames_are_not_frames() {
+        assert_eq!(frames(&[0, 0, 2, 7, 0, 0]), [Ok([7].to_vec())]);
+    }
+
+    #[test]
+    fn a_receiver_is_in_step_after_noise() {
+        let mut bytes = [9, 1, 1, 0].to_vec();
+        bytes.extend(line(b"after"));
+        assert_eq!(
+            frames(&bytes),
+            [Err(Dropped::Malformed), Ok(b"after".to_vec())]
+        );
+    }
+
+    #[test]
+    fn a_line_without_zeros_costs_one_frame() {
+        let mut bytes = [1].repeat(MAX_LINE_BYTES * 3);
+        bytes.push(0);
+        bytes.extend(line(b"after"));
+        assert_eq!(
+            frames(&bytes),
+            [Err(Dropped::TooLong), Ok(b"after".to_vec())]
+        );
+    }
+}

@@ -1,0 +1,115 @@
+//! Several boards in one virtual time, with wires between their UARTs.
+
+use anyhow::{Context as _, Result};
+
+use crate::{Board, Image, Uart};
+
+/// How far one board runs ahead of the others: a byte's time at 1 MBd, so that no byte could have
+/// come in between.
+const TURN_CYCLES: u64 = 1_250;
+
+/// A board of a bench.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct BoardId(usize);
+
+/// One end of a wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Port {
+    /// The board.
+    pub board: BoardId,
+    /// Its UART.
+    pub uart: Uart,
+}
+
+/// A wire between two ports; what one sends the other receives.
+struct Wire {
+    ends: [Port; 2],
+    cut: bool,
+}
+
+/// Boards, and wires between them.
+#[derive(Default)]
+pub struct Bench {
+    boards: Vec<Board>,
+    wires: Vec<Wire>,
+    now: u64,
+}
+
+impl Bench {
+    /// A bench with nothing on it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Puts a board on the bench and powers it on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Board::new`].
+    pub fn add(&mut self, image: &Image) -> Result<BoardId> {
+        self.boards.push(Board::new(image)?);
+        Ok(BoardId(self.boards.len() - 1))
+    }
+
+    /// Ties two UARTs together.
+    pub fn wire(&mut self, a: Port, b: Port) {
+        self.wires.push(Wire {
+            ends: [a, b],
+            cut: false,
+        });
+    }
+
+    /// Cuts or mends all wires between two boards.
+    pub fn cut(&mut self, a: BoardId, b: BoardId, cut: bool) {
+        for wire in &mut self.wires {
+            let [x, y] = wire.ends.map(|end| end.board);
+            if (x, y) == (a, b) || (x, y) == (b, a) {
+                wire.cut = cut;
+            }
+        }
+    }
+
+    /// A board, to send it bytes from outside or look into it.
+    pub fn board(&mut self, board: BoardId) -> &mut Board {
+        &mut self.boards[board.0]
+    }
+
+    /// Cycles since the bench was made.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// Runs all boards for a number of cycles; `seen` is told when what was sent over a wire,
+    /// also over one that is cut.
+    ///
+    /// # Errors
+    ///
+    /// If a core of a board has locked up.
+    pub fn run(&mut self, cycles: u64, mut seen: impl FnMut(u64, Port, &[u8])) -> Result<()> {
+        let end = self.now + cycles;
+        while self.now < end {
+            self.now = end.min(self.now + TURN_CYCLES);
+            for (number, board) in self.boards.iter_mut().enumerate() {
+                board
+                    .run_until(self.now)
+                    .with_context(|| format!("board {number}"))?;
+            }
+            for wire in &self.wires {
+                let [a, b] = wire.ends;
+                for (from, to) in [(a, b), (b, a)] {
+                    let bytes = self.boards[from.board.0].take(from.uart);
+                    if bytes.is_empty() {
+                        continue;
+                    }
+                    seen(self.now, from, &bytes);
+                    if !wire.cut {
+                        self.boards[to.board.0].send(to.uart, &bytes);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

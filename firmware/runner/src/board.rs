@@ -1,0 +1,168 @@
+//! One emulated board: two cores, flash, RAM, peripherals, two UARTs.
+
+use std::collections::VecDeque;
+
+use anyhow::{Context as _, Result};
+use rp2040_emu::{Config, Emulator, EmulatorBuilder, ExecutionModel};
+
+use crate::Image;
+
+/// The system clock that firmware sets up.
+pub(crate) const CLOCK_HZ: u64 = 125_000_000;
+/// Where the vector table is, behind the second-stage loader.
+const VECTORS: u32 = 0x100;
+/// Instructions run in turns of this many cycles before peripherals move; less is slower, more
+/// delays interrupts.
+const QUANTUM_CYCLES: u32 = 64;
+/// Bytes that wait to be received by one UART; past it the oldest board could not catch up.
+const MAX_WAITING_BYTES: usize = 64 * 1024;
+
+/// One of a board's two UARTs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Uart {
+    /// UART0, pins 0 and 1.
+    Zero,
+    /// UART1, pins 4 and 5.
+    One,
+}
+
+impl Uart {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Zero, Self::One];
+
+    fn index(self) -> usize {
+        match self {
+            Self::Zero => 0,
+            Self::One => 1,
+        }
+    }
+}
+
+/// Bytes on their way into a UART, and when the next one has arrived.
+#[derive(Default)]
+struct Incoming {
+    bytes: VecDeque<u8>,
+    due: u64,
+    lost: u64,
+}
+
+/// A board that runs in virtual time.
+pub struct Board {
+    emulator: Emulator,
+    /// Cycles since power-on.
+    now: u64,
+    incoming: [Incoming; 2],
+    sent: [Vec<u8>; 2],
+}
+
+impl Board {
+    /// Powers a board on with an image in its flash.
+    ///
+    /// # Errors
+    ///
+    /// If the emulator refuses its configuration.
+    pub fn new(image: &Image) -> Result<Self> {
+        let mut emulator = EmulatorBuilder::new(Config {
+            sys_clk_hz: CLOCK_HZ as u32,
+        })
+        .execution(ExecutionModel::Serial)
+        .step_quantum(QUANTUM_CYCLES)
+        .build()
+        .ok()
+        .context("the emulator refuses its configuration")?;
+        // Nothing is read from the boot ROM but pointers to functions, which firmware in Rust
+        // brings along itself.
+        emulator.load_bootrom(&[0; 64]);
+        emulator.load_flash(image.bytes());
+        emulator.reset();
+        emulator.direct_boot_from_flash(VECTORS);
+        Ok(Self {
+            emulator,
+            now: 0,
+            incoming: Default::default(),
+            sent: Default::default(),
+        })
+    }
+
+    /// Cycles since power-on.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    /// Runs until at least the given cycle; instructions are not cut short, so it may end later.
+    ///
+    /// # Errors
+    ///
+    /// If a core has locked up.
+    pub fn run_until(&mut self, cycle: u64) -> Result<()> {
+        while self.now < cycle {
+            for uart in Uart::ALL {
+                self.deliver(uart);
+            }
+            let cycles = self.emulator.step().ok().context("the emulator stopped")?;
+            self.now += cycles;
+            for uart in Uart::ALL {
+                self.sent[uart.index()].extend(self.emulator.uart_sent(uart.index()));
+            }
+        }
+        for core in 0..2 {
+            let fault = self.emulator.core(core).is_in_hardfault();
+            anyhow::ensure!(
+                !fault,
+                "core {core} is in a hard fault at cycle {}",
+                self.now
+            );
+        }
+        Ok(())
+    }
+
+    /// Puts bytes on the wire into a UART, one after another at the rate that it is set to.
+    pub fn send(&mut self, uart: Uart, bytes: &[u8]) {
+        let incoming = &mut self.incoming[uart.index()];
+        let room = MAX_WAITING_BYTES - incoming.bytes.len();
+        let taken = bytes.len().min(room);
+        incoming.bytes.extend(&bytes[..taken]);
+        incoming.lost += (bytes.len() - taken) as u64;
+    }
+
+    /// Takes the bytes that a UART has sent since the last call.
+    pub fn take(&mut self, uart: Uart) -> Vec<u8> {
+        core::mem::take(&mut self.sent[uart.index()])
+    }
+
+    /// Bytes for a UART that it did not take because it was off or full, or nobody read it.
+    #[must_use]
+    pub fn lost(&self, uart: Uart) -> u64 {
+        self.incoming[uart.index()].lost
+    }
+
+    /// Cycles that a core was not asleep.
+    #[must_use]
+    pub fn busy(&self, core: u8) -> u64 {
+        self.emulator.core_cycles(core)
+    }
+
+    /// A word of the board's memory, as a debugger sees it.
+    #[must_use]
+    pub fn peek(&self, address: u32) -> u32 {
+        self.emulator.peek(address)
+    }
+
+    /// Hands over the next byte once its time on the wire has passed.
+    fn deliver(&mut self, uart: Uart) {
+        let incoming = &mut self.incoming[uart.index()];
+        while self.now >= incoming.due {
+            let Some(byte) = incoming.bytes.pop_front() else {
+                return;
+            };
+            if !self.emulator.uart_receive(uart.index(), byte) {
+                incoming.lost += 1;
+            }
+            // Counted from when it was due: a long step must not slow the wire down. After a
+            // pause the wire starts afresh.
+            let takes = self.emulator.uart_byte_cycles(uart.index());
+            incoming.due = incoming.due.max(self.now.saturating_sub(takes)) + takes;
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What this crate relies on in the emulator, each with a program of a few instructions.
+
+mod thumb;
+
+use runner::{Board, Uart};
+use thumb::Program;
+
+/// A word of RAM that programs leave their results in.
+const RESULT: u32 = 0x2000_0100;
+
+const RESETS_CLEAR: u32 = 0x4000_c000 + 0x3000;
+const UART0: u32 = 0x4003_4000;
+const UART0_INTERRUPT: usize = 20;
+const RESET_UART0: u32 = 1 << 22;
+const NVIC_ENABLE: u32 = 0xe000_e100;
+const SIO: u32 = 0xd000_0000;
+const SIO_FIFO_WRITE: u32 = SIO + 0x54;
+
+/// Divisor 8: at a clock of 125 MHz, 16 * 8 cycles a bit.
+const BYTE_CYCLES: u64 = 16 * 8 * 10;
+
+/// Turns UART0 on: FIFOs, eight bits, both directions, receive interrupts.
+fn uart0(program: &mut Program) {
+    program.poke(RESETS_CLEAR, RESET_UART0);
+    program.poke(UART0 + 0x24, 8);
+    program.poke(UART0 + 0x2c, 0x70);
+    program.poke(UART0 + 0x38, 0x50);
+    program.poke(UART0 + 0x30, 0x301);
+}
+
+fn sleep_for_ever(program: &mut Program) {
+    let sleep = program.here();
+    program.wait_for_event().jump(sleep);
+}
+
+/// A program that answers each byte with the next one, asleep in between.
+fn answering(masked: bool) -> Board {
+    let mut program = Program::default();
+    uart0(&mut program);
+    program.poke(NVIC_ENABLE, 1 << UART0_INTERRUPT);
+    if masked {
+        program.mask_interrupts();
+    }
+    sleep_for_ever(&mut program);
+    program.handler(UART0_INTERRUPT);
+    program.load(0, UART0).read(1, 0).add(1, 1).write(1, 0);
+    program.load(0, RESULT).write(1, 0);
+    program.return_from_interrupt();
+    Board::new(&program.image()).unwrap()
+}
+
+#[test]
+fn time_passes_while_both_cores_sleep() {
+    let mut program = Program::default();
+    sleep_for_ever(&mut program);
+    let mut board = Board::new(&program.image()).unwrap();
+    board.run_until(1_000_000).unwrap();
+    assert!(board.now() >= 1_000_000);
+    assert!(board.busy(0) < 100, "{} cycles awake", board.busy(0));
+}
+
+#[test]
+fn a_received_byte_wakes_a_sleeping_core_and_is_answered() {
+    let mut board = answering(false);
+    board.run_until(10_000).unwrap();
+    board.send(Uart::Zero, &[7]);
+    board.run_until(10_000 + 8 * BYTE_CYCLES).unwrap();
+    assert_eq!(board.take(Uart::Zero), [8]);
+    assert_eq!(board.peek(RESULT), 8);
+    assert_eq!(board.lost(Uart::Zero), 0);
+}
+
+#[test]
+fn a_masked_interrupt_wakes_nobody() {
+    let mut board = answering(true);
+    board.send(Uart::Zero, &[7]);
+    board.run_until(100 * BYTE_CYCLES).unwrap();
+    assert_eq!(board.peek(RESULT), 0);
+}
+
+#[test]
+fn a_uart_sends_while_both_cores_sleep_at_its_own_rate() {
+    let mut program = Program::default();
+    uart0(&mut program);
+    for byte in [1, 2, 3] {
+        program.poke(UART0, byte);
+    }
+    sleep_for_ever(&mut program);
+    let mut board = Board::new(&program.image()).unwrap();
+    board.run_until(BYTE_CYCLES).unwrap();
+    assert!(
+        board.take(Uart::Zero).len() < 2,
+        "one byte's time is not enough for two"
+    );
+    board.run_until(5 * BYTE_CYCLES).unwrap();
+    let mut rest = board.take(Uart::Zero);
+    rest.insert(0, 1);
+    rest.dedup();
+    assert_eq!(rest, [1, 2, 3]);
+}
+
+#[test]
+fn what_comes_while_nobody_reads_is_lost_and_counted() {
+    let mut program = Program::default();
+    uart0(&mut program);
+    sleep_for_ever(&mut program);
+    let mut board = Board::new(&program.image()).unwrap();
+    board.run_until(10_000).unwrap();
+    board.send(Uart::Zero, &[5; 20]);
+    board.run_until(10_000 + 25 * BYTE_CYCLES).unwrap();
+    assert_eq!(board.lost(Uart::Zero), 4, "the FIFO holds 16");
+}
+
+#[test]
+fn the_second_core_starts_and_runs_beside_the_first() {
+    let mut program = Program::default();
+    let second = program.here();
+    program
+        .load(0, SIO)
+        .read(2, 0)
+        .add(2, 40)
+        .load(0, RESULT)
+        .write(2, 0);
+    sleep_for_ever(&mut program);
+
+    let first = program.here();
+    for word in [0, 0, 1, program.vectors(), 0x2003_0000, second + 1] {
+        program.poke(SIO_FIFO_WRITE, word).send_event();
+    }
+    program
+        .load(0, SIO)
+        .read(2, 0)
+        .add(2, 40)
+        .load(0, RESULT + 4)
+        .write(2, 0);
+    sleep_for_ever(&mut program);
+    program.begin_at(first);
+
+    let mut board = Board::new(&program.image()).unwrap();
+    board.run_until(100_000).unwrap();
+    assert_eq!(board.peek(RESULT), 41, "core 1 wrote its number");
+    assert_eq!(board.peek(RESULT + 4), 40, "core 0 wrote its number");
+}
+
+#[test]
+fn a_run_repeats_to_the_cycle() {
+    let run = || {
+        let mut board = answering(false);
+        let mut seen = Vec::new();
+        for turn in 0..200 {
+            board.send(Uart::Zero, &[turn as u8]);
+            board.run_until(turn * 1_000 + 500).unwrap();
+            seen.push((board.now(), board.busy(0), board.take(Uart::Zero)));
+        }
+        seen
+    };
+    assert_eq!(run(), run());
+}

@@ -1,0 +1,119 @@
+//! The image `pico-uart` on emulated boards.
+//!
+//! Its path is in the environment variable `PICO_UART`; `cargo xtask runner` builds the image and
+//! sets it.
+
+use runner::{Bench, Board, BoardId, Frames, Image, Port, Uart};
+
+/// A millisecond, in cycles.
+const MILLISECOND: u64 = 125_000;
+
+fn image() -> Image {
+    let path = std::env::var_os("PICO_UART").expect("`cargo xtask runner` sets PICO_UART");
+    Image::read(path.as_ref()).expect("it has been built")
+}
+
+/// A frame without zeros as it is on the wire.
+fn stuffed(frame: &[u8]) -> Vec<u8> {
+    assert!(frame.len() < 254 && !frame.contains(&0));
+    let mut line = vec![frame.len() as u8 + 1];
+    line.extend_from_slice(frame);
+    line.push(0);
+    line
+}
+
+fn frames(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut frames = Frames::default();
+    bytes.iter().filter_map(|byte| frames.push(*byte)).collect()
+}
+
+fn port(board: BoardId) -> Port {
+    Port {
+        board,
+        uart: Uart::Zero,
+    }
+}
+
+#[test]
+fn a_frame_comes_back_from_core_1() {
+    let mut board = Board::new(&image()).unwrap();
+    board.run_until(10 * MILLISECOND).unwrap();
+    board.send(Uart::Zero, &stuffed(b"hello"));
+    board.run_until(20 * MILLISECOND).unwrap();
+    assert_eq!(board.take(Uart::Zero), stuffed(b"hello\x01"));
+    assert_eq!(board.lost(Uart::Zero), 0);
+}
+
+#[test]
+fn frames_of_many_lengths_come_back_in_order() {
+    let mut board = Board::new(&image()).unwrap();
+    board.run_until(10 * MILLISECOND).unwrap();
+    let mut expected = Vec::new();
+    for length in [1, 2, 15, 16, 17, 63, 64, 65, 128, 250] {
+        let mut frame = vec![length as u8; length];
+        board.send(Uart::Zero, &stuffed(&frame));
+        frame.push(1);
+        expected.push(stuffed(&frame));
+        board.run_until(board.now() + 10 * MILLISECOND).unwrap();
+    }
+    assert_eq!(frames(&board.take(Uart::Zero)), expected);
+    assert_eq!(board.lost(Uart::Zero), 0);
+}
+
+/// Lets a frame bounce between two boards; returns what was seen on the wire, and when.
+fn bounced(cut_at: Option<u64>) -> Vec<(u64, Port, Vec<u8>)> {
+    let image = image();
+    let mut bench = Bench::new();
+    let (a, b) = (bench.add(&image).unwrap(), bench.add(&image).unwrap());
+    bench.wire(port(a), port(b));
+    bench.run(10 * MILLISECOND, |_, _, _| {}).unwrap();
+    bench.board(a).send(Uart::Zero, &stuffed(b"ball"));
+    let mut seen = Vec::new();
+    for turn in 0..20 {
+        if cut_at == Some(turn) {
+            bench.cut(a, b, true);
+        }
+        bench
+            .run(MILLISECOND, |now, from, bytes| {
+                seen.push((now, from, bytes.to_vec()))
+            })
+            .unwrap();
+    }
+    seen
+}
+
+#[test]
+fn a_frame_bounces_between_two_boards() {
+    let seen = bounced(None);
+    let all: Vec<u8> = seen
+        .iter()
+        .flat_map(|(_, _, bytes)| bytes.clone())
+        .collect();
+    let frames = frames(&all);
+    assert!(frames.len() > 10, "{} frames", frames.len());
+    for (turn, frame) in frames.iter().enumerate() {
+        let mut expected = b"ball".to_vec();
+        expected.extend([1].repeat(turn + 1));
+        assert_eq!(*frame, stuffed(&expected));
+    }
+    let boards: Vec<BoardId> = seen.iter().map(|(_, from, _)| from.board).collect();
+    assert!(boards.contains(&boards[0]) && boards.iter().any(|board| *board != boards[0]));
+}
+
+#[test]
+fn a_cut_wire_ends_it() {
+    let whole = bounced(None);
+    let cut = bounced(Some(5));
+    assert!(
+        cut.len() < whole.len() / 2,
+        "{} of {}",
+        cut.len(),
+        whole.len()
+    );
+    assert_eq!(cut[..10], whole[..10], "until the cut both are the same");
+}
+
+#[test]
+fn a_run_repeats_to_the_byte_and_cycle() {
+    assert_eq!(bounced(None), bounced(None));
+}
