@@ -3,8 +3,12 @@
 
 extern crate alloc;
 
+mod clock;
 pub mod coap;
+pub mod config;
+mod host;
 mod key;
+pub mod link;
 mod publication;
 mod store;
 

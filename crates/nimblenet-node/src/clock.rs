@@ -1,0 +1,47 @@
+//! The only place that reads clocks.
+//!
+//! Everything else takes the time as a value. Deadlines run on the monotonic clock, so that a
+//! step of the wall clock moves none of them.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a driver has to read the clock somewhere; it is here and nowhere else"
+)]
+
+use core::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nimblenet_core::Instant;
+
+/// A monotonic clock with its own zero.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock {
+    zero: std::time::Instant,
+}
+
+impl Clock {
+    /// Starts at zero now.
+    pub(crate) fn start() -> Self {
+        Self {
+            zero: std::time::Instant::now(),
+        }
+    }
+
+    /// The time since the start.
+    pub(crate) fn now(&self) -> Instant {
+        Instant::ZERO + self.zero.elapsed()
+    }
+
+    /// How long it is until `then`; zero if that is past.
+    pub(crate) fn until(&self, then: Instant) -> Duration {
+        then.since(self.now())
+    }
+}
+
+/// A packet number that is newer than any used before a restart: it rises by 256 a second with
+/// the wall clock, which is more than a node sends on average. Numbers are compared in a circle
+/// of 194 days.
+pub(crate) fn fresh_sequence() -> u32 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let millis = since.unwrap_or_default().as_millis();
+    (millis * 256 / 1000) as u32
+}

@@ -1,0 +1,555 @@
+//! Configuration files of nodes and registries, in TOML.
+//!
+//! Unknown keys are errors, and every error names the file, the line and what stands there.
+
+use alloc::collections::BTreeMap;
+use core::fmt;
+use core::net::SocketAddr;
+use core::str::FromStr;
+use core::time::Duration;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nimblenet_core::Eviction;
+use nimblenet_tasklet::{Capabilities, Capability, Name, NodeId, TaskletName};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+
+use crate::host::Device;
+use crate::key::PublicKey;
+use crate::store::{StoreLimits, Trust};
+
+/// The id of a registry whose configuration gives none, and the registry of a namespace whose
+/// configuration gives none.
+pub const DEFAULT_REGISTRY: NodeId = NodeId(65534);
+
+/// What a node is configured with.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NodeConfig {
+    /// The mesh side.
+    pub mesh: MeshConfig,
+    /// Where CoAP requests are taken; nowhere if not given.
+    pub coap: Option<SocketAddr>,
+    /// Bytes of cached modules.
+    pub cache_bytes: usize,
+    /// Bytes in which tasklets run.
+    pub arena_bytes: usize,
+    /// Whether the tasklets that a tasklet may call are fetched before it starts.
+    pub preload: bool,
+    /// How tasklets leave a full cache.
+    pub eviction: Eviction,
+    /// The directory in which the newest catalogues are kept, so that a restarted node takes no
+    /// older ones.
+    pub state: Option<PathBuf>,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// Native tasklets that this node has simulated devices for.
+    pub natives: Vec<TaskletName>,
+    /// The namespaces that it takes tasklets from.
+    pub namespaces: BTreeMap<Name, NamespaceConfig>,
+}
+
+/// How a node or registry takes part in the mesh.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MeshConfig {
+    /// Its id, unique in the mesh.
+    pub id: NodeId,
+    /// Where frames come in.
+    pub listen: SocketAddr,
+    /// Where its neighbours take frames.
+    pub neighbours: Vec<SocketAddr>,
+    /// Whether frames of others than the neighbours are taken, and their senders become
+    /// neighbours.
+    pub open: bool,
+    /// Bytes of the largest frame.
+    pub mtu: u16,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Timeouts {
+    /// The search among neighbours.
+    pub local_search: Duration,
+    /// The search in the whole mesh.
+    pub global_search: Duration,
+    /// One hop, one way.
+    pub hop: Duration,
+    /// A call, from its request to its answer.
+    pub call: Duration,
+}
+
+/// A namespace that a node takes tasklets from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NamespaceConfig {
+    /// The key that signs its catalogue.
+    pub key: PublicKey,
+    /// The only registry that is asked for it.
+    pub registry: NodeId,
+    /// What its tasklets may use of this node.
+    pub capabilities: Capabilities,
+}
+
+/// What a registry is configured with.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RegistryConfig {
+    /// The mesh side.
+    pub mesh: MeshConfig,
+    /// Where publications and other CoAP requests are taken.
+    pub coap: SocketAddr,
+    /// The directory of its store.
+    pub data: PathBuf,
+    /// Who may publish.
+    pub trust: Trust,
+    /// What it may take.
+    pub limits: StoreLimits,
+}
+
+impl MeshConfig {
+    /// A mesh side without neighbours.
+    pub fn new(id: NodeId, listen: SocketAddr) -> Self {
+        Self {
+            id,
+            listen,
+            neighbours: Vec::new(),
+            open: false,
+            mtu: mtu(),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        TimeoutsFile::default().timeouts()
+    }
+}
+
+impl NodeConfig {
+    /// A node with the defaults of a configuration file.
+    pub fn new(mesh: MeshConfig) -> Self {
+        Self {
+            mesh,
+            coap: None,
+            cache_bytes: cache_bytes(),
+            arena_bytes: arena_bytes(),
+            preload: false,
+            eviction: Eviction::Lfu,
+            state: None,
+            timeouts: Timeouts::default(),
+            natives: Vec::new(),
+            namespaces: BTreeMap::new(),
+        }
+    }
+
+    /// Reads a node's configuration file.
+    ///
+    /// # Errors
+    /// [`BadConfig`] says where and what.
+    pub fn load(path: &Path) -> Result<Self, BadConfig> {
+        Self::parse(&read(path)?, path)
+    }
+
+    /// Reads a node's configuration; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`BadConfig`] says where and what.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, BadConfig> {
+        let file: NodeFile = parse(text, path)?;
+        let namespaces = file.namespaces.into_iter();
+        Ok(Self {
+            mesh: MeshConfig {
+                id: file.id.0,
+                listen: file.listen,
+                neighbours: file.neighbours,
+                open: file.open,
+                mtu: file.mtu,
+            },
+            coap: file.coap,
+            cache_bytes: file.cache_bytes,
+            arena_bytes: file.arena_bytes,
+            preload: file.preload,
+            eviction: match file.eviction {
+                EvictionFile::Lfu => Eviction::Lfu,
+                EvictionFile::Lru => Eviction::Lru,
+            },
+            state: file.state,
+            timeouts: file.timeouts.timeouts(),
+            natives: file.natives.into_iter().map(|Native(name)| name).collect(),
+            namespaces: namespaces
+                .map(|(Text(name), namespace)| (name, namespace.namespace()))
+                .collect(),
+        })
+    }
+}
+
+impl RegistryConfig {
+    /// A registry with the defaults of a configuration file.
+    pub fn new(mesh: MeshConfig, coap: SocketAddr, data: PathBuf) -> Self {
+        Self {
+            mesh,
+            coap,
+            data,
+            trust: Trust::FirstUse,
+            limits: StoreLimits::DEFAULT,
+        }
+    }
+
+    /// Reads a registry's configuration file.
+    ///
+    /// # Errors
+    /// [`BadConfig`] says where and what.
+    pub fn load(path: &Path) -> Result<Self, BadConfig> {
+        Self::parse(&read(path)?, path)
+    }
+
+    /// Reads a registry's configuration; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`BadConfig`] says where and what.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, BadConfig> {
+        let file: RegistryFile = parse(text, path)?;
+        let keys = file.namespaces.map(|namespaces| {
+            let namespaces = namespaces.into_iter();
+            namespaces
+                .map(|(Text(name), namespace)| (name, namespace.key.0))
+                .collect()
+        });
+        Ok(Self {
+            mesh: MeshConfig {
+                id: file.id.0,
+                listen: file.listen,
+                neighbours: file.neighbours,
+                open: file.open,
+                mtu: file.mtu,
+            },
+            coap: file.coap,
+            data: file.data,
+            trust: keys.map_or(Trust::FirstUse, Trust::Keys),
+            limits: StoreLimits {
+                module_bytes: file.module_bytes,
+                ..StoreLimits::DEFAULT
+            },
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NodeFile {
+    id: Id,
+    listen: SocketAddr,
+    coap: Option<SocketAddr>,
+    #[serde(default)]
+    neighbours: Vec<SocketAddr>,
+    #[serde(default)]
+    open: bool,
+    #[serde(default = "mtu")]
+    mtu: u16,
+    #[serde(default = "cache_bytes")]
+    cache_bytes: usize,
+    #[serde(default = "arena_bytes")]
+    arena_bytes: usize,
+    #[serde(default)]
+    preload: bool,
+    #[serde(default)]
+    eviction: EvictionFile,
+    state: Option<PathBuf>,
+    #[serde(default)]
+    timeouts: TimeoutsFile,
+    #[serde(default)]
+    natives: Vec<Native>,
+    #[serde(default)]
+    namespaces: BTreeMap<Text<Name>, NamespaceFile>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegistryFile {
+    #[serde(default = "registry_id")]
+    id: Id,
+    listen: SocketAddr,
+    coap: SocketAddr,
+    data: PathBuf,
+    #[serde(default)]
+    neighbours: Vec<SocketAddr>,
+    #[serde(default)]
+    open: bool,
+    #[serde(default = "mtu")]
+    mtu: u16,
+    #[serde(default = "module_bytes")]
+    module_bytes: usize,
+    namespaces: Option<BTreeMap<Text<Name>, PublisherFile>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PublisherFile {
+    key: Text<PublicKey>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NamespaceFile {
+    key: Text<PublicKey>,
+    #[serde(default = "registry_id")]
+    registry: Id,
+    #[serde(default)]
+    capabilities: Vec<CapabilityName>,
+}
+
+impl NamespaceFile {
+    fn namespace(self) -> NamespaceConfig {
+        let capabilities = self.capabilities.iter();
+        NamespaceConfig {
+            key: self.key.0,
+            registry: self.registry.0,
+            capabilities: capabilities.fold(Capabilities::NONE, |all, one| all.with(one.0)),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TimeoutsFile {
+    local_search_ms: u64,
+    global_search_ms: u64,
+    hop_ms: u64,
+    call_ms: u64,
+}
+
+impl Default for TimeoutsFile {
+    /// The paper's search timeouts; hops of a wired mesh.
+    fn default() -> Self {
+        Self {
+            local_search_ms: 200,
+            global_search_ms: 1000,
+            hop_ms: 20,
+            call_ms: 60_000,
+        }
+    }
+}
+
+impl TimeoutsFile {
+    fn timeouts(self) -> Timeouts {
+        Timeouts {
+            local_search: Duration::from_millis(self.local_search_ms),
+            global_search: Duration::from_millis(self.global_search_ms),
+            hop: Duration::from_millis(self.hop_ms),
+            call: Duration::from_millis(self.call_ms),
+        }
+    }
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+enum EvictionFile {
+    #[default]
+    Lfu,
+    Lru,
+}
+
+/// Fits an unfragmented IPv6 datagram on any path.
+fn mtu() -> u16 {
+    1200
+}
+
+/// The paper's cache.
+fn cache_bytes() -> usize {
+    32_768
+}
+
+fn arena_bytes() -> usize {
+    1 << 20
+}
+
+fn module_bytes() -> usize {
+    StoreLimits::DEFAULT.module_bytes
+}
+
+fn registry_id() -> Id {
+    Id(DEFAULT_REGISTRY)
+}
+
+/// A value that is written as text.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Text<T>(T);
+
+impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Text<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
+struct Id(NodeId);
+
+impl<'de> Deserialize<'de> for Id {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match NodeId(u16::deserialize(deserializer)?) {
+            NodeId::EVERYONE => Err(D::Error::custom("an id is at most 65534")),
+            id => Ok(Self(id)),
+        }
+    }
+}
+
+struct CapabilityName(Capability);
+
+impl<'de> Deserialize<'de> for CapabilityName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        let known = || Capability::ALL.map(Capability::name).join(", ");
+        let unknown = || {
+            D::Error::custom(format!(
+                "there is no capability {name:?}; there are {}",
+                known()
+            ))
+        };
+        Capability::from_name(&name).map(Self).ok_or_else(unknown)
+    }
+}
+
+/// A native tasklet that there is a device for.
+struct Native(TaskletName);
+
+impl<'de> Deserialize<'de> for Native {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Text(name) = Text::<TaskletName>::deserialize(deserializer)?;
+        let known = Device::of(&name).map(|_| Self(name));
+        known.ok_or_else(|| {
+            let devices = Device::names();
+            D::Error::custom(format!("no device for {name}; there are {devices}"))
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<String, BadConfig> {
+    std::fs::read_to_string(path).map_err(|error| BadConfig {
+        path: path.to_path_buf(),
+        reason: Reason::Io(error),
+    })
+}
+
+fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, BadConfig> {
+    toml::from_str(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start).min(text.len());
+        let before = text.get(..start).unwrap_or("");
+        let line = before.matches('\n').count();
+        BadConfig {
+            path: path.to_path_buf(),
+            reason: Reason::Toml {
+                line: line + 1,
+                source: text.lines().nth(line).unwrap_or("").trim().into(),
+                message: error.message().into(),
+            },
+        }
+    })
+}
+
+/// A configuration file that cannot be used.
+#[derive(Debug)]
+pub struct BadConfig {
+    path: PathBuf,
+    reason: Reason,
+}
+
+#[derive(Debug)]
+enum Reason {
+    Io(io::Error),
+    Toml {
+        line: usize,
+        source: Box<str>,
+        message: Box<str>,
+    },
+}
+
+impl fmt::Display for BadConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.reason {
+            Reason::Io(error) => write!(f, "{path}: {error}"),
+            Reason::Toml {
+                line,
+                source,
+                message,
+            } => write!(f, "{path}:{line}: {message} (in `{source}`)"),
+        }
+    }
+}
+
+impl core::error::Error for BadConfig {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The examples in the book, by the word after `toml`.
+    fn examples(kind: &str) -> Vec<String> {
+        let book = include_str!("../../../docs/operating.md");
+        let start = format!("```toml {kind}\n");
+        let blocks = book.split(&start).skip(1);
+        blocks
+            .map(|block| block.split("```").next().unwrap().to_owned())
+            .collect()
+    }
+
+    fn path() -> &'static Path {
+        Path::new("x.toml")
+    }
+
+    #[test]
+    fn the_examples_in_the_book_can_be_used() {
+        let nodes = examples("node");
+        assert!(!nodes.is_empty());
+        for text in nodes {
+            let config = NodeConfig::parse(&text, path()).unwrap();
+            assert!(!config.namespaces.is_empty());
+        }
+        let registries = examples("registry");
+        assert!(!registries.is_empty());
+        for text in registries {
+            RegistryConfig::parse(&text, path()).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_error_names_file_line_and_key() {
+        let good = "id = 1\nlisten = \"127.0.0.1:4001\"\n";
+        assert!(NodeConfig::parse(good, path()).is_ok());
+        for (bad, line, word) in [
+            ("colour = 1", 3, "colour"),
+            ("coap = \"nowhere\"", 3, "coap"),
+            ("natives = [\"shop/laser\"]", 3, "no device for shop/laser"),
+            ("preload = 3", 3, "preload"),
+            ("[timeouts]\nlocal_search = 1", 4, "local_search"),
+            (
+                "[namespaces.shop]\nkey = \"12\"",
+                4,
+                "64 hexadecimal digits",
+            ),
+            (
+                "[namespaces.shop]\nkey = \"KEY\"\ncapabilities = [\"lasers\"]",
+                5,
+                "lasers",
+            ),
+            (
+                "[namespaces.shop]\nkey = \"KEY\"\nregistry = 65535",
+                5,
+                "65534",
+            ),
+        ] {
+            let bad = bad.replace("KEY", &"ab".repeat(32));
+            let error = NodeConfig::parse(&format!("{good}{bad}\n"), path());
+            let message = error.unwrap_err().to_string();
+            assert!(
+                message.starts_with(&format!("x.toml:{line}: ")),
+                "{message}"
+            );
+            assert!(message.contains(word), "{message}");
+        }
+        let missing = NodeConfig::parse("id = 1", path()).unwrap_err();
+        assert!(missing.to_string().contains("listen"));
+        let nowhere = NodeConfig::load(Path::new("/nowhere.toml")).unwrap_err();
+        assert!(nowhere.to_string().contains("/nowhere.toml: No such file"));
+    }
+}

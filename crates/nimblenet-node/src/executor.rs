@@ -1,0 +1,423 @@
+//! The interpreter on a thread of its own, and signature checks on another.
+//!
+//! Neither a long-running tasklet nor a signature check delays a frame. Work crosses to the
+//! threads as copies; the node's cache may move or drop a module while it runs.
+
+use alloc::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{Builder, JoinHandle};
+
+use nimblenet_tasklet::{
+    ActivationId, Capabilities, Entry, Fault, Host, Outcome, Start, TaskletName, Trap, Work,
+};
+use nimblenet_wasm::{CodeSource, Executor, ExecutorOptions};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::key::PublicKey;
+
+/// Fuel of one slice: a few milliseconds, after which the node may decide anew.
+const SLICE: u64 = 1_000_000;
+/// Pieces of work that wait; a node gives one at a time, besides stops.
+const QUEUE: usize = 1024;
+/// Results and images are not longer.
+const OUTPUT_BYTES: usize = 1 << 20;
+
+/// The threads that work for one node.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    work: Option<SyncSender<Task>>,
+    checks: Option<SyncSender<Check>>,
+    outcomes: UnboundedSender<Answer>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Workers {
+    /// Starts the threads; what they answer goes to `outcomes`.
+    pub(crate) fn start(
+        name: &str,
+        arena_bytes: usize,
+        host: impl Host + Send + 'static,
+        outcomes: UnboundedSender<Answer>,
+    ) -> std::io::Result<Self> {
+        let (work, tasks) = sync_channel(QUEUE);
+        let (checks, due) = sync_channel(QUEUE);
+        let spawn = |name: String| Builder::new().name(name);
+        let answers = outcomes.clone();
+        let executor = spawn(format!("{name}-run"))
+            .spawn(move || execute(arena_bytes, host, &tasks, &answers))?;
+        let answers = outcomes.clone();
+        let checker = spawn(format!("{name}-check")).spawn(move || check(&due, &answers))?;
+        Ok(Self {
+            work: Some(work),
+            checks: Some(checks),
+            outcomes,
+            threads: vec![executor, checker],
+        })
+    }
+
+    /// Hands a piece of work over. If the queue is full the work fails at once.
+    pub(crate) fn give(&self, work: Work<'_>) {
+        let result = match Piece::copy(work) {
+            Piece::Task(task) => send(self.work.as_ref(), task).map_err(Piece::Task),
+            Piece::Check(check) => send(self.checks.as_ref(), check).map_err(Piece::Check),
+        };
+        let answer = match result {
+            Ok(()) => return,
+            Err(Piece::Check(check)) => Answer::Verified {
+                ticket: check.ticket,
+                good: false,
+            },
+            Err(Piece::Task(task)) => Answer::Failed {
+                activation: task.activation(),
+                fault: Fault::Busy,
+                trap: None,
+                fuel: 0,
+            },
+        };
+        let _ = self.outcomes.send(answer);
+    }
+
+    /// Ends the threads, after the slice that runs.
+    pub(crate) fn stop(&mut self) {
+        self.work = None;
+        self.checks = None;
+        for thread in self.threads.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn send<T>(queue: Option<&SyncSender<T>>, item: T) -> Result<(), T> {
+    let Some(queue) = queue else {
+        return Err(item);
+    };
+    queue.try_send(item).map_err(|error| match error {
+        TrySendError::Full(item) | TrySendError::Disconnected(item) => item,
+    })
+}
+
+/// What an executor answers, as a copy.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Answer {
+    Called {
+        activation: ActivationId,
+        import: u16,
+        args: Vec<u8>,
+        fuel: u64,
+    },
+    Done {
+        activation: ActivationId,
+        result: Vec<u8>,
+        fuel: u64,
+    },
+    Failed {
+        activation: ActivationId,
+        fault: Fault,
+        trap: Option<Trap>,
+        fuel: u64,
+    },
+    Yielded {
+        activation: ActivationId,
+        fuel: u64,
+    },
+    Frozen {
+        activation: ActivationId,
+        image: Vec<u8>,
+    },
+    Verified {
+        ticket: u32,
+        good: bool,
+    },
+}
+
+impl Answer {
+    fn copy(outcome: Outcome<'_>) -> Self {
+        match outcome {
+            Outcome::Called {
+                activation,
+                import,
+                args,
+                fuel,
+            } => Self::Called {
+                activation,
+                import,
+                args: args.to_vec(),
+                fuel,
+            },
+            Outcome::Done {
+                activation,
+                result,
+                fuel,
+            } => Self::Done {
+                activation,
+                result: result.to_vec(),
+                fuel,
+            },
+            Outcome::Failed {
+                activation,
+                fault,
+                trap,
+                fuel,
+            } => Self::Failed {
+                activation,
+                fault,
+                trap,
+                fuel,
+            },
+            Outcome::Yielded { activation, fuel } => Self::Yielded { activation, fuel },
+            Outcome::Frozen { activation, image } => Self::Frozen {
+                activation,
+                image: image.to_vec(),
+            },
+            Outcome::Verified { ticket, good } => Self::Verified { ticket, good },
+        }
+    }
+
+    /// The outcome that it is a copy of.
+    pub(crate) fn outcome(&self) -> Outcome<'_> {
+        match self {
+            Self::Called {
+                activation,
+                import,
+                args,
+                fuel,
+            } => Outcome::Called {
+                activation: *activation,
+                import: *import,
+                args,
+                fuel: *fuel,
+            },
+            Self::Done {
+                activation,
+                result,
+                fuel,
+            } => Outcome::Done {
+                activation: *activation,
+                result,
+                fuel: *fuel,
+            },
+            Self::Failed {
+                activation,
+                fault,
+                trap,
+                fuel,
+            } => Outcome::Failed {
+                activation: *activation,
+                fault: *fault,
+                trap: *trap,
+                fuel: *fuel,
+            },
+            Self::Yielded { activation, fuel } => Outcome::Yielded {
+                activation: *activation,
+                fuel: *fuel,
+            },
+            Self::Frozen { activation, image } => Outcome::Frozen {
+                activation: *activation,
+                image,
+            },
+            Self::Verified { ticket, good } => Outcome::Verified {
+                ticket: *ticket,
+                good: *good,
+            },
+        }
+    }
+
+    /// The activation that has ended with this answer.
+    fn ends(&self) -> Option<ActivationId> {
+        match self {
+            Self::Done { activation, .. }
+            | Self::Failed { activation, .. }
+            | Self::Frozen { activation, .. } => Some(*activation),
+            Self::Called { .. } | Self::Yielded { .. } | Self::Verified { .. } => None,
+        }
+    }
+}
+
+/// Work as a copy, by the thread that does it.
+enum Piece {
+    Task(Task),
+    Check(Check),
+}
+
+struct Check {
+    ticket: u32,
+    key: PublicKey,
+    message: Vec<u8>,
+    signature: [u8; 64],
+}
+
+enum Task {
+    Start(Box<Begin>),
+    Thaw(Box<Begin>, Vec<u8>),
+    Continue(ActivationId),
+    Resume(ActivationId, Result<Vec<u8>, Fault>, u64),
+    Freeze(ActivationId),
+    Stop(ActivationId),
+}
+
+/// A [`Start`] as a copy.
+struct Begin {
+    activation: ActivationId,
+    parent: Option<ActivationId>,
+    name: TaskletName,
+    entry: Vec<u8>,
+    code: Vec<u8>,
+    export: String,
+    args: Vec<u8>,
+    fuel: u64,
+    granted: Capabilities,
+}
+
+impl Piece {
+    fn copy(work: Work<'_>) -> Self {
+        Self::Task(match work {
+            Work::Start(start) => Task::Start(Box::new(Begin::copy(&start))),
+            Work::Thaw { start, image } => {
+                Task::Thaw(Box::new(Begin::copy(&start)), image.to_vec())
+            }
+            Work::Continue { activation } => Task::Continue(activation),
+            Work::Resume {
+                activation,
+                result,
+                fuel,
+            } => Task::Resume(activation, result.map(<[u8]>::to_vec), fuel),
+            Work::Freeze { activation } => Task::Freeze(activation),
+            Work::Stop { activation } => Task::Stop(activation),
+            Work::Verify {
+                ticket,
+                key,
+                message,
+                signature,
+            } => {
+                return Self::Check(Check {
+                    ticket,
+                    key: PublicKey(*key),
+                    message: message.to_vec(),
+                    signature: *signature,
+                });
+            }
+        })
+    }
+}
+
+impl Task {
+    fn activation(&self) -> ActivationId {
+        match self {
+            Self::Start(begin) | Self::Thaw(begin, _) => begin.activation,
+            Self::Continue(activation)
+            | Self::Resume(activation, ..)
+            | Self::Freeze(activation)
+            | Self::Stop(activation) => *activation,
+        }
+    }
+
+    fn work(&self) -> Work<'_> {
+        match self {
+            Self::Start(begin) => Work::Start(begin.start()),
+            Self::Thaw(begin, image) => Work::Thaw {
+                start: begin.start(),
+                image,
+            },
+            Self::Continue(activation) => Work::Continue {
+                activation: *activation,
+            },
+            Self::Resume(activation, result, fuel) => Work::Resume {
+                activation: *activation,
+                result: result.as_deref().map_err(|fault| *fault),
+                fuel: *fuel,
+            },
+            Self::Freeze(activation) => Work::Freeze {
+                activation: *activation,
+            },
+            Self::Stop(activation) => Work::Stop {
+                activation: *activation,
+            },
+        }
+    }
+}
+
+impl Begin {
+    fn copy(start: &Start<'_>) -> Self {
+        Self {
+            activation: start.activation,
+            parent: start.parent,
+            name: start.name,
+            entry: start.entry.encoded().to_vec(),
+            code: start.code.to_vec(),
+            export: start.export.to_owned(),
+            args: start.args.to_vec(),
+            fuel: start.fuel,
+            granted: start.granted,
+        }
+    }
+
+    fn start(&self) -> Start<'_> {
+        Start {
+            activation: self.activation,
+            parent: self.parent,
+            name: self.name,
+            entry: Entry::decode(&self.entry).expect("it was read before it was copied"),
+            code: &self.code,
+            export: &self.export,
+            args: &self.args,
+            fuel: self.fuel,
+            granted: self.granted,
+        }
+    }
+}
+
+/// Modules of the activations that there are.
+#[derive(Default)]
+struct Modules(BTreeMap<ActivationId, Vec<u8>>);
+
+impl CodeSource for Modules {
+    fn code(&self, activation: ActivationId) -> &[u8] {
+        self.0.get(&activation).map_or(&[], |code| &code[..])
+    }
+}
+
+/// The executor's thread.
+fn execute(
+    arena_bytes: usize,
+    mut host: impl Host,
+    tasks: &Receiver<Task>,
+    answers: &UnboundedSender<Answer>,
+) {
+    let mut arena = vec![0; arena_bytes];
+    let mut out = vec![0; OUTPUT_BYTES];
+    let options = ExecutorOptions {
+        slice: SLICE,
+        ..ExecutorOptions::default()
+    };
+    let mut executor = Executor::new(&mut arena, options);
+    let mut modules = Modules::default();
+    while let Ok(task) = tasks.recv() {
+        if let Task::Start(begin) | Task::Thaw(begin, _) = &task {
+            modules.0.insert(begin.activation, begin.code.clone());
+        }
+        let outcome = executor.execute(&task.work(), &modules, &mut host, &mut out);
+        let answer = outcome.map(Answer::copy);
+        let stopped = matches!(task, Task::Stop(_)).then(|| task.activation());
+        if let Some(ended) = answer.as_ref().and_then(Answer::ends).or(stopped) {
+            modules.0.remove(&ended);
+        }
+        if let Some(answer) = answer
+            && answers.send(answer).is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// The thread that checks signatures.
+fn check(due: &Receiver<Check>, answers: &UnboundedSender<Answer>) {
+    while let Ok(check) = due.recv() {
+        let answer = Answer::Verified {
+            ticket: check.ticket,
+            good: check.key.verifies(&check.message, &check.signature),
+        };
+        if answers.send(answer).is_err() {
+            return;
+        }
+    }
+}

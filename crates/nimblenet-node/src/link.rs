@@ -1,0 +1,5 @@
+//! Links to other nodes.
+
+mod udp;
+
+pub use udp::{LinkCounters, UdpLink};
