@@ -25,10 +25,11 @@ pub(crate) struct Field(usize);
 
 macro_rules! fields {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+        // Some words are reached only as the second half of the one before.
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms, dead_code)]
         enum Order { $($name,)* COUNT }
         impl Field {
-            $($(#[$doc])* pub(crate) const $name: Field = Field(Order::$name as usize * 4);)*
+            $($(#[$doc])* #[allow(dead_code)] pub(crate) const $name: Field = Field(Order::$name as usize * 4);)*
         }
         /// Size of the header in bytes, a multiple of 8.
         pub(crate) const HEADER_BYTES: usize = (Order::COUNT as usize * 4).next_multiple_of(8);
@@ -76,7 +77,6 @@ fields! {
     FUNC_COUNT,
     IMPORT_COUNT,
     GLOBALS,
-    GLOBAL_TYPES,
     GLOBAL_COUNT,
     GLOBALS_BYTES,
     TABLES,
@@ -163,11 +163,11 @@ pub(crate) trait Words {
         self.set_word(at + 4, (value >> 32) as u32);
     }
 
-    fn get_wide(&self, field: Field) -> u64 {
+    fn wide_field(&self, field: Field) -> u64 {
         self.wide(field.0)
     }
 
-    fn put_wide(&mut self, field: Field, value: u64) {
+    fn set_wide_field(&mut self, field: Field, value: u64) {
         self.set_wide(field.0, value);
     }
 }
@@ -244,14 +244,21 @@ pub(crate) trait Parts {
 impl Parts for [u8] {
     fn func(&self, index: u32) -> Func {
         let at = self.offset(Field::FUNCS) + index as usize * FUNC_BYTES;
-        Func { entry: self.word(at), ty: self.half(at + 4), flags: self.half(at + 6) }
+        Func {
+            entry: self.word(at),
+            ty: self.half(at + 4),
+            flags: self.half(at + 6),
+        }
     }
 
     fn func_type(&self, ty: u16) -> FuncType<'_> {
         let at = self.offset(Field::TYPES) + ty as usize;
         let (params, results) = (self[at] as usize, self[at + 1] as usize);
         let types = &self[at + 2..at + 2 + params + results];
-        FuncType { params: &types[..params], results: &types[params..] }
+        FuncType {
+            params: &types[..params],
+            results: &types[params..],
+        }
     }
 
     fn table(&self, index: u32) -> Table {
@@ -292,8 +299,16 @@ pub(crate) fn check(block: &[u8]) -> Result<(), NotAnInstance> {
     {
         return Err(NotAnInstance);
     }
-    let order = [Field::TYPES, Field::FUNCS, Field::IR, Field::STACK, Field::MEMORY];
-    let ordered = order.windows(2).all(|pair| block.field(pair[0]) <= block.field(pair[1]));
+    let order = [
+        Field::TYPES,
+        Field::FUNCS,
+        Field::IR,
+        Field::STACK,
+        Field::MEMORY,
+    ];
+    let ordered = order
+        .windows(2)
+        .all(|pair| block.field(pair[0]) <= block.field(pair[1]));
     let end = u64::from(block.field(Field::MEMORY)) + u64::from(block.field(Field::MEMORY_BYTES));
     if !ordered || block.offset(Field::TYPES) < HEADER_BYTES || end > block.len() as u64 {
         return Err(NotAnInstance);

@@ -3,9 +3,7 @@
 //! They are rare, and work on the block by checked indexing; only their operands come from the
 //! value stack. All of them leave the accumulator undefined.
 
-use crate::block::{
-    Field, NONE, Parts, SEGMENT_BYTES, SEGMENT_DROPPED, Table, Words,
-};
+use crate::block::{Field, NONE, Parts, SEGMENT_BYTES, SEGMENT_DROPPED, Table, Words};
 use crate::constant::Scope;
 use crate::fault::Trap;
 use crate::reader::Reader;
@@ -52,7 +50,10 @@ impl Bulk {
 
     /// The instruction with this number, as translated code holds it.
     pub(crate) fn from_word(word: u16) -> Self {
-        Self::ALL.get(usize::from(word)).copied().unwrap_or(Self::TableSize)
+        Self::ALL
+            .get(usize::from(word))
+            .copied()
+            .unwrap_or(Self::TableSize)
     }
 }
 
@@ -198,7 +199,11 @@ fn memory_init(
     let record = block.offset(Field::DATA) + segment as usize * SEGMENT_BYTES;
     let start = block.word(record) as usize;
     let size = block.word(record + 4);
-    let size = if size & SEGMENT_DROPPED != 0 { 0 } else { size as usize };
+    let size = if size & SEGMENT_DROPPED != 0 {
+        0
+    } else {
+        size as usize
+    };
     let bytes = code.get(start..start + size).ok_or(Trap::WrongModule)?;
     let source = range(from, len, size).ok_or(Trap::OutOfBoundsMemory)?;
     let memory = memory(block);
@@ -223,13 +228,19 @@ fn table_init(
 ) -> Result<u32, Trap> {
     let record = block.offset(Field::ELEMS) + segment as usize * SEGMENT_BYTES;
     let count = block.word(record + 4);
-    let count = if count & SEGMENT_DROPPED != 0 { 0 } else { count };
+    let count = if count & SEGMENT_DROPPED != 0 {
+        0
+    } else {
+        count
+    };
     let target = elements(block.table(table), to, len)?;
     range(from, len, count as usize).ok_or(Trap::OutOfBoundsTable)?;
     if len == 0 {
         return Ok(0);
     }
-    let scope = Scope { functions: block.field(Field::FUNC_COUNT) };
+    let scope = Scope {
+        functions: block.field(Field::FUNC_COUNT),
+    };
     let mut reader = Reader::new(code, block.word(record) as usize);
     let mut items = Element::read(&mut reader, scope).map_err(|_| Trap::WrongModule)?;
     for _ in 0..from {
@@ -244,7 +255,11 @@ fn table_init(
 
 fn table_grow(block: &mut [u8], index: u32, value: u32, delta: u32) -> (u32, u32) {
     let table = block.table(index);
-    let Some(after) = table.len.checked_add(delta).filter(|&after| after <= table.room) else {
+    let Some(after) = table
+        .len
+        .checked_add(delta)
+        .filter(|&after| after <= table.room)
+    else {
         return (NONE, 0);
     };
     for at in table.len..after {

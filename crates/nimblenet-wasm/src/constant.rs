@@ -76,7 +76,10 @@ pub(crate) fn read(
     if depth != 1 || stack[0].ty() != ty {
         return Err(reader.fault(Fault::TypeMismatch));
     }
-    Ok(Constant { bits: stack[0].to_bits(), func })
+    Ok(Constant {
+        bits: stack[0].to_bits(),
+        func,
+    })
 }
 
 /// The integer operations that constant expressions may use.

@@ -29,9 +29,9 @@ use crate::block::{
 use crate::fault::Trap;
 use machine::{Context, Exit};
 
-pub(crate) use dispatch::length;
 #[cfg(test)]
 pub(crate) use dispatch::DISPATCH;
+pub(crate) use dispatch::length;
 
 /// Goes on with the run that the block holds, until it ends or is suspended. The state in the
 /// block tells which.
@@ -40,19 +40,26 @@ pub(crate) fn run(block: &mut [u8], code: &[u8]) {
         return;
     }
     // What an earlier charge still owes is paid first.
-    let fuel = block.get_wide(Field::FUEL);
-    let debt = block.get_wide(Field::DEBT);
+    let fuel = block.wide_field(Field::FUEL);
+    let debt = block.wide_field(Field::DEBT);
     let paid = fuel.min(debt);
-    block.put_wide(Field::FUEL, fuel - paid);
-    block.put_wide(Field::DEBT, debt - paid);
+    block.set_wide_field(Field::FUEL, fuel - paid);
+    block.set_wide_field(Field::DEBT, debt - paid);
     if paid < debt {
         return;
     }
     let mut context = Context::new(block, code);
     dispatch::run(&mut context);
-    let Context { exit, fuel, debt, ip, fp, .. } = context;
-    block.put_wide(Field::FUEL, fuel);
-    block.put_wide(Field::DEBT, debt);
+    let Context {
+        exit,
+        fuel,
+        debt,
+        ip,
+        fp,
+        ..
+    } = context;
+    block.set_wide_field(Field::FUEL, fuel);
+    block.set_wide_field(Field::DEBT, debt);
     block.set_field(Field::IP, ip);
     block.set_field(Field::FP, fp);
     match exit {
@@ -85,7 +92,7 @@ pub(crate) fn enter(block: &mut [u8], func: u32) -> Result<(), Trap> {
     block.set_field(Field::IP, entry + crate::translate::PROLOGUE_WORDS);
     block.set_field(Field::FP, 0);
     block.set_field(Field::ENTRY, func);
-    block.put_wide(Field::DEBT, 0);
+    block.set_wide_field(Field::DEBT, 0);
     block.set_field(Field::STATE, STATE_READY);
     Ok(())
 }

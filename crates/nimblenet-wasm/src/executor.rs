@@ -231,12 +231,12 @@ impl<'m> Executor<'m> {
     }
 
     /// The length of the image that [`Work::Freeze`] would make.
-    pub fn image_len(&mut self, activation: ActivationId) -> Option<usize> {
+    pub fn image_len(&mut self, activation: ActivationId, source: &dyn CodeSource) -> Option<usize> {
         let slot = self.slot(activation)?;
         let run = *self.activation(slot);
         let instance = match run.form {
             Form::Image(len) => len,
-            Form::Block => self.instance_image_len(slot)?,
+            Form::Block => self.instance_image_len(slot, source)?,
         };
         Some(image::HEADER_BYTES + run.layout.args + instance)
     }

@@ -325,10 +325,16 @@ impl fmt::Display for InvokeError {
         match self {
             Self::NoSuchExport => f.write_str("no such export"),
             Self::NotAFunction => f.write_str("the export is not a function of the module"),
-            Self::WrongArguments { expected, mismatch: None } => {
+            Self::WrongArguments {
+                expected,
+                mismatch: None,
+            } => {
                 write!(f, "the function takes {expected} arguments")
             }
-            Self::WrongArguments { mismatch: Some((index, ty)), .. } => {
+            Self::WrongArguments {
+                mismatch: Some((index, ty)),
+                ..
+            } => {
                 write!(f, "argument {index} must be {ty}")
             }
             Self::Busy => f.write_str("an invocation is under way"),

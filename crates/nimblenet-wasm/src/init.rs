@@ -1,8 +1,6 @@
 //! The initial state of an instance: globals, tables, memory, segments.
 
-use crate::block::{
-    Field, Parts, SEGMENT_BYTES, SEGMENT_DROPPED, STATE_IDLE, TABLE_BYTES, Words,
-};
+use crate::block::{Field, Parts, SEGMENT_BYTES, SEGMENT_DROPPED, STATE_IDLE, TABLE_BYTES, Words};
 use crate::constant::{self, Scope};
 use crate::fault::{LoadError, Trap};
 use crate::load::value_type;
@@ -16,7 +14,7 @@ pub(crate) fn reset(block: &mut [u8], code: &[u8]) -> Result<(), LoadError> {
         return Err(LoadError::WrongModule);
     }
     block.set_field(Field::STATE, STATE_IDLE);
-    block.put_wide(Field::DEBT, 0);
+    block.set_wide_field(Field::DEBT, 0);
     let min = block.field(Field::MEMORY_MIN);
     block.set_field(Field::MEMORY_BYTES, min);
     let memory = block.offset(Field::MEMORY);
@@ -32,7 +30,9 @@ fn globals(block: &mut [u8], code: &[u8]) -> Result<(), LoadError> {
     if section == 0 {
         return Ok(());
     }
-    let scope = Scope { functions: block.field(Field::FUNC_COUNT) };
+    let scope = Scope {
+        functions: block.field(Field::FUNC_COUNT),
+    };
     let mut reader = Reader::new(code, section);
     let mut at = block.offset(Field::GLOBALS);
     for _ in 0..reader.u32()? {
@@ -63,7 +63,9 @@ fn elements(block: &mut [u8], code: &[u8]) -> Result<(), LoadError> {
     if section == 0 {
         return Ok(());
     }
-    let scope = Scope { functions: block.field(Field::FUNC_COUNT) };
+    let scope = Scope {
+        functions: block.field(Field::FUNC_COUNT),
+    };
     let mut reader = Reader::new(code, section);
     for index in 0..reader.u32()? {
         let mut element = Element::read(&mut reader, scope)?;
@@ -84,7 +86,11 @@ fn elements(block: &mut [u8], code: &[u8]) -> Result<(), LoadError> {
         }
         reader = element.items;
         let record = block.offset(Field::ELEMS) + index as usize * SEGMENT_BYTES + 4;
-        let dropped = if matches!(element.mode, Mode::Passive) { 0 } else { SEGMENT_DROPPED };
+        let dropped = if matches!(element.mode, Mode::Passive) {
+            0
+        } else {
+            SEGMENT_DROPPED
+        };
         block.set_word(record, element.count | dropped);
     }
     Ok(())
@@ -96,7 +102,10 @@ fn data(block: &mut [u8], code: &[u8]) -> Result<(), LoadError> {
         return Ok(());
     }
     let records = block.offset(Field::DATA);
-    let (memory, len) = (block.offset(Field::MEMORY), block.offset(Field::MEMORY_BYTES));
+    let (memory, len) = (
+        block.offset(Field::MEMORY),
+        block.offset(Field::MEMORY_BYTES),
+    );
     let mut reader = Reader::new(code, section);
     for index in 0..reader.u32()? {
         let segment = data_segment(&mut reader)?;
@@ -110,7 +119,11 @@ fn data(block: &mut [u8], code: &[u8]) -> Result<(), LoadError> {
             }
         }
         if records != 0 {
-            let dropped = if segment.offset.is_some() { SEGMENT_DROPPED } else { 0 };
+            let dropped = if segment.offset.is_some() {
+                SEGMENT_DROPPED
+            } else {
+                0
+            };
             let record = records + index as usize * SEGMENT_BYTES + 4;
             block.set_word(record, segment.bytes.len() as u32 | dropped);
         }

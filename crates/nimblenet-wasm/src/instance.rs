@@ -1,8 +1,8 @@
 //! An instance: a module that was loaded into a block, and the run that is under way in it.
 
 use crate::block::{
-    self, Field, FuncType, NONE, Parts, STATE_CALL, STATE_DONE, STATE_IDLE,
-    STATE_READY, STATE_TRAPPED, Words, val_type,
+    self, Field, FuncType, NONE, Parts, STATE_CALL, STATE_DONE, STATE_IDLE, STATE_READY,
+    STATE_TRAPPED, Words, val_type,
 };
 use crate::fault::{InvokeError, LoadError, NotAnInstance, ResumeError, Trap};
 use crate::limits::LoadOptions;
@@ -101,7 +101,8 @@ impl<'b> Instance<'b> {
     /// When there is no such function, the arguments do not fit it, a run is under way already,
     /// or its frame does not fit on the stack.
     pub fn invoke(&mut self, code: &[u8], export: &str, args: &[Value]) -> Result<(), InvokeError> {
-        self.same_module(code).map_err(|_| InvokeError::WrongModule)?;
+        self.same_module(code)
+            .map_err(|_| InvokeError::WrongModule)?;
         let section = self.block.offset(Field::EXPORT_SECTION);
         let found = Module::export_in(code, section, export).ok_or(InvokeError::NoSuchExport)?;
         if found.kind != ExternKind::Function {
@@ -120,9 +121,16 @@ impl<'b> Instance<'b> {
         let params = self.block.func_type(self.block.func(func).ty).params;
         let expected = params.len() as u16;
         if params.len() != args.len() {
-            return Err(InvokeError::WrongArguments { expected, mismatch: None });
+            return Err(InvokeError::WrongArguments {
+                expected,
+                mismatch: None,
+            });
         }
-        if let Some(index) = params.iter().zip(args).position(|(&ty, arg)| !fits(ty, arg)) {
+        if let Some(index) = params
+            .iter()
+            .zip(args)
+            .position(|(&ty, arg)| !fits(ty, arg))
+        {
             let mismatch = Some((index as u16, val_type(params[index])));
             return Err(InvokeError::WrongArguments { expected, mismatch });
         }
@@ -141,7 +149,9 @@ impl<'b> Instance<'b> {
         exec::run(self.block, code);
         match self.block.field(Field::STATE) {
             STATE_READY => Step::OutOfFuel,
-            STATE_CALL => Step::Call(HostCall { import: self.block.field(Field::PENDING) as u16 }),
+            STATE_CALL => Step::Call(HostCall {
+                import: self.block.field(Field::PENDING) as u16,
+            }),
             state if state > STATE_TRAPPED => Step::Trapped(Trap::from_byte(state - STATE_TRAPPED)),
             _ => Step::Done,
         }
@@ -154,7 +164,11 @@ impl<'b> Instance<'b> {
     pub fn resume(&mut self, results: &[Value]) -> Result<(), ResumeError> {
         let ty = self.pending_type().ok_or(ResumeError::NotPending)?;
         let fitting = ty.results.len() == results.len()
-            && ty.results.iter().zip(results).all(|(&ty, value)| fits(ty, value));
+            && ty
+                .results
+                .iter()
+                .zip(results)
+                .all(|(&ty, value)| fits(ty, value));
         if !fitting {
             return Err(ResumeError::WrongResults);
         }
@@ -168,7 +182,8 @@ impl<'b> Instance<'b> {
     /// is pending.
     pub fn fail(&mut self, trap: Trap) {
         if self.block.field(Field::STATE) == STATE_CALL {
-            self.block.set_field(Field::STATE, STATE_TRAPPED + trap as u32);
+            self.block
+                .set_field(Field::STATE, STATE_TRAPPED + trap as u32);
         }
     }
 
@@ -180,7 +195,9 @@ impl<'b> Instance<'b> {
     /// The host call that waits for an answer.
     pub fn pending(&self) -> Option<HostCall> {
         self.pending_type()?;
-        Some(HostCall { import: self.block.field(Field::PENDING) as u16 })
+        Some(HostCall {
+            import: self.block.field(Field::PENDING) as u16,
+        })
     }
 
     /// Copies the arguments of the pending call to `out`, as many as fit; returns how many there
@@ -198,18 +215,20 @@ impl<'b> Instance<'b> {
         if self.block.field(Field::STATE) != STATE_DONE {
             return 0;
         }
-        let ty = self.block.func_type(self.block.func(self.block.field(Field::ENTRY)).ty);
+        let ty = self
+            .block
+            .func_type(self.block.func(self.block.field(Field::ENTRY)).ty);
         self.read(self.block.offset(Field::STACK), ty.results, out)
     }
 
     /// Fuel that is left. Only metered code uses fuel.
     pub fn fuel(&self) -> u64 {
-        self.block.get_wide(Field::FUEL)
+        self.block.wide_field(Field::FUEL)
     }
 
     /// Sets the fuel that is left.
     pub fn set_fuel(&mut self, fuel: u64) {
-        self.block.put_wide(Field::FUEL, fuel);
+        self.block.set_wide_field(Field::FUEL, fuel);
     }
 
     /// Linear memory; empty if the module has none.
@@ -274,7 +293,10 @@ impl<'b> Instance<'b> {
 
     fn pending_type(&self) -> Option<FuncType<'_>> {
         let pending = self.block.field(Field::STATE) == STATE_CALL;
-        pending.then(|| self.block.func_type(self.block.func(self.block.field(Field::PENDING)).ty))
+        pending.then(|| {
+            self.block
+                .func_type(self.block.func(self.block.field(Field::PENDING)).ty)
+        })
     }
 
     /// Offset of the pending call's arguments, and of its results.
@@ -286,7 +308,11 @@ impl<'b> Instance<'b> {
     fn read(&self, mut at: usize, types: &[u8], out: &mut [Value]) -> usize {
         for (&ty, value) in types.iter().zip(out) {
             let ty = val_type(ty);
-            let high = if ty.cells() == 2 { u64::from(self.block.word(at + 4)) << 32 } else { 0 };
+            let high = if ty.cells() == 2 {
+                u64::from(self.block.word(at + 4)) << 32
+            } else {
+                0
+            };
             *value = Value::from_bits(ty, high | u64::from(self.block.word(at)));
             at += ty.cells() * 4;
         }
@@ -308,7 +334,9 @@ impl<'b> Instance<'b> {
 /// Whether a value may stand where this type is wanted. The largest number is no reference: its
 /// bits are those of null.
 fn fits(ty: u8, value: &Value) -> bool {
-    let usable = !matches!(value, Value::FuncRef(Some(u32::MAX)) | Value::ExternRef(Some(u32::MAX)));
+    let usable = !matches!(
+        value,
+        Value::FuncRef(Some(u32::MAX)) | Value::ExternRef(Some(u32::MAX))
+    );
     usable && value.ty() as u8 == ty
 }
-

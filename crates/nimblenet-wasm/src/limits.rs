@@ -76,6 +76,10 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { limits: Limits::default(), metered: true, digest: [0; 32] }
+        Self {
+            limits: Limits::default(),
+            metered: true,
+            digest: [0; 32],
+        }
     }
 }

@@ -55,8 +55,15 @@ pub struct Facts {
 /// too small to hold the translator's stacks.
 pub fn validate(code: &[u8], limits: &Limits, scratch: &mut [u8]) -> Result<Facts, InvalidModule> {
     let scratch = crate::block::aligned(scratch);
-    let too_small = InvalidModule { offset: 0, fault: Fault::TooMany(Quantity::Frame) };
-    let options = LoadOptions { limits: *limits, metered: true, digest: [0; 32] };
+    let too_small = InvalidModule {
+        offset: 0,
+        fault: Fault::TooMany(Quantity::Frame),
+    };
+    let options = LoadOptions {
+        limits: *limits,
+        metered: true,
+        digest: [0; 32],
+    };
     let outcome = Loader::new(scratch, code, &options).and_then(|mut loader| {
         loader.counting = true;
         loader.sections()
@@ -78,7 +85,9 @@ pub(crate) fn load(
     let facts = loader.sections()?;
     if loader.counting || facts.load_bytes > block.len() {
         // A block as large as the one that failed would fail again.
-        return Err(LoadError::OutOfMemory { needed: facts.load_bytes.max(block.len() + 1) });
+        return Err(LoadError::OutOfMemory {
+            needed: facts.load_bytes.max(block.len() + 1),
+        });
     }
     let stack = block.offset(Field::STACK);
     let end = stack + block.offset(Field::STACK_BYTES);
@@ -114,11 +123,7 @@ pub(crate) struct Loader<'l> {
 }
 
 impl<'l> Loader<'l> {
-    fn new(
-        block: &'l mut [u8],
-        code: &'l [u8],
-        options: &LoadOptions,
-    ) -> Result<Self, LoadError> {
+    fn new(block: &'l mut [u8], code: &'l [u8], options: &LoadOptions) -> Result<Self, LoadError> {
         if block.as_ptr().align_offset(BLOCK_ALIGN) != 0 {
             return Err(LoadError::Misaligned);
         }
@@ -127,7 +132,9 @@ impl<'l> Loader<'l> {
             return Err(InvalidModule { offset: 0, fault }.into());
         }
         if block.len() < HEADER_BYTES {
-            return Err(LoadError::OutOfMemory { needed: HEADER_BYTES + code.len() * 4 });
+            return Err(LoadError::OutOfMemory {
+                needed: HEADER_BYTES + code.len() * 4,
+            });
         }
         block[..HEADER_BYTES].fill(0);
         block.set_field(Field::CODE_LEN, code.len() as u32);
@@ -206,7 +213,9 @@ impl<'l> Loader<'l> {
             part.end()?;
         }
         let defined = self.block.field(Field::FUNC_COUNT) - self.block.field(Field::IMPORT_COUNT);
-        let promised = self.has_data_count.then(|| self.block.field(Field::DATA_COUNT));
+        let promised = self
+            .has_data_count
+            .then(|| self.block.field(Field::DATA_COUNT));
         if bodies != defined || promised.is_some_and(|count| segments.unwrap_or(0) != count) {
             return Err(reader.fault(Fault::CountMismatch).into());
         }
@@ -290,7 +299,9 @@ impl<'l> Loader<'l> {
     }
 
     pub(crate) fn out_of_memory(&self, missing: usize) -> LoadError {
-        LoadError::OutOfMemory { needed: self.block.len() + missing.max(1024) }
+        LoadError::OutOfMemory {
+            needed: self.block.len() + missing.max(1024),
+        }
     }
 
     /// A count of items, each of at least `each` bytes, below the limit for items.

@@ -155,14 +155,25 @@ impl<'a> Module<'a> {
             let mut part = reader.part(len).ok()?;
             let name = if id == 0 { part.name().ok()? } else { "" };
             let contents = &code[part.pos()..reader.pos()];
-            Some(Section { id, name, start, contents, end: reader.pos() })
+            Some(Section {
+                id,
+                name,
+                start,
+                contents,
+                end: reader.pos(),
+            })
         })
     }
 
     /// The contents of the section with this id.
     fn section(&self, id: u8) -> Option<Reader<'a>> {
-        let section = self.sections().find(|section| section.id == id && id != 0)?;
-        Some(Reader::new(&self.code[..section.end], section.end - section.contents.len()))
+        let section = self
+            .sections()
+            .find(|section| section.id == id && id != 0)?;
+        Some(Reader::new(
+            &self.code[..section.end],
+            section.end - section.contents.len(),
+        ))
     }
 
     /// The imported functions in order; imports of other kinds are left out, as loading refuses
@@ -170,7 +181,10 @@ impl<'a> Module<'a> {
     pub fn imports(&self) -> impl Iterator<Item = Import<'a>> + use<'a> {
         let this = *self;
         let mut reader = self.section(2);
-        let mut left = reader.as_mut().and_then(|reader| reader.u32().ok()).unwrap_or(0);
+        let mut left = reader
+            .as_mut()
+            .and_then(|reader| reader.u32().ok())
+            .unwrap_or(0);
         core::iter::from_fn(move || {
             let reader = reader.as_mut()?;
             while left > 0 {
@@ -257,17 +271,27 @@ impl<'a> Module<'a> {
             return None;
         }
         let size = size(&mut reader, true).ok()?;
-        Some(MemoryType { min: size.min, max: size.max, page_bytes: 1 << size.page_log })
+        Some(MemoryType {
+            min: size.min,
+            max: size.max,
+            page_bytes: 1 << size.page_log,
+        })
     }
 
     /// The data segments in order.
     pub fn data(&self) -> impl Iterator<Item = DataSegment<'a>> + use<'a> {
         let mut reader = self.section(11);
-        let mut left = reader.as_mut().and_then(|reader| reader.u32().ok()).unwrap_or(0);
+        let mut left = reader
+            .as_mut()
+            .and_then(|reader| reader.u32().ok())
+            .unwrap_or(0);
         core::iter::from_fn(move || {
             left = left.checked_sub(1)?;
             let segment = data_segment(reader.as_mut()?).ok()?;
-            Some(DataSegment { offset: segment.offset, bytes: segment.bytes })
+            Some(DataSegment {
+                offset: segment.offset,
+                bytes: segment.bytes,
+            })
         })
     }
 
@@ -283,19 +307,33 @@ impl<'a> Module<'a> {
         section: usize,
     ) -> impl Iterator<Item = ValType> + use<'a> {
         let mut reader = Reader::new(code, section);
-        let mut left = if section == 0 { 0 } else { reader.u32().unwrap_or(0) };
+        let mut left = if section == 0 {
+            0
+        } else {
+            reader.u32().unwrap_or(0)
+        };
         core::iter::from_fn(move || {
             left = left.checked_sub(1)?;
             let ty = value_type(&mut reader).ok()?;
             reader.u8().ok()?;
-            constant::read(&mut reader, ty, Scope { functions: u32::MAX }).ok()?;
+            constant::read(
+                &mut reader,
+                ty,
+                Scope {
+                    functions: u32::MAX,
+                },
+            )
+            .ok()?;
             Some(ty)
         })
     }
 }
 
 fn exports<'a>(mut reader: Option<Reader<'a>>) -> impl Iterator<Item = Export<'a>> + use<'a> {
-    let mut left = reader.as_mut().and_then(|reader| reader.u32().ok()).unwrap_or(0);
+    let mut left = reader
+        .as_mut()
+        .and_then(|reader| reader.u32().ok())
+        .unwrap_or(0);
     core::iter::from_fn(move || {
         left = left.checked_sub(1)?;
         let reader = reader.as_mut()?;

@@ -28,7 +28,10 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn fault(&self, fault: Fault) -> InvalidModule {
-        InvalidModule { offset: self.pos as u32, fault }
+        InvalidModule {
+            offset: self.pos as u32,
+            fault,
+        }
     }
 
     #[inline]
@@ -143,13 +146,20 @@ impl<'a> Reader<'a> {
         if len > self.remaining() {
             return Err(self.fault(Fault::UnexpectedEnd));
         }
-        let part = Reader { bytes: &self.bytes[..self.pos + len], pos: self.pos };
+        let part = Reader {
+            bytes: &self.bytes[..self.pos + len],
+            pos: self.pos,
+        };
         self.pos += len;
         Ok(part)
     }
 
     /// Fails unless everything has been read.
     pub(crate) fn end(&self) -> Result<(), InvalidModule> {
-        if self.is_empty() { Ok(()) } else { Err(self.fault(Fault::SectionSize)) }
+        if self.is_empty() {
+            Ok(())
+        } else {
+            Err(self.fault(Fault::SectionSize))
+        }
     }
 }

@@ -56,7 +56,13 @@ impl<'a> Element<'a> {
             return Err(reader.fault(Fault::BadEncoding));
         };
         let count = reader.count()?;
-        Ok(Self { mode, ty, count, expressions, items: *reader })
+        Ok(Self {
+            mode,
+            ty,
+            count,
+            expressions,
+            items: *reader,
+        })
     }
 
     /// The next item. There are `count` of them.
@@ -68,7 +74,10 @@ impl<'a> Element<'a> {
         if index >= scope.functions {
             return Err(self.items.fault(Fault::UnknownIndex));
         }
-        Ok(Constant { bits: u64::from(index) + 1, func: Some(index) })
+        Ok(Constant {
+            bits: u64::from(index) + 1,
+            func: Some(index),
+        })
     }
 }
 

@@ -79,7 +79,11 @@ impl Operand {
             2 => Place::Const(payload as i32),
             _ => Place::Acc,
         };
-        Self { ty: bits as u8, place, cell: (bits >> 16) as u16 }
+        Self {
+            ty: bits as u8,
+            place,
+            cell: (bits >> 16) as u16,
+        }
     }
 
     /// Byte offset of its own slot from the frame pointer.
@@ -120,12 +124,24 @@ struct Last {
 enum Shape {
     Plain,
     /// An integer comparison: which, for which operands, and their words.
-    Compare { wide: bool, which: u8, kind: u8, words: [u16; 2] },
+    Compare {
+        wide: bool,
+        which: u8,
+        kind: u8,
+        words: [u16; 2],
+    },
     /// An `i32.add` whose result may be an address. The first word is that of the first slot.
-    Sum { acc: bool, words: [u16; 2] },
+    Sum {
+        acc: bool,
+        words: [u16; 2],
+    },
 }
 
-const UNKNOWN: Last = Last { at: NONE, result: false, shape: Shape::Plain };
+const UNKNOWN: Last = Last {
+    at: NONE,
+    result: false,
+    shape: Shape::Plain,
+};
 
 /// The state of translating one function.
 pub(crate) struct Translator<'t, 'l> {
@@ -216,7 +232,9 @@ impl<'t, 'l> Translator<'t, 'l> {
         }
         this.set_word(this.start, frame as u16);
         let most = this.loader.block.field(Field::MAX_FRAME);
-        this.loader.block.set_field(Field::MAX_FRAME, most.max(frame));
+        this.loader
+            .block
+            .set_field(Field::MAX_FRAME, most.max(frame));
         Ok(this.ir)
     }
 
@@ -238,7 +256,9 @@ impl<'t, 'l> Translator<'t, 'l> {
             return Err(self.fault(Fault::TooMany(Quantity::Locals)).into());
         }
         self.loader.spend(count + runs, &peek)?;
-        self.base = self.base.saturating_sub((count as usize * 2).next_multiple_of(8));
+        self.base = self
+            .base
+            .saturating_sub((count as usize * 2).next_multiple_of(8));
         self.room(0)?;
         self.locals = self.base;
         for index in 0..params {
@@ -347,14 +367,25 @@ impl<'t, 'l> Translator<'t, 'l> {
     /// Pushes an operand. It gets the next slot.
     fn push(&mut self, ty: u8, place: Place) -> Result<(), LoadError> {
         let cell = self.height;
-        self.height += if ty == 0 { 1 } else { val_type(ty).cells() as u32 };
+        self.height += if ty == 0 {
+            1
+        } else {
+            val_type(ty).cells() as u32
+        };
         if self.height > FRAME_CELLS_MAX {
             return Err(self.fault(Fault::TooMany(Quantity::Frame)).into());
         }
         if !self.dead {
             self.max = self.max.max(self.height);
         }
-        self.push_entry(Operand { ty, place, cell: cell as u16 }.pack())
+        self.push_entry(
+            Operand {
+                ty,
+                place,
+                cell: cell as u16,
+            }
+            .pack(),
+        )
     }
 
     /// Pops an operand of type `ty`; 0 is any type.
@@ -363,7 +394,11 @@ impl<'t, 'l> Translator<'t, 'l> {
             if !self.polymorphic {
                 return Err(self.fault(Fault::TypeMismatch));
             }
-            return Ok(Operand { ty, place: Place::Slot, cell: self.height as u16 });
+            return Ok(Operand {
+                ty,
+                place: Place::Slot,
+                cell: self.height as u16,
+            });
         }
         let operand = self.operand(self.len - 1);
         self.len -= 1;
@@ -410,7 +445,11 @@ impl<'t, 'l> Translator<'t, 'l> {
 
     /// Emits the first word of an instruction.
     fn op(&mut self, op: u16) {
-        self.last = Last { at: self.ir, result: false, shape: Shape::Plain };
+        self.last = Last {
+            at: self.ir,
+            result: false,
+            shape: Shape::Plain,
+        };
         self.emit(op);
     }
 

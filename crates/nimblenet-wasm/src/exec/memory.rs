@@ -5,12 +5,12 @@ use core::marker::PhantomData;
 use super::machine::{Flow, Registers};
 use super::moves::double_word;
 use super::operand::{A, Instruction, S, Source, Target, Value};
-use crate::bulk::{self, Bulk as What};
 use crate::block::{Field, Words};
+use crate::bulk::{self, Bulk as What};
 use crate::fault::Trap;
 
 /// A value of a width that memory holds, at any address, little-endian.
-pub(super) trait Cell: Sized + core::marker::Copy {
+pub(super) trait Cell: Copy {
     /// The width is `1 << LOG` bytes.
     const LOG: usize;
 }
@@ -251,7 +251,12 @@ impl Instruction for Bulk {
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
         // SAFETY: the words are as said (invariants 1 and 2).
         let (what, x, y, at) = unsafe {
-            (registers.word(1), registers.word(2), registers.word(3), registers.slot(4))
+            (
+                registers.word(1),
+                registers.word(2),
+                registers.word(3),
+                registers.slot(4),
+            )
         };
         if perform(registers, what, x, y, at) == Flow::Exit {
             return Flow::Exit;

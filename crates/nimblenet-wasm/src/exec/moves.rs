@@ -121,7 +121,11 @@ where
         unsafe {
             let first = <S as Source<V>>::read(registers, 1);
             let second = <S as Source<V>>::read(registers, 2);
-            let value = if C::read(registers, 3) != 0 { first } else { second };
+            let value = if C::read(registers, 3) != 0 {
+                first
+            } else {
+                second
+            };
             D::write(registers, 3 + C::WORDS, value);
             registers.step(Self::WORDS)
         }
@@ -156,7 +160,10 @@ impl<V: Value, L: Source<V>> Instruction for GlobalSet<V, L> {
         // SAFETY: the word is the offset of a global, as validation has seen (invariant 1).
         unsafe {
             let value = L::read(registers, 1);
-            let at = registers.context.globals.add(registers.word(1 + L::WORDS) as usize);
+            let at = registers
+                .context
+                .globals
+                .add(registers.word(1 + L::WORDS) as usize);
             value.store(at);
             registers.step(Self::WORDS)
         }

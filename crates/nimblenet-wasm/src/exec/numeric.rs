@@ -309,12 +309,20 @@ const ABOVE_U64: f64 = 18_446_744_073_709_551_616.0;
 
 #[inline(always)]
 fn canonical32(value: f32) -> f32 {
-    if value.is_nan() { f32::from_bits(QUIET32) } else { value }
+    if value.is_nan() {
+        f32::from_bits(QUIET32)
+    } else {
+        value
+    }
 }
 
 #[inline(always)]
 fn canonical64(value: f64) -> f64 {
-    if value.is_nan() { f64::from_bits(QUIET64) } else { value }
+    if value.is_nan() {
+        f64::from_bits(QUIET64)
+    } else {
+        value
+    }
 }
 
 /// The smaller value; a NaN if there is one; the negative one of two zeros.
@@ -381,4 +389,3 @@ fn integer(value: f64, above: f64, below: f64) -> Result<f64, Trap> {
         Err(Trap::IntegerOverflow)
     }
 }
-

@@ -49,7 +49,7 @@ impl Executor<'_> {
     /// Freezes a suspended activation; false if its image has no room, or if the arena would be
     /// too small to let it come back.
     pub(super) fn freeze_out(&mut self, slot: usize, source: &dyn CodeSource) -> bool {
-        let Some(len) = self.instance_image_len(slot) else {
+        let Some(len) = self.instance_image_len(slot, source) else {
             return false;
         };
         let run = *self.activation(slot);
@@ -78,10 +78,15 @@ impl Executor<'_> {
     }
 
     /// The length of the image of an activation's instance.
-    pub(super) fn instance_image_len(&mut self, slot: usize) -> Option<usize> {
-        let at = self.activation(slot).layout.instance;
-        let block = &mut self.arena.region(slot)[at..];
-        Some(Instance::attach(block).ok()?.image_len())
+    pub(super) fn instance_image_len(
+        &mut self,
+        slot: usize,
+        source: &dyn CodeSource,
+    ) -> Option<usize> {
+        let run = *self.activation(slot);
+        let block = &mut self.arena.region(slot)[run.layout.instance..];
+        let instance = Instance::attach(block).ok()?;
+        instance.image_len(source.code(run.id)).ok()
     }
 
     /// Thaws an activation into the gap; false if the gap is too short.
@@ -131,7 +136,7 @@ impl Executor<'_> {
             let mut best = None;
             for slot in self.blocks(keep).filter(|slot| !tried[*slot]) {
                 let at = self.activation(slot).layout.instance;
-                let Some(len) = self.instance_image_len(slot) else {
+                let Some(len) = self.instance_image_len(slot, source) else {
                     continue;
                 };
                 let relief = self.arena.region_len(slot).saturating_sub(rounded(at + len));

@@ -28,7 +28,11 @@ pub(crate) fn value_type(part: &mut Reader<'_>) -> Result<ValType, InvalidModule
 
 pub(crate) fn ref_type(part: &mut Reader<'_>) -> Result<ValType, InvalidModule> {
     let ty = value_type(part)?;
-    if ty.is_ref() { Ok(ty) } else { Err(part.fault(Fault::BadEncoding)) }
+    if ty.is_ref() {
+        Ok(ty)
+    } else {
+        Err(part.fault(Fault::BadEncoding))
+    }
 }
 
 /// The size of a memory or table as it is declared.
@@ -54,7 +58,11 @@ pub(crate) fn size(part: &mut Reader<'_>, is_memory: bool) -> Result<Size, Inval
         return Err(part.fault(fault));
     }
     let min = part.u32()?;
-    let max = if flags & 1 != 0 { Some(part.u32()?) } else { None };
+    let max = if flags & 1 != 0 {
+        Some(part.u32()?)
+    } else {
+        None
+    };
     let page_log = if flags & 8 != 0 { part.u32()? } else { 16 };
     if is_memory {
         if page_log != 0 && page_log != 16 {
@@ -95,7 +103,8 @@ impl<'l> Loader<'l> {
             }
             let offset = u16::try_from(at - types)
                 .map_err(|_| part.fault(Fault::TooMany(Quantity::Items)))?;
-            self.block.set_half(self.type_index + index as usize * 2, offset);
+            self.block
+                .set_half(self.type_index + index as usize * 2, offset);
             self.type_count = index + 1;
         }
         Ok(())
@@ -138,7 +147,10 @@ impl<'l> Loader<'l> {
         for earlier in 0..index {
             let at = types + self.block.half(self.type_index + earlier as usize * 2) as usize;
             let (before, this) = self.block.split_at(start);
-            if before.get(at..at + len).is_some_and(|known| known == &this[..len]) {
+            if before
+                .get(at..at + len)
+                .is_some_and(|known| known == &this[..len])
+            {
                 return Ok(at);
             }
         }
@@ -180,7 +192,8 @@ impl<'l> Loader<'l> {
                 _ => return Err(part.fault(Fault::BadEncoding).into()),
             }
         }
-        self.block.set_field(Field::IMPORT_COUNT, self.block.field(Field::FUNC_COUNT));
+        self.block
+            .set_field(Field::IMPORT_COUNT, self.block.field(Field::FUNC_COUNT));
         Ok(())
     }
 
@@ -253,7 +266,8 @@ impl<'l> Loader<'l> {
     }
 
     pub(super) fn globals(&mut self, part: &mut Reader<'l>) -> Result<(), LoadError> {
-        self.block.set_field(Field::GLOBAL_SECTION, part.pos() as u32);
+        self.block
+            .set_field(Field::GLOBAL_SECTION, part.pos() as u32);
         let count = self.items(part, 4)?;
         self.global_types = self.reserve_top(count as usize * 4)?;
         let globals = self.reserve(0)?;
@@ -274,14 +288,17 @@ impl<'l> Loader<'l> {
             self.block.set_half(record + 2, offset);
             self.block.set_field(Field::GLOBAL_COUNT, index + 1);
         }
-        self.block.set_field(Field::GLOBALS_BYTES, (self.at - globals) as u32);
+        self.block
+            .set_field(Field::GLOBALS_BYTES, (self.at - globals) as u32);
         Ok(())
     }
 
     /// Checks a constant expression, and notes the functions it refers to.
     fn constant(&mut self, part: &mut Reader<'l>, ty: ValType) -> Result<(), InvalidModule> {
         let before = part.pos();
-        let scope = Scope { functions: self.block.field(Field::FUNC_COUNT) };
+        let scope = Scope {
+            functions: self.block.field(Field::FUNC_COUNT),
+        };
         let constant = constant::read(part, ty, scope)?;
         if let Some(func) = constant.func {
             self.declare(func);
@@ -290,7 +307,8 @@ impl<'l> Loader<'l> {
     }
 
     pub(super) fn exports(&mut self, part: &mut Reader<'l>) -> Result<(), LoadError> {
-        self.block.set_field(Field::EXPORT_SECTION, part.pos() as u32);
+        self.block
+            .set_field(Field::EXPORT_SECTION, part.pos() as u32);
         let count = self.items(part, 3)?;
         let mut earlier = *part;
         let start = *part;
@@ -348,7 +366,9 @@ impl<'l> Loader<'l> {
         let count = self.items(part, 2)?;
         let records = self.reserve(count as usize * SEGMENT_BYTES)?;
         self.block.set_field(Field::ELEMS, records as u32);
-        let scope = Scope { functions: self.block.field(Field::FUNC_COUNT) };
+        let scope = Scope {
+            functions: self.block.field(Field::FUNC_COUNT),
+        };
         for index in 0..count {
             let at = part.pos();
             let mut element = Element::read(part, scope)?;

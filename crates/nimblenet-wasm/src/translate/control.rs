@@ -156,7 +156,11 @@ impl Translator<'_, '_> {
     /// How many values a branch to the block carries.
     pub(super) fn label_arity(&self, block: &Block) -> u32 {
         let (params, results) = self.arity(block.ty);
-        if block.kind == Kind::Loop { params } else { results }
+        if block.kind == Kind::Loop {
+            params
+        } else {
+            results
+        }
     }
 
     pub(super) fn label_type(&self, block: &Block, index: u32) -> u8 {
@@ -548,7 +552,12 @@ pub(super) enum Condition {
     /// An operand that is not zero.
     Operand(Operand),
     /// A comparison that was taken back.
-    Compare { wide: bool, which: u8, kind: u8, words: [u16; 2] },
+    Compare {
+        wide: bool,
+        which: u8,
+        kind: u8,
+        words: [u16; 2],
+    },
 }
 
 impl Translator<'_, '_> {
@@ -557,11 +566,26 @@ impl Translator<'_, '_> {
         if self.dead || operand.place != Place::Acc || !self.last.result {
             return Condition::Operand(operand);
         }
-        let Last { shape: Shape::Compare { wide, which, kind, words }, .. } = self.last else {
+        let Last {
+            shape:
+                Shape::Compare {
+                    wide,
+                    which,
+                    kind,
+                    words,
+                },
+            ..
+        } = self.last
+        else {
             return Condition::Operand(operand);
         };
         self.rewind();
-        Condition::Compare { wide, which, kind, words }
+        Condition::Compare {
+            wide,
+            which,
+            kind,
+            words,
+        }
     }
 
     /// Emits a branch on the condition, or on its opposite, up to the distance.
@@ -579,7 +603,12 @@ impl Translator<'_, '_> {
                     }
                 }
             }
-            Condition::Compare { wide, which, kind, words } => {
+            Condition::Compare {
+                wide,
+                which,
+                kind,
+                words,
+            } => {
                 let which = if opposite { inverse(which) } else { which };
                 let first = if wide { Op::BrI64EqAS } else { Op::BrI32EqAS };
                 let zero = !wide && which < 2 && words[usize::from(kind == 4)] == 0;

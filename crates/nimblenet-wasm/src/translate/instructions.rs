@@ -138,7 +138,11 @@ impl Translator<'_, '_> {
     }
 
     fn need_memory(&self) -> Result<(), InvalidModule> {
-        if self.loader.has_memory() { Ok(()) } else { Err(self.fault(Fault::UnknownIndex)) }
+        if self.loader.has_memory() {
+            Ok(())
+        } else {
+            Err(self.fault(Fault::UnknownIndex))
+        }
     }
 
     /// Constants that fit are noted, others are written to their slot at once.
@@ -148,7 +152,12 @@ impl Translator<'_, '_> {
             return self.push(ty as u8, Place::Const(small));
         }
         let slot = (self.height * 4) as u16;
-        let words = [bits as u16, (bits >> 16) as u16, (bits >> 32) as u16, (bits >> 48) as u16];
+        let words = [
+            bits as u16,
+            (bits >> 16) as u16,
+            (bits >> 32) as u16,
+            (bits >> 48) as u16,
+        ];
         self.emit_op(Op::Const64, &[words[0], words[1], words[2], words[3], slot]);
         self.forget(slot, class(ty as u8));
         self.push(ty as u8, Place::Slot)
@@ -182,7 +191,11 @@ impl Translator<'_, '_> {
             return Err(self.fault(Fault::UnknownIndex));
         }
         let record = self.loader.global_types + index as usize * 4;
-        Ok((block[record], block[record + 1] != 0, block.half(record + 2)))
+        Ok((
+            block[record],
+            block[record + 1] != 0,
+            block.half(record + 2),
+        ))
     }
 
     fn global_get(&mut self) -> Result<(), LoadError> {
@@ -237,7 +250,11 @@ impl Translator<'_, '_> {
             return Err(self.fault(Fault::TypeMismatch).into());
         }
         if self.dead {
-            return if result == 0 { self.push(0, Place::Slot) } else { self.produce(result) };
+            return if result == 0 {
+                self.push(0, Place::Slot)
+            } else {
+                self.produce(result)
+            };
         }
         self.spill();
         let second = self.slot_of(second);
@@ -392,7 +409,12 @@ impl Translator<'_, '_> {
         let slot = self.slot_of(value);
         self.emit_op(Op::I32EqSI, &[slot, 0]);
         self.produce(I32 as u8)?;
-        self.last.shape = Shape::Compare { wide: false, which: 0, kind: 4, words: [slot, 0] };
+        self.last.shape = Shape::Compare {
+            wide: false,
+            which: 0,
+            kind: 4,
+            words: [slot, 0],
+        };
         Ok(())
     }
 
@@ -463,7 +485,11 @@ impl Translator<'_, '_> {
     }
 
     fn same_type(&self, a: ValType, b: ValType) -> Result<(), InvalidModule> {
-        if a == b { Ok(()) } else { Err(self.fault(Fault::TypeMismatch)) }
+        if a == b {
+            Ok(())
+        } else {
+            Err(self.fault(Fault::TypeMismatch))
+        }
     }
 
     /// The index of a data segment; it needs the section that announces how many there are.
@@ -480,7 +506,9 @@ impl Translator<'_, '_> {
         if index >= self.loader.block.field(Field::ELEM_COUNT) {
             return Err(self.fault(Fault::UnknownIndex));
         }
-        let scope = crate::constant::Scope { functions: self.loader.block.field(Field::FUNC_COUNT) };
+        let scope = crate::constant::Scope {
+            functions: self.loader.block.field(Field::FUNC_COUNT),
+        };
         let at = self.loader.block.offset(Field::ELEMS) + index as usize * 8;
         let at = self.loader.block.word(at) as usize;
         let mut reader = crate::reader::Reader::new(self.loader.code, at);

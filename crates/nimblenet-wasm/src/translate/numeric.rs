@@ -64,13 +64,25 @@ const CONVERSIONS: [(u8, u8); 30] = [
 
 fn numeric(op: u8) -> Option<Numeric> {
     let binary = |operand, result, first, base| {
-        let variants = if operand == I32 || operand == I64 { INT_VARIANTS } else { FLOAT_VARIANTS };
+        let variants = if operand == I32 || operand == I64 {
+            INT_VARIANTS
+        } else {
+            FLOAT_VARIANTS
+        };
         let first = family(first, op - base, variants);
-        Some(Numeric::Binary { operand, result, first })
+        Some(Numeric::Binary {
+            operand,
+            result,
+            first,
+        })
     };
     let unary = |operand, result, first, base| {
         let first = family(first, op - base, UNARY_VARIANTS);
-        Some(Numeric::Unary { operand, result, first })
+        Some(Numeric::Unary {
+            operand,
+            result,
+            first,
+        })
     };
     match op {
         0x46..=0x4f => binary(I32, I32, Op::I32EqAS, 0x46),
@@ -100,12 +112,20 @@ impl Translator<'_, '_> {
             0x45 => self.equal_zero(I32)?,
             0x50 => self.equal_zero(I64)?,
             _ => match numeric(op) {
-                Some(Numeric::Binary { operand, result, first }) => {
+                Some(Numeric::Binary {
+                    operand,
+                    result,
+                    first,
+                }) => {
                     let right = self.pop(operand)?;
                     let left = self.pop(operand)?;
                     self.binary(op, first, left, right, result)?;
                 }
-                Some(Numeric::Unary { operand, result, first }) => {
+                Some(Numeric::Unary {
+                    operand,
+                    result,
+                    first,
+                }) => {
                     self.unary(operand, result, first)?;
                 }
                 None => return Ok(false),
@@ -118,7 +138,11 @@ impl Translator<'_, '_> {
     pub(super) fn saturating(&mut self, sub: u32) -> Result<(), LoadError> {
         let operand = if sub & 2 == 0 { F32 } else { F64 };
         let result = if sub < 4 { I32 } else { I64 };
-        self.unary(operand, result, family(Op::I32TruncSatF32SA, sub as u8, UNARY_VARIANTS))
+        self.unary(
+            operand,
+            result,
+            family(Op::I32TruncSatF32SA, sub as u8, UNARY_VARIANTS),
+        )
     }
 
     fn unary(&mut self, operand: u8, result: u8, first: u16) -> Result<(), LoadError> {
@@ -143,8 +167,12 @@ impl Translator<'_, '_> {
             return self.produce(I32);
         }
         if operand == I32
-            && let super::control::Condition::Compare { wide, which, kind, words } =
-                self.take_condition(value)
+            && let super::control::Condition::Compare {
+                wide,
+                which,
+                kind,
+                words,
+            } = self.take_condition(value)
         {
             return self.compare(wide, super::control::inverse(which), kind, words);
         }
@@ -160,7 +188,13 @@ impl Translator<'_, '_> {
     }
 
     /// Emits an integer comparison, which a branch after it may take back.
-    fn compare(&mut self, wide: bool, which: u8, kind: u8, words: [u16; 2]) -> Result<(), LoadError> {
+    fn compare(
+        &mut self,
+        wide: bool,
+        which: u8,
+        kind: u8,
+        words: [u16; 2],
+    ) -> Result<(), LoadError> {
         let first = if wide { Op::I64EqAS } else { Op::I32EqAS };
         self.op(family(first, which, INT_VARIANTS) + u16::from(kind) * 2);
         self.emit(words[0]);
@@ -168,7 +202,12 @@ impl Translator<'_, '_> {
             self.emit(words[1]);
         }
         self.produce(I32)?;
-        self.last.shape = Shape::Compare { wide, which, kind, words };
+        self.last.shape = Shape::Compare {
+            wide,
+            which,
+            kind,
+            words,
+        };
         Ok(())
     }
 
@@ -200,7 +239,10 @@ impl Translator<'_, '_> {
         self.produce(result)?;
         // An address is often the sum of two values.
         if op == 0x6a && (kind == 0 || kind == 3) {
-            self.last.shape = Shape::Sum { acc: kind == 0, words };
+            self.last.shape = Shape::Sum {
+                acc: kind == 0,
+                words,
+            };
         }
         Ok(())
     }

@@ -1,0 +1,179 @@
+//! Suspension points: where in the translated code a run may be suspended, or wait for a call to
+//! return.
+//!
+//! Positions are those after an instruction. Translated code has instructions of different
+//! lengths, so a position is found by walking over the function that it is in, from its start.
+
+use crate::block::{Field, Parts, Words};
+use crate::exec;
+use crate::isa::Op;
+use crate::translate::PROLOGUE_WORDS;
+
+/// What stands before a position.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum What {
+    /// Nothing: the function begins here. The height includes its locals.
+    Start { height: usize },
+    /// A charge of fuel.
+    Charge { height: usize },
+    /// A call of a function of the module.
+    Call { func: u32, window: u16 },
+    /// A call of an import.
+    HostCall { import: u32, window: u16 },
+    /// A call through a table of functions of this type.
+    Indirect { ty: u16, window: u16 },
+}
+
+/// A position that was found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Point {
+    /// The function it is in.
+    pub(super) func: u32,
+    pub(super) what: What,
+}
+
+/// Finds points, within a budget of steps, and remembers the last: deep stacks often have the same
+/// caller many times.
+pub(super) struct Points {
+    work: u32,
+    last: Option<(u32, Point)>,
+    code: usize,
+    words: u32,
+    imports: u32,
+    functions: u32,
+}
+
+impl Points {
+    pub(super) fn new(block: &[u8], work: u32) -> Self {
+        Self {
+            work,
+            last: None,
+            code: block.offset(Field::IR),
+            words: block.field(Field::IR_WORDS),
+            imports: block.field(Field::IMPORT_COUNT),
+            functions: block.field(Field::FUNC_COUNT),
+        }
+    }
+
+    /// The point at word `ip`, if it is one.
+    pub(super) fn at(&mut self, block: &[u8], ip: u32) -> Option<Point> {
+        if let Some((known, point)) = self.last
+            && known == ip
+        {
+            return Some(point);
+        }
+        let func = self.function_at(block, ip)?;
+        let what = self.walk(block, func, ip)?;
+        let point = Point { func, what };
+        self.last = Some((ip, point));
+        Some(point)
+    }
+
+    fn word(&self, block: &[u8], at: u32) -> u16 {
+        block.half(self.code + at as usize * 2)
+    }
+
+    /// The function whose code holds the position; functions stand in the order of their indices.
+    fn function_at(&self, block: &[u8], ip: u32) -> Option<u32> {
+        let (mut low, mut high) = (self.imports, self.functions);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if block.func(middle).entry < ip {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low.checked_sub(1)
+            .filter(|&func| func >= self.imports && ip <= self.words)
+    }
+
+    /// Walks over a function's instructions to the one that ends at `ip`.
+    fn walk(&mut self, block: &[u8], func: u32, ip: u32) -> Option<What> {
+        let entry = block.func(func).entry;
+        let mut at = entry + PROLOGUE_WORDS;
+        if at == ip {
+            let (link, clear) = (self.word(block, entry + 1), self.word(block, entry + 2));
+            return Some(What::Start {
+                height: usize::from(link) + 8 + usize::from(clear) * 4,
+            });
+        }
+        while at < ip {
+            self.work = self.work.checked_sub(1)?;
+            let op = self.word(block, at);
+            let mut len = exec::length(op)? as u32;
+            if op == Op::BrTableA as u16 || op == Op::BrTableS as u16 {
+                len += u32::from(self.word(block, at + len - 1)) + 1;
+            }
+            if at + len == ip {
+                return self.instruction(block, op, at);
+            }
+            at += len;
+        }
+        None
+    }
+
+    fn instruction(&self, block: &[u8], op: u16, at: u32) -> Option<What> {
+        let word = |index| self.word(block, at + index);
+        Some(if op == Op::Fuel as u16 {
+            What::Charge {
+                height: usize::from(word(3)),
+            }
+        } else if op == Op::Call as u16 {
+            What::Call {
+                func: u32::from(word(1)),
+                window: word(2),
+            }
+        } else if op == Op::CallHost as u16 {
+            What::HostCall {
+                import: u32::from(word(1)),
+                window: word(2),
+            }
+        } else if op == Op::CallIndirect as u16 {
+            What::Indirect {
+                ty: word(2),
+                window: word(4),
+            }
+        } else {
+            return None;
+        })
+    }
+}
+
+/// Checks the chain of frames: that each was called from where its link says, by an instruction
+/// that calls it with its frame where it is, down to the function `entry` at the stack's start.
+pub(super) fn check_frames(block: &[u8], entry: u32, points: &mut Points) -> Option<()> {
+    let stack = block.offset(Field::STACK);
+    let end = block.offset(Field::STACK_BYTES);
+    let mut fp = block.offset(Field::FP);
+    let mut func = points.at(block, block.field(Field::IP))?.func;
+    loop {
+        let code = block.offset(Field::IR) + block.func(func).entry as usize * 2;
+        let (frame, link) = (block.half(code), block.half(code + 2));
+        if fp % 4 != 0 || fp.checked_add(usize::from(frame))? > end {
+            return None;
+        }
+        let link = stack + fp + usize::from(link);
+        let (back, window) = (block.word(link), block.word(link + 4));
+        if back == 0 {
+            return (window == 0 && fp == 0 && func == entry).then_some(());
+        }
+        let caller = points.at(block, back)?;
+        let fits = match caller.what {
+            What::Call {
+                func: callee,
+                window: at,
+            } => callee == func && u32::from(at) == window,
+            What::Indirect { ty, window: at } => {
+                block.func(func).ty == ty && u32::from(at) == window
+            }
+            What::Start { .. } | What::Charge { .. } | What::HostCall { .. } => false,
+        };
+        // A frame lies above its caller's link, so the distance is never 0 and the walk ends.
+        if !fits || window == 0 {
+            return None;
+        }
+        fp = fp.checked_sub(window as usize)?;
+        func = caller.func;
+    }
+}

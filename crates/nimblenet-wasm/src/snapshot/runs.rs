@@ -1,0 +1,337 @@
+//! Stretches of state as differences from a baseline that both sides know (spec 3).
+
+use crate::block::{Field, Words};
+use crate::constant::{self, Scope};
+use crate::load::value_type;
+use crate::reader::Reader;
+use crate::segment::{Element, Mode, data_segment};
+use crate::value::ValType;
+
+/// Shorter runs of unchanged bytes are not worth a new run of changed ones.
+const GAP_MIN: usize = 4;
+/// With more data segments than this, memory is compared with zeros: finding the segment that
+/// covers an address takes time in proportion to their number.
+const SEGMENTS_MAX: u32 = 32;
+
+/// Where an image is written to. Counts also what does not fit.
+pub(super) struct Sink<'s> {
+    out: &'s mut [u8],
+    len: usize,
+}
+
+impl<'s> Sink<'s> {
+    pub(super) fn new(out: &'s mut [u8]) -> Self {
+        Self { out, len: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        if let Some(room) = self.out.get_mut(self.len..self.len + bytes.len()) {
+            room.copy_from_slice(bytes);
+        }
+        self.len += bytes.len();
+    }
+
+    /// A number, LEB128.
+    pub(super) fn number(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.bytes(&[value as u8 | 0x80]);
+            value >>= 7;
+        }
+        self.bytes(&[value as u8]);
+    }
+
+    /// Writes `live` as runs of bytes that differ from the baseline: length, bytes skipped before
+    /// the run, the bytes; a length of 0 ends it.
+    pub(super) fn differences(&mut self, live: &[u8], baseline: &mut Baseline<'_>) {
+        let mut at = 0;
+        // The end of the last run that was written, and the run that is being collected.
+        let mut written = 0;
+        let mut run = 0..0;
+        while at < live.len() {
+            let (part, known) = baseline.part(at, live.len());
+            let (start, end) = (at, at + part);
+            while at < end {
+                let known = known.map(|known| &known[at - start..]);
+                let same = at + common(&live[at..end], known);
+                if same - at >= GAP_MIN || run.is_empty() {
+                    self.run(live, &mut written, &run);
+                    run = same..same;
+                }
+                if same == end {
+                    at = end;
+                    break;
+                }
+                // A short gap is taken into the run.
+                let known = known.map(|known| &known[same - at..]);
+                at = same + different(&live[same..end], known);
+                run.end = at;
+            }
+            if run.end < at && at - run.end >= GAP_MIN {
+                self.run(live, &mut written, &run);
+                run = at..at;
+            }
+        }
+        self.run(live, &mut written, &run);
+        self.number(0);
+    }
+
+    fn run(&mut self, live: &[u8], written: &mut usize, run: &core::ops::Range<usize>) {
+        if run.is_empty() {
+            return;
+        }
+        self.number(run.len() as u64);
+        self.number((run.start - *written) as u64);
+        self.bytes(&live[run.clone()]);
+        *written = run.end;
+    }
+}
+
+/// How many bytes at the start of `live` are as in `known`, or zero where nothing is known.
+fn common(live: &[u8], known: Option<&[u8]>) -> usize {
+    let Some(known) = known else {
+        // Most of memory is often untouched: eight bytes at a time.
+        let mut words = live.chunks_exact(8);
+        let zeros = words.by_ref().take_while(|word| **word == [0; 8]).count() * 8;
+        return zeros + live[zeros..].iter().take_while(|&&byte| byte == 0).count();
+    };
+    let pairs = live.chunks_exact(8).zip(known.chunks_exact(8));
+    let words = pairs.take_while(|(a, b)| a == b).count() * 8;
+    let rest = live[words..].iter().zip(&known[words..]);
+    words + rest.take_while(|(a, b)| a == b).count()
+}
+
+/// How many bytes at the start of `live` differ, each, from what is known.
+fn different(live: &[u8], known: Option<&[u8]>) -> usize {
+    match known {
+        None => live.iter().take_while(|&&byte| byte != 0).count(),
+        Some(known) => live.iter().zip(known).take_while(|(a, b)| a != b).count(),
+    }
+}
+
+/// Overwrites `state` with the runs that follow. `None` if they do not fit.
+pub(super) fn apply(from: &mut Reader<'_>, state: &mut [u8]) -> Option<()> {
+    let mut at = 0usize;
+    loop {
+        let len = from.u32().ok()? as usize;
+        if len == 0 {
+            return Some(());
+        }
+        let start = at.checked_add(from.u32().ok()? as usize)?;
+        let end = start.checked_add(len)?;
+        state
+            .get_mut(start..end)?
+            .copy_from_slice(from.bytes(len).ok()?);
+        at = end;
+    }
+}
+
+/// What a stretch of state is right after loading.
+pub(super) struct Baseline<'c> {
+    source: Source<'c>,
+    /// A value that was worked out for the part that is looked at.
+    scratch: [u8; 8],
+}
+
+enum Source<'c> {
+    Zeros,
+    /// Initial values, read on from here; the offset where the next one starts.
+    Globals {
+        reader: Reader<'c>,
+        next: usize,
+        scope: Scope,
+    },
+    /// The items of the one active segment, and the byte offset where they start and end.
+    Table {
+        items: Element<'c>,
+        start: usize,
+        end: usize,
+        next: usize,
+        scope: Scope,
+    },
+    /// The data section.
+    Memory {
+        reader: Reader<'c>,
+        count: u32,
+    },
+}
+
+impl<'c> Baseline<'c> {
+    pub(super) fn zeros() -> Self {
+        Self {
+            source: Source::Zeros,
+            scratch: [0; 8],
+        }
+    }
+
+    pub(super) fn globals(block: &[u8], code: &'c [u8]) -> Self {
+        let section = block.offset(Field::GLOBAL_SECTION);
+        if section == 0 {
+            return Self::zeros();
+        }
+        let mut reader = Reader::new(code, section);
+        let scope = Scope {
+            functions: block.field(Field::FUNC_COUNT),
+        };
+        match reader.u32() {
+            Ok(_) => Self {
+                source: Source::Globals {
+                    reader,
+                    next: 0,
+                    scope,
+                },
+                scratch: [0; 8],
+            },
+            Err(_) => Self::zeros(),
+        }
+    }
+
+    /// The initial contents of a table that one active segment fills; others count as null.
+    pub(super) fn table(block: &[u8], code: &'c [u8], index: u32) -> Self {
+        let section = block.offset(Field::ELEM_SECTION);
+        let scope = Scope {
+            functions: block.field(Field::FUNC_COUNT),
+        };
+        let found = (section != 0)
+            .then(|| only_segment(code, section, index, scope))
+            .flatten();
+        let Some((items, offset)) = found else {
+            return Self::zeros();
+        };
+        let start = offset as usize * 4;
+        let end = start + items.count as usize * 4;
+        let source = Source::Table {
+            items,
+            start,
+            end,
+            next: start,
+            scope,
+        };
+        Self {
+            source,
+            scratch: [0; 8],
+        }
+    }
+
+    pub(super) fn memory(block: &[u8], code: &'c [u8]) -> Self {
+        let section = block.offset(Field::DATA_SECTION);
+        let mut reader = Reader::new(code, section);
+        let source = match reader.u32() {
+            Ok(count) if section != 0 && count <= SEGMENTS_MAX => Source::Memory { reader, count },
+            _ => Source::Zeros,
+        };
+        Self {
+            source,
+            scratch: [0; 8],
+        }
+    }
+
+    /// Whether the state is compared with zeros, whatever it was after loading.
+    pub(super) fn is_zeros(&self) -> bool {
+        matches!(self.source, Source::Zeros)
+    }
+
+    /// What is known from offset `at` on: for how many bytes (at least one, not past `end`), and
+    /// which; `None` are zeros. Offsets are asked for in ascending order.
+    fn part(&mut self, at: usize, end: usize) -> (usize, Option<&[u8]>) {
+        match &mut self.source {
+            Source::Zeros => (end - at, None),
+            Source::Globals {
+                reader,
+                next,
+                scope,
+            } => {
+                debug_assert_eq!(at, *next);
+                let (bits, len) = global(reader, *scope).unwrap_or((0, 4));
+                self.scratch = bits.to_le_bytes();
+                *next += len;
+                let len = len.min(end - at);
+                (len, Some(&self.scratch[..len]))
+            }
+            Source::Table {
+                items,
+                start,
+                end: last,
+                next,
+                scope,
+            } => {
+                if at < *start {
+                    return ((*start).min(end) - at, None);
+                }
+                if at >= *last {
+                    return (end - at, None);
+                }
+                debug_assert_eq!(at, *next);
+                let bits = items.next(*scope).map_or(0, |item| item.bits);
+                self.scratch = bits.to_le_bytes();
+                *next += 4;
+                (4, Some(&self.scratch[..4]))
+            }
+            Source::Memory { reader, count } => covering(*reader, *count, at, end),
+        }
+    }
+}
+
+/// The next global's initial bits, and its size in bytes.
+fn global(reader: &mut Reader<'_>, scope: Scope) -> Option<(u64, usize)> {
+    let ty: ValType = value_type(reader).ok()?;
+    reader.u8().ok()?;
+    let bits = constant::read(reader, ty, scope).ok()?.bits;
+    Some((bits, ty.cells() * 4))
+}
+
+/// The active segment of a table, if there is exactly one: its items, and where they go.
+fn only_segment<'c>(
+    code: &'c [u8],
+    section: usize,
+    index: u32,
+    scope: Scope,
+) -> Option<(Element<'c>, u32)> {
+    let mut reader = Reader::new(code, section);
+    let mut found = None;
+    for _ in 0..reader.u32().ok()? {
+        let first = Element::read(&mut reader, scope).ok()?;
+        let mut element = first;
+        for _ in 0..element.count {
+            element.next(scope).ok()?;
+        }
+        reader = element.items;
+        if let Mode::Active { table, offset } = first.mode
+            && table == index
+            && found.replace((first, offset)).is_some()
+        {
+            return None;
+        }
+    }
+    found
+}
+
+/// What data segments put at `at`: the last that covers it counts, up to where another begins or
+/// it ends itself.
+fn covering(
+    mut reader: Reader<'_>,
+    count: u32,
+    at: usize,
+    mut end: usize,
+) -> (usize, Option<&[u8]>) {
+    let mut known = None;
+    for _ in 0..count {
+        let Ok(segment) = data_segment(&mut reader) else {
+            break;
+        };
+        let Some(start) = segment.offset.map(|offset| offset as usize) else {
+            continue;
+        };
+        let stop = start + segment.bytes.len();
+        if at < start && !segment.bytes.is_empty() {
+            end = end.min(start);
+        } else if at < stop {
+            end = end.min(stop);
+            known = Some(&segment.bytes[at - start..]);
+        }
+    }
+    (end - at, known.map(|known| &known[..end - at]))
+}
