@@ -11,6 +11,8 @@ use crate::config::Config;
 use crate::time::Instant;
 use crate::transfer::Transfer;
 
+/// A registry that does not answer is asked this often within one attempt: frames get lost.
+pub(crate) const ASKS: u8 = 6;
 /// Holders that are remembered besides the winner.
 const OTHERS: usize = 4;
 
@@ -65,6 +67,8 @@ pub(crate) struct Acquisition {
     /// The request number that an answer must have.
     pub(crate) request: u16,
     pub(crate) deadline: Instant,
+    /// How often the registry was asked in this attempt.
+    pub(crate) asked: u8,
     /// The module's place in the cache while it arrives.
     pub(crate) arriving: Option<SlotId>,
     pub(crate) transfer: Option<Transfer>,
@@ -87,6 +91,7 @@ impl Acquisition {
             attempts: 0,
             request: 0,
             deadline: now,
+            asked: 0,
             arriving: None,
             transfer: None,
             hops: 0,
@@ -149,6 +154,7 @@ impl Acquisition {
         // A registry that failed is asked again: there is no other.
         self.avoid = avoid.filter(|id| *id != self.wanted.registry);
         self.others = [None; OTHERS];
+        self.asked = 0;
         self.phase = if self.attempts < config.attempts {
             Phase::Check
         } else {

@@ -13,7 +13,7 @@ use crate::wire::{Data, Fetch, Object};
 /// Parts in one request.
 const WINDOW: u32 = 32;
 /// Requests without any new part before a source counts as lost.
-const STALLS: u8 = 3;
+const STALLS: u8 = 6;
 
 /// An object on its way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -287,11 +287,11 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_source_is_lost_after_three_requests() {
+    fn a_silent_source_is_lost_after_six_requests() {
         let mut transfer = Transfer::new(OBJECT, NodeId(1), 100, None);
         let patience = Duration::from_secs(1);
         let mut now = Instant::ZERO;
-        let mut asked = 0;
+        let mut asked: u32 = 0;
         loop {
             transfer.ask(now, 1, patience);
             asked += 1;
@@ -301,6 +301,6 @@ mod tests {
                 break;
             }
         }
-        assert_eq!(asked, 3);
+        assert_eq!(asked, u32::from(STALLS));
     }
 }

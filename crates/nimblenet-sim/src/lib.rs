@@ -1,1 +1,37 @@
+//! Real nodes in virtual time.
 //!
+//! The simulator drives the very node that ships (`nimblenet-core`) over simulated links. It
+//! decides nothing itself: no search, no eviction, no route. The same seed gives the same run.
+//!
+//! ```
+//! use nimblenet_sim::{Draft, Layout, LinkModel, Net, Publisher, TimedExecutor};
+//!
+//! // A chain that works for 1 ms, calls an algorithm of 2 ms, and works for another 3 ms.
+//! let chain = TimedExecutor::module(&[1000, 3000], 300);
+//! let chain = Draft::new("chain", chain, "func()").calling("shop/rms", "func()");
+//! let rms = Draft::new("rms", TimedExecutor::module(&[2000], 110), "func()");
+//! let shelf = vec![(Publisher::new("shop"), vec![chain, rms])];
+//! let executor = |_| Box::new(TimedExecutor::default()) as Box<_>;
+//! let mut net = Net::new(1, &Layout::pair(), LinkModel::PAPER, shelf, |_| {}, executor);
+//!
+//! let call = net.run_call(2, "shop/chain");
+//! assert!(call.result.is_ok());
+//! assert_eq!(call.steps.len(), 2);
+//! ```
+#![forbid(unsafe_code)]
+
+mod executor;
+//mod interpreted;
+mod layout;
+mod link;
+mod net;
+mod publisher;
+
+pub mod floor;
+pub mod robot;
+pub use executor::{OwnedOutcome, SimExecutor, TimedExecutor};
+//pub use interpreted::{Device, WasmExecutor};
+pub use layout::Layout;
+pub use link::LinkModel;
+pub use net::{Fates, Finished, Net};
+pub use publisher::{Draft, Publisher, shelve, sign};

@@ -3,7 +3,7 @@
 use nimblenet_tasklet::{Fault, NodeId};
 
 use super::Node;
-use crate::acquisition::{Acquisition, Holder, Phase, Wanted, patience};
+use crate::acquisition::{ASKS, Acquisition, Holder, Phase, Wanted, patience};
 use crate::mesh::Mesh;
 use crate::time::Instant;
 use crate::transfer::{Progress, Stall, Transfer};
@@ -175,10 +175,13 @@ impl Node {
                 Phase::LocalSearch => self.search(now, at, Scope::Mesh),
                 Phase::GlobalSearch => self.search(now, at, Scope::Registry),
                 Phase::Fallback => {
-                    let registry = acquisition.wanted.registry;
-                    self.mesh.doubt(registry);
-                    self.retry(at, Fault::Unreachable, None);
-                    self.advance(now, at);
+                    self.mesh.doubt(acquisition.wanted.registry);
+                    if acquisition.asked < ASKS {
+                        self.search(now, at, Scope::Registry);
+                    } else {
+                        self.retry(at, Fault::Unreachable, None);
+                        self.advance(now, at);
+                    }
                 }
                 Phase::Metadata(_) => self.source_lost(now, at, true),
                 Phase::Fetch(holder) => {
@@ -230,6 +233,7 @@ impl Node {
             acquisition.wait(scope.phase(), request, now + wait);
             self.mesh.flood(now, ttl, message, &mut self.counters);
         } else {
+            acquisition.asked += 1;
             let hops = self.mesh.hops(now, registry);
             let wait = hops.map_or(self.config.global_search, |hops| {
                 patience(&self.config, hops)

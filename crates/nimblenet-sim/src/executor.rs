@@ -1,0 +1,212 @@
+//! Executors in virtual time.
+
+use std::collections::BTreeMap;
+
+use core::time::Duration;
+
+use nimblenet_tasklet::{ActivationId, Outcome, Work};
+
+use crate::publisher::sign;
+
+/// An outcome that owns its bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct OwnedOutcome {
+    shape: Outcome<'static>,
+    bytes: Vec<u8>,
+}
+
+impl OwnedOutcome {
+    /// Keeps a copy of `outcome`.
+    pub fn of(outcome: &Outcome<'_>) -> Self {
+        let (shape, bytes) = match *outcome {
+            Outcome::Called {
+                activation,
+                import,
+                args,
+                fuel,
+            } => (
+                Outcome::Called {
+                    activation,
+                    import,
+                    args: &[],
+                    fuel,
+                },
+                args,
+            ),
+            Outcome::Done {
+                activation,
+                result,
+                fuel,
+            } => (
+                Outcome::Done {
+                    activation,
+                    result: &[],
+                    fuel,
+                },
+                result,
+            ),
+            Outcome::Frozen { activation, image } => (
+                Outcome::Frozen {
+                    activation,
+                    image: &[],
+                },
+                image,
+            ),
+            Outcome::Failed {
+                activation,
+                fault,
+                trap,
+                fuel,
+            } => (
+                Outcome::Failed {
+                    activation,
+                    fault,
+                    trap,
+                    fuel,
+                },
+                &[][..],
+            ),
+            Outcome::Yielded { activation, fuel } => {
+                (Outcome::Yielded { activation, fuel }, &[][..])
+            }
+            Outcome::Verified { ticket, good } => (Outcome::Verified { ticket, good }, &[][..]),
+        };
+        Self {
+            shape,
+            bytes: bytes.to_vec(),
+        }
+    }
+
+    /// The outcome.
+    pub fn get(&self) -> Outcome<'_> {
+        match self.shape {
+            Outcome::Called {
+                activation,
+                import,
+                fuel,
+                ..
+            } => Outcome::Called {
+                activation,
+                import,
+                args: &self.bytes,
+                fuel,
+            },
+            Outcome::Done {
+                activation, fuel, ..
+            } => Outcome::Done {
+                activation,
+                result: &self.bytes,
+                fuel,
+            },
+            Outcome::Frozen { activation, .. } => Outcome::Frozen {
+                activation,
+                image: &self.bytes,
+            },
+            shape @ (Outcome::Failed { .. }
+            | Outcome::Yielded { .. }
+            | Outcome::Verified { .. }) => shape,
+        }
+    }
+}
+
+/// What runs a simulated node's work.
+pub trait SimExecutor {
+    /// Does `work`; the outcome comes after the returned time.
+    fn execute(&mut self, work: &Work<'_>) -> Option<(Duration, OwnedOutcome)>;
+}
+
+/// Answers signature checks; everything else is left to the executor proper.
+pub(crate) fn verify(work: &Work<'_>) -> Option<OwnedOutcome> {
+    let Work::Verify {
+        ticket,
+        key,
+        message,
+        signature,
+    } = *work
+    else {
+        return None;
+    };
+    let good = sign(key, message) == *signature;
+    Some(OwnedOutcome::of(&Outcome::Verified { ticket, good }))
+}
+
+/// Runs tasklets that are nothing but times: a tasklet works for a while, calls its imports one
+/// after the other with a while of work in between, and ends. What it is told is in its module:
+/// pairs of a 32-bit big-endian time in microseconds, one more than it has imports.
+#[derive(Default, Debug)]
+pub struct TimedExecutor {
+    runs: BTreeMap<ActivationId, (Vec<u32>, usize)>,
+}
+
+impl TimedExecutor {
+    /// The module of a tasklet that works for these times, `len` bytes long.
+    pub fn module(times_us: &[u32], len: usize) -> Vec<u8> {
+        let mut module: Vec<u8> = vec![times_us.len() as u8];
+        module.extend(times_us.iter().flat_map(|time| time.to_be_bytes()));
+        module.resize(len.max(module.len()), 0);
+        module
+    }
+
+    fn step(&mut self, activation: ActivationId) -> (Duration, OwnedOutcome) {
+        let (times, at) = self.runs.get_mut(&activation).expect("it was started");
+        let took = Duration::from_micros(u64::from(times[*at]));
+        *at += 1;
+        let outcome = if *at < times.len() {
+            Outcome::Called {
+                activation,
+                import: *at as u16 - 1,
+                args: &[0x80],
+                fuel: 1,
+            }
+        } else {
+            self.runs.remove(&activation);
+            Outcome::Done {
+                activation,
+                result: &[0x80],
+                fuel: 1,
+            }
+        };
+        (took, OwnedOutcome::of(&outcome))
+    }
+}
+
+impl SimExecutor for TimedExecutor {
+    fn execute(&mut self, work: &Work<'_>) -> Option<(Duration, OwnedOutcome)> {
+        match *work {
+            Work::Start(start) => {
+                let count = usize::from(*start.code.first()?);
+                let times = start.code[1..].chunks_exact(4).take(count);
+                let times =
+                    times.map(|time| u32::from_be_bytes([time[0], time[1], time[2], time[3]]));
+                self.runs.insert(start.activation, (times.collect(), 0));
+                Some(self.step(start.activation))
+            }
+            Work::Resume {
+                activation,
+                result: Ok(_),
+                ..
+            }
+            | Work::Continue { activation } => Some(self.step(activation)),
+            Work::Resume {
+                activation,
+                result: Err(fault),
+                fuel,
+            } => {
+                self.runs.remove(&activation);
+                let failed = Outcome::Failed {
+                    activation,
+                    fault,
+                    trap: None,
+                    fuel,
+                };
+                Some((Duration::ZERO, OwnedOutcome::of(&failed)))
+            }
+            Work::Stop { activation } | Work::Freeze { activation } => {
+                self.runs.remove(&activation);
+                None
+            }
+            Work::Thaw { .. } => None,
+            Work::Verify { .. } => Some((Duration::from_micros(10), verify(work)?)),
+        }
+    }
+}

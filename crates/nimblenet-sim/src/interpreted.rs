@@ -1,0 +1,165 @@
+//! The real interpreter in virtual time.
+
+use std::collections::BTreeMap;
+
+use core::time::Duration;
+
+use nimblenet_tasklet::{
+    ActivationId, Capabilities, Capability, Fault, Host, Outcome, TaskletName, Work,
+};
+use nimblenet_wasm::{CodeSource, Executor, ExecutorOptions};
+
+use crate::executor::{OwnedOutcome, SimExecutor, verify};
+
+/// Runs real modules on the real interpreter. Fuel is time: a microsecond each thousand units.
+pub struct WasmExecutor {
+    executor: Executor<'static>,
+    codes: Codes,
+    device: Device,
+    out: Vec<u8>,
+    fuel_per_us: u64,
+}
+
+impl WasmExecutor {
+    /// An executor with an arena of `arena_bytes`, slices of `slice` fuel, and the device's own
+    /// functions.
+    pub fn new(arena_bytes: usize, slice: u64, device: Device) -> Self {
+        // Simulated nodes live as long as the process; their arenas are never given back.
+        let arena = Vec::leak(vec![0; arena_bytes]);
+        let options = ExecutorOptions {
+            slice,
+            ..ExecutorOptions::default()
+        };
+        Self {
+            executor: Executor::new(arena, options),
+            codes: Codes::default(),
+            device,
+            out: vec![0; 4096],
+            fuel_per_us: 1000,
+        }
+    }
+
+    /// Bytes of the arena in use.
+    pub fn used_bytes(&self) -> usize {
+        self.executor.used_bytes()
+    }
+}
+
+impl SimExecutor for WasmExecutor {
+    fn execute(&mut self, work: &Work<'_>) -> Option<(Duration, OwnedOutcome)> {
+        if let Some(verified) = verify(work) {
+            return Some((Duration::from_micros(10), verified));
+        }
+        let budget = self.codes.take_up(work);
+        let outcome = self
+            .executor
+            .execute(work, &self.codes, &mut self.device, &mut self.out)?;
+        let left = self.codes.take_down(&outcome);
+        let took = Duration::from_micros(1 + budget.saturating_sub(left) / self.fuel_per_us);
+        Some((took, OwnedOutcome::of(&outcome)))
+    }
+}
+
+/// Modules of the activations that run, and the fuel they were last seen with.
+#[derive(Default)]
+struct Codes(BTreeMap<ActivationId, (Vec<u8>, u64)>);
+
+impl Codes {
+    fn take_up(&mut self, work: &Work<'_>) -> u64 {
+        match *work {
+            Work::Start(start) | Work::Thaw { start, .. } => {
+                self.0
+                    .insert(start.activation, (start.code.to_vec(), start.fuel));
+                start.fuel
+            }
+            Work::Resume { fuel, .. } => fuel,
+            Work::Continue { activation } => self.0.get(&activation).map_or(0, |held| held.1),
+            Work::Stop { activation } => {
+                self.0.remove(&activation);
+                0
+            }
+            Work::Freeze { .. } | Work::Verify { .. } => 0,
+        }
+    }
+
+    fn take_down(&mut self, outcome: &Outcome<'_>) -> u64 {
+        match *outcome {
+            Outcome::Called {
+                activation, fuel, ..
+            }
+            | Outcome::Yielded { activation, fuel } => {
+                if let Some(held) = self.0.get_mut(&activation) {
+                    held.1 = fuel;
+                }
+                fuel
+            }
+            Outcome::Done {
+                activation, fuel, ..
+            }
+            | Outcome::Failed {
+                activation, fuel, ..
+            } => {
+                self.0.remove(&activation);
+                fuel
+            }
+            Outcome::Frozen { activation, .. } => {
+                self.0.remove(&activation);
+                0
+            }
+            Outcome::Verified { .. } => 0,
+        }
+    }
+}
+
+impl CodeSource for Codes {
+    fn code(&self, activation: ActivationId) -> &[u8] {
+        self.0.get(&activation).map_or(&[], |(code, _)| code)
+    }
+}
+
+/// A device with some native tasklets that return fixed bytes.
+#[derive(Clone, Default, Debug)]
+pub struct Device {
+    natives: BTreeMap<TaskletName, Vec<u8>>,
+}
+
+impl Device {
+    /// The device with the native tasklet `name`, whose result is always the CBOR array `result`.
+    ///
+    /// # Panics
+    /// If the name is not valid.
+    #[must_use]
+    pub fn with(mut self, name: &str, result: &[u8]) -> Self {
+        self.natives.insert(
+            name.parse().expect("a device has valid names"),
+            result.to_vec(),
+        );
+        self
+    }
+}
+
+impl Host for Device {
+    fn offers(&self) -> Capabilities {
+        Capabilities::NONE
+    }
+
+    fn call(&mut self, _: Capability, _: &str, _: &[u64], _: &mut [u8]) -> Result<u64, Fault> {
+        Err(Fault::UnknownImport)
+    }
+
+    fn native(
+        &mut self,
+        name: &TaskletName,
+        _: &str,
+        _: &[u8],
+        result: &mut [u8],
+    ) -> Result<usize, Fault> {
+        let fixed = self.natives.get(name).ok_or(Fault::NoExecutor)?;
+        result
+            .get_mut(..fixed.len())
+            .ok_or(Fault::ValuesTooLarge)?
+            .copy_from_slice(fixed);
+        Ok(fixed.len())
+    }
+}
+

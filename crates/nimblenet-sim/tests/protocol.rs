@@ -1,0 +1,478 @@
+//! The protocol, told as short stories in virtual time.
+#![allow(clippy::unwrap_used)]
+
+use core::time::Duration;
+
+use nimblenet_core::{Config, Source};
+use nimblenet_sim::{Draft, Layout, LinkModel, Net, Publisher, SimExecutor, TimedExecutor};
+use nimblenet_tasklet::{Fault, NodeId};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn algorithm(name: &str, len: usize) -> Draft {
+    Draft::new(name, TimedExecutor::module(&[2000], len), "func()")
+}
+
+/// A chain that calls these algorithms one after the other.
+fn chain(name: &str, calls: &[&str]) -> Draft {
+    let times = vec![1000; calls.len() + 1];
+    let chain = Draft::new(name, TimedExecutor::module(&times, 200), "func()");
+    calls
+        .iter()
+        .fold(chain, |chain, callee| chain.calling(callee, "func()"))
+}
+
+fn shop() -> Vec<(Publisher, Vec<Draft>)> {
+    let drafts = vec![
+        algorithm("rms", 110),
+        algorithm("peak", 90),
+        algorithm("fft", 2500),
+        chain("check", &["shop/rms", "shop/peak"]),
+        chain("other", &["shop/rms", "shop/fft"]),
+        chain("deep", &["shop/check", "shop/other"]),
+    ];
+    vec![(Publisher::new("shop"), drafts)]
+}
+
+fn timed(_: NodeId) -> Box<dyn SimExecutor> {
+    Box::new(TimedExecutor::default())
+}
+
+fn net(seed: u64, layout: &Layout, configure: impl Fn(&mut Config)) -> Net {
+    let mut net = Net::new(seed, layout, LinkModel::PAPER, shop(), configure, timed);
+    net.run_for(30 * SECOND);
+    net
+}
+
+fn sources(finished: &nimblenet_sim::Finished) -> Vec<Source> {
+    assert_eq!(finished.result, Ok(vec![0x80]), "{finished:?}");
+    finished.steps.iter().map(|(_, source)| *source).collect()
+}
+
+// --- where tasklets come from ---
+
+#[test]
+fn the_first_call_fetches_from_the_registry_and_the_second_finds_everything_in_the_cache() {
+    let mut net = net(1, &Layout::pair(), |_| {});
+    assert_eq!(
+        sources(&net.run_call(2, "shop/check")),
+        [Source::Registry; 3]
+    );
+    assert_eq!(sources(&net.run_call(2, "shop/check")), [Source::Local; 3]);
+}
+
+#[test]
+fn a_neighbour_is_asked_before_a_far_node_and_a_far_node_before_the_registry() {
+    let mut net = net(2, &Layout::line(4), |_| {});
+    assert_eq!(
+        sources(&net.run_call(4, "shop/check")),
+        [Source::Registry; 3]
+    );
+    assert_eq!(sources(&net.run_call(2, "shop/check")), [Source::Global; 3]);
+    assert_eq!(
+        sources(&net.run_call(3, "shop/check")),
+        [Source::Neighbour; 3]
+    );
+}
+
+#[test]
+fn shared_algorithms_are_fetched_once() {
+    let mut net = net(3, &Layout::pair(), |_| {});
+    net.run_call(2, "shop/check");
+    let steps = net.run_call(2, "shop/other").steps;
+    let steps: Vec<_> = steps
+        .iter()
+        .map(|(name, from)| (name.name.as_str(), *from))
+        .collect();
+    let expected = [
+        ("other", Source::Registry),
+        ("rms", Source::Local),
+        ("fft", Source::Registry),
+    ];
+    assert_eq!(steps, expected);
+}
+
+#[test]
+fn a_preloading_node_has_every_tasklet_before_the_chain_starts() {
+    let mut net = net(4, &Layout::pair(), |config| config.preload = true);
+    let call = net.run_call(2, "shop/deep");
+    let names: Vec<_> = call
+        .steps
+        .iter()
+        .map(|(name, _)| name.name.to_string())
+        .collect();
+    let first_local = call
+        .steps
+        .iter()
+        .position(|(_, from)| *from == Source::Local)
+        .unwrap();
+    assert_eq!(first_local, 6, "{names:?}");
+    assert!(
+        call.steps[..6]
+            .iter()
+            .all(|(_, from)| *from == Source::Registry)
+    );
+    assert!(
+        call.steps[7..]
+            .iter()
+            .all(|(_, from)| *from == Source::Local),
+        "{names:?}"
+    );
+}
+
+#[test]
+fn the_paper_s_metadata_request_is_made_when_it_is_asked_for() {
+    let mut net = net(5, &Layout::pair(), |config| config.ask_metadata = true);
+    net.run_call(2, "shop/check");
+    let traffic = net
+        .node(2)
+        .counters()
+        .traffic(nimblenet_core::wire::Kind::MetadataRequest);
+    assert_eq!(traffic.originated, 3);
+}
+
+#[test]
+fn a_registry_neither_answers_nor_forwards_floods() {
+    let mut net = net(6, &Layout::pair(), |_| {});
+    net.run_call(1, "shop/check");
+    let fallback = net.node(1).counters().acquired;
+    assert_eq!((fallback.registry, fallback.neighbour), (3, 0));
+}
+
+// --- several jobs ---
+
+#[test]
+fn jobs_that_wait_for_tasklets_let_others_run() {
+    let mut net = net(7, &Layout::pair(), |_| {});
+    let calls: Vec<_> = ["deep", "check", "other"]
+        .map(|name| net.call(2, &format!("shop/{name}"), &[0x80]).unwrap())
+        .into();
+    let ends: Vec<_> = calls
+        .iter()
+        .map(|call| net.run_until_finished(2, *call))
+        .collect();
+    assert!(ends.iter().all(|end| end.result.is_ok()));
+    assert_eq!(net.node(2).cache().reservations(), 0);
+    assert_eq!(net.node(2).jobs(), 0);
+}
+
+#[test]
+fn jobs_that_want_the_same_tasklet_share_its_transfer() {
+    let fetched = |merge| {
+        let mut net = net(8, &Layout::pair(), |config| config.merge_requests = merge);
+        let calls = [0; 4].map(|_| net.call(2, "shop/fft", &[0x80]).unwrap());
+        for call in calls {
+            net.run_until_finished(2, call).result.unwrap();
+        }
+        net.node(0)
+            .counters()
+            .traffic(nimblenet_core::wire::Kind::Data)
+            .originated
+    };
+    assert!(fetched(true) < fetched(false));
+}
+
+#[test]
+fn att_19_tasklets_that_call_each_other_for_ever_end_at_the_limit() {
+    let times = [1000, 1000];
+    let ping = Draft::new("ping", TimedExecutor::module(&times, 9), "func()");
+    let pong = Draft::new("pong", TimedExecutor::module(&times, 9), "func()");
+    let drafts = vec![
+        ping.calling("shop/pong", "func()"),
+        pong.calling("shop/ping", "func()"),
+        algorithm("rms", 110),
+    ];
+    let shelf = vec![(Publisher::new("shop"), drafts)];
+    let mut net = Net::new(9, &Layout::pair(), LinkModel::PAPER, shelf, |_| {}, timed);
+    net.run_for(30 * SECOND);
+    assert_eq!(net.run_call(2, "shop/ping").result, Err(Fault::TooDeep));
+    assert_eq!(net.run_call(2, "shop/rms").result, Ok(vec![0x80]));
+    assert_eq!(net.node(2).cache().reservations(), 0);
+}
+
+#[test]
+fn a_chain_larger_than_the_cache_runs_by_loading_on_demand() {
+    let drafts = vec![
+        algorithm("a", 700),
+        algorithm("b", 700),
+        algorithm("c", 700),
+        chain("long", &["shop/a", "shop/b", "shop/c", "shop/a"]),
+    ];
+    let shelf = vec![(Publisher::new("shop"), drafts)];
+    let small = |config: &mut Config| config.limits.cache_bytes = 1700;
+    let mut net = Net::new(10, &Layout::pair(), LinkModel::PAPER, shelf, small, timed);
+    net.run_for(30 * SECOND);
+    assert_eq!(net.run_call(2, "shop/long").result, Ok(vec![0x80]));
+    assert!(net.node(2).cache().evicted() >= 1);
+}
+
+// --- wrong calls ---
+
+#[test]
+fn wrong_calls_are_refused_by_name_and_the_next_is_served() {
+    let mut net = net(11, &Layout::pair(), |_| {});
+    assert_eq!(
+        net.run_call(2, "elsewhere/rms").result,
+        Err(Fault::UnknownNamespace)
+    );
+    assert_eq!(
+        net.run_call(2, "shop/nothing").result,
+        Err(Fault::UnknownTasklet)
+    );
+    assert_eq!(
+        net.run_call_with(2, "shop/rms", &[0x81, 1]).result,
+        Err(Fault::WrongArguments)
+    );
+    assert_eq!(
+        net.run_call_with(2, "shop/rms", &[0xff]).result,
+        Err(Fault::WrongArguments)
+    );
+    assert!(net.run_call(2, "shop/rms").result.is_ok());
+}
+
+#[test]
+fn a_tasklet_larger_than_the_cache_is_refused_without_evicting_anything() {
+    let mut net = net(12, &Layout::pair(), |config| {
+        config.limits.cache_bytes = 1000
+    });
+    net.run_call(2, "shop/rms");
+    assert_eq!(net.run_call(2, "shop/fft").result, Err(Fault::TooLarge));
+    assert_eq!(sources(&net.run_call(2, "shop/rms")), [Source::Local]);
+}
+
+#[test]
+fn a_callee_with_another_signature_than_expected_fails_the_chain() {
+    let wrong = chain("wrong", &[]).calling("shop/rms", "func(u32)");
+    let wrong = Draft {
+        module: TimedExecutor::module(&[1, 1], 9),
+        ..wrong
+    };
+    let shelf = vec![(Publisher::new("shop"), vec![wrong, algorithm("rms", 110)])];
+    let mut net = Net::new(13, &Layout::pair(), LinkModel::PAPER, shelf, |_| {}, timed);
+    net.run_for(30 * SECOND);
+    assert_eq!(
+        net.run_call(2, "shop/wrong").result,
+        Err(Fault::WrongSignature)
+    );
+}
+
+// --- catalogues ---
+
+#[test]
+fn a_new_version_moves_one_entry_and_one_module() {
+    let mut net = net(14, &Layout::pair(), |_| {});
+    net.run_call(2, "shop/check");
+    let before = *net.node(2).counters();
+    net.publish("shop", &[algorithm("rms", 120)]);
+    net.run_for(30 * SECOND);
+    let steps = net.run_call(2, "shop/check").steps;
+    let steps: Vec<_> = steps
+        .iter()
+        .map(|(name, from)| (name.name.as_str(), *from))
+        .collect();
+    let expected = [
+        ("check", Source::Local),
+        ("rms", Source::Registry),
+        ("peak", Source::Local),
+    ];
+    assert_eq!(steps, expected);
+    let kind = nimblenet_core::wire::Kind::Data;
+    let moved =
+        net.node(2).counters().traffic(kind).received_bytes - before.traffic(kind).received_bytes;
+    assert!(
+        moved < 120 + 120 + 200,
+        "one module of 120 B and one entry, not {moved} B"
+    );
+}
+
+#[test]
+fn a_running_job_keeps_the_versions_of_the_epoch_it_started_with() {
+    let mut drafts = shop().remove(0).1;
+    // Three seconds of work before the first call.
+    let slow = TimedExecutor::module(&[3_000_000, 1], 9);
+    drafts.push(Draft::new("slow", slow, "func()").calling("shop/rms", "func()"));
+    let shelf = vec![(Publisher::new("shop"), drafts)];
+    let mut net = Net::new(15, &Layout::pair(), LinkModel::PAPER, shelf, |_| {}, timed);
+    net.run_for(30 * SECOND);
+    let old = net
+        .node(2)
+        .catalogue(nimblenet_tasklet::NamespaceId::of(&"shop".parse().unwrap()));
+    let old = old.unwrap().find(&"rms".parse().unwrap()).unwrap().sequence;
+    net.run_call(2, "shop/slow");
+    let call = net.call(2, "shop/slow", &[0x80]).unwrap();
+    net.publish("shop", &[algorithm("rms", 120)]);
+    let end = net.run_until_finished(2, call);
+    assert_eq!(
+        sources(&end),
+        [Source::Local; 2],
+        "the old version is still in the cache"
+    );
+    assert_eq!(old, 1);
+    let next = net.run_call(2, "shop/slow");
+    assert_eq!(sources(&next), [Source::Local, Source::Registry]);
+}
+
+#[test]
+fn a_catalogue_reaches_a_node_many_hops_from_the_registry() {
+    let net = net(16, &Layout::line(8), |_| {});
+    let id = nimblenet_tasklet::NamespaceId::of(&"shop".parse().unwrap());
+    assert!(
+        net.nodes()
+            .all(|node| node.catalogue(id).unwrap().epoch() == 1)
+    );
+}
+
+#[test]
+fn att_28_a_catalogue_by_another_key_is_never_taken_up() {
+    let foreign = |config: &mut Config| {
+        if config.archive.is_none() {
+            config.namespaces[0].key = [9; 32];
+        }
+    };
+    let mut net = net(17, &Layout::pair(), foreign);
+    let call = net.run_call(2, "shop/rms");
+    assert_eq!(call.result, Err(Fault::BadSignature));
+    assert!(net.node(2).counters().bad_signatures > 0);
+}
+
+// --- faults ---
+
+#[test]
+fn calls_complete_over_links_that_lose_double_and_reorder() {
+    for seed in 0..8 {
+        let faulty = LinkModel {
+            delay: Duration::from_millis(20),
+            jitter: Duration::from_millis(40),
+            loss: 0.15,
+            duplication: 0.1,
+        };
+        let mut net = Net::new(seed, &Layout::line(3), faulty, shop(), |_| {}, timed);
+        net.run_for(60 * SECOND);
+        for _ in 0..3 {
+            for id in [3, 1, 2] {
+                let call = net.run_call(id, "shop/deep");
+                assert!(call.result.is_ok(), "seed {seed}: {call:?}");
+            }
+        }
+        let fates = net.fates();
+        assert!(
+            fates.lost > 0 && fates.doubled > 0 && fates.overtaken > 0,
+            "{fates:?}"
+        );
+        assert!(net.nodes().all(|node| node.cache().reservations() == 0));
+    }
+}
+
+#[test]
+fn a_transfer_goes_on_from_another_source_at_the_offset_reached() {
+    let drafts = vec![algorithm("big", 60_000)];
+    let shelf = vec![(Publisher::new("shop"), drafts)];
+    let slow = LinkModel {
+        jitter: Duration::from_millis(300),
+        ..LinkModel::PAPER
+    };
+    let large = |config: &mut Config| config.limits.cache_bytes = 100_000;
+    let mut net = Net::new(18, &Layout::line(3), LinkModel::PAPER, shelf, large, timed);
+    net.run_for(30 * SECOND);
+    net.run_call(3, "shop/big");
+    net.set_link(2, 3, slow);
+    let call = net.call(2, "shop/big", &[0x80]).unwrap();
+    let received = |net: &Net| {
+        net.node(2)
+            .counters()
+            .traffic(nimblenet_core::wire::Kind::Data)
+            .received_bytes
+    };
+    let before = received(&net);
+    let started = |net: &Net| received(net) > before + 4000;
+    assert!(net.run_until(60 * SECOND, started));
+    net.crash(3);
+    let end = net.run_until_finished(2, call);
+    assert_eq!(end.result, Ok(vec![0x80]));
+    assert!(net.fates().dead > 0, "the crash hit the transfer");
+    assert_eq!(net.node(2).counters().resumed_transfers, 1, "{end:?}");
+    let kind = nimblenet_core::wire::Kind::Data;
+    let from_registry = net.node(0).counters().traffic(kind).sent_bytes;
+    assert!(
+        from_registry < 60_000 + 40_000,
+        "the registry sent only the rest: {from_registry}"
+    );
+}
+
+#[test]
+fn a_node_that_restarts_is_part_of_the_mesh_again() {
+    let mut net = net(19, &Layout::line(3), |_| {});
+    net.run_call(3, "shop/check");
+    net.crash(2);
+    let call = net.run_call(3, "shop/other");
+    assert_eq!(call.result, Err(Fault::Unreachable), "node 3 is cut off");
+    net.restart(2);
+    net.run_for(30 * SECOND);
+    assert!(net.run_call(3, "shop/other").result.is_ok());
+    assert!(net.run_call(2, "shop/check").result.is_ok());
+}
+
+#[test]
+fn with_the_registry_down_the_mesh_serves_what_it_holds() {
+    let mut net = net(20, &Layout::line(3), |_| {});
+    net.run_call(3, "shop/check");
+    net.crash(0);
+    assert_eq!(sources(&net.run_call(1, "shop/check")), [Source::Global; 3]);
+    let call = net.run_call(1, "shop/fft");
+    assert_eq!(call.result, Err(Fault::Unreachable));
+    net.restart(0);
+    net.run_for(10 * SECOND);
+    assert!(net.run_call(1, "shop/fft").result.is_ok());
+}
+
+#[test]
+fn a_cut_link_is_gone_around() {
+    let mut net = net(21, &Layout::grid(3, 2), |_| {});
+    net.run_call(3, "shop/check");
+    net.cut(1, 2);
+    net.cut(4, 5);
+    assert!(net.run_call(1, "shop/other").result.is_ok());
+    assert_eq!(
+        net.run_call(3, "shop/fft").result,
+        Err(Fault::Unreachable),
+        "cut off"
+    );
+    net.mend(4, 5);
+    net.run_for(30 * SECOND);
+    assert!(net.run_call(3, "shop/fft").result.is_ok());
+}
+
+#[test]
+fn att_43_frames_that_are_no_frames_are_counted_and_the_next_call_is_served() {
+    let mut net = net(22, &Layout::pair(), |_| {});
+    for len in 0..64 {
+        net.inject(1, 2, &vec![0x10; len]);
+    }
+    net.run_for(SECOND);
+    let dropped = net
+        .node(2)
+        .counters()
+        .dropped(nimblenet_core::Drop::Malformed);
+    assert!(dropped >= 60, "{dropped}");
+    assert!(net.run_call(2, "shop/check").result.is_ok());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_and_another_seed_another() {
+    let run = |seed| {
+        let faulty = LinkModel {
+            loss: 0.2,
+            ..LinkModel::PAPER
+        };
+        let mut net = Net::new(seed, &Layout::grid(2, 2), faulty, shop(), |_| {}, timed);
+        net.run_for(20 * SECOND);
+        let end = net.run_call(4, "shop/deep");
+        (
+            end,
+            net.fates(),
+            net.nodes().map(|node| *node.counters()).collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!(run(5), run(5));
+    assert_ne!(run(5).1, run(6).1);
+}
