@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::host::Totals;
 use crate::step::Step;
-use crate::{host, licences, no_std, tidy};
+use crate::{emulator, firmware, host, licences, no_std, tasklets, tidy};
 
 /// What of it to run.
 #[derive(clap::Args)]
@@ -50,9 +50,24 @@ const STEPS: &[Step] = &[
         action: test,
     },
     Step {
+        name: "tasklets",
+        about: "packed tasklets are those of their sources",
+        action: || tasklets::run(true),
+    },
+    Step {
         name: "no-std",
         about: "device crates build for bare metal",
         action: no_std::run,
+    },
+    Step {
+        name: "firmware",
+        about: "images for boards build and are within their limits",
+        action: || firmware::run(false),
+    },
+    Step {
+        name: "runner",
+        about: "the images run on emulated boards",
+        action: emulator::test,
     },
     Step {
         name: "doc",

@@ -2,20 +2,28 @@
 
 use core::fmt;
 use std::io::{BufRead as _, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::workspace::{cargo, run, shown};
 
-/// Formats the workspace or, with `check`, fails if it is not formatted.
+/// Projects beside the workspace: other targets, or other versions of dependencies.
+const BESIDE: [&str; 3] = ["firmware/rp2040", "firmware/runner", "tasklets"];
+
+/// Formats all Rust code or, with `check`, fails if it is not formatted.
 pub(crate) fn fmt(check: bool) -> Result<()> {
-    let mut command = cargo();
-    command.args(["fmt", "--all"]);
-    if check {
-        command.arg("--check");
+    for project in [""].into_iter().chain(BESIDE) {
+        let mut command = cargo();
+        command.args(["fmt", "--all", "--manifest-path"]);
+        command.arg(Path::new(project).join("Cargo.toml"));
+        if check {
+            command.arg("--check");
+        }
+        run(&mut command)?;
     }
-    run(&mut command)
+    Ok(())
 }
 
 /// Runs clippy; a warning fails the task.

@@ -6,12 +6,18 @@
 //! announced, timed and reported.
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
 mod ci;
+mod emulator;
+mod firmware;
 mod host;
+mod image;
 mod imports;
 mod licences;
 mod no_std;
 mod step;
+mod tasklets;
 mod tidy;
 mod toolchain;
 mod workspace;
@@ -69,6 +75,27 @@ enum Task {
     /// Builds the device crates for bare metal and the core for wasm32, which may import nothing.
     #[command(after_help = "Example:\n  cargo xtask no-std")]
     NoStd,
+    /// Builds the example tasklets, or with --check says which packed outputs differ.
+    #[command(after_help = "Examples:\n  cargo xtask tasklets\n  cargo xtask tasklets --check")]
+    Tasklets {
+        /// Writes nothing and fails if something would change.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Builds the images for boards and weighs them; fails past a limit.
+    #[command(after_help = "Examples:\n  cargo xtask firmware\n  cargo xtask firmware --json")]
+    Firmware {
+        /// Prints the sizes as JSON on standard output.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Runs the images on emulated boards, as tests of both.
+    #[command(after_help = "Examples:\n  cargo xtask runner\n  cargo xtask runner --build")]
+    Runner {
+        /// Tests nothing; builds the runner and prints where it is.
+        #[arg(long)]
+        build: bool,
+    },
     /// Checks licences and versions of all dependencies against deny.toml.
     #[command(after_help = "Example:\n  cargo xtask deny")]
     Deny,
@@ -95,6 +122,10 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Test { arguments } => host::test(&arguments).map(|totals| println!("{totals}")),
         Task::Tidy { remarks } => tidy::run(remarks),
         Task::NoStd => no_std::run(),
+        Task::Tasklets { check } => tasklets::run(check),
+        Task::Firmware { json } => firmware::run(json),
+        Task::Runner { build: true } => emulator::build(),
+        Task::Runner { build: false } => emulator::test(),
         Task::Deny => licences::run(),
         Task::Doc => host::doc(),
     }

@@ -46,7 +46,7 @@ fn answering(masked: bool) -> Board {
     program.load(0, UART0).read(1, 0).add(1, 1).write(1, 0);
     program.load(0, RESULT).write(1, 0);
     program.return_from_interrupt();
-    Board::new(&program.image()).unwrap()
+    Board::new(&program.image()).expect("it is a small image")
 }
 
 #[test]

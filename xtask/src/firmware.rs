@@ -1,0 +1,132 @@
+//! Images for boards: built, weighed, and held against their limits.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::image::{Size, weigh};
+use crate::no_std::BOARD;
+use crate::toolchain::Toolchain;
+use crate::workspace;
+
+/// What an image may need at most.
+///
+/// A limit is a decision: raising one belongs into the change that needs it, with its reason.
+struct Limit {
+    image: &'static str,
+    flash_bytes: u64,
+    ram_bytes: u64,
+    ram_bytes_outside_disk_and_arena: u64,
+}
+
+/// The board has 2 MiB of flash and 264 kB of RAM; what RAM is left over is the stack of core 0.
+const LIMITS: &[Limit] = &[Limit {
+    image: "pico-uart",
+    flash_bytes: 16_000,
+    ram_bytes: 16_000,
+    ram_bytes_outside_disk_and_arena: 16_000,
+}];
+
+/// Builds and weighs all images; fails past a limit.
+pub(crate) fn run(json: bool) -> Result<()> {
+    test()?;
+    let folder = compile()?;
+    let mut report = serde_json::Map::new();
+    let mut exceeded = Vec::new();
+    for limit in LIMITS {
+        let path = folder.join(limit.image);
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let size = weigh(&bytes).with_context(|| format!("{} is damaged", path.display()))?;
+        eprint!("{}\n{size}", limit.image);
+        exceeded.extend(limit.exceeded_by(&size));
+        report.insert(limit.image.into(), size.json());
+    }
+    if json {
+        println!("{}", serde_json::Value::Object(report));
+    }
+    if !exceeded.is_empty() {
+        bail!("too large: {}", exceeded.join("; "));
+    }
+    Ok(())
+}
+
+/// Builds all images and returns where `pico-uart` is.
+pub(crate) fn build() -> Result<PathBuf> {
+    Ok(compile()?.join("pico-uart"))
+}
+
+/// Tests on the host what of the firmware does not need a board.
+fn test() -> Result<()> {
+    let mut command = workspace::cargo();
+    command
+        .current_dir(workspace::root().join("firmware/rp2040"))
+        .args(["test", "--lib", "--quiet"])
+        .env(
+            "CARGO_TARGET_DIR",
+            workspace::target_directory()?.join("firmware"),
+        );
+    // What a task prints to standard output is its result.
+    let output = workspace::output(&mut command)?;
+    eprint!("{output}");
+    Ok(())
+}
+
+/// Builds all images; returns their folder.
+fn compile() -> Result<PathBuf> {
+    let target = workspace::target_directory()?.join("firmware");
+    let toolchain = Toolchain::find(BOARD)?;
+    let mut command = toolchain.cargo("build", BOARD);
+    command
+        .current_dir(workspace::root().join("firmware/rp2040"))
+        .args(["--release", "--bins"])
+        .env("CARGO_TARGET_DIR", &target);
+    if toolchain == Toolchain::Debian {
+        command.env("CARGO_TARGET_THUMBV6M_NONE_EABI_LINKER", "ld.lld-14");
+    }
+    workspace::run(&mut command)?;
+    Ok(target.join(BOARD).join("release"))
+}
+
+impl Limit {
+    fn exceeded_by(&self, size: &Size) -> Vec<String> {
+        let rows = [
+            ("flash", size.flash_bytes, self.flash_bytes),
+            ("RAM", size.ram_bytes, self.ram_bytes),
+            (
+                "RAM outside disk and arena",
+                size.ram_bytes_outside_disk_and_arena,
+                self.ram_bytes_outside_disk_and_arena,
+            ),
+        ];
+        let past = rows.into_iter().filter(|(_, bytes, limit)| bytes > limit);
+        past.map(|(what, bytes, limit)| {
+            format!(
+                "{} takes {bytes} bytes of {what}, {limit} are allowed",
+                self.image
+            )
+        })
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_past_a_limit_is_reported() {
+        let limit = Limit {
+            image: "x",
+            flash_bytes: 10,
+            ram_bytes: 10,
+            ram_bytes_outside_disk_and_arena: 5,
+        };
+        let mut size = Size::default();
+        size.flash_bytes = limit.flash_bytes;
+        assert!(limit.exceeded_by(&size).is_empty());
+        size.ram_bytes_outside_disk_and_arena = 6;
+        let expected = "x takes 6 bytes of RAM outside disk and arena, 5 are allowed";
+        assert_eq!(limit.exceeded_by(&size), [expected]);
+    }
+}
