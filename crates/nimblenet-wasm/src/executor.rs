@@ -39,8 +39,8 @@ use crate::instance::Instance;
 use crate::limits::Limits;
 use activation::{Activation, Event, Form, Waits};
 use arena::{Arena, rounded};
-pub use run::HOST_CALL_FUEL;
 use run::Around;
+pub use run::HOST_CALL_FUEL;
 use start::Refusal;
 
 /// The most activations that an executor holds.
@@ -177,9 +177,14 @@ impl<'m> Executor<'m> {
                 let slot = self.waiting(*activation, Waits::ForCallee)?;
                 self.activation_mut(slot).fuel = *fuel;
                 match result {
-                    Ok(result) => {
-                        self.go_on(*activation, Waits::ForCallee, Some(result), source, host, out)
-                    }
+                    Ok(result) => self.go_on(
+                        *activation,
+                        Waits::ForCallee,
+                        Some(result),
+                        source,
+                        host,
+                        out,
+                    ),
                     Err(fault) => Some(self.conclude(slot, (*fault).into(), out)),
                 }
             }
@@ -231,7 +236,11 @@ impl<'m> Executor<'m> {
     }
 
     /// The length of the image that [`Work::Freeze`] would make.
-    pub fn image_len(&mut self, activation: ActivationId, source: &dyn CodeSource) -> Option<usize> {
+    pub fn image_len(
+        &mut self,
+        activation: ActivationId,
+        source: &dyn CodeSource,
+    ) -> Option<usize> {
         let slot = self.slot(activation)?;
         let run = *self.activation(slot);
         let instance = match run.form {
@@ -315,13 +324,20 @@ impl Executor<'_> {
     }
 
     /// Writes the image of an activation.
-    fn save(&mut self, slot: usize, source: &dyn CodeSource, out: &mut [u8]) -> Result<usize, Fault> {
+    fn save(
+        &mut self,
+        slot: usize,
+        source: &dyn CodeSource,
+        out: &mut [u8],
+    ) -> Result<usize, Fault> {
         let run = *self.activation(slot);
         let head = start::header(&run).to_bytes();
         let args = run.layout.links..run.layout.links + run.layout.args;
         let region = self.arena.region(slot);
         let before = head.len() + args.len();
-        let (front, rest) = out.split_at_mut_checked(before).ok_or(Fault::ValuesTooLarge)?;
+        let (front, rest) = out
+            .split_at_mut_checked(before)
+            .ok_or(Fault::ValuesTooLarge)?;
         front[..head.len()].copy_from_slice(&head);
         front[head.len()..].copy_from_slice(&region[args]);
         let instance = &mut region[run.layout.instance..];
@@ -333,10 +349,12 @@ impl Executor<'_> {
             }
             Form::Block => {
                 let instance = Instance::attach(instance).map_err(|_| Fault::BadImage)?;
-                instance.freeze(source.code(run.id), rest).map_err(|error| match error {
-                    FreezeError::TooSmall => Fault::ValuesTooLarge,
-                    _ => Fault::BadImage,
-                })?
+                instance
+                    .freeze(source.code(run.id), rest)
+                    .map_err(|error| match error {
+                        FreezeError::TooSmall => Fault::ValuesTooLarge,
+                        _ => Fault::BadImage,
+                    })?
             }
         };
         Ok(before + len)
@@ -420,7 +438,9 @@ impl Executor<'_> {
     /// The slot of `id` if it waits for `waits`. Anything else is a stray and has no effect, so
     /// that an answer that comes twice is taken once.
     fn waiting(&mut self, id: ActivationId, waits: Waits) -> Option<usize> {
-        let slot = self.slot(id).filter(|slot| self.activation(*slot).waits == waits);
+        let slot = self
+            .slot(id)
+            .filter(|slot| self.activation(*slot).waits == waits);
         self.counts.stray += u64::from(slot.is_none());
         slot
     }

@@ -46,7 +46,11 @@ impl Link {
             .filter(|promised| promised.export == imported.name)
             .ok_or(Fault::UnknownImport)?;
         let signature = promised.signature;
-        if !has_types(&imported.ty, signature.flat_params(), signature.flat_results()) {
+        if !has_types(
+            &imported.ty,
+            signature.flat_params(),
+            signature.flat_results(),
+        ) {
             return Err(Fault::WrongSignature);
         }
         Ok(Self::Tasklet { import, signature })
@@ -62,7 +66,11 @@ impl Link {
             .position(|function| function.name == imported.name)
             .ok_or(Fault::UnknownImport)?;
         let promised = &capability.functions()[function];
-        if !has_types(&imported.ty, promised.params.iter().copied(), promised.result.into_iter()) {
+        if !has_types(
+            &imported.ty,
+            promised.params.iter().copied(),
+            promised.result.into_iter(),
+        ) {
             return Err(Fault::WrongSignature);
         }
         if !granted.has(capability) {

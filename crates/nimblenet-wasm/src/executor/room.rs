@@ -31,11 +31,15 @@ impl Executor<'_> {
             let run = self.activation(slot);
             let full = rounded(run.layout.full);
             let is_in = match run.form {
-                Form::Block => self.arena.extend(slot, full) || {
-                    self.arena.raise(slot);
-                    self.arena.extend(slot, full)
-                },
-                Form::Image(len) => self.arena.gap().len() >= full && self.thaw(slot, len, source)?,
+                Form::Block => {
+                    self.arena.extend(slot, full) || {
+                        self.arena.raise(slot);
+                        self.arena.extend(slot, full)
+                    }
+                }
+                Form::Image(len) => {
+                    self.arena.gap().len() >= full && self.thaw(slot, len, source)?
+                }
             };
             if is_in {
                 return Ok(());
@@ -139,7 +143,10 @@ impl Executor<'_> {
                 let Some(len) = self.instance_image_len(slot, source) else {
                     continue;
                 };
-                let relief = self.arena.region_len(slot).saturating_sub(rounded(at + len));
+                let relief = self
+                    .arena
+                    .region_len(slot)
+                    .saturating_sub(rounded(at + len));
                 if relief > best.map_or(0, |(_, relief)| relief) {
                     best = Some((slot, relief));
                 }

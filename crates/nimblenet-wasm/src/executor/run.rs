@@ -48,7 +48,9 @@ pub(super) fn run(
         Some(results) => running.take_answer(results),
         None => Ok(()),
     };
-    let event = event.and_then(|()| running.go_on()).unwrap_or_else(|end| end);
+    let event = event
+        .and_then(|()| running.go_on())
+        .unwrap_or_else(|end| end);
     let Running {
         instance,
         activation,
@@ -109,11 +111,7 @@ impl Running<'_, '_> {
         self.answer(signature.flat_results(), &flat)
     }
 
-    fn answer(
-        &mut self,
-        types: impl Iterator<Item = FlatType>,
-        bits: &[u64],
-    ) -> Result<(), Event> {
+    fn answer(&mut self, types: impl Iterator<Item = FlatType>, bits: &[u64]) -> Result<(), Event> {
         let values = Values::from_bits(types, bits);
         let resumed = self.instance.resume(values.as_slice());
         resumed.map_err(|_| Fault::BadImage.into())
@@ -185,7 +183,10 @@ impl Running<'_, '_> {
         let function = function.ok_or(Fault::UnknownImport)?;
         let args = Values::of_call(&self.instance).bits();
         let memory = self.instance.memory_mut();
-        let result = self.around.host.call(capability, function.name, &args, memory)?;
+        let result = self
+            .around
+            .host
+            .call(capability, function.name, &args, memory)?;
         self.answer(function.result.into_iter(), &[result])
     }
 
@@ -279,7 +280,10 @@ impl Values {
     }
 
     fn are(&self, types: impl Iterator<Item = FlatType>) -> bool {
-        self.as_slice().iter().map(Value::ty).eq(types.map(val_type))
+        self.as_slice()
+            .iter()
+            .map(Value::ty)
+            .eq(types.map(val_type))
     }
 
     fn bits(&self) -> Bits {

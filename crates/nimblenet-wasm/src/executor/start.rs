@@ -131,11 +131,7 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// Checks the module against its entry, and writes its links to the start of `gap`.
-    fn make(
-        gap: &mut [u8],
-        start: &Start<'a>,
-        options: &ExecutorOptions,
-    ) -> Result<Self, Refusal> {
+    fn make(gap: &mut [u8], start: &Start<'a>, options: &ExecutorOptions) -> Result<Self, Refusal> {
         let terms = &start.entry.terms;
         let promised = terms.export(start.export).ok_or(Fault::UnknownExport)?;
         let module = Module::parse(start.code).map_err(|_| Fault::InvalidModule)?;
@@ -150,7 +146,8 @@ impl<'a> Plan<'a> {
         }
         let links = resolve(gap, &module, start)?;
         let memory = module.memory();
-        let bytes = |pages: u32, memory: &MemoryType| u64::from(pages) * u64::from(memory.page_bytes);
+        let bytes =
+            |pages: u32, memory: &MemoryType| u64::from(pages) * u64::from(memory.page_bytes);
         let initial = memory.map_or(0, |memory| bytes(memory.min, &memory));
         let own = memory.and_then(|memory| Some(bytes(memory.max?, &memory)));
         let ceiling = match u64::from(terms.memory_bytes) {
@@ -224,12 +221,7 @@ fn resolve(gap: &mut [u8], module: &Module<'_>, start: &Start<'_>) -> Result<usi
 }
 
 /// Puts what the call of the export needs between the links and the instance, which moves up.
-fn keep_call(
-    gap: &mut [u8],
-    layout: &mut Layout,
-    args: &[u8],
-    name: &str,
-) -> Result<(), Refusal> {
+fn keep_call(gap: &mut [u8], layout: &mut Layout, args: &[u8], name: &str) -> Result<(), Refusal> {
     let shift = rounded(args.len() + name.len());
     let (from, to) = (layout.instance, layout.used);
     if layout.full + shift > gap.len() {
