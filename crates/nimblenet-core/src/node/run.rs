@@ -160,6 +160,9 @@ impl Node {
                 if let State::Preloading { at: item, .. } = state {
                     // What cannot be had in advance may never be called.
                     self.preload_next(now, at, item + 1);
+                } else if fault == Fault::CacheFull && self.release_preload(at) {
+                    // The chain is larger than the cache: on with loading on demand.
+                    self.begin_top(now, at);
                 } else {
                     self.callee_failed(now, at, fault);
                 }
@@ -488,9 +491,17 @@ impl Node {
                 slot.into_iter().for_each(|slot| self.cache.release(slot));
             }
         }
+        self.release_preload(at);
+    }
+
+    /// Takes back what was preloaded; false if there is nothing to take back.
+    fn release_preload(&mut self, at: usize) -> bool {
+        let mut released = false;
         for (_, slot) in self.jobs[at].preload.drain(..) {
+            released |= slot.is_some();
             slot.into_iter().for_each(|slot| self.cache.release(slot));
         }
+        released
     }
 
     /// Lists every version that the top tasklet may call, directly or not.
