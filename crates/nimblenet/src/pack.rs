@@ -25,6 +25,7 @@ use std::borrow::Cow;
 use nimblenet_tasklet::{
     Capabilities, Executor, Export, NamedImport, Package, PackageFields, TaskletName, Terms,
 };
+use nimblenet_wasm::Limits;
 
 pub(crate) use error::PackError;
 pub(crate) use manifest::Manifest;
@@ -36,6 +37,9 @@ use survey::Survey;
 
 /// A package takes at most this many bytes besides its module.
 const HEADER_BYTES_MAX: usize = 4096;
+
+/// Room for the interpreter to validate in.
+const VALIDATION_BYTES: usize = 4 << 20;
 
 /// What came out of [`pack`].
 #[derive(Debug)]
@@ -67,6 +71,7 @@ fn pack_wasm(name: TaskletName, source: &[u8], manifest: &Manifest) -> Result<Pa
     let layout = Layout::derive(&survey, &interface, manifest)?;
     let module = rewrite::rewrite(&binary, &survey, &interface, &layout)?;
     survey::validate(&module)?;
+    accept(&module)?;
 
     let draft = Draft {
         name,
@@ -90,6 +95,14 @@ fn pack_wasm(name: TaskletName, source: &[u8], manifest: &Manifest) -> Result<Pa
     Ok(Packed { file, report })
 }
 
+/// Checks that the interpreter of nodes takes the module too.
+fn accept(module: &[u8]) -> Result<(), PackError> {
+    let mut scratch = vec![0; VALIDATION_BYTES];
+    nimblenet_wasm::validate(module, &Limits::default(), &mut scratch)
+        .map(drop)
+        .map_err(|error| PackError::Invalid(error.to_string()))
+}
+
 /// The length of the binary that text stands for, or of the binary itself.
 fn source_bytes(source: &[u8], binary: &Cow<'_, [u8]>) -> usize {
     match binary {
@@ -110,7 +123,7 @@ fn pack_native(name: TaskletName, manifest: &Manifest) -> Result<Packed, PackErr
         layout: &Layout::default(),
         module: &[],
     };
-    let file = draft.encode(0)?;
+    let file = draft.encode(manifest.cost.unwrap_or(0))?;
     let report = Report::of(&file, 0);
     Ok(Packed { file, report })
 }

@@ -113,6 +113,8 @@ pub(crate) enum PackError {
     AreaOutside,
     /// More than 4 GiB of memory.
     MemoryTooLarge,
+    /// The manifest gives a cost and an example to measure it.
+    CostTwice,
     /// The example's arguments do not match, or running it failed.
     Example(String),
     /// The package's fields are too long.
@@ -203,6 +205,7 @@ impl fmt::Display for PackError {
             ),
             Self::AreaOutside => f.write_str("`nimblenet_area` is not within the memory"),
             Self::MemoryTooLarge => f.write_str("more than 4 GiB of memory"),
+            Self::CostTwice => f.write_str("either `cost` or an `example` that it is measured by"),
             Self::Example(why) => write!(f, "the example: {why}"),
             Self::TooLong => f.write_str("the names of exports and imports are too long"),
             Self::Encoding(why) => write!(f, "the package does not read back: {why}"),

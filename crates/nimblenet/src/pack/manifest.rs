@@ -23,6 +23,8 @@ pub(crate) struct Manifest {
     pub(crate) imports: BTreeMap<String, Signature>,
     /// Ceiling on fuel for one activation.
     pub(crate) fuel: u64,
+    /// Fuel of a typical activation, where it is not measured.
+    pub(crate) cost: Option<u64>,
     /// Bytes of memory for data, stack and heap, instead of what is derived.
     pub(crate) memory_bytes: Option<u64>,
     /// Bytes of heap above data and stack.
@@ -48,6 +50,7 @@ struct Written {
     #[serde(default)]
     imports: BTreeMap<String, String>,
     fuel: Option<u64>,
+    cost: Option<u64>,
     memory: Option<u64>,
     heap: Option<u64>,
     area: Option<u32>,
@@ -72,6 +75,7 @@ impl Manifest {
             exports: BTreeMap::new(),
             imports: BTreeMap::new(),
             fuel: DEFAULT_FUEL,
+            cost: None,
             memory_bytes: None,
             heap_bytes: 0,
             area_bytes: None,
@@ -88,6 +92,9 @@ impl Manifest {
     pub(crate) fn parse(text: &str) -> Result<Self, PackError> {
         let written: Written = toml::from_str(text)
             .map_err(|error| PackError::Manifest(error.to_string().trim_end().to_owned()))?;
+        if written.cost.is_some() && written.example.is_some() {
+            return Err(PackError::CostTwice);
+        }
         let executor = match written.executor {
             Some(WrittenExecutor::Native) => Executor::Native,
             Some(WrittenExecutor::Wasm) | None => Executor::Wasm,
@@ -99,6 +106,7 @@ impl Manifest {
             exports: signatures(written.exports)?,
             imports: signatures(written.imports)?,
             fuel: written.fuel.unwrap_or(DEFAULT_FUEL),
+            cost: written.cost,
             memory_bytes: written.memory,
             heap_bytes: written.heap.unwrap_or(0),
             area_bytes: written.area,

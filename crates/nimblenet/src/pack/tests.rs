@@ -411,3 +411,33 @@ fn the_packages_of_the_specification_are_what_is_packed() {
     let expected: String = vector.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(found, expected);
 }
+
+#[test]
+fn an_example_is_run_and_its_fuel_is_the_cost() {
+    let module = "(module (func (export \"run\") (param i32) (result i32)
+        (loop $again
+            (local.set 0 (i32.sub (local.get 0) (i32.const 1)))
+            (br_if $again (local.get 0)))
+        (local.get 0)))";
+    let cost = |example: &str| packed(module, example).report.cost;
+    assert_eq!(cost(""), 0);
+    let (short, long) = (cost("example = \"[10]\""), cost("example = \"[1000]\""));
+    assert!(0 < short && short < long, "{short} {long}");
+    let endless = refused(module, "fuel = 500\nexample = \"[1000]\"");
+    assert!(
+        endless.to_string().contains("needs more than `fuel`"),
+        "{endless}"
+    );
+    assert_eq!(packed(module, "cost = 70").report.cost, 70);
+    let twice = Manifest::parse("cost = 70\nexample = \"[1]\"");
+    assert!(matches!(twice, Err(PackError::CostTwice)));
+    for (example, expected) in [
+        ("[1, 2]", "1 values are expected"),
+        ("[true]", "value 1"),
+        ("1", "one array"),
+        ("[", "example"),
+    ] {
+        let error = refused(module, &format!("example = \"{example}\"")).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
