@@ -7,7 +7,7 @@ use super::{File, Finding};
 
 /// Where unsafe code is allowed, each with the reason.
 ///
-/// The crate root then denies it, and a module that needs it allows it for itself.
+/// The lints of the workspace still deny it there, and a module that needs it allows it for itself.
 const UNSAFE: &[(&str, &str)] = &[
     (
         "nimblenet-wasm",
@@ -71,15 +71,13 @@ fn names(text: &str, name: &str) -> bool {
 }
 
 fn unsafe_attribute(name: &str, root: &File) -> Option<Finding> {
-    let excused = UNSAFE.iter().any(|(other, _)| *other == name);
-    let attribute = if excused {
-        "#![deny(unsafe_code)]"
-    } else {
-        "#![forbid(unsafe_code)]"
-    };
-    // Either is fine for an excused crate, which may do without its excuse.
-    let kept = root.text.contains(attribute) || root.text.contains("#![forbid(unsafe_code)]");
+    let attribute = "#![forbid(unsafe_code)]";
+    let kept = excused(name) || root.text.contains(attribute);
     (!kept).then(|| Finding::of(&root.path, format!("lacks {attribute}")))
+}
+
+fn excused(name: &str) -> bool {
+    UNSAFE.iter().any(|(other, _)| *other == name)
 }
 
 /// Allowances of unsafe code in a place that has no excuse for it.
@@ -89,7 +87,7 @@ fn unsafe_allowances(file: &File) -> Vec<Finding> {
     let name = folders.next().unwrap_or_default();
     // Tests and benches are programs of their own, which never ship.
     let ships = folders.next() == Some("src");
-    if !in_crates || !ships || UNSAFE.iter().any(|(other, _)| *other == name) {
+    if !in_crates || !ships || excused(name) {
         return Vec::new();
     }
     let lines = file.text.lines().enumerate();
@@ -131,7 +129,7 @@ mod tests {
     fn a_crate_root_forbids_unsafe_code_unless_excused() {
         let files = crate_files("nimblenet-core", "#![deny(unsafe_code)]");
         assert_eq!(check(&files, &package("nimblenet-core")).len(), 1);
-        let files = crate_files("nimblenet-wasm", "#![deny(unsafe_code)]");
+        let files = crate_files("nimblenet-wasm", "");
         assert_eq!(check(&files, &package("nimblenet-wasm")), []);
     }
 
