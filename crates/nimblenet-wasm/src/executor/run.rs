@@ -32,10 +32,12 @@ pub(super) fn run(
     around: &mut Around<'_>,
 ) -> Event {
     let (preamble, block) = region.split_at_mut(activation.layout.instance);
-    let Ok(instance) = Instance::attach(block) else {
+    let Ok(mut instance) = Instance::attach(block) else {
         debug_assert!(false, "a block holds an instance");
         return Fault::BadImage.into();
     };
+    // Between runs the fuel is with the activation; an image may claim otherwise.
+    instance.set_fuel(0);
     let slice = around.slice.min(activation.fuel);
     let mut running = Running {
         preamble,
@@ -52,11 +54,12 @@ pub(super) fn run(
         .and_then(|()| running.go_on())
         .unwrap_or_else(|end| end);
     let Running {
-        instance,
+        mut instance,
         activation,
         ..
     } = running;
     activation.fuel += instance.fuel();
+    instance.set_fuel(0);
     activation.layout.used = activation.layout.instance + instance.extent();
     event
 }

@@ -1,0 +1,18 @@
+//! Running tasklets on this machine, without a node.
+//!
+//! ```text
+//!   files --Tasklets::load--> tasklets with entries --Runner--> results, or a job image
+//! ```
+
+pub(crate) mod file;
+mod host;
+mod image;
+mod job;
+mod shape;
+mod tasklets;
+
+pub(crate) use host::LocalHost;
+pub(crate) use image::JobImage;
+pub(crate) use job::{End, Report, Runner, arena};
+pub(crate) use shape::{Function, Shape};
+pub(crate) use tasklets::{Request, Tasklets, With};

@@ -1,0 +1,89 @@
+//! Files that hold a tasklet: a package, or a WebAssembly module in binary or text form.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use nimblenet_tasklet::{Name, Package, TaskletName};
+
+/// Files are read up to this length.
+const FILE_BYTES_MAX: u64 = 64 << 20;
+const WASM_MAGIC: &[u8] = b"\0asm";
+
+/// What a file holds.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// A package file's bytes; they decode.
+    Package(Vec<u8>),
+    /// A binary module.
+    Module(Vec<u8>),
+}
+
+impl Content {
+    /// The package, if it is one.
+    pub(crate) fn package(&self) -> Option<Package<'_>> {
+        match self {
+            Self::Package(bytes) => Some(Package::decode(bytes).expect("checked when it was read")),
+            Self::Module(_) => None,
+        }
+    }
+
+    /// The module's bytes; empty for the package of a native tasklet.
+    pub(crate) fn module(&self) -> &[u8] {
+        match self {
+            Self::Package(_) => self.package().expect("it is a package").module,
+            Self::Module(bytes) => bytes,
+        }
+    }
+}
+
+/// Reads a tasklet's file.
+///
+/// # Errors
+/// If it cannot be read, or is neither a package nor a module.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Content> {
+    tasklet(read_bytes(path)?).with_context(|| format!("reading {}", path.display()))
+}
+
+/// Reads any file, up to a length that nothing of NimbleNet has.
+///
+/// # Errors
+/// If it cannot be read, or is too long.
+pub(crate) fn read_bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let context = || format!("reading {}", path.display());
+    let len = fs::metadata(path).with_context(context)?.len();
+    ensure!(
+        len <= FILE_BYTES_MAX,
+        "{} has {len} bytes; the longest file that is read has {FILE_BYTES_MAX}",
+        path.display()
+    );
+    fs::read(path).with_context(context)
+}
+
+/// Sorts out what a tasklet's file holds.
+///
+/// # Errors
+/// If the bytes are neither a package nor a module.
+pub(crate) fn tasklet(bytes: Vec<u8>) -> anyhow::Result<Content> {
+    if Package::recognise(&bytes) {
+        Package::decode(&bytes).context("the package is malformed; pack the module again")?;
+        return Ok(Content::Package(bytes));
+    }
+    if bytes.starts_with(WASM_MAGIC) {
+        return Ok(Content::Module(bytes));
+    }
+    let text = std::str::from_utf8(&bytes).ok();
+    let text = text.filter(|text| text.contains('('));
+    let text = text.context("neither a package nor a WebAssembly module, binary or text")?;
+    Ok(Content::Module(wat::parse_str(text)?))
+}
+
+/// The name of a tasklet that comes without one: `local/` and the file's name.
+pub(crate) fn local_name(path: &Path) -> TaskletName {
+    let stem = path.file_stem().and_then(|stem| stem.to_str());
+    let name = stem.and_then(|stem| Name::new(&stem.to_ascii_lowercase()).ok());
+    TaskletName {
+        namespace: Name::new("local").expect("a good name"),
+        name: name.unwrap_or_else(|| Name::new("main").expect("a good name")),
+    }
+}

@@ -1,0 +1,145 @@
+//! What this machine offers to tasklets that it runs locally.
+//!
+//! | capability | what it does here |
+//! |---|---|
+//! | sensor | a channel has the value that `--sensor CHANNEL=VALUE` gives it; others fail |
+//! | actuator | prints a line to standard error |
+//! | clock | microseconds since the job started |
+//! | log | prints a line to standard error |
+//! | kv | values kept until the job ends |
+//! | random | from the operating system's generator |
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::Instant;
+
+use nimblenet_tasklet::{Capabilities, Capability, Fault, Host, TaskletName};
+
+use crate::clock;
+
+/// The device that local jobs run on.
+pub(crate) struct LocalHost {
+    started: Instant,
+    sensors: BTreeMap<u32, f32>,
+    kept: BTreeMap<u32, u64>,
+}
+
+impl LocalHost {
+    /// A device with these sensor channels.
+    pub(crate) fn new(sensors: BTreeMap<u32, f32>) -> Self {
+        Self {
+            started: clock::now(),
+            sensors,
+            kept: BTreeMap::new(),
+        }
+    }
+
+    fn log(&self, address: u32, len: u32, memory: &[u8]) -> Result<(), Fault> {
+        let from = address as usize;
+        let line = from
+            .checked_add(len as usize)
+            .and_then(|to| memory.get(from..to))
+            .ok_or(Fault::WrongArguments)?;
+        // Control characters could rewrite what a terminal shows of other lines.
+        let line = String::from_utf8_lossy(line);
+        let line: String = line
+            .chars()
+            .map(|next| if next.is_control() { ' ' } else { next })
+            .collect();
+        eprintln!("log: {line}");
+        Ok(())
+    }
+}
+
+impl Host for LocalHost {
+    fn offers(&self) -> Capabilities {
+        Capabilities::ALL
+    }
+
+    fn call(
+        &mut self,
+        capability: Capability,
+        function: &str,
+        args: &[u64],
+        memory: &mut [u8],
+    ) -> Result<u64, Fault> {
+        let low = |at: usize| args.get(at).map_or(0, |bits| *bits as u32);
+        match (capability, function) {
+            (Capability::Sensor, "read") => {
+                let value = self.sensors.get(&low(0)).ok_or(Fault::DeviceFailed)?;
+                return Ok(u64::from(value.to_bits()));
+            }
+            (Capability::Actuator, "set") => {
+                let (channel, value) = (low(0), f32::from_bits(low(1)));
+                eprintln!("actuator {channel} = {value}");
+            }
+            (Capability::Clock, "now-us") => {
+                return Ok(self.started.elapsed().as_micros() as u64);
+            }
+            (Capability::Log, "write") => self.log(low(0), low(1), memory)?,
+            (Capability::Kv, "get") => return Ok(self.kept.get(&low(0)).copied().unwrap_or(0)),
+            (Capability::Kv, "set") => {
+                let value = args.get(1).copied().ok_or(Fault::WrongArguments)?;
+                self.kept.insert(low(0), value);
+            }
+            // A fresh state is seeded by the operating system; what it hashes to is as random.
+            (Capability::Random, "u32") => {
+                return Ok(RandomState::new().build_hasher().finish() & 0xffff_ffff);
+            }
+            _ => return Err(Fault::UnknownImport),
+        }
+        Ok(0)
+    }
+
+    fn native(
+        &mut self,
+        _name: &TaskletName,
+        _export: &str,
+        _args: &[u8],
+        _result: &mut [u8],
+    ) -> Result<usize, Fault> {
+        Err(Fault::NoExecutor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host() -> LocalHost {
+        LocalHost::new(BTreeMap::from([(3, 21.5)]))
+    }
+
+    #[test]
+    fn every_function_of_every_capability_is_served() {
+        let mut host = host();
+        for capability in Capability::ALL {
+            for function in capability.functions() {
+                let args = [3, 0][..function.params.len()].to_vec();
+                let served = host.call(capability, function.name, &args, &mut [0; 8]);
+                assert!(served.is_ok(), "{} {}", capability.name(), function.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_sensor_without_a_value_fails_and_a_log_line_outside_memory_is_refused() {
+        let mut host = host();
+        let mut call =
+            |capability, function, args: &[u64]| host.call(capability, function, args, &mut [0; 8]);
+        let reading = call(Capability::Sensor, "read", &[3]);
+        assert_eq!(reading, Ok(u64::from(21.5f32.to_bits())));
+        assert_eq!(
+            call(Capability::Sensor, "read", &[4]),
+            Err(Fault::DeviceFailed)
+        );
+        for args in [[8, 1], [0, 9], [0xffff_ffff, 2], [1, 0xffff_ffff]] {
+            assert_eq!(
+                call(Capability::Log, "write", &args),
+                Err(Fault::WrongArguments)
+            );
+        }
+        call(Capability::Kv, "set", &[7, u64::MAX]).expect("kept");
+        assert_eq!(call(Capability::Kv, "get", &[7]), Ok(u64::MAX));
+    }
+}

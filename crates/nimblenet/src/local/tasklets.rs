@@ -1,0 +1,472 @@
+//! The tasklets of a local job: files, resolved against each other, with catalogue entries.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use nimblenet_tasklet::{
+    Capabilities, Capability, Digest, Entry, EntryFields, Export, FlatType, Import, NamespaceId,
+    Scalar, Signature, TaskletName, Terms, Type,
+};
+
+use super::file::{self, Content};
+use super::image::JobImage;
+use super::shape::{Function, Shape};
+
+/// The most bytes that linear memory may grow to where neither the module nor the command line
+/// has a limit.
+const DEFAULT_MEMORY_BYTES: u64 = 256 << 20;
+/// The most bytes of linear memory that are set aside for a module's own maximum.
+const OWN_MEMORY_BYTES_MAX: u64 = 1 << 30;
+/// An encoded entry is shorter than this.
+const ENTRY_BYTES_MAX: usize = 8 << 10;
+
+/// A tasklet that is ready to run.
+#[derive(Debug)]
+pub(crate) struct Tasklet {
+    /// Its name.
+    pub(crate) name: TaskletName,
+    /// Its module.
+    pub(crate) code: Vec<u8>,
+    /// Its encoded catalogue entry.
+    entry: Vec<u8>,
+    /// What its imports stand for: the position of a tasklet, and the export.
+    pub(crate) callees: Vec<(usize, String)>,
+    /// The capabilities it is granted.
+    pub(crate) granted: Capabilities,
+    /// Whether its signatures were derived from WebAssembly types.
+    pub(crate) derived: bool,
+}
+
+impl Tasklet {
+    /// Its catalogue entry.
+    pub(crate) fn entry(&self) -> Entry<'_> {
+        Entry::decode(&self.entry).expect("entries are made here")
+    }
+
+    /// The signature of its export `name`.
+    pub(crate) fn signature(&self, name: &str) -> Option<Signature> {
+        self.entry()
+            .terms
+            .export(name)
+            .map(|export| export.signature)
+    }
+
+    /// Ceiling on its linear memory, in bytes.
+    pub(crate) fn memory_bytes(&self) -> u32 {
+        self.entry().terms.memory_bytes
+    }
+}
+
+/// What the command line says about tasklets.
+#[derive(Debug)]
+pub(crate) struct Request<'r> {
+    /// The file of the tasklet to run.
+    pub(crate) root: &'r Path,
+    /// The export to call.
+    pub(crate) export: Option<&'r str>,
+    /// The files of other tasklets.
+    pub(crate) with: &'r [With],
+    /// The command line's limit on linear memory.
+    pub(crate) memory_bytes: Option<u64>,
+    /// The job to go on with. Its tasklets keep the memory ceilings that they had.
+    pub(crate) frozen: Option<&'r JobImage>,
+}
+
+impl Request<'_> {
+    /// The memory ceiling of a tasklet at position `at` in the frozen job.
+    fn frozen_ceiling(&self, at: usize, name: TaskletName) -> Option<u32> {
+        let saved = &self.frozen?.activations;
+        let saved = match at {
+            0 => saved.first(),
+            _ => saved.iter().find(|saved| saved.name == name),
+        };
+        saved.map(|saved| saved.memory_bytes)
+    }
+}
+
+/// `--with NS/NAME=FILE`.
+#[derive(Clone, Debug)]
+pub(crate) struct With {
+    name: TaskletName,
+    file: PathBuf,
+}
+
+impl std::str::FromStr for With {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, file) = text
+            .split_once('=')
+            .ok_or("the form is NAMESPACE/NAME=FILE")?;
+        let name = TaskletName::new(name).map_err(|error| format!("{name:?}: {error}"))?;
+        Ok(Self {
+            name,
+            file: file.into(),
+        })
+    }
+}
+
+/// The tasklets of a job; the first is the one to run.
+#[derive(Debug)]
+pub(crate) struct Tasklets {
+    tasklets: Vec<Tasklet>,
+    /// The export of the first to call.
+    pub(crate) export: String,
+}
+
+impl std::ops::Deref for Tasklets {
+    type Target = [Tasklet];
+
+    fn deref(&self) -> &[Tasklet] {
+        &self.tasklets
+    }
+}
+
+impl Tasklets {
+    /// Reads all files and resolves imports.
+    ///
+    /// # Errors
+    /// If a file is not what it should be, or an import has no file.
+    pub(crate) fn load(request: &Request<'_>) -> anyhow::Result<Self> {
+        let mut sources = vec![Source::read(request.root, None)?];
+        for with in request.with {
+            if sources[1..].iter().any(|source| source.name == with.name) {
+                bail!("--with names {} twice", with.name);
+            }
+            sources.push(Source::read(&with.file, Some(with.name))?);
+        }
+        let export = sources[0].chosen_export(request.export)?;
+        sources[0].wanted.entry(export.clone()).or_insert(None);
+        let callees = resolve(&mut sources)?;
+        let mut tasklets = Vec::new();
+        for (at, (source, callees)) in sources.iter().zip(callees).enumerate() {
+            let memory_bytes = match request.frozen_ceiling(at, source.name) {
+                Some(ceiling) => ceiling,
+                None => source.memory_bytes(request.memory_bytes)?,
+            };
+            tasklets.push(source.tasklet(callees, memory_bytes)?);
+        }
+        Ok(Self { tasklets, export })
+    }
+
+    /// The position of the tasklet called `name`.
+    pub(crate) fn position(&self, name: TaskletName) -> Option<usize> {
+        self.tasklets
+            .iter()
+            .position(|tasklet| tasklet.name == name)
+    }
+}
+
+/// A call to another tasklet: by position, export and signature.
+struct Callee {
+    tasklet: usize,
+    export: String,
+    signature: Signature,
+}
+
+/// A file that was read.
+struct Source {
+    name: TaskletName,
+    path: PathBuf,
+    content: Content,
+    shape: Shape,
+    /// The exports that someone calls, with the signature they are called with, if it is known.
+    /// A package says all this itself.
+    wanted: BTreeMap<String, Option<Signature>>,
+}
+
+impl Source {
+    fn read(path: &Path, name: Option<TaskletName>) -> anyhow::Result<Self> {
+        let content = file::read(path)?;
+        let context = || format!("reading {}", path.display());
+        let own = content.package().map(|package| package.name);
+        if content.module().is_empty() {
+            bail!(
+                "{} is a native tasklet: only a node whose device has it can run it",
+                path.display()
+            );
+        }
+        let shape = Shape::of(content.module()).with_context(context)?;
+        Ok(Self {
+            name: name.or(own).unwrap_or_else(|| file::local_name(path)),
+            path: path.to_owned(),
+            content,
+            shape,
+            wanted: BTreeMap::new(),
+        })
+    }
+
+    /// The export to call: the one asked for, else `run`, else the only one.
+    fn chosen_export(&self, asked: Option<&str>) -> anyhow::Result<String> {
+        let names = self.export_names();
+        let path = self.path.display();
+        let chosen = match asked {
+            Some(asked) => names.iter().find(|name| *name == asked),
+            None => names
+                .iter()
+                .find(|name| *name == "run")
+                .or(if names.len() == 1 {
+                    names.first()
+                } else {
+                    None
+                }),
+        };
+        if let Some(chosen) = chosen {
+            return Ok(chosen.clone());
+        }
+        let there = match names.as_slice() {
+            [] => "it exports no function".to_owned(),
+            names => format!("it exports {}", names.join(", ")),
+        };
+        match asked {
+            Some(asked) => bail!("{path} exports no function {asked:?}; {there}"),
+            None => bail!(
+                "{path} has no function `run` to call by default; {there}: choose one with --invoke"
+            ),
+        }
+    }
+
+    fn export_names(&self) -> Vec<String> {
+        match self.content.package() {
+            Some(package) => package
+                .terms
+                .exports()
+                .map(|it| it.name.to_owned())
+                .collect(),
+            None => self
+                .shape
+                .exports
+                .iter()
+                .map(|it| it.name.clone())
+                .collect(),
+        }
+    }
+
+    /// The signature of an export as far as it is settled.
+    fn signature(&self, export: &str) -> anyhow::Result<Option<Signature>> {
+        let path = self.path.display();
+        if let Some(package) = self.content.package() {
+            let promised = package.terms.export(export);
+            let promised =
+                promised.with_context(|| format!("{path} exports no function {export:?}"))?;
+            return Ok(Some(promised.signature));
+        }
+        ensure!(
+            self.shape.export(export).is_some(),
+            "{path} exports no function {export:?}; it exports {}",
+            self.export_names().join(", ")
+        );
+        Ok(self.wanted.get(export).copied().flatten())
+    }
+
+    fn tasklet(&self, callees: Vec<Callee>, memory_bytes: u32) -> anyhow::Result<Tasklet> {
+        let context = || format!("in {}", self.path.display());
+        let mut exports = Vec::new();
+        let package = self.content.package();
+        match &package {
+            Some(package) => exports.extend(package.terms.exports()),
+            None => {
+                for (name, signature) in &self.wanted {
+                    let function = self.shape.export(name).expect("checked when it was wanted");
+                    let signature = match signature {
+                        Some(signature) => *signature,
+                        None => function.signature().with_context(context)?,
+                    };
+                    exports.push(Export { name, signature });
+                }
+            }
+        }
+        let (wanted, area) = match &package {
+            Some(package) => (package.terms.capabilities, package.terms.area),
+            None => (Capabilities::ALL, Terms::empty().area),
+        };
+        let mut terms = Terms::empty();
+        (terms.memory_bytes, terms.capabilities, terms.area) = (memory_bytes, wanted, area);
+        let mut space = [0; ENTRY_BYTES_MAX];
+        let terms = terms.with_exports(&exports, &mut space);
+        let terms = terms.with_context(|| {
+            format!(
+                "{} has more exports in use than the 8 of a tasklet",
+                self.path.display()
+            )
+        })?;
+        let entry = self.entry(terms, &callees)?;
+        Ok(Tasklet {
+            name: self.name,
+            code: self.content.module().to_vec(),
+            entry,
+            callees: callees
+                .into_iter()
+                .map(|it| (it.tasklet, it.export))
+                .collect(),
+            granted: wanted,
+            derived: package.is_none(),
+        })
+    }
+
+    fn entry(&self, terms: Terms<'_>, callees: &[Callee]) -> anyhow::Result<Vec<u8>> {
+        let imports: Vec<Import<'_>> = callees
+            .iter()
+            .map(|callee| Import {
+                namespace: NamespaceId::of(&self.name.namespace),
+                number: callee.tasklet as u16,
+                export: &callee.export,
+                signature: callee.signature,
+            })
+            .collect();
+        let fields = EntryFields {
+            number: 0,
+            name: self.name.name,
+            sequence: 1,
+            digest: Digest::of(self.content.module()),
+            size: self.content.module().len() as u32,
+            terms,
+            imports: &imports,
+        };
+        let mut bytes = vec![0; 2 * ENTRY_BYTES_MAX];
+        let len = fields.encode(&mut bytes);
+        let len = len.with_context(|| {
+            format!(
+                "{} imports more than 16 tasklet functions",
+                self.path.display()
+            )
+        })?;
+        bytes.truncate(len);
+        Entry::decode(&bytes)
+            .with_context(|| format!("{} cannot run with these limits", self.path.display()))?;
+        Ok(bytes)
+    }
+
+    /// The ceiling on linear memory: the lowest of what the command line, the package and the
+    /// module allow.
+    fn memory_bytes(&self, limit: Option<u64>) -> anyhow::Result<u32> {
+        let Some(memory) = &self.shape.memory else {
+            return Ok(0);
+        };
+        let declared = match self.content.package() {
+            Some(package) => Some(u64::from(package.terms.memory_bytes)),
+            None => memory.max_bytes,
+        };
+        let ceiling = match (limit, declared) {
+            (Some(limit), Some(declared)) => limit.min(declared),
+            (Some(limit), None) => limit,
+            (None, Some(declared)) => declared.min(OWN_MEMORY_BYTES_MAX.max(memory.min_bytes)),
+            (None, None) => DEFAULT_MEMORY_BYTES.max(memory.min_bytes),
+        };
+        ensure!(
+            memory.min_bytes <= ceiling,
+            "{} needs {} bytes of linear memory and may have {ceiling}; raise --memory-limit",
+            self.path.display(),
+            memory.min_bytes
+        );
+        Ok(u32::try_from(ceiling).unwrap_or(u32::MAX))
+    }
+}
+
+/// Finds the callee of each import of each source, and settles the signatures of exports that
+/// modules without a package leave open.
+fn resolve(sources: &mut [Source]) -> anyhow::Result<Vec<Vec<Callee>>> {
+    // Packages first: what they say about the functions they call is more than types.
+    let (mut callees, mut order): (Vec<_>, Vec<_>) = (Vec::new(), (0..sources.len()).collect());
+    callees.resize_with(sources.len(), Vec::new);
+    order.sort_by_key(|at| sources[*at].content.package().is_none());
+    for at in order {
+        for (name, function, promised) in calls(&sources[at])? {
+            let caller = sources[at].path.display().to_string();
+            let tasklet = sources.iter().position(|source| source.name == name);
+            let tasklet = tasklet.with_context(|| {
+                format!("{caller} calls {name}, which is not given; add --with {name}=FILE")
+            })?;
+            let export = &function.name;
+            let settled = sources[tasklet].signature(export);
+            let settled = settled.with_context(|| format!("{caller} calls {name}"))?;
+            let signature = match promised.or(settled) {
+                Some(signature) => signature,
+                None => function
+                    .signature()
+                    .with_context(|| format!("in {caller}"))?,
+            };
+            let types = sources[tasklet].shape.export(export);
+            let fits = function.has(&signature)
+                && types.is_none_or(|types| types.has(&signature))
+                && settled.is_none_or(|settled| settled == signature);
+            ensure!(
+                fits,
+                "{caller} calls {export:?} of {name} as {}, but it is {}",
+                promised.map_or_else(|| function.to_string(), |it| it.to_string()),
+                settled.map_or_else(
+                    || types.map_or_else(String::new, ToString::to_string),
+                    |it| it.to_string()
+                ),
+            );
+            let wanted = sources[tasklet]
+                .wanted
+                .entry(export.clone())
+                .or_insert(None);
+            *wanted = wanted.or(promised);
+            callees[at].push(Callee {
+                tasklet,
+                export: function.name,
+                signature,
+            });
+        }
+    }
+    Ok(callees)
+}
+
+/// The tasklet functions that a source imports, in the module's order, with the signatures that
+/// its package promises.
+fn calls(source: &Source) -> anyhow::Result<Vec<(TaskletName, Function, Option<Signature>)>> {
+    let path = source.path.display();
+    let package = source.content.package();
+    let mut promised = package.iter().flat_map(|package| package.imports());
+    let mut calls = Vec::new();
+    for (module, function) in &source.shape.imports {
+        if Capability::from_module(module).is_some() {
+            continue;
+        }
+        let Ok(name) = TaskletName::new(module) else {
+            bail!(
+                "{path} imports {:?} from {module:?}, which is neither a capability \
+                 (nimblenet:NAME) nor a tasklet (NAMESPACE/NAME)",
+                function.name
+            );
+        };
+        let signature = if package.is_some() {
+            let promised = promised
+                .next()
+                .filter(|it| it.name == name && it.export == function.name);
+            let promised = promised.with_context(|| {
+                format!("{path} imports {name}, but the package does not say so; pack it again")
+            })?;
+            Some(promised.signature)
+        } else {
+            None
+        };
+        calls.push((name, function.clone(), signature));
+    }
+    Ok(calls)
+}
+
+impl Function {
+    /// The signature that is derived from the types: integers are signed.
+    pub(crate) fn signature(&self) -> anyhow::Result<Signature> {
+        let types = |flat: &[FlatType]| -> Vec<Type> {
+            let scalar = |ty: &FlatType| match ty {
+                FlatType::I32 => Scalar::S32,
+                FlatType::I64 => Scalar::S64,
+                FlatType::F32 => Scalar::F32,
+                FlatType::F64 => Scalar::F64,
+            };
+            flat.iter().map(|ty| Type::Scalar(scalar(ty))).collect()
+        };
+        let signature = Signature::new(&types(&self.params), &types(&self.results));
+        signature.with_context(|| format!("the function {:?} cannot be called", self.name))
+    }
+
+    pub(crate) fn has(&self, signature: &Signature) -> bool {
+        signature.flat_params().eq(self.params.iter().copied())
+            && signature.flat_results().eq(self.results.iter().copied())
+    }
+}

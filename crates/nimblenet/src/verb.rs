@@ -1,0 +1,39 @@
+//! The verbs. Each is one file with the same two items:
+//!
+//! - `Args`, its command line (a [`clap::Args`]) with help and, in `after_help`, an example;
+//! - `run(&Args)`, which does it.
+//!
+//! A new verb is such a file and a line in [`verbs!`]'s call below.
+
+/// Declares the modules of verbs and the subcommands that lead to them.
+macro_rules! verbs {
+    ($($module:ident $name:ident,)+) => {
+        $(mod $module;)+
+
+        /// What to do.
+        #[derive(clap::Subcommand, Debug)]
+        pub(crate) enum Verb {
+            $(#[allow(missing_docs, reason = "documented on its arguments")] $name($module::Args),)+
+        }
+
+        impl Verb {
+            /// Does it.
+            ///
+            /// # Errors
+            /// Whatever the verb reports; the message is for the person at the terminal.
+            pub(crate) fn run(&self) -> anyhow::Result<()> {
+                match self {
+                    $(Self::$name(args) => $module::run(args),)+
+                }
+            }
+        }
+    };
+}
+
+verbs! {
+    run Run,
+    thaw Thaw,
+    check Check,
+    pack Pack,
+    inspect Inspect,
+}

@@ -1,0 +1,271 @@
+//! `nimblenet check`: what a node would say about a module or package.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use nimblenet_tasklet::{Capability, FlatType, Package, TaskletName};
+use nimblenet_wasm::{Facts, Limits, validate};
+use serde_json::{Value as Json, json};
+
+use crate::local::{Function, Shape, file};
+use crate::output;
+
+/// Room for the tables that validation needs while it works.
+const SCRATCH_BYTES: usize = 64 << 20;
+
+/// Checks a module or package: validates it, says what it needs at worst, and why a node would
+/// refuse it.
+///
+/// Exits with 1 if it would be refused. The worst case is what the interpreter needs for one run
+/// with linear memory grown to its ceiling; for a module without a package and without a maximum
+/// of its own, the memory it starts with counts.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    nimblenet check rms.nnp\n  \
+    nimblenet check rms.wasm --board --json")]
+pub(crate) struct Args {
+    /// Package, or WebAssembly module (binary or text).
+    #[arg(value_name = "MODULE|PACKAGE")]
+    file: PathBuf,
+    /// Check against the limits of a microcontroller.
+    #[arg(long)]
+    board: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// If the file cannot be read, or a node would refuse it.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let content = file::read(&args.file)?;
+    let limits = if args.board {
+        Limits::small()
+    } else {
+        Limits::default()
+    };
+    let findings = Findings::of(content.module(), content.package().as_ref(), &limits);
+    if args.json {
+        output::json(&findings.to_json())?;
+    } else {
+        output::text(&findings.to_text())?;
+    }
+    if !findings.problems.is_empty() {
+        let problems = findings.problems.join("; ");
+        bail!("{} would be refused: {problems}", args.file.display());
+    }
+    Ok(())
+}
+
+/// What was found out.
+#[derive(Default)]
+struct Findings {
+    name: Option<TaskletName>,
+    native: bool,
+    module_bytes: usize,
+    facts: Option<Facts>,
+    ceiling_bytes: u64,
+    imports: Vec<(String, String, String)>,
+    exports: Vec<(String, String)>,
+    problems: Vec<String>,
+}
+
+impl Findings {
+    fn of(module: &[u8], package: Option<&Package<'_>>, limits: &Limits) -> Self {
+        let mut this = Self {
+            name: package.map(|package| package.name),
+            native: module.is_empty(),
+            module_bytes: module.len(),
+            ..Self::default()
+        };
+        if this.native {
+            let exports = package.into_iter().flat_map(|it| it.terms.exports());
+            let exports = exports.map(|it| (it.name.to_owned(), it.signature.to_string()));
+            this.exports = exports.collect();
+            return this;
+        }
+        let mut scratch = vec![0; SCRATCH_BYTES];
+        match validate(module, limits, &mut scratch) {
+            Ok(facts) => this.facts = Some(facts),
+            Err(invalid) => this.problems.push(invalid.to_string()),
+        }
+        match Shape::of(module) {
+            Ok(shape) => {
+                this.memory(&shape, package);
+                this.imports(&shape, package);
+                this.exports(&shape, package);
+            }
+            // An invalid module has been reported already.
+            Err(error) if this.facts.is_some() => this.problems.push(format!("{error:#}")),
+            Err(_) => {}
+        }
+        this
+    }
+
+    fn memory(&mut self, shape: &Shape, package: Option<&Package<'_>>) {
+        let Some(memory) = &shape.memory else {
+            return;
+        };
+        self.ceiling_bytes = memory.max_bytes.unwrap_or(memory.min_bytes);
+        if let Some(package) = package {
+            let ceiling = u64::from(package.terms.memory_bytes);
+            self.ceiling_bytes = memory.max_bytes.unwrap_or(ceiling).min(ceiling);
+            if memory.min_bytes > ceiling {
+                self.problems.push(format!(
+                    "it starts with {} bytes of linear memory, above its ceiling of {ceiling}",
+                    memory.min_bytes
+                ));
+            }
+        }
+    }
+
+    fn imports(&mut self, shape: &Shape, package: Option<&Package<'_>>) {
+        let mut promised = package.into_iter().flat_map(Package::imports);
+        for (module, function) in &shape.imports {
+            let name = function.name.clone();
+            let problem = match Capability::from_module(module) {
+                Some(capability) => capability_problem(capability, function, package),
+                None if TaskletName::new(module).is_err() => Some(
+                    "which is neither a capability (nimblenet:NAME) nor a tasklet \
+                     (NAMESPACE/NAME)"
+                        .to_owned(),
+                ),
+                None => None,
+            };
+            let mut signature = function.to_string();
+            if let (true, Ok(callee)) = (package.is_some(), TaskletName::new(module)) {
+                match promised
+                    .next()
+                    .filter(|it| it.name == callee && it.export == name)
+                {
+                    Some(promised) if function.has(&promised.signature) => {
+                        signature = promised.signature.to_string();
+                    }
+                    Some(promised) => self.problems.push(format!(
+                        "it imports {name} of {callee} as {function}, its package says {}",
+                        promised.signature
+                    )),
+                    None => self.problems.push(format!(
+                        "it imports {name} of {callee}, its package does not say so"
+                    )),
+                }
+            }
+            if let Some(problem) = problem {
+                self.problems
+                    .push(format!("it imports {name} from {module}, {problem}"));
+            }
+            self.imports.push((module.clone(), name, signature));
+        }
+    }
+
+    fn exports(&mut self, shape: &Shape, package: Option<&Package<'_>>) {
+        let Some(package) = package else {
+            for function in &shape.exports {
+                let signature = function.signature();
+                let signature =
+                    signature.map_or_else(|_| function.to_string(), |it| it.to_string());
+                self.exports.push((function.name.clone(), signature));
+            }
+            if shape.exports.is_empty() {
+                self.problems
+                    .push("it exports no function to call".to_owned());
+            }
+            return;
+        };
+        for export in package.terms.exports() {
+            let (name, signature) = (export.name.to_owned(), export.signature);
+            match shape.export(&name) {
+                Some(function) if function.has(&signature) => {}
+                Some(function) => self.problems.push(format!(
+                    "its package says that {name} is {signature}, but it is {function}"
+                )),
+                None => self.problems.push(format!("it does not export {name}")),
+            }
+            self.exports.push((name, signature.to_string()));
+        }
+    }
+
+    /// Bytes that one run needs at worst.
+    fn worst_case_bytes(&self) -> Option<u64> {
+        let facts = self.facts?;
+        let grown = facts.block_bytes as u64 + self.ceiling_bytes;
+        Some(grown.max(facts.load_bytes as u64))
+    }
+
+    fn to_json(&self) -> Json {
+        let imports = self.imports.iter().map(|(module, name, signature)| {
+            json!({"module": module, "name": name, "signature": signature})
+        });
+        let exports = self
+            .exports
+            .iter()
+            .map(|(name, signature)| json!({"name": name, "signature": signature}));
+        json!({
+            "ok": self.problems.is_empty(),
+            "name": self.name.map(|name| name.to_string()),
+            "executor": if self.native { "native" } else { "wasm" },
+            "module_bytes": self.module_bytes,
+            "worst_case_bytes": self.worst_case_bytes(),
+            "interpreter_bytes": self.facts.map(|facts| facts.block_bytes),
+            "memory_bytes": self.facts.map(|facts| facts.memory_bytes),
+            "memory_ceiling_bytes": self.ceiling_bytes,
+            "imports": imports.collect::<Json>(),
+            "exports": exports.collect::<Json>(),
+            "problems": self.problems,
+        })
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = String::new();
+        let mut line = |line: String| writeln!(text, "{line}").expect("a string takes everything");
+        if let Some(name) = self.name {
+            line(format!("tasklet     {name}"));
+        }
+        line(match self.native {
+            true => "executor    native: a function of the device".to_owned(),
+            false => format!("module      {} bytes", self.module_bytes),
+        });
+        if let (Some(facts), Some(worst)) = (self.facts, self.worst_case_bytes()) {
+            line(format!(
+                "memory      {worst} bytes at worst: {} for the interpreter, {} linear \
+                 ({} at the start)",
+                facts.block_bytes, self.ceiling_bytes, facts.memory_bytes
+            ));
+        }
+        for (module, name, signature) in &self.imports {
+            line(format!("import      {module} {name}: {signature}"));
+        }
+        for (name, signature) in &self.exports {
+            line(format!("export      {name}: {signature}"));
+        }
+        if self.problems.is_empty() {
+            line("accepted".to_owned());
+        }
+        text
+    }
+}
+
+/// Why a node would refuse a capability's function.
+fn capability_problem(
+    capability: Capability,
+    function: &Function,
+    package: Option<&Package<'_>>,
+) -> Option<String> {
+    let functions = capability.functions().iter();
+    let Some(known) = functions.clone().find(|it| it.name == function.name) else {
+        let names: Vec<_> = functions.map(|it| it.name).collect();
+        return Some(format!("which has only {}", names.join(", ")));
+    };
+    let results: Vec<FlatType> = known.result.into_iter().collect();
+    if function.params != known.params || function.results != results {
+        return Some("with other types than the device's function".to_owned());
+    }
+    let wanted = package.map(|package| package.terms.capabilities);
+    if wanted.is_some_and(|wanted| !wanted.has(capability)) {
+        return Some("but its package does not want that capability".to_owned());
+    }
+    None
+}

@@ -1,0 +1,188 @@
+//! `nimblenet run`: one tasklet on this machine.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use nimblenet_tasklet::{Signature, abi};
+use serde_json::json;
+
+use crate::args::{self, Item};
+use crate::local::{self, End, JobImage, LocalHost, Report, Request, Runner, Tasklets, With};
+use crate::output;
+
+/// Runs a tasklet on this machine, with sub-tasklets from files.
+///
+/// MODULE is a package, or a WebAssembly module in binary or text form. Without a package the
+/// parameters have the types of the WebAssembly function: s32, s64, f32, f64.
+///
+/// Without --fuel there is no limit. Fuel is counted either way, one unit for about one
+/// instruction. load_us is the time to validate, translate and instantiate, run_us all the rest;
+/// with --repeat they are the mean of all runs, everything else is of the last. memory_bytes is
+/// the most that all tasklets of the job needed at once, interpreter state and linear memory.
+///
+/// In JSON, numbers are exact; NaN and infinities are the strings "NaN", "Infinity" and
+/// "-Infinity"; bytes are lists of numbers.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Arguments are values in CBOR diagnostic notation:\n  \
+    -7  0xff  1.5  NaN  true  '\"text\"'  \"h'00ff'\"  '[1, 2, 3]'    (-- before -Infinity)\n\n\
+    Examples:\n  \
+    nimblenet run add.wasm 2 3\n  \
+    nimblenet run chain.nnp '[0.5, 1.5]' --with global/add=add.wasm --json\n  \
+    nimblenet run chain.nnp 1 --with global/add=add.wasm --freeze-at-call 2 --image job.img")]
+pub(crate) struct Args {
+    /// Package, or WebAssembly module (binary or text).
+    #[arg(value_name = "MODULE|PACKAGE")]
+    file: PathBuf,
+    /// Arguments, in CBOR diagnostic notation.
+    #[arg(value_name = "ARG", allow_negative_numbers = true)]
+    args: Vec<Item>,
+    /// Export to call [default: run, else the only function]
+    #[arg(long, value_name = "NAME")]
+    invoke: Option<String>,
+    #[command(flatten)]
+    around: Around,
+    /// Most fuel that the job may use.
+    #[arg(long, value_name = "N")]
+    fuel: Option<u64>,
+    /// Most bytes that the linear memory of each tasklet may have.
+    #[arg(long, value_name = "BYTES")]
+    memory_limit: Option<u64>,
+    /// Stop before the K-th call of a sub-tasklet, at any depth, and save the job.
+    #[arg(long, value_name = "K", requires = "image", value_parser = clap::value_parser!(u64).range(1..))]
+    freeze_at_call: Option<u64>,
+    /// File for the saved job.
+    #[arg(long, value_name = "FILE", requires = "freeze_at_call")]
+    image: Option<PathBuf>,
+    /// Run this many times.
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "freeze_at_call",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+}
+
+/// What `run` and `thaw` have in common.
+#[derive(clap::Args, Debug)]
+pub(super) struct Around {
+    /// File of a sub-tasklet; give it once for each.
+    #[arg(long, value_name = "NS/NAME=FILE")]
+    pub(super) with: Vec<With>,
+    /// Value of a sensor channel; give it once for each.
+    #[arg(long, value_name = "CHANNEL=VALUE", value_parser = sensor, allow_hyphen_values = true)]
+    sensor: Vec<(u32, f32)>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Around {
+    /// The device that the job runs on.
+    pub(super) fn host(&self) -> LocalHost {
+        LocalHost::new(self.sensor.iter().copied().collect::<BTreeMap<_, _>>())
+    }
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// If a file is not what it should be, the arguments do not fit, or the job fails.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let tasklets = Tasklets::load(&Request {
+        root: &args.file,
+        export: args.invoke.as_deref(),
+        with: &args.around.with,
+        memory_bytes: args.memory_limit,
+        frozen: None,
+    })?;
+    let values = arguments(args, &tasklets)?;
+    let fuel = args.fuel.unwrap_or(u64::MAX);
+    let mut arena = local::arena(&tasklets);
+    let mut runner = Runner::new(&tasklets, &mut arena, args.around.host());
+    let mut sum: Option<Report> = None;
+    for _ in 0..args.repeat {
+        match runner.run(&values, fuel, args.freeze_at_call)? {
+            End::Done(report) => {
+                let (load, run) = sum.map_or_else(Default::default, |sum| (sum.load, sum.run));
+                sum = Some(Report {
+                    load: load + report.load,
+                    run: run + report.run,
+                    ..report
+                });
+            }
+            End::Frozen { call, image } => {
+                let path = args.image.as_ref().context("--image is missing")?;
+                return save(&image, &call.to_string(), path, args.around.json);
+            }
+        }
+    }
+    let report = sum.context("nothing was run")?;
+    print(&report, args.repeat, args.around.json)
+}
+
+/// The arguments as a CBOR array that fits the export.
+fn arguments(args: &Args, tasklets: &Tasklets) -> anyhow::Result<Vec<u8>> {
+    let root = &tasklets[0];
+    let export = &tasklets.export;
+    let signature: Signature = root
+        .signature(export)
+        .context("the export has a signature")?;
+    let mut items = args.args.clone();
+    if root.derived {
+        args::wrap(&mut items, &signature);
+    }
+    let values = args::encode(&items);
+    if let Err(error) = abi::check_args(&signature, &values) {
+        bail!(
+            "the arguments do not fit: {error}; {export} of {} is {signature}",
+            root.name
+        );
+    }
+    Ok(values)
+}
+
+fn save(image: &JobImage, call: &str, path: &std::path::Path, as_json: bool) -> anyhow::Result<()> {
+    let bytes = image.save(path)?;
+    if as_json {
+        output::json(&json!({"frozen": true, "call": call, "image_bytes": bytes}))
+    } else {
+        output::text(&format!(
+            "frozen before the call of {call}; {} holds {bytes} bytes: go on with\n  \
+             nimblenet thaw {} --module ...",
+            path.display(),
+            path.display()
+        ))
+    }
+}
+
+/// Prints what came out of `runs` runs.
+pub(super) fn print(report: &Report, runs: u32, as_json: bool) -> anyhow::Result<()> {
+    let results = args::decode(&report.results).context("the results are not values")?;
+    let micros = |sum: std::time::Duration| sum.as_secs_f64() * 1e6 / f64::from(runs);
+    // Nanoseconds are the finest that the clock tells.
+    let micros = |sum| (micros(sum) * 1000.0).round() / 1000.0;
+    let (load_us, run_us) = (micros(report.load), micros(report.run));
+    if as_json {
+        return output::json(&json!({
+            "results": args::to_json(&results),
+            "fuel_used": report.fuel_used,
+            "calls": report.calls,
+            "load_us": load_us,
+            "run_us": run_us,
+            "memory_bytes": report.memory_bytes,
+        }));
+    }
+    let results = results.iter().map(|item| format!("{item}\n"));
+    output::text(&format!(
+        "{}fuel {}, calls {}, load {load_us} us, run {run_us} us, memory {} bytes",
+        results.collect::<String>(),
+        report.fuel_used,
+        report.calls,
+        report.memory_bytes
+    ))
+}
+
+fn sensor(text: &str) -> Result<(u32, f32), String> {
+    let form = || "the form is CHANNEL=VALUE, for example 3=21.5".to_owned();
+    let (channel, value) = text.split_once('=').ok_or_else(form)?;
+    let channel = channel.parse().map_err(|_| form())?;
+    Ok((channel, value.parse().map_err(|_| form())?))
+}
