@@ -57,13 +57,10 @@ pub(crate) struct Totals {
     ignored: u64,
 }
 
+/// Ignored tests are left out: whoever reads the last line of a log looks for these two numbers.
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} passed, {} failed", self.passed, self.failed)?;
-        if self.ignored > 0 {
-            write!(f, ", {} ignored", self.ignored)?;
-        }
-        Ok(())
+        write!(f, "{} passed, {} failed", self.passed, self.failed)
     }
 }
 
@@ -109,6 +106,9 @@ pub(crate) fn counted(command: &mut Command) -> Result<Totals> {
     if !status.success() || totals.failed > 0 {
         bail!("tests failed: {totals} ({status})");
     }
+    if totals.ignored > 0 {
+        eprintln!("{} tests were ignored", totals.ignored);
+    }
     if totals.passed == 0 {
         bail!("no test ran");
     }
@@ -133,17 +133,7 @@ mod tests {
                 ignored: 1
             }
         );
-        assert_eq!(totals.to_string(), "4 passed, 2 failed, 1 ignored");
-    }
-
-    #[test]
-    fn nothing_ignored_is_not_mentioned() {
-        let totals = Totals {
-            passed: 7,
-            failed: 0,
-            ignored: 0,
-        };
-        assert_eq!(totals.to_string(), "7 passed, 0 failed");
+        assert_eq!(totals.to_string(), "4 passed, 2 failed");
     }
 
     #[test]

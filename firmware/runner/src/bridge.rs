@@ -48,6 +48,17 @@ impl Tie {
         })
     }
 
+    /// Where it listens.
+    ///
+    /// # Errors
+    ///
+    /// If the operating system does not say.
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.socket
+            .local_addr()
+            .context("a socket without an address")
+    }
+
     /// Moves what has arrived on either side; losing a datagram is what UDP does.
     fn carry(&mut self, board: &mut Board) {
         let mut datagram = [0; MAX_DATAGRAM_BYTES];
@@ -75,13 +86,14 @@ impl Bridge {
         Self { board, ties }
     }
 
-    /// Runs in step with the wall clock, for a while or for ever.
+    /// Runs in step with the wall clock, for a while or for ever; may be called again.
     ///
     /// # Errors
     ///
     /// If a core of the board has locked up.
     pub fn run(&mut self, lasts: Option<Duration>) -> Result<()> {
         let begin = Instant::now();
+        let first = self.board.now();
         // Virtual time as seen from `begin`, moved when the host could not keep up.
         let mut skipped = Duration::ZERO;
         loop {
@@ -94,7 +106,7 @@ impl Bridge {
             if lasts.is_some_and(|lasts| real >= lasts) {
                 return Ok(());
             }
-            let emulated = duration(self.board.now()) + skipped;
+            let emulated = duration(self.board.now() - first) + skipped;
             if emulated > real + AHEAD {
                 std::thread::sleep(emulated - real);
             } else if real > emulated + BEHIND {

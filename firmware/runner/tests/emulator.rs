@@ -9,9 +9,11 @@ use thumb::Program;
 const RESULT: u32 = 0x2000_0100;
 
 const RESETS_CLEAR: u32 = 0x4000_c000 + 0x3000;
-const UART0: u32 = 0x4003_4000;
-const UART0_INTERRUPT: usize = 20;
-const RESET_UART0: u32 = 1 << 22;
+/// Base address, interrupt and reset bit of each UART.
+const UARTS: [(Uart, u32, usize, u32); 2] = [
+    (Uart::Zero, 0x4003_4000, 20, 1 << 22),
+    (Uart::One, 0x4003_8000, 21, 1 << 23),
+];
 const NVIC_ENABLE: u32 = 0xe000_e100;
 const SIO: u32 = 0xd000_0000;
 const SIO_FIFO_WRITE: u32 = SIO + 0x54;
@@ -19,13 +21,20 @@ const SIO_FIFO_WRITE: u32 = SIO + 0x54;
 /// Divisor 8: at a clock of 125 MHz, 16 * 8 cycles a bit.
 const BYTE_CYCLES: u64 = 16 * 8 * 10;
 
-/// Turns UART0 on: FIFOs, eight bits, both directions, receive interrupts.
-fn uart0(program: &mut Program) {
-    program.poke(RESETS_CLEAR, RESET_UART0);
-    program.poke(UART0 + 0x24, 8);
-    program.poke(UART0 + 0x2c, 0x70);
-    program.poke(UART0 + 0x38, 0x50);
-    program.poke(UART0 + 0x30, 0x301);
+/// Turns a UART on: FIFOs, eight bits, both directions, receive interrupts.
+fn turn_on(program: &mut Program, base: u32, reset: u32) {
+    program.poke(RESETS_CLEAR, reset);
+    program.poke(base + 0x24, 8);
+    program.poke(base + 0x2c, 0x70);
+    program.poke(base + 0x38, 0x50);
+    program.poke(base + 0x30, 0x301);
+}
+
+/// Turns UART0 on; returns where its data register is.
+fn uart0(program: &mut Program) -> u32 {
+    let (_, base, _, reset) = UARTS[0];
+    turn_on(program, base, reset);
+    base
 }
 
 fn sleep_for_ever(program: &mut Program) {
@@ -34,16 +43,17 @@ fn sleep_for_ever(program: &mut Program) {
 }
 
 /// A program that answers each byte with the next one, asleep in between.
-fn answering(masked: bool) -> Board {
+fn answering(uart: usize, masked: bool) -> Board {
     let mut program = Program::default();
-    uart0(&mut program);
-    program.poke(NVIC_ENABLE, 1 << UART0_INTERRUPT);
+    let (_, base, interrupt, reset) = UARTS[uart];
+    turn_on(&mut program, base, reset);
+    program.poke(NVIC_ENABLE, 1 << interrupt);
     if masked {
         program.mask_interrupts();
     }
     sleep_for_ever(&mut program);
-    program.handler(UART0_INTERRUPT);
-    program.load(0, UART0).read(1, 0).add(1, 1).write(1, 0);
+    program.handler(interrupt);
+    program.load(0, base).read(1, 0).add(1, 1).write(1, 0);
     program.load(0, RESULT).write(1, 0);
     program.return_from_interrupt();
     Board::new(&program.image()).expect("it is a small image")
@@ -61,18 +71,20 @@ fn time_passes_while_both_cores_sleep() {
 
 #[test]
 fn a_received_byte_wakes_a_sleeping_core_and_is_answered() {
-    let mut board = answering(false);
-    board.run_until(10_000).unwrap();
-    board.send(Uart::Zero, &[7]);
-    board.run_until(10_000 + 8 * BYTE_CYCLES).unwrap();
-    assert_eq!(board.take(Uart::Zero), [8]);
-    assert_eq!(board.peek(RESULT), 8);
-    assert_eq!(board.lost(Uart::Zero), 0);
+    for (number, (uart, ..)) in UARTS.into_iter().enumerate() {
+        let mut board = answering(number, false);
+        board.run_until(10_000).unwrap();
+        board.send(uart, &[7]);
+        board.run_until(10_000 + 8 * BYTE_CYCLES).unwrap();
+        assert_eq!(board.take(uart), [8]);
+        assert_eq!(board.peek(RESULT), 8);
+        assert_eq!(board.lost(uart), 0);
+    }
 }
 
 #[test]
 fn a_masked_interrupt_wakes_nobody() {
-    let mut board = answering(true);
+    let mut board = answering(0, true);
     board.send(Uart::Zero, &[7]);
     board.run_until(100 * BYTE_CYCLES).unwrap();
     assert_eq!(board.peek(RESULT), 0);
@@ -81,9 +93,9 @@ fn a_masked_interrupt_wakes_nobody() {
 #[test]
 fn a_uart_sends_while_both_cores_sleep_at_its_own_rate() {
     let mut program = Program::default();
-    uart0(&mut program);
+    let data = uart0(&mut program);
     for byte in [1, 2, 3] {
-        program.poke(UART0, byte);
+        program.poke(data, byte);
     }
     sleep_for_ever(&mut program);
     let mut board = Board::new(&program.image()).unwrap();
@@ -145,7 +157,7 @@ fn the_second_core_starts_and_runs_beside_the_first() {
 #[test]
 fn a_run_repeats_to_the_cycle() {
     let run = || {
-        let mut board = answering(false);
+        let mut board = answering(0, false);
         let mut seen = Vec::new();
         for turn in 0..200 {
             board.send(Uart::Zero, &[turn as u8]);

@@ -3,7 +3,10 @@
 //! Its path is in the environment variable `PICO_UART`; `cargo xtask runner` builds the image and
 //! sets it.
 
-use runner::{Bench, Board, BoardId, Frames, Image, Port, Uart};
+use core::time::Duration;
+use std::net::UdpSocket;
+
+use runner::{Bench, Board, BoardId, Bridge, Frames, Image, Port, Tie, Uart};
 
 /// A millisecond, in cycles.
 const MILLISECOND: u64 = 125_000;
@@ -62,22 +65,23 @@ fn frames_of_many_lengths_come_back_in_order() {
 
 /// Lets a frame bounce between two boards; returns what was seen on the wire, and when.
 fn bounced(cut_at: Option<u64>) -> Vec<(u64, Port, Vec<u8>)> {
+    const WELL: &str = "no core of a board locks up";
     let image = image();
     let mut bench = Bench::new();
-    let (a, b) = (bench.add(&image).unwrap(), bench.add(&image).unwrap());
+    let (a, b) = (
+        bench.add(&image).expect(WELL),
+        bench.add(&image).expect(WELL),
+    );
     bench.wire(port(a), port(b));
-    bench.run(10 * MILLISECOND, |_, _, _| {}).unwrap();
+    bench.run(10 * MILLISECOND, |_, _, _| {}).expect(WELL);
     bench.board(a).send(Uart::Zero, &stuffed(b"ball"));
     let mut seen = Vec::new();
     for turn in 0..20 {
         if cut_at == Some(turn) {
             bench.cut(a, b, true);
         }
-        bench
-            .run(MILLISECOND, |now, from, bytes| {
-                seen.push((now, from, bytes.to_vec()))
-            })
-            .unwrap();
+        let tap = |now, from, bytes: &[u8]| seen.push((now, from, bytes.to_vec()));
+        bench.run(MILLISECOND, tap).expect(WELL);
     }
     seen
 }
@@ -116,4 +120,25 @@ fn a_cut_wire_ends_it() {
 #[test]
 fn a_run_repeats_to_the_byte_and_cycle() {
     assert_eq!(bounced(None), bounced(None));
+}
+
+#[test]
+fn a_bridge_answers_each_datagram_with_one() {
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let here = client.local_addr().unwrap();
+    let tie = Tie::new(Uart::Zero, "127.0.0.1:0".parse().unwrap(), here).unwrap();
+    client.connect(tie.address().unwrap()).unwrap();
+    client.set_nonblocking(true).unwrap();
+    let mut bridge = Bridge::new(Board::new(&image()).unwrap(), vec![tie]);
+    let mut answer = [0; 64];
+    // A loaded machine may need several turns; one that never answers must not hang the test.
+    for _ in 0..100 {
+        client.send(&stuffed(b"over")).unwrap();
+        bridge.run(Some(Duration::from_millis(20))).unwrap();
+        if let Ok(length) = client.recv(&mut answer) {
+            assert_eq!(answer[..length], stuffed(b"over\x01"));
+            return;
+        }
+    }
+    panic!("no answer in 100 turns");
 }
