@@ -100,6 +100,13 @@ pub(crate) enum PackError {
         /// Found in the module.
         found: u32,
     },
+    /// The stack is smaller than what one function takes of it.
+    StackTooSmall {
+        /// What the function takes.
+        frame: u32,
+        /// What there is.
+        stack: u32,
+    },
     /// The code uses a fixed address that the derived memory does not have.
     StaticBeyond {
         /// One past the last byte used.
@@ -193,6 +200,10 @@ impl fmt::Display for PackError {
                 f,
                 "`stack` is {given}, but the module was linked with its stack pointer at {found}; \
                  link with --stack-first -z stack-size={given}"
+            ),
+            Self::StackTooSmall { frame, stack } => write!(
+                f,
+                "a function takes {frame} bytes of stack, but the module was linked with {stack}"
             ),
             Self::StaticBeyond { end, memory } => write!(
                 f,

@@ -238,29 +238,34 @@ fn uses_nothing(survey: &Survey<'_>, manifest: &Manifest, stack_pointer: Option<
     stack_pointer.is_none() && survey.data_end == 0 && end.is_some_and(|end| end <= stack)
 }
 
-/// Checks the manifest's `stack` where the linker has placed the stack first.
+/// Checks that the stack is the one of the manifest, and that the largest frame fits.
 fn check_stack(
     survey: &Survey<'_>,
     manifest: &Manifest,
     stack_pointer: Option<u32>,
 ) -> Result<(), PackError> {
-    let (Some(given), Some(found)) = (manifest.stack_bytes, stack_pointer) else {
+    let Some(pointer) = stack_pointer else {
         return Ok(());
     };
+    // The stack comes first, or else begins where the data ends.
     let data_end = survey.exported_global("__data_end").unwrap_or(0);
-    let expected = if found > data_end {
-        // The stack comes after the data.
-        data_end
-            .next_multiple_of(16)
-            .checked_add(given.next_multiple_of(16))
+    let base = data_end.next_multiple_of(16);
+    let found = if pointer > base {
+        pointer - base
     } else {
-        Some(given.next_multiple_of(16))
+        pointer
     };
-    if expected == Some(found) || found == given {
-        Ok(())
-    } else {
-        Err(PackError::OtherStack { given, found })
+    if let Some(given) = manifest.stack_bytes
+        && given != found
+        && given.next_multiple_of(16) != found
+    {
+        return Err(PackError::OtherStack { given, found });
     }
+    if survey.frame_bytes > found {
+        let (frame, stack) = (survey.frame_bytes, found);
+        return Err(PackError::StackTooSmall { frame, stack });
+    }
+    Ok(())
 }
 
 /// The area that the module itself has reserved.

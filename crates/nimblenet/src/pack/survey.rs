@@ -70,6 +70,8 @@ pub(super) struct Survey<'m> {
     pub(super) sizes_memory: bool,
     /// Whether any instruction refers to a data segment by number.
     pub(super) names_data: bool,
+    /// The most that one function takes off a global when it begins: its frame on the stack.
+    pub(super) frame_bytes: u32,
     /// Where the last access at an address that stands in the code ends.
     pub(super) static_end: u64,
 }
@@ -258,6 +260,9 @@ impl<'m> Survey<'m> {
                     self.static_end = self.static_end.max(end);
                 }
             }
+            if let (Operator::I32Sub, Some(bytes)) = (&operator, recent.off_global()) {
+                self.frame_bytes = self.frame_bytes.max(bytes);
+            }
             recent.push(&operator);
             self.read_operator(&operator);
         }
@@ -297,9 +302,16 @@ struct Recent {
     top: Option<u32>,
     /// The value below a top that came from one operator: a store's address.
     below_leaf: Option<u32>,
+    /// Whether the operator before last, or the last, was `global.get`.
+    global: [bool; 2],
 }
 
 impl Recent {
+    /// The constant on top, if a global is below it.
+    fn off_global(&self) -> Option<u32> {
+        self.top.filter(|_| self.global[0])
+    }
+
     fn push(&mut self, operator: &Operator<'_>) {
         let leaf = matches!(
             operator,
@@ -311,6 +323,10 @@ impl Recent {
                 | Operator::GlobalGet { .. }
         );
         self.below_leaf = self.top.filter(|_| leaf);
+        self.global = [
+            self.global[1],
+            matches!(operator, Operator::GlobalGet { .. }),
+        ];
         self.top = if let Operator::I32Const { value } = operator {
             Some(*value as u32)
         } else {

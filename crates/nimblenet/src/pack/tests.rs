@@ -196,6 +196,25 @@ fn the_stack_of_the_manifest_is_the_linked_one() {
 }
 
 #[test]
+fn the_largest_frame_fits_the_stack() {
+    let module = |frame: u32| {
+        format!(
+            "(module (memory 1) (global $sp (mut i32) (i32.const 64))
+             (func (export \"run\") (result i32)
+                (local $frame i32)
+                (global.set $sp (local.tee $frame (i32.sub (global.get $sp) (i32.const {frame}))))
+                (i32.load (local.get $frame))))"
+        )
+    };
+    packed(&module(64), "");
+    let (frame, stack) = (80, 64);
+    assert_eq!(
+        refused(&module(80), ""),
+        PackError::StackTooSmall { frame, stack }
+    );
+}
+
+#[test]
 fn nothing_for_tools_is_left_and_the_rest_is_renumbered() {
     let module = "(module (@custom \"producers\" \"someone\")
         (memory (export \"memory\") 1)

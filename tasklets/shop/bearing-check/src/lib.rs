@@ -17,7 +17,8 @@ const SAMPLES: usize = 128;
 export! {
     /// 0 good, 1 worn, 2 defective.
     fn run(count: u32) -> u32 {
-        let (mut raw, mut frame) = ([0; SAMPLES], [0.0; SAMPLES]);
+        let mut raw = [0; SAMPLES];
+        let mut frame = [0.0; SAMPLES];
         let read = vibration(count.min(SAMPLES as u32), &mut raw);
         let read = window(&raw[..read], &mut frame);
         let frame = &frame[..read];
