@@ -6,10 +6,13 @@ extern crate alloc;
 mod clock;
 pub mod coap;
 pub mod config;
+pub mod daemon;
+mod executor;
 mod host;
 mod key;
 pub mod link;
 mod publication;
+pub mod remote;
 mod store;
 
 pub use key::{BadHex, KeyError, PublicKey, SigningKey, hex_bytes};

@@ -16,10 +16,15 @@ use std::path::{Path, PathBuf};
 use nimblenet_core::{Archive, BadDelta, Catalogue, CatalogueLimits};
 use nimblenet_tasklet::{Delta, Digest, Entry, Executor, Name, NamespaceId};
 
+use nimblenet_wasm::{InvalidModule, Limits};
+
 use crate::key::PublicKey;
 use log::{Log, Record};
 pub use refusal::{Refusal, StorageFault};
 use staging::Staging;
+
+/// Room for the tables of a module's validation; published modules are far smaller.
+const SCRATCH_BYTES: usize = 8 << 20;
 
 /// Who may publish.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -155,6 +160,11 @@ impl Store {
     /// The catalogue of a namespace.
     pub fn catalogue(&self, namespace: &Name) -> Option<&Catalogue> {
         Some(&self.namespaces.get(namespace)?.catalogue)
+    }
+
+    /// The key that a namespace belongs to.
+    pub fn key(&self, namespace: &Name) -> Option<PublicKey> {
+        Some(self.namespaces.get(namespace)?.key)
     }
 
     /// A published module.
@@ -383,6 +393,7 @@ impl Store {
             if module.len() != entry.size as usize {
                 return Err(Refusal::WrongSize { name });
             }
+            validate(module, &name)?;
             if modules.iter().all(|(held, _)| *held != digest) {
                 modules.push((digest, module));
             }
@@ -394,6 +405,17 @@ impl Store {
 /// Native tasklets have no module.
 fn has_module(entry: &Entry<'_>) -> bool {
     entry.terms.executor == Executor::Wasm
+}
+
+/// Refuses what no node's interpreter would take, before any node has it.
+fn validate(module: &[u8], name: &Name) -> Result<(), Refusal> {
+    let mut scratch = vec![0; SCRATCH_BYTES];
+    let valid = nimblenet_wasm::validate(module, &Limits::default(), &mut scratch);
+    let invalid = |error: InvalidModule| Refusal::InvalidModule {
+        name: *name,
+        error: Box::new(error),
+    };
+    valid.map(drop).map_err(invalid)
 }
 
 /// Replays the deltas and checks the last signature of each namespace.

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::io;
 
 use tokio::net::{ToSocketAddrs, UdpSocket};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::Timers;
 use super::block::Block;
@@ -149,20 +149,16 @@ impl Client {
         let mut wait = self.timers.ack_timeout;
         for _ in 0..=self.timers.max_retransmit {
             self.send(&bytes).await?;
-            match self.receive(&header, Instant::now() + wait).await? {
-                Received::Reply(reply) => return Ok(*reply),
-                Received::Acknowledgement => {
-                    // The server works on it: from here on it is the one to repeat itself.
-                    let deadline = Instant::now() + self.patience;
-                    while Instant::now() < deadline {
-                        if let Received::Reply(reply) = self.receive(&header, deadline).await? {
-                            return Ok(*reply);
-                        }
-                    }
-                    return Err(ClientError::NoAnswer);
-                }
-                Received::Nothing => wait *= 2,
+            let Ok(received) = timeout(wait, self.receive(&header)).await else {
+                wait *= 2;
+                continue;
+            };
+            if let Some(reply) = received? {
+                return Ok(*reply);
             }
+            // The server works on it: from here on it is the one to repeat itself.
+            let answer = timeout(self.patience, self.answer(&header)).await;
+            return answer.unwrap_or(Err(ClientError::NoAnswer));
         }
         Err(ClientError::Unreachable)
     }
@@ -173,26 +169,29 @@ impl Client {
         Ok(())
     }
 
-    /// Waits for something that belongs to the request with this header.
-    async fn receive(
-        &mut self,
-        header: &Header,
-        deadline: Instant,
-    ) -> Result<Received, ClientError> {
+    /// Waits for the answer to a request that was acknowledged.
+    async fn answer(&mut self, header: &Header) -> Result<Reply, ClientError> {
+        loop {
+            if let Some(reply) = self.receive(header).await? {
+                return Ok(*reply);
+            }
+        }
+    }
+
+    /// Waits for something that belongs to the request with this header: its answer, or nothing
+    /// but an acknowledgement.
+    async fn receive(&mut self, header: &Header) -> Result<Option<Box<Reply>>, ClientError> {
         let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
         loop {
-            let received = timeout_at(deadline, self.socket.recv(&mut buffer)).await;
-            let Ok(len) = received else {
-                return Ok(Received::Nothing);
-            };
-            let len = len.map_err(ClientError::io)?;
+            let received = self.socket.recv(&mut buffer).await;
+            let len = received.map_err(ClientError::io)?;
             self.received_bytes += len as u64;
             match Incoming::parse(&buffer[..len]) {
                 Incoming::Empty { id, reset } if id == header.id => {
                     if reset {
                         return Err(ClientError::Reset);
                     }
-                    return Ok(Received::Acknowledgement);
+                    return Ok(None);
                 }
                 Incoming::Response(answer, reply) => {
                     let ours = answer.token == header.token;
@@ -201,7 +200,7 @@ impl Client {
                         self.send(&empty(answer.id, false)).await?;
                     }
                     if ours && (answer.kind != Kind::Acknowledgement || answer.id == header.id) {
-                        return Ok(Received::Reply(Box::new(reply)));
+                        return Ok(Some(Box::new(reply)));
                     }
                 }
                 Incoming::Reject { id } | Incoming::Request(Header { id, .. }, _) => {
@@ -211,12 +210,6 @@ impl Client {
             }
         }
     }
-}
-
-enum Received {
-    Reply(Box<Reply>),
-    Acknowledgement,
-    Nothing,
 }
 
 /// Why a request got no proper answer.

@@ -33,6 +33,8 @@ pub struct Code(pub u8);
 impl Code {
     /// 2.01
     pub const CREATED: Self = Self::new(2, 1);
+    /// 2.03
+    pub const VALID: Self = Self::new(2, 3);
     /// 2.04
     pub const CHANGED: Self = Self::new(2, 4);
     /// 2.05

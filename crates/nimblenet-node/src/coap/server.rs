@@ -137,6 +137,11 @@ impl Server {
         &self.counters
     }
 
+    /// Whether no request waits for its answer, and no answer for its acknowledgement.
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.confirmables.is_empty()
+    }
+
     /// Takes a datagram from `peer`.
     pub fn handle(&mut self, now: Instant, peer: SocketAddr, bytes: &[u8]) {
         match Incoming::parse(bytes) {

@@ -2,7 +2,7 @@
 //!
 //! Each neighbour has an address; a frame for everyone goes to each of them. Datagrams from
 //! other addresses are dropped: who is a neighbour is decided by the configuration, not by who
-//! happens to know the port.
+//! happens to know the port. Only an open link makes neighbours of whoever sends.
 
 use core::net::SocketAddr;
 use std::io;
@@ -27,19 +27,26 @@ pub struct LinkCounters {
     pub refused: u64,
 }
 
+/// Neighbours that an open link learns; senders beyond that are strangers.
+const MAX_LEARNT: usize = 64;
+
 /// The sending half of a socket, and who is who.
 #[derive(Debug)]
 pub struct UdpLink {
     socket: UdpSocket,
     neighbours: Vec<SocketAddr>,
+    max_neighbours: usize,
     counters: LinkCounters,
 }
 
 impl UdpLink {
-    /// A link that sends through `socket`, which must not block.
-    pub fn new(socket: UdpSocket, neighbours: Vec<SocketAddr>) -> Self {
+    /// A link that sends through `socket`, which must not block. An `open` one takes frames from
+    /// anyone.
+    pub fn new(socket: UdpSocket, neighbours: Vec<SocketAddr>, open: bool) -> Self {
+        let learnt = if open { MAX_LEARNT } else { 0 };
         Self {
             socket,
+            max_neighbours: neighbours.len() + learnt,
             neighbours,
             counters: LinkCounters::default(),
         }
@@ -67,11 +74,15 @@ impl UdpLink {
 
     /// Counts a datagram that came in and says which neighbour it is from.
     pub fn receive(&mut self, from: SocketAddr, bytes: usize) -> Option<LinkAddress> {
-        let at = self.neighbours.iter().position(|known| *known == from);
-        let Some(at) = at else {
-            self.counters.strangers += 1;
-            return None;
-        };
+        let known = self.neighbours.iter().position(|known| *known == from);
+        let at = known.unwrap_or(self.neighbours.len());
+        if known.is_none() {
+            if at >= self.max_neighbours {
+                self.counters.strangers += 1;
+                return None;
+            }
+            self.neighbours.push(from);
+        }
         self.counters.received += 1;
         self.counters.received_bytes += bytes as u64;
         Some(LinkAddress(at as u32))
@@ -109,7 +120,7 @@ mod tests {
     fn a_frame_for_everyone_goes_to_each_neighbour_and_strangers_are_dropped() {
         let (a, _) = bound();
         let ((b, at_b), (c, at_c), (_, at_stranger)) = (bound(), bound(), bound());
-        let mut link = UdpLink::new(a, vec![at_b, at_c]);
+        let mut link = UdpLink::new(a, vec![at_b, at_c], false);
         link.send(None, b"hello");
         link.send(Some(LinkAddress(1)), b"you");
         link.send(Some(LinkAddress(7)), b"nobody");
@@ -122,5 +133,18 @@ mod tests {
         let counters = link.counters();
         assert_eq!((counters.sent, counters.sent_bytes), (3, 13));
         assert_eq!((counters.received_bytes, counters.strangers), (10, 1));
+    }
+
+    #[test]
+    fn an_open_link_learns_whoever_sends_up_to_a_limit() {
+        let mut link = UdpLink::new(bound().0, Vec::new(), true);
+        let sender = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        for port in 1..=MAX_LEARNT as u16 {
+            let at = LinkAddress(u32::from(port) - 1);
+            assert_eq!(link.receive(sender(port), 1), Some(at));
+            assert_eq!(link.receive(sender(port), 1), Some(at));
+        }
+        assert_eq!(link.receive(sender(1000), 1), None);
+        assert_eq!(link.counters().strangers, 1);
     }
 }

@@ -4,6 +4,7 @@ use core::fmt;
 
 use nimblenet_core::BadDelta;
 use nimblenet_tasklet::{Digest, Malformed, Name};
+use nimblenet_wasm::InvalidModule;
 
 /// Why a module or a publication is refused.
 #[derive(Debug)]
@@ -68,8 +69,8 @@ pub enum Refusal {
     InvalidModule {
         /// The tasklet.
         name: Name,
-        /// Where in the module, if the interpreter says so.
-        offset: Option<u32>,
+        /// What is wrong with it, and where.
+        error: Box<InvalidModule>,
     },
     /// The bytes do not have the digest that the request names.
     DigestMismatch,
@@ -145,10 +146,7 @@ impl fmt::Display for Refusal {
             Self::WrongSize { name } => {
                 write!(f, "the module of {name} has another size than its entry")
             }
-            Self::InvalidModule { name, offset } => {
-                write!(f, "the module of {name} is not valid")?;
-                offset.map_or(Ok(()), |offset| write!(f, " at byte {offset}"))
-            }
+            Self::InvalidModule { name, error } => write!(f, "{name}: {error}"),
             Self::DigestMismatch => f.write_str("the bytes do not have that digest"),
             Self::TooLarge { bytes, limit } => {
                 write!(

@@ -250,6 +250,17 @@ fn a_delta_without_its_module_or_with_a_wrong_size_is_refused() {
 }
 
 #[test]
+fn a_module_that_is_not_valid_is_refused() {
+    let mut store = in_memory(Trust::FirstUse);
+    for bytes in [&b"not wasm"[..], b"\0asm\x01\0\0\0\xff"] {
+        stage(&mut store, bytes);
+        let bytes = delta(&store, &[package("shop/add", bytes, &[])], &key());
+        let refused = store.publish(&bytes, &name("shop"), Some(key().public()));
+        assert_eq!(code(refused), "invalid-module");
+    }
+}
+
+#[test]
 fn an_import_without_a_matching_export_is_refused() {
     let mut store = in_memory(Trust::FirstUse);
     stage(&mut store, &module(1));

@@ -1,0 +1,273 @@
+//! A node or a registry as a running whole: the state machine of `nimblenet-core`, driven by
+//! sockets, timers and worker threads.
+//!
+//! ```text
+//!   mesh socket ---+                          +--> mesh socket
+//!   CoAP socket ---+--> one loop, one node ---+--> CoAP socket
+//!   executor ------+   (a thread of its own)  +--> executor, signature checks
+//!   store ---------+                          +--> store, kept catalogues
+//! ```
+//!
+//! Several daemons can live in one process, each on its own threads; the command line runs one.
+
+mod keeper;
+mod registry;
+mod resources;
+mod run;
+mod serve;
+mod setup;
+
+use core::fmt;
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io;
+use std::net::UdpSocket;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use nimblenet_core::{ConfigError, Counters, Step};
+use nimblenet_tasklet::{Fault, Name, NodeId, TaskletName, Trap};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::coap::ServerCounters;
+use crate::config::{NodeConfig, RegistryConfig};
+use crate::link::LinkCounters;
+use crate::store::{OpenError, Store};
+
+/// A running node or registry. Dropping the handle stops it at once.
+#[derive(Debug)]
+pub struct Daemon {
+    commands: UnboundedSender<Command>,
+    thread: Option<JoinHandle<()>>,
+    addresses: Addresses,
+}
+
+/// Where a daemon listens.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Addresses {
+    /// Frames of the mesh.
+    pub mesh: SocketAddr,
+    /// CoAP requests, if it takes them.
+    pub coap: Option<SocketAddr>,
+}
+
+/// Sockets that are bound already, for meshes whose ports the system chooses.
+#[derive(Debug)]
+pub struct Sockets {
+    /// Takes frames of the mesh.
+    pub mesh: UdpSocket,
+    /// Takes CoAP requests.
+    pub coap: Option<UdpSocket>,
+}
+
+/// A call from within the process.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Call {
+    /// The tasklet.
+    pub name: TaskletName,
+    /// The export; empty for `run`.
+    pub export: String,
+    /// The arguments: a CBOR array.
+    pub args: Vec<u8>,
+    /// How long it may take; as configured if not given.
+    pub deadline: Option<Duration>,
+}
+
+/// How a call ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CallReport {
+    /// The results as a CBOR array, or why there are none.
+    pub result: Result<Vec<u8>, Fault>,
+    /// The trap, if that was the reason.
+    pub trap: Option<Trap>,
+    /// Where its tasklets came from, in order.
+    pub steps: Vec<Step>,
+    /// The time from the call to its end.
+    pub took: Duration,
+}
+
+impl CallReport {
+    fn refused(fault: Fault) -> Self {
+        Self {
+            result: Err(fault),
+            trap: None,
+            steps: Vec::new(),
+            took: Duration::ZERO,
+        }
+    }
+}
+
+/// A daemon's numbers at one moment.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The node's id.
+    pub id: NodeId,
+    /// What the node has counted.
+    pub counters: Counters,
+    /// What its link has moved.
+    pub link: LinkCounters,
+    /// What its CoAP server has met.
+    pub coap: ServerCounters,
+    /// Jobs that run or wait.
+    pub jobs: usize,
+    /// Nodes in direct reach.
+    pub neighbours: Vec<NodeId>,
+    /// The epoch of each catalogue held.
+    pub epochs: Vec<(Name, u32)>,
+    /// Time since the start.
+    pub uptime: Duration,
+}
+
+impl Daemon {
+    /// Starts a node. Without `sockets`, they are bound as configured.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is not possible.
+    pub fn node(config: NodeConfig, sockets: Option<Sockets>) -> Result<Self, StartError> {
+        let sockets = match sockets {
+            Some(sockets) => sockets,
+            None => Sockets::bind(config.mesh.listen, config.coap)?,
+        };
+        setup::Setup::node(config)?.start(sockets)
+    }
+
+    /// Starts a registry. Without `sockets`, they are bound as configured.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is not possible.
+    pub fn registry(config: RegistryConfig, sockets: Option<Sockets>) -> Result<Self, StartError> {
+        let store = Store::open(&config.data, config.trust.clone(), config.limits);
+        let store = store.map_err(StartError::Store)?;
+        let sockets = match sockets {
+            Some(sockets) => sockets,
+            None => Sockets::bind(config.mesh.listen, Some(config.coap))?,
+        };
+        setup::Setup::registry(&config, store)?.start(sockets)
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Takes a call; the report comes through the receiver when it has ended.
+    pub fn start_call(&self, call: Call) -> mpsc::Receiver<CallReport> {
+        let (reply, report) = mpsc::channel();
+        let refusal = reply.clone();
+        if self.commands.send(Command::Call(call, reply)).is_err() {
+            let _ = refusal.send(CallReport::refused(Fault::Stopped));
+        }
+        report
+    }
+
+    /// Calls a tasklet and waits for its end.
+    pub fn call(&self, call: Call) -> CallReport {
+        let report = self.start_call(call).recv();
+        report.unwrap_or_else(|_| CallReport::refused(Fault::Stopped))
+    }
+
+    /// Its numbers; nothing if it has ended.
+    pub fn status(&self) -> Option<Status> {
+        let (reply, status) = mpsc::channel();
+        self.commands.send(Command::Status(reply)).ok()?;
+        status.recv().ok()
+    }
+
+    /// Ends it in order: calls in progress get `patience`, new ones are refused. Returns its last
+    /// numbers.
+    pub fn stop(mut self, patience: Duration) -> Option<Status> {
+        let (reply, status) = mpsc::channel();
+        let sent = self.commands.send(Command::Stop(patience, Some(reply)));
+        sent.ok()?;
+        let status = status.recv().ok();
+        self.join();
+        status
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.commands.send(Command::Stop(Duration::ZERO, None));
+        self.join();
+    }
+}
+
+/// What a handle asks of its daemon.
+#[derive(Debug)]
+enum Command {
+    Call(Call, mpsc::Sender<CallReport>),
+    Status(mpsc::Sender<Status>),
+    Stop(Duration, Option<mpsc::Sender<Status>>),
+}
+
+impl Sockets {
+    /// Binds the sockets.
+    ///
+    /// # Errors
+    /// [`StartError::Bind`] if an address is taken or not this machine's.
+    pub fn bind(mesh: SocketAddr, coap: Option<SocketAddr>) -> Result<Self, StartError> {
+        let bind = |address: SocketAddr| {
+            UdpSocket::bind(address).map_err(|error| StartError::Bind { address, error })
+        };
+        Ok(Self {
+            mesh: bind(mesh)?,
+            coap: coap.map(bind).transpose()?,
+        })
+    }
+
+    /// Where they listen.
+    ///
+    /// # Errors
+    /// If the system does not know.
+    pub fn addresses(&self) -> io::Result<Addresses> {
+        let coap = self.coap.as_ref().map(UdpSocket::local_addr);
+        Ok(Addresses {
+            mesh: self.mesh.local_addr()?,
+            coap: coap.transpose()?,
+        })
+    }
+}
+
+/// Why a daemon does not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A socket cannot be bound.
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The registry's store cannot be opened.
+    Store(OpenError),
+    /// The directory of kept catalogues cannot be made.
+    State(io::Error),
+    /// The parts of the configuration do not fit each other.
+    Config(ConfigError),
+    /// The system has no more threads or files to give.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind { address, error } => write!(f, "cannot listen at {address}: {error}"),
+            Self::Store(error) => error.fmt(f),
+            Self::State(error) => write!(f, "cannot use the state directory: {error}"),
+            Self::Config(error) => error.fmt(f),
+            Self::System(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for StartError {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! The newest catalogues on disk, so that a restarted node takes no older ones.
+//!
+//! Each is one file that is replaced as a whole. It is written on a thread of its own: a slow
+//! disk delays no frame.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, JoinHandle};
+
+use nimblenet_core::{Catalogue, CatalogueLimits};
+use nimblenet_tasklet::{Delta, Name};
+
+use crate::key::PublicKey;
+
+#[derive(Debug)]
+pub(super) struct Keeper {
+    queue: Option<Sender<(Name, Vec<u8>)>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    pub(super) fn start(dir: PathBuf) -> io::Result<Self> {
+        fs::create_dir_all(&dir)?;
+        let (queue, due) = channel();
+        let thread = Builder::new()
+            .name("keeper".into())
+            .spawn(move || keep(&dir, &due))?;
+        Ok(Self {
+            queue: Some(queue),
+            thread: Some(thread),
+        })
+    }
+
+    /// Writes the whole catalogue, encoded as a delta from epoch 0.
+    pub(super) fn keep(&self, namespace: Name, delta: Vec<u8>) {
+        if let Some(queue) = &self.queue {
+            let _ = queue.send((namespace, delta));
+        }
+    }
+
+    /// Finishes what is queued.
+    pub(super) fn stop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The kept catalogue of a namespace, if there is one and the key's signature is on it.
+pub(super) fn kept(dir: &Path, namespace: &Name, key: &PublicKey) -> Option<Vec<u8>> {
+    let path = file(dir, namespace);
+    let bytes = fs::read(&path).ok()?;
+    let good = Delta::decode(&bytes).ok().and_then(|delta| {
+        let empty = Catalogue::new(*namespace, CatalogueLimits::LARGE);
+        let root = empty.root_after(&delta).ok()?;
+        Some(key.verifies_root(&root, &delta.signature))
+    });
+    if good == Some(true) {
+        return Some(bytes);
+    }
+    tracing::warn!(%namespace, path = %path.display(), "the kept catalogue is not used");
+    None
+}
+
+fn keep(dir: &Path, due: &Receiver<(Name, Vec<u8>)>) {
+    while let Ok((namespace, delta)) = due.recv() {
+        if let Err(error) = replace(&file(dir, &namespace), &delta) {
+            tracing::warn!(%namespace, %error, "the catalogue was not kept");
+        }
+    }
+}
+
+fn file(dir: &Path, namespace: &Name) -> PathBuf {
+    dir.join(format!("{namespace}.catalogue"))
+}
+
+/// After a crash at any moment the old or the new content is there.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let new = path.with_extension("new");
+    let mut file = File::create(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&new, path)?;
+    path.parent()
+        .map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}

@@ -1,0 +1,121 @@
+//! The registry's store on a thread of its own: flushing to disk delays no frame.
+
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, JoinHandle};
+
+use nimblenet_tasklet::{Delta, Digest, Executor, Name};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::coap::RequestId;
+use crate::key::PublicKey;
+use crate::store::{Published, Refusal, Store};
+
+/// Something for the store to do for a request.
+#[derive(Debug)]
+pub(super) enum Task {
+    Stage {
+        digest: Digest,
+        module: Vec<u8>,
+    },
+    Publish {
+        namespace: Name,
+        key: Option<PublicKey>,
+        delta: Vec<u8>,
+    },
+}
+
+/// What the store has done.
+#[derive(Debug)]
+pub(super) enum Done {
+    Staged,
+    Published(Publication),
+}
+
+/// What the node's archive takes up.
+#[derive(Debug)]
+pub(super) struct Publication {
+    pub(super) outcome: Published,
+    pub(super) namespace: Name,
+    pub(super) key: PublicKey,
+    pub(super) delta: Vec<u8>,
+    pub(super) modules: Vec<Vec<u8>>,
+}
+
+/// The answer to one request.
+pub(super) type Answer = (RequestId, Result<Done, Refusal>);
+
+#[derive(Debug)]
+pub(super) struct StoreThread {
+    queue: Option<Sender<(RequestId, Task)>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl StoreThread {
+    pub(super) fn start(store: Store, answers: UnboundedSender<Answer>) -> io::Result<Self> {
+        // The CoAP server bounds the requests that are being worked on, and with them the queue.
+        let (queue, due) = channel();
+        let thread = Builder::new()
+            .name("store".into())
+            .spawn(move || serve(store, &due, &answers))?;
+        Ok(Self {
+            queue: Some(queue),
+            thread: Some(thread),
+        })
+    }
+
+    pub(super) fn give(&self, id: RequestId, task: Task) {
+        if let Some(queue) = &self.queue {
+            let _ = queue.send((id, task));
+        }
+    }
+
+    /// Finishes what is queued and closes the store.
+    pub(super) fn stop(&mut self) {
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn serve(mut store: Store, due: &Receiver<(RequestId, Task)>, answers: &UnboundedSender<Answer>) {
+    while let Ok((id, task)) = due.recv() {
+        let result = match task {
+            Task::Stage { digest, module } => store.stage(&digest, &module).map(|()| Done::Staged),
+            Task::Publish {
+                namespace,
+                key,
+                delta,
+            } => publish(&mut store, namespace, key, delta).map(Done::Published),
+        };
+        if answers.send((id, result)).is_err() {
+            return;
+        }
+    }
+}
+
+fn publish(
+    store: &mut Store,
+    namespace: Name,
+    key: Option<PublicKey>,
+    delta: Vec<u8>,
+) -> Result<Publication, Refusal> {
+    let outcome = store.publish(&delta, &namespace, key)?;
+    let key = store.key(&namespace).ok_or(Refusal::UnknownNamespace)?;
+    let mut modules = Vec::new();
+    if outcome.new {
+        let decoded = Delta::decode(&delta).map_err(Refusal::Malformed)?;
+        let wasm = |entry: &nimblenet_tasklet::Entry<'_>| entry.terms.executor == Executor::Wasm;
+        for entry in decoded.entries().filter(wasm) {
+            modules.extend(store.module(&entry.digest)?);
+        }
+    }
+    Ok(Publication {
+        outcome,
+        namespace,
+        key,
+        delta,
+        modules,
+    })
+}

@@ -1,0 +1,190 @@
+//! Everything that is made before a daemon's loop starts.
+
+use alloc::collections::BTreeMap;
+use std::io;
+use std::sync::mpsc::channel;
+use std::thread::Builder;
+
+use nimblenet_core::{Config, Limits, NamespaceConfig, Node};
+use nimblenet_tasklet::{Delta, Name, TaskletName};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::keeper::{self, Keeper};
+use super::registry::StoreThread;
+use super::run::{Body, Inputs, Outside};
+use super::{Command, Daemon, Sockets, StartError};
+use crate::clock::{self, Clock};
+use crate::coap::{Server, ServerLimits, Timers};
+use crate::config::{MeshConfig, NodeConfig, RegistryConfig, Timeouts};
+use crate::executor::Workers;
+use crate::host::LinuxHost;
+use crate::key::PublicKey;
+use crate::link::UdpLink;
+use crate::store::Store;
+
+/// A registry runs no tasklets; its executor only exists.
+const REGISTRY_ARENA_BYTES: usize = 4096;
+
+/// What a daemon is made from.
+pub(super) struct Setup {
+    config: Config,
+    mesh: MeshConfig,
+    arena_bytes: usize,
+    natives: Vec<TaskletName>,
+    timeouts: Timeouts,
+    kept: Vec<Vec<u8>>,
+    keeper: Option<Keeper>,
+    store: Option<Store>,
+    keys: BTreeMap<Name, PublicKey>,
+}
+
+impl Setup {
+    pub(super) fn node(file: NodeConfig) -> Result<Self, StartError> {
+        let mut config = core_config(&file.mesh, &file.timeouts);
+        config.preload = file.preload;
+        config.eviction = file.eviction;
+        config.limits.cache_bytes = file.cache_bytes;
+        let mut kept = Vec::new();
+        let mut keys = BTreeMap::new();
+        for (name, namespace) in &file.namespaces {
+            config.namespaces.push(NamespaceConfig {
+                name: *name,
+                registry: namespace.registry,
+                key: namespace.key.0,
+                capabilities: namespace.capabilities,
+            });
+            keys.insert(*name, namespace.key);
+            let dir = file.state.as_deref();
+            kept.extend(dir.and_then(|dir| keeper::kept(dir, name, &namespace.key)));
+        }
+        let keeper = file.state.map(Keeper::start).transpose();
+        Ok(Self {
+            config,
+            mesh: file.mesh,
+            arena_bytes: file.arena_bytes,
+            natives: file.natives,
+            timeouts: file.timeouts,
+            kept,
+            keeper: keeper.map_err(StartError::State)?,
+            store: None,
+            keys,
+        })
+    }
+
+    pub(super) fn registry(file: &RegistryConfig, store: Store) -> Result<Self, StartError> {
+        let timeouts = Timeouts::default();
+        let mut config = core_config(&file.mesh, &timeouts);
+        config.archive = Some(store.archive().map_err(StartError::Store)?);
+        config.limits.cache_bytes = 0;
+        let keys = store.namespaces().map(|(name, key, _)| (*name, key));
+        Ok(Self {
+            config,
+            mesh: file.mesh.clone(),
+            arena_bytes: REGISTRY_ARENA_BYTES,
+            natives: Vec::new(),
+            timeouts,
+            kept: Vec::new(),
+            keeper: None,
+            keys: keys.collect(),
+            store: Some(store),
+        })
+    }
+
+    pub(super) fn start(self, sockets: Sockets) -> Result<Daemon, StartError> {
+        let addresses = sockets.addresses().map_err(StartError::System)?;
+        let name = format!("node-{}", self.config.id);
+        let (commands, inbox) = unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::System)?;
+        // The node is made on the thread that it stays on.
+        let (report, made) = channel();
+        let body = move || match self.build(sockets, inbox) {
+            Ok((body, inputs)) => {
+                let _ = report.send(Ok(()));
+                runtime.block_on(body.run(inputs));
+            }
+            Err(error) => drop(report.send(Err(error))),
+        };
+        let thread = Builder::new().name(name).spawn(body);
+        let thread = thread.map_err(StartError::System)?;
+        let made = made.recv().unwrap_or_else(|_| {
+            let ended = io::Error::other("the daemon's thread ended at its start");
+            Err(StartError::System(ended))
+        });
+        made?;
+        Ok(Daemon {
+            commands,
+            thread: Some(thread),
+            addresses,
+        })
+    }
+
+    fn build(
+        self,
+        sockets: Sockets,
+        inbox: UnboundedReceiver<Command>,
+    ) -> Result<(Body, Inputs), StartError> {
+        let clock = Clock::start();
+        let seed = u64::from(clock::fresh_sequence()) << 16 | u64::from(self.config.id.0);
+        let name = format!("node-{}", self.config.id);
+        let mut node = Node::new(self.config).map_err(StartError::Config)?;
+        for bytes in &self.kept {
+            let delta = Delta::decode(bytes).expect("it was decoded when it was read");
+            if let Err(error) = node.install(clock.now(), &delta) {
+                tracing::warn!(namespace = %delta.namespace, %error, "not installed");
+            }
+        }
+        let (outcomes, answers) = unbounded_channel();
+        let host = LinuxHost::new(&self.natives, clock, seed);
+        let workers = Workers::start(&name, self.arena_bytes, host, outcomes);
+        let (stored, store_answers) = unbounded_channel();
+        let store = self.store.map(|store| StoreThread::start(store, stored));
+        let nonblocking = |socket: &std::net::UdpSocket| {
+            socket.set_nonblocking(true)?;
+            socket.try_clone()
+        };
+        let sender = nonblocking(&sockets.mesh).map_err(StartError::System)?;
+        let link = UdpLink::new(sender, self.mesh.neighbours, self.mesh.open);
+        let coap_sender = sockets.coap.as_ref().map(nonblocking).transpose();
+        let inputs = Inputs {
+            sockets,
+            answers,
+            store_answers,
+            inbox,
+        };
+        let body = Body {
+            node,
+            clock,
+            outside: Outside {
+                link,
+                workers: workers.map_err(StartError::System)?,
+                finished: Vec::new(),
+                renewed: Vec::new(),
+            },
+            frame: vec![0; usize::from(self.mesh.mtu)],
+            wake: None,
+            coap: Server::new(ServerLimits::DEFAULT, Timers::STANDARD, seed),
+            coap_sender: coap_sender.map_err(StartError::System)?,
+            store: store.transpose().map_err(StartError::System)?,
+            calls: BTreeMap::new(),
+            keys: self.keys,
+            keeper: self.keeper,
+            timeouts: self.timeouts,
+            stopping: None,
+        };
+        Ok((body, inputs))
+    }
+}
+
+fn core_config(mesh: &MeshConfig, timeouts: &Timeouts) -> Config {
+    let mut config = Config::new(mesh.id, mesh.mtu);
+    config.local_search = timeouts.local_search;
+    config.global_search = timeouts.global_search;
+    config.hop_time = timeouts.hop;
+    config.first_sequence = clock::fresh_sequence();
+    config.seed = u64::from(config.first_sequence) << 16 | u64::from(mesh.id.0);
+    config.limits = Limits::linux();
+    config
+}

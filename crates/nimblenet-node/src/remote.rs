@@ -1,0 +1,427 @@
+//! Nodes and registries from afar: calling, publishing, listing and pulling over CoAP.
+
+use alloc::collections::BTreeMap;
+use core::fmt;
+use core::time::Duration;
+use std::io;
+
+use minicbor::Decoder;
+use nimblenet_core::{BadDelta, Catalogue, CatalogueLimits};
+use nimblenet_tasklet::{Delta, Digest, Executor, Name, Package, TaskletName};
+use tokio::net::ToSocketAddrs;
+
+use crate::coap::{Client, ClientError, Code, Format, Method, Request, Response, Timers};
+use crate::key::{PublicKey, SigningKey};
+use crate::publication::{BadPackages, Publication};
+
+/// How often a publication is worked out anew when others publish at the same time.
+const ATTEMPTS: usize = 5;
+
+/// A node or registry at a CoAP address.
+#[derive(Debug)]
+pub struct Remote {
+    client: Client,
+}
+
+/// A namespace as a registry lists it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NamespaceSummary {
+    /// Its name.
+    pub name: Name,
+    /// Its epoch.
+    pub epoch: u32,
+    /// Its entries.
+    pub entries: u16,
+    /// The key that it belongs to, as the registry says.
+    pub key: Option<PublicKey>,
+}
+
+/// What a publication has moved, for one namespace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Moved {
+    /// The namespace.
+    pub namespace: Name,
+    /// The epoch that it is at.
+    pub epoch: u32,
+    /// Entries that are new or changed.
+    pub entries: usize,
+    /// Packages that were published already as they are.
+    pub unchanged: usize,
+    /// Modules uploaded.
+    pub modules: usize,
+    /// Their bytes.
+    pub module_bytes: usize,
+    /// Bytes of the signed catalogue change.
+    pub delta_bytes: usize,
+    /// Whether this publication has claimed the namespace for its key.
+    pub claimed: bool,
+}
+
+impl Remote {
+    /// Something at `address`, which is not contacted yet. An answer may take `patience`.
+    ///
+    /// # Errors
+    /// If the address has no meaning.
+    pub async fn connect(address: impl ToSocketAddrs, patience: Duration) -> io::Result<Self> {
+        let client = Client::connect(address, Timers::NEAR, patience).await?;
+        Ok(Self { client })
+    }
+
+    /// Calls a tasklet; the answer is the CBOR array of results, or with `explain` the map that
+    /// explains it.
+    ///
+    /// # Errors
+    /// [`RemoteError`], with the fault's code if the call failed.
+    pub async fn call(
+        &mut self,
+        name: &TaskletName,
+        export: Option<&str>,
+        args: &[u8],
+        explain: bool,
+    ) -> Result<Vec<u8>, RemoteError> {
+        let mut request = Request::new(Method::Post, &format!("t/{name}"));
+        request
+            .query
+            .extend(export.map(|export| format!("x={export}")));
+        request.query.extend(explain.then(|| "explain".to_owned()));
+        request.format = Some(Format::CBOR);
+        request.payload = args.to_vec();
+        Ok(self.request(&request).await?.payload)
+    }
+
+    /// The numbers of a node or registry: a CBOR map.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn status(&mut self) -> Result<Vec<u8>, RemoteError> {
+        let request = Request::new(Method::Get, "status");
+        Ok(self.request(&request).await?.payload)
+    }
+
+    /// The namespaces that it holds.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn namespaces(&mut self) -> Result<Vec<NamespaceSummary>, RemoteError> {
+        let request = Request::new(Method::Get, "r");
+        let payload = self.request(&request).await?.payload;
+        read_namespaces(&payload).ok_or(RemoteError::Malformed)
+    }
+
+    /// A namespace's catalogue; empty if nothing was ever published. Its signature is not
+    /// checked.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn catalogue(&mut self, namespace: &Name) -> Result<Catalogue, RemoteError> {
+        Ok(self.fetch(namespace, None).await?)
+    }
+
+    /// A namespace's catalogue, if its signature is by `key`; empty if nothing was ever
+    /// published.
+    ///
+    /// # Errors
+    /// [`RemoteError`]; with [`RemoteError::OtherKey`] if the signature is not.
+    pub async fn signed_catalogue(
+        &mut self,
+        namespace: &Name,
+        key: &PublicKey,
+    ) -> Result<Catalogue, RemoteError> {
+        self.fetch(namespace, Some(key)).await
+    }
+
+    /// The module with this digest. It is checked.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn module(&mut self, digest: &Digest) -> Result<Vec<u8>, RemoteError> {
+        let request = Request::new(Method::Get, &format!("m/{digest}"));
+        let module = self.request(&request).await?.payload;
+        if Digest::of(&module) == *digest {
+            Ok(module)
+        } else {
+            Err(RemoteError::WrongDigest)
+        }
+    }
+
+    /// Publishes packages, signed by `key`: each namespace's together, namespaces after those
+    /// that they call. Names of other namespaces are looked up here, then in `others`.
+    ///
+    /// # Errors
+    /// [`RemoteError`]; the namespace at which it stopped is unchanged.
+    pub async fn publish(
+        &mut self,
+        packages: &[Package<'_>],
+        key: &SigningKey,
+        others: &mut [Self],
+    ) -> Result<Vec<Moved>, RemoteError> {
+        let mut waiting: BTreeMap<Name, Vec<Package<'_>>> = BTreeMap::new();
+        for package in packages {
+            let group = waiting.entry(package.name.namespace).or_default();
+            group.push(*package);
+        }
+        let mut moved = Vec::new();
+        while !waiting.is_empty() {
+            // First those that call nothing of what still waits; a circle goes as it comes.
+            let calls_waiting = |group: &[Package<'_>]| {
+                let mut imports = group.iter().flat_map(Package::imports);
+                imports.any(|import| {
+                    let callee = import.name.namespace;
+                    callee != group[0].name.namespace && waiting.contains_key(&callee)
+                })
+            };
+            let free = waiting.iter().find(|(_, group)| !calls_waiting(group));
+            let next = free.or(waiting.first_key_value());
+            let Some(name) = next.map(|(name, _)| *name) else {
+                break;
+            };
+            let group = waiting.remove(&name).unwrap_or_default();
+            moved.push(self.publish_namespace(&name, &group, key, others).await?);
+        }
+        Ok(moved)
+    }
+
+    async fn publish_namespace(
+        &mut self,
+        namespace: &Name,
+        packages: &[Package<'_>],
+        key: &SigningKey,
+        others: &mut [Self],
+    ) -> Result<Moved, RemoteError> {
+        let elsewhere = self.resolve(namespace, packages, others).await?;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            // What is signed is the whole catalogue. Building on one that somebody else has
+            // signed would lend this key to what that one holds.
+            let catalogue = self.signed_catalogue(namespace, &key.public()).await?;
+            let find = |name: &TaskletName| elsewhere.get(name).copied();
+            let publication = Publication::new(&catalogue, packages, find);
+            let publication = publication.map_err(RemoteError::Packages)?;
+            let mut moved = Moved {
+                namespace: *namespace,
+                epoch: catalogue.epoch(),
+                entries: publication.changed(),
+                unchanged: publication.unchanged(),
+                modules: 0,
+                module_bytes: 0,
+                delta_bytes: 0,
+                claimed: catalogue.epoch() == 0,
+            };
+            if publication.changed() == 0 {
+                moved.claimed = false;
+                return Ok(moved);
+            }
+            self.upload(&catalogue, packages, &mut moved).await?;
+            let delta = publication.sign(&catalogue, key);
+            let delta = delta.map_err(RemoteError::Catalogue)?;
+            moved.delta_bytes = delta.len();
+            let mut request = Request::new(Method::Put, &format!("r/{namespace}"));
+            request.query = vec![format!("key={}", key.public())];
+            request.format = Some(Format::CBOR);
+            request.payload = delta;
+            match self.request(&request).await {
+                Ok(_) => {
+                    moved.epoch += 1;
+                    return Ok(moved);
+                }
+                Err(error) if error.code() == "stale-epoch" && attempt < ATTEMPTS => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Uploads the modules that the catalogue does not name yet.
+    async fn upload(
+        &mut self,
+        catalogue: &Catalogue,
+        packages: &[Package<'_>],
+        moved: &mut Moved,
+    ) -> Result<(), RemoteError> {
+        let mut known: Vec<Digest> = catalogue.entries().map(|entry| entry.digest).collect();
+        for package in packages {
+            let digest = Digest::of(package.module);
+            if package.terms.executor == Executor::Native || known.contains(&digest) {
+                continue;
+            }
+            let mut request = Request::new(Method::Put, &format!("m/{digest}"));
+            request.format = Some(Format::BYTES);
+            request.payload = package.module.to_vec();
+            self.request(&request).await?;
+            moved.modules += 1;
+            moved.module_bytes += package.module.len();
+            known.push(digest);
+        }
+        Ok(())
+    }
+
+    /// Entry numbers of the tasklets of other namespaces that packages call.
+    async fn resolve(
+        &mut self,
+        namespace: &Name,
+        packages: &[Package<'_>],
+        others: &mut [Self],
+    ) -> Result<BTreeMap<TaskletName, u16>, RemoteError> {
+        let mut numbers = BTreeMap::new();
+        let mut catalogues: BTreeMap<Name, Vec<Catalogue>> = BTreeMap::new();
+        for import in packages.iter().flat_map(Package::imports) {
+            let callee = import.name;
+            if callee.namespace == *namespace {
+                continue;
+            }
+            if !catalogues.contains_key(&callee.namespace) {
+                let mut found = vec![self.catalogue(&callee.namespace).await?];
+                for other in &mut *others {
+                    found.push(other.catalogue(&callee.namespace).await?);
+                }
+                catalogues.insert(callee.namespace, found);
+            }
+            let mut found = catalogues[&callee.namespace].iter();
+            let number = found.find_map(|held| Some(held.find(&callee.name)?.number));
+            numbers.extend(number.map(|number| (callee, number)));
+        }
+        Ok(numbers)
+    }
+
+    async fn fetch(
+        &mut self,
+        namespace: &Name,
+        key: Option<&PublicKey>,
+    ) -> Result<Catalogue, RemoteError> {
+        let mut catalogue = Catalogue::new(*namespace, CatalogueLimits::LARGE);
+        let request = Request::new(Method::Get, &format!("r/{namespace}"));
+        let response = match self.request(&request).await {
+            Ok(response) => response,
+            Err(error) if error.code() == "unknown-namespace" => return Ok(catalogue),
+            Err(error) => return Err(error),
+        };
+        if response.code == Code::VALID {
+            return Ok(catalogue);
+        }
+        let delta = Delta::decode(&response.payload).map_err(|_| RemoteError::Malformed)?;
+        let root = catalogue
+            .root_after(&delta)
+            .map_err(RemoteError::Catalogue)?;
+        if key.is_some_and(|key| !key.verifies_root(&root, &delta.signature)) {
+            return Err(RemoteError::OtherKey);
+        }
+        catalogue
+            .apply(&delta, false)
+            .map_err(RemoteError::Catalogue)?;
+        Ok(catalogue)
+    }
+
+    async fn request(&mut self, request: &Request) -> Result<Response, RemoteError> {
+        let response = self.client.request(request).await;
+        let response = response.map_err(RemoteError::Client)?;
+        if response.code.is_success() {
+            return Ok(response);
+        }
+        Err(refused(&response))
+    }
+}
+
+fn refused(response: &Response) -> RemoteError {
+    let (mut code, mut message) = (None, None);
+    let mut decoder = Decoder::new(&response.payload);
+    let fields = decoder.map().ok().flatten().unwrap_or(0);
+    for _ in 0..fields {
+        let (Ok(key), Ok(value)) = (decoder.str(), decoder.str()) else {
+            break;
+        };
+        match key {
+            "code" => code = Some(value.into()),
+            "message" => message = Some(value.into()),
+            _ => {}
+        }
+    }
+    RemoteError::Refused {
+        response: response.code,
+        code: code.unwrap_or_else(|| "refused".into()),
+        message: message.unwrap_or_else(|| "no reason was given".into()),
+    }
+}
+
+fn read_namespaces(payload: &[u8]) -> Option<Vec<NamespaceSummary>> {
+    let mut decoder = Decoder::new(payload);
+    let count = decoder.map().ok()??;
+    let mut namespaces = Vec::new();
+    for _ in 0..count {
+        let mut summary = NamespaceSummary {
+            name: Name::new(decoder.str().ok()?).ok()?,
+            epoch: 0,
+            entries: 0,
+            key: None,
+        };
+        for _ in 0..decoder.map().ok()?? {
+            match decoder.str().ok()? {
+                "epoch" => summary.epoch = decoder.u32().ok()?,
+                "entries" => summary.entries = decoder.u16().ok()?,
+                "key" => summary.key = Some(decoder.str().ok()?.parse().ok()?),
+                _ => decoder.skip().ok()?,
+            }
+        }
+        namespaces.push(summary);
+    }
+    Some(namespaces)
+}
+
+/// Why something asked of a node or registry did not happen.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum RemoteError {
+    /// It could not be asked.
+    Client(ClientError),
+    /// It said no.
+    Refused {
+        /// The response's code.
+        response: Code,
+        /// The stable code of the reason.
+        code: Box<str>,
+        /// The reason.
+        message: Box<str>,
+    },
+    /// The packages cannot be published together.
+    Packages(BadPackages),
+    /// The catalogue that it sent, or that would result, is not one.
+    Catalogue(BadDelta),
+    /// The catalogue that it sent is not signed by the given key.
+    OtherKey,
+    /// The module that it sent has another digest.
+    WrongDigest,
+    /// Its answer is not what the format says.
+    Malformed,
+}
+
+impl RemoteError {
+    /// The stable code: lower-case words joined by hyphens.
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Client(error) => error.code(),
+            Self::Refused { code, .. } => code,
+            Self::Packages(error) => error.code(),
+            Self::Catalogue(_) => "bad-catalogue",
+            Self::OtherKey => "unknown-key",
+            Self::WrongDigest => "digest-mismatch",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+impl fmt::Display for RemoteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.code())?;
+        match self {
+            Self::Client(error) => error.fmt(f),
+            // Escaped: it comes from elsewhere and goes to a terminal.
+            Self::Refused { message, .. } => write!(f, "{}", message.escape_debug()),
+            Self::Packages(error) => error.fmt(f),
+            Self::Catalogue(error) => error.fmt(f),
+            Self::OtherKey => f.write_str("the namespace's catalogue is signed by another key"),
+            Self::WrongDigest => f.write_str("the module was damaged on its way; try again"),
+            Self::Malformed => f.write_str("the answer is not what it should be"),
+        }
+    }
+}
+
+impl core::error::Error for RemoteError {}
