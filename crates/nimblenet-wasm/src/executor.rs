@@ -331,9 +331,9 @@ impl Executor<'_> {
         out: &mut [u8],
     ) -> Result<usize, Fault> {
         let run = *self.activation(slot);
-        let head = start::header(&run).to_bytes();
         let args = run.layout.links..run.layout.links + run.layout.args;
         let region = self.arena.region(slot);
+        let head = start::header(&run).to_bytes(&region[args.clone()]);
         let before = head.len() + args.len();
         let (front, rest) = out
             .split_at_mut_checked(before)
@@ -353,7 +353,7 @@ impl Executor<'_> {
                     .freeze(source.code(run.id), rest)
                     .map_err(|error| match error {
                         FreezeError::TooSmall => Fault::ValuesTooLarge,
-                        _ => Fault::BadImage,
+                        FreezeError::NotSuspended | FreezeError::WrongModule => Fault::BadImage,
                     })?
             }
         };

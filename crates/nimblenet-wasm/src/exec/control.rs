@@ -43,8 +43,8 @@ impl Instruction for Unreachable {
     const WORDS: usize = 1;
 
     #[inline(always)]
-    unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
-        registers.trap(Trap::Unreachable)
+    unsafe fn execute(_registers: &mut Registers<'_, '_>) -> Flow {
+        Flow::Trap(Trap::Unreachable)
     }
 }
 
@@ -68,20 +68,16 @@ impl Instruction for FuelCharge {
                     registers.context.debt = 0;
                     Flow::Next
                 }
-                None => out_of_fuel(registers, cost),
+                None => {
+                    let context = &mut *registers.context;
+                    context.debt = cost - context.fuel;
+                    context.fuel = 0;
+                    context.exit = Exit::OutOfFuel;
+                    Flow::Exit
+                }
             }
         }
     }
-}
-
-#[cold]
-#[inline(never)]
-fn out_of_fuel(registers: &mut Registers<'_, '_>, cost: u64) -> Flow {
-    let context = &mut *registers.context;
-    context.debt = cost - context.fuel;
-    context.fuel = 0;
-    context.exit = Exit::OutOfFuel;
-    Flow::Exit
 }
 
 pub(super) struct Br;
@@ -186,7 +182,7 @@ unsafe fn call(registers: &mut Registers<'_, '_>, entry: u32, window: u16, words
         let prologue = context.code.add(entry as usize);
         let frame = *prologue as usize;
         if fp as usize - context.stack as usize + frame > context.stack_bytes {
-            return registers.trap(Trap::StackExhausted);
+            return Flow::Trap(Trap::StackExhausted);
         }
         let link = fp.add(*prologue.add(1) as usize);
         let back = registers.position(registers.ip.add(words));
@@ -240,18 +236,18 @@ impl Instruction for CallIndirect {
             let table = context.tables.add(registers.word(1) as usize * TABLE_BYTES);
             let index = u32::load(registers.slot(3));
             if index >= word_at(table.add(4)) {
-                return registers.trap(Trap::UndefinedElement);
+                return Flow::Trap(Trap::UndefinedElement);
             }
             let elements = context.block.add(word_at(table) as usize);
             let Some(func) = word_at(elements.add(index as usize * 4)).checked_sub(1) else {
-                return registers.trap(Trap::UninitialisedElement);
+                return Flow::Trap(Trap::UninitialisedElement);
             };
             if func >= context.func_count {
-                return registers.trap(Trap::UndefinedElement);
+                return Flow::Trap(Trap::UndefinedElement);
             }
             let record = context.funcs.add(func as usize * FUNC_BYTES);
             if word_at(record.add(4)) as u16 != registers.word(2) {
-                return registers.trap(Trap::IndirectCallType);
+                return Flow::Trap(Trap::IndirectCallType);
             }
             let window = registers.word(4);
             let entry = word_at(record);

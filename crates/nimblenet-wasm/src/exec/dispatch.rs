@@ -1,4 +1,4 @@
-//! From an instruction's number to its execution, in a loop.
+//! From an instruction's number to its execution.
 
 use super::control::*;
 use super::machine::{Context, Flow, Registers};
@@ -6,11 +6,7 @@ use super::memory::*;
 use super::moves::*;
 use super::numeric::*;
 use super::operand::{A, I, Instruction, S, T};
-use crate::isa::{OP_COUNT, Op, instructions};
-
-/// The name of this way of dispatching.
-#[cfg(test)]
-pub(crate) const DISPATCH: &str = "loop";
+use crate::isa::{OP_COUNT, instructions};
 
 macro_rules! lengths {
     ($($name:ident: $handler:ty,)*) => {
@@ -26,48 +22,189 @@ pub(crate) fn length(op: u16) -> Option<usize> {
         .map(|&words| usize::from(words))
 }
 
-macro_rules! execute {
-    ($($name:ident: $handler:ty,)*) => {
-        /// Executes one instruction.
-        ///
-        /// # Safety
-        /// The invariants of the module `exec` hold.
-        #[inline(always)]
-        unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
-            // SAFETY: the word is an instruction's number, as the code holds (invariant 1).
-            let op: Op = unsafe { core::mem::transmute::<u16, Op>(*registers.ip) };
-            match op {
-                // SAFETY: the registers point to this instruction (invariants 1 to 5).
-                $(Op::$name => unsafe { <$handler as Instruction>::execute(registers) },)*
+#[cfg(not(dispatch_tail))]
+mod dispatcher {
+    //! Instructions one after the other, in a loop.
+
+    use super::*;
+    use crate::isa::Op;
+
+    #[cfg(test)]
+    pub(crate) const DISPATCH: &str = "loop";
+
+    macro_rules! execute {
+        ($($name:ident: $handler:ty,)*) => {
+            /// Executes one instruction.
+            ///
+            /// # Safety
+            /// The invariants of the module `exec` hold.
+            #[inline(always)]
+            unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
+                // SAFETY: the word is an instruction's number (invariant 1).
+                let op: Op = unsafe { core::mem::transmute::<u16, Op>(*registers.ip) };
+                match op {
+                    // SAFETY: the registers point to this instruction (invariants 1 to 5).
+                    $(Op::$name => unsafe { <$handler as Instruction>::execute(registers) },)*
+                }
+            }
+        };
+    }
+    instructions!(execute);
+
+    /// Executes instructions until one ends or suspends the run.
+    ///
+    /// # Safety
+    /// The invariants of the module `exec` hold.
+    pub(super) unsafe fn dispatch(mut registers: Registers<'_, '_>) {
+        loop {
+            // SAFETY: by the caller's promise, which every instruction keeps.
+            let flow = unsafe { execute(&mut registers) };
+            if flow != Flow::Next {
+                return registers.save(flow);
             }
         }
-    };
+    }
 }
-instructions!(execute);
+
+#[cfg(dispatch_tail)]
+mod dispatcher {
+    //! Instructions that jump to each other: every handler ends in a call of the next, which the
+    //! compiler makes a jump, so that the registers stay where they are.
+
+    use super::*;
+
+    #[cfg(test)]
+    pub(crate) const DISPATCH: &str = "tail";
+
+    /// The registers are passed one by one: as many as the processor's calling convention keeps in
+    /// its own registers. The table is one of them, which saves its address being worked out in
+    /// every handler.
+    type Handler = unsafe extern "C" fn(
+        context: *mut u8,
+        ip: *const u16,
+        fp: *mut u8,
+        acc: u64,
+        memory: *mut u8,
+        table: *const Entry,
+        acc32: f32,
+        acc64: f64,
+    );
+
+    #[derive(Clone, Copy)]
+    struct Entry(Handler);
+
+    macro_rules! table {
+        ($($name:ident: $handler:ty,)*) => {
+            static TABLE: [Entry; OP_COUNT] = [$(Entry(handle::<$handler>),)*];
+        };
+    }
+    instructions!(table);
+
+    /// # Safety
+    /// The invariants of the module `exec` hold, and `context` points to the run's context, which
+    /// nothing else refers to.
+    unsafe extern "C" fn handle<I: Instruction>(
+        context: *mut u8,
+        ip: *const u16,
+        fp: *mut u8,
+        acc: u64,
+        memory: *mut u8,
+        table: *const Entry,
+        acc32: f32,
+        acc64: f64,
+    ) {
+        // SAFETY: by the caller's promise, which every instruction keeps; the table has a handler
+        // for every instruction.
+        unsafe {
+            let context = &mut *context.cast::<Context<'_>>();
+            let mut registers = Registers {
+                ip,
+                fp,
+                acc,
+                acc32,
+                acc64,
+                memory,
+                context,
+            };
+            let flow = I::execute(&mut registers);
+            if flow != Flow::Next {
+                return stop(registers.context, registers.ip, registers.fp, flow);
+            }
+            let Registers {
+                ip,
+                fp,
+                acc,
+                acc32,
+                acc64,
+                memory,
+                context,
+            } = registers;
+            let next = *table.add(usize::from(*ip));
+            let context = core::ptr::from_mut(context).cast();
+            (next.0)(context, ip, fp, acc, memory, table, acc32, acc64)
+        }
+    }
+
+    /// The last to be called. Not a part of the handlers, to keep them free of what only the end
+    /// needs.
+    #[cold]
+    #[inline(never)]
+    fn stop(context: &mut Context<'_>, ip: *const u16, fp: *mut u8, flow: Flow) {
+        let memory = context.memory;
+        Registers {
+            ip,
+            fp,
+            acc: 0,
+            acc32: 0.0,
+            acc64: 0.0,
+            memory,
+            context,
+        }
+        .save(flow);
+    }
+
+    /// Executes instructions until one ends or suspends the run.
+    ///
+    /// # Safety
+    /// The invariants of the module `exec` hold.
+    pub(super) unsafe fn dispatch(registers: Registers<'_, '_>) {
+        let Registers {
+            ip,
+            fp,
+            acc,
+            acc32,
+            acc64,
+            memory,
+            context,
+        } = registers;
+        let context = core::ptr::from_mut(context).cast();
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let first = TABLE[usize::from(*ip)];
+            (first.0)(context, ip, fp, acc, memory, TABLE.as_ptr(), acc32, acc64);
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) use dispatcher::DISPATCH;
 
 /// Executes instructions until one ends or suspends the run.
 pub(super) fn run(context: &mut Context<'_>) {
-    // SAFETY: positions in the block were checked when they were stored or thawed.
-    let (ip, fp) = unsafe {
-        (
-            context.code.add(context.ip as usize),
-            context.stack.add(context.fp as usize),
-        )
-    };
     let memory = context.memory;
-    let mut registers = Registers {
-        ip,
-        fp,
-        acc: 0,
-        acc32: 0.0,
-        acc64: 0.0,
-        memory,
-        context,
-    };
-    // SAFETY: the invariants of the module `exec`.
-    while unsafe { execute(&mut registers) } == Flow::Next {}
-    let ip = registers.position(registers.ip);
-    let fp = registers.fp as usize - registers.context.stack as usize;
-    registers.context.ip = ip;
-    registers.context.fp = fp as u32;
+    // SAFETY: positions in the block were checked when they were stored or thawed; the invariants
+    // of the module `exec`.
+    unsafe {
+        let ip = context.code.add(context.ip as usize);
+        let fp = context.stack.add(context.fp as usize);
+        dispatcher::dispatch(Registers {
+            ip,
+            fp,
+            acc: 0,
+            acc32: 0.0,
+            acc64: 0.0,
+            memory,
+            context,
+        });
+    }
 }

@@ -93,7 +93,9 @@ pub(super) struct Registers<'r, 'c> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
     Next,
+    /// The run is over or suspended, as the context says.
     Exit,
+    Trap(Trap),
 }
 
 impl Registers<'_, '_> {
@@ -128,12 +130,15 @@ impl Registers<'_, '_> {
         Flow::Next
     }
 
-    /// Ends the run with a trap.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn trap(&mut self, trap: Trap) -> Flow {
-        self.context.exit = Exit::Trapped(trap);
-        Flow::Exit
+    /// Notes in the context how the run ends, or where it goes on.
+    #[inline(always)]
+    pub(super) fn save(self, flow: Flow) {
+        if let Flow::Trap(trap) = flow {
+            self.context.exit = Exit::Trapped(trap);
+        }
+        let fp = self.fp as usize - self.context.stack as usize;
+        self.context.ip = self.position(self.ip);
+        self.context.fp = fp as u32;
     }
 
     /// Position of the instruction pointer, as a word index.

@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use super::machine::{Flow, Registers};
+use super::machine::{Context, Flow, Registers};
 use super::moves::double_word;
 use super::operand::{A, Instruction, S, Source, Target, Value};
 use crate::block::{Field, Words};
@@ -137,7 +137,7 @@ impl<W: Width, L: Address, D: Target<W::Out>> Instruction for Load<W, L, D> {
             let base = L::base(registers);
             let offset = registers.word(1 + L::WORDS);
             let Some(at) = address(registers, base, offset, W::Cell::LOG) else {
-                return registers.trap(Trap::OutOfBoundsMemory);
+                return Flow::Trap(Trap::OutOfBoundsMemory);
             };
             let value = W::extend(at.cast::<W::Cell>().read_unaligned());
             D::write(registers, 2 + L::WORDS, value);
@@ -195,7 +195,7 @@ where
             let value = V::cut(R::read(registers, 1 + L::WORDS));
             let offset = registers.word(1 + L::WORDS + R::WORDS);
             let Some(at) = address(registers, base, offset, V::Cell::LOG) else {
-                return registers.trap(Trap::OutOfBoundsMemory);
+                return Flow::Trap(Trap::OutOfBoundsMemory);
             };
             at.cast::<V::Cell>().write_unaligned(value);
             registers.step(Self::WORDS)
@@ -216,7 +216,7 @@ impl<L: Source<u32>> Instruction for Offset<L> {
             let base = L::read(registers, 1);
             let offset = double_word(registers, 1 + L::WORDS);
             let Some(sum) = base.checked_add(offset) else {
-                return registers.trap(Trap::OutOfBoundsMemory);
+                return Flow::Trap(Trap::OutOfBoundsMemory);
             };
             <A as Target<u32>>::write(registers, 0, sum);
             registers.step(Self::WORDS)
@@ -258,8 +258,9 @@ impl Instruction for Bulk {
                 registers.slot(4),
             )
         };
-        if perform(registers, what, x, y, at) == Flow::Exit {
-            return Flow::Exit;
+        let flow = perform(registers.context, what, x, y, at);
+        if flow != Flow::Next {
+            return flow;
         }
         // SAFETY: the length of the instruction.
         unsafe { registers.step(Self::WORDS) }
@@ -267,8 +268,7 @@ impl Instruction for Bulk {
 }
 
 #[inline(never)]
-fn perform(registers: &mut Registers<'_, '_>, what: u16, x: u16, y: u16, at: *mut u8) -> Flow {
-    let context = &mut *registers.context;
+fn perform(context: &mut Context<'_>, what: u16, x: u16, y: u16, at: *mut u8) -> Flow {
     let at = at as usize - context.block as usize;
     // SAFETY: the context was made from this block, which is borrowed for the time of the run
     // (invariant 5); nothing else refers to it while this function runs.
@@ -280,6 +280,6 @@ fn perform(registers: &mut Registers<'_, '_>, what: u16, x: u16, y: u16, at: *mu
             context.measure(bytes);
             Flow::Next
         }
-        Err(trap) => registers.trap(trap),
+        Err(trap) => Flow::Trap(trap),
     }
 }

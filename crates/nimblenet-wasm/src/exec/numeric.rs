@@ -46,7 +46,7 @@ where
             let right = R::read(registers, 1 + L::WORDS);
             match F::eval(left, right) {
                 Ok(value) => D::write(registers, 1 + L::WORDS + R::WORDS, value),
-                Err(trap) => return registers.trap(trap),
+                Err(trap) => return Flow::Trap(trap),
             }
             registers.step(Self::WORDS)
         }
@@ -71,7 +71,7 @@ where
             let operand = L::read(registers, 1);
             match F::eval(operand) {
                 Ok(value) => D::write(registers, 1 + L::WORDS, value),
-                Err(trap) => return registers.trap(trap),
+                Err(trap) => return Flow::Trap(trap),
             }
             registers.step(Self::WORDS)
         }

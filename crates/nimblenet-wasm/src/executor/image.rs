@@ -10,14 +10,19 @@
 //! | 12 | 4 | address of the space for a list result, else 0 |
 //! | 16 | 4 | its capacity, else 0 |
 //! | 20 | 4 | length of the arguments: 0 if the export runs |
-//! | 24 | | the arguments, then the image of the instance |
+//! | 24 | 4 | checksum: the first bytes of the SHA-256 of the 24 bytes above and the arguments |
+//! | 28 | | the arguments, then the image of the instance, which has a checksum of its own |
 //!
 //! Numbers are little-endian.
+
+use nimblenet_tasklet::{Digest, DigestHasher};
 
 use super::activation::Phase;
 
 /// Length of what stands before the arguments.
-pub(super) const HEADER_BYTES: usize = 24;
+pub(super) const HEADER_BYTES: usize = 28;
+
+const CHECKED_BYTES: usize = 24;
 
 const VERSION: u16 = 1;
 
@@ -31,7 +36,8 @@ pub(super) struct Header {
 }
 
 impl Header {
-    pub(super) fn to_bytes(self) -> [u8; HEADER_BYTES] {
+    /// The header of an image with these arguments.
+    pub(super) fn to_bytes(self, args: &[u8]) -> [u8; HEADER_BYTES] {
         let mut bytes = [0; HEADER_BYTES];
         bytes[..2].copy_from_slice(&VERSION.to_le_bytes());
         bytes[2] = u8::from(self.phase == Phase::Export);
@@ -39,6 +45,8 @@ impl Header {
         bytes[12..16].copy_from_slice(&self.result_space[0].to_le_bytes());
         bytes[16..20].copy_from_slice(&self.result_space[1].to_le_bytes());
         bytes[20..24].copy_from_slice(&self.args.to_le_bytes());
+        let check = checksum(&bytes, args);
+        bytes[CHECKED_BYTES..].copy_from_slice(&check);
         bytes
     }
 
@@ -64,8 +72,16 @@ impl Header {
             return None;
         }
         let (args, instance) = rest.split_at_checked(header.args as usize)?;
-        Some((header, args, instance))
+        (bytes[CHECKED_BYTES..] == checksum(bytes, args)).then_some((header, args, instance))
     }
+}
+
+fn checksum(header: &[u8; HEADER_BYTES], args: &[u8]) -> [u8; HEADER_BYTES - CHECKED_BYTES] {
+    let mut hasher = DigestHasher::new();
+    hasher.update(&header[..CHECKED_BYTES]);
+    hasher.update(args);
+    let Digest([a, b, c, d, ..]) = hasher.finish();
+    [a, b, c, d]
 }
 
 #[cfg(test)]
@@ -81,13 +97,13 @@ mod tests {
             args: 2,
         };
         let mut image = [0xaa; HEADER_BYTES + 5];
-        image[..HEADER_BYTES].copy_from_slice(&header.to_bytes());
+        image[..HEADER_BYTES].copy_from_slice(&header.to_bytes(&[0xaa; 2]));
         let read = Header::read(&image).unwrap();
         assert_eq!(read, (header, &[0xaa; 2][..], &[0xaa; 3][..]));
-        for (at, wrong) in [(0, 2), (1, 1), (2, 1), (2, 2), (3, 1), (20, 6)] {
+        for bit in 0..(HEADER_BYTES + 2) * 8 {
             let mut image = image;
-            image[at] = wrong;
-            assert_eq!(Header::read(&image), None, "byte {at}");
+            image[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Header::read(&image), None, "bit {bit}");
         }
         assert_eq!(Header::read(&image[..HEADER_BYTES + 1]), None);
     }

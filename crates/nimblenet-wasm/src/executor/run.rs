@@ -106,10 +106,14 @@ impl Running<'_, '_> {
         };
         let args = Values::of_call(&self.instance).bits();
         let lowered = abi::lower_result(&signature, &args, results, self.instance.memory_mut());
-        let flat = lowered.map_err(|error| match error {
-            AbiError::DoesNotFit { .. } => Fault::ValuesTooLarge.into(),
-            AbiError::OutOfBounds => Event::from(TaskletTrap::OutOfBoundsMemory),
-            _ => Fault::WrongSignature.into(),
+        let flat = lowered.map_err(|error| {
+            if matches!(error, AbiError::DoesNotFit { .. }) {
+                Fault::ValuesTooLarge.into()
+            } else if error == AbiError::OutOfBounds {
+                Event::from(TaskletTrap::OutOfBoundsMemory)
+            } else {
+                Fault::WrongSignature.into()
+            }
         })?;
         self.answer(signature.flat_results(), &flat)
     }
@@ -229,9 +233,10 @@ fn lift_call(
 
 /// Why values do not leave a module.
 fn lift_failed(error: AbiError) -> Event {
-    match error {
-        AbiError::BufferFull => Fault::ValuesTooLarge.into(),
-        _ => TaskletTrap::OutOfBoundsMemory.into(),
+    if error == AbiError::BufferFull {
+        Fault::ValuesTooLarge.into()
+    } else {
+        TaskletTrap::OutOfBoundsMemory.into()
     }
 }
 

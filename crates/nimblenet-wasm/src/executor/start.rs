@@ -73,7 +73,10 @@ pub(super) fn thaw(
     let thawed = Instance::thaw(block, start.code, image, &plan.options);
     let instance = thawed.map_err(|error| match error {
         ThawError::Load(error) => load_failed(error, plan.layout.instance),
-        _ => Fault::BadImage.into(),
+        ThawError::Damaged
+        | ThawError::Version
+        | ThawError::OtherModule
+        | ThawError::Inconsistent => Fault::BadImage.into(),
     })?;
     let name = plan.name;
     let mut activation = plan.activation(start, &instance, header.phase);
@@ -94,18 +97,24 @@ pub(super) fn invoke(
     args: &[u8],
 ) -> Result<(), Event> {
     let lowered = abi::lower_args(&export.signature, args, export.area, instance.memory_mut());
-    let flat = lowered.map_err(|error| match error {
-        AbiError::DoesNotFit { .. } | AbiError::OutOfBounds => Fault::ValuesTooLarge,
-        _ => Fault::WrongArguments,
+    let flat = lowered.map_err(|error| {
+        if matches!(error, AbiError::DoesNotFit { .. } | AbiError::OutOfBounds) {
+            Fault::ValuesTooLarge
+        } else {
+            Fault::WrongArguments
+        }
     })?;
     if let (Some(_), [.., address, capacity]) = (export.signature.list_result(), &flat[..]) {
         export.result_space = [*address, *capacity];
     }
     let values = Values::from_bits(export.signature.flat_params(), &flat);
     let invoked = instance.invoke(code, name, values.as_slice());
-    invoked.map_err(|error| match error {
-        InvokeError::StackExhausted => Event::from(Trap::StackExhausted),
-        _ => Fault::UnknownExport.into(),
+    invoked.map_err(|error| {
+        if error == InvokeError::StackExhausted {
+            Event::from(Trap::StackExhausted)
+        } else {
+            Fault::UnknownExport.into()
+        }
     })
 }
 
@@ -244,10 +253,13 @@ fn keep_call(gap: &mut [u8], layout: &mut Layout, args: &[u8], name: &str) -> Re
 fn load_failed(error: LoadError, before: usize) -> Refusal {
     match error {
         LoadError::OutOfMemory { needed } => Refusal::NeedsBytes(before + needed),
-        LoadError::Invalid(invalid) => Refusal::from(match invalid.fault {
-            Invalid::TooMany(Quantity::MemoryBytes) => Fault::NoMemory,
-            _ => Fault::InvalidModule,
-        }),
+        LoadError::Invalid(invalid) => Refusal::from(
+            if invalid.fault == Invalid::TooMany(Quantity::MemoryBytes) {
+                Fault::NoMemory
+            } else {
+                Fault::InvalidModule
+            },
+        ),
         LoadError::Trapped(trap) => Refusal::End(trapped(trap)),
         LoadError::Misaligned | LoadError::WrongModule => Fault::InvalidModule.into(),
     }

@@ -1,0 +1,189 @@
+//! Small kernels on this interpreter and on wasmi.
+//!
+//! `cargo bench -p nimblenet-wasm` prints times. For instruction counts, which do not depend on
+//! what else the machine does, run one kernel of one engine a given number of times:
+//!
+//! ```text
+//! valgrind --tool=callgrind target/release/deps/kernels-* nimblenet crc32 1
+//! ```
+//! and take the difference between two numbers of times. Engines: `nimblenet`, `metered`, `wasmi`.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+use std::time::Instant;
+
+use nimblenet_wasm::{Instance, Limits, LoadOptions, Step, Value, aligned};
+
+const KERNELS: [(&str, i32); 7] = [
+    ("fib", 20),
+    ("sieve", 20_000),
+    ("crc32", 16_384),
+    ("matmul", 24),
+    ("biquad", 4096),
+    ("sort", 300),
+    ("hostcalls", 2000),
+];
+
+fn code(text: &str) -> Vec<u8> {
+    wat::parse_str(text).unwrap()
+}
+
+struct Ours {
+    code: Vec<u8>,
+    block: Vec<u8>,
+    options: LoadOptions,
+}
+
+impl Ours {
+    fn new(code: Vec<u8>, metered: bool) -> Self {
+        let limits = Limits {
+            stack_slots: 4096,
+            ..Limits::default()
+        };
+        let options = LoadOptions {
+            limits,
+            metered,
+            digest: [0; 32],
+        };
+        let mut this = Self {
+            code,
+            block: vec![0; 512 << 10],
+            options,
+        };
+        this.load();
+        this
+    }
+
+    fn load(&mut self) {
+        Instance::load(aligned(&mut self.block), &self.code, &self.options).unwrap();
+    }
+
+    fn run(&mut self, kernel: &str, n: i32) -> i32 {
+        let mut instance = Instance::attach(aligned(&mut self.block)).unwrap();
+        instance.set_fuel(u64::MAX >> 1);
+        instance
+            .invoke(&self.code, kernel, &[Value::I32(n)])
+            .unwrap();
+        loop {
+            match instance.run(&self.code) {
+                Step::Done => break,
+                Step::Call(_) => {
+                    let mut args = [Value::I32(0); 2];
+                    instance.call_args(&mut args);
+                    let [Value::I32(a), Value::I32(b)] = args else {
+                        panic!("arguments")
+                    };
+                    instance.resume(&[Value::I32(a.wrapping_add(b))]).unwrap();
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let mut out = [Value::I32(0)];
+        instance.results(&mut out);
+        let [Value::I32(out)] = out else {
+            panic!("result")
+        };
+        out
+    }
+}
+
+struct Wasmi {
+    store: wasmi::Store<()>,
+    instance: wasmi::Instance,
+}
+
+impl Wasmi {
+    fn new(code: &[u8]) -> Self {
+        let engine = wasmi::Engine::default();
+        let module = wasmi::Module::new(&engine, code).unwrap();
+        let mut store = wasmi::Store::new(&engine, ());
+        let mut linker = wasmi::Linker::new(&engine);
+        linker
+            .func_wrap("host", "add", |a: i32, b: i32| a.wrapping_add(b))
+            .unwrap();
+        let instance = linker.instantiate_and_start(&mut store, &module).unwrap();
+        Self { store, instance }
+    }
+
+    fn run(&mut self, kernel: &str, n: i32) -> i32 {
+        let run = self
+            .instance
+            .get_typed_func::<i32, i32>(&self.store, kernel)
+            .unwrap();
+        run.call(&mut self.store, n).unwrap()
+    }
+}
+
+/// Runs one kernel, or loads the tiny module, `times` times.
+fn single(engine: &str, kernel: &str, times: u32) {
+    let text = include_str!("kernels/all.wat");
+    let tiny = code(include_str!("kernels/tiny.wat"));
+    let n = KERNELS
+        .iter()
+        .find(|(name, _)| *name == kernel)
+        .map_or(0, |(_, n)| *n);
+    match (engine, kernel) {
+        ("wasmi", "load") => (0..times).for_each(|_| drop(Wasmi::new(&tiny))),
+        (_, "load") => {
+            let mut ours = Ours::new(tiny, engine == "metered");
+            (0..times).for_each(|_| ours.load());
+        }
+        ("wasmi", _) => {
+            let mut wasmi = Wasmi::new(&code(text));
+            (0..times).for_each(|_| drop(wasmi.run(kernel, n)));
+        }
+        _ => {
+            let mut ours = Ours::new(code(text), engine == "metered");
+            (0..times).for_each(|_| drop(ours.run(kernel, n)));
+        }
+    }
+}
+
+fn time(mut f: impl FnMut()) -> f64 {
+    let mut best = f64::MAX;
+    for _ in 0..30 {
+        let start = Instant::now();
+        f();
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    best * 1e6
+}
+
+fn main() {
+    let args: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|arg| !arg.starts_with('-'))
+        .collect();
+    if let [engine, kernel, times] = args.as_slice() {
+        return single(engine, kernel, times.parse().unwrap());
+    }
+    let all = code(include_str!("kernels/all.wat"));
+    let (mut ours, mut metered) = (Ours::new(all.clone(), false), Ours::new(all.clone(), true));
+    let mut wasmi = Wasmi::new(&all);
+    println!(
+        "{:10} {:>10} {:>10} {:>10}  microseconds",
+        "kernel", "nimblenet", "metered", "wasmi"
+    );
+    let mut product = 1.0;
+    for (kernel, n) in KERNELS {
+        let expected = wasmi.run(kernel, n);
+        assert_eq!(ours.run(kernel, n), expected, "{kernel}");
+        assert_eq!(metered.run(kernel, n), expected, "{kernel}");
+        let us = time(|| drop(ours.run(kernel, n)));
+        let with_fuel = time(|| drop(metered.run(kernel, n)));
+        let other = time(|| drop(wasmi.run(kernel, n)));
+        product *= us / other;
+        println!(
+            "{kernel:10} {us:10.1} {with_fuel:10.1} {other:10.1}  {:.2}",
+            us / other
+        );
+    }
+    println!(
+        "geometric mean of the ratios {:.2}",
+        f64::powf(product, 1.0 / KERNELS.len() as f64)
+    );
+    let tiny = code(include_str!("kernels/tiny.wat"));
+    let mut ours = Ours::new(tiny.clone(), true);
+    let us = time(|| ours.load());
+    let other = time(|| drop(Wasmi::new(&tiny)));
+    println!("load {} B {us:9.2} {:>10} {other:10.2}", tiny.len(), "");
+}
