@@ -12,42 +12,66 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use spdx::{Expression, ParseMode};
 
-use crate::workspace;
+use crate::{emulator, workspace};
 
-/// Checks with cargo-deny or, where that is not installed, the licences alone.
+/// Projects with dependencies of their own.
+const PROJECTS: [&str; 3] = ["", "firmware/rp2040", "firmware/runner"];
+
+/// Checks with cargo-deny or, where that is not installed, without.
 pub(crate) fn run() -> Result<()> {
+    // Without it the runner's dependencies cannot be resolved.
+    emulator::prepare()?;
     if has_cargo_deny() {
-        // Advisories are a database on another server; a build must not depend on its mood.
-        return workspace::run(
-            workspace::cargo().args(["deny", "check", "bans", "licenses", "sources"]),
-        );
+        return PROJECTS.into_iter().try_for_each(cargo_deny);
     }
     eprintln!("cargo-deny is not installed: licences, wildcards and sources are checked without");
     let text =
         fs::read_to_string(workspace::root().join("deny.toml")).context("cannot read deny.toml")?;
     let allowed = allowed(&text)?;
-    let metadata = workspace::metadata(true)?;
+    let mut wrong = 0;
+    for project in PROJECTS {
+        wrong += check(project, &allowed)?;
+    }
+    if wrong > 0 {
+        bail!("{wrong} complaints about dependencies");
+    }
+    Ok(())
+}
+
+/// Runs cargo-deny. Advisories are a database on another server, and a build must not depend on
+/// its mood.
+fn cargo_deny(project: &str) -> Result<()> {
+    let root = workspace::root();
+    let mut command = workspace::cargo();
+    command
+        .args(["deny", "--config"])
+        .arg(root.join("deny.toml"))
+        .arg("--manifest-path")
+        .arg(root.join(project).join("Cargo.toml"));
+    workspace::run(command.args(["check", "bans", "licenses", "sources"]))
+}
+
+/// Prints what is wrong with the dependencies of one project; returns how much it is.
+fn check(project: &str, allowed: &[String]) -> Result<usize> {
+    let metadata = workspace::metadata_of(project, true)?;
     let packages = metadata["packages"]
         .as_array()
         .context("no packages in the metadata")?;
     let wrong: Vec<String> = packages
         .iter()
-        .flat_map(|package| complaints(package, &allowed))
+        .flat_map(|package| complaints(package, allowed))
         .collect();
     for line in &wrong {
         eprintln!("{line}");
     }
-    if !wrong.is_empty() {
-        bail!("{} complaints about dependencies", wrong.len());
-    }
-    eprintln!("{} packages are fine", packages.len());
+    eprintln!("{} packages below ./{project}", packages.len());
     for (name, versions) in duplicates(packages) {
         eprintln!(
             "remark: {name} is there in versions {}",
             versions.join(", ")
         );
     }
-    Ok(())
+    Ok(wrong.len())
 }
 
 fn has_cargo_deny() -> bool {

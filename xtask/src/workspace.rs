@@ -20,12 +20,17 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// The output of `cargo metadata`.
-///
-/// With `dependencies`, packages of registries are included.
-pub(crate) fn metadata(dependencies: bool) -> Result<Value> {
+/// What `cargo metadata` says of the workspace, without packages of registries.
+pub(crate) fn metadata() -> Result<Value> {
+    metadata_of("", false)
+}
+
+/// What `cargo metadata` says of a project; with `dependencies`, of all packages that it needs.
+pub(crate) fn metadata_of(project: &str, dependencies: bool) -> Result<Value> {
     let mut command = cargo();
-    command.args(["metadata", "--format-version=1"]);
+    command
+        .current_dir(root().join(project))
+        .args(["metadata", "--format-version=1"]);
     if !dependencies {
         command.arg("--no-deps");
     }
@@ -35,7 +40,7 @@ pub(crate) fn metadata(dependencies: bool) -> Result<Value> {
 
 /// The directory that builds go to.
 pub(crate) fn target_directory() -> Result<PathBuf> {
-    let metadata = metadata(false)?;
+    let metadata = metadata()?;
     let directory = metadata["target_directory"].as_str();
     directory
         .map(PathBuf::from)

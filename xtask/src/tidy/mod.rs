@@ -19,7 +19,7 @@ use crate::workspace;
 /// Checks all rules; with `remarks`, also lists what is allowed and worth a thought.
 pub(crate) fn run(remarks: bool) -> Result<()> {
     let files = read()?;
-    let metadata = workspace::metadata(false)?;
+    let metadata = workspace::metadata()?;
     let mut findings = text::check(&files);
     findings.extend(links::check(&files));
     findings.extend(crates::check(&files, &metadata));
