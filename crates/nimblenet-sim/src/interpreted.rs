@@ -162,4 +162,3 @@ impl Host for Device {
         Ok(fixed.len())
     }
 }
-

@@ -21,7 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod executor;
-//mod interpreted;
+mod interpreted;
 mod layout;
 mod link;
 mod net;
@@ -30,7 +30,7 @@ mod publisher;
 pub mod floor;
 pub mod robot;
 pub use executor::{OwnedOutcome, SimExecutor, TimedExecutor};
-//pub use interpreted::{Device, WasmExecutor};
+pub use interpreted::{Device, WasmExecutor};
 pub use layout::Layout;
 pub use link::LinkModel;
 pub use net::{Fates, Finished, Net};

@@ -22,6 +22,8 @@ use crate::layout::Layout;
 use crate::link::LinkModel;
 use crate::publisher::{Draft, Publisher, shelve};
 
+/// Events at one moment; more are a node that never comes to rest.
+const RESTLESS: u32 = 1_000_000;
 /// Frames of simulated links hold this many bytes.
 const MTU: u16 = 1200;
 
@@ -116,6 +118,8 @@ impl Ord for Queued {
 pub struct Net {
     seed: u64,
     now: Instant,
+    /// Events carried out at this moment.
+    at_once: u32,
     queue: BinaryHeap<Reverse<Queued>>,
     order: u64,
     places: BTreeMap<NodeId, Place>,
@@ -145,6 +149,7 @@ impl Net {
         let mut net = Self {
             seed,
             now: Instant::ZERO,
+            at_once: 0,
             queue: BinaryHeap::new(),
             order: 0,
             places: BTreeMap::new(),
@@ -432,6 +437,17 @@ impl Net {
             return false;
         };
         debug_assert!(next.at >= self.now, "time went backwards");
+        self.at_once = if next.at > self.now {
+            0
+        } else {
+            self.at_once + 1
+        };
+        assert!(
+            self.at_once < RESTLESS,
+            "seed {}: node {} never rests",
+            self.seed,
+            next.to
+        );
         self.now = next.at;
         let place = self
             .places

@@ -283,8 +283,8 @@ impl Node {
             .any(|held| held.sync != Sync::Idle);
         if busy || source == self.config.id {
             let held = &mut self.subscriptions[at];
-            held.retry
-                .get_or_insert((now + self.config.local_search, 1));
+            let factor = held.retry.map_or(1, |(_, factor)| factor);
+            held.retry = Some((now + self.config.local_search, factor));
             return;
         }
         let part = Mesh::part_len(self.mesh.smallest_mtu());
