@@ -45,7 +45,8 @@ enum Place {
     Slot,
     /// Still in the local that starts at this cell.
     Local(u16),
-    /// A constant that was not written anywhere yet, sign-extended where the type is wider.
+    /// A constant that was not written anywhere yet: an integer, sign-extended where the type is
+    /// wider, or the bits of a 32-bit float that equals it.
     Const(i32),
     /// In the accumulator.
     Acc,

@@ -6,6 +6,7 @@
 //! Linux, also when it moves from one to the other midway. `abs`, `neg` and `copysign` only touch
 //! the sign bit, and loads, stores and reinterpretations move bits as they are.
 
+use core::hint::cold_path;
 use core::marker::PhantomData;
 
 use super::machine::{Flow, Registers};
@@ -310,19 +311,19 @@ const ABOVE_U64: f64 = 18_446_744_073_709_551_616.0;
 #[inline(always)]
 fn canonical32(value: f32) -> f32 {
     if value.is_nan() {
-        f32::from_bits(QUIET32)
-    } else {
-        value
+        cold_path();
+        return f32::from_bits(QUIET32);
     }
+    value
 }
 
 #[inline(always)]
 fn canonical64(value: f64) -> f64 {
     if value.is_nan() {
-        f64::from_bits(QUIET64)
-    } else {
-        value
+        cold_path();
+        return f64::from_bits(QUIET64);
     }
+    value
 }
 
 /// The smaller value; a NaN if there is one; the negative one of two zeros.

@@ -1,12 +1,13 @@
 //! Where instructions take operands from and put results to.
 
 use super::machine::Registers;
+use super::moves::double_word;
 
 /// The accumulator.
 pub(super) struct A;
 /// A frame slot; one word, its byte offset.
 pub(super) struct S;
-/// An immediate; one word.
+/// An immediate.
 pub(super) struct I;
 /// As a result: a frame slot and the accumulator.
 pub(super) struct T;
@@ -153,6 +154,25 @@ impl Source<u64> for I {
     unsafe fn read(registers: &Registers<'_, '_>, at: usize) -> u64 {
         // SAFETY: by the caller's promise.
         unsafe { registers.word(at) as i16 as u64 }
+    }
+}
+
+impl Source<f32> for I {
+    const WORDS: usize = 2;
+    #[inline(always)]
+    unsafe fn read(registers: &Registers<'_, '_>, at: usize) -> f32 {
+        // SAFETY: by the caller's promise.
+        f32::from_bits(unsafe { double_word(registers, at) })
+    }
+}
+
+/// Constants that a 32-bit float holds exactly.
+impl Source<f64> for I {
+    const WORDS: usize = 2;
+    #[inline(always)]
+    unsafe fn read(registers: &Registers<'_, '_>, at: usize) -> f64 {
+        // SAFETY: by the caller's promise.
+        f64::from(f32::from_bits(unsafe { double_word(registers, at) }))
     }
 }
 

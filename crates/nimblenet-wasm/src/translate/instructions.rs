@@ -2,7 +2,7 @@
 
 use super::control::Kind;
 use super::operands::Source;
-use super::{Class, Place, Shape, Translator, class};
+use super::{Class, Operand, Place, Shape, Translator, class};
 use crate::block::{FUNC_DECLARED, Field, Parts, Words};
 use crate::bulk::Bulk;
 use crate::fault::{Fault, Feature, InvalidModule, LoadError};
@@ -147,18 +147,23 @@ impl Translator<'_, '_> {
 
     /// Constants that fit are noted, others are written to their slot at once.
     fn wide_constant(&mut self, ty: ValType, bits: u64) -> Result<(), LoadError> {
-        let small = bits as i64 as i32;
-        if ty == I64 && i64::from(small) as u64 == bits {
+        let small = if ty == I64 {
+            bits as i64 as i32
+        } else {
+            (f64::from_bits(bits) as f32).to_bits() as i32
+        };
+        let back = if ty == I64 {
+            i64::from(small) as u64
+        } else {
+            f64::from(f32::from_bits(small as u32)).to_bits()
+        };
+        // A NaN's payload may change in a conversion, and differently elsewhere.
+        let exact = back == bits && !(ty == F64 && f64::from_bits(bits).is_nan());
+        if exact {
             return self.push(ty as u8, Place::Const(small));
         }
         let slot = (self.height * 4) as u16;
-        let words = [
-            bits as u16,
-            (bits >> 16) as u16,
-            (bits >> 32) as u16,
-            (bits >> 48) as u16,
-        ];
-        self.emit_op(Op::Const64, &[words[0], words[1], words[2], words[3], slot]);
+        self.emit_wide(bits, slot);
         self.forget(slot, class(ty as u8));
         self.push(ty as u8, Place::Slot)
     }
@@ -319,7 +324,7 @@ impl Translator<'_, '_> {
     }
 
     /// Adds an offset that does not fit into a word to the address, in the accumulator.
-    fn emit_offset(&mut self, address: super::Operand, offset: u32) {
+    fn emit_offset(&mut self, address: Operand, offset: u32) {
         let (low, high) = (offset as u16, (offset >> 16) as u16);
         if let Source::Acc = self.source(address) {
             self.emit_op(Op::OffsetA, &[low, high]);
@@ -339,7 +344,7 @@ impl Translator<'_, '_> {
             return Ok(());
         }
         self.spill();
-        let family = Op::Store8SA as u16 + width as u16 * 3;
+        let family = Op::Store8SA as u16 + width as u16 * 5;
         if offset > u32::from(u16::MAX) {
             let value = self.slot_of(value);
             self.emit_offset(address, offset);
@@ -347,36 +352,53 @@ impl Translator<'_, '_> {
             self.op(family + 1);
             self.emit(value);
         } else {
-            let constant = |operand: super::Operand| matches!(operand.place, Place::Const(_));
-            let (mut value, mut address) = (value, address);
-            for operand in [&mut value, &mut address] {
-                if constant(*operand) {
-                    self.slot_of(*operand);
-                    operand.place = Place::Slot;
-                }
-            }
-            let (from, to) = (self.source(value), self.source(address));
-            if from == Source::Acc && (to != Source::Acc || value.place == Place::Acc) {
-                let address = self.slot_of(address);
-                match class(ty as u8) {
-                    Class::Float32 => self.op(Op::StoreF32SA as u16),
-                    Class::Float64 => self.op(Op::StoreF64SA as u16),
-                    Class::Int32 | Class::Int64 => self.op(family),
-                }
-                self.emit(address);
-            } else if to == Source::Acc {
-                let value = self.slot_of(value);
-                self.op(family + 1);
-                self.emit(value);
-            } else {
-                let (address, value) = (self.slot_of(address), self.slot_of(value));
-                self.op(family + 2);
-                self.emit(address);
-                self.emit(value);
-            }
+            self.emit_store(family, class(ty as u8), address, value);
         }
         self.emit(offset as u16);
         Ok(())
+    }
+
+    /// Emits a store up to its offset: the first of its family, the value's class.
+    fn emit_store(&mut self, family: u16, class: Class, address: Operand, value: Operand) {
+        let (mut address, mut value) = (address, value);
+        if matches!(address.place, Place::Const(_)) {
+            self.slot_of(address);
+            address.place = Place::Slot;
+        }
+        if let Place::Const(constant) = value.place {
+            let int = matches!(class, Class::Int32 | Class::Int64);
+            if int && i16::try_from(constant).is_ok() {
+                if let Source::Acc = self.source(address) {
+                    self.op(family + 3);
+                } else {
+                    let address = self.slot_of(address);
+                    self.op(family + 4);
+                    self.emit(address);
+                }
+                return self.emit(constant as u16);
+            }
+            self.slot_of(value);
+            value.place = Place::Slot;
+        }
+        let (from, to) = (self.source(value), self.source(address));
+        if from == Source::Acc && (to != Source::Acc || value.place == Place::Acc) {
+            let address = self.slot_of(address);
+            match class {
+                Class::Float32 => self.op(Op::StoreF32SA as u16),
+                Class::Float64 => self.op(Op::StoreF64SA as u16),
+                Class::Int32 | Class::Int64 => self.op(family),
+            }
+            self.emit(address);
+        } else if to == Source::Acc {
+            let value = self.slot_of(value);
+            self.op(family + 1);
+            self.emit(value);
+        } else {
+            let (address, value) = (self.slot_of(address), self.slot_of(value));
+            self.op(family + 2);
+            self.emit(address);
+            self.emit(value);
+        }
     }
 
     fn table_index(&mut self) -> Result<(u32, ValType), InvalidModule> {

@@ -11,10 +11,8 @@ const I64: u8 = ValType::I64 as u8;
 const F32: u8 = ValType::F32 as u8;
 const F64: u8 = ValType::F64 as u8;
 
-/// Variants of a binary integer instruction, two for each pair of operands.
-const INT_VARIANTS: u16 = 10;
-/// Variants of a binary float instruction: there are no immediates.
-const FLOAT_VARIANTS: u16 = 6;
+/// Variants of a binary instruction, two for each pair of operands.
+const BINARY_VARIANTS: u16 = 10;
 /// Variants of a unary instruction.
 const UNARY_VARIANTS: u16 = 4;
 
@@ -64,12 +62,7 @@ const CONVERSIONS: [(u8, u8); 30] = [
 
 fn numeric(op: u8) -> Option<Numeric> {
     let binary = |operand, result, first, base| {
-        let variants = if operand == I32 || operand == I64 {
-            INT_VARIANTS
-        } else {
-            FLOAT_VARIANTS
-        };
-        let first = family(first, op - base, variants);
+        let first = family(first, op - base, BINARY_VARIANTS);
         Some(Numeric::Binary {
             operand,
             result,
@@ -196,7 +189,7 @@ impl Translator<'_, '_> {
         words: [u16; 2],
     ) -> Result<(), LoadError> {
         let first = if wide { Op::I64EqAS } else { Op::I32EqAS };
-        self.op(family(first, which, INT_VARIANTS) + u16::from(kind) * 2);
+        self.op(family(first, which, BINARY_VARIANTS) + u16::from(kind) * 2);
         self.emit(words[0]);
         if kind >= 3 {
             self.emit(words[1]);
@@ -223,25 +216,29 @@ impl Translator<'_, '_> {
             return self.produce(result);
         }
         self.spill();
-        let float = matches!(class(left.ty), Class::Float32 | Class::Float64);
-        let (kind, words) = self.operands(left, right, !float, commutes(op));
+        let (kind, words) = self.operands(left, right, commutes(op));
         match op {
-            0x46..=0x4f => return self.compare(false, op - 0x46, kind, words),
-            0x51..=0x5a => return self.compare(true, op - 0x51, kind, words),
+            0x46..=0x4f => return self.compare(false, op - 0x46, kind, [words[0], words[1]]),
+            0x51..=0x5a => return self.compare(true, op - 0x51, kind, [words[0], words[1]]),
             _ => {}
         }
-        let variant = if float && kind == 3 { 2 } else { kind };
-        self.op(first + u16::from(variant) * 2);
-        self.emit(words[0]);
-        if kind >= 3 {
-            self.emit(words[1]);
+        self.op(first + u16::from(kind) * 2);
+        let wide_immediate = matches!(class(left.ty), Class::Float32 | Class::Float64);
+        let count = match kind {
+            0 | 1 => 1,
+            2 => 1 + usize::from(wide_immediate),
+            3 => 2,
+            _ => 2 + usize::from(wide_immediate),
+        };
+        for &word in &words[..count] {
+            self.emit(word);
         }
         self.produce(result)?;
         // An address is often the sum of two values.
         if op == 0x6a && (kind == 0 || kind == 3) {
             self.last.shape = Shape::Sum {
                 acc: kind == 0,
-                words,
+                words: [words[0], words[1]],
             };
         }
         Ok(())
@@ -250,26 +247,22 @@ impl Translator<'_, '_> {
     /// Decides how a binary instruction names its operands: the kind of the pair, in the order
     /// accumulator and slot, slot and accumulator, accumulator and immediate, two slots, slot and
     /// immediate; and its words.
-    fn operands(
-        &mut self,
-        left: Operand,
-        right: Operand,
-        immediates: bool,
-        commutes: bool,
-    ) -> (u8, [u16; 2]) {
+    fn operands(&mut self, left: Operand, right: Operand, commutes: bool) -> (u8, [u16; 3]) {
         let (mut left, mut right) = (left, right);
         if commutes && matches!(left.place, super::Place::Const(_)) {
             core::mem::swap(&mut left, &mut right);
         }
         if let super::Place::Const(value) = right.place
-            && immediates
-            && i16::try_from(value).is_ok()
             && !matches!(left.place, super::Place::Const(_))
         {
-            return match self.source(left) {
-                Source::Slot(slot) => (4, [slot, value as u16]),
-                Source::Acc | Source::Const(_) => (2, [value as u16, 0]),
-            };
+            let float = matches!(class(right.ty), Class::Float32 | Class::Float64);
+            let (low, high) = (value as u16, (value >> 16) as u16);
+            if float || i16::try_from(value).is_ok() {
+                return match self.source(left) {
+                    Source::Slot(slot) => (4, [slot, low, high]),
+                    Source::Acc | Source::Const(_) => (2, [low, high, 0]),
+                };
+            }
         }
         // Constants that are no immediates are written to their slots, which leaves the
         // accumulator as it is.
@@ -282,17 +275,21 @@ impl Translator<'_, '_> {
             right.place = super::Place::Slot;
         }
         match (self.source(left), self.source(right)) {
-            (Source::Slot(left), Source::Slot(right)) => (3, [left, right]),
-            (Source::Slot(left), _) => (1, [left, 0]),
-            (_, Source::Slot(right)) => (0, [right, 0]),
+            (Source::Slot(left), Source::Slot(right)) => (3, [left, right, 0]),
+            (Source::Slot(left), _) => (1, [left, 0, 0]),
+            (_, Source::Slot(right)) => (0, [right, 0, 0]),
             // The same value twice: one of them is in a slot as well.
-            _ if right.place == super::Place::Acc => (1, [self.slot_of(left), 0]),
-            _ => (0, [self.slot_of(right), 0]),
+            _ if right.place == super::Place::Acc => (1, [self.slot_of(left), 0, 0]),
+            _ => (0, [self.slot_of(right), 0, 0]),
         }
     }
 }
 
-/// Whether the operands may change places: sums, products, bits. Only integers are asked for.
+/// Whether the operands may change places: sums, products, bits, equality. Of floats too, as no
+/// result tells which operand a NaN came from.
 const fn commutes(op: u8) -> bool {
-    matches!(op, 0x46 | 0x47 | 0x51 | 0x52 | 0x6a | 0x6c | 0x71..=0x73 | 0x7c | 0x7e | 0x83..=0x85)
+    matches!(
+        op,
+        0x46 | 0x47 | 0x51 | 0x52 | 0x5b | 0x5c | 0x61 | 0x62 | 0x6a | 0x6c
+    ) || matches!(op, 0x71..=0x73 | 0x7c | 0x7e | 0x83..=0x85 | 0x92 | 0x94 | 0xa0 | 0xa2)
 }

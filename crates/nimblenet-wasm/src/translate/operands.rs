@@ -89,14 +89,24 @@ impl Translator<'_, '_> {
         let (low, high) = (value as u16, (value >> 16) as u16);
         match (class, i16::try_from(value)) {
             (Class::Int64, Ok(_)) => self.emit_op(Op::Const16W, &[low, slot]),
-            (Class::Int64 | Class::Float64, _) => {
+            (Class::Int64, Err(_)) => {
                 let sign = (value >> 31) as u16;
                 self.emit_op(Op::Const64, &[low, high, sign, sign, slot]);
+            }
+            (Class::Float64, _) => {
+                let bits = f64::from(f32::from_bits(value as u32)).to_bits();
+                self.emit_wide(bits, slot);
             }
             (_, Ok(_)) => self.emit_op(Op::Const16, &[low, slot]),
             _ => self.emit_op(Op::Const32, &[low, high, slot]),
         }
         self.forget(slot, class);
+    }
+
+    /// Writes a constant of 64 bits to a slot.
+    pub(super) fn emit_wide(&mut self, bits: u64, slot: u16) {
+        let word = |shift: u32| (bits >> shift) as u16;
+        self.emit_op(Op::Const64, &[word(0), word(16), word(32), word(48), slot]);
     }
 
     /// A slot was written from elsewhere than the accumulator.
