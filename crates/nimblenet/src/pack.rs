@@ -20,8 +20,6 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
-use std::borrow::Cow;
-
 use nimblenet_tasklet::{
     Capabilities, Executor, Export, NamedImport, Package, PackageFields, TaskletName, Terms,
 };
@@ -86,7 +84,7 @@ fn pack_wasm(name: TaskletName, source: &[u8], manifest: &Manifest) -> Result<Pa
         0 => uncosted,
         cost => draft.encode(cost)?,
     };
-    let mut report = Report::of(&file, source_bytes(source, &binary));
+    let mut report = Report::of(&file, binary.len());
     report.memory_bytes_before = layout.bytes_before;
     report.page_bytes = layout.page_bytes();
     report.notes.extend(interface.notes);
@@ -101,14 +99,6 @@ fn accept(module: &[u8]) -> Result<(), PackError> {
     nimblenet_wasm::validate(module, &Limits::default(), &mut scratch)
         .map(drop)
         .map_err(|error| PackError::Invalid(error.to_string()))
-}
-
-/// The length of the binary that text stands for, or of the binary itself.
-fn source_bytes(source: &[u8], binary: &Cow<'_, [u8]>) -> usize {
-    match binary {
-        Cow::Borrowed(_) => source.len(),
-        Cow::Owned(binary) => binary.len(),
-    }
 }
 
 fn pack_native(name: TaskletName, manifest: &Manifest) -> Result<Packed, PackError> {

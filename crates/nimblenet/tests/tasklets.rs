@@ -1,5 +1,8 @@
 //! The packed tasklets of the repository do what their descriptions say: each is run on the
 //! interpreter and compared with a plain Rust reference; sensors are fixed lists.
+#![allow(clippy::unwrap_used)]
+
+extern crate alloc;
 
 mod tasklets {
     pub(crate) mod floor;

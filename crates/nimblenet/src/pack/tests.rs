@@ -230,11 +230,12 @@ fn nothing_for_tools_is_left_and_the_rest_is_renumbered() {
     let module = Package::decode(&packed.file).unwrap().module;
     let (mut exports, mut globals) = (0, 0);
     for payload in Parser::new(0).parse_all(module) {
-        match payload.unwrap() {
-            Payload::CustomSection(_) => panic!("a custom section is left"),
-            Payload::ExportSection(section) => exports = section.count(),
-            Payload::GlobalSection(section) => globals = section.count(),
-            _ => {}
+        let payload = payload.unwrap();
+        assert!(!matches!(payload, Payload::CustomSection(_)));
+        if let Payload::ExportSection(section) = &payload {
+            exports = section.count();
+        } else if let Payload::GlobalSection(section) = &payload {
+            globals = section.count();
         }
     }
     assert_eq!((exports, globals), (1, 1));

@@ -1,8 +1,8 @@
 //! A shop floor of one machine: runs packed tasklets on the interpreter, answers their calls by
 //! running the callees, and native tasklets from fixed lists.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use alloc::collections::BTreeMap;
+use core::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -116,7 +116,7 @@ impl Floor {
             match instance.run(code) {
                 Step::Done => break,
                 Step::Call(call) => self.serve(&package, usize::from(call.import), &mut instance),
-                other => panic!("{name}: {other:?}"),
+                step @ (Step::OutOfFuel | Step::Trapped(_)) => panic!("{name}: {step:?}"),
             }
         }
         let mut results = vec![Value::I32(0); signature.flat_results().count()];
@@ -195,6 +195,8 @@ fn bits(value: &Value) -> u64 {
     }
 }
 
+type Written = Result<(), minicbor::encode::Error<core::convert::Infallible>>;
+
 /// Values on their way to a tasklet.
 pub(crate) struct Values {
     body: Encoder<Vec<u8>>,
@@ -208,19 +210,19 @@ impl Values {
     }
 
     pub(crate) fn u32(self, value: u32) -> Self {
-        self.with(|body| drop(body.u32(value).unwrap()))
+        self.with(|body| body.u32(value).map(|_| ()))
     }
 
     pub(crate) fn f32(self, value: f32) -> Self {
-        self.with(|body| drop(body.f32(value).unwrap()))
+        self.with(|body| body.f32(value).map(|_| ()))
     }
 
     pub(crate) fn floats(self, values: &[f32]) -> Self {
         self.with(|body| {
-            body.array(values.len() as u64).unwrap();
+            body.array(values.len() as u64)?;
             values
                 .iter()
-                .for_each(|value| drop(body.f32(*value).unwrap()));
+                .try_for_each(|value| body.f32(*value).map(|_| ()))
         })
     }
 
@@ -230,15 +232,15 @@ impl Values {
 
     pub(crate) fn ints(self, values: &[i32]) -> Self {
         self.with(|body| {
-            body.array(values.len() as u64).unwrap();
+            body.array(values.len() as u64)?;
             values
                 .iter()
-                .for_each(|value| drop(body.i32(*value).unwrap()));
+                .try_for_each(|value| body.i32(*value).map(|_| ()))
         })
     }
 
-    fn with(mut self, write: impl FnOnce(&mut Encoder<Vec<u8>>)) -> Self {
-        write(&mut self.body);
+    fn with(mut self, write: impl FnOnce(&mut Encoder<Vec<u8>>) -> Written) -> Self {
+        write(&mut self.body).unwrap();
         self.count += 1;
         self
     }

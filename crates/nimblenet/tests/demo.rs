@@ -1,0 +1,96 @@
+//! `nimblenet demo` as a script uses it.
+
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+
+fn demo(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nimblenet"));
+    command.arg("demo").args(args);
+    command
+}
+
+fn number(report: &Json, key: &str) -> u64 {
+    report[key]
+        .as_u64()
+        .unwrap_or_else(|| panic!("{key} in {report}"))
+}
+
+#[test]
+fn a_small_mesh_serves_its_robots() {
+    let small = ["--nodes", "6", "--robots", "8", "--seconds", "4", "--json"];
+    let output = demo(&small).output().expect("the binary starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    assert_eq!(errors, "", "quiet without a terminal");
+    let report: Json = serde_json::from_slice(&output.stdout).expect("one JSON document");
+
+    assert_eq!(number(&report, "nodes"), 6);
+    let calls = number(&report, "calls");
+    assert!(calls >= 20, "{report}");
+    assert_eq!(number(&report, "failed"), 0, "{report}");
+    assert!(number(&report, "completed") * 100 >= calls * 99, "{report}");
+    for source in ["local", "neighbour", "registry"] {
+        assert!(number(&report["acquisitions"], source) > 0, "{report}");
+    }
+    assert!(report["acquisitions"]["global"].is_u64(), "{report}");
+    for id in 1..=6 {
+        assert!(number(&report["tx_bytes"], &id.to_string()) > 0, "{report}");
+    }
+    let mean_s = report["mean_response_s"].as_f64().expect("a number");
+    assert!(mean_s > 0.0 && mean_s < 4.0, "{mean_s} s");
+    let share = report["no_contact_share"].as_f64().expect("a number");
+    assert!((0.0..0.6).contains(&share), "{share}");
+}
+
+#[test]
+fn tables_tell_of_every_node_and_source() {
+    let tiny = ["--nodes", "2", "--robots", "4", "--seconds", "1"];
+    let output = demo(&tiny).output().expect("the binary starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    for word in [
+        "node",
+        "neighbour",
+        "registry",
+        "response: mean",
+        "0 failed",
+    ] {
+        assert!(text.contains(word), "{word} in\n{text}");
+    }
+}
+
+#[test]
+fn an_interrupt_ends_it_with_the_numbers_so_far() {
+    let long = [
+        "--nodes",
+        "2",
+        "--robots",
+        "4",
+        "--seconds",
+        "600",
+        "--json",
+    ];
+    let child = demo(&long).stdout(Stdio::piped()).spawn();
+    let child = child.expect("the binary starts");
+    thread::sleep(Duration::from_secs(5));
+    let interrupt = Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(interrupt.expect("kill runs").success());
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success());
+    let report: Json = serde_json::from_slice(&output.stdout).expect("one JSON document");
+    assert_eq!(report["interrupted"], true);
+    assert!(number(&report, "completed") > 0, "{report}");
+}
+
+#[test]
+fn wrong_usage_is_told_apart() {
+    for wrong in [["--nodes", "0"], ["--seconds", "0"], ["--dashboard", "x"]] {
+        let output = demo(&wrong).output().expect("the binary starts");
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+    }
+}
