@@ -72,6 +72,8 @@ pub enum Reason {
     Acquisition,
     /// A catalogue is to be asked for again.
     Catalogue,
+    /// A call that another node works on is to be asked after.
+    RemoteCall,
     /// A job's deadline.
     Deadline,
     /// There is something to do at once.

@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use nimblenet_tasklet::{ActivationId, Entry, Fault, NamespaceId, TaskletName, TaskletRef, Trap};
+use nimblenet_tasklet::{
+    ActivationId, Entry, Fault, NamespaceId, NodeId, TaskletName, TaskletRef, Trap,
+};
 
 use crate::cache::SlotId;
 use crate::config::Limits;
@@ -147,8 +149,49 @@ pub(crate) enum State {
     Ready(Next),
     /// Is with the executor.
     Running,
+    /// Runs on another node.
+    Remote(Remote),
     /// Has ended; the result is the message.
     Finished(Result<(), Fault>),
+    /// Has ended, and its result was sent to the node that called; kept for repetitions of the
+    /// call until the place is needed.
+    Answered(Result<(), Fault>),
+}
+
+impl State {
+    /// Whether the job has yet to end.
+    pub(crate) fn live(self) -> bool {
+        !matches!(self, Self::Free | Self::Finished(_) | Self::Answered(_))
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn result(self) -> Option<Result<(), Fault>> {
+        if let Self::Finished(result) | Self::Answered(result) = self {
+            Some(result)
+        } else {
+            None
+        }
+    }
+
+    /// The other node that works on it.
+    pub(crate) fn remote(self) -> Option<Remote> {
+        if let Self::Remote(remote) = self {
+            Some(remote)
+        } else {
+            None
+        }
+    }
+}
+
+/// A call that another node works on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Remote {
+    pub(crate) to: NodeId,
+    pub(crate) request: u32,
+    /// When it is asked again.
+    pub(crate) due: Instant,
+    /// Times asked without any answer.
+    pub(crate) unanswered: u8,
 }
 
 /// A call and everything that runs for it.
@@ -158,6 +201,8 @@ pub(crate) struct Job {
     pub(crate) state: State,
     pub(crate) name: TaskletName,
     pub(crate) export: ExportName,
+    /// The node that called and its request number; none for a call from outside.
+    pub(crate) caller: Option<(NodeId, u32)>,
     pub(crate) accepted: Instant,
     pub(crate) deadline: Option<Instant>,
     /// Arguments or results on their way in or out of the executor.
@@ -195,6 +240,7 @@ impl Job {
             state: State::Free,
             name,
             export: ExportName::default(),
+            caller: None,
             accepted: Instant::ZERO,
             deadline: None,
             message: Vec::with_capacity(limits.message_bytes),
@@ -290,7 +336,9 @@ impl Job {
             | State::Resolving
             | State::Ready(_)
             | State::Running
-            | State::Finished(_) => false,
+            | State::Remote(_)
+            | State::Finished(_)
+            | State::Answered(_) => false,
         }
     }
 }

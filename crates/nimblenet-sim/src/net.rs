@@ -241,6 +241,30 @@ impl Net {
         })
     }
 
+    /// Lets the node `at` run a tasklet for the node `id`.
+    ///
+    /// # Errors
+    /// [`Fault`] if the node refuses the call at once.
+    ///
+    /// # Panics
+    /// If the name is not valid or the node is down.
+    pub fn call_at(&mut self, id: u16, at: u16, name: &str, args: &[u8]) -> Result<CallId, Fault> {
+        let name = name.parse().expect("a test calls valid names");
+        let deadline = Some(Duration::from_secs(120));
+        self.command(NodeId(id), |node, now| {
+            node.call_at(
+                now,
+                NodeId(at),
+                CallRequest {
+                    name,
+                    export: "",
+                    args,
+                    deadline,
+                },
+            )
+        })
+    }
+
     /// Calls a tasklet without arguments and runs the network until the call has ended.
     ///
     /// # Panics

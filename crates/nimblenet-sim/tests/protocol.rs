@@ -206,6 +206,43 @@ fn a_chain_larger_than_the_cache_runs_by_loading_on_demand() {
     assert!(net.node(2).cache().evicted() >= 1);
 }
 
+// --- calls between nodes ---
+
+#[test]
+fn a_node_lets_another_run_a_tasklet_and_gets_the_result_once_whatever_is_lost() {
+    for seed in 0..8 {
+        let lossy = LinkModel {
+            loss: 0.2,
+            duplication: 0.2,
+            ..LinkModel::PAPER
+        };
+        let mut net = Net::new(seed, &Layout::line(3), lossy, shop(), |_| {}, timed);
+        net.run_for(60 * SECOND);
+        let call = net.call_at(0, 3, "shop/check", &[0x80]).unwrap();
+        let end = net.run_until_finished(0, call);
+        assert_eq!(end.result, Ok(vec![0x80]), "seed {seed}");
+        assert_eq!(net.node(3).counters().calls, 1, "seed {seed}: it ran once");
+        assert!(net.fates().lost > 0 && net.fates().doubled > 0);
+    }
+}
+
+#[test]
+fn a_call_to_another_node_fails_there_with_its_reason_and_here_when_nobody_answers() {
+    let mut net = net(23, &Layout::line(2), |_| {});
+    let unknown = net.call_at(1, 2, "shop/nothing", &[0x80]).unwrap();
+    assert_eq!(
+        net.run_until_finished(1, unknown).result,
+        Err(Fault::UnknownTasklet)
+    );
+    net.crash(2);
+    let dead = net.call_at(1, 2, "shop/rms", &[0x80]).unwrap();
+    assert_eq!(
+        net.run_until_finished(1, dead).result,
+        Err(Fault::Unreachable)
+    );
+    assert_eq!(net.node(1).jobs(), 0);
+}
+
 // --- wrong calls ---
 
 #[test]

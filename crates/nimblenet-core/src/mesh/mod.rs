@@ -118,6 +118,11 @@ impl Mesh {
         self.links.iter().map(|link| link.mtu).min().unwrap_or(0)
     }
 
+    /// The number that the next packet will have; no packet before or after has it.
+    pub(crate) fn next_sequence(&self) -> u32 {
+        self.sequence
+    }
+
     /// Takes a frame in: learns from it, forwards it, and returns it if it is for this node.
     pub(crate) fn receive<'a>(
         &mut self,

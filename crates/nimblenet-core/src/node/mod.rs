@@ -4,10 +4,12 @@
 //!
 //! - `acquire`: Algorithm 1, one acquisition at a time;
 //! - `run`: jobs and their activations;
+//! - `remote`: calls between nodes;
 //! - `subscribe`: catalogues of namespaces, kept up to date;
 //! - `serve`: answers to other nodes.
 
 mod acquire;
+mod remote;
 mod run;
 mod serve;
 mod subscribe;
@@ -40,7 +42,7 @@ use crate::wire::Message;
 ///
 /// - getters look, and change nothing;
 /// - [`handle`](Self::handle) tells what happened; it cannot fail;
-/// - commands ([`call`](Self::call), [`stop`](Self::stop), [`publish`](Self::publish),
+/// - commands ([`call`](Self::call), [`call_at`](Self::call_at), [`stop`](Self::stop), [`publish`](Self::publish),
 ///   [`install`](Self::install)) ask for something and may be refused;
 /// - `poll_*` say what to do: [`poll_transmit`](Self::poll_transmit) gives frames for links,
 ///   [`poll_work`](Self::poll_work) work for the executor, [`poll_event`](Self::poll_event) news
@@ -170,7 +172,7 @@ impl Node {
     pub fn jobs(&self) -> usize {
         self.jobs
             .iter()
-            .filter(|job| job.state != State::Free)
+            .filter(|job| !matches!(job.state, State::Free | State::Answered(_)))
             .count()
     }
 
@@ -197,7 +199,29 @@ impl Node {
     /// arguments are wrong, or the node has as many jobs as it may.
     pub fn call(&mut self, now: Instant, request: CallRequest<'_>) -> Result<CallId, Fault> {
         self.counters.calls += 1;
-        let accepted = self.accept(now, request);
+        let accepted = self.accept(now, request, None);
+        if accepted.is_err() {
+            self.counters.failed += 1;
+        }
+        accepted
+    }
+
+    /// Lets another node run a tasklet. Its end is an [`Event::Finished`]; what the other node
+    /// says of the call is checked there, not here.
+    ///
+    /// # Errors
+    /// [`Fault`] if the node has as many jobs as it may, or the arguments are too long.
+    pub fn call_at(
+        &mut self,
+        now: Instant,
+        node: NodeId,
+        request: CallRequest<'_>,
+    ) -> Result<CallId, Fault> {
+        if node == self.config.id {
+            return self.call(now, request);
+        }
+        self.counters.calls += 1;
+        let accepted = self.accept_remote(now, node, request);
         if accepted.is_err() {
             self.counters.failed += 1;
         }
@@ -296,15 +320,16 @@ impl Node {
             .iter()
             .filter_map(Subscription::poll_timeout)
             .min();
-        let live = self
-            .jobs
-            .iter()
-            .filter(|job| !matches!(job.state, State::Free | State::Finished(_)));
-        let deadline = live.filter_map(|job| job.deadline).min();
+        let live = self.jobs.iter().filter(|job| job.state.live());
+        let deadline = live.clone().filter_map(|job| job.deadline).min();
+        let remote = live
+            .filter_map(|job| job.state.remote())
+            .map(|remote| remote.due);
         let others = [
             acquisition.map(|at| (at, Reason::Acquisition)),
             subscription.map(|at| (at, Reason::Catalogue)),
             deadline.map(|at| (at, Reason::Deadline)),
+            remote.min().map(|at| (at, Reason::RemoteCall)),
         ];
         others
             .into_iter()
@@ -326,6 +351,7 @@ impl Node {
         self.mesh.handle_timeout(now, notes, &mut self.counters);
         self.acquisition_timeouts(now);
         self.subscription_timeouts(now);
+        self.remote_timeouts(now);
         self.deadlines(now);
     }
 
@@ -350,6 +376,8 @@ impl Node {
                 self.handle_refusal(now, refuse.request);
                 self.handle_delta_refusal(now, refuse.request);
             }
+            Message::Call(call) => self.serve_call(now, origin, call),
+            Message::Return(answer) => self.handle_return(now, origin, answer),
             Message::Hello(hello) => {
                 self.mesh.hear_registries(now, origin, &hello);
                 for note in hello.epochs() {

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use nimblenet_tasklet::{
-    ActivationId, Capabilities, Entry, Executor, Fault, NamespaceId, Outcome, Start, TaskletName,
-    TaskletRef, Work, abi,
+    ActivationId, Capabilities, Entry, Executor, Fault, NamespaceId, NodeId, Outcome, Start,
+    TaskletName, TaskletRef, Work, abi,
 };
 
 use super::Node;
@@ -26,12 +26,12 @@ impl Node {
         &mut self,
         now: Instant,
         request: CallRequest<'_>,
+        caller: Option<(NodeId, u32)>,
     ) -> Result<CallId, Fault> {
         let id = NamespaceId::of(&request.name.namespace);
         self.subscription(id).ok_or(Fault::UnknownNamespace)?;
         let export = ExportName::new(request.export).ok_or(Fault::UnknownExport)?;
-        let free = |job: &Job| job.state == State::Free;
-        let at = self.jobs.iter().position(free).ok_or(Fault::Busy)?;
+        let at = self.vacancy().ok_or(Fault::Busy)?;
 
         self.next_call = self.next_call.wrapping_add(1);
         let call = CallId(self.next_call);
@@ -43,6 +43,7 @@ impl Node {
         job.call = call;
         job.name = request.name;
         job.export = export;
+        job.caller = caller;
         job.accepted = now;
         job.deadline = request.deadline.map(|after| now + after);
         job.trap = None;
@@ -270,8 +271,7 @@ impl Node {
     pub(super) fn deadlines(&mut self, now: Instant) {
         for at in 0..self.jobs.len() {
             let job = &self.jobs[at];
-            let live = !matches!(job.state, State::Free | State::Finished(_));
-            if live && job.deadline.is_some_and(|deadline| deadline <= now) {
+            if job.state.live() && job.deadline.is_some_and(|deadline| deadline <= now) {
                 self.end_job(now, at, Err(Fault::Deadline));
             }
         }
@@ -289,14 +289,24 @@ impl Node {
                 self.abandon(acquisition);
             }
             State::Ready(_) => self.ready.retain(|place| *place != at),
-            State::Free | State::Resolving | State::Running | State::Finished(_) => {}
+            State::Free
+            | State::Resolving
+            | State::Running
+            | State::Remote(_)
+            | State::Finished(_)
+            | State::Answered(_) => {}
         }
         match result {
             Ok(()) => self.counters.completed += 1,
             Err(_) => self.counters.failed += 1,
         }
         self.forget_replaced();
-        self.finished.push_back(at);
+        if self.jobs[at].caller.is_some() {
+            self.answer_call(now, at);
+            self.jobs[at].state = State::Answered(result);
+        } else {
+            self.finished.push_back(at);
+        }
     }
 
     fn subscription(&self, id: NamespaceId) -> Option<usize> {

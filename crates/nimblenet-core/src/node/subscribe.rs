@@ -12,7 +12,6 @@ use super::Node;
 use crate::acquisition::patience;
 use crate::catalogue::{BadDelta, Catalogue, CatalogueLimits};
 use crate::config::NamespaceConfig;
-use crate::job::State;
 use crate::mesh::Mesh;
 use crate::time::Instant;
 use crate::transfer::{Progress, Stall, Transfer};
@@ -231,10 +230,7 @@ impl Node {
         at: usize,
         delta: &Delta<'_>,
     ) -> Result<(), BadDelta> {
-        let needed = self
-            .jobs
-            .iter()
-            .any(|job| job.depth() > 0 && job.state != State::Free);
+        let needed = self.jobs.iter().any(|job| job.depth() > 0);
         let held = &mut self.subscriptions[at];
         held.catalogue.apply(delta, needed)?;
         held.failures = 0;

@@ -15,6 +15,7 @@
 //! of the way. With the flag [`AUTHENTICATED`] a 32-bit counter stands before the body and an
 //! 8-byte tag after it; [`OVERHEAD`] is always left free for them.
 
+mod call;
 mod data;
 mod fetch;
 mod found;
@@ -24,6 +25,7 @@ mod metadata;
 mod refuse;
 mod search;
 
+pub use call::{Answer, Call, Return};
 pub use data::Data;
 pub use fetch::{Fetch, Object};
 pub use found::Found;
@@ -59,6 +61,10 @@ pub enum Message<'a> {
     Refuse(Refuse),
     /// I am here, and this is what I know.
     Hello(Hello<'a>),
+    /// Run this tasklet.
+    Call(Call<'a>),
+    /// This is how it went.
+    Return(Return<'a>),
 }
 
 /// A message's kind, as it stands in the header and as statistics are kept.
@@ -81,11 +87,15 @@ pub enum Kind {
     Refuse = 7,
     /// [`Message::Hello`].
     Hello = 8,
+    /// [`Message::Call`].
+    Call = 9,
+    /// [`Message::Return`].
+    Return = 10,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Search,
         Self::Found,
         Self::MetadataRequest,
@@ -94,6 +104,8 @@ impl Kind {
         Self::Data,
         Self::Refuse,
         Self::Hello,
+        Self::Call,
+        Self::Return,
     ];
 
     /// The kind's name in tables.
@@ -107,6 +119,8 @@ impl Kind {
             Self::Data => "data",
             Self::Refuse => "refuse",
             Self::Hello => "hello",
+            Self::Call => "call",
+            Self::Return => "return",
         }
     }
 
@@ -127,6 +141,8 @@ impl<'a> Message<'a> {
             Self::Data(_) => Kind::Data,
             Self::Refuse(_) => Kind::Refuse,
             Self::Hello(_) => Kind::Hello,
+            Self::Call(_) => Kind::Call,
+            Self::Return(_) => Kind::Return,
         }
     }
 
@@ -145,6 +161,8 @@ impl<'a> Message<'a> {
             Kind::Data => Self::Data(Data::parse(&mut reader)?),
             Kind::Refuse => Self::Refuse(Refuse::parse(&mut reader)?),
             Kind::Hello => Self::Hello(Hello::parse(&mut reader)?),
+            Kind::Call => Self::Call(Call::parse(&mut reader)?),
+            Kind::Return => Self::Return(Return::parse(&mut reader)?),
         };
         if reader.0.is_empty() {
             Ok(message)
@@ -164,6 +182,8 @@ impl<'a> Message<'a> {
             Self::Data(message) => message.len(),
             Self::Refuse(_) => Refuse::LEN,
             Self::Hello(message) => message.len(),
+            Self::Call(message) => message.len(),
+            Self::Return(message) => message.len(),
         }
     }
 
@@ -189,6 +209,8 @@ impl<'a> Message<'a> {
             Self::Data(message) => message.emit(&mut writer),
             Self::Refuse(message) => message.emit(&mut writer),
             Self::Hello(message) => message.emit(&mut writer),
+            Self::Call(message) => message.emit(&mut writer),
+            Self::Return(message) => message.emit(&mut writer),
         }
         debug_assert_eq!(writer.at, len);
         Some(len)

@@ -1,7 +1,7 @@
 use super::*;
 use alloc::vec;
 use alloc::vec::Vec;
-use nimblenet_tasklet::NodeId;
+use nimblenet_tasklet::{Fault, NodeId, Trap};
 use proptest::prelude::*;
 
 fn tasklet() -> impl Strategy<Value = TaskletRef> {
@@ -31,7 +31,11 @@ fn round_trip(message: Message<'_>) {
     for cut in 0..HEADER_LEN + 1 {
         assert_eq!(Frame::parse(&bytes[..cut]), Err(Malformed), "cut at {cut}");
     }
-    if !matches!(message, Message::Data(_)) {
+    let open_ended = matches!(
+        message,
+        Message::Data(_) | Message::Call(_) | Message::Return(_)
+    );
+    if !open_ended {
         for cut in HEADER_LEN..bytes.len() {
             assert_eq!(Frame::parse(&bytes[..cut]), Err(Malformed), "cut at {cut}");
         }
@@ -81,7 +85,18 @@ proptest! {
     }
 
     #[test]
-    fn att_43_random_frames_never_panic(mut bytes: Vec<u8>, kind in 0u8..10, raw: bool) {
+    fn calls_round_trip(request: u32, deadline_ms: u32, export in "[a-z]{0,20}", args: Vec<u8>) {
+        let name = "shop/rms".parse().unwrap();
+        let call = Call { request, deadline_ms, name, export: &export, args: &args };
+        round_trip(Message::Call(call));
+        let failed = Answer::Failed(Fault::Trapped, Some(Trap::Unreachable));
+        for answer in [Answer::Working, Answer::Done(&args), failed] {
+            round_trip(Message::Return(Return { request, answer }));
+        }
+    }
+
+    #[test]
+    fn att_43_random_frames_never_panic(mut bytes: Vec<u8>, kind in 0u8..12, raw: bool) {
         if let (false, Some(first)) = (raw, bytes.first_mut()) {
             *first = 0x10;
         }
