@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::io;
 
 use tokio::net::{ToSocketAddrs, UdpSocket};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::Timers;
 use super::block::Block;
@@ -15,6 +15,8 @@ use super::message::{
 
 /// Larger bodies are not taken from a server.
 const MAX_BODY_BYTES: usize = 16 << 20;
+/// How often it may be that nothing listens at the address.
+const MAX_REFUSALS: u32 = 3;
 /// No datagram is longer.
 const MAX_DATAGRAM_BYTES: usize = 65_536;
 
@@ -147,11 +149,24 @@ impl Client {
         };
         let bytes = write_request(&header, request, payload, block1, block2);
         let mut wait = self.timers.ack_timeout;
+        let mut refusals = 0;
         for _ in 0..=self.timers.max_retransmit {
-            self.send(&bytes).await?;
-            let Ok(received) = timeout(wait, self.receive(&header)).await else {
-                wait *= 2;
-                continue;
+            let receive = async {
+                self.send(&bytes).await?;
+                self.receive(&header).await
+            };
+            let received = match timeout(wait, receive).await {
+                Ok(Err(ClientError::Refused)) if refusals < MAX_REFUSALS => {
+                    // It may be about to start.
+                    refusals += 1;
+                    sleep(wait).await;
+                    continue;
+                }
+                Ok(received) => received,
+                Err(_) => {
+                    wait *= 2;
+                    continue;
+                }
             };
             if let Some(reply) = received? {
                 return Ok(*reply);
