@@ -39,6 +39,7 @@ use crate::instance::Instance;
 use crate::limits::Limits;
 use activation::{Activation, Event, Form, Waits};
 use arena::{Arena, rounded};
+use room::Spare;
 use run::Around;
 pub use run::HOST_CALL_FUEL;
 use start::Refusal;
@@ -162,7 +163,7 @@ impl<'m> Executor<'m> {
             Work::Start(start) if start.entry.terms.executor == Kind::Native => {
                 Some(serve_native(start, host, out))
             }
-            Work::Start(start) => match self.admit(start, source) {
+            Work::Start(start) => match self.admit(start, source, out) {
                 Ok(()) => self.go_on(start.activation, Waits::ToContinue, None, source, host, out),
                 Err(outcome) => Some(outcome),
             },
@@ -216,7 +217,7 @@ impl<'m> Executor<'m> {
     }
 
     /// Loads a WebAssembly tasklet without running any of its code: the first half of
-    /// [`Work::Start`]. The second half is [`Work::Continue`].
+    /// [`Work::Start`]. The second half is [`Work::Continue`]. What is in `scratch` is overwritten.
     ///
     /// # Errors
     /// The outcome that answers the start, if it fails; nothing is left of it then.
@@ -224,11 +225,13 @@ impl<'m> Executor<'m> {
         &mut self,
         start: &Start<'_>,
         source: &dyn CodeSource,
+        scratch: &mut [u8],
     ) -> Result<(), Outcome<'static>> {
         let options = self.options;
         let load = |gap: &mut [u8]| start::load(gap, start, &options);
+        let mut spare = Spare { source, scratch };
         let admitted = self.vacancy(start).map_err(Event::from).and_then(|slot| {
-            let activation = self.place(source, load)?;
+            let activation = self.place(&mut spare, load)?;
             self.settle(slot, activation);
             Ok(())
         });
@@ -245,7 +248,10 @@ impl<'m> Executor<'m> {
         let run = *self.activation(slot);
         let instance = match run.form {
             Form::Image(len) => len,
-            Form::Block => self.instance_image_len(slot, source)?,
+            Form::Block => {
+                let scratch = &mut [];
+                self.instance_image_len(slot, &Spare { source, scratch })?
+            }
         };
         Some(image::HEADER_BYTES + run.layout.args + instance)
     }
@@ -264,7 +270,11 @@ impl Executor<'_> {
         out: &'o mut [u8],
     ) -> Option<Outcome<'o>> {
         let slot = self.waiting(activation, waits)?;
-        let event = match self.bring_in(slot, source) {
+        let mut spare = Spare {
+            source,
+            scratch: out,
+        };
+        let event = match self.bring_in(slot, &mut spare) {
             Err(fault) => fault.into(),
             Ok(()) => {
                 let mut around = Around {
@@ -280,7 +290,9 @@ impl Executor<'_> {
         };
         self.note_peak();
         if self.options.freezing == Freezing::Always && matches!(event, Event::Called { .. }) {
-            self.freeze_out(slot, source);
+            // The output holds the arguments of the call.
+            let scratch = &mut [];
+            self.freeze_out(slot, &mut Spare { source, scratch });
         }
         Some(self.conclude(slot, event, out))
     }
@@ -370,7 +382,9 @@ impl Executor<'_> {
     ) -> Result<(usize, Event), Event> {
         let slot = self.vacancy(start)?;
         let options = self.options;
-        let activation = self.place(source, |gap| start::thaw(gap, start, image, &options))?;
+        let thaw = |gap: &mut [u8]| start::thaw(gap, start, image, &options);
+        let scratch = &mut *out;
+        let activation = self.place(&mut Spare { source, scratch }, thaw)?;
         self.settle(slot, activation);
         let region = self.arena.region(slot);
         let run = self.activations[slot].as_ref().expect("just settled");
@@ -401,7 +415,7 @@ impl Executor<'_> {
     /// Calls `fill` with the gap until it is long enough.
     fn place(
         &mut self,
-        source: &dyn CodeSource,
+        spare: &mut Spare<'_>,
         mut fill: impl FnMut(&mut [u8]) -> Result<Activation, Refusal>,
     ) -> Result<Activation, Event> {
         loop {
@@ -411,10 +425,10 @@ impl Executor<'_> {
                     if full <= self.arena.gap().len() {
                         return Ok(activation);
                     }
-                    self.make_room(full, source)?;
+                    self.make_room(full, spare)?;
                 }
                 Err(Refusal::End(end)) => return Err(end),
-                Err(Refusal::NeedsBytes(bytes)) => self.make_room(bytes, source)?,
+                Err(Refusal::NeedsBytes(bytes)) => self.make_room(bytes, spare)?,
             }
         }
     }

@@ -145,6 +145,15 @@ impl<'m> Arena<'m> {
         };
     }
 
+    /// Makes the block of `slot` the image that these bytes are; they take no more than the block.
+    pub(super) fn replace(&mut self, slot: usize, image: &[u8]) {
+        debug_assert!(image.len() <= self.regions[slot].len);
+        self.release(slot);
+        self.compact();
+        self.swap_out(slot, image.len());
+        self.region(slot).copy_from_slice(image);
+    }
+
     /// Gives the bytes of `slot` back.
     pub(super) fn release(&mut self, slot: usize) {
         let gone = core::mem::replace(

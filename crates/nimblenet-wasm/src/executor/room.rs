@@ -8,14 +8,21 @@ use super::{ACTIVATIONS, CodeSource, Executor};
 use crate::fault::{LoadError, ThawError};
 use crate::instance::Instance;
 
+/// What making room needs from outside the arena.
+pub(super) struct Spare<'s> {
+    pub(super) source: &'s dyn CodeSource,
+    /// Bytes that are not in use: an image may pass through them.
+    pub(super) scratch: &'s mut [u8],
+}
+
 impl Executor<'_> {
     /// Lengthens the gap to at least `bytes`.
     ///
     /// # Errors
     /// [`Fault::NoMemory`] if the arena is too small for that, or nothing more can give way.
-    pub(super) fn make_room(&mut self, bytes: usize, source: &dyn CodeSource) -> Result<(), Fault> {
+    pub(super) fn make_room(&mut self, bytes: usize, spare: &mut Spare<'_>) -> Result<(), Fault> {
         while self.arena.gap().len() < bytes {
-            if bytes > self.arena.len() || !self.relieve(None, source) {
+            if bytes > self.arena.len() || !self.relieve(None, spare) {
                 return Err(Fault::NoMemory);
             }
         }
@@ -26,7 +33,7 @@ impl Executor<'_> {
     ///
     /// # Errors
     /// [`Fault::NoMemory`] if the others cannot give way far enough.
-    pub(super) fn bring_in(&mut self, slot: usize, source: &dyn CodeSource) -> Result<(), Fault> {
+    pub(super) fn bring_in(&mut self, slot: usize, spare: &mut Spare<'_>) -> Result<(), Fault> {
         loop {
             let run = self.activation(slot);
             let full = rounded(run.layout.full);
@@ -38,13 +45,13 @@ impl Executor<'_> {
                     }
                 }
                 Form::Image(len) => {
-                    self.arena.gap().len() >= full && self.thaw(slot, len, source)?
+                    self.arena.gap().len() >= full && self.thaw(slot, len, spare)?
                 }
             };
             if is_in {
                 return Ok(());
             }
-            if !self.relieve(Some(slot), source) {
+            if !self.relieve(Some(slot), spare) {
                 return Err(Fault::NoMemory);
             }
         }
@@ -52,8 +59,8 @@ impl Executor<'_> {
 
     /// Freezes a suspended activation; false if its image has no room, or if the arena would be
     /// too small to let it come back.
-    pub(super) fn freeze_out(&mut self, slot: usize, source: &dyn CodeSource) -> bool {
-        let Some(len) = self.instance_image_len(slot, source) else {
+    pub(super) fn freeze_out(&mut self, slot: usize, spare: &mut Spare<'_>) -> bool {
+        let Some(len) = self.instance_image_len(slot, spare) else {
             return false;
         };
         let run = *self.activation(slot);
@@ -63,18 +70,29 @@ impl Executor<'_> {
         if images + rounded(run.layout.full) > self.arena.len() {
             return false;
         }
-        let Some((block, image)) = self.arena.block_and_image(slot, taken) else {
-            return false;
+        let code = spare.source.code(run.id);
+        let write = |block: &mut [u8], image: &mut [u8]| {
+            let (preamble, instance) = block.split_at_mut(at);
+            image[..at].copy_from_slice(preamble);
+            let instance = Instance::attach(instance).ok()?;
+            instance.freeze(code, &mut image[at..at + len]).ok()
         };
-        image[..at].copy_from_slice(&block[..at]);
-        let Ok(instance) = Instance::attach(&mut block[at..]) else {
-            return false;
-        };
-        let frozen = instance.freeze(source.code(run.id), &mut image[at..at + len]);
-        let Ok(len) = frozen else {
-            return false;
-        };
-        self.arena.swap_out(slot, taken);
+        if let Some((block, image)) = self.arena.block_and_image(slot, taken) {
+            if write(block, image).is_none() {
+                return false;
+            }
+            self.arena.swap_out(slot, taken);
+        } else {
+            // The image is smaller than the block, but the gap is smaller still.
+            let Some(image) = spare.scratch.get_mut(..taken) else {
+                return false;
+            };
+            let block = self.arena.region(slot);
+            if taken > block.len() || write(block, image).is_none() {
+                return false;
+            }
+            self.arena.replace(slot, image);
+        }
         self.activation_mut(slot).form = Form::Image(len);
         self.counts.frozen += 1;
         self.note_peak();
@@ -82,25 +100,21 @@ impl Executor<'_> {
     }
 
     /// The length of the image of an activation's instance.
-    pub(super) fn instance_image_len(
-        &mut self,
-        slot: usize,
-        source: &dyn CodeSource,
-    ) -> Option<usize> {
+    pub(super) fn instance_image_len(&mut self, slot: usize, spare: &Spare<'_>) -> Option<usize> {
         let run = *self.activation(slot);
         let block = &mut self.arena.region(slot)[run.layout.instance..];
         let instance = Instance::attach(block).ok()?;
-        instance.image_len(source.code(run.id)).ok()
+        instance.image_len(spare.source.code(run.id)).ok()
     }
 
     /// Thaws an activation into the gap; false if the gap is too short.
-    fn thaw(&mut self, slot: usize, len: usize, source: &dyn CodeSource) -> Result<bool, Fault> {
+    fn thaw(&mut self, slot: usize, len: usize, spare: &mut Spare<'_>) -> Result<bool, Fault> {
         let run = *self.activation(slot);
         let at = run.layout.instance;
         let options = run.options(&self.options.limits, self.options.metered);
         let (gap, image) = self.arena.gap_and_image(slot);
         gap[..at].copy_from_slice(&image[..at]);
-        let code = source.code(run.id);
+        let code = spare.source.code(run.id);
         match Instance::thaw(&mut gap[at..], code, &image[at..at + len], &options) {
             Ok(_) => {}
             Err(ThawError::Load(LoadError::OutOfMemory { .. })) => return Ok(false),
@@ -114,7 +128,7 @@ impl Executor<'_> {
 
     /// Takes the cheapest step that lengthens the gap; false if there is none. The activation in
     /// `keep` stays as it is.
-    fn relieve(&mut self, keep: Option<usize>, source: &dyn CodeSource) -> bool {
+    fn relieve(&mut self, keep: Option<usize>, spare: &mut Spare<'_>) -> bool {
         if self.arena.compact() {
             return true;
         }
@@ -130,17 +144,17 @@ impl Executor<'_> {
             self.arena.compact();
             return true;
         }
-        self.freeze_biggest(keep, source)
+        self.freeze_biggest(keep, spare)
     }
 
     /// Freezes the activation that frees most.
-    fn freeze_biggest(&mut self, keep: Option<usize>, source: &dyn CodeSource) -> bool {
+    fn freeze_biggest(&mut self, keep: Option<usize>, spare: &mut Spare<'_>) -> bool {
         let mut tried = [false; ACTIVATIONS];
         loop {
             let mut best = None;
             for slot in self.blocks(keep).filter(|slot| !tried[*slot]) {
                 let at = self.activation(slot).layout.instance;
-                let Some(len) = self.instance_image_len(slot, source) else {
+                let Some(len) = self.instance_image_len(slot, spare) else {
                     continue;
                 };
                 let relief = self
@@ -154,7 +168,7 @@ impl Executor<'_> {
             let Some((slot, _)) = best else {
                 return false;
             };
-            if self.freeze_out(slot, source) {
+            if self.freeze_out(slot, spare) {
                 self.arena.compact();
                 return true;
             }

@@ -286,7 +286,8 @@ impl<'j, 'r> Job<'j, 'r> {
         }
         let start = self.frames.start(args, fuel);
         let clock = clock::now();
-        let admitted = self.runner.executor.admit(&start, &self.frames);
+        let runner = &mut *self.runner;
+        let admitted = runner.executor.admit(&start, &self.frames, &mut runner.out);
         self.load += clock.elapsed();
         if let Err(outcome) = admitted {
             return Event::of(Some(outcome));

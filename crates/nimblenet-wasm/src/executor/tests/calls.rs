@@ -80,7 +80,7 @@ fn lists_cross_in_both_directions() {
         ..says
     };
     let callee_says = Says {
-        area: area(64, 100),
+        area: area(64, 80),
         ..says
     };
     let tasklets = [
@@ -109,8 +109,9 @@ fn lists_cross_in_both_directions() {
         assert_eq!(call(&[]), Ok(vec![-1]));
         // Nine do not fit the caller's space of eight for the answer.
         assert_eq!(call(&[5; 9]), Err(Fault::ValuesTooLarge));
-        // The callee's area takes 25 words; 64 are the caller's.
-        assert_eq!(call(&[5; 23]), Err(Fault::ValuesTooLarge));
+        // The callee's area takes 20 words; with 18 there is space for two to go back.
+        assert_eq!(call(&[5; 21]), Err(Fault::ValuesTooLarge));
+        assert_eq!(call(&[5; 18]), Err(Fault::Trapped));
         assert!(world.is_empty());
     }
 }
