@@ -2,6 +2,7 @@
 
 mod args;
 mod clock;
+mod demo;
 mod local;
 mod output;
 mod pack;

@@ -31,6 +31,7 @@ macro_rules! verbs {
 }
 
 verbs! {
+    demo Demo,
     run Run,
     thaw Thaw,
     check Check,

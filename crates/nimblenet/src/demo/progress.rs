@@ -1,0 +1,70 @@
+//! Telling a person at the terminal how far a demonstration is.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::crew::Call;
+
+/// A line on standard error: seen on a terminal only. Calls are told about wherever standard
+/// error goes, if that is asked for.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    bar: ProgressBar,
+    verbose: bool,
+    calls: Cell<u64>,
+    failed: Cell<u64>,
+}
+
+impl Progress {
+    /// Progress through so much time.
+    pub(crate) fn new(length: Duration, verbose: bool) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let style = ProgressStyle::with_template("{spinner} {elapsed:>4} {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.enable_steady_tick(Duration::from_millis(100));
+        bar.set_message(format!("a run of {} s", length.as_secs_f64()));
+        Self {
+            bar,
+            verbose,
+            calls: Cell::new(0),
+            failed: Cell::new(0),
+        }
+    }
+
+    /// Says what is being done.
+    pub(crate) fn step(&self, what: &'static str) {
+        if self.verbose {
+            self.say(what);
+        }
+        self.bar.set_message(what);
+    }
+
+    /// Takes up a call that has ended.
+    pub(crate) fn call(&self, call: &Call) {
+        self.calls.set(self.calls.get() + 1);
+        self.failed
+            .set(self.failed.get() + u64::from(call.end.is_err()));
+        if self.verbose {
+            let (robot, node, tasklet) = (call.robot, call.node + 1, call.tasklet);
+            let end = match &call.end {
+                Ok(took) => format!("{:.1} ms", took.as_secs_f64() * 1000.0),
+                Err(code) => format!("failed: {code}"),
+            };
+            self.say(&format!("robot {robot} at node {node}: {tasklet}: {end}"));
+        }
+        let (calls, failed) = (self.calls.get(), self.failed.get());
+        let message = format!("robots move: {calls} calls ended, {failed} of them failed");
+        self.bar.set_message(message);
+    }
+
+    /// Takes the line away.
+    pub(crate) fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    fn say(&self, line: &str) {
+        self.bar.suspend(|| eprintln!("{line}"));
+    }
+}
