@@ -69,6 +69,8 @@ fields! {
     /// The pending host call: import index, and offset of its arguments from the frame.
     PENDING,
     WINDOW,
+    /// Its type.
+    PENDING_TYPE,
     /// The function that was invoked.
     ENTRY,
     /// Sections and functions, see the module documentation of `load`.
@@ -170,6 +172,18 @@ pub(crate) trait Words {
     fn set_wide_field(&mut self, field: Field, value: u64) {
         self.set_wide(field.0, value);
     }
+}
+
+/// The header of a block. Fields of it are read without looking at the block's length again.
+#[inline(always)]
+pub(crate) fn header(block: &[u8]) -> &[u8] {
+    &block[..HEADER_BYTES]
+}
+
+/// The header of a block, to be changed.
+#[inline(always)]
+pub(crate) fn header_mut(block: &mut [u8]) -> &mut [u8] {
+    &mut block[..HEADER_BYTES]
 }
 
 impl Words for [u8] {

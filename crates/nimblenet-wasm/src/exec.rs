@@ -24,7 +24,7 @@ mod numeric;
 mod operand;
 
 use crate::block::{
-    Field, Parts, STATE_CALL, STATE_DONE, STATE_IDLE, STATE_READY, STATE_TRAPPED, Words,
+    Field, Parts, STATE_CALL, STATE_DONE, STATE_IDLE, STATE_READY, STATE_TRAPPED, Words, header_mut,
 };
 use crate::fault::Trap;
 use machine::{Context, Exit};
@@ -36,17 +36,20 @@ pub(crate) use dispatch::length;
 /// Goes on with the run that the block holds, until it ends or is suspended. The state in the
 /// block tells which.
 pub(crate) fn run(block: &mut [u8], code: &[u8]) {
-    if block.field(Field::STATE) != STATE_READY {
+    let header = header_mut(block);
+    if header.field(Field::STATE) != STATE_READY {
         return;
     }
     // What an earlier charge still owes is paid first.
-    let fuel = block.wide_field(Field::FUEL);
-    let debt = block.wide_field(Field::DEBT);
-    let paid = fuel.min(debt);
-    block.set_wide_field(Field::FUEL, fuel - paid);
-    block.set_wide_field(Field::DEBT, debt - paid);
-    if paid < debt {
-        return;
+    let debt = header.wide_field(Field::DEBT);
+    if debt > 0 {
+        let fuel = header.wide_field(Field::FUEL);
+        let paid = fuel.min(debt);
+        header.set_wide_field(Field::FUEL, fuel - paid);
+        header.set_wide_field(Field::DEBT, debt - paid);
+        if paid < debt {
+            return;
+        }
     }
     let mut context = Context::new(block, code);
     dispatch::run(&mut context);
@@ -58,20 +61,27 @@ pub(crate) fn run(block: &mut [u8], code: &[u8]) {
         fp,
         ..
     } = context;
-    block.set_wide_field(Field::FUEL, fuel);
-    block.set_wide_field(Field::DEBT, debt);
-    block.set_field(Field::IP, ip);
-    block.set_field(Field::FP, fp);
-    match exit {
-        Exit::Done => block.set_field(Field::STATE, STATE_DONE),
-        Exit::OutOfFuel => {}
-        Exit::HostCall { import, window } => {
-            block.set_field(Field::PENDING, import);
-            block.set_field(Field::WINDOW, window);
-            block.set_field(Field::STATE, STATE_CALL);
-        }
-        Exit::Trapped(trap) => block.set_field(Field::STATE, STATE_TRAPPED + trap as u32),
+    let mut pending_type = 0;
+    if let Exit::HostCall { import, .. } = exit {
+        pending_type = block.func(import).ty;
     }
+    let header = header_mut(block);
+    header.set_wide_field(Field::FUEL, fuel);
+    header.set_wide_field(Field::DEBT, debt);
+    header.set_field(Field::IP, ip);
+    header.set_field(Field::FP, fp);
+    let state = match exit {
+        Exit::Done => STATE_DONE,
+        Exit::OutOfFuel => STATE_READY,
+        Exit::HostCall { import, window } => {
+            header.set_field(Field::PENDING, import);
+            header.set_field(Field::WINDOW, window);
+            header.set_field(Field::PENDING_TYPE, u32::from(pending_type));
+            STATE_CALL
+        }
+        Exit::Trapped(trap) => STATE_TRAPPED + trap as u32,
+    };
+    header.set_field(Field::STATE, state);
 }
 
 /// Sets the stack up for a run of function `func`, whose arguments are already in place, and which

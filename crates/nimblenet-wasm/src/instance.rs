@@ -2,7 +2,7 @@
 
 use crate::block::{
     self, Field, FuncType, NONE, Parts, STATE_CALL, STATE_DONE, STATE_IDLE, STATE_READY,
-    STATE_TRAPPED, Words, val_type,
+    STATE_TRAPPED, Words, header, val_type,
 };
 use crate::fault::{InvokeError, LoadError, NotAnInstance, ResumeError, Trap};
 use crate::limits::LoadOptions;
@@ -147,11 +147,12 @@ impl<'b> Instance<'b> {
             return Step::Trapped(Trap::WrongModule);
         }
         exec::run(self.block, code);
-        match self.block.field(Field::STATE) {
-            STATE_READY => Step::OutOfFuel,
+        let header = header(self.block);
+        match header.field(Field::STATE) {
             STATE_CALL => Step::Call(HostCall {
-                import: self.block.field(Field::PENDING) as u16,
+                import: header.field(Field::PENDING) as u16,
             }),
+            STATE_READY => Step::OutOfFuel,
             state if state > STATE_TRAPPED => Step::Trapped(Trap::from_byte(state - STATE_TRAPPED)),
             _ => Step::Done,
         }
@@ -292,17 +293,15 @@ impl<'b> Instance<'b> {
     }
 
     fn pending_type(&self) -> Option<FuncType<'_>> {
-        let pending = self.block.field(Field::STATE) == STATE_CALL;
-        pending.then(|| {
-            self.block
-                .func_type(self.block.func(self.block.field(Field::PENDING)).ty)
-        })
+        let header = header(self.block);
+        let ty = header.field(Field::PENDING_TYPE) as u16;
+        (header.field(Field::STATE) == STATE_CALL).then(|| self.block.func_type(ty))
     }
 
     /// Offset of the pending call's arguments, and of its results.
     fn window(&self) -> usize {
-        let frame = self.block.offset(Field::STACK) + self.block.offset(Field::FP);
-        frame + self.block.offset(Field::WINDOW)
+        let header = header(self.block);
+        header.offset(Field::STACK) + header.offset(Field::FP) + header.offset(Field::WINDOW)
     }
 
     fn read(&self, mut at: usize, types: &[u8], out: &mut [Value]) -> usize {

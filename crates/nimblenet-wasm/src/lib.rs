@@ -1,12 +1,98 @@
 //! A WebAssembly interpreter that lives in a block of bytes, suspends, freezes and thaws.
+//!
+//! It is made for microcontrollers that run small programs for others: it allocates nothing, keeps
+//! everything of an instance in one block that its caller supplies, and holds only offsets in it,
+//! so that the block may be moved. A call of an import is not a callback but the return of
+//! [`Instance::run`]: the instance is then suspended, and can be copied away, frozen into an image
+//! of little more than its live state, and continued elsewhere, also on a machine of another word
+//! size.
+//!
+//! ```text
+//!            bytes of a module                      image
+//!                   |                                 ^  |
+//!                 load                         freeze |  | thaw
+//!                   v                                 |  v
+//!   block: [ tables | translated code | value stack | linear memory ... ]
+//!                   |                                        ^
+//!                invoke, run  ->  Step::Call(import)  ->  resume, run  ->  Step::Done
+//! ```
+//!
+//! # What it runs
+//!
+//! WebAssembly 1.0 with sign extension, saturating conversions, bulk memory, multiple values,
+//! mutable globals, reference types, extended constant expressions, and custom page sizes, with
+//! which a memory may be of any number of bytes. A module brings its own memory, tables and
+//! globals: only functions are imported. Other features are refused by name
+//! ([`Fault::UnsupportedFeature`]).
+//!
+//! Runs are deterministic to the bit: NaNs that arithmetic makes are the canonical one on every
+//! machine.
+//!
+//! # Fuel
+//!
+//! Whether code is metered is chosen when it is loaded. Metered code pays when a function or an
+//! iteration of a loop begins: one unit for each WebAssembly instruction that stands directly in
+//! it, inner loops left out as they pay for themselves, whether or not a branch skips it; 15
+//! more for each call of an import or through a table; and for bulk instructions in proportion to
+//! their length, after they were performed. Where the fuel does not reach, all of it is taken, the
+//! run is suspended with exactly nothing left, and what is still owed is paid before it goes on.
+//! A run without fuel in the block is just as much suspended as one at a host call, and as fit to be
+//! frozen.
+//!
+//! # Limits
+//!
+//! Everything a module may ask for has a ceiling in [`Limits`], validation time included. Besides
+//! these, a function's frame is below 32 KiB and its translated code at most 32,767 words; a type
+//! has at most 255 parameters and as many results. Calls inside the module take value stack only:
+//! the stack of the machine does not grow with them.
+//!
+//! # Example
+//!
+//! ```
+//! use nimblenet_wasm::{Instance, LoadOptions, Step, Value, aligned};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let code = wat::parse_str(
+//!     r#"(module
+//!       (import "nimblenet:sensor" "read" (func $read (result i32)))
+//!       (func (export "run") (param i32) (result i32)
+//!         (i32.mul (call $read) (local.get 0))))"#,
+//! )?;
+//! let options = LoadOptions::default();
+//!
+//! // Load, and run up to the call of the import.
+//! let mut here = vec![0; 200_000];
+//! let mut instance = Instance::load(aligned(&mut here), &code, &options)?;
+//! instance.set_fuel(1000);
+//! instance.invoke(&code, "run", &[Value::I32(2)])?;
+//! let Step::Call(call) = instance.run(&code) else { panic!("the module calls first") };
+//! assert_eq!(call.import, 0);
+//!
+//! // Take the suspended run elsewhere.
+//! let mut image = vec![0; instance.image_len(&code)?];
+//! let len = instance.freeze(&code, &mut image)?;
+//! let mut there = vec![0; 200_000];
+//! let mut instance = Instance::thaw(aligned(&mut there), &code, &image[..len], &options)?;
+//!
+//! // Answer the call there, and run on.
+//! instance.resume(&[Value::I32(21)])?;
+//! assert_eq!(instance.run(&code), Step::Done);
+//! let mut results = [Value::I32(0)];
+//! instance.results(&mut results);
+//! assert_eq!(results, [Value::I32(42)]);
+//! # Ok(())
+//! # }
+//! ```
 #![no_std]
 #![deny(unsafe_code)]
+
+#[cfg(target_endian = "big")]
+compile_error!("the layout of blocks is that of little-endian machines");
 
 mod block;
 mod bulk;
 mod constant;
 mod exec;
-mod executor;
 mod fault;
 mod init;
 mod instance;
@@ -21,9 +107,6 @@ mod translate;
 mod value;
 
 pub use block::{BLOCK_ALIGN, aligned};
-pub use executor::{
-    ACTIVATIONS, CodeSource, Counts, Executor, ExecutorOptions, Freezing, HOST_CALL_FUEL,
-};
 pub use fault::{
     Fault, Feature, FreezeError, InvalidModule, InvokeError, LoadError, NotAnInstance, Quantity,
     ResumeError, ThawError, Trap,

@@ -170,6 +170,10 @@ impl<'b> Instance<'b> {
             return None;
         }
         points::check_frames(block, entry, &mut points)?;
+        if let Some(import) = pending {
+            let ty = block.func(import).ty;
+            block.set_field(Field::PENDING_TYPE, u32::from(ty));
+        }
         debug_assert!(self.same_module(code).is_ok());
         let state = if call { STATE_CALL } else { STATE_READY };
         self.block.set_field(Field::STATE, state);

@@ -29,9 +29,6 @@ mod dispatcher {
     use super::*;
     use crate::isa::Op;
 
-    #[cfg(test)]
-    pub(crate) const DISPATCH: &str = "loop";
-
     macro_rules! execute {
         ($($name:ident: $handler:ty,)*) => {
             /// Executes one instruction.
@@ -72,9 +69,6 @@ mod dispatcher {
     //! compiler makes a jump, so that the registers stay where they are.
 
     use super::*;
-
-    #[cfg(test)]
-    pub(crate) const DISPATCH: &str = "tail";
 
     /// The registers are passed one by one: as many as the processor's calling convention keeps in
     /// its own registers. The table is one of them, which saves its address being worked out in
@@ -185,9 +179,6 @@ mod dispatcher {
         }
     }
 }
-
-#[cfg(test)]
-pub(crate) use dispatcher::DISPATCH;
 
 /// Executes instructions until one ends or suspends the run.
 pub(super) fn run(context: &mut Context<'_>) {

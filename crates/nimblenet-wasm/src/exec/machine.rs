@@ -1,6 +1,6 @@
 //! The registers of a run, and what they point into.
 
-use crate::block::{Field, Words};
+use crate::block::{Field, Words, header};
 use crate::fault::Trap;
 
 /// Why dispatching ended.
@@ -38,8 +38,11 @@ pub(super) struct Context<'c> {
 }
 
 impl<'c> Context<'c> {
+    #[inline(always)]
     pub(super) fn new(block: &'c mut [u8], module: &'c [u8]) -> Self {
         let base = block.as_mut_ptr();
+        let block_len = block.len();
+        let block = header(block);
         let part = |field| base.wrapping_add(block.offset(field));
         let mut context = Self {
             fuel: block.wide_field(Field::FUEL),
@@ -56,7 +59,7 @@ impl<'c> Context<'c> {
             globals: part(Field::GLOBALS),
             tables: part(Field::TABLES),
             block: base,
-            block_len: block.len(),
+            block_len,
             module,
             exit: Exit::Done,
             ip: block.field(Field::IP),
@@ -67,6 +70,7 @@ impl<'c> Context<'c> {
     }
 
     /// Takes note of the size of linear memory.
+    #[inline]
     pub(super) fn measure(&mut self, bytes: u32) {
         self.memory_bytes = bytes;
         for (log, highest) in self.highest.iter_mut().enumerate() {

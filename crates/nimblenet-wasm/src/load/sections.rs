@@ -81,7 +81,7 @@ pub(crate) fn size(part: &mut Reader<'_>, is_memory: bool) -> Result<Size, Inval
 
 impl<'l> Loader<'l> {
     pub(super) fn types(&mut self, part: &mut Reader<'l>) -> Result<(), LoadError> {
-        let count = self.items(part, 3)?;
+        let count = self.items(part, 2)?;
         self.type_index = self.reserve_top(count as usize * 2)?;
         let types = self.reserve(0)?;
         self.block.set_field(Field::TYPES, types as u32);
