@@ -6,6 +6,7 @@ mod demo;
 mod local;
 mod output;
 mod pack;
+mod remote;
 mod verb;
 
 use std::io;

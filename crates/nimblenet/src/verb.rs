@@ -37,4 +37,11 @@ verbs! {
     check Check,
     pack Pack,
     inspect Inspect,
+    keygen Keygen,
+    registry Registry,
+    node Node,
+    publish Publish,
+    ls Ls,
+    pull Pull,
+    call Call,
 }

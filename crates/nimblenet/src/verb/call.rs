@@ -1,0 +1,192 @@
+//! `nimblenet call`: a tasklet on a node.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use minicbor::Decoder;
+use nimblenet_tasklet::TaskletName;
+use serde_json::{Value as Json, json};
+
+use crate::args::{self, Item};
+use crate::output;
+use crate::remote::{self, Address};
+
+/// Runs a tasklet on a node, which fetches what it needs, and prints the results.
+///
+/// Any CoAP client can do the same: POST coap://ADDR/t/NS/NAME with a CBOR array of arguments.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Arguments are values in CBOR diagnostic notation:\n  \
+    -7  0xff  1.5  NaN  true  '\"text\"'  \"h'00ff'\"  '[1, 2, 3]'    (-- before -Infinity)\n\n\
+    Example:\n  \
+    nimblenet call shop/rms '[3, 4]' --node 127.0.0.1:5684 --explain")]
+pub(crate) struct Args {
+    /// The tasklet.
+    #[arg(value_name = "NS/NAME")]
+    name: TaskletName,
+    /// Arguments, in CBOR diagnostic notation.
+    #[arg(value_name = "ARG", allow_negative_numbers = true)]
+    args: Vec<Item>,
+    /// CoAP address of the node.
+    #[arg(long, value_name = "ADDR")]
+    node: Address,
+    /// Export to call [default: run]
+    #[arg(long, value_name = "NAME")]
+    invoke: Option<String>,
+    /// Say where each tasklet came from and how long that took.
+    #[arg(long)]
+    explain: bool,
+    /// Seconds to wait for the results.
+    #[arg(long, value_name = "S", default_value_t = 90)]
+    timeout: u64,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// If the node cannot be reached, or the call fails.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let values = args::encode(&args.args);
+    let invoke = args.invoke.as_deref();
+    let answer = remote::block_on(async {
+        let patience = Duration::from_secs(args.timeout);
+        let mut node = args.node.connect(patience).await?;
+        let answer = node.call(&args.name, invoke, &values, args.explain).await;
+        answer.with_context(|| format!("calling {} at {} failed", args.name, args.node))
+    })?;
+    let explained = if args.explain {
+        Explained::read(&answer)
+    } else {
+        args::decode(&answer).map(Explained::results)
+    };
+    let explained = explained.context("the node's answer is not what it should be")?;
+    if args.json {
+        return output::json(&explained.to_json(args.explain));
+    }
+    let results: Vec<_> = explained.results.iter().map(Item::to_string).collect();
+    if !results.is_empty() {
+        output::text(&results.join("\n"))?;
+    }
+    if args.explain {
+        output::text(&explained.table())?;
+    }
+    Ok(())
+}
+
+/// The results of a call, and where its tasklets came from.
+struct Explained {
+    results: Vec<Item>,
+    steps: Vec<Step>,
+    took_us: u64,
+}
+
+/// One acquisition.
+#[derive(Default)]
+struct Step {
+    tasklet: String,
+    source: String,
+    /// `version`, `hops`, `attempts`, `bytes` and `wait_us`, as far as the node says.
+    numbers: Vec<(String, u64)>,
+}
+
+impl Explained {
+    fn results(results: Vec<Item>) -> Self {
+        Self {
+            results,
+            steps: Vec::new(),
+            took_us: 0,
+        }
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut decoder = Decoder::new(bytes);
+        let mut explained = Self::results(Vec::new());
+        for _ in 0..decoder.map().ok()?? {
+            match decoder.str().ok()? {
+                "result" => {
+                    let from = decoder.position();
+                    decoder.skip().ok()?;
+                    explained.results = args::decode(&bytes[from..decoder.position()])?;
+                }
+                "steps" => {
+                    for _ in 0..decoder.array().ok()?? {
+                        explained.steps.push(Step::read(&mut decoder)?);
+                    }
+                }
+                "took_us" => explained.took_us = decoder.u64().ok()?,
+                _ => decoder.skip().ok()?,
+            }
+        }
+        Some(explained)
+    }
+
+    fn to_json(&self, explain: bool) -> Json {
+        let results = args::to_json(&self.results);
+        if !explain {
+            return json!({ "results": results });
+        }
+        let steps: Vec<_> = self.steps.iter().map(Step::to_json).collect();
+        json!({ "results": results, "steps": steps, "took_us": self.took_us })
+    }
+
+    fn table(&self) -> String {
+        let mut table = Table::new();
+        table.load_style(NOTHING);
+        let head = [
+            "TASKLET", "VERSION", "FROM", "HOPS", "TRIES", "BYTES", "WAIT",
+        ];
+        table.set_header(head);
+        for step in &self.steps {
+            let number = |name: &str| step.number(name).to_string();
+            table.add_row([
+                // Escaped: it comes from elsewhere and goes to a terminal.
+                step.tasklet.escape_debug().to_string(),
+                number("version"),
+                step.source.escape_debug().to_string(),
+                number("hops"),
+                number("attempts"),
+                number("bytes"),
+                milliseconds(step.number("wait_us")),
+            ]);
+        }
+        format!("{table}\ntook {}", milliseconds(self.took_us))
+    }
+}
+
+impl Step {
+    fn read(decoder: &mut Decoder<'_>) -> Option<Self> {
+        let mut step = Self::default();
+        for _ in 0..decoder.map().ok()?? {
+            match decoder.str().ok()? {
+                "tasklet" => step.tasklet = decoder.str().ok()?.to_owned(),
+                "source" => step.source = decoder.str().ok()?.to_owned(),
+                name => {
+                    let name = name.to_owned();
+                    step.numbers.push((name, decoder.u64().ok()?));
+                }
+            }
+        }
+        Some(step)
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        let found = self.numbers.iter().find(|(known, _)| known == name);
+        found.map_or(0, |(_, value)| *value)
+    }
+
+    fn to_json(&self) -> Json {
+        let mut step = json!({ "tasklet": self.tasklet, "source": self.source });
+        for (name, value) in &self.numbers {
+            step[name] = (*value).into();
+        }
+        step
+    }
+}
+
+fn milliseconds(micros: u64) -> String {
+    format!("{}.{:03} ms", micros / 1000, micros % 1000)
+}

@@ -1,0 +1,76 @@
+//! `nimblenet node`: a node of the mesh.
+
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nimblenet_node::config::NodeConfig;
+use nimblenet_node::daemon::Daemon;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::{output, remote};
+
+/// What calls in progress get when a daemon is told to end.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Runs a node of the mesh until it is interrupted or terminated.
+///
+/// Prints one line when it is ready. Logs go to standard error; the environment variable
+/// NIMBLENET_LOG (error, warn, info, debug, trace) says how much.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  nimblenet node --config node.toml\n\n\
+    The file is described in docs/operating.md.")]
+pub(crate) struct Args {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// If the configuration is wrong or the node cannot start.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    log();
+    let config = NodeConfig::load(&args.config)?;
+    let id = config.mesh.id;
+    serve(Daemon::node(config, None)?, &format!("node {id}"))
+}
+
+/// Lets a daemon run until this process is told to end.
+///
+/// # Errors
+/// If signals or standard output cannot be had.
+pub(super) fn serve(daemon: Daemon, what: &str) -> anyhow::Result<()> {
+    let addresses = daemon.addresses();
+    let coap = addresses.coap.map(|coap| format!(", coap {coap}"));
+    let coap = coap.unwrap_or_default();
+    remote::block_on(async {
+        let mut terminated = signal(SignalKind::terminate())?;
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        output::text(&format!("{what} ready: mesh {}{coap}", addresses.mesh))?;
+        tokio::select! {
+            _ = terminated.recv() => {}
+            _ = interrupted.recv() => {}
+        }
+        Ok(())
+    })?;
+    tracing::info!("stopping");
+    daemon.stop(PATIENCE);
+    Ok(())
+}
+
+/// Sends logs to standard error: warnings, and with a terminal what is going on.
+pub(super) fn log() {
+    let terminal = io::stderr().is_terminal();
+    let usual = if terminal { "info" } else { "warn" };
+    let filter = EnvFilter::try_from_env("NIMBLENET_LOG");
+    let colours = terminal && std::env::var_os("NO_COLOR").is_none();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter.unwrap_or_else(|_| EnvFilter::new(usual)))
+        .with_writer(io::stderr)
+        .with_ansi(colours)
+        .with_target(false)
+        .try_init();
+}

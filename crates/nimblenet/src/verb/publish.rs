@@ -1,0 +1,133 @@
+//! `nimblenet publish`: packages into a registry.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use nimblenet_node::SigningKey;
+use nimblenet_node::remote::Moved;
+use nimblenet_tasklet::Package;
+use serde_json::{Value as Json, json};
+
+use crate::output;
+use crate::remote::{self, Address};
+
+/// What a registry may take to store a publication.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A module is at most a few hundred kilobytes; what is larger is no package.
+const MAX_PACKAGE_BYTES: u64 = 16 << 20;
+
+/// Publishes packages: uploads the modules that are new, and signs the catalogue that results.
+///
+/// Packages of one namespace become visible together, and callees may be among them. A package
+/// that is published already as it is moves nothing. If it fails, the namespace is unchanged.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  \
+    nimblenet publish rms.nnp chain.nnp --registry 127.0.0.1:5683 --key shop.key")]
+pub(crate) struct Args {
+    /// Packages, as made by nimblenet pack.
+    #[arg(value_name = "PACKAGE", required = true)]
+    packages: Vec<PathBuf>,
+    /// CoAP address of the registry.
+    #[arg(long, value_name = "ADDR")]
+    registry: Address,
+    /// Key file that signs.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Another registry at which called tasklets are looked up; give it once for each.
+    #[arg(long, value_name = "ADDR")]
+    also: Vec<Address>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// If a file is not what it should be, or the registry refuses.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let key = SigningKey::load(&args.key);
+    let key = key.with_context(|| format!("cannot use the key {}", args.key.display()))?;
+    let files: Vec<_> = args
+        .packages
+        .iter()
+        .map(|path| read(path))
+        .collect::<anyhow::Result<_>>()?;
+    let mut packages = Vec::new();
+    for (path, bytes) in args.packages.iter().zip(&files) {
+        let package = Package::decode(bytes);
+        packages.push(package.with_context(|| format!("{} is damaged", path.display()))?);
+    }
+    let moved = remote::block_on(async {
+        let mut others = Vec::new();
+        for address in &args.also {
+            others.push(address.connect(PATIENCE).await?);
+        }
+        let mut registry = args.registry.connect(PATIENCE).await?;
+        let moved = registry.publish(&packages, &key, &mut others).await;
+        moved.with_context(|| format!("publishing at {} failed", args.registry))
+    })?;
+    if args.json {
+        let namespaces: Vec<_> = moved.iter().map(to_json).collect();
+        return output::json(&json!({ "namespaces": namespaces }));
+    }
+    let lines: Vec<_> = moved.iter().map(to_text).collect();
+    output::text(&lines.join("\n"))
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let shown = path.display();
+    let reading = || format!("cannot read {shown}");
+    if std::fs::metadata(path).with_context(reading)?.len() > MAX_PACKAGE_BYTES {
+        bail!("{shown} is too large for a package");
+    }
+    let bytes = std::fs::read(path).with_context(reading)?;
+    if !Package::recognise(&bytes) {
+        bail!("{shown} is not a package; make one with nimblenet pack");
+    }
+    Ok(bytes)
+}
+
+fn to_text(moved: &Moved) -> String {
+    let Moved {
+        namespace, epoch, ..
+    } = moved;
+    if moved.entries == 0 {
+        return format!("{namespace}: nothing new, still at epoch {epoch}");
+    }
+    let unchanged = match moved.unchanged {
+        0 => String::new(),
+        count => format!(", {count} unchanged"),
+    };
+    let claimed = if moved.claimed {
+        ", namespace claimed"
+    } else {
+        ""
+    };
+    format!(
+        "{namespace}: epoch {epoch}, {}{unchanged}, {} ({} bytes) and {} bytes of catalogue \
+         moved{claimed}",
+        counted(moved.entries, "entry changed", "entries changed"),
+        counted(moved.modules, "module", "modules"),
+        moved.module_bytes,
+        moved.delta_bytes,
+    )
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+fn to_json(moved: &Moved) -> Json {
+    json!({
+        "namespace": moved.namespace.as_str(),
+        "epoch": moved.epoch,
+        "entries": moved.entries,
+        "unchanged": moved.unchanged,
+        "modules": moved.modules,
+        "module_bytes": moved.module_bytes,
+        "delta_bytes": moved.delta_bytes,
+        "claimed": moved.claimed,
+    })
+}

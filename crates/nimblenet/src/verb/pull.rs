@@ -1,0 +1,134 @@
+//! `nimblenet pull`: a published tasklet back into a file.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use nimblenet_core::Catalogue;
+use nimblenet_node::PublicKey;
+use nimblenet_node::remote::Remote;
+use nimblenet_tasklet::{Entry, Executor, NamedImport, NamespaceId, PackageFields, TaskletName};
+use serde_json::json;
+
+use crate::output;
+use crate::remote::{self, Address};
+
+/// What an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What a package takes besides its module, at most.
+const PACKAGE_BYTES: usize = 8192;
+
+/// Fetches a published tasklet as a package.
+///
+/// The module is checked against the digest in the catalogue and, with --key, the catalogue
+/// against the key that must have signed it.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    nimblenet pull shop/rms --registry 127.0.0.1:5683 -o rms.nnp\n  \
+    nimblenet pull shop/rms --registry 127.0.0.1:5683 --module -o rms.wasm")]
+pub(crate) struct Args {
+    /// The tasklet.
+    #[arg(value_name = "NS/NAME")]
+    name: TaskletName,
+    /// CoAP address of the registry.
+    #[arg(long, value_name = "ADDR")]
+    registry: Address,
+    /// File to write.
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Public key that the namespace must belong to.
+    #[arg(long, value_name = "HEX")]
+    key: Option<PublicKey>,
+    /// Write the bare WebAssembly module.
+    #[arg(long)]
+    module: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// If there is no such tasklet, or what comes is not what the catalogue says.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let (bytes, version) = remote::block_on(async {
+        let mut registry = args.registry.connect(PATIENCE).await?;
+        let fetched = fetch(&mut registry, args).await;
+        fetched.with_context(|| format!("pulling {} from {} failed", args.name, args.registry))
+    })?;
+    let path = args.output.display();
+    std::fs::write(&args.output, &bytes).with_context(|| format!("cannot write {path}"))?;
+    if args.json {
+        let name = args.name.to_string();
+        return output::json(&json!({ "name": name, "version": version, "bytes": bytes.len() }));
+    }
+    output::text(&format!(
+        "{} version {version}, {} bytes",
+        args.name,
+        bytes.len()
+    ))
+}
+
+async fn fetch(registry: &mut Remote, args: &Args) -> anyhow::Result<(Vec<u8>, u16)> {
+    let namespace = &args.name.namespace;
+    let catalogue = match &args.key {
+        Some(key) => registry.signed_catalogue(namespace, key).await?,
+        None => registry.catalogue(namespace).await?,
+    };
+    let entry = catalogue.find(&args.name.name);
+    let entry = entry.context("unknown-tasklet: nothing of that name is published there")?;
+    let module = match entry.terms.executor {
+        Executor::Wasm => registry.module(&entry.digest).await?,
+        Executor::Native => Vec::new(),
+    };
+    if args.module {
+        if module.is_empty() {
+            bail!("a native tasklet has no module");
+        }
+        return Ok((module, entry.sequence));
+    }
+    let imports = imports(registry, &catalogue, &entry).await?;
+    let fields = PackageFields {
+        name: args.name,
+        terms: entry.terms,
+        imports: &imports,
+        module: &module,
+    };
+    let mut bytes = vec![0; module.len() + PACKAGE_BYTES];
+    let len = fields
+        .encode(&mut bytes)
+        .context("the entry is too large")?;
+    bytes.truncate(len);
+    Ok((bytes, entry.sequence))
+}
+
+/// Gives the tasklets that an entry calls their names back.
+async fn imports<'e>(
+    registry: &mut Remote,
+    own: &Catalogue,
+    entry: &Entry<'e>,
+) -> anyhow::Result<Vec<NamedImport<'e>>> {
+    let mut others = Vec::new();
+    if entry.imports().any(|import| import.namespace != own.id()) {
+        for summary in registry.namespaces().await? {
+            others.push(registry.catalogue(&summary.name).await?);
+        }
+    }
+    let mut named = Vec::new();
+    for import in entry.imports() {
+        let known = |held: &&Catalogue| NamespaceId::of(held.name()) == import.namespace;
+        let catalogue = others.iter().chain([own]).find(known);
+        let callee = catalogue.and_then(|held| {
+            let name = held.entry(import.number)?.name;
+            let namespace = *held.name();
+            Some(TaskletName { namespace, name })
+        });
+        named.push(NamedImport {
+            name: callee.context("it calls a tasklet of a namespace that is not there")?,
+            export: import.export,
+            signature: import.signature,
+        });
+    }
+    Ok(named)
+}

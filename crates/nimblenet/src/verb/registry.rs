@@ -1,0 +1,67 @@
+//! `nimblenet registry`: a registry, at which tasklets are published.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use nimblenet_node::config::{DEFAULT_REGISTRY, MeshConfig, RegistryConfig};
+use nimblenet_node::daemon::Daemon;
+
+use super::node;
+
+/// Runs a registry until it is interrupted or terminated.
+///
+/// Without a configuration file it takes publications at --listen and frames of the mesh at the
+/// next port, from anyone; the first publication of a namespace claims it for its key. Prints one
+/// line when it is ready. The environment variable NIMBLENET_LOG says how much is logged.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    nimblenet registry --listen 127.0.0.1:5683 --data ./registry\n  \
+    nimblenet registry --config registry.toml\n\n\
+    The file is described in docs/operating.md.")]
+pub(crate) struct Args {
+    /// Configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where CoAP requests are taken [default: as configured, else 127.0.0.1:5683]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Directory of the store [default: as configured, else nimblenet-registry]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// If the configuration is wrong or the registry cannot start.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    node::log();
+    let mut config = match &args.config {
+        Some(path) => RegistryConfig::load(path)?,
+        None => open_registry(args),
+    };
+    if let Some(listen) = args.listen {
+        config.coap = listen;
+    }
+    if let Some(data) = &args.data {
+        config.data.clone_from(data);
+    }
+    let (id, data) = (config.mesh.id, config.data.clone());
+    let daemon = Daemon::registry(config, None);
+    let daemon = daemon.with_context(|| format!("cannot start with data {}", data.display()))?;
+    node::serve(daemon, &format!("registry {id}"))
+}
+
+/// A registry for a trial: its neighbours are whoever sends.
+fn open_registry(args: &Args) -> RegistryConfig {
+    let default = || SocketAddr::from(([127, 0, 0, 1], 5683));
+    let coap = args.listen.unwrap_or_else(default);
+    let next = match coap.port() {
+        0 => 0,
+        port => port.checked_add(1).unwrap_or(0),
+    };
+    let mut mesh = MeshConfig::new(DEFAULT_REGISTRY, SocketAddr::new(coap.ip(), next));
+    mesh.open = true;
+    RegistryConfig::new(mesh, coap, PathBuf::from("nimblenet-registry"))
+}
