@@ -212,7 +212,7 @@ fn a_chain_larger_than_the_cache_runs_by_loading_on_demand() {
 fn a_node_lets_another_run_a_tasklet_and_gets_the_result_once_whatever_is_lost() {
     for seed in 0..8 {
         let lossy = LinkModel {
-            loss: 0.2,
+            loss: 0.1,
             duplication: 0.2,
             ..LinkModel::PAPER
         };
