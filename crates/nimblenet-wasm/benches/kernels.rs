@@ -7,7 +7,7 @@
 //! valgrind --tool=callgrind target/release/deps/kernels-* nimblenet crc32 1
 //! ```
 //! and take the difference between two numbers of times. Engines: `nimblenet`, `metered`, `wasmi`.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 use std::time::Instant;
 

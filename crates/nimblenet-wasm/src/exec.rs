@@ -29,8 +29,6 @@ use crate::block::{
 use crate::fault::Trap;
 use machine::{Context, Exit};
 
-#[cfg(test)]
-pub(crate) use dispatch::DISPATCH;
 pub(crate) use dispatch::length;
 
 /// Goes on with the run that the block holds, until it ends or is suspended. The state in the

@@ -157,11 +157,12 @@ pub struct InvalidModule {
 impl fmt::Display for InvalidModule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "invalid module: {}", self.fault.code())?;
-        match self.fault {
-            Fault::UnsupportedFeature(feature) => write!(f, " ({})", feature.name())?,
-            Fault::UnknownOpcode(op) => write!(f, " (0x{op:02x})")?,
-            Fault::TooMany(what) => write!(f, " ({what:?})")?,
-            _ => {}
+        if let Fault::UnsupportedFeature(feature) = self.fault {
+            write!(f, " ({})", feature.name())?;
+        } else if let Fault::UnknownOpcode(op) = self.fault {
+            write!(f, " (0x{op:02x})")?;
+        } else if let Fault::TooMany(what) = self.fault {
+            write!(f, " ({what:?})")?;
         }
         write!(f, " at offset {}", self.offset)
     }

@@ -1,6 +1,6 @@
 //! The initial state of an instance: globals, tables, memory, segments.
 
-use crate::block::{Field, Parts, SEGMENT_BYTES, SEGMENT_DROPPED, STATE_IDLE, TABLE_BYTES, Words};
+use crate::block::{Field, Parts, SEGMENT_BYTES, SEGMENT_DROPPED, STATE_IDLE, Words};
 use crate::constant::{self, Scope};
 use crate::fault::{LoadError, Trap};
 use crate::load::value_type;
@@ -55,7 +55,6 @@ fn tables(block: &mut [u8]) {
         block[table.elements..end].fill(0);
         block.set_word(table.record + 4, table.min);
     }
-    debug_assert!(TABLE_BYTES == 20);
 }
 
 fn elements(block: &mut [u8], code: &[u8]) -> Result<(), LoadError> {

@@ -2,7 +2,7 @@
 //!
 //! Every directive is run, or skipped for one of the reasons in [`Skip`]; a summary is printed
 //! (`--nocapture`), and the numbers of skips by reason are pinned so that none slips in unseen.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 //! The example in `spec/snapshot.md` is what the code does.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod support;
 

@@ -150,7 +150,7 @@ pub(super) fn check_frames(block: &[u8], entry: u32, points: &mut Points) -> Opt
     loop {
         let code = block.offset(Field::IR) + block.func(func).entry as usize * 2;
         let (frame, link) = (block.half(code), block.half(code + 2));
-        if fp % 4 != 0 || fp.checked_add(usize::from(frame))? > end {
+        if !fp.is_multiple_of(4) || fp.checked_add(usize::from(frame))? > end {
             return None;
         }
         let link = stack + fp + usize::from(link);
