@@ -304,28 +304,44 @@ impl<'b> Instance<'b> {
         header.offset(Field::STACK) + header.offset(Field::FP) + header.offset(Field::WINDOW)
     }
 
-    fn read(&self, mut at: usize, types: &[u8], out: &mut [Value]) -> usize {
+    fn read(&self, at: usize, types: &[u8], out: &mut [Value]) -> usize {
+        // One check for all: the frame was checked when it was entered.
+        let mut cells = &self.block[at..];
         for (&ty, value) in types.iter().zip(out) {
-            let ty = val_type(ty);
-            let high = if ty.cells() == 2 {
-                u64::from(self.block.word(at + 4)) << 32
-            } else {
-                0
+            let Some((low, rest)) = cells.split_first_chunk::<4>() else {
+                break;
             };
-            *value = Value::from_bits(ty, high | u64::from(self.block.word(at)));
-            at += ty.cells() * 4;
+            let mut bits = u64::from(u32::from_le_bytes(*low));
+            cells = rest;
+            let ty = val_type(ty);
+            if ty.cells() == 2 {
+                let Some((high, rest)) = cells.split_first_chunk::<4>() else {
+                    break;
+                };
+                bits |= u64::from(u32::from_le_bytes(*high)) << 32;
+                cells = rest;
+            }
+            *value = Value::from_bits(ty, bits);
         }
         types.len()
     }
 
-    fn write(&mut self, mut at: usize, values: &[Value]) {
+    fn write(&mut self, at: usize, values: &[Value]) {
+        let mut cells = &mut self.block[at..];
         for value in values {
             let bits = value.to_bits();
-            self.block.set_word(at, bits as u32);
+            let Some((low, rest)) = cells.split_first_chunk_mut::<4>() else {
+                break;
+            };
+            *low = (bits as u32).to_le_bytes();
+            cells = rest;
             if value.ty().cells() == 2 {
-                self.block.set_word(at + 4, (bits >> 32) as u32);
+                let Some((high, rest)) = cells.split_first_chunk_mut::<4>() else {
+                    break;
+                };
+                *high = ((bits >> 32) as u32).to_le_bytes();
+                cells = rest;
             }
-            at += value.ty().cells() * 4;
         }
     }
 }

@@ -307,7 +307,8 @@ impl<'l> Loader<'l> {
     /// A count of items, each of at least `each` bytes, below the limit for items.
     pub(crate) fn items(&self, part: &mut Reader<'_>, each: usize) -> Result<u32, InvalidModule> {
         let count = part.count()?;
-        if count > self.limits.functions {
+        // Translated code holds indices in 16 bits.
+        if count > self.limits.functions.min(u32::from(u16::MAX)) {
             return Err(part.fault(Fault::TooMany(Quantity::Items)));
         }
         if (count as usize).saturating_mul(each) > part.remaining() {

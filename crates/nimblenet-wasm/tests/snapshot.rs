@@ -115,7 +115,7 @@ fn a_run_that_moves_at_every_host_call_ends_like_one_that_stays() {
         instance.invoke(&code, "run", &[Value::I32(9)]).unwrap();
         // Before the first instruction, at the call, and after the answer.
         move_on(instance, &code, &options, &mut there);
-        std::mem::swap(&mut here, &mut there);
+        core::mem::swap(&mut here, &mut there);
         loop {
             let mut instance = Instance::attach(here.bytes()).unwrap();
             match instance.run(&code) {
@@ -166,7 +166,7 @@ fn a_run_that_moves_whenever_fuel_runs_out_ends_like_one_that_stays() {
                     assert_eq!(instance.fuel(), 0);
                     if suspended % 5 == 0 {
                         move_on(instance, &code, &options, &mut there);
-                        std::mem::swap(&mut here, &mut there);
+                        core::mem::swap(&mut here, &mut there);
                     }
                 }
                 Step::Trapped(trap) => panic!("{trap}"),

@@ -2,7 +2,11 @@
 //!
 //! Every directive is run, or skipped for one of the reasons in [`Skip`]; a summary is printed
 //! (`--nocapture`), and the numbers of skips by reason are pinned so that none slips in unseen.
-#![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::std_instead_of_alloc
+)]
 
 use std::collections::BTreeMap;
 
@@ -68,7 +72,7 @@ fn options() -> LoadOptions {
 }
 
 thread_local! {
-    static METERED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    static METERED: core::cell::Cell<bool> = const { core::cell::Cell::new(false) };
 }
 
 enum LoadOutcome {

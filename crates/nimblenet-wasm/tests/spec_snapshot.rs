@@ -15,7 +15,7 @@ fn hex(fence: &str) -> Vec<u8> {
     let digits: String = SPEC[start..end].split_whitespace().collect();
     let pairs = digits.as_bytes().chunks(2);
     pairs
-        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .map(|pair| u8::from_str_radix(core::str::from_utf8(pair).unwrap(), 16).unwrap())
         .collect()
 }
 

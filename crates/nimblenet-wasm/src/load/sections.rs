@@ -402,7 +402,7 @@ impl<'l> Loader<'l> {
         if count as usize > self.code.len() / 2 {
             return Err(part.fault(Fault::CountMismatch).into());
         }
-        if count > self.limits.functions {
+        if count > self.limits.functions.min(u32::from(u16::MAX)) {
             return Err(part.fault(Fault::TooMany(Quantity::Items)).into());
         }
         let records = self.reserve(count as usize * SEGMENT_BYTES)?;
