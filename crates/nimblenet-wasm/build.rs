@@ -15,6 +15,9 @@ fn main() {
     let jumps = target.starts_with("x86_64-")
         || target.starts_with("riscv32")
         || target.starts_with("thumbv7em-");
+    // To measure the loop where handlers would be used.
+    println!("cargo::rerun-if-env-changed=NIMBLENET_DISPATCH");
+    let jumps = jumps && var("NIMBLENET_DISPATCH").as_deref() != Ok("loop");
     if jumps && optimised && !asserting {
         println!("cargo::rustc-cfg=dispatch_tail");
     }

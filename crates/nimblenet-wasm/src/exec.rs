@@ -65,7 +65,13 @@ pub(crate) fn run(block: &mut [u8], code: &[u8]) {
     }
     let header = header_mut(block);
     header.set_wide_field(Field::FUEL, fuel);
-    header.set_wide_field(Field::DEBT, debt);
+    // What a bulk instruction of unmetered code would have cost is owed to nobody.
+    let owed = if matches!(exit, Exit::OutOfFuel) {
+        debt
+    } else {
+        0
+    };
+    header.set_wide_field(Field::DEBT, owed);
     header.set_field(Field::IP, ip);
     header.set_field(Field::FP, fp);
     let state = match exit {

@@ -22,6 +22,7 @@ macro_rules! instructions {
             Halt: Halt,
             Unreachable: Unreachable,
             Fuel: FuelCharge,
+            Settle: Settle,
             Br: Br,
             BrNezA: BrNez<A>,
             BrNezS: BrNez<S>,

@@ -48,9 +48,9 @@ impl Instruction for Unreachable {
     }
 }
 
-/// Pays for what follows, up to the next charge, and for what is owed. Where the fuel does not
-/// reach, all of it is taken, the rest is owed, and the run is suspended after the charge.
-/// The last word is the height of the operands.
+/// Pays for what follows, up to the next charge. Where the fuel does not reach, all of it is
+/// taken, the rest is owed, and the run is suspended after the charge. The words are the cost and
+/// the height of the operands.
 pub(super) struct FuelCharge;
 
 impl Instruction for FuelCharge {
@@ -60,23 +60,40 @@ impl Instruction for FuelCharge {
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
         // SAFETY: the words are as said (invariant 1).
         unsafe {
-            let cost = u64::from(double_word(registers, 1)) + registers.context.debt;
+            let cost = u64::from(double_word(registers, 1));
             registers.step(Self::WORDS);
-            match registers.context.fuel.checked_sub(cost) {
-                Some(left) => {
-                    registers.context.fuel = left;
-                    registers.context.debt = 0;
-                    Flow::Next
-                }
-                None => {
-                    let context = &mut *registers.context;
-                    context.debt = cost - context.fuel;
-                    context.fuel = 0;
-                    context.exit = Exit::OutOfFuel;
-                    Flow::Exit
-                }
-            }
+            pay(registers, cost)
         }
+    }
+}
+
+/// Takes `cost` from the fuel.
+#[inline(always)]
+fn pay(registers: &mut Registers<'_, '_>, cost: u64) -> Flow {
+    let context = &mut *registers.context;
+    let (left, missing) = context.fuel.overflowing_sub(cost);
+    context.fuel = left;
+    if missing {
+        context.debt = left.wrapping_neg();
+        context.fuel = 0;
+        context.exit = Exit::OutOfFuel;
+        return Flow::Exit;
+    }
+    Flow::Next
+}
+
+/// Pays for a bulk instruction that was performed. The word is the height of the operands.
+pub(super) struct Settle;
+
+impl Instruction for Settle {
+    const WORDS: usize = 2;
+
+    #[inline(always)]
+    unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
+        // SAFETY: the length of the instruction.
+        unsafe { registers.step(Self::WORDS) };
+        let cost = core::mem::take(&mut registers.context.debt);
+        pay(registers, cost)
     }
 }
 

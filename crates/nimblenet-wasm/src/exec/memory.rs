@@ -275,7 +275,7 @@ fn perform(context: &mut Context<'_>, what: u16, x: u16, y: u16, at: *mut u8) ->
     let block = unsafe { core::slice::from_raw_parts_mut(context.block, context.block_len) };
     match bulk::perform(block, context.module, What::from_word(what), x, y, at) {
         Ok(cost) => {
-            context.debt += u64::from(cost);
+            context.debt = u64::from(cost);
             let bytes = block.field(Field::MEMORY_BYTES);
             context.measure(bytes);
             Flow::Next

@@ -119,6 +119,10 @@ impl Points {
             What::Charge {
                 height: usize::from(word(3)),
             }
+        } else if op == Op::Settle as u16 {
+            What::Charge {
+                height: usize::from(word(1)),
+            }
         } else if op == Op::Call as u16 {
             What::Call {
                 func: u32::from(word(1)),

@@ -276,7 +276,10 @@ impl Translator<'_, '_> {
         if let Some(ty) = result {
             self.push(ty as u8, Place::Slot)?;
         }
-        self.emit_charge();
+        if self.metered {
+            let height = (self.height * 4) as u16;
+            self.emit_op(Op::Settle, &[height]);
+        }
         self.last = super::UNKNOWN;
         debug_assert!(self.len >= self.block + RECORD);
         Ok(())
