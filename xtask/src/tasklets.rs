@@ -25,13 +25,17 @@ const OPTIMIZER_FEATURES: [&str; 3] = [
 ];
 const CLANGS: [&str; 2] = ["clang-14", "clang"];
 
-/// Builds all tasklets and writes `tasklets/packed`; with `check`, compares with what is there.
+/// Builds all tasklets and writes `tasklets/packed`; with `check`, tests those in Rust and compares
+/// with what is there.
 ///
 /// # Errors
 /// If a tool is missing or fails, or, with `check`, naming every packed output that differs.
 pub(crate) fn run(check: bool) -> Result<()> {
     let tasklets = tasklets()?;
     let build = Build::prepare()?;
+    if check {
+        build.test_on_host()?;
+    }
     let mut differing = Vec::new();
     for tasklet in &tasklets {
         let fresh = build.pack(tasklet)?;
@@ -193,6 +197,14 @@ impl Build {
             packer,
             target,
         })
+    }
+
+    /// Tests the arithmetic of the tasklets in Rust.
+    fn test_on_host(&self) -> Result<()> {
+        let mut cargo = workspace::cargo();
+        cargo.current_dir(tasklets_directory());
+        cargo.env("CARGO_TARGET_DIR", &self.target);
+        workspace::run(cargo.args(["test", "--quiet", "--locked"]))
     }
 
     /// The packed bytes of a tasklet, from its sources.
