@@ -13,7 +13,7 @@ mod tally;
 
 pub(crate) use report::Report;
 
-use std::time::Duration;
+use core::time::Duration;
 
 use anyhow::{Context, bail};
 use nimblenet_node::SigningKey;
@@ -89,7 +89,6 @@ async fn show(options: Options) -> anyhow::Result<Report> {
     let interrupted = crew.work(shift, &mut tally, &mut interrupt, watch).await;
     progress.step("stopping");
     let (nodes, registries) = mesh.stop();
-    progress.end();
     Ok(Report {
         tally,
         nodes,

@@ -1,8 +1,7 @@
 //! `nimblenet demo` as a script uses it.
 
+use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::Duration;
 
 use serde_json::Value as Json;
 
@@ -64,22 +63,22 @@ fn tables_tell_of_every_node_and_source() {
 
 #[test]
 fn an_interrupt_ends_it_with_the_numbers_so_far() {
-    let long = [
-        "--nodes",
-        "2",
-        "--robots",
-        "4",
-        "--seconds",
-        "600",
-        "--json",
-    ];
-    let child = demo(&long).stdout(Stdio::piped()).spawn();
-    let child = child.expect("the binary starts");
-    thread::sleep(Duration::from_secs(5));
+    let long = ["--nodes", "2", "--robots", "4", "--seconds", "600"];
+    let child = demo(&long)
+        .args(["--json", "--verbose"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.expect("the binary starts");
+    let told = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+    let mut told = told.map(|line| line.expect("text"));
+    assert!(told.any(|line| line.starts_with("robot ")), "no call");
     let interrupt = Command::new("kill")
         .args(["-INT", &child.id().to_string()])
         .status();
     assert!(interrupt.expect("kill runs").success());
+    // Read on, or it would wait for room in the pipe.
+    assert!(told.any(|line| line == "stopping"), "no end");
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success());
     let report: Json = serde_json::from_slice(&output.stdout).expect("one JSON document");

@@ -1,7 +1,7 @@
 //! The robots: they move, and call the node in their reach over CoAP.
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use core::net::SocketAddr;
+use core::time::Duration;
 
 use nimblenet_core::Instant;
 use nimblenet_node::remote::Remote;

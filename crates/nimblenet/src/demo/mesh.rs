@@ -1,9 +1,8 @@
 //! The mesh: two registries and the nodes of a floor, each a daemon with sockets of its own.
 
-use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use core::net::{Ipv4Addr, SocketAddr};
+use core::time::Duration;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context;
 use nimblenet_node::config::{MeshConfig, NamespaceConfig, NodeConfig, RegistryConfig, Timeouts};
@@ -69,7 +68,7 @@ impl Mesh {
             mesh.neighbours = vec![neighbours.gateway()];
             let coap = addresses.coap.context("a socket for publications")?;
             let mut config = RegistryConfig::new(mesh, coap, dir.join(format!("{name}")));
-            config.trust = Trust::Keys(BTreeMap::from([(name, key)]));
+            config.trust = Trust::Keys([(name, key)].into());
             Daemon::registry(config, Some(sockets)).context("starting a registry")
         };
         let [global, private] = registries;

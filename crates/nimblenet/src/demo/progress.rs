@@ -1,7 +1,7 @@
 //! Telling a person at the terminal how far a demonstration is.
 
-use std::cell::Cell;
-use std::time::Duration;
+use core::cell::Cell;
+use core::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -59,12 +59,13 @@ impl Progress {
         self.bar.set_message(message);
     }
 
-    /// Takes the line away.
-    pub(crate) fn end(&self) {
-        self.bar.finish_and_clear();
-    }
-
     fn say(&self, line: &str) {
         self.bar.suspend(|| eprintln!("{line}"));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }

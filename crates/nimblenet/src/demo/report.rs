@@ -1,6 +1,6 @@
 //! What a demonstration has shown, as tables and as JSON.
 
-use std::fmt;
+use core::fmt;
 
 use comfy_table::{CellAlignment, Table, presets};
 use nimblenet_core::Acquired;
@@ -27,6 +27,8 @@ impl Report {
     pub(crate) fn to_json(&self) -> Json {
         let tally = &self.tally;
         let acquired = self.acquired();
+        let failures = tally.failures.iter();
+        let failures = failures.map(|(code, count)| (code.clone(), (*count).into()));
         json!({
             "nodes": self.nodes.len(),
             "calls": tally.calls,
@@ -43,7 +45,7 @@ impl Report {
             "p99_response_s": tally.p99_response_s(),
             "triggers": tally.triggers(),
             "no_contact_share": tally.without_contact_share(),
-            "failures": tally.failures,
+            "failures": Map::from_iter(failures),
             "rx_bytes": by_id(&self.nodes, |status| status.link.received_bytes),
             "registry_tx_bytes": by_id(&self.registries, |status| status.link.sent_bytes),
             "interrupted": self.interrupted,

@@ -1,7 +1,6 @@
 //! What robots have got out of their triggers.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use core::time::Duration;
 
 /// How one call ended: the time to its answer, or the code of its failure.
 pub(crate) type End = Result<Duration, String>;
@@ -13,8 +12,8 @@ pub(crate) struct Tally {
     pub(crate) without_contact: u64,
     /// Calls made.
     pub(crate) calls: u64,
-    /// Failed calls, by the code of the reason.
-    pub(crate) failures: BTreeMap<String, u64>,
+    /// Failed calls: codes of reasons, each with its count, in the order of their first occurrence.
+    pub(crate) failures: Vec<(String, u64)>,
     /// Times from a call to its results.
     responses: Vec<Duration>,
 }
@@ -24,7 +23,7 @@ impl Tally {
     pub(crate) fn end(&mut self, end: End) {
         match end {
             Ok(took) => self.responses.push(took),
-            Err(code) => *self.failures.entry(code).or_default() += 1,
+            Err(code) => self.fail(code),
         }
     }
 
@@ -40,7 +39,7 @@ impl Tally {
 
     /// Calls that failed or were not answered.
     pub(crate) fn failed(&self) -> u64 {
-        self.failures.values().sum()
+        self.failures.iter().map(|(_, count)| count).sum()
     }
 
     /// The share of triggers without a node in reach; 0 without triggers.
@@ -61,6 +60,13 @@ impl Tally {
         responses.sort_unstable();
         let at = (responses.len() * 99).div_ceil(100).checked_sub(1)?;
         Some(responses[at].as_secs_f64())
+    }
+
+    fn fail(&mut self, code: String) {
+        match self.failures.iter_mut().find(|(known, _)| *known == code) {
+            Some((_, count)) => *count += 1,
+            None => self.failures.push((code, 1)),
+        }
     }
 }
 
@@ -86,7 +92,7 @@ mod tests {
             (tally.triggers(), tally.completed(), tally.failed()),
             (252, 200, 2)
         );
-        assert_eq!(tally.failures["busy"], 2);
+        assert_eq!(tally.failures, [("busy".to_owned(), 2)]);
         assert_eq!(tally.mean_response_s(), Some(0.1005));
         assert_eq!(tally.p99_response_s(), Some(0.198));
         assert!((tally.without_contact_share() - 50.0 / 252.0).abs() < 1e-9);

@@ -1,6 +1,6 @@
 //! `nimblenet demo`: a mesh with robots on this machine.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use crate::demo::{self, Options};
 use crate::output;
