@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use nimblenet_tasklet::TaskletName;
 
 use crate::pack::{Manifest, pack};
@@ -16,8 +16,8 @@ use crate::pack::{Manifest, pack};
 pub(crate) struct Args {
     /// WebAssembly module, binary or text; none for a native tasklet.
     module: Option<PathBuf>,
-    /// Full name of the tasklet, NAMESPACE/NAME.
-    #[arg(long, value_name = "NS/NAME")]
+    /// Full name of the tasklet, NAMESPACE/NAME; not needed if the manifest has it.
+    #[arg(long, value_name = "NS/NAME", required_unless_present = "manifest")]
     name: Option<TaskletName>,
     /// Manifest file (TOML).
     #[arg(long, value_name = "FILE")]
@@ -57,10 +57,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 fn manifest(args: &Args) -> anyhow::Result<Manifest> {
     let Some(path) = &args.manifest else {
-        let Some(name) = args.name else {
-            bail!("no name: give --name NAMESPACE/NAME, or a manifest that has one");
-        };
-        return Ok(Manifest::named(name));
+        return Ok(Manifest::named(args.name.context("--name is missing")?));
     };
     let context = || format!("reading {}", path.display());
     let text = fs::read_to_string(path).with_context(context)?;
