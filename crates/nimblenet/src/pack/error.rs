@@ -147,7 +147,8 @@ impl fmt::Display for PackError {
             Self::Signature { of, why } => write!(f, "the signature of `{of}`: {why}"),
             Self::UnknownCapability(name) => write!(
                 f,
-                "capability `{name}` does not exist; there are sensor, actuator, clock, log, kv, random"
+                "capability `{name}` does not exist; there are sensor, actuator, clock, log, kv \
+                 and random"
             ),
             Self::NoModule => f.write_str("a tasklet of executor `wasm` needs a module"),
             Self::ModuleOfNative => f.write_str("a native tasklet has no module"),
@@ -165,8 +166,8 @@ impl fmt::Display for PackError {
             Self::Unsupported(what) => write!(f, "tasklets have no {what}"),
             Self::ForeignImport { module, field } => write!(
                 f,
-                "import `{module}`.`{field}` is neither a tasklet (`namespace/name`) nor a function of \
-                 a capability (`nimblenet:...`)"
+                "import `{module}`.`{field}` is neither a tasklet (`namespace/name`) nor a function \
+                 of a capability (`nimblenet:...`)"
             ),
             Self::NotImported(key) => {
                 write!(
