@@ -166,8 +166,8 @@ impl fmt::Display for PackError {
             Self::Unsupported(what) => write!(f, "tasklets have no {what}"),
             Self::ForeignImport { module, field } => write!(
                 f,
-                "import `{module}`.`{field}` is neither a tasklet (`namespace/name`) nor a function \
-                 of a capability (`nimblenet:...`)"
+                "import `{module}`.`{field}` is neither a tasklet (`namespace/name`) nor a \
+                 function of a capability (`nimblenet:...`)"
             ),
             Self::NotImported(key) => {
                 write!(
