@@ -38,3 +38,6 @@ impl Timers {
         processing: Duration::from_millis(150),
     };
 }
+
+#[cfg(test)]
+mod tests;

@@ -204,14 +204,15 @@ impl Body {
     /// Brings everything that the last input has led to where it belongs.
     fn settle(&mut self) {
         self.serve_requests();
-        while let Some((call, report)) = self.outside.finished.pop() {
+        for (call, report) in core::mem::take(&mut self.outside.finished) {
             self.finish(call, report);
         }
-        while let Some(namespace) = self.outside.renewed.pop() {
+        for namespace in core::mem::take(&mut self.outside.renewed) {
             self.keep(namespace);
         }
         while let Some((to, bytes)) = self.coap.poll_transmit() {
-            let sent = self.coap_sender.as_ref().map(|to_| to_.send_to(&bytes, to));
+            let sender = self.coap_sender.as_ref();
+            let sent = sender.map(|socket| socket.send_to(&bytes, to));
             if let Some(Err(error)) = sent {
                 tracing::debug!(%error, %to, "a CoAP message was not sent");
             }

@@ -1,0 +1,333 @@
+//! A registry and nodes as processes, on real sockets: calls, other CoAP clients, nodes that
+//! stop and die, and everything that can be wrong with a call.
+#![allow(clippy::unwrap_used)]
+
+mod processes;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use processes::{ADD, Bench, Daemon, add, fail, free_ports, packed, succeed};
+use serde_json::Value as Json;
+
+/// How long the mesh may take to come to a state that it will come to.
+const SOON: Duration = Duration::from_secs(30);
+
+/// A registry and nodes, each the neighbour of the next.
+struct Mesh {
+    bench: Bench,
+    registry: Option<Daemon>,
+    nodes: Vec<Option<Daemon>>,
+    ports: Vec<u16>,
+}
+
+impl Mesh {
+    fn new(nodes: usize) -> Self {
+        let mut mesh = Self {
+            bench: Bench::new(),
+            registry: None,
+            nodes: Vec::new(),
+            ports: free_ports(nodes + 1),
+        };
+        mesh.start_registry();
+        for at in 1..=nodes {
+            let node = mesh.start_node(at);
+            mesh.nodes.push(Some(node));
+        }
+        mesh
+    }
+
+    fn start_registry(&mut self) {
+        let config = format!(
+            "listen = \"127.0.0.1:{}\"\ncoap = \"127.0.0.1:0\"\ndata = \"{}\"\n\
+             neighbours = [{}]\n[namespaces]\nshop.key = \"{key}\"\nstd.key = \"{key}\"\n",
+            self.ports[0],
+            self.bench.path("data"),
+            self.neighbours(0),
+            key = self.bench.public("shop.key"),
+        );
+        let config = self.bench.write("registry.toml", config);
+        self.registry = Some(Daemon::start(&["registry", "--config", &config]));
+    }
+
+    fn start_node(&self, at: usize) -> Daemon {
+        let namespace = |name: &str| {
+            let key = self.bench.public("shop.key");
+            format!("[namespaces.{name}]\nkey = \"{key}\"\n")
+        };
+        let config = format!(
+            "id = {at}\nlisten = \"127.0.0.1:{}\"\ncoap = \"127.0.0.1:0\"\n\
+             neighbours = [{}]\nstate = \"{}\"\n\
+             natives = [\"shop/vibration\", \"shop/signal-lamp\"]\n\
+             [timeouts]\ncall_ms = 15000\n{}{}",
+            self.ports[at],
+            self.neighbours(at),
+            self.bench.path(&format!("state-{at}")),
+            namespace("shop"),
+            namespace("std"),
+        );
+        let config = self.bench.write(&format!("node-{at}.toml"), config);
+        Daemon::start(&["node", "--config", &config])
+    }
+
+    fn neighbours(&self, at: usize) -> String {
+        let around = [at.checked_sub(1), Some(at + 1)].into_iter().flatten();
+        let ports = around.filter_map(|at| self.ports.get(at));
+        let quoted: Vec<_> = ports.map(|port| format!("\"127.0.0.1:{port}\"")).collect();
+        quoted.join(", ")
+    }
+
+    fn publish(&self, packages: &[&str]) {
+        let registry = self.registry.as_ref().unwrap().coap.to_string();
+        let key = self.bench.path("shop.key");
+        self.bench.publish(&registry, packages, &key).unwrap();
+    }
+
+    fn coap(&self, node: usize) -> String {
+        self.nodes[node - 1].as_ref().unwrap().coap.to_string()
+    }
+
+    fn call(&self, node: usize, args: &[&str]) -> Json {
+        let at = self.coap(node);
+        let base = ["call", "--json", "--explain", "--node", &at];
+        serde_json::from_str(&succeed(&[&base, args].concat())).unwrap()
+    }
+
+    fn result(&self, node: usize, args: &[&str]) -> Json {
+        self.call(node, args)["results"][0].clone()
+    }
+
+    fn refusal(&self, node: usize, args: &[&str]) -> String {
+        let at = self.coap(node);
+        fail(&[&["call", "--node", &at], args].concat())
+    }
+
+    /// Waits until a node has heard of a publication.
+    fn wait_for_epoch(&self, node: usize, epoch: u64) {
+        let (at, start) = (self.coap(node), Instant::now());
+        loop {
+            let listed = succeed(&["ls", "shop", "--node", &at, "--json"]);
+            let listed: Json = serde_json::from_str(&listed).unwrap();
+            if listed["namespaces"][0]["epoch"] == epoch {
+                return;
+            }
+            assert!(start.elapsed() < SOON, "node {node} does not hear of {epoch}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Calls until the result is as expected.
+    fn wait_for(&self, node: usize, args: &[&str], expected: &Json) {
+        let start = Instant::now();
+        while self.result(node, args) != *expected {
+            assert!(start.elapsed() < SOON, "{args:?} does not become {expected}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
+
+fn sources(explained: &Json) -> Vec<&str> {
+    let steps = explained["steps"].as_array().unwrap().iter();
+    steps.map(|step| step["source"].as_str().unwrap()).collect()
+}
+
+const CHAIN: &str = "(module
+    (import \"shop/add\" \"run\" (func $add (param i32 i32) (result i32)))
+    (func (export \"run\") (param i32 i32) (result i32)
+      (call $add (local.get 0) (call $add (local.get 0) (local.get 1)))))";
+
+#[test]
+fn tasklets_spread_from_node_to_node_outlive_the_loss_of_nodes_and_are_renewed() {
+    let mut mesh = Mesh::new(3);
+    let chain = mesh.bench.package("shop/chain", ADD, CHAIN, &["shop/add"]);
+    let adder = mesh.bench.package("shop/add", ADD, &add(0), &[]);
+    mesh.publish(&[&chain, &adder]);
+    let args = ["shop/chain", "2", "3"];
+    let first = mesh.call(1, &args);
+    assert_eq!(first["results"][0], 7);
+    assert_eq!(sources(&first)[..2], ["registry", "registry"]);
+    let second = mesh.call(2, &args);
+    assert_eq!(second["results"][0], 7);
+    assert_eq!(sources(&second)[..2], ["neighbour", "neighbour"]);
+    assert!(sources(&mesh.call(2, &args)).iter().all(|it| *it == "local"));
+
+    mesh.wait_for_epoch(3, 1);
+    // The first node goes in order, and with it the way to the registry; the third one gets what
+    // it needs from the second.
+    mesh.nodes[0].take().unwrap().terminate();
+    let third = mesh.call(3, &args);
+    assert_eq!(third["results"][0], 7);
+    assert_eq!(sources(&third)[..2], ["neighbour", "neighbour"]);
+
+    // It comes back, and a new version of one algorithm reaches all.
+    mesh.nodes[0] = Some(mesh.start_node(1));
+    let newer = mesh.bench.package("shop/add", ADD, &add(100), &[]);
+    mesh.publish(&[&chain, &newer]);
+    for node in 1..=3 {
+        mesh.wait_for(node, &args, &207.into());
+    }
+}
+
+#[test]
+fn a_node_killed_in_a_transfer_is_replaced_by_another_source() {
+    let mut mesh = Mesh::new(3);
+    // Large enough for many frames.
+    let filler = "i32.const 1 drop ".repeat(6000);
+    let wat = format!("(module (func (export \"run\") (param i32 i32) (result i32) {filler} i32.const 5))");
+    let large = mesh.bench.package("shop/large", ADD, &wat, &[]);
+    mesh.publish(&[&large]);
+    let args = ["shop/large", "1", "1"];
+    assert_eq!(mesh.result(2, &args), 5);
+    let mut killed = 0;
+    for round in 0..4_u64 {
+        // A fresh third node fetches from the second, which dies meanwhile and comes back.
+        drop(mesh.nodes[2].take());
+        mesh.nodes[2] = Some(mesh.start_node(3));
+        let at = mesh.coap(3);
+        let mut call = Command::new(env!("CARGO_BIN_EXE_nimblenet"))
+            .args(["call", "shop/large", "1", "1", "--node", &at])
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(5 + 15 * round));
+        killed += usize::from(mesh.nodes[1].as_mut().unwrap().kill());
+        mesh.nodes[1] = Some(mesh.start_node(2));
+        // It may fail when no source is left within its attempts; it must end.
+        let start = Instant::now();
+        while call.try_wait().unwrap().is_none() {
+            assert!(start.elapsed() < SOON, "a call does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        mesh.wait_for(3, &args, &5.into());
+    }
+    assert_eq!(killed, 4, "each kill must meet a running node");
+}
+
+#[test]
+fn whatever_is_wrong_with_a_call_has_a_code_and_the_next_call_is_served() {
+    let mesh = Mesh::new(1);
+    let nullary = "func() -> u32";
+    let endless = "(module (func (export \"run\") (result i32) (loop $l (br $l)) unreachable))";
+    let trapping = "(module (func (export \"run\") (result i32) unreachable))";
+    // Grows its memory until that fails, then says how many pages it has.
+    let growing = "(module (memory 1) (func (export \"run\") (result i32)
+        (loop $l (br_if $l (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
+        (memory.size)))";
+    let deep = "(module (func $f (export \"run\") (result i32) (call $f)))";
+    let bench = &mesh.bench;
+    let packages = [
+        bench.package("shop/add", ADD, &add(0), &[]),
+        bench.package("shop/endless", nullary, endless, &[]),
+        bench.package("shop/trapping", nullary, trapping, &[]),
+        bench.package("shop/growing", nullary, growing, &[]),
+        bench.package("shop/deep", nullary, deep, &[]),
+    ];
+    let packages: Vec<_> = packages.iter().map(String::as_str).collect();
+    mesh.publish(&packages);
+    assert_eq!(mesh.result(1, &["shop/add", "2", "3"]), 5);
+    for (args, code) in [
+        (&["shop/nothing"][..], "unknown-tasklet"),
+        (&["lab/add", "1", "2"], "unknown-namespace"),
+        (&["shop/add", "1", "2", "--invoke", "other"], "unknown-export"),
+        (&["shop/add", "1"], "wrong-arguments"),
+        (&["shop/add", "1", "-2"], "wrong-arguments"),
+        (&["shop/add", "1", "\"text\""], "wrong-arguments"),
+        (&["shop/endless"], "out-of-fuel"),
+        (&["shop/trapping"], "trapped"),
+        (&["shop/deep"], "trapped"),
+    ] {
+        let said = mesh.refusal(1, args);
+        assert!(said.contains(code), "{args:?}: {said}");
+        assert_eq!(mesh.result(1, &["shop/add", "2", "3"]), 5, "after {args:?}");
+    }
+    // Growing memory ends at the ceiling of the entry.
+    assert_eq!(mesh.result(1, &["shop/growing"]), 1);
+    assert_eq!(mesh.result(1, &["shop/add", "2", "3"]), 5);
+}
+
+#[test]
+fn a_catalogue_by_another_key_is_not_taken() {
+    let mesh = Mesh::new(1);
+    // The registry serves a namespace that the node trusts another key for.
+    let stranger = mesh.bench.path("stranger.key");
+    succeed(&["keygen", "-o", &stranger]);
+    let config = std::fs::read_to_string(mesh.bench.path("node-1.toml")).unwrap();
+    let public = mesh.bench.public("shop.key");
+    let config = config.replace(&public, &mesh.bench.public("stranger.key"));
+    let config = mesh.bench.write("node-1.toml", config);
+    let Mesh {
+        mut nodes, bench, registry, ..
+    } = mesh;
+    nodes[0].take().unwrap().terminate();
+    let adder = bench.package("shop/add", ADD, &add(0), &[]);
+    let at = registry.as_ref().unwrap().coap.to_string();
+    bench.publish(&at, &[&adder], &bench.path("shop.key")).unwrap();
+    let node = Daemon::start(&["node", "--config", &config]);
+    let node = node.coap.to_string();
+    let said = fail(&["call", "shop/add", "1", "2", "--node", &node]);
+    assert!(said.contains("bad-signature") || said.contains("no-catalogue"), "{said}");
+}
+
+#[test]
+fn the_tasklets_of_the_repository_run_on_a_mesh_with_simulated_devices() {
+    let mesh = Mesh::new(2);
+    let paths = packed();
+    let packages: Vec<_> = paths.iter().map(|path| path.to_str().unwrap()).collect();
+    mesh.publish(&packages);
+    mesh.wait_for_epoch(2, 1);
+    let explained = mesh.call(2, &["shop/bearing-check", "128"]);
+    let class = explained["results"][0].as_u64().unwrap();
+    assert!(class <= 2);
+    assert!(sources(&explained).contains(&"native"));
+    assert_eq!(mesh.result(1, &["std/add", "2", "3"]), 5);
+}
+
+#[test]
+fn other_coap_clients_get_the_same_answers() {
+    let client = "coap-client-notls";
+    if Command::new(client).arg("-h").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "{client} is to be installed");
+        return;
+    }
+    let mesh = Mesh::new(1);
+    let adder = mesh.bench.package("shop/add", ADD, &add(0), &[]);
+    mesh.publish(&[&adder]);
+    let node = mesh.coap(1);
+    let registry = mesh.registry.as_ref().unwrap().coap.to_string();
+    let to = mesh.bench.path("answer");
+    let ask = |args: &[&str]| {
+        let _ = std::fs::remove_file(&to);
+        let output = Command::new(client)
+            .args(["-B", "20", "-o", &to])
+            .args(args)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (std::fs::read(&to).unwrap_or_default(), said)
+    };
+    let add = format!("coap://{node}/t/shop/add");
+    let arguments = mesh.bench.write("arguments", [0x82, 2, 3]);
+    let (answer, said) = ask(&["-m", "post", "-t", "60", "-f", &arguments, &add]);
+    assert_eq!(answer, [0x81, 5], "{said}");
+    let (_, said) = ask(&["-m", "post", "-f", &arguments, &format!("{add}-up")]);
+    assert!(said.contains("4.04"), "{said}");
+    let (links, _) = ask(&["-m", "get", &format!("coap://{node}/.well-known/core")]);
+    assert!(String::from_utf8(links).unwrap().contains("</t/shop/add>"));
+
+    // A body in blocks, both ways: an upload is fetched back once it is published.
+    let filler = "i32.const 1 drop ".repeat(2000);
+    let wat = format!("(module (func (export \"run\") (result i32) {filler} i32.const 5))");
+    let module = wat::parse_str(wat).unwrap();
+    let package = processes::package("shop/large", "func() -> u32", &module, &[]);
+    let package = mesh.bench.write("large.nnp", package);
+    mesh.publish(&[&package]);
+    let listed = succeed(&["ls", "shop", "--registry", &registry, "--json"]);
+    let listed: Json = serde_json::from_str(&listed).unwrap();
+    let digest = listed["namespaces"][0]["tasklets"][1]["digest"].as_str().unwrap();
+    let (fetched, _) = ask(&["-m", "get", &format!("coap://{registry}/m/{digest}")]);
+    assert_eq!(fetched, module);
+    let file = mesh.bench.write("module", &module);
+    let target = format!("coap://{registry}/m/{digest}");
+    let (_, said) = ask(&["-m", "put", "-b", "256", "-f", &file, &target]);
+    assert!(!said.contains("4."), "{said}");
+}

@@ -1,0 +1,214 @@
+//! The built binary as processes: a registry, nodes, and the commands that people give.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use nimblenet_tasklet::{Export, NamedImport, PackageFields, Signature, TaskletName, Terms};
+use tempfile::TempDir;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_nimblenet");
+
+/// Runs a command to its end.
+pub(crate) fn nimblenet(args: &[&str]) -> Output {
+    Command::new(BINARY)
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// Runs a command that must succeed; gives what it printed.
+pub(crate) fn succeed(args: &[&str]) -> String {
+    let output = nimblenet(args);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{args:?} failed: {error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Runs a command that must fail with exit code 1; gives what it complained about.
+pub(crate) fn fail(args: &[&str]) -> String {
+    let output = nimblenet(args);
+    assert_eq!(output.status.code(), Some(1), "{args:?} was to fail");
+    assert!(output.stdout.is_empty(), "{args:?} printed something");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// A running daemon.
+pub(crate) struct Daemon {
+    child: Child,
+    /// Where it takes CoAP requests.
+    pub(crate) coap: SocketAddr,
+}
+
+impl Daemon {
+    /// Starts a daemon and waits until it says that it is ready.
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let mut child = Command::new(BINARY)
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        let coap = line.trim_end().rsplit_once("coap ");
+        let (_, coap) = coap.unwrap_or_else(|| panic!("{args:?} is not ready: {line:?}"));
+        Self {
+            coap: coap.parse().unwrap(),
+            child,
+        }
+    }
+
+    /// Ends it in order; it must report success.
+    #[allow(dead_code, reason = "not every test stops a daemon in order")]
+    pub(crate) fn terminate(mut self) {
+        let id = self.child.id().to_string();
+        Command::new("kill").arg(&id).status().unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+
+    /// Kills it; true if it was running until then.
+    pub(crate) fn kill(&mut self) -> bool {
+        let running = self.child.try_wait().unwrap().is_none();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        running
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A directory with a key, packages, and the store of a registry.
+pub(crate) struct Bench {
+    dir: TempDir,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let bench = Self { dir };
+        succeed(&["keygen", "-o", &bench.path("shop.key")]);
+        bench
+    }
+
+    /// The path of a file here.
+    pub(crate) fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// The public half of a key file.
+    #[allow(dead_code, reason = "not every test configures nodes")]
+    pub(crate) fn public(&self, name: &str) -> String {
+        let text = std::fs::read_to_string(self.path(name)).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("public = "));
+        line.unwrap().trim_matches('"').to_owned()
+    }
+
+    /// Writes a file and gives its path.
+    pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+        let path = self.path(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+
+    /// A registry for trials, with its store here.
+    #[allow(dead_code, reason = "not every test has a registry for trials")]
+    pub(crate) fn registry(&self) -> Daemon {
+        let data = self.path("data");
+        Daemon::start(&["registry", "--listen", "127.0.0.1:0", "--data", &data])
+    }
+
+    /// The arguments that publish `packages` at `registry`.
+    pub(crate) fn publish<'a>(
+        &self,
+        registry: &str,
+        packages: &[&'a str],
+        key: &'a str,
+    ) -> Result<String, String> {
+        let mut args = vec!["publish", "--registry", registry, "--key", key];
+        args.extend(packages);
+        let output = nimblenet(&args);
+        if output.status.success() {
+            Ok(String::from_utf8(output.stdout).unwrap())
+        } else {
+            Err(String::from_utf8(output.stderr).unwrap())
+        }
+    }
+
+    /// A package of `wat` with one export, `run`; each callee has the same signature.
+    pub(crate) fn package(
+        &self,
+        name: &str,
+        signature: &str,
+        wat: &str,
+        callees: &[&str],
+    ) -> String {
+        let module = wat::parse_str(wat).unwrap();
+        let file = name.replace('/', "-") + ".nnp";
+        self.write(&file, package(name, signature, &module, callees))
+    }
+}
+
+/// The bytes of a package.
+pub(crate) fn package(name: &str, signature: &str, module: &[u8], callees: &[&str]) -> Vec<u8> {
+    let signature: Signature = signature.parse().unwrap();
+    let mut space = [0; 128];
+    let mut terms = Terms::empty();
+    (terms.fuel, terms.memory_bytes) = (20_000_000, 65_536);
+    let exports = [Export::run(signature)];
+    let terms = terms.with_exports(&exports, &mut space).unwrap();
+    let import = |callee: &&str| NamedImport {
+        name: TaskletName::new(callee).unwrap(),
+        export: "run",
+        signature,
+    };
+    let imports: Vec<_> = callees.iter().map(import).collect();
+    let fields = PackageFields {
+        name: TaskletName::new(name).unwrap(),
+        terms,
+        imports: &imports,
+        module,
+    };
+    let mut bytes = vec![0; 1024 + module.len()];
+    let len = fields.encode(&mut bytes).unwrap();
+    bytes.truncate(len);
+    bytes
+}
+
+/// a + b + extra.
+pub(crate) fn add(extra: u32) -> String {
+    format!(
+        "(module (func (export \"run\") (param i32 i32) (result i32)
+           (i32.add (i32.const {extra}) (i32.add (local.get 0) (local.get 1)))))"
+    )
+}
+
+/// The signature of [`add`].
+pub(crate) const ADD: &str = "func(u32, u32) -> u32";
+
+/// Ports of this machine that are free, all different.
+#[allow(dead_code, reason = "not every test configures nodes")]
+pub(crate) fn free_ports(count: usize) -> Vec<u16> {
+    let bind = |_| UdpSocket::bind("127.0.0.1:0").unwrap();
+    let sockets: Vec<_> = (0..count).map(bind).collect();
+    let port = |socket: &UdpSocket| socket.local_addr().unwrap().port();
+    sockets.iter().map(port).collect()
+}
+
+/// The packages of the repository.
+#[allow(dead_code, reason = "not every test uses them")]
+pub(crate) fn packed() -> Vec<PathBuf> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tasklets/packed");
+    let entries = std::fs::read_dir(dir).unwrap();
+    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|it| it == "nnp"));
+    paths.sort();
+    paths
+}
