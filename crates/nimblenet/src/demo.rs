@@ -70,7 +70,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<Report> {
 async fn show(options: Options) -> anyhow::Result<Report> {
     let mut interrupt = Interrupt::new().context("taking signals over")?;
     let scratch = Scratch::new().context("making a directory for the registries")?;
-    let progress = Progress::new(options.length, options.verbose);
+    let progress = Progress::new(options.verbose);
     let floor = Floor::new(options.nodes);
     let mesh = tokio::select! {
         mesh = prepare(options, floor, &scratch, &progress) => mesh?,

@@ -63,14 +63,15 @@ impl Mesh {
             nodes.iter().map(|(_, addresses)| addresses.mesh).collect(),
             registries.each_ref().map(|(_, addresses)| addresses.mesh),
         );
-        let registry = |id, (sockets, addresses): (Sockets, Addresses), (name, key)| {
-            let mut mesh = MeshConfig::new(id, addresses.mesh);
-            mesh.neighbours = vec![neighbours.gateway()];
-            let coap = addresses.coap.context("a socket for publications")?;
-            let mut config = RegistryConfig::new(mesh, coap, dir.join(format!("{name}")));
-            config.trust = Trust::Keys([(name, key)].into());
-            Daemon::registry(config, Some(sockets)).context("starting a registry")
-        };
+        let registry =
+            |id, (sockets, addresses): (Sockets, Addresses), (name, key): (Name, PublicKey)| {
+                let mut mesh = MeshConfig::new(id, addresses.mesh);
+                mesh.neighbours = vec![neighbours.gateway()];
+                let coap = addresses.coap.context("a socket for publications")?;
+                let mut config = RegistryConfig::new(mesh, coap, dir.join(name.as_str()));
+                config.trust = Trust::Keys([(name, key)].into());
+                Daemon::registry(config, Some(sockets)).context("starting a registry")
+            };
         let [global, private] = registries;
         let global = registry(GLOBAL, global, plan.global)?;
         let private = registry(PRIVATE, private, plan.private)?;

@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 use core::time::Duration;
+use std::io::{self, Write as _};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -18,13 +19,12 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Progress through so much time.
-    pub(crate) fn new(length: Duration, verbose: bool) -> Self {
+    /// Nothing done yet.
+    pub(crate) fn new(verbose: bool) -> Self {
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{spinner} {elapsed:>4} {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         bar.enable_steady_tick(Duration::from_millis(100));
-        bar.set_message(format!("a run of {} s", length.as_secs_f64()));
         Self {
             bar,
             verbose,
@@ -60,7 +60,9 @@ impl Progress {
     }
 
     fn say(&self, line: &str) {
-        self.bar.suspend(|| eprintln!("{line}"));
+        // Whoever stops reading standard error wants no lines, not an end of the run.
+        let print = || writeln!(io::stderr(), "{line}");
+        let _ = self.bar.suspend(print);
     }
 }
 
