@@ -188,4 +188,32 @@ fn main() {
     let us = time(|| ours.load());
     let other = time(|| drop(Wasmi::new(&tiny)));
     println!("load {} B {us:9.2} {:>10} {other:10.2}", tiny.len(), "");
+    images();
+}
+
+/// Freezing and thawing a run with about a kilobyte of live state.
+fn images() {
+    let code = code(
+        r#"(module (import "h" "h" (func $h)) (memory (export "memory") 1)
+           (func (export "run") (param i32)
+             (loop (i32.store8 (local.get 0) (i32.or (local.get 0) (i32.const 1)))
+               (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+             (call $h)))"#,
+    );
+    let options = LoadOptions::default();
+    let mut here = vec![0; 300_000];
+    let mut there = vec![0; 300_000];
+    let mut instance = Instance::load(aligned(&mut here), &code, &options).unwrap();
+    instance.set_fuel(u64::MAX >> 1);
+    instance.invoke(&code, "run", &[Value::I32(1024)]).unwrap();
+    assert!(matches!(instance.run(&code), Step::Call(_)));
+    let mut image = vec![0; 2000];
+    let len = instance.freeze(&code, &mut image).unwrap();
+    let freeze = time(|| instance.freeze(&code, &mut image).unwrap());
+    let thaw = time(|| {
+        Instance::thaw(aligned(&mut there), &code, &image[..len], &options)
+            .unwrap()
+            .extent()
+    });
+    println!("image of {len} B: freeze {freeze:.2}, thaw with loading {thaw:.2}");
 }

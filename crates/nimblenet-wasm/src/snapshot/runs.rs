@@ -93,9 +93,9 @@ impl<'s> Sink<'s> {
 /// How many bytes at the start of `live` are as in `known`, or zero where nothing is known.
 fn common(live: &[u8], known: Option<&[u8]>) -> usize {
     let Some(known) = known else {
-        // Most of memory is often untouched: eight bytes at a time.
-        let mut words = live.chunks_exact(8);
-        let zeros = words.by_ref().take_while(|word| **word == [0; 8]).count() * 8;
+        // Most of memory is often untouched: 64 bytes at a time.
+        let zero = |part: &&[u8]| part.iter().fold(0, |all, &byte| all | byte) == 0;
+        let zeros = live.chunks_exact(64).take_while(zero).count() * 64;
         return zeros + live[zeros..].iter().take_while(|&&byte| byte == 0).count();
     };
     let pairs = live.chunks_exact(8).zip(known.chunks_exact(8));
