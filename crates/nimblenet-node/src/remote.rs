@@ -114,7 +114,7 @@ impl Remote {
     /// # Errors
     /// [`RemoteError`].
     pub async fn catalogue(&mut self, namespace: &Name) -> Result<Catalogue, RemoteError> {
-        Ok(self.fetch(namespace, None).await?)
+        self.fetch(namespace, None).await
     }
 
     /// A namespace's catalogue, if its signature is by `key`; empty if nothing was ever
@@ -262,23 +262,25 @@ impl Remote {
         packages: &[Package<'_>],
         others: &mut [Self],
     ) -> Result<BTreeMap<TaskletName, u16>, RemoteError> {
+        let imports = packages.iter().flat_map(Package::imports);
+        let mut callees: Vec<_> = imports.map(|import| import.name).collect();
+        callees.retain(|callee| callee.namespace != *namespace);
+        let mut namespaces: Vec<_> = callees.iter().map(|callee| callee.namespace).collect();
+        namespaces.sort();
+        namespaces.dedup();
         let mut numbers = BTreeMap::new();
-        let mut catalogues: BTreeMap<Name, Vec<Catalogue>> = BTreeMap::new();
-        for import in packages.iter().flat_map(Package::imports) {
-            let callee = import.name;
-            if callee.namespace == *namespace {
-                continue;
+        for namespace in namespaces {
+            let mut found = vec![self.catalogue(&namespace).await?];
+            for other in &mut *others {
+                found.push(other.catalogue(&namespace).await?);
             }
-            if !catalogues.contains_key(&callee.namespace) {
-                let mut found = vec![self.catalogue(&callee.namespace).await?];
-                for other in &mut *others {
-                    found.push(other.catalogue(&callee.namespace).await?);
-                }
-                catalogues.insert(callee.namespace, found);
+            let number = |name: &Name| found.iter().find_map(|held| Some(held.find(name)?.number));
+            for callee in callees
+                .iter()
+                .filter(|callee| callee.namespace == namespace)
+            {
+                numbers.extend(number(&callee.name).map(|number| (*callee, number)));
             }
-            let mut found = catalogues[&callee.namespace].iter();
-            let number = found.find_map(|held| Some(held.find(&callee.name)?.number));
-            numbers.extend(number.map(|number| (callee, number)));
         }
         Ok(numbers)
     }

@@ -1,9 +1,9 @@
 //! Reaching nodes and registries from the command line.
 
-use std::fmt;
-use std::future::Future;
-use std::str::FromStr;
-use std::time::Duration;
+use core::fmt;
+use core::future::Future;
+use core::str::FromStr;
+use core::time::Duration;
 
 use anyhow::Context;
 use nimblenet_node::remote::Remote;

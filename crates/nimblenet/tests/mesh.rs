@@ -4,14 +4,11 @@
 
 mod processes;
 
+use core::time::Duration;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use processes::{ADD, Bench, Daemon, add, fail, free_ports, packed, succeed};
+use processes::{ADD, Bench, Daemon, add, fail, free_ports, packed, soon, succeed};
 use serde_json::Value as Json;
-
-/// How long the mesh may take to come to a state that it will come to.
-const SOON: Duration = Duration::from_secs(30);
 
 /// A registry and nodes, each the neighbour of the next.
 struct Mesh {
@@ -104,25 +101,18 @@ impl Mesh {
 
     /// Waits until a node has heard of a publication.
     fn wait_for_epoch(&self, node: usize, epoch: u64) {
-        let (at, start) = (self.coap(node), Instant::now());
-        loop {
+        let at = self.coap(node);
+        soon(&format!("node {node} hears of epoch {epoch}"), || {
             let listed = succeed(&["ls", "shop", "--node", &at, "--json"]);
             let listed: Json = serde_json::from_str(&listed).unwrap();
-            if listed["namespaces"][0]["epoch"] == epoch {
-                return;
-            }
-            assert!(start.elapsed() < SOON, "node {node} does not hear of {epoch}");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+            listed["namespaces"][0]["epoch"] == epoch
+        });
     }
 
     /// Calls until the result is as expected.
     fn wait_for(&self, node: usize, args: &[&str], expected: &Json) {
-        let start = Instant::now();
-        while self.result(node, args) != *expected {
-            assert!(start.elapsed() < SOON, "{args:?} does not become {expected}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
+        let what = format!("{args:?} becomes {expected}");
+        soon(&what, || self.result(node, args) == *expected);
     }
 }
 
@@ -149,7 +139,11 @@ fn tasklets_spread_from_node_to_node_outlive_the_loss_of_nodes_and_are_renewed()
     let second = mesh.call(2, &args);
     assert_eq!(second["results"][0], 7);
     assert_eq!(sources(&second)[..2], ["neighbour", "neighbour"]);
-    assert!(sources(&mesh.call(2, &args)).iter().all(|it| *it == "local"));
+    assert!(
+        sources(&mesh.call(2, &args))
+            .iter()
+            .all(|it| *it == "local")
+    );
 
     mesh.wait_for_epoch(3, 1);
     // The first node goes in order, and with it the way to the registry; the third one gets what
@@ -173,7 +167,9 @@ fn a_node_killed_in_a_transfer_is_replaced_by_another_source() {
     let mut mesh = Mesh::new(3);
     // Large enough for many frames.
     let filler = "i32.const 1 drop ".repeat(6000);
-    let wat = format!("(module (func (export \"run\") (param i32 i32) (result i32) {filler} i32.const 5))");
+    let wat = format!(
+        "(module (func (export \"run\") (param i32 i32) (result i32) {filler} i32.const 5))"
+    );
     let large = mesh.bench.package("shop/large", ADD, &wat, &[]);
     mesh.publish(&[&large]);
     let args = ["shop/large", "1", "1"];
@@ -193,11 +189,7 @@ fn a_node_killed_in_a_transfer_is_replaced_by_another_source() {
         killed += usize::from(mesh.nodes[1].as_mut().unwrap().kill());
         mesh.nodes[1] = Some(mesh.start_node(2));
         // It may fail when no source is left within its attempts; it must end.
-        let start = Instant::now();
-        while call.try_wait().unwrap().is_none() {
-            assert!(start.elapsed() < SOON, "a call does not end");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        soon("the call ends", || call.try_wait().unwrap().is_some());
         mesh.wait_for(3, &args, &5.into());
     }
     assert_eq!(killed, 4, "each kill must meet a running node");
@@ -228,7 +220,10 @@ fn whatever_is_wrong_with_a_call_has_a_code_and_the_next_call_is_served() {
     for (args, code) in [
         (&["shop/nothing"][..], "unknown-tasklet"),
         (&["lab/add", "1", "2"], "unknown-namespace"),
-        (&["shop/add", "1", "2", "--invoke", "other"], "unknown-export"),
+        (
+            &["shop/add", "1", "2", "--invoke", "other"],
+            "unknown-export",
+        ),
         (&["shop/add", "1"], "wrong-arguments"),
         (&["shop/add", "1", "-2"], "wrong-arguments"),
         (&["shop/add", "1", "\"text\""], "wrong-arguments"),
@@ -256,16 +251,24 @@ fn a_catalogue_by_another_key_is_not_taken() {
     let config = config.replace(&public, &mesh.bench.public("stranger.key"));
     let config = mesh.bench.write("node-1.toml", config);
     let Mesh {
-        mut nodes, bench, registry, ..
+        mut nodes,
+        bench,
+        registry,
+        ..
     } = mesh;
     nodes[0].take().unwrap().terminate();
     let adder = bench.package("shop/add", ADD, &add(0), &[]);
     let at = registry.as_ref().unwrap().coap.to_string();
-    bench.publish(&at, &[&adder], &bench.path("shop.key")).unwrap();
+    bench
+        .publish(&at, &[&adder], &bench.path("shop.key"))
+        .unwrap();
     let node = Daemon::start(&["node", "--config", &config]);
     let node = node.coap.to_string();
     let said = fail(&["call", "shop/add", "1", "2", "--node", &node]);
-    assert!(said.contains("bad-signature") || said.contains("no-catalogue"), "{said}");
+    assert!(
+        said.contains("bad-signature") || said.contains("no-catalogue"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -286,7 +289,10 @@ fn the_tasklets_of_the_repository_run_on_a_mesh_with_simulated_devices() {
 fn other_coap_clients_get_the_same_answers() {
     let client = "coap-client-notls";
     if Command::new(client).arg("-h").output().is_err() {
-        assert!(std::env::var_os("CI").is_none(), "{client} is to be installed");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "{client} is to be installed"
+        );
         return;
     }
     let mesh = Mesh::new(1);
@@ -323,7 +329,9 @@ fn other_coap_clients_get_the_same_answers() {
     mesh.publish(&[&package]);
     let listed = succeed(&["ls", "shop", "--registry", &registry, "--json"]);
     let listed: Json = serde_json::from_str(&listed).unwrap();
-    let digest = listed["namespaces"][0]["tasklets"][1]["digest"].as_str().unwrap();
+    let digest = listed["namespaces"][0]["tasklets"][1]["digest"]
+        .as_str()
+        .unwrap();
     let (fetched, _) = ask(&["-m", "get", &format!("coap://{registry}/m/{digest}")]);
     assert_eq!(fetched, module);
     let file = mesh.bench.write("module", &module);

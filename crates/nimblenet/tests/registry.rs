@@ -3,8 +3,8 @@
 
 mod processes;
 
+use core::time::Duration;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use processes::{ADD, Bench, add, fail, nimblenet, package, succeed};
 use serde_json::Value as Json;
@@ -20,7 +20,10 @@ fn what_is_published_is_listed_and_pulled_and_publishing_it_again_moves_nothing(
     let (at, key) = (registry.coap.to_string(), bench.path("shop.key"));
     let adder = bench.package("shop/add", ADD, &add(0), &[]);
     let said = bench.publish(&at, &[&adder], &key).unwrap();
-    assert!(said.contains("shop: epoch 1, 1 entry changed, 1 module"), "{said}");
+    assert!(
+        said.contains("shop: epoch 1, 1 entry changed, 1 module"),
+        "{said}"
+    );
     assert!(said.contains("namespace claimed"), "{said}");
     let said = bench.publish(&at, &[&adder], &key).unwrap();
     assert_eq!(said, "shop: nothing new, still at epoch 1\n");
@@ -35,7 +38,10 @@ fn what_is_published_is_listed_and_pulled_and_publishing_it_again_moves_nothing(
 
     let pulled = bench.path("pulled.nnp");
     succeed(&["pull", "shop/add", "--registry", &at, "-o", &pulled]);
-    assert_eq!(std::fs::read(pulled).unwrap(), std::fs::read(&adder).unwrap());
+    assert_eq!(
+        std::fs::read(pulled).unwrap(),
+        std::fs::read(&adder).unwrap()
+    );
     let missing = bench.path("missing.nnp");
     let said = fail(&["pull", "shop/sub", "--registry", &at, "-o", &missing]);
     assert!(said.contains("unknown-tasklet"), "{said}");
@@ -54,7 +60,16 @@ fn a_new_version_of_one_algorithm_moves_its_module_and_entry_only() {
     let old = bench.package("shop/add", ADD, &add(0), &[]);
     bench.publish(&at, &[&chain, &old], &key).unwrap();
     let new = bench.package("shop/add", ADD, &add(1), &[]);
-    let args = ["publish", &chain, &new, "--registry", &at, "--key", &key, "--json"];
+    let args = [
+        "publish",
+        &chain,
+        &new,
+        "--registry",
+        &at,
+        "--key",
+        &key,
+        "--json",
+    ];
     let moved = &json(&succeed(&args))["namespaces"][0];
     assert_eq!((&moved["epoch"], &moved["entries"]), (&2.into(), &1.into()));
     assert_eq!(moved["unchanged"], 1);
@@ -129,7 +144,10 @@ fn att_64_a_second_registry_on_the_same_directory_says_so() {
     let registry = bench.registry();
     let data = bench.path("data");
     let said = fail(&["registry", "--listen", "127.0.0.1:0", "--data", &data]);
-    assert!(said.contains("another process uses this data directory"), "{said}");
+    assert!(
+        said.contains("another process uses this data directory"),
+        "{said}"
+    );
     registry.terminate();
     bench.registry().terminate();
 }
@@ -153,7 +171,13 @@ fn att_40_two_publications_at_the_same_time_both_get_through() {
     }
     let listed = json(&succeed(&["ls", "--registry", &at, "--json"]));
     assert_eq!(listed["namespaces"][0]["epoch"], 4);
-    assert_eq!(listed["namespaces"][0]["tasklets"].as_array().unwrap().len(), 4);
+    assert_eq!(
+        listed["namespaces"][0]["tasklets"]
+            .as_array()
+            .unwrap()
+            .len(),
+        4
+    );
 }
 
 #[test]
@@ -190,8 +214,15 @@ fn att_40_a_registry_killed_in_a_publication_has_all_of_it_or_nothing() {
         let tasklets = listed["namespaces"][0]["tasklets"].as_array();
         let now = tasklets.map_or(0, Vec::len);
         assert!(now == before || now == before + 2, "{before} became {now}");
-        assert!(!acknowledged || now == before + 2, "an acknowledged one is lost");
-        *if now > before { &mut published } else { &mut lost } += 1;
+        assert!(
+            !acknowledged || now == before + 2,
+            "an acknowledged one is lost"
+        );
+        *if now > before {
+            &mut published
+        } else {
+            &mut lost
+        } += 1;
         // What is listed can be had.
         for tasklet in tasklets.into_iter().flatten() {
             let name = format!("shop/{}", tasklet["name"].as_str().unwrap());

@@ -1,7 +1,7 @@
 //! Requests and responses, and the messages that carry them.
 
+use alloc::collections::LinkedList;
 use core::fmt;
-use std::collections::LinkedList;
 
 use coap_lite::{CoapOption, MessageClass, MessageType, Packet};
 
@@ -11,6 +11,17 @@ use super::block::Block;
 const VERSION: u8 = 1;
 /// Segments of a path, and queries, that are looked at; more are refused.
 const MAX_SEGMENTS: usize = 16;
+
+/// The critical options that requests may have.
+const UNDERSTOOD: [CoapOption; 7] = [
+    CoapOption::UriHost,
+    CoapOption::UriPort,
+    CoapOption::UriPath,
+    CoapOption::UriQuery,
+    CoapOption::Accept,
+    CoapOption::Block1,
+    CoapOption::Block2,
+];
 
 /// What a request asks for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -298,18 +309,14 @@ impl Parsed {
             _ => return Err(Code::METHOD_NOT_ALLOWED),
         };
         for (number, _) in packet.options() {
-            match CoapOption::from(*number) {
-                CoapOption::UriHost
-                | CoapOption::UriPort
-                | CoapOption::UriPath
-                | CoapOption::UriQuery
-                | CoapOption::Accept
-                | CoapOption::Block1
-                | CoapOption::Block2 => {}
-                CoapOption::ProxyUri | CoapOption::ProxyScheme => return Err(Code::NO_PROXY),
-                // Odd numbers are critical (section 5.4.1).
-                _ if number % 2 == 1 => return Err(Code::BAD_OPTION),
-                _ => {}
+            // Odd numbers are critical (section 5.4.1).
+            let critical = number % 2 == 1;
+            let option = CoapOption::from(*number);
+            if matches!(option, CoapOption::ProxyUri | CoapOption::ProxyScheme) {
+                return Err(Code::NO_PROXY);
+            }
+            if critical && !UNDERSTOOD.contains(&option) {
+                return Err(Code::BAD_OPTION);
             }
         }
         let block = |option| match packet.get_first_option(option) {

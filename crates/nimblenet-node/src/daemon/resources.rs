@@ -210,7 +210,20 @@ fn fault_response(fault: Fault, trap: Option<Trap>, detail: Option<&str>) -> Res
         | Fault::NoMemory
         | Fault::Stopped => Code::UNAVAILABLE,
         Fault::Deadline => Code::GATEWAY_TIMEOUT,
-        _ => Code::INTERNAL,
+        Fault::WrongSignature
+        | Fault::DigestMismatch
+        | Fault::BadSignature
+        | Fault::InvalidModule
+        | Fault::UnknownImport
+        | Fault::CapabilityDenied
+        | Fault::NoExecutor
+        | Fault::OutOfFuel
+        | Fault::Trapped
+        | Fault::DeviceFailed
+        | Fault::BadImage
+        | Fault::TooDeep
+        | Fault::TooManyCalls
+        | _ => Code::INTERNAL,
     };
     let mut message = fault.meaning().trim().to_owned();
     if let Some(trap) = trap {

@@ -1,6 +1,6 @@
 //! `nimblenet call`: a tasklet on a node.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use anyhow::Context;
 use comfy_table::Table;

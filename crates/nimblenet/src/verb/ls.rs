@@ -1,6 +1,6 @@
 //! `nimblenet ls`: what is published.
 
-use std::time::Duration;
+use core::time::Duration;
 
 use anyhow::Context;
 use comfy_table::Table;

@@ -1,8 +1,8 @@
 //! `nimblenet node`: a node of the mesh.
 
+use core::time::Duration;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use nimblenet_node::config::NodeConfig;
 use nimblenet_node::daemon::Daemon;

@@ -1,7 +1,7 @@
 //! `nimblenet publish`: packages into a registry.
 
+use core::time::Duration;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use nimblenet_node::SigningKey;

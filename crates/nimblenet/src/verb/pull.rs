@@ -1,7 +1,7 @@
 //! `nimblenet pull`: a published tasklet back into a file.
 
+use core::time::Duration;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use nimblenet_core::Catalogue;

@@ -1,6 +1,6 @@
 //! `nimblenet registry`: a registry, at which tasklets are published.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;

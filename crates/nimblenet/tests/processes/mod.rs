@@ -1,7 +1,9 @@
 //! The built binary as processes: a registry, nodes, and the commands that people give.
 
+use core::net::SocketAddr;
+use core::time::Duration;
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -33,6 +35,19 @@ pub(crate) fn fail(args: &[&str]) -> String {
     assert_eq!(output.status.code(), Some(1), "{args:?} was to fail");
     assert!(output.stdout.is_empty(), "{args:?} printed something");
     String::from_utf8(output.stderr).unwrap()
+}
+
+/// Waits for something that will happen within half a minute.
+#[allow(dead_code, reason = "not every test waits")]
+pub(crate) fn soon(what: &str, mut happened: impl FnMut() -> bool) {
+    const PAUSE: Duration = Duration::from_millis(50);
+    for _ in 0..600 {
+        if happened() {
+            return;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    panic!("it does not come to it that {what}");
 }
 
 /// A running daemon.

@@ -48,10 +48,10 @@ fn content(len: usize) -> Response {
 fn sent(server: &mut Server) -> (Header, Reply) {
     let (_, bytes) = server.poll_transmit().expect("the server sends something");
     assert!(server.poll_transmit().is_none());
-    match Incoming::parse(&bytes) {
-        Incoming::Response(header, reply) => (header, reply),
-        other => panic!("{other:?} is not a response"),
-    }
+    let Incoming::Response(header, reply) = Incoming::parse(&bytes) else {
+        panic!("{bytes:02x?} is not a response");
+    };
+    (header, reply)
 }
 
 fn sent_code(server: &mut Server) -> Code {
