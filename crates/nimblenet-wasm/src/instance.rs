@@ -40,7 +40,7 @@ pub struct Instance<'b> {
 
 impl<'b> Instance<'b> {
     /// Validates, translates and initialises a module in `block`, which must start at a multiple
-    /// of [`BLOCK_ALIGN`]. Memory may later grow up to the end of the block.
+    /// of [`BLOCK_ALIGN`](crate::BLOCK_ALIGN). Memory may later grow up to the end of the block.
     ///
     /// The start function is not run: see [`has_start`](Self::has_start).
     ///
@@ -72,7 +72,7 @@ impl<'b> Instance<'b> {
     ///
     /// # Errors
     /// When the bytes do not start like an instance, are cut short, or are not aligned to
-    /// [`BLOCK_ALIGN`].
+    /// [`BLOCK_ALIGN`](crate::BLOCK_ALIGN).
     pub fn attach(block: &'b mut [u8]) -> Result<Self, NotAnInstance> {
         block::check(block)?;
         Ok(Self { block })

@@ -13,6 +13,7 @@
 //! A frame, in cells of 4 bytes from the frame pointer up:
 //! parameters | return position, distance to the caller's frame | other locals | operands.
 
+mod condition;
 mod control;
 mod instructions;
 mod numeric;

@@ -160,14 +160,14 @@ impl Translator<'_, '_> {
             return self.produce(I32);
         }
         if operand == I32
-            && let super::control::Condition::Compare {
+            && let super::condition::Condition::Compare {
                 wide,
                 which,
                 kind,
                 words,
             } = self.take_condition(value)
         {
-            return self.compare(wide, super::control::inverse(which), kind, words);
+            return self.compare(wide, super::condition::inverse(which), kind, words);
         }
         self.spill();
         let wide = operand == I64;
