@@ -55,10 +55,12 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<Item>> {
 pub(crate) fn wrap(items: &mut [Item], signature: &Signature) {
     for (item, expected) in items.iter_mut().zip(signature.params()) {
         if let (Item::Int(value), Expected::Scalar(scalar)) = (item, expected) {
-            let bits = match scalar {
-                Scalar::S32 => 32,
-                Scalar::S64 => 64,
-                _ => continue,
+            let bits = if scalar == Scalar::S32 {
+                32
+            } else if scalar == Scalar::S64 {
+                64
+            } else {
+                continue;
             };
             if *value >= 1 << (bits - 1) && *value < 1 << bits {
                 *value -= 1 << bits;

@@ -1,5 +1,11 @@
 //! `nimblenet`: everything that a person or a script does with tasklets, in one binary.
 
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a program for an operating system"
+)]
+
 mod args;
 mod clock;
 mod demo;

@@ -1,4 +1,5 @@
 //! `run`, `thaw`, `check` and `inspect`, as processes.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::fs;
 use std::path::PathBuf;

@@ -149,35 +149,32 @@ fn job(image: &JobImage) -> Json {
 /// Writes a document as indented lines, `key: value`.
 fn write(text: &mut String, document: &Json, depth: usize) {
     let indent = "  ".repeat(depth);
-    let mut line = |key: &str, value: &Json| match value {
-        Json::Object(_) | Json::Array(_) => {
-            if value != &json!([]) {
-                text.push_str(&format!("{indent}{key}:\n"));
-                write(text, value, depth + 1);
-            }
+    for (key, value) in document.as_object().into_iter().flatten() {
+        if value.is_object() || value.as_array().is_some_and(|items| !items.is_empty()) {
+            text.push_str(&format!("{indent}{key}:\n"));
+            write(text, value, depth + 1);
+        } else if !value.is_null() && !value.is_array() {
+            text.push_str(&format!("{indent}{key}: {}\n", plain(value)));
         }
-        Json::Null => {}
-        Json::String(value) => text.push_str(&format!("{indent}{key}: {value}\n")),
-        Json::Bool(_) | Json::Number(_) => text.push_str(&format!("{indent}{key}: {value}\n")),
-    };
-    match document {
-        Json::Object(fields) => fields.iter().for_each(|(key, value)| line(key, value)),
-        Json::Array(items) => {
-            for item in items {
-                match item {
-                    // An item of a list is short enough for one line.
-                    Json::Object(fields) => {
-                        let fields = fields.iter().map(|(key, value)| match value {
-                            Json::String(value) => format!("{key} {value}"),
-                            value => format!("{key} {value}"),
-                        });
-                        let fields = fields.collect::<Vec<_>>().join(", ");
-                        text.push_str(&format!("{indent}- {fields}\n"));
-                    }
-                    item => text.push_str(&format!("{indent}- {item}\n")),
-                }
-            }
-        }
-        _ => {}
     }
+    for item in document.as_array().into_iter().flatten() {
+        // An item of a list is short enough for one line.
+        let line = match item.as_object() {
+            Some(fields) => {
+                let fields = fields
+                    .iter()
+                    .map(|(key, value)| format!("{key} {}", plain(value)));
+                fields.collect::<Vec<_>>().join(", ")
+            }
+            None => plain(item),
+        };
+        text.push_str(&format!("{indent}- {line}\n"));
+    }
+}
+
+/// A value as text, without the quotes of JSON.
+fn plain(value: &Json) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }
