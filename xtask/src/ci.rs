@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::host::Totals;
 use crate::step::Step;
-use crate::{emulator, firmware, host, licences, no_std, tasklets, tidy};
+use crate::{demo, emulator, firmware, host, licences, no_std, tasklets, tidy};
 
 /// What of it to run.
 #[derive(clap::Args)]
@@ -48,6 +48,11 @@ const STEPS: &[Step] = &[
         name: "test",
         about: "all tests of the workspace",
         action: test,
+    },
+    Step {
+        name: "demo",
+        about: "a real mesh with robots, as a user starts it",
+        action: demo::run,
     },
     Step {
         name: "tasklets",

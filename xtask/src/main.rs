@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod ci;
+mod demo;
 mod emulator;
 mod firmware;
 mod host;

@@ -1,7 +1,7 @@
 //! Nodes and registries from afar: calling, publishing, listing and pulling over CoAP.
 
 use alloc::collections::BTreeMap;
-use core::fmt;
+use core::fmt::{self, Write as _};
 use core::time::Duration;
 use std::io;
 
@@ -416,7 +416,11 @@ impl fmt::Display for RemoteError {
         match self {
             Self::Client(error) => error.fmt(f),
             // Escaped: it comes from elsewhere and goes to a terminal.
-            Self::Refused { message, .. } => write!(f, "{}", message.escape_debug()),
+            // What a peer says reaches a terminal: control characters are shown, not obeyed.
+            Self::Refused { message, .. } => message.chars().try_for_each(|c| match c {
+                c if c.is_control() => write!(f, "{}", c.escape_debug()),
+                c => f.write_char(c),
+            }),
             Self::Packages(error) => error.fmt(f),
             Self::Catalogue(error) => error.fmt(f),
             Self::OtherKey => f.write_str("the namespace's catalogue is signed by another key"),

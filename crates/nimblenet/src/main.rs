@@ -1,5 +1,6 @@
 //! `nimblenet`: everything that a person or a script does with tasklets, in one binary.
 
+#![forbid(unsafe_code)]
 #![allow(
     clippy::std_instead_of_core,
     clippy::std_instead_of_alloc,
