@@ -19,7 +19,10 @@
 //! assert_eq!(call.steps.len(), 2);
 //! ```
 #![forbid(unsafe_code)]
-#![allow(clippy::std_instead_of_alloc, reason = "a program for an operating system")]
+#![allow(
+    clippy::std_instead_of_alloc,
+    reason = "a program for an operating system"
+)]
 
 mod executor;
 mod interpreted;

@@ -1,10 +1,11 @@
 //! A node takes all its memory when it is made (design rule: nothing allocates while it runs).
 #![allow(clippy::unwrap_used, unsafe_code)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
+use core::alloc::{GlobalAlloc, Layout};
+use core::cell::Cell;
+use core::mem;
 use core::time::Duration;
+use std::alloc::System;
 
 use nimblenet_core::{
     Archive, CallRequest, Config, Event, Input, Instant, Limits, LinkAddress, LinkId,
@@ -70,7 +71,7 @@ impl Peer {
     }
 
     fn turn(&mut self, now: Instant, other: &mut Vec<Vec<u8>>) {
-        for bytes in std::mem::take(&mut self.inbox) {
+        for bytes in mem::take(&mut self.inbox) {
             let (link, from) = (LinkId(0), LinkAddress(1));
             counted(|| {
                 self.node.handle(
@@ -83,7 +84,7 @@ impl Peer {
                 )
             });
         }
-        for outcome in std::mem::take(&mut self.outcomes) {
+        for outcome in mem::take(&mut self.outcomes) {
             counted(|| self.node.handle(now, Input::Outcome(outcome.get())));
         }
         counted(|| self.node.handle(now, Input::Timeout));
@@ -149,10 +150,10 @@ fn a_node_allocates_nothing_after_its_start() {
             };
             let _ = counted(|| board.node.call(now, request));
         }
-        let mut frames = std::mem::take(&mut registry.inbox);
+        let mut frames = mem::take(&mut registry.inbox);
         board.turn(now, &mut frames);
         registry.inbox = frames;
-        let mut frames = std::mem::take(&mut board.inbox);
+        let mut frames = mem::take(&mut board.inbox);
         // The registry is no board; its archive may grow.
         let before = ALLOCATIONS.get();
         registry.turn(now, &mut frames);
