@@ -166,6 +166,12 @@ impl Daemon {
         report.unwrap_or_else(|_| CallReport::refused(Fault::Stopped))
     }
 
+    /// Whether it runs. It ends by itself only after a fault in the program.
+    pub fn is_running(&self) -> bool {
+        let thread = self.thread.as_ref();
+        thread.is_some_and(|thread| !thread.is_finished())
+    }
+
     /// Its numbers; nothing if it has ended.
     pub fn status(&self) -> Option<Status> {
         let (reply, status) = mpsc::channel();

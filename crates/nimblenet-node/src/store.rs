@@ -264,14 +264,14 @@ impl Store {
             return Ok(());
         }
         let Some(dir) = &self.dir else {
-            return Err(Refusal::Full);
+            return Err(Refusal::Damaged);
         };
         // The old handle holds the file's lock; it is given up for one that holds nothing.
         self.log = Log::with_backend(redb::backends::InMemoryBackend::new())
             .map_err(|error| StorageFault(Box::new(error.into())))?;
         let log = Log::open(dir).map_err(|error| StorageFault(Box::new(error.into())))?;
         log.prepare()?;
-        self.namespaces = load(&log).map_err(|_| Refusal::Full)?;
+        self.namespaces = load(&log).map_err(|_| Refusal::Damaged)?;
         self.log = log;
         self.failed = false;
         Ok(())

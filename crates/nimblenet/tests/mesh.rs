@@ -100,10 +100,10 @@ impl Mesh {
     }
 
     /// Waits until a node has heard of a publication.
-    fn wait_for_epoch(&self, node: usize, epoch: u64) {
+    fn wait_for_epoch(&self, node: usize, namespace: &str, epoch: u64) {
         let at = self.coap(node);
-        soon(&format!("node {node} hears of epoch {epoch}"), || {
-            let listed = succeed(&["ls", "shop", "--node", &at, "--json"]);
+        soon(&format!("node {node} hears of {namespace} {epoch}"), || {
+            let listed = succeed(&["ls", namespace, "--node", &at, "--json"]);
             let listed: Json = serde_json::from_str(&listed).unwrap();
             listed["namespaces"][0]["epoch"] == epoch
         });
@@ -145,7 +145,7 @@ fn tasklets_spread_from_node_to_node_outlive_the_loss_of_nodes_and_are_renewed()
             .all(|it| *it == "local")
     );
 
-    mesh.wait_for_epoch(3, 1);
+    mesh.wait_for_epoch(3, "shop", 1);
     // The first node goes in order, and with it the way to the registry; the third one gets what
     // it needs from the second.
     mesh.nodes[0].take().unwrap().terminate();
@@ -277,11 +277,14 @@ fn the_tasklets_of_the_repository_run_on_a_mesh_with_simulated_devices() {
     let paths = packed();
     let packages: Vec<_> = paths.iter().map(|path| path.to_str().unwrap()).collect();
     mesh.publish(&packages);
-    mesh.wait_for_epoch(2, 1);
+    for namespace in ["std", "shop"] {
+        mesh.wait_for_epoch(2, namespace, 1);
+    }
     let explained = mesh.call(2, &["shop/bearing-check", "128"]);
     let class = explained["results"][0].as_u64().unwrap();
     assert!(class <= 2);
     assert!(sources(&explained).contains(&"native"));
+    mesh.wait_for_epoch(1, "std", 1);
     assert_eq!(mesh.result(1, &["std/add", "2", "3"]), 5);
 }
 

@@ -146,7 +146,7 @@ pub(super) fn refusal(refusal: &Refusal) -> Response {
         | Refusal::VersionExists { .. }
         | Refusal::SequenceGap { .. } => Code::CONFLICT,
         Refusal::TooLarge { .. } => Code::TOO_LARGE,
-        Refusal::Full | Refusal::Storage(_) => Code::UNAVAILABLE,
+        Refusal::Full | Refusal::Storage(_) | Refusal::Damaged => Code::UNAVAILABLE,
         Refusal::Catalogue(_)
         | Refusal::DuplicateName { .. }
         | Refusal::BadImport { .. }

@@ -85,6 +85,8 @@ pub enum Refusal {
     Full,
     /// The disk refused; nothing has changed.
     Storage(StorageFault),
+    /// After a failure of the disk, what is there is not what was published.
+    Damaged,
 }
 
 impl Refusal {
@@ -110,6 +112,7 @@ impl Refusal {
             Self::TooLarge { .. } => "too-large",
             Self::Full => "registry-full",
             Self::Storage(_) => "storage-failed",
+            Self::Damaged => "storage-damaged",
         }
     }
 }
@@ -156,6 +159,9 @@ impl fmt::Display for Refusal {
             }
             Self::Full => f.write_str("the registry has no room for more; try again later"),
             Self::Storage(error) => error.fmt(f),
+            Self::Damaged => {
+                f.write_str("the registry's disk failed; its operator must look at it")
+            }
         }
     }
 }

@@ -4,15 +4,20 @@ use core::time::Duration;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
+use anyhow::ensure;
 use nimblenet_node::config::NodeConfig;
 use nimblenet_node::daemon::Daemon;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::interval;
 use tracing_subscriber::EnvFilter;
 
 use crate::{output, remote};
 
 /// What calls in progress get when a daemon is told to end.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often a daemon is looked after, so that one that broke down is started anew by whoever
+/// supervises this process.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs a node of the mesh until it is interrupted or terminated.
 ///
@@ -41,21 +46,25 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 /// Lets a daemon run until this process is told to end.
 ///
 /// # Errors
-/// If signals or standard output cannot be had.
+/// If signals or standard output cannot be had, or the daemon breaks down.
 pub(super) fn serve(daemon: Daemon, what: &str) -> anyhow::Result<()> {
     let addresses = daemon.addresses();
     let coap = addresses.coap.map(|coap| format!(", coap {coap}"));
     let coap = coap.unwrap_or_default();
-    remote::block_on(async {
+    let watch = async {
         let mut terminated = signal(SignalKind::terminate())?;
         let mut interrupted = signal(SignalKind::interrupt())?;
         output::text(&format!("{what} ready: mesh {}{coap}", addresses.mesh))?;
-        tokio::select! {
-            _ = terminated.recv() => {}
-            _ = interrupted.recv() => {}
+        let mut look = interval(LOOK);
+        loop {
+            tokio::select! {
+                _ = terminated.recv() => return Ok(()),
+                _ = interrupted.recv() => return Ok(()),
+                _ = look.tick() => ensure!(daemon.is_running(), "the {what} has broken down"),
+            }
         }
-        Ok(())
-    })?;
+    };
+    remote::block_on(watch)?;
     tracing::info!("stopping");
     daemon.stop(PATIENCE);
     Ok(())

@@ -1,6 +1,7 @@
 //! The built binary as processes: a registry, nodes, and the commands that people give.
 
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicU16, Ordering};
 use core::time::Duration;
 use std::io::{BufRead as _, BufReader};
 use std::net::UdpSocket;
@@ -208,13 +209,17 @@ pub(crate) fn add(extra: u32) -> String {
 /// The signature of [`add`].
 pub(crate) const ADD: &str = "func(u32, u32) -> u32";
 
-/// Ports of this machine that are free, all different.
+/// Ports of this machine that are free, all different. They are below those that the system
+/// gives to clients, so that they stay free while a daemon is down.
 #[allow(dead_code, reason = "not every test configures nodes")]
 pub(crate) fn free_ports(count: usize) -> Vec<u16> {
-    let bind = |_| UdpSocket::bind("127.0.0.1:0").unwrap();
-    let sockets: Vec<_> = (0..count).map(bind).collect();
-    let port = |socket: &UdpSocket| socket.local_addr().unwrap().port();
-    sockets.iter().map(port).collect()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = (std::process::id() % 100) as u16 * 100;
+    let candidates = core::iter::repeat_with(|| {
+        20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000
+    });
+    let free = |port: &u16| UdpSocket::bind(("127.0.0.1", *port)).is_ok();
+    candidates.filter(free).take(count).collect()
 }
 
 /// The packages of the repository.
