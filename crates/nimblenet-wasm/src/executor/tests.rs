@@ -1,6 +1,7 @@
 //! A small world for the executor: tasklets from text, and a driver that carries outcomes
 //! between them.
 
+extern crate alloc;
 extern crate std;
 
 mod calls;
@@ -8,11 +9,11 @@ mod ends;
 mod images;
 mod pressure;
 
-use std::borrow::ToOwned;
-use std::collections::VecDeque;
-use std::string::String;
-use std::vec;
-use std::vec::Vec;
+use alloc::borrow::ToOwned;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 
 use nimblenet_tasklet::{
     ActivationId, Area, Capabilities, Capability, Digest, Entry, EntryFields, Export, Fault, Host,
@@ -155,9 +156,10 @@ impl Host for Device {
         } else {
             self.calls.push(function.to_owned());
         }
-        match capability {
-            Capability::Actuator => Err(Fault::DeviceFailed),
-            _ => Ok(7),
+        if capability == Capability::Actuator {
+            Err(Fault::DeviceFailed)
+        } else {
+            Ok(7)
         }
     }
 

@@ -89,10 +89,10 @@ fn what_is_wrong_with_a_start_is_found_before_any_code_runs() {
         };
         let end = world.work_off(VecDeque::from([start]), 1).remove(0);
         assert!(world.is_empty() && world.device.calls.is_empty());
-        match end {
-            End::Failed(fault, None) => fault,
-            end => panic!("{end:?}"),
-        }
+        let End::Failed(fault, None) = end else {
+            panic!("{end:?}")
+        };
+        fault
     };
     let good = cbor(&[1]);
     let text = |text: &str| fault(Tasklet::new(text, SAYS), &good);
