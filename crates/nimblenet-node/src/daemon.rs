@@ -110,6 +110,12 @@ pub struct Status {
     pub coap: ServerCounters,
     /// Jobs that run or wait.
     pub jobs: usize,
+    /// Bytes of modules in the cache.
+    pub cache_used: usize,
+    /// Bytes that the cache may hold.
+    pub cache_bytes: usize,
+    /// Modules evicted so far.
+    pub evicted: u64,
     /// Nodes in direct reach.
     pub neighbours: Vec<NodeId>,
     /// The epoch of each catalogue held.

@@ -360,6 +360,36 @@ fn a_catalogue_reaches_a_node_many_hops_from_the_registry() {
 }
 
 #[test]
+fn a_call_at_once_after_the_start_or_after_a_publication_waits_for_the_catalogue() {
+    let std = vec![algorithm("mean", 80)];
+    let shop = vec![chain("load", &["std/mean"])];
+    let shelves = vec![(Publisher::new("std"), std), (Publisher::new("shop"), shop)];
+    let layout = Layout::line(2);
+    let mut net = Net::new(24, &layout, LinkModel::PAPER, shelves, |_| {}, timed);
+    assert_eq!(
+        sources(&net.run_call(2, "shop/load")),
+        [Source::Registry; 2]
+    );
+    assert_eq!(
+        net.run_call(2, "std/rms").result,
+        Err(Fault::UnknownTasklet)
+    );
+    net.publish("std", &[algorithm("rms", 110)]);
+    net.run_for(Duration::from_millis(1));
+    assert_eq!(sources(&net.run_call(2, "std/rms")), [Source::Registry]);
+}
+
+#[test]
+fn an_unknown_tasklet_is_unknown_although_the_registry_is_down() {
+    let mut net = net(25, &Layout::pair(), |_| {});
+    net.crash(0);
+    assert_eq!(
+        net.run_call(2, "shop/nothing").result,
+        Err(Fault::UnknownTasklet)
+    );
+}
+
+#[test]
 fn att_28_a_catalogue_by_another_key_is_never_taken_up() {
     let foreign = |config: &mut Config| {
         if config.archive.is_none() {

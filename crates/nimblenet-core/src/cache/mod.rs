@@ -51,12 +51,12 @@ pub struct Cache {
     order: Vec<u16>,
     used: usize,
     evicted: u64,
-    policy: Box<dyn Evict>,
+    policy: Box<dyn Evict + Send>,
 }
 
 impl Cache {
     /// A cache of `bytes` bytes and at most `entries` modules.
-    pub fn new(bytes: usize, entries: usize, policy: Box<dyn Evict>) -> Self {
+    pub fn new(bytes: usize, entries: usize, policy: Box<dyn Evict + Send>) -> Self {
         let entries = entries.min(usize::from(u16::MAX));
         Self {
             bytes: vec![0; bytes],

@@ -90,7 +90,7 @@ impl Node {
     pub fn new(mut config: Config) -> Result<Self, ConfigError> {
         config.check()?;
         let limits = config.limits;
-        let policy: Box<dyn Evict> = match config.eviction {
+        let policy: Box<dyn Evict + Send> = match config.eviction {
             Eviction::Lfu => Box::new(Lfu),
             Eviction::Lru => Box::new(Lru),
         };

@@ -15,9 +15,8 @@ use crate::event::CallRequest;
 use crate::job::{CallId, ExportName, Job, Next, Source, State, Step};
 use crate::time::Instant;
 
-/// A registry that had nothing newer is not asked again for a name within this time.
-const FRESH: Duration = Duration::from_millis(500);
-
+/// Tasklets that are looked at to find namespaces without a catalogue.
+const CALLEES: usize = 32;
 /// Fuel of a tasklet whose entry sets no ceiling.
 const DEFAULT_FUEL: u64 = 100_000_000;
 
@@ -66,27 +65,37 @@ impl Node {
         let name = self.jobs[at].name;
         let held = self.subscription(NamespaceId::of(&name.namespace));
         let held = held.ok_or(Fault::UnknownNamespace)?;
-        let archived = self.archive.is_some();
+        let (archived, accepted) = (self.archive.is_some(), self.jobs[at].accepted);
         let entry = self.subscriptions[held].catalogue().find(&name.name);
         let Some(entry) = entry else {
             if let Some(fault) = self.unresolvable(held) {
                 return Err(fault);
             }
             // It may have been published a moment ago.
-            let asked = !archived && self.refresh(now, held, FRESH);
+            let asked = !archived && self.refresh(now, held, accepted);
             return if asked {
                 Ok(())
             } else {
                 Err(Fault::UnknownTasklet)
             };
         };
+        // Callees may be in namespaces whose catalogue is still on its way.
+        let number = entry.number;
+        if let Some(lacking) = self.lacking(held, number)
+            && self.unresolvable(lacking).is_none()
+            && self.refresh(now, lacking, accepted)
+        {
+            return Ok(());
+        }
+        let entry = self.subscriptions[held].catalogue().entry(number);
+        let entry = entry.ok_or(Fault::UnknownTasklet)?;
         let job = &self.jobs[at];
         let export = entry
             .terms
             .export(job.export.as_str())
             .ok_or(Fault::UnknownExport)?;
         abi::check_args(&export.signature, &job.message).map_err(|_| Fault::WrongArguments)?;
-        let (number, fuel) = (entry.number, entry.terms.fuel);
+        let fuel = entry.terms.fuel;
         let epochs = self
             .subscriptions
             .iter()
@@ -110,19 +119,42 @@ impl Node {
         Ok(())
     }
 
-    /// A catalogue changed, or could not be had: looks again at the jobs that wait for it.
-    pub(super) fn resolve_waiting(&mut self, now: Instant, subscription: usize) {
-        let id = self.subscriptions[subscription].id();
+    /// A catalogue changed, or could not be had: looks again at the jobs that wait for one.
+    pub(super) fn resolve_waiting(&mut self, now: Instant) {
         for at in 0..self.jobs.len() {
-            let job = &self.jobs[at];
-            let waits = job.state == State::Resolving;
-            if waits
-                && NamespaceId::of(&job.name.namespace) == id
+            if self.jobs[at].state == State::Resolving
                 && let Err(fault) = self.resolve(now, at)
             {
                 self.end_job(now, at, Err(fault));
             }
         }
+    }
+
+    /// A subscription without any catalogue that the tasklet calls into, directly or not.
+    fn lacking(&self, held: usize, number: u16) -> Option<usize> {
+        let mut listed = [(held, number); CALLEES];
+        let (mut count, mut next) = (1, 0);
+        while next < count {
+            let (held, number) = listed[next];
+            next += 1;
+            let Some(entry) = self.subscriptions[held].catalogue().entry(number) else {
+                continue;
+            };
+            for import in entry.imports() {
+                let Some(held) = self.subscription(import.namespace) else {
+                    continue;
+                };
+                if self.subscriptions[held].catalogue().epoch() == 0 {
+                    return Some(held);
+                }
+                let callee = (held, import.number);
+                if count < CALLEES && !listed[..count].contains(&callee) {
+                    listed[count] = callee;
+                    count += 1;
+                }
+            }
+        }
+        None
     }
 
     /// An acquisition that the job at `at` waits for has ended.

@@ -4,8 +4,6 @@
 //! whoever has it, checked by its signature, and applied. Without word from a neighbour the
 //! namespace's registry is asked.
 
-use core::time::Duration;
-
 use nimblenet_tasklet::{Delta, Fault, NamespaceId, NodeId, SIGNED_BYTES, Work, signed_bytes};
 
 use super::Node;
@@ -28,7 +26,7 @@ pub(super) struct Subscription {
     sync: Sync,
     /// When the registry may be asked again, and after how long a pause the time after that.
     retry: Option<(Instant, u32)>,
-    /// When a registry last said that there is nothing newer.
+    /// When asking for something newer last came to nothing.
     checked: Option<Instant>,
     /// Tries that failed since the last success.
     failures: u8,
@@ -83,11 +81,11 @@ impl Subscription {
 }
 
 impl Node {
-    /// Makes sure that the registry is asked for a newer catalogue of subscription `at`, unless
-    /// that is under way or was done within the last `fresh`; false in the latter case.
-    pub(super) fn refresh(&mut self, now: Instant, at: usize, fresh: Duration) -> bool {
+    /// Makes sure that the registry is asked for a newer catalogue of subscription `at`; false if
+    /// it has said since `since` that there is none.
+    pub(super) fn refresh(&mut self, now: Instant, at: usize, since: Instant) -> bool {
         let held = &mut self.subscriptions[at];
-        if held.checked.is_some_and(|then| now - then <= fresh) {
+        if held.checked.is_some_and(|then| then >= since) {
             return false;
         }
         if held.sync == Sync::Idle && held.retry.is_none_or(|(due, _)| due <= now) {
@@ -150,7 +148,7 @@ impl Node {
                 held.checked = Some(now);
                 held.failures = 0;
                 held.retry = None;
-                self.resolve_waiting(now, at);
+                self.resolve_waiting(now);
             }
         }
     }
@@ -239,7 +237,7 @@ impl Node {
             self.renewed.push_back(at);
         }
         self.mesh.speak_soon(now);
-        self.resolve_waiting(now, at);
+        self.resolve_waiting(now);
         Ok(())
     }
 
@@ -329,10 +327,14 @@ impl Node {
         held.sync = Sync::Idle;
         held.failures = held.failures.saturating_add(1);
         held.fault = fault;
+        // Who holds a catalogue goes by it when nothing newer can be had.
+        if held.catalogue.epoch() > 0 {
+            held.checked = Some(now);
+        }
         let factor = held
             .retry
             .map_or(1, |(_, factor)| (factor * 2).min(LONGEST_PAUSE));
         held.retry = Some((now + self.config.global_search * factor, factor));
-        self.resolve_waiting(now, at);
+        self.resolve_waiting(now);
     }
 }

@@ -47,6 +47,8 @@ impl Report {
             "no_contact_share": tally.without_contact_share(),
             "failures": Map::from_iter(failures),
             "rx_bytes": by_id(&self.nodes, |status| status.link.received_bytes),
+            "cache_used_bytes": by_id(&self.nodes, |status| status.cache_used as u64),
+            "evicted": by_id(&self.nodes, |status| status.evicted),
             "registry_tx_bytes": by_id(&self.registries, |status| status.link.sent_bytes),
             "interrupted": self.interrupted,
         })
@@ -64,7 +66,15 @@ impl Report {
     }
 
     fn node_table(&self) -> Table {
-        let mut table = table(["node", "calls", "completed", "tx bytes", "rx bytes"]);
+        let mut table = table([
+            "node",
+            "calls",
+            "completed",
+            "tx bytes",
+            "rx bytes",
+            "cache used",
+            "evicted",
+        ]);
         let daemons = self.nodes.iter().map(|status| (false, status));
         let registries = self.registries.iter().map(|status| (true, status));
         for (registry, status) in daemons.chain(registries) {
@@ -79,6 +89,12 @@ impl Report {
                 counters.completed.to_string(),
                 status.link.sent_bytes.to_string(),
                 status.link.received_bytes.to_string(),
+                if registry {
+                    "-".to_owned()
+                } else {
+                    format!("{} of {}", status.cache_used, status.cache_bytes)
+                },
+                status.evicted.to_string(),
             ]);
         }
         table
