@@ -5,7 +5,7 @@ use crate::wire::Kind;
 /// Why a frame was dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
-pub enum Drop {
+pub enum DropReason {
     /// Not a frame of this protocol.
     Malformed = 0,
     /// Seen before.
@@ -24,7 +24,7 @@ pub enum Drop {
     StaleOutcome = 7,
 }
 
-impl Drop {
+impl DropReason {
     /// Every reason, in the order of their numbers.
     pub const ALL: [Self; 8] = [
         Self::Malformed,
@@ -84,7 +84,7 @@ pub struct Acquired {
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counters {
     traffic: [Traffic; Kind::ALL.len()],
-    drops: [u64; Drop::ALL.len()],
+    drops: [u64; DropReason::ALL.len()],
     /// Tasklets acquired, by source.
     pub acquired: Acquired,
     /// Acquisitions that failed.
@@ -112,7 +112,7 @@ impl Counters {
     }
 
     /// Frames dropped for one reason.
-    pub fn dropped(&self, reason: Drop) -> u64 {
+    pub fn dropped(&self, reason: DropReason) -> u64 {
         self.drops[reason as usize]
     }
 
@@ -129,7 +129,7 @@ impl Counters {
             .sum()
     }
 
-    pub(crate) fn drop(&mut self, reason: Drop) {
+    pub(crate) fn drop(&mut self, reason: DropReason) {
         self.drops[reason as usize] += 1;
     }
 

@@ -26,7 +26,7 @@ pub use config::{
     Config, ConfigError, Eviction, HelloConfig, Limits, LinkAddress, LinkConfig, LinkId, MIN_MTU,
     NamespaceConfig, StaticNeighbour, StaticRoute,
 };
-pub use counters::{Acquired, Counters, Drop, Traffic};
+pub use counters::{Acquired, Counters, DropReason, Traffic};
 pub use event::{CallRequest, Event, Input, Reason};
 pub use job::{CallId, Source, Step};
 pub use mesh::Transmit;

@@ -519,7 +519,7 @@ fn att_43_frames_that_are_no_frames_are_counted_and_the_next_call_is_served() {
     let dropped = net
         .node(2)
         .counters()
-        .dropped(nimblenet_core::Drop::Malformed);
+        .dropped(nimblenet_core::DropReason::Malformed);
     assert!(dropped >= 60, "{dropped}");
     assert!(net.run_call(2, "shop/check").result.is_ok());
 }

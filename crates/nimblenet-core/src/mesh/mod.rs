@@ -24,7 +24,7 @@ use self::outbox::Outbox;
 use self::routes::Routes;
 use self::trickle::Trickle;
 use crate::config::{Config, LinkAddress, LinkConfig, LinkId};
-use crate::counters::{Counters, Drop};
+use crate::counters::{Counters, DropReason};
 use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::{
@@ -132,20 +132,20 @@ impl Mesh {
         counters: &mut Counters,
     ) -> Option<Delivery<'a>> {
         let Ok(frame) = Frame::parse(bytes) else {
-            counters.drop(Drop::Malformed);
+            counters.drop(DropReason::Malformed);
             return None;
         };
         let known = self.links.get(usize::from(link.0)).map(|link| link.mtu);
         let Some(mtu) = known.filter(|_| frame.sender != self.id) else {
-            counters.drop(Drop::Malformed);
+            counters.drop(DropReason::Malformed);
             return None;
         };
         if frame.origin == self.id {
-            counters.drop(Drop::Duplicate);
+            counters.drop(DropReason::Duplicate);
             return None;
         }
         if frame.receiver != self.id && frame.receiver != NodeId::EVERYONE {
-            counters.drop(Drop::NotForUs);
+            counters.drop(DropReason::NotForUs);
             return None;
         }
         if self.neighbours.hear(now, frame.sender, link, from) {
@@ -155,7 +155,7 @@ impl Mesh {
             .duplicates
             .first_time(now, frame.origin, frame.sequence)
         {
-            counters.drop(Drop::Duplicate);
+            counters.drop(DropReason::Duplicate);
             return None;
         }
         self.routes
@@ -314,7 +314,7 @@ impl Mesh {
             return;
         }
         let Some(hops) = frame.hops.checked_add(1) else {
-            counters.drop(Drop::TtlExceeded);
+            counters.drop(DropReason::TtlExceeded);
             return;
         };
         let frame = Frame {
@@ -380,16 +380,16 @@ impl Mesh {
             });
         }
         if frame.len() + OVERHEAD > usize::from(mtu) {
-            counters.drop(Drop::TooLong);
+            counters.drop(DropReason::TooLong);
             return;
         }
         let Some(len) = frame.emit(&mut self.scratch) else {
-            counters.drop(Drop::TooLong);
+            counters.drop(DropReason::TooLong);
             return;
         };
         match self.outbox.push(link, to, &self.scratch[..len]) {
             Ok(()) => counters.sent(frame.message.kind(), len, frame.origin == self.id),
-            Err(_) => counters.drop(Drop::QueueFull),
+            Err(_) => counters.drop(DropReason::QueueFull),
         }
     }
 }

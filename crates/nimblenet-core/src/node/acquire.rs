@@ -80,7 +80,7 @@ impl Node {
     /// The first or a further answer to a search.
     pub(super) fn handle_found(&mut self, now: Instant, origin: NodeId, hops: u8, found: Found) {
         let Some(at) = self.awaiting(found.request) else {
-            self.counters.drop(crate::counters::Drop::Unexpected);
+            self.counters.drop(crate::counters::DropReason::Unexpected);
             return;
         };
         let holder = Holder {
@@ -99,7 +99,7 @@ impl Node {
 
     pub(super) fn handle_metadata(&mut self, now: Instant, metadata: Metadata<'_>) {
         let Some(at) = self.awaiting(metadata.request) else {
-            self.counters.drop(crate::counters::Drop::Unexpected);
+            self.counters.drop(crate::counters::DropReason::Unexpected);
             return;
         };
         let acquisition = self.acquisitions[at]

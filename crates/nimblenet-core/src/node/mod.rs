@@ -4,11 +4,13 @@
 //!
 //! - `acquire`: Algorithm 1, one acquisition at a time;
 //! - `run`: jobs and their activations;
+//! - `preload`: everything that a chain may call, in advance;
 //! - `remote`: calls between nodes;
 //! - `subscribe`: catalogues of namespaces, kept up to date;
 //! - `serve`: answers to other nodes.
 
 mod acquire;
+mod preload;
 mod remote;
 mod run;
 mod serve;
@@ -28,7 +30,7 @@ use crate::archive::Archive;
 use crate::cache::{Cache, Evict, Lfu, Lru};
 use crate::catalogue::{BadDelta, Catalogue};
 use crate::config::{Config, ConfigError, Eviction};
-use crate::counters::{Counters, Drop};
+use crate::counters::{Counters, DropReason};
 use crate::event::{CallRequest, Event, Input, Reason};
 use crate::job::{CallId, Job, State};
 use crate::mesh::{Delivery, Mesh, Transmit};
@@ -368,7 +370,7 @@ impl Node {
             Message::Data(data) => {
                 let taken = self.handle_part(now, &data) || self.handle_delta_part(now, &data);
                 if !taken {
-                    self.counters.drop(Drop::Unexpected);
+                    self.counters.drop(DropReason::Unexpected);
                 }
             }
             Message::Refuse(refuse) => {
@@ -391,7 +393,7 @@ impl Node {
         if let Outcome::Verified { ticket, good } = outcome {
             self.handle_verified(now, ticket, good);
         } else if !self.handle_activation(now, outcome) {
-            self.counters.drop(Drop::StaleOutcome);
+            self.counters.drop(DropReason::StaleOutcome);
         }
     }
 

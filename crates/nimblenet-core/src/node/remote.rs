@@ -113,7 +113,7 @@ impl Node {
         let asked = Some((origin, answer.request));
         let waits = |job: &Job| job.state.remote().map(|it| (it.to, it.request)) == asked;
         let Some(at) = self.jobs.iter().position(waits) else {
-            self.counters.drop(crate::counters::Drop::Unexpected);
+            self.counters.drop(crate::counters::DropReason::Unexpected);
             return;
         };
         match answer.answer {

@@ -341,12 +341,12 @@ impl Node {
         }
     }
 
-    fn subscription(&self, id: NamespaceId) -> Option<usize> {
+    pub(super) fn subscription(&self, id: NamespaceId) -> Option<usize> {
         self.subscriptions.iter().position(|held| held.id() == id)
     }
 
     /// The entry of a callee as it was when the job began.
-    fn entry_for(&self, at: usize, held: usize, number: u16) -> Option<Entry<'_>> {
+    pub(super) fn entry_for(&self, at: usize, held: usize, number: u16) -> Option<Entry<'_>> {
         let epoch = self.jobs[at].epochs.get(held).copied()?;
         self.subscriptions[held].catalogue().entry_at(number, epoch)
     }
@@ -379,7 +379,7 @@ impl Node {
     }
 
     /// Acquires the top tasklet; a native one is there already.
-    fn begin_top(&mut self, now: Instant, at: usize) {
+    pub(super) fn begin_top(&mut self, now: Instant, at: usize) {
         let Some(top) = self.jobs[at].top() else {
             return;
         };
@@ -410,7 +410,11 @@ impl Node {
         }
     }
 
-    fn wanted(&self, namespace: NamespaceId, entry: &Entry<'_>) -> Result<Wanted, Fault> {
+    pub(super) fn wanted(
+        &self,
+        namespace: NamespaceId,
+        entry: &Entry<'_>,
+    ) -> Result<Wanted, Fault> {
         let held = self
             .subscription(namespace)
             .ok_or(Fault::UnknownNamespace)?;
@@ -534,74 +538,6 @@ impl Node {
             }
         }
         self.release_preload(at);
-    }
-
-    /// Takes back what was preloaded; false if there is nothing to take back.
-    fn release_preload(&mut self, at: usize) -> bool {
-        let mut released = false;
-        for (_, slot) in self.jobs[at].preload.drain(..) {
-            released |= slot.is_some();
-            slot.into_iter().for_each(|slot| self.cache.release(slot));
-        }
-        released
-    }
-
-    /// Lists every version that the top tasklet may call, directly or not.
-    fn list_preload(&mut self, at: usize) {
-        let limit = self.config.limits.preload;
-        let mut next = 0;
-        let Some(top) = self.jobs[at].top() else {
-            return;
-        };
-        let own = top.entry().reference(top.namespace);
-        let mut listed = core::mem::take(&mut self.jobs[at].preload);
-        listed.push((own, None));
-        while let Some((tasklet, _)) = listed.get(next).copied() {
-            next += 1;
-            let Some(held) = self.subscription(tasklet.namespace) else {
-                continue;
-            };
-            let Some(entry) = self.entry_for(at, held, tasklet.number) else {
-                continue;
-            };
-            for import in entry.imports() {
-                let Some(held) = self.subscription(import.namespace) else {
-                    continue;
-                };
-                let Some(callee) = self.entry_for(at, held, import.number) else {
-                    continue;
-                };
-                let callee = callee.reference(import.namespace);
-                let known = listed.iter().any(|(other, _)| *other == callee);
-                if !known && listed.len() < limit {
-                    listed.push((callee, None));
-                }
-            }
-        }
-        // The job's own tasklet is acquired as always.
-        listed.remove(0);
-        self.jobs[at].preload = listed;
-    }
-
-    /// Acquires what the preload list names from `item` on, then the job's own tasklet.
-    fn preload_next(&mut self, now: Instant, at: usize, item: usize) {
-        for item in item..self.jobs[at].preload.len() {
-            let (tasklet, _): (TaskletRef, _) = self.jobs[at].preload[item];
-            let held = self.subscription(tasklet.namespace);
-            let entry = held.and_then(|held| self.entry_for(at, held, tasklet.number));
-            let wasm = entry.filter(|entry| entry.terms.executor == Executor::Wasm);
-            let wanted = wasm.map(|entry| self.wanted(tasklet.namespace, &entry));
-            let Some(Ok(wanted)) = wanted else { continue };
-            if let Ok(acquisition) = self.acquire(now, wanted) {
-                self.jobs[at].state = State::Preloading {
-                    at: item,
-                    acquisition,
-                };
-                self.advance(now, acquisition);
-                return;
-            }
-        }
-        self.begin_top(now, at);
     }
 
     fn granted(&self, at: usize) -> Capabilities {

@@ -203,7 +203,8 @@ impl Node {
             .get(at)
             .is_some_and(|held| held.sync == Sync::Verifying);
         if !waits {
-            self.counters.drop(crate::counters::Drop::StaleOutcome);
+            self.counters
+                .drop(crate::counters::DropReason::StaleOutcome);
             return;
         }
         if !good {

@@ -1,6 +1,6 @@
 //! The CoAP resources of a daemon: what a request means, and how answers are written.
 
-use nimblenet_core::{Drop, Step};
+use nimblenet_core::{DropReason, Step};
 use nimblenet_tasklet::{Digest, Fault, Name, TaskletName, Trap};
 
 use super::{CallReport, Status};
@@ -296,7 +296,7 @@ pub(super) fn status(status: &Status) -> Response {
         ("coap_requests", status.coap.requests),
         ("coap_repeated", status.coap.repeated),
     ];
-    for reason in Drop::ALL {
+    for reason in DropReason::ALL {
         numbers.push((reason.name(), node.dropped(reason)));
     }
     cbor(Code::CONTENT, |to| {
