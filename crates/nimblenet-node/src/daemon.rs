@@ -69,6 +69,8 @@ pub struct Call {
     pub export: String,
     /// The arguments: a CBOR array.
     pub args: Vec<u8>,
+    /// The node of the mesh that is to run it; none for this one.
+    pub at: Option<NodeId>,
     /// How long it may take; as configured if not given.
     pub deadline: Option<Duration>,
 }

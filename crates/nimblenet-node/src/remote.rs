@@ -7,7 +7,7 @@ use std::io;
 
 use minicbor::Decoder;
 use nimblenet_core::{BadDelta, Catalogue, CatalogueLimits};
-use nimblenet_tasklet::{Delta, Digest, Executor, Name, Package, TaskletName};
+use nimblenet_tasklet::{Delta, Digest, Executor, Name, NodeId, Package, TaskletName};
 use tokio::net::ToSocketAddrs;
 
 use crate::coap::{Client, ClientError, Code, Format, Method, Request, Response, Timers};
@@ -68,7 +68,7 @@ impl Remote {
     }
 
     /// Calls a tasklet; the answer is the CBOR array of results, or with `explain` the map that
-    /// explains it.
+    /// explains it. With `at`, another node of the mesh runs it.
     ///
     /// # Errors
     /// [`RemoteError`], with the fault's code if the call failed.
@@ -78,11 +78,13 @@ impl Remote {
         export: Option<&str>,
         args: &[u8],
         explain: bool,
+        at: Option<NodeId>,
     ) -> Result<Vec<u8>, RemoteError> {
         let mut request = Request::new(Method::Post, &format!("t/{name}"));
         request
             .query
             .extend(export.map(|export| format!("x={export}")));
+        request.query.extend(at.map(|at| format!("at={at}")));
         request.query.extend(explain.then(|| "explain".to_owned()));
         request.format = Some(Format::CBOR);
         request.payload = args.to_vec();

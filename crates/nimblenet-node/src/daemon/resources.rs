@@ -1,7 +1,7 @@
 //! The CoAP resources of a daemon: what a request means, and how answers are written.
 
 use nimblenet_core::{DropReason, Step};
-use nimblenet_tasklet::{Digest, Fault, Name, TaskletName, Trap};
+use nimblenet_tasklet::{Digest, Fault, Name, NodeId, TaskletName, Trap};
 
 use super::{CallReport, Status};
 use crate::coap::{Code, Format, Method, Request, Response};
@@ -18,6 +18,7 @@ pub(super) enum Action {
         export: String,
         args: Vec<u8>,
         explain: bool,
+        at: Option<NodeId>,
     },
     Discover,
     Status,
@@ -106,12 +107,22 @@ impl Action {
             export: request.query("x").unwrap_or("").to_owned(),
             args,
             explain: request.query("explain").is_some(),
+            at: request.query("at").map(read_node).transpose()?,
         })
     }
 }
 
 fn read_name(text: &str) -> Result<Name, Response> {
     Name::new(text).map_err(|error| bad_request(&error.to_string()))
+}
+
+fn read_node(text: &str) -> Result<NodeId, Response> {
+    let id = text
+        .parse()
+        .ok()
+        .map(NodeId)
+        .filter(|id| *id != NodeId::EVERYONE);
+    id.ok_or_else(|| bad_request("at is the number of a node, 0 to 65534"))
 }
 
 fn read_digest(text: &str) -> Result<Digest, Response> {

@@ -279,7 +279,11 @@ impl Body {
             args: &call.args,
             deadline: Some(deadline),
         };
-        let id = self.node.call(self.clock.now(), request);
+        let now = self.clock.now();
+        let id = match call.at {
+            Some(node) => self.node.call_at(now, node, request),
+            None => self.node.call(now, request),
+        };
         let result = id.map(|id| drop(self.calls.insert(id, waiting)));
         self.drain();
         result

@@ -33,12 +33,14 @@ impl Body {
                 export,
                 args,
                 explain,
+                at,
             } => {
                 let call = Call {
                     name,
                     export,
                     args,
                     deadline: None,
+                    at,
                 };
                 let detail = self.mismatch(&call);
                 let refused = detail.clone();

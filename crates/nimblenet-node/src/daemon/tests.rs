@@ -82,12 +82,23 @@ impl Mesh {
 
     /// Calls over CoAP.
     fn call(&self, node: usize, name: &str, args: &[u32]) -> Result<u32, String> {
+        self.call_at(node, None, name, args)
+    }
+
+    /// Calls over CoAP, to be run by another node of the mesh.
+    fn call_at(
+        &self,
+        node: usize,
+        at: Option<NodeId>,
+        name: &str,
+        args: &[u32],
+    ) -> Result<u32, String> {
         let address = self.addresses[node].coap.unwrap();
         let name = TaskletName::new(name).unwrap();
         let args = minicbor::to_vec(args).unwrap();
         let result = self.runtime.block_on(async {
             let mut remote = Remote::connect(address, PATIENCE).await.unwrap();
-            remote.call(&name, None, &args, false).await
+            remote.call(&name, None, &args, false, at).await
         });
         let bytes = result.map_err(|error| error.code().to_owned())?;
         let [value] = minicbor::decode::<[u32; 1]>(&bytes).unwrap();
@@ -101,6 +112,7 @@ impl Mesh {
             export: String::new(),
             args: minicbor::to_vec(args).unwrap(),
             deadline: None,
+            at: None,
         })
     }
 }
@@ -177,6 +189,27 @@ fn a_chain_is_fetched_from_the_registry_once_and_from_neighbours_after_that() {
     assert_eq!(sources[..2], [Source::Neighbour, Source::Neighbour]);
     assert!(sources[2..].iter().all(|source| *source == Source::Local));
     assert_eq!(mesh.call(3, "shop/chain", &[4, 5]), Ok(18));
+}
+
+#[test]
+fn a_call_for_another_node_crosses_the_mesh_and_so_do_its_result_and_its_faults() {
+    let mesh = Mesh::new(3);
+    mesh.publish(&[chain(), add(0)]).unwrap();
+    let last = Some(NodeId(3));
+    assert_eq!(mesh.call_at(1, last, "shop/chain", &[2, 3]), Ok(10));
+    let calls = |node: usize| mesh.nodes[node - 1].status().unwrap().counters.acquired;
+    assert_eq!(
+        calls(1),
+        nimblenet_core::Acquired::default(),
+        "node 1 ran nothing"
+    );
+    assert!(calls(3).registry > 0);
+    let unknown = mesh.call_at(1, last, "shop/nothing", &[]).unwrap_err();
+    assert_eq!(unknown, "unknown-tasklet");
+    let absent = mesh
+        .call_at(1, Some(NodeId(77)), "shop/chain", &[2, 3])
+        .unwrap_err();
+    assert_eq!(absent, "unreachable");
 }
 
 #[test]

@@ -167,7 +167,9 @@ async fn call(node: SocketAddr, errand: Errand) -> End {
     let start = time::Instant::now();
     let remote = Remote::connect(node, PATIENCE).await;
     let mut remote = remote.map_err(|error| error.kind().to_string())?;
-    let answer = remote.call(&errand.name, None, &errand.args, false).await;
+    let answer = remote
+        .call(&errand.name, None, &errand.args, false, None)
+        .await;
     match answer {
         Ok(_) => Ok(start.elapsed()),
         Err(error) => Err(error.code().to_owned()),

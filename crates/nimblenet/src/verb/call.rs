@@ -6,7 +6,7 @@ use anyhow::Context;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use minicbor::Decoder;
-use nimblenet_tasklet::TaskletName;
+use nimblenet_tasklet::{NodeId, TaskletName};
 use serde_json::{Value as Json, json};
 
 use crate::args::{self, Item};
@@ -31,6 +31,9 @@ pub(crate) struct Args {
     /// CoAP address of the node.
     #[arg(long, value_name = "ADDR")]
     node: Address,
+    /// Another node of the mesh that runs it, for example a board behind a serial link.
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(..65535))]
+    at: Option<u16>,
     /// Export to call [default: run]
     #[arg(long, value_name = "NAME")]
     invoke: Option<String>,
@@ -55,7 +58,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let answer = remote::block_on(async {
         let patience = Duration::from_secs(args.timeout);
         let mut node = args.node.connect(patience).await?;
-        let answer = node.call(&args.name, invoke, &values, args.explain).await;
+        let answer = node.call(&args.name, invoke, &values, args.explain, args.at.map(NodeId)).await;
         answer.with_context(|| format!("calling {} at {} failed", args.name, args.node))
     })?;
     let explained = if args.explain {
