@@ -3,7 +3,7 @@
 //! - `Args`, its command line (a [`clap::Args`]) with help and, in `after_help`, an example;
 //! - `run(&Args)`, which does it.
 //!
-//! A new verb is such a file and a line in [`verbs!`]'s call below.
+//! A new verb is such a file and a line in the list below.
 
 /// Declares the modules of verbs and the subcommands that lead to them.
 macro_rules! verbs {

@@ -21,7 +21,7 @@ use nimblenet_tasklet::NodeId;
 use self::duplicates::Duplicates;
 use self::neighbours::Neighbours;
 use self::outbox::Outbox;
-use self::routes::Routes;
+use self::routes::{Route, Routes};
 use self::trickle::Trickle;
 use crate::config::{Config, LinkAddress, LinkConfig, LinkId};
 use crate::counters::{Counters, DropReason};
@@ -59,8 +59,8 @@ pub(crate) struct Mesh {
     duplicates: Duplicates,
     outbox: Outbox,
     trickle: Option<Trickle>,
-    /// Registries near or far, with the freshest word on each.
-    registries: Vec<RegistryNote>,
+    /// Registries that were heard of.
+    registries: Vec<NodeId>,
     sequence: u32,
     random: Random,
     scratch: Vec<u8>,
@@ -158,8 +158,14 @@ impl Mesh {
             counters.drop(DropReason::Duplicate);
             return None;
         }
-        self.routes
-            .learn(now, frame.origin, frame.sender, frame.hops, frame.sequence);
+        self.routes.learn(
+            now,
+            Duration::ZERO,
+            frame.origin,
+            frame.sender,
+            frame.hops,
+            frame.sequence,
+        );
         counters.received(frame.message.kind(), bytes.len());
 
         let for_us = frame.destination == self.id;
@@ -221,28 +227,13 @@ impl Mesh {
         let mut news = false;
         for note in hello.registries().filter(|note| note.registry != self.id) {
             let hops = note.hops.saturating_add(1);
+            let age = Duration::from_secs(note.age_s.into());
             self.routes
-                .learn(now, note.registry, from, hops, note.sequence);
-            let Some(route) = self.routes.find(now, note.registry) else {
-                continue;
-            };
-            let best = RegistryNote {
-                hops: route.hops,
-                sequence: route.sequence,
-                ..note
-            };
-            let room = self.registries.len() < self.registries.capacity();
-            match self
-                .registries
-                .iter_mut()
-                .find(|held| held.registry == note.registry)
-            {
-                Some(held) => *held = best,
-                None if room => {
-                    self.registries.push(best);
-                    news = true;
-                }
-                None => {}
+                .learn(now, age, note.registry, from, hops, note.sequence);
+            let known = self.registries.contains(&note.registry);
+            if !known && self.registries.len() < self.registries.capacity() {
+                self.registries.push(note.registry);
+                news = true;
             }
         }
         if news {
@@ -271,13 +262,27 @@ impl Mesh {
         self.neighbours.forget_silent(now);
         let sequence = self.sequence;
         let is_registry = !self.forwards_floods;
-        let own = is_registry.then_some(RegistryNote {
-            registry: self.id,
+        let registry = self.id;
+        let own = RegistryNote {
+            registry,
             sequence,
             hops: 0,
-        });
+            age_s: 0,
+        };
+        let own = is_registry.then_some(own);
         let mut space = [0; HELLO_BYTES];
-        let known = self.registries.iter().copied();
+        let known = self.registries.iter().filter_map(|registry| {
+            let route = self.routes.find(now, *registry)?;
+            // Rounded up, so that word ages by at least a second a hop.
+            let age_s = u8::try_from(route.age(now).as_secs() + 1).ok()?;
+            let Route { hops, sequence, .. } = *route;
+            Some(RegistryNote {
+                registry: *registry,
+                sequence,
+                hops,
+                age_s,
+            })
+        });
         let hello = Hello::new(own.into_iter().chain(known), epochs, &mut space);
         self.flood(now, 1, Message::Hello(hello), counters);
     }

@@ -8,8 +8,8 @@ use nimblenet_tasklet::NodeId;
 use crate::config::StaticRoute;
 use crate::time::Instant;
 
-/// A way that nothing confirmed for this long is no longer used.
-const LIFETIME: Duration = Duration::from_secs(60);
+/// A way is no longer used this long after the destination's word that taught it.
+const LIFETIME: Duration = Duration::from_secs(240);
 
 /// How to reach a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,8 +21,8 @@ pub(crate) struct Route {
     pub(crate) hops: u8,
     /// The destination's packet number that taught the way.
     pub(crate) sequence: u32,
-    /// When it was last confirmed; never for a static way.
-    confirmed: Option<Instant>,
+    /// When the destination's word that taught it was given; none for a static way.
+    word: Option<Instant>,
     /// False once the way failed; number and hops still guard against loops.
     usable: bool,
 }
@@ -48,7 +48,7 @@ impl Routes {
             next: route.next,
             hops: route.hops,
             sequence: 0,
-            confirmed: None,
+            word: None,
             usable: true,
         }));
         routes.sort_by_key(|route| route.destination);
@@ -64,22 +64,29 @@ impl Routes {
         Some(&self.routes[at]).filter(|route| route.usable && !route.expired(now))
     }
 
-    /// Takes up a way to `destination` over the neighbour `next`, `hops` links long.
+    /// Takes up a way to `destination` over the neighbour `next`, `hops` links long, by the
+    /// destination's word that is `age` old.
     pub(crate) fn learn(
         &mut self,
         now: Instant,
+        age: Duration,
         destination: NodeId,
         next: NodeId,
         hops: u8,
         sequence: u32,
     ) {
-        let confirmed = Some(now);
+        if age > LIFETIME {
+            return;
+        }
+        let word = Some(Instant::from_micros(
+            now.as_micros().saturating_sub(micros(age)),
+        ));
         let route = Route {
             destination,
             next,
             hops,
             sequence,
-            confirmed,
+            word,
             usable: true,
         };
         match self
@@ -88,19 +95,15 @@ impl Routes {
         {
             Ok(at) => {
                 let held = &mut self.routes[at];
-                let same = held.usable && (held.next, held.sequence) == (next, sequence);
-                if held.confirmed.is_some() && (same || held.gives_way_to(&route, now)) {
-                    *held = Route {
-                        hops: if same { held.hops } else { hops },
-                        ..route
-                    };
+                if held.word.is_some() && held.gives_way_to(&route, now) {
+                    *held = route;
                 }
             }
             Err(mut at) => {
                 if self.routes.len() >= self.limit {
                     let learnt =
-                        (0..self.routes.len()).filter(|at| self.routes[*at].confirmed.is_some());
-                    let Some(oldest) = learnt.min_by_key(|at| self.routes[*at].confirmed) else {
+                        (0..self.routes.len()).filter(|at| self.routes[*at].word.is_some());
+                    let Some(oldest) = learnt.min_by_key(|at| self.routes[*at].word) else {
                         return;
                     };
                     self.routes.remove(oldest);
@@ -118,14 +121,19 @@ impl Routes {
             .binary_search_by_key(&destination, |r| r.destination)
         {
             let route = &mut self.routes[at];
-            route.usable &= route.confirmed.is_none();
+            route.usable &= route.word.is_none();
         }
     }
 }
 
 impl Route {
+    /// How old the destination's word is.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        self.word.map_or(Duration::ZERO, |at| now - at)
+    }
+
     fn expired(&self, now: Instant) -> bool {
-        self.confirmed.is_some_and(|at| now - at > LIFETIME)
+        self.word.is_some_and(|at| now - at > LIFETIME)
     }
 
     fn gives_way_to(&self, other: &Self, now: Instant) -> bool {
@@ -138,9 +146,15 @@ impl Route {
     }
 }
 
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const FRESH: Duration = Duration::ZERO;
 
     fn routes() -> Routes {
         Routes::new(4, &[])
@@ -156,7 +170,7 @@ mod tests {
     fn newer_word_wins_and_of_equally_new_ways_the_shorter() {
         let mut routes = routes();
         let mut learn = |via, hops, sequence| {
-            routes.learn(Instant::ZERO, NodeId(9), NodeId(via), hops, sequence);
+            routes.learn(Instant::ZERO, FRESH, NodeId(9), NodeId(via), hops, sequence);
             next(&routes, 9)
         };
         assert_eq!(learn(1, 3, 10), Some(1));
@@ -169,16 +183,16 @@ mod tests {
     #[test]
     fn a_failed_way_comes_back_only_over_a_node_that_is_nearer() {
         let mut routes = routes();
-        routes.learn(Instant::ZERO, NodeId(9), NodeId(1), 3, 10);
+        routes.learn(Instant::ZERO, FRESH, NodeId(9), NodeId(1), 3, 10);
         routes.doubt(NodeId(9));
         assert_eq!(next(&routes, 9), None);
-        routes.learn(Instant::ZERO, NodeId(9), NodeId(2), 4, 10);
+        routes.learn(Instant::ZERO, FRESH, NodeId(9), NodeId(2), 4, 10);
         assert_eq!(
             next(&routes, 9),
             None,
             "that way may lead back to this node"
         );
-        routes.learn(Instant::ZERO, NodeId(9), NodeId(3), 3, 10);
+        routes.learn(Instant::ZERO, FRESH, NodeId(9), NodeId(3), 3, 10);
         assert_eq!(next(&routes, 9), Some(3));
     }
 
@@ -190,9 +204,9 @@ mod tests {
             hops: 1,
         };
         let mut routes = Routes::new(2, &[fixed]);
-        routes.learn(Instant::from_micros(1), NodeId(7), NodeId(3), 2, 1);
-        routes.learn(Instant::from_micros(2), NodeId(5), NodeId(3), 2, 1);
-        routes.learn(Instant::from_micros(3), NodeId(1), NodeId(3), 1, 99);
+        routes.learn(Instant::from_micros(1), FRESH, NodeId(7), NodeId(3), 2, 1);
+        routes.learn(Instant::from_micros(2), FRESH, NodeId(5), NodeId(3), 2, 1);
+        routes.learn(Instant::from_micros(3), FRESH, NodeId(1), NodeId(3), 1, 99);
         routes.doubt(NodeId(1));
         assert_eq!(
             [1, 5, 7].map(|id| next(&routes, id)),

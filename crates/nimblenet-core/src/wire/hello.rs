@@ -10,7 +10,7 @@ pub const MAX_NOTES: usize = 8;
 /// The most bytes that the notes of a hello take.
 pub const HELLO_BYTES: usize = MAX_NOTES * (REGISTRY_LEN + EPOCH_LEN);
 
-const REGISTRY_LEN: usize = 7;
+const REGISTRY_LEN: usize = 8;
 const EPOCH_LEN: usize = 8;
 
 /// How far a registry is from the sender.
@@ -22,6 +22,9 @@ pub struct RegistryNote {
     pub sequence: u32,
     /// Links between the registry and the sender; 0 if the sender is the registry.
     pub hops: u8,
+    /// How long ago the registry said so, in seconds. It grows from node to node, so that old
+    /// word dies out wherever it goes.
+    pub age_s: u8,
 }
 
 /// Which epoch of a catalogue the sender holds.
@@ -52,6 +55,7 @@ impl<'a> Hello<'a> {
             writer.u16(note.registry.0);
             writer.u32(note.sequence);
             writer.u8(note.hops);
+            writer.u8(note.age_s);
         }
         let middle = writer.at;
         for note in epochs.take(MAX_NOTES) {
@@ -73,6 +77,7 @@ impl<'a> Hello<'a> {
                     registry: NodeId(reader.u16().ok()?),
                     sequence: reader.u32().ok()?,
                     hops: reader.u8().ok()?,
+                    age_s: reader.u8().ok()?,
                 })
             })
     }

@@ -68,10 +68,10 @@ proptest! {
     }
 
     #[test]
-    fn hellos_round_trip(registries: Vec<(u16, u32, u8)>, epochs: Vec<(u32, u32)>) {
+    fn hellos_round_trip(registries: Vec<(u16, u32, u8, u8)>, epochs: Vec<(u32, u32)>) {
         let mut space = [0; HELLO_BYTES];
-        let registries: Vec<_> = registries.into_iter().map(|(registry, sequence, hops)| {
-            RegistryNote { registry: NodeId(registry), sequence, hops }
+        let registries: Vec<_> = registries.into_iter().map(|(registry, sequence, hops, age_s)| {
+            RegistryNote { registry: NodeId(registry), sequence, hops, age_s }
         }).collect();
         let epochs: Vec<_> = epochs.into_iter().map(|(namespace, epoch)| {
             EpochNote { namespace: NamespaceId(namespace), epoch }
