@@ -1,4 +1,53 @@
-//! A NimbleNet node as one state machine.
+//! A NimbleNet node as one state machine, without input, output, clock or threads.
+//!
+//! A driver tells the [`Node`] what happened and carries out what it wants done; [`pump`] is the
+//! loop in between. The Linux daemon, the firmware and the simulator are such drivers.
+//!
+//! ```text
+//!   frames, outcomes, time --handle--> Node --poll_transmit--> frames for links
+//!   calls ------------------commands-->      --poll_work-----> work for the executor
+//!                                            --poll_event----> results for the user
+//!                                            --poll_timeout--> when to call again, and why
+//! ```
+//!
+//! ```
+//! use nimblenet_core::{CallRequest, Config, Driver, Event, Input, Instant, Node, Transmit, pump};
+//! use nimblenet_tasklet::{Fault, NodeId, Work};
+//!
+//! /// Counts frames instead of sending them.
+//! #[derive(Default)]
+//! struct Idle {
+//!     frames: usize,
+//! }
+//!
+//! impl Driver for Idle {
+//!     fn transmit(&mut self, _: Instant, _: Transmit, _frame: &[u8]) {
+//!         self.frames += 1;
+//!     }
+//!     fn work(&mut self, _: Instant, _: Work<'_>) {}
+//!     fn event(&mut self, _: Instant, _: Event<'_>) {}
+//! }
+//!
+//! let mut node = Node::new(Config::new(NodeId(1), 1200)).unwrap();
+//! let mut driver = Idle::default();
+//! let mut frame = [0; 1200];
+//!
+//! // In its first second, the node says hello to neighbours that it does not know yet.
+//! let mut now = Instant::ZERO;
+//! while now < Instant::from_micros(1_000_000) {
+//!     let next = pump(&mut node, now, Input::Timeout, &mut driver, &mut frame);
+//!     (now, _) = next.expect("there is always another hello");
+//! }
+//! assert!(driver.frames > 0);
+//!
+//! // It was told of no namespace, so it takes no calls.
+//! let name = "shop/rms".parse().unwrap();
+//! let request = CallRequest { name, export: "", args: &[0x80], deadline: None };
+//! assert_eq!(node.call(now, request), Err(Fault::UnknownNamespace));
+//! ```
+//!
+//! Where to look: [`wire`] has the messages, one file each; [`cache`] the modules and the policies
+//! for a full cache; [`Config`] and [`Limits`] what a node is told and may take.
 #![no_std]
 #![forbid(unsafe_code)]
 

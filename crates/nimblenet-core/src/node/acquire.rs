@@ -68,8 +68,6 @@ impl Node {
                     acquisition.from_registry = false;
                 }
                 acquisition.phase = Phase::Acquired(slot);
-            } else if self.archive.is_some() {
-                self.copy_from_archive(now, at);
             } else {
                 self.search(now, at, Scope::Neighbours);
             }
@@ -384,35 +382,6 @@ impl Node {
             if let Some(slot) = acquisition.arriving.take() {
                 self.cache.remove(slot);
             }
-        }
-    }
-
-    /// A registry runs what it serves.
-    fn copy_from_archive(&mut self, now: Instant, at: usize) {
-        let acquisition = self.acquisitions[at]
-            .as_mut()
-            .expect("callers name a held place");
-        let wanted = acquisition.wanted;
-        let module = self
-            .archive
-            .as_ref()
-            .and_then(|archive| archive.version(wanted.tasklet));
-        let Some(module) = module else {
-            self.search(now, at, Scope::Registry);
-            return;
-        };
-        match self
-            .cache
-            .begin(wanted.tasklet, wanted.digest, module.len(), now)
-        {
-            Ok(slot) => {
-                self.cache.write(slot, 0, module);
-                acquisition.phase = match self.cache.finish(slot) {
-                    true => Phase::Acquired(slot),
-                    false => Phase::Failed(Fault::DigestMismatch),
-                };
-            }
-            Err(_) => acquisition.phase = Phase::Failed(Fault::CacheFull),
         }
     }
 

@@ -65,14 +65,14 @@ impl Node {
         let name = self.jobs[at].name;
         let held = self.subscription(NamespaceId::of(&name.namespace));
         let held = held.ok_or(Fault::UnknownNamespace)?;
-        let (archived, accepted) = (self.archive.is_some(), self.jobs[at].accepted);
+        let accepted = self.jobs[at].accepted;
         let entry = self.subscriptions[held].catalogue().find(&name.name);
         let Some(entry) = entry else {
             if let Some(fault) = self.unresolvable(held) {
                 return Err(fault);
             }
             // It may have been published a moment ago.
-            let asked = !archived && self.refresh(now, held, accepted);
+            let asked = self.refresh(now, held, accepted);
             return if asked {
                 Ok(())
             } else {
