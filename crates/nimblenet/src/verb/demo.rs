@@ -49,7 +49,7 @@ pub(crate) struct Args {
     seed: u64,
     /// Bytes of cached modules at each node; less than all tasklets together, so that some are
     /// evicted.
-    #[arg(long, value_name = "BYTES", default_value_t = 4096)]
+    #[arg(long, value_name = "BYTES", default_value_t = 2048)]
     cache_bytes: usize,
     /// Print one JSON document instead of tables.
     #[arg(long)]
