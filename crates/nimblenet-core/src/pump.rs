@@ -41,7 +41,7 @@ pub fn drain(
     while let Some(transmit) = node.poll_transmit(now, frame) {
         driver.transmit(now, transmit, &frame[..transmit.len]);
     }
-    while let Some(work) = node.poll_work(now) {
+    while let Some(work) = node.poll_work() {
         driver.work(now, work);
     }
     while let Some(event) = node.poll_event() {

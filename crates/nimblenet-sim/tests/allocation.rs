@@ -92,7 +92,7 @@ impl Peer {
         while let Some(transmit) = counted(|| self.node.poll_transmit(now, &mut frame)) {
             other.push(frame[..transmit.len].to_vec());
         }
-        while let Some(work) = counted(|| self.node.poll_work(now)) {
+        while let Some(work) = counted(|| self.node.poll_work()) {
             self.outcomes
                 .extend(self.executor.execute(&work).map(|(_, outcome)| outcome));
         }

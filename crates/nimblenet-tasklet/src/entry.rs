@@ -279,6 +279,45 @@ mod tests {
     }
 
     #[test]
+    fn the_specification_s_vectors_are_this_entry_and_a_delta_that_holds_it() {
+        let spec = include_str!("../../../spec/catalogue.md");
+        let blocks = spec
+            .split("```hex\n")
+            .filter_map(|block| block.split_once("```"));
+        let vectors: Vec<Vec<u8>> = blocks.filter_map(|(block, _)| hex(block)).collect();
+        let [entry, delta] = &vectors[..] else {
+            panic!("one entry and one delta")
+        };
+        let mut bytes = [0; 256];
+        let len = example(&mut bytes);
+        assert_eq!(entry[..], bytes[..len]);
+
+        let read = crate::Delta::decode(delta).unwrap();
+        assert_eq!((read.from, read.to, read.count), (1, 2, 4));
+        assert_eq!(read.entries().next().unwrap().encoded(), entry);
+        let mut again = [0; 512];
+        let entries = [&entry[..]].into_iter();
+        let (epochs, signature) = ((read.from, read.to), &read.signature);
+        let encode = crate::Delta::encode;
+        let len = encode(&read.namespace, epochs, 4, signature, entries, &mut again).unwrap();
+        assert_eq!(again[..len], delta[..]);
+    }
+
+    /// The bytes of a block of hexadecimal digits; none for text, as before the first block.
+    fn hex(block: &str) -> Option<Vec<u8>> {
+        let digits = block.chars().filter(|c| !c.is_whitespace());
+        let digits: Option<Vec<u8>> = digits
+            .map(|c| c.to_digit(16).map(|digit| digit as u8))
+            .collect();
+        Some(
+            digits?
+                .chunks(2)
+                .map(|pair| pair[0] << 4 | pair[1])
+                .collect(),
+        )
+    }
+
+    #[test]
     fn an_entry_reads_back_as_written() {
         let mut bytes = [0; 256];
         let len = example(&mut bytes);

@@ -23,7 +23,7 @@ pub struct NamedImport<'a> {
     pub signature: Signature,
 }
 
-/// A packed tasklet: a view of a package file's bytes (spec/catalogue.md, section 5).
+/// A packed tasklet: a view of a package file's bytes (spec/package.md).
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Package<'a> {
     /// The tasklet's full name.

@@ -153,7 +153,7 @@ pub struct Terms<'a> {
     pub memory_bytes: u32,
     /// Ceiling on its fuel for one activation, its sub-tasklets included.
     pub fuel: u64,
-    /// Fuel that one typical activation uses, as measured by the packer: the easy-to-estimate
+    /// Fuel that one typical activation uses, sub-tasklets not included; 0 if not known: the easy-to-estimate
     /// execution time of the paper's section 3.3.
     pub cost: u64,
     /// Where lists cross.

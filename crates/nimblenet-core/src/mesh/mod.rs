@@ -217,13 +217,8 @@ impl Mesh {
         }
     }
 
-    /// Takes up what a neighbour says of registries; true if one was not known before.
-    pub(crate) fn hear_registries(
-        &mut self,
-        now: Instant,
-        from: NodeId,
-        hello: &Hello<'_>,
-    ) -> bool {
+    /// Takes up what a neighbour says of registries.
+    pub(crate) fn hear_registries(&mut self, now: Instant, from: NodeId, hello: &Hello<'_>) {
         let mut news = false;
         for note in hello.registries().filter(|note| note.registry != self.id) {
             let hops = note.hops.saturating_add(1);
@@ -239,7 +234,6 @@ impl Mesh {
         if news {
             self.speak_soon(now);
         }
-        news
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {

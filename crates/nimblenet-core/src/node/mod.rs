@@ -279,8 +279,8 @@ impl Node {
     }
 
     /// The next work for the executor.
-    pub fn poll_work(&mut self, now: Instant) -> Option<Work<'_>> {
-        self.next_work(now)
+    pub fn poll_work(&mut self) -> Option<Work<'_>> {
+        self.next_work()
     }
 
     /// The next news for the user.
@@ -401,11 +401,6 @@ impl Node {
     fn new_request(&mut self) -> u16 {
         self.next_request = self.next_request.wrapping_add(1);
         self.next_request
-    }
-
-    /// Time since a call was taken.
-    fn since(now: Instant, then: Instant) -> Duration {
-        now - then
     }
 }
 

@@ -1,7 +1,7 @@
 //! Preloading: everything that a chain may call is acquired before it starts (the paper's
 //! section 4.1).
 
-use nimblenet_tasklet::{Executor, TaskletRef};
+use nimblenet_tasklet::Executor;
 
 use super::Node;
 use crate::job::State;
@@ -48,7 +48,7 @@ impl Node {
     /// Acquires what the preload list names from `item` on, then the job's own tasklet.
     pub(super) fn preload_next(&mut self, now: Instant, at: usize, item: usize) {
         for item in item..self.jobs[at].preload.len() {
-            let (tasklet, _): (TaskletRef, _) = self.jobs[at].preload[item];
+            let (tasklet, _) = self.jobs[at].preload[item];
             let held = self.subscription(tasklet.namespace);
             let entry = held.and_then(|held| self.entry_for(at, held, tasklet.number));
             let wasm = entry.filter(|entry| entry.terms.executor == Executor::Wasm);

@@ -254,7 +254,7 @@ impl Node {
         true
     }
 
-    pub(super) fn next_work(&mut self, now: Instant) -> Option<Work<'_>> {
+    pub(super) fn next_work(&mut self) -> Option<Work<'_>> {
         if let Some(activation) = self.stops.pop_front() {
             return Some(Work::Stop { activation });
         }
@@ -269,7 +269,6 @@ impl Node {
             return None;
         };
         self.jobs[at].state = State::Running;
-        let _ = now;
         let granted = self.granted(at);
         let job = &mut self.jobs[at];
         let top = job.top_mut()?;
@@ -315,7 +314,7 @@ impl Node {
         self.release_all(at);
         let job = &mut self.jobs[at];
         job.state = State::Finished(result);
-        job.took = Self::since(now, job.accepted);
+        job.took = now - job.accepted;
         match former {
             State::Acquiring { acquisition } | State::Preloading { acquisition, .. } => {
                 self.abandon(acquisition);
@@ -567,7 +566,7 @@ impl Node {
         } else {
             acquisition.wanted.size
         };
-        let took = Self::since(now, acquisition.started);
+        let took = now - acquisition.started;
         let (hops, attempts) = (acquisition.hops, acquisition.attempts);
         self.jobs[at].note(Step {
             tasklet,
