@@ -19,7 +19,6 @@ mod subscribe;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use nimblenet_tasklet::{ActivationId, Delta, Fault, NamespaceId, NodeId, Outcome, Work};
 
