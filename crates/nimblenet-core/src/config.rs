@@ -217,7 +217,7 @@ pub struct Limits {
     pub routes: usize,
     /// Neighbours.
     pub neighbours: usize,
-    /// Bytes of frames that wait for their link.
+    /// Bytes of frames that wait for each link.
     pub outbox_bytes: usize,
     /// Fetches served at a time.
     pub servings: usize,

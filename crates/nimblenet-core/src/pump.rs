@@ -2,6 +2,7 @@
 
 use nimblenet_tasklet::Work;
 
+use crate::config::LinkId;
 use crate::event::{Event, Input, Reason};
 use crate::mesh::Transmit;
 use crate::node::Node;
@@ -9,6 +10,16 @@ use crate::time::Instant;
 
 /// What carries out what a node wants done.
 pub trait Driver {
+    /// Whether `link` takes a frame now. Until it does, its frames wait in the node, and are
+    /// dropped and counted there past [`Limits::outbox_bytes`](crate::Limits::outbox_bytes).
+    fn takes_frame(&self, link: LinkId) -> bool {
+        let _ = link;
+        true
+    }
+    /// Whether the executor takes work now. Until it does, work waits in the node.
+    fn takes_work(&self) -> bool {
+        true
+    }
     /// Put `frame` on the link.
     fn transmit(&mut self, now: Instant, transmit: Transmit, frame: &[u8]);
     /// Give `work` to the executor. Its outcome is a later input.
@@ -31,17 +42,24 @@ pub fn pump(
     drain(node, now, driver, frame)
 }
 
-/// Carries out everything that follows from a command. Returns as [`pump`] does.
+/// Carries out everything that follows from a command, or from a link or the executor taking
+/// more than it did. Returns as [`pump`] does.
 pub fn drain(
     node: &mut Node,
     now: Instant,
     driver: &mut impl Driver,
     frame: &mut [u8],
 ) -> Option<(Instant, Reason)> {
-    while let Some(transmit) = node.poll_transmit(now, frame) {
-        driver.transmit(now, transmit, &frame[..transmit.len]);
+    for link in node.links() {
+        while driver.takes_frame(link)
+            && let Some(transmit) = node.poll_transmit(now, link, frame)
+        {
+            driver.transmit(now, transmit, &frame[..transmit.len]);
+        }
     }
-    while let Some(work) = node.poll_work() {
+    while driver.takes_work()
+        && let Some(work) = node.poll_work()
+    {
         driver.work(now, work);
     }
     while let Some(event) = node.poll_event() {

@@ -89,7 +89,7 @@ impl Peer {
         }
         counted(|| self.node.handle(now, Input::Timeout));
         let mut frame = [0; 256];
-        while let Some(transmit) = counted(|| self.node.poll_transmit(now, &mut frame)) {
+        while let Some(transmit) = counted(|| self.node.poll_transmit(now, LinkId(0), &mut frame)) {
             other.push(frame[..transmit.len].to_vec());
         }
         while let Some(work) = counted(|| self.node.poll_work()) {

@@ -19,7 +19,7 @@ use core::time::Duration;
 use nimblenet_tasklet::NodeId;
 
 use self::duplicates::Duplicates;
-use self::neighbours::Neighbours;
+use self::neighbours::{Neighbour, Neighbours};
 use self::outbox::Outbox;
 use self::routes::{Route, Routes};
 use self::trickle::Trickle;
@@ -57,7 +57,8 @@ pub(crate) struct Mesh {
     neighbours: Neighbours,
     routes: Routes,
     duplicates: Duplicates,
-    outbox: Outbox,
+    /// Frames that wait, by link.
+    outboxes: Vec<Outbox>,
     trickle: Option<Trickle>,
     /// Registries that were heard of.
     registries: Vec<NodeId>,
@@ -85,7 +86,11 @@ impl Mesh {
             neighbours: Neighbours::new(limits.neighbours, &config.neighbours, lifetime),
             routes: Routes::new(limits.routes, &config.routes),
             duplicates: Duplicates::new(limits.peers),
-            outbox: Outbox::new(limits.outbox_bytes),
+            outboxes: config
+                .links
+                .iter()
+                .map(|_| Outbox::new(limits.outbox_bytes))
+                .collect(),
             trickle,
             registries: Vec::with_capacity(registries),
             sequence: config.first_sequence,
@@ -281,13 +286,29 @@ impl Mesh {
         self.flood(now, 1, Message::Hello(hello), counters);
     }
 
-    /// The next frame for a link, written to the start of `out`.
-    pub(crate) fn poll_transmit(&mut self, out: &mut [u8]) -> Option<Transmit> {
-        self.outbox.pop(out)
+    /// The next frame for `link`, written to the start of `out`.
+    pub(crate) fn poll_transmit(&mut self, link: LinkId, out: &mut [u8]) -> Option<Transmit> {
+        self.outboxes.get_mut(usize::from(link.0))?.pop(out)
     }
 
-    pub(crate) fn is_idle(&self) -> bool {
-        self.outbox.is_empty()
+    /// Whether no frame waits for `link`.
+    pub(crate) fn is_idle(&self, link: LinkId) -> bool {
+        let outbox = self.outboxes.get(usize::from(link.0));
+        outbox.is_none_or(Outbox::is_empty)
+    }
+
+    /// The link that packets for `destination` leave by; none if they are flooded.
+    pub(crate) fn way(&self, now: Instant, destination: NodeId) -> Option<LinkId> {
+        self.next(now, destination).map(|next| next.link)
+    }
+
+    /// The neighbour that comes first on the way to `destination`.
+    fn next(&self, now: Instant, destination: NodeId) -> Option<Neighbour> {
+        let route = self.routes.find(now, destination);
+        route
+            .and_then(|route| self.neighbours.find(route.next))
+            .or_else(|| self.neighbours.find(destination))
+            .copied()
     }
 
     fn own<'m>(&mut self, destination: NodeId, ttl: u8, message: Message<'m>) -> Frame<'m> {
@@ -329,12 +350,7 @@ impl Mesh {
     fn transmit(&mut self, now: Instant, frame: Frame<'_>, counters: &mut Counters) {
         let next = match frame.destination {
             NodeId::EVERYONE => None,
-            destination => self
-                .routes
-                .find(now, destination)
-                .and_then(|route| self.neighbours.find(route.next))
-                .or_else(|| self.neighbours.find(destination))
-                .copied(),
+            destination => self.next(now, destination),
         };
         if let Some(next) = next {
             self.emit(
@@ -386,7 +402,7 @@ impl Mesh {
             counters.drop(DropReason::TooLong);
             return;
         };
-        match self.outbox.push(link, to, &self.scratch[..len]) {
+        match self.outboxes[usize::from(link.0)].push(link, to, &self.scratch[..len]) {
             Ok(()) => counters.sent(frame.message.kind(), len, frame.origin == self.id),
             Err(_) => counters.drop(DropReason::QueueFull),
         }

@@ -28,7 +28,7 @@ use crate::acquisition::Acquisition;
 use crate::archive::Archive;
 use crate::cache::{Cache, Evict, Lfu, Lru};
 use crate::catalogue::{BadDelta, Catalogue};
-use crate::config::{Config, ConfigError, Eviction};
+use crate::config::{Config, ConfigError, Eviction, LinkId};
 use crate::counters::{Counters, DropReason};
 use crate::event::{CallRequest, Event, Input, Reason};
 use crate::job::{CallId, Job, State};
@@ -164,6 +164,11 @@ impl Node {
         archived.or(held.map(Subscription::catalogue))
     }
 
+    /// Its links.
+    pub fn links(&self) -> impl Iterator<Item = LinkId> + use<> {
+        (0..self.config.links.len() as u8).map(LinkId)
+    }
+
     /// Ids of the nodes in direct reach.
     pub fn neighbours(&self) -> impl Iterator<Item = NodeId> {
         self.mesh.neighbours()
@@ -268,13 +273,18 @@ impl Node {
         self.renew(now, at.ok_or(BadDelta::OtherNamespace)?, delta)
     }
 
-    /// The next frame for a link, written to the start of `out`, which must hold the largest
-    /// frame of any link.
-    pub fn poll_transmit(&mut self, now: Instant, out: &mut [u8]) -> Option<Transmit> {
-        if self.mesh.is_idle() {
-            self.serve_part(now);
+    /// The next frame for `link`, written to the start of `out`, which must hold the largest
+    /// frame of the link.
+    pub fn poll_transmit(
+        &mut self,
+        now: Instant,
+        link: LinkId,
+        out: &mut [u8],
+    ) -> Option<Transmit> {
+        if self.mesh.is_idle(link) {
+            self.serve_part(now, link);
         }
-        self.mesh.poll_transmit(out)
+        self.mesh.poll_transmit(link, out)
     }
 
     /// The next work for the executor.

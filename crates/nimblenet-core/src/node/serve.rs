@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use nimblenet_tasklet::{NamespaceId, NodeId};
 
 use super::Node;
+use crate::config::LinkId;
 use crate::time::Instant;
 use crate::wire::{
     Data, Fetch, Found, Message, Metadata, MetadataRequest, Object, Refusal, Refuse, Search,
@@ -119,9 +120,12 @@ impl Node {
         }
     }
 
-    /// Sends the next part of the fetch whose turn it is.
-    pub(super) fn serve_part(&mut self, now: Instant) {
-        let Some(Serving { to, mut fetch }) = self.servings.pop_front() else {
+    /// Sends the next part of the fetch whose turn it is on `link`.
+    pub(super) fn serve_part(&mut self, now: Instant, link: LinkId) {
+        let mesh = &self.mesh;
+        let on_link = |it: &Serving| mesh.way(now, it.to).is_none_or(|way| way == link);
+        let turn = self.servings.iter().position(on_link);
+        let Some(Serving { to, mut fetch }) = turn.and_then(|at| self.servings.remove(at)) else {
             return;
         };
         if fetch.wanted == 0 {
