@@ -3,8 +3,10 @@
 //! The mechanism is here: space, reservations, moving. Which module leaves when there is no room
 //! is the policy's word ([`Evict`]).
 
+mod disk;
 mod evict;
 
+pub use disk::Disk;
 pub use evict::{Evict, Facts, Lfu, Lru};
 
 use alloc::boxed::Box;
@@ -45,7 +47,7 @@ pub struct NoRoom;
 
 /// The cache.
 pub struct Cache {
-    bytes: Vec<u8>,
+    bytes: Disk,
     slots: Vec<Option<Slot>>,
     /// Slots in the order of their offsets.
     order: Vec<u16>,
@@ -55,11 +57,11 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// A cache of `bytes` bytes and at most `entries` modules.
-    pub fn new(bytes: usize, entries: usize, policy: Box<dyn Evict + Send>) -> Self {
+    /// A cache of at most `entries` modules on `disk`.
+    pub fn new(disk: Disk, entries: usize, policy: Box<dyn Evict + Send>) -> Self {
         let entries = entries.min(usize::from(u16::MAX));
         Self {
-            bytes: vec![0; bytes],
+            bytes: disk,
             slots: vec![None; entries],
             order: Vec::with_capacity(entries),
             used: 0,

@@ -26,7 +26,7 @@ use self::serve::Serving;
 use self::subscribe::Subscription;
 use crate::acquisition::Acquisition;
 use crate::archive::Archive;
-use crate::cache::{Cache, Evict, Lfu, Lru};
+use crate::cache::{Cache, Disk, Evict, Lfu, Lru};
 use crate::catalogue::{BadDelta, Catalogue};
 use crate::config::{Config, ConfigError, Eviction, LinkId};
 use crate::counters::{Counters, DropReason};
@@ -88,8 +88,18 @@ impl Node {
     ///
     /// # Errors
     /// [`ConfigError`] if the parts of the configuration do not fit each other.
-    pub fn new(mut config: Config) -> Result<Self, ConfigError> {
+    pub fn new(config: Config) -> Result<Self, ConfigError> {
+        let disk = Disk::allocate(config.limits.cache_bytes);
+        Self::with_disk(config, disk)
+    }
+
+    /// A node that keeps modules on `disk`, whatever [`Limits::cache_bytes`](crate::Limits) says.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the parts of the configuration do not fit each other.
+    pub fn with_disk(mut config: Config, disk: Disk) -> Result<Self, ConfigError> {
         config.check()?;
+        config.limits.cache_bytes = disk.len();
         let limits = config.limits;
         let policy: Box<dyn Evict + Send> = match config.eviction {
             Eviction::Lfu => Box::new(Lfu),
@@ -104,7 +114,7 @@ impl Node {
         let vacant = || Job::vacant(&limits, subscriptions.len());
         Ok(Self {
             mesh,
-            cache: Cache::new(limits.cache_bytes, limits.cache_entries, policy),
+            cache: Cache::new(disk, limits.cache_entries, policy),
             archive,
             counters: Counters::default(),
             delta: Vec::with_capacity(limits.delta_bytes),
