@@ -272,10 +272,6 @@ impl Job {
         self.depth.checked_sub(2).map(|at| &self.stack[at])
     }
 
-    pub(crate) fn activations(&self) -> &[Activation] {
-        &self.stack[..self.depth]
-    }
-
     /// Puts a tasklet on top.
     ///
     /// # Errors

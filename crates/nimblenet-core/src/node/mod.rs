@@ -69,7 +69,7 @@ pub struct Node {
     /// Jobs that wait for the executor, by their place, oldest first.
     ready: VecDeque<usize>,
     /// Activations that the executor is to forget.
-    stops: VecDeque<ActivationId>,
+    stops: VecDeque<run::Stop>,
     /// What the executor is busy with.
     executing: Option<ActivationId>,
     /// Jobs that have ended, by their place.
@@ -123,7 +123,7 @@ impl Node {
             served_delta: serve::ServedDelta::new(limits.delta_bytes),
             jobs: (0..limits.jobs).map(|_| vacant()).collect(),
             ready: VecDeque::with_capacity(limits.jobs),
-            stops: VecDeque::with_capacity(limits.jobs * limits.depth),
+            stops: VecDeque::with_capacity(2 * limits.jobs * limits.depth),
             executing: None,
             finished: VecDeque::with_capacity(limits.jobs),
             reported: None,

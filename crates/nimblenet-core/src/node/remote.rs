@@ -174,6 +174,10 @@ impl Node {
 
     /// A place for a job: a free one, or one that is only kept for repetitions.
     pub(super) fn vacancy(&self) -> Option<usize> {
+        // Every job that there is may yet leave as many words to stop as it is deep.
+        if self.stops.len() * 2 > self.stops.capacity() {
+            return None;
+        }
         let free = self.jobs.iter().position(|job| job.state == State::Free);
         free.or_else(|| {
             let kept = |at: &usize| matches!(self.jobs[*at].state, State::Answered(_));

@@ -20,6 +20,13 @@ const CALLEES: usize = 32;
 /// Fuel of a tasklet whose entry sets no ceiling.
 const DEFAULT_FUEL: u64 = 100_000_000;
 
+/// An activation that the executor is to forget, and the modules that stay reserved until then.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stop {
+    activation: ActivationId,
+    modules: [Option<SlotId>; 2],
+}
+
 impl Node {
     pub(super) fn accept(
         &mut self,
@@ -255,7 +262,15 @@ impl Node {
     }
 
     pub(super) fn next_work(&mut self) -> Option<Work<'_>> {
-        if let Some(activation) = self.stops.pop_front() {
+        if let Some(Stop {
+            activation,
+            modules,
+        }) = self.stops.pop_front()
+        {
+            // The executor works in order: whoever takes this no longer runs the activation.
+            for slot in modules.into_iter().flatten() {
+                self.cache.release(slot);
+            }
             return Some(Work::Stop { activation });
         }
         if let Some(at) = self.next_verification() {
@@ -521,19 +536,24 @@ impl Node {
         }
     }
 
-    /// Takes back everything that the job holds, and tells the executor to forget it.
+    /// Takes back everything that the job holds, and tells the executor to forget it. Modules
+    /// that the executor may be reading stay where they are until it takes the word to stop.
     fn release_all(&mut self, at: usize) {
-        for activation in self.jobs[at].activations() {
-            if activation.started {
-                self.stops.push_back(activation.id);
-                if self.executing == Some(activation.id) {
+        while let Some(ended) = self.jobs[at].pop() {
+            let activation = ended.id;
+            let modules = [ended.slot.take(), ended.callee_slot.take()];
+            if ended.started {
+                self.stops.push_back(Stop {
+                    activation,
+                    modules,
+                });
+                if self.executing == Some(activation) {
                     self.executing = None;
                 }
-            }
-        }
-        while let Some(activation) = self.jobs[at].pop() {
-            for slot in [activation.slot.take(), activation.callee_slot.take()] {
-                slot.into_iter().for_each(|slot| self.cache.release(slot));
+            } else {
+                for slot in modules.into_iter().flatten() {
+                    self.cache.release(slot);
+                }
             }
         }
         self.release_preload(at);
