@@ -14,6 +14,7 @@ mod local;
 mod output;
 mod pack;
 mod remote;
+mod uf2;
 mod verb;
 
 use std::io;

@@ -38,6 +38,7 @@ verbs! {
     pack Pack,
     inspect Inspect,
     keygen Keygen,
+    provision Provision,
     registry Registry,
     node Node,
     publish Publish,

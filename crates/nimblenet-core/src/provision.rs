@@ -1,0 +1,382 @@
+//! Who a board is: the record in its flash that makes one image another node on each board
+//! (spec/board.md, section 2).
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use nimblenet_tasklet::{Capabilities, Digest, Name, NamespaceId, NodeId};
+
+use crate::config::NamespaceConfig;
+
+/// The namespaces of one record.
+const MAX_NAMESPACES: usize = 4;
+const MAGIC: [u8; 4] = *b"NNPR";
+const VERSION: u8 = 1;
+/// Magic, version and length.
+const HEAD_BYTES: usize = 7;
+const CHECK_BYTES: usize = 8;
+/// What flash holds where nothing was written.
+const ERASED: u8 = 0xff;
+
+/// A node's id and the namespaces that it takes tasklets from.
+///
+/// Every value that exists is one that a node can be configured with.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Provision {
+    id: NodeId,
+    namespaces: Vec<NamespaceConfig>,
+}
+
+impl Provision {
+    /// Bytes of the longest record.
+    pub const MAX_BYTES: usize =
+        HEAD_BYTES + 3 + MAX_NAMESPACES * (1 + 32 + 2 + 32 + 1) + CHECK_BYTES;
+
+    /// A node with these namespaces, at most four.
+    ///
+    /// # Errors
+    /// [`ProvisionError`] names the part that no node can have.
+    pub fn new(id: NodeId, namespaces: Vec<NamespaceConfig>) -> Result<Self, ProvisionError> {
+        if id == NodeId::EVERYONE {
+            return Err(ProvisionError::Id);
+        }
+        if namespaces.len() > MAX_NAMESPACES {
+            return Err(ProvisionError::TooManyNamespaces);
+        }
+        for (at, namespace) in namespaces.iter().enumerate() {
+            if namespace.registry == NodeId::EVERYONE {
+                return Err(ProvisionError::Registry);
+            }
+            if !Capabilities::ALL.covers(namespace.capabilities) {
+                return Err(ProvisionError::Capabilities);
+            }
+            let id = NamespaceId::of(&namespace.name);
+            let others = namespaces[..at].iter();
+            if others
+                .map(|it| NamespaceId::of(&it.name))
+                .any(|it| it == id)
+            {
+                return Err(ProvisionError::NamespaceClash);
+            }
+        }
+        Ok(Self { id, namespaces })
+    }
+
+    /// Reads the record that `bytes` begin with; what follows it is not looked at.
+    ///
+    /// # Errors
+    /// [`ProvisionError::Absent`] for erased flash, others for what is no whole record.
+    pub fn decode(bytes: &[u8]) -> Result<Self, ProvisionError> {
+        let mut reader = Reader(bytes);
+        let magic = reader.array::<4>()?;
+        if magic == [ERASED; 4] {
+            return Err(ProvisionError::Absent);
+        }
+        if magic != MAGIC {
+            return Err(ProvisionError::Damaged);
+        }
+        let version = reader.byte()?;
+        if version != VERSION {
+            return Err(ProvisionError::Version(version));
+        }
+        let length = usize::from(u16::from_be_bytes(reader.array()?));
+        let mut fields = Reader(reader.take(length)?);
+        if reader.array::<CHECK_BYTES>()? != check(&bytes[..HEAD_BYTES + length]) {
+            return Err(ProvisionError::Damaged);
+        }
+        let id = NodeId(u16::from_be_bytes(fields.array()?));
+        let count = usize::from(fields.byte()?);
+        if count > MAX_NAMESPACES {
+            return Err(ProvisionError::TooManyNamespaces);
+        }
+        let mut namespaces = Vec::with_capacity(count);
+        for _ in 0..count {
+            namespaces.push(fields.namespace()?);
+        }
+        if !fields.0.is_empty() {
+            return Err(ProvisionError::Damaged);
+        }
+        Self::new(id, namespaces)
+    }
+
+    /// The record, at most [`Self::MAX_BYTES`].
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(Self::MAX_BYTES);
+        bytes.extend(MAGIC);
+        bytes.extend([VERSION, 0, 0]);
+        bytes.extend(self.id.0.to_be_bytes());
+        bytes.push(self.namespaces.len() as u8);
+        for namespace in &self.namespaces {
+            let name = namespace.name.as_str().as_bytes();
+            bytes.push(name.len() as u8);
+            bytes.extend(name);
+            bytes.extend(namespace.registry.0.to_be_bytes());
+            bytes.extend(namespace.key);
+            bytes.push(namespace.capabilities.0);
+        }
+        let length = (bytes.len() - HEAD_BYTES) as u16;
+        bytes[HEAD_BYTES - 2..HEAD_BYTES].copy_from_slice(&length.to_be_bytes());
+        let check = check(&bytes);
+        bytes.extend(check);
+        bytes
+    }
+
+    /// The node's id.
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// The namespaces that it takes tasklets from.
+    pub fn namespaces(&self) -> &[NamespaceConfig] {
+        &self.namespaces
+    }
+}
+
+fn check(bytes: &[u8]) -> [u8; CHECK_BYTES] {
+    let Digest([a, b, c, d, e, f, g, h, ..]) = Digest::of(bytes);
+    [a, b, c, d, e, f, g, h]
+}
+
+/// The bytes that are not read yet. A record that ends early is damaged.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Result<&'a [u8], ProvisionError> {
+        let (taken, rest) = self
+            .0
+            .split_at_checked(length)
+            .ok_or(ProvisionError::Damaged)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], ProvisionError> {
+        let taken = self.take(N)?;
+        taken.try_into().map_err(|_| ProvisionError::Damaged)
+    }
+
+    fn byte(&mut self) -> Result<u8, ProvisionError> {
+        let [byte] = self.array()?;
+        Ok(byte)
+    }
+
+    fn namespace(&mut self) -> Result<NamespaceConfig, ProvisionError> {
+        let length = usize::from(self.byte()?);
+        let name = core::str::from_utf8(self.take(length)?).ok();
+        let name = name.and_then(|name| Name::new(name).ok());
+        Ok(NamespaceConfig {
+            name: name.ok_or(ProvisionError::Name)?,
+            registry: NodeId(u16::from_be_bytes(self.array()?)),
+            key: self.array()?,
+            capabilities: Capabilities(self.byte()?),
+        })
+    }
+}
+
+/// Why there is no record, or not one to start a node with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ProvisionError {
+    /// The flash is erased there: nobody has provisioned the board.
+    Absent,
+    /// A record of another version, from tools that do not belong to this firmware.
+    Version(u8),
+    /// No record, or one whose bytes were cut off or changed.
+    Damaged,
+    /// 0xFFFF is not a node.
+    Id,
+    /// More than four namespaces.
+    TooManyNamespaces,
+    /// A namespace's name is none.
+    Name,
+    /// A namespace's registry is 0xFFFF, which is not a node.
+    Registry,
+    /// A capability that does not exist.
+    Capabilities,
+    /// Two namespaces have the same identifier in frames.
+    NamespaceClash,
+}
+
+impl fmt::Display for ProvisionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("the board is not provisioned"),
+            Self::Version(version) => write!(
+                f,
+                "the record has version {version}, this program reads version {VERSION}"
+            ),
+            Self::Damaged => f.write_str("the record is damaged"),
+            Self::Id => f.write_str("65535 cannot be a node's id"),
+            Self::TooManyNamespaces => {
+                write!(f, "a board takes at most {MAX_NAMESPACES} namespaces")
+            }
+            Self::Name => f.write_str("a namespace's name is damaged"),
+            Self::Registry => f.write_str("65535 cannot be a registry's id"),
+            Self::Capabilities => f.write_str("the record grants a capability that does not exist"),
+            Self::NamespaceClash => {
+                f.write_str("two namespaces share an identifier; rename one of them")
+            }
+        }
+    }
+}
+
+impl core::error::Error for ProvisionError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use proptest::prelude::*;
+
+    fn namespace(name: &str) -> NamespaceConfig {
+        NamespaceConfig {
+            name: Name::new(name).unwrap(),
+            registry: NodeId(65534),
+            key: [7; 32],
+            capabilities: Capabilities(0b1001),
+        }
+    }
+
+    /// The record with its check made anew, as a writer with another opinion would.
+    fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
+        bytes.truncate(bytes.len() - CHECK_BYTES);
+        let check = check(&bytes);
+        bytes.extend(check);
+        bytes
+    }
+
+    fn any_namespace() -> impl Strategy<Value = NamespaceConfig> {
+        let name = "[a-z0-9_-][a-z0-9._-]{0,31}";
+        (
+            name,
+            0..u16::MAX,
+            any::<[u8; 32]>(),
+            0..=Capabilities::ALL.0,
+        )
+            .prop_map(|(name, registry, key, capabilities)| NamespaceConfig {
+                name: Name::new(&name).unwrap(),
+                registry: NodeId(registry),
+                key,
+                capabilities: Capabilities(capabilities),
+            })
+    }
+
+    fn any_provision() -> impl Strategy<Value = Provision> {
+        let namespaces = proptest::collection::vec(any_namespace(), 0..=MAX_NAMESPACES);
+        (0..u16::MAX, namespaces).prop_filter_map("a clash of names", |(id, namespaces)| {
+            Provision::new(NodeId(id), namespaces).ok()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back_and_nothing_else_does(
+            provision in any_provision(),
+            padding in 0..20_usize,
+            cut: prop::sample::Index,
+            flip: prop::sample::Index,
+        ) {
+            let bytes = provision.encode();
+            prop_assert!(bytes.len() <= Provision::MAX_BYTES);
+            let mut sector = bytes.clone();
+            sector.extend(vec![ERASED; padding]);
+            prop_assert_eq!(Provision::decode(&sector), Ok(provision));
+            let cut = cut.index(bytes.len());
+            prop_assert_eq!(Provision::decode(&bytes[..cut]), Err(ProvisionError::Damaged));
+            let flip = flip.index(bytes.len() * 8);
+            let mut flipped = bytes;
+            flipped[flip / 8] ^= 1 << (flip % 8);
+            prop_assert!(Provision::decode(&flipped).is_err());
+        }
+
+        #[test]
+        fn random_bytes_never_panic(mut bytes: Vec<u8>, sealed_too: bool) {
+            if sealed_too {
+                let mut record = MAGIC.to_vec();
+                record.push(VERSION);
+                record.extend((bytes.len() as u16).to_be_bytes());
+                record.append(&mut bytes);
+                let check = check(&record);
+                record.extend(check);
+                bytes = record;
+            }
+            let _ = Provision::decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn the_longest_record_has_the_length_that_is_promised() {
+        let namespaces = ["a", "b", "c", "d"].map(|letter| namespace(&letter.repeat(32)));
+        let provision = Provision::new(NodeId(1), namespaces.to_vec()).unwrap();
+        assert_eq!(provision.encode().len(), Provision::MAX_BYTES);
+    }
+
+    #[test]
+    fn erased_flash_other_versions_and_damage_are_told_apart() {
+        let good = Provision::new(NodeId(7), vec![namespace("shop")]).unwrap();
+        let mut bytes = good.encode();
+        assert_eq!(
+            Provision::decode(&[ERASED; 4096]),
+            Err(ProvisionError::Absent)
+        );
+        assert_eq!(Provision::decode(&[0; 4096]), Err(ProvisionError::Damaged));
+        bytes[4] = 2;
+        assert_eq!(Provision::decode(&bytes), Err(ProvisionError::Version(2)));
+    }
+
+    #[test]
+    fn content_that_no_node_can_have_is_refused_when_it_is_made_and_when_it_is_read() {
+        let shop = namespace("shop");
+        let mut nowhere = shop;
+        nowhere.registry = NodeId::EVERYONE;
+        let mut mighty = shop;
+        mighty.capabilities = Capabilities(0x40);
+        let five = ["a", "b", "c", "d", "e"].map(namespace).to_vec();
+        for (id, namespaces, error) in [
+            (0xffff, vec![], ProvisionError::Id),
+            (7, five, ProvisionError::TooManyNamespaces),
+            (7, vec![nowhere], ProvisionError::Registry),
+            (7, vec![mighty], ProvisionError::Capabilities),
+            (7, vec![shop, shop], ProvisionError::NamespaceClash),
+        ] {
+            let id = NodeId(id);
+            assert_eq!(Provision::new(id, namespaces.clone()), Err(error));
+            let forged = Provision { id, namespaces };
+            assert_eq!(Provision::decode(&forged.encode()), Err(error));
+        }
+        let good = Provision::new(NodeId(7), vec![shop]).unwrap();
+        let mut shouting = good.encode();
+        shouting[HEAD_BYTES + 4] = b'S';
+        assert_eq!(
+            Provision::decode(&sealed(shouting)),
+            Err(ProvisionError::Name)
+        );
+        let mut longer = good.encode();
+        longer[HEAD_BYTES + 2] = 0;
+        assert_eq!(
+            Provision::decode(&sealed(longer)),
+            Err(ProvisionError::Damaged)
+        );
+    }
+
+    #[test]
+    fn the_specification_s_vector_holds() {
+        let spec = include_str!("../../../spec/board.md");
+        let block = spec.split("```hex\n").nth(1).unwrap();
+        let digits: Vec<u8> = block
+            .split("```")
+            .next()
+            .unwrap()
+            .bytes()
+            .filter_map(|c| (c as char).to_digit(16))
+            .map(|digit| digit as u8)
+            .collect();
+        let bytes: Vec<u8> = digits
+            .chunks(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect();
+        let provision = Provision::new(NodeId(7), vec![namespace("shop")]).unwrap();
+        assert_eq!(Provision::decode(&bytes), Ok(provision.clone()));
+        assert_eq!(provision.encode(), bytes);
+    }
+}

@@ -1,0 +1,142 @@
+//! `provision`, as a process.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use nimblenet_core::Provision;
+use nimblenet_tasklet::{Capabilities, Capability, NodeId};
+use tempfile::TempDir;
+
+const KEY: &str = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+
+fn nimblenet(dir: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_nimblenet"))
+        .args(args)
+        .current_dir(dir)
+        .output()
+        .unwrap()
+}
+
+/// Runs the binary, which succeeds, and returns what it wrote to `out`.
+fn written(dir: &TempDir, args: &[&str]) -> Vec<u8> {
+    let args = [&["provision", "-o", "out"][..], args].concat();
+    let output = nimblenet(dir.path(), &args);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    fs::read(dir.path().join("out")).unwrap()
+}
+
+/// A 32-bit number of a UF2 block.
+fn word(block: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(block[at..at + 4].try_into().unwrap())
+}
+
+#[test]
+fn a_raw_sector_holds_the_record_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let shop = format!("shop={KEY}@65534:sensor,log");
+    let args = ["--raw", "--id", "7", "--namespace", &shop];
+    let sector = written(&dir, &args);
+    assert_eq!(sector.len(), 4096);
+    let provision = Provision::decode(&sector).unwrap();
+    assert_eq!(provision.id(), NodeId(7));
+    let [namespace] = provision.namespaces() else {
+        panic!("one namespace");
+    };
+    assert_eq!(namespace.name.as_str(), "shop");
+    assert_eq!(namespace.registry, NodeId(65534));
+    assert_eq!(namespace.key[..2], [0xd7, 0x5a]);
+    let granted = Capabilities::NONE
+        .with(Capability::Sensor)
+        .with(Capability::Log);
+    assert_eq!(namespace.capabilities, granted);
+    let record = provision.encode();
+    assert!(sector[record.len()..].iter().all(|byte| *byte == 0xff));
+}
+
+#[test]
+fn a_uf2_file_fills_exactly_the_last_sector_of_the_flash() {
+    let dir = tempfile::tempdir().unwrap();
+    let shop = format!("shop={KEY}@65534");
+    let args = ["--id", "7", "--namespace", &shop];
+    let file = written(&dir, &args);
+    let sector = written(&dir, &[&args[..], &["--raw"]].concat());
+    let blocks: Vec<&[u8]> = file.chunks(512).collect();
+    assert_eq!(blocks.len(), 16);
+    for (number, block) in blocks.iter().enumerate() {
+        let head: Vec<u32> = (0..8).map(|at| word(block, at * 4)).collect();
+        let at = number as u32 * 256;
+        let expected = [
+            0x0a32_4655,
+            0x9e5d_5157,
+            0x2000,
+            0x101f_f000 + at,
+            256,
+            number as u32,
+            16,
+            0xe48b_ff56,
+        ];
+        assert_eq!(head, expected);
+        assert_eq!(block[32..][..256], sector[number * 256..][..256]);
+        assert_eq!(word(block, 508), 0x0ab1_6f30);
+    }
+}
+
+#[test]
+fn a_key_file_gives_its_public_half_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = nimblenet(dir.path(), &["keygen", "-o", "a@b.key"]);
+    let public = String::from_utf8(made.stdout).unwrap();
+    let by_file = ["--id", "7", "--namespace", "shop=a@b.key@1"];
+    let by_hex = format!("shop={}@1", public.trim());
+    let by_hex = ["--id", "7", "--namespace", &by_hex];
+    assert_eq!(written(&dir, &by_file), written(&dir, &by_hex));
+}
+
+#[test]
+fn what_no_board_can_be_is_refused_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = format!("shop={KEY}@1");
+    let unknown = format!("shop={KEY}@1:laser");
+    let nowhere = format!("shop={KEY}@65535");
+    let shouting = format!("SHOP={KEY}@1");
+    for (code, word, args) in [
+        (1, "65535 cannot be a node's id", &["--id", "65535"][..]),
+        (
+            1,
+            "rename one",
+            &["--id", "7", "--namespace", &good, "--namespace", &good],
+        ),
+        (1, "registry's id", &["--id", "7", "--namespace", &nowhere]),
+        (
+            1,
+            "none.key",
+            &["--id", "7", "--namespace", "shop=none.key@1"],
+        ),
+        (
+            2,
+            "there are sensor",
+            &["--id", "7", "--namespace", &unknown],
+        ),
+        (
+            2,
+            "NAME=KEY@REGISTRY",
+            &["--id", "7", "--namespace", "shop"],
+        ),
+        (
+            2,
+            "not a namespace",
+            &["--id", "7", "--namespace", &shouting],
+        ),
+        (2, "--id", &[]),
+    ] {
+        let args = [&["provision", "-o", "out"][..], args].concat();
+        let output = nimblenet(dir.path(), &args);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+        assert!(said.contains(word), "{args:?}: {said}");
+        assert!(!dir.path().join("out").exists());
+    }
+}
