@@ -1,49 +1,65 @@
-//! What a board finds in its flash: an ELF file as the linker wrote it, or raw bytes.
+//! What a board finds in its flash: an ELF file as the linker wrote it, a UF2 file as the boot
+//! loader takes it, or raw bytes; and beside it the record of who the board is.
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use object::read::elf::{ElfFile32, ProgramHeader as _};
 
+use crate::uf2;
+
 /// Where flash is mapped.
 const FLASH_BEGIN: u64 = 0x1000_0000;
 /// The flash of a Raspberry Pi Pico.
 const FLASH_BYTES: usize = 2 * 1024 * 1024;
+/// Where the record of who a board is begins: the last sector (spec/board.md, section 3).
+const RECORD_OFFSET: usize = FLASH_BYTES - SECTOR_BYTES;
+const SECTOR_BYTES: usize = 4096;
+/// What flash holds where nothing was written.
+const ERASED: u8 = 0xff;
 
-/// The content of a board's flash, second-stage loader first.
+/// The content of a board's whole flash, second-stage loader first.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Image(Vec<u8>);
 
 impl Image {
-    /// Reads an ELF file or, if it is none, raw flash content.
+    /// Reads an ELF file, a UF2 file or, if it is neither, raw flash content.
     ///
     /// # Errors
     ///
     /// If the file cannot be read, is damaged, or does not fit into the flash.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes =
-            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let bytes = read(path)?;
         let image = if bytes.starts_with(b"\x7fELF") {
             Self::elf(&bytes)
+        } else if uf2::is(&bytes) {
+            Self::uf2(&bytes)
         } else {
-            Self::raw(bytes)
+            Self::raw(&bytes)
         };
         image.with_context(|| format!("{} is not an image for this board", path.display()))
     }
 
-    /// Takes raw flash content.
+    /// Takes raw flash content; what it does not reach is erased.
     ///
     /// # Errors
     ///
     /// If it is empty or larger than the flash.
-    pub fn raw(bytes: Vec<u8>) -> Result<Self> {
-        ensure!(!bytes.is_empty(), "it is empty");
-        ensure!(
-            bytes.len() <= FLASH_BYTES,
-            "{} bytes do not fit into the flash",
-            bytes.len()
-        );
-        Ok(Self(bytes))
+    pub fn raw(bytes: &[u8]) -> Result<Self> {
+        Self::erased().with(0, bytes)
+    }
+
+    /// Takes what a UF2 file puts into flash.
+    ///
+    /// # Errors
+    ///
+    /// If the file is damaged, for another chip, or puts something beyond the flash.
+    pub fn uf2(bytes: &[u8]) -> Result<Self> {
+        let mut image = Self::erased();
+        for (address, part) in uf2::parts(bytes)? {
+            image.put(offset(address)?, part)?;
+        }
+        Ok(image)
     }
 
     /// Takes the parts of an ELF file that are loaded into flash.
@@ -54,7 +70,8 @@ impl Image {
     pub fn elf(bytes: &[u8]) -> Result<Self> {
         let file: ElfFile32<'_> = ElfFile32::parse(bytes)?;
         let endian = file.endian();
-        let mut flash = Vec::new();
+        let mut image = Self::erased();
+        let mut empty = true;
         for header in file.elf_program_headers() {
             if header.p_type(endian) != object::elf::PT_LOAD {
                 continue;
@@ -63,29 +80,104 @@ impl Image {
                 .data(endian, bytes)
                 .ok()
                 .context("a segment is cut short")?;
-            let at = u64::from(header.p_paddr(endian)).checked_sub(FLASH_BEGIN);
-            let Some(at) = at.and_then(|at| usize::try_from(at).ok()) else {
+            let Ok(at) = offset(header.p_paddr(endian)) else {
                 continue;
             };
-            let end = at + data.len();
             if data.is_empty() {
                 continue;
             }
-            if end > FLASH_BYTES {
-                // RAM lies above flash: a segment there has no content of its own to load.
-                bail!("a segment of {} bytes lies beyond the flash", data.len());
-            }
-            flash.resize(flash.len().max(end), 0xff);
-            flash[at..end].copy_from_slice(data);
+            // RAM lies above flash: a segment there has no content of its own to load.
+            image.put(at, data)?;
+            empty = false;
         }
-        Self::raw(flash)
+        ensure!(!empty, "it loads nothing into flash");
+        Ok(image)
     }
 
-    /// The bytes from the beginning of the flash.
+    /// The same flash with other bytes from an offset on, in bytes from its beginning.
+    ///
+    /// # Errors
+    ///
+    /// If there are no bytes, or they reach beyond the flash.
+    pub fn with(&self, offset: usize, bytes: &[u8]) -> Result<Self> {
+        let mut image = self.clone();
+        image.put(offset, bytes)?;
+        Ok(image)
+    }
+
+    /// The same flash with the record of who the board is: at most a sector of bytes.
+    ///
+    /// # Errors
+    ///
+    /// If there are none, or more.
+    pub fn provisioned(&self, record: &[u8]) -> Result<Self> {
+        ensure!(
+            record.len() <= SECTOR_BYTES,
+            "{} bytes are more than the sector of a record",
+            record.len()
+        );
+        self.with(RECORD_OFFSET, record)
+    }
+
+    /// The same flash with a record from a file: a sector in UF2, or as it is.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read, or is for another place than that of the record.
+    pub fn provisioned_by(&self, path: &Path) -> Result<Self> {
+        let bytes = read(path)?;
+        let sector = if uf2::is(&bytes) {
+            sector(&bytes)
+        } else {
+            Ok(bytes)
+        };
+        sector
+            .and_then(|sector| self.provisioned(&sector))
+            .with_context(|| format!("{} is not the record of a board", path.display()))
+    }
+
+    /// The bytes from the beginning of the flash to its end.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }
+
+    fn erased() -> Self {
+        Self(vec![ERASED; FLASH_BYTES])
+    }
+
+    fn put(&mut self, offset: usize, bytes: &[u8]) -> Result<()> {
+        ensure!(!bytes.is_empty(), "it is empty");
+        let place = self.0.get_mut(offset..offset.saturating_add(bytes.len()));
+        let Some(place) = place else {
+            bail!("{} bytes do not fit into the flash", bytes.len());
+        };
+        place.copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// The sector that a UF2 file of nothing else holds.
+fn sector(file: &[u8]) -> Result<Vec<u8>> {
+    let mut sector = vec![ERASED; SECTOR_BYTES];
+    for (address, part) in uf2::parts(file)? {
+        let at = offset(address)?.checked_sub(RECORD_OFFSET);
+        let place = at.and_then(|at| sector.get_mut(at..at + part.len()));
+        let place = place.context("it writes elsewhere than the last sector of the flash")?;
+        place.copy_from_slice(part);
+    }
+    Ok(sector)
+}
+
+/// How far behind the beginning of the flash an address is.
+fn offset(address: u32) -> Result<usize> {
+    let offset = u64::from(address).checked_sub(FLASH_BEGIN);
+    let offset = offset.and_then(|offset| usize::try_from(offset).ok());
+    offset.with_context(|| format!("{address:#010x} is not in flash"))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 #[cfg(test)]
@@ -94,8 +186,22 @@ mod tests {
 
     #[test]
     fn what_is_no_image_is_refused() {
-        assert!(Image::raw(Vec::new()).is_err());
-        assert!(Image::raw(vec![0; FLASH_BYTES + 1]).is_err());
+        assert!(Image::raw(&[]).is_err());
+        assert!(Image::raw(&[0; FLASH_BYTES + 1]).is_err());
         assert!(Image::elf(b"\x7fELF and nothing else").is_err());
+    }
+
+    #[test]
+    fn a_record_stands_at_the_end_of_the_flash_and_changes_nothing_else() {
+        let image = Image::raw(&[1, 2, 3]).unwrap();
+        let whole = image.provisioned(&[7; SECTOR_BYTES]).unwrap();
+        assert_eq!(whole.bytes()[RECORD_OFFSET..], [7; SECTOR_BYTES]);
+        assert_eq!(
+            whole.bytes()[..RECORD_OFFSET],
+            image.bytes()[..RECORD_OFFSET]
+        );
+        assert_eq!(image.bytes()[RECORD_OFFSET..], [ERASED; SECTOR_BYTES]);
+        assert!(image.provisioned(&[7; SECTOR_BYTES + 1]).is_err());
+        assert!(image.with(usize::MAX, &[1]).is_err());
     }
 }

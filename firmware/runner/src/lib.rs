@@ -19,6 +19,7 @@ mod board;
 mod bridge;
 mod frames;
 mod image;
+mod uf2;
 
 pub use bench::{Bench, BoardId, Port};
 pub use board::{Board, Uart};

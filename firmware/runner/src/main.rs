@@ -13,8 +13,11 @@ use runner::{Board, Bridge, Image, Tie, Uart};
 #[command(after_help = "Example:\n  \
     runner pico-uart.elf --uart0 127.0.0.1:7001,127.0.0.1:7002 --seconds 10")]
 struct Arguments {
-    /// An ELF file, or raw flash content.
+    /// An ELF file, a UF2 file, or raw flash content.
     image: PathBuf,
+    /// Who the board is: what `nimblenet provision` wrote, in UF2 or raw.
+    #[arg(long, value_name = "FILE")]
+    provision: Option<PathBuf>,
     /// Where UART0 listens, and where what it sends goes.
     #[arg(long, value_name = "LISTEN,PEER", value_parser = addresses)]
     uart0: Option<(SocketAddr, SocketAddr)>,
@@ -44,7 +47,11 @@ fn main() -> Result<()> {
         .map(Duration::try_from_secs_f64)
         .transpose();
     let lasts = lasts.context("--seconds must be a time that can pass")?;
-    let board = Board::new(&Image::read(&arguments.image)?)?;
+    let mut image = Image::read(&arguments.image)?;
+    if let Some(record) = &arguments.provision {
+        image = image.provisioned_by(record)?;
+    }
+    let board = Board::new(&image)?;
     let mut ties = Vec::new();
     for (uart, ends) in [(Uart::Zero, arguments.uart0), (Uart::One, arguments.uart1)] {
         if let Some((listen, peer)) = ends {

@@ -2,11 +2,13 @@
 
 mod thumb;
 
-use runner::{Board, Uart};
+use runner::{Board, Image, Uart};
 use thumb::Program;
 
 /// A word of RAM that programs leave their results in.
 const RESULT: u32 = 0x2000_0100;
+/// The last sector of the flash.
+const RECORD: u32 = 0x101f_f000;
 
 const RESETS_CLEAR: u32 = 0x4000_c000 + 0x3000;
 /// Base address, interrupt and reset bit of each UART.
@@ -152,6 +154,45 @@ fn the_second_core_starts_and_runs_beside_the_first() {
     board.run_until(100_000).unwrap();
     assert_eq!(board.peek(RESULT), 41, "core 1 wrote its number");
     assert_eq!(board.peek(RESULT + 4), 40, "core 0 wrote its number");
+}
+
+#[test]
+fn a_program_finds_the_record_of_who_it_is_in_its_last_sector() {
+    let mut program = Program::default();
+    program.load(0, RECORD).read(2, 0);
+    program.load(0, RESULT).write(2, 0);
+    sleep_for_ever(&mut program);
+    let found = |image: Image| {
+        let mut board = Board::new(&image).unwrap();
+        board.run_until(10_000).unwrap();
+        board.peek(RESULT).to_le_bytes()
+    };
+    assert_eq!(found(program.image()), [0xff; 4], "erased flash");
+    assert_eq!(
+        found(program.image().provisioned(b"NNPR").unwrap()),
+        *b"NNPR"
+    );
+
+    // The same sector as a UF2 file: its first block, with only that much in it.
+    let mut block = b"UF2\nWQ]\x9e".to_vec();
+    for word in [0x2000, RECORD, 4, 0, 1, 0xe48b_ff56] {
+        block.extend(u32::to_le_bytes(word));
+    }
+    block.extend(b"NNPR");
+    block.resize(512, 0);
+    let file = std::env::temp_dir().join(format!("record-{}.uf2", std::process::id()));
+    std::fs::write(&file, &block).unwrap();
+    assert_eq!(
+        found(program.image().provisioned_by(&file).unwrap()),
+        *b"NNPR"
+    );
+    block[14] = 0;
+    std::fs::write(&file, &block).unwrap();
+    assert!(
+        program.image().provisioned_by(&file).is_err(),
+        "not its place"
+    );
+    std::fs::remove_file(&file).unwrap();
 }
 
 #[test]

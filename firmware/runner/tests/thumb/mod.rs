@@ -121,6 +121,6 @@ impl Program {
             set(*number, address + 1);
         }
         flash.extend(self.code.iter().flat_map(|code| code.to_le_bytes()));
-        Image::raw(flash).expect("it is small")
+        Image::raw(&flash).expect("it is small")
     }
 }
