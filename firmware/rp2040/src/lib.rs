@@ -1,9 +1,29 @@
 //! What boards with an RP2040 have in common and the mains only wire together.
 //!
+//! ```text
+//!   core 0                                                      core 1
+//!   line --bytes--> link --frames--> orchestrator --parcels---> worker
+//!   line <--bytes-- link <--frames-- (the node)   <--answers--- (the interpreter)
+//! ```
+//!
 //! Nothing here touches a register, so that all of it is tested on the host: [`framing`] turns
-//! bytes of a serial line into frames and back, [`link`] holds the two tasks of such a line.
+//! bytes of a serial line into frames and back, [`link`] holds the two tasks of such a line,
+//! [`orchestrator`] drives the node, [`worker`] the interpreter, and what passes between the two
+//! is in [`parcel`]. [`host`] is what tasklets find on the board. Registers and fixed addresses
+//! are left to `chip`, which only the board has.
 #![no_std]
-#![forbid(unsafe_code)]
 
+extern crate alloc;
+
+#[cfg(target_os = "none")]
+pub mod chip;
+pub mod crash;
 pub mod framing;
+pub mod heap;
+pub mod host;
+pub mod lent;
 pub mod link;
+pub mod orchestrator;
+pub mod parcel;
+pub mod start;
+pub mod worker;

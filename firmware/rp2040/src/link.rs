@@ -2,7 +2,9 @@
 
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::channel::{Receiver, Sender};
+use embassy_sync::signal::Signal;
 use embedded_io_async::{Read, Write};
+use nimblenet_core::LinkId;
 use portable_atomic::{AtomicU32, Ordering};
 
 use crate::framing::{Deframer, Dropped, Frame, MAX_LINE_BYTES, encode};
@@ -78,8 +80,9 @@ fn count(counter: &AtomicU32) {
 /// A serial line has no way to say wait: holding a frame back would lose the bytes of the next
 /// ones without anyone noticing.
 pub async fn receive<M: RawMutex, const DEPTH: usize>(
+    link: LinkId,
     mut line: impl Read,
-    frames: Sender<'_, M, Frame, DEPTH>,
+    frames: Sender<'_, M, (LinkId, Frame), DEPTH>,
     counters: &Counters,
 ) {
     let mut deframer = Deframer::new();
@@ -96,7 +99,7 @@ pub async fn receive<M: RawMutex, const DEPTH: usize>(
         for byte in &bytes[..length] {
             match deframer.push(*byte) {
                 None => {}
-                Some(Ok(frame)) => match frames.try_send(frame) {
+                Some(Ok(frame)) => match frames.try_send((link, frame)) {
                     Ok(()) => count(&counters.received),
                     Err(_) => count(&counters.refused),
                 },
@@ -107,15 +110,17 @@ pub async fn receive<M: RawMutex, const DEPTH: usize>(
     }
 }
 
-/// Puts frames on a line until the line fails for good.
+/// Puts frames on a line, and says each time that there is room for another.
 pub async fn send<M: RawMutex, const DEPTH: usize>(
     mut line: impl Write,
     frames: Receiver<'_, M, Frame, DEPTH>,
+    room: &Signal<M, ()>,
     counters: &Counters,
 ) {
     let mut bytes = [0; MAX_LINE_BYTES];
     loop {
         let frame = frames.receive().await;
+        room.signal(());
         let length = encode(&frame, &mut bytes);
         match line.write_all(&bytes[..length]).await {
             Ok(()) => count(&counters.sent),
@@ -136,6 +141,8 @@ mod tests {
 
     use super::*;
 
+    const LINK: LinkId = LinkId(1);
+
     fn frame(bytes: &[u8]) -> Frame {
         Frame::from_slice(bytes).unwrap()
     }
@@ -153,11 +160,11 @@ mod tests {
     #[test]
     fn frames_of_a_line_are_handed_on() {
         let bytes = line(&[b"one", b"two"]);
-        let channel = Channel::<NoopRawMutex, Frame, 2>::new();
+        let channel = Channel::<NoopRawMutex, (LinkId, Frame), 2>::new();
         let counters = Counters::new();
-        block_on(receive(&bytes[..], channel.sender(), &counters));
-        assert_eq!(channel.try_receive(), Ok(frame(b"one")));
-        assert_eq!(channel.try_receive(), Ok(frame(b"two")));
+        block_on(receive(LINK, &bytes[..], channel.sender(), &counters));
+        assert_eq!(channel.try_receive(), Ok((LINK, frame(b"one"))));
+        assert_eq!(channel.try_receive(), Ok((LINK, frame(b"two"))));
         assert_eq!(
             counters.read(),
             Counts {
@@ -173,9 +180,9 @@ mod tests {
         bytes.extend_from_slice(&[9, 1, 0]);
         bytes.extend([1; MAX_LINE_BYTES + 1]);
         bytes.push(0);
-        let channel = Channel::<NoopRawMutex, Frame, 1>::new();
+        let channel = Channel::<NoopRawMutex, (LinkId, Frame), 1>::new();
         let counters = Counters::new();
-        block_on(receive(&bytes[..], channel.sender(), &counters));
+        block_on(receive(LINK, &bytes[..], channel.sender(), &counters));
         let expected = Counts {
             received: 1,
             refused: 2,
@@ -211,8 +218,10 @@ mod tests {
         channel.try_send(frame(b"one")).unwrap();
         channel.try_send(frame(b"two")).unwrap();
         let mut written = Vec::new();
-        let sending = send(Paper(&mut written), channel.receiver(), &counters);
+        let room = Signal::new();
+        let sending = send(Paper(&mut written), channel.receiver(), &room, &counters);
         block_on(select(sending, core::future::ready(())));
+        assert!(room.signaled());
         assert_eq!(written, line(&[b"one", b"two"]));
         assert_eq!(counters.read().sent, 2);
     }

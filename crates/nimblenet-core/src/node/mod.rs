@@ -146,6 +146,12 @@ impl Node {
         &self.config
     }
 
+    /// The number that its next packet will have. A node that starts anew must not begin with a
+    /// lower one.
+    pub fn next_sequence(&self) -> u32 {
+        self.mesh.next_sequence()
+    }
+
     /// What it has counted.
     pub fn counters(&self) -> &Counters {
         &self.counters

@@ -1,0 +1,63 @@
+//! Temperature sensor and pins.
+
+use embassy_rp::Peri;
+use embassy_rp::adc::{Adc, Blocking, Channel, Config};
+use embassy_rp::clocks::RoscRng;
+use embassy_rp::gpio::{AnyPin, Flex};
+use embassy_rp::peripherals::{ADC, ADC_TEMP_SENSOR};
+
+use crate::host::Devices;
+
+/// Pins that tasklets may drive, by their numbers.
+pub type Pins = [(u8, Peri<'static, AnyPin>); PINS];
+/// Those that neither a link nor the board itself needs.
+const PINS: usize = 20;
+
+/// The devices of a Raspberry Pi Pico.
+pub struct ChipDevices {
+    adc: Adc<'static, Blocking>,
+    sensor: Channel<'static>,
+    pins: [(u8, Flex<'static>); PINS],
+}
+
+impl ChipDevices {
+    /// Takes the sensor and the pins.
+    pub fn new(
+        adc: Peri<'static, ADC>,
+        sensor: Peri<'static, ADC_TEMP_SENSOR>,
+        pins: Pins,
+    ) -> Self {
+        Self {
+            adc: Adc::new_blocking(adc, Config::default()),
+            sensor: Channel::new_temp_sensor(sensor),
+            pins: pins.map(|(number, pin)| (number, Flex::new(pin))),
+        }
+    }
+}
+
+impl Devices for ChipDevices {
+    fn temperature(&mut self) -> Option<u16> {
+        self.adc.blocking_read(&mut self.sensor).ok()
+    }
+
+    fn drive(&mut self, pin: u32, high: bool) -> bool {
+        let Some((_, pin)) = self.pins.iter_mut().find(|(at, _)| u32::from(*at) == pin) else {
+            return false;
+        };
+        if high {
+            pin.set_high();
+        } else {
+            pin.set_low();
+        }
+        pin.set_as_output();
+        true
+    }
+
+    fn micros(&self) -> u64 {
+        embassy_time::Instant::now().as_micros()
+    }
+
+    fn random(&mut self) -> u32 {
+        RoscRng.next_u32()
+    }
+}

@@ -1,0 +1,39 @@
+//! What only the chip itself has: memory at fixed places, pins, the watchdog.
+#![allow(unsafe_code)]
+
+mod devices;
+mod kept;
+mod time;
+pub mod uart;
+
+pub use devices::{ChipDevices, Pins};
+pub use kept::{Boot, ChipWatchdog, boot};
+pub use time::ChipClock;
+
+use embassy_executor::{SpawnError, SpawnToken, Spawner};
+
+use crate::heap::SealedHeap;
+
+/// Memory of the node besides its cache: as much as it takes at its start and no more.
+const HEAP_BYTES: usize = 40 << 10;
+
+#[global_allocator]
+static HEAP: SealedHeap<HEAP_BYTES> = SealedHeap::new();
+
+/// Ends the time in which memory may be taken.
+pub fn seal_heap() {
+    HEAP.seal();
+}
+
+/// The last sector of the flash, where the board's own record is.
+pub fn provision_sector() -> &'static [u8] {
+    const PLACE: usize = 0x101f_f000;
+    const BYTES: usize = 4096;
+    // SAFETY: the flash is mapped there, is read-only, and nothing in this program writes to it.
+    unsafe { core::slice::from_raw_parts(PLACE as *const u8, BYTES) }
+}
+
+/// Starts a task. Each is started once, so that its place cannot be taken.
+pub fn start<S>(tasks: Spawner, task: Result<SpawnToken<S>, SpawnError>) {
+    tasks.spawn(task.expect("each task is started once"));
+}

@@ -1,0 +1,250 @@
+//! What tasklets find on the board: native tasklets, and the functions behind capabilities.
+//!
+//! | native tasklet | signature | |
+//! |---|---|---|
+//! | `*/board-temperature` | `func() -> s32` | the chip's own sensor, thousandths of a degree Celsius |
+//! | `*/board-gpio` | `func(pin: u32, level: u32)` | drives a pin: 0 low, 1 high |
+//!
+//! They answer in whatever namespace publishes them.
+
+use minicbor::encode::write::Cursor;
+use minicbor::{Decoder, Encoder};
+use nimblenet_tasklet::{Capabilities, Capability, Fault, Host, TaskletName};
+
+/// Values that tasklets may keep on the board.
+const VALUES: usize = 16;
+
+/// The board's own devices.
+pub trait Devices {
+    /// A conversion of the on-board temperature sensor: 12 bits of the reference of 3.3 V.
+    fn temperature(&mut self) -> Option<u16>;
+    /// Drives a pin; false if tasklets may not have it.
+    fn drive(&mut self, pin: u32, high: bool) -> bool;
+    /// Microseconds since the board's start.
+    fn micros(&self) -> u64;
+    /// Random bits.
+    fn random(&mut self) -> u32;
+}
+
+/// Serves tasklets with the board's devices.
+#[derive(Debug)]
+pub struct BoardHost<D> {
+    devices: D,
+    values: [Option<(u32, u64)>; VALUES],
+}
+
+impl<D: Devices> BoardHost<D> {
+    /// A host with these devices.
+    pub fn new(devices: D) -> Self {
+        let values = [None; VALUES];
+        Self { devices, values }
+    }
+
+    fn temperature(&mut self) -> Result<i32, Fault> {
+        let raw = self.devices.temperature().ok_or(Fault::DeviceFailed)?;
+        Ok(millidegrees(raw))
+    }
+
+    fn keep(&mut self, key: u32, value: u64) -> Result<(), Fault> {
+        let held = self
+            .values
+            .iter()
+            .position(|held| held.is_some_and(|(held, _)| held == key));
+        let place = held.or_else(|| self.values.iter().position(Option::is_none));
+        self.values[place.ok_or(Fault::DeviceFailed)?] = Some((key, value));
+        Ok(())
+    }
+}
+
+/// The sensor gives 0.706 V at 27 degrees and 1.721 mV less for each degree more (RP2040
+/// datasheet, section 4.9.5).
+fn millidegrees(raw: u16) -> i32 {
+    let microvolts = i32::from(raw) * 51_563 / 64;
+    27_000 - (i64::from(microvolts - 706_000) * 1000 / 1721) as i32
+}
+
+impl<D: Devices> Host for BoardHost<D> {
+    fn offers(&self) -> Capabilities {
+        Capabilities::NONE
+            .with(Capability::Sensor)
+            .with(Capability::Actuator)
+            .with(Capability::Clock)
+            .with(Capability::Kv)
+            .with(Capability::Random)
+    }
+
+    fn call(
+        &mut self,
+        capability: Capability,
+        function: &str,
+        args: &[u64],
+        _memory: &mut [u8],
+    ) -> Result<u64, Fault> {
+        let word = |at: usize| args.get(at).copied().ok_or(Fault::WrongArguments);
+        match (capability, function) {
+            (Capability::Sensor, "read") => match word(0)? as u32 {
+                0 => {
+                    let degrees = self.temperature()? as f32 / 1000.0;
+                    Ok(u64::from(degrees.to_bits()))
+                }
+                _ => Err(Fault::DeviceFailed),
+            },
+            (Capability::Actuator, "set") => {
+                let (pin, value) = (word(0)? as u32, f32::from_bits(word(1)? as u32));
+                let driven = self.devices.drive(pin, value != 0.0);
+                driven.then_some(0).ok_or(Fault::DeviceFailed)
+            }
+            (Capability::Clock, "now-us") => Ok(self.devices.micros()),
+            (Capability::Kv, "get") => {
+                let key = word(0)? as u32;
+                let held = self.values.iter().flatten().find(|(held, _)| *held == key);
+                Ok(held.map_or(0, |(_, value)| *value))
+            }
+            (Capability::Kv, "set") => {
+                self.keep(word(0)? as u32, word(1)?)?;
+                Ok(0)
+            }
+            (Capability::Random, "u32") => Ok(u64::from(self.devices.random())),
+            _ => Err(Fault::UnknownImport),
+        }
+    }
+
+    fn native(
+        &mut self,
+        name: &TaskletName,
+        export: &str,
+        args: &[u8],
+        result: &mut [u8],
+    ) -> Result<usize, Fault> {
+        if !matches!(export, "" | "run") {
+            return Err(Fault::UnknownExport);
+        }
+        let mut args = Decoder::new(args);
+        args.array().map_err(|_| Fault::WrongArguments)?;
+        let mut next = || args.u32().map_err(|_| Fault::WrongArguments);
+        let mut out = Encoder::new(Cursor::new(result));
+        let full = |_| Fault::ValuesTooLarge;
+        match name.name.as_str() {
+            "board-temperature" => {
+                let temperature = self.temperature()?;
+                out.array(1).map_err(full)?.i32(temperature).map_err(full)?;
+            }
+            "board-gpio" => {
+                let (pin, level) = (next()?, next()?);
+                if level > 1 {
+                    return Err(Fault::WrongArguments);
+                }
+                if !self.devices.drive(pin, level == 1) {
+                    return Err(Fault::DeviceFailed);
+                }
+                out.array(0).map_err(full)?;
+            }
+            _ => return Err(Fault::NoExecutor),
+        }
+        Ok(out.writer().position())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Desk {
+        broken: bool,
+        driven: Vec<(u32, bool)>,
+    }
+
+    impl Devices for Desk {
+        fn temperature(&mut self) -> Option<u16> {
+            (!self.broken).then_some(891)
+        }
+
+        fn drive(&mut self, pin: u32, high: bool) -> bool {
+            self.driven.push((pin, high));
+            pin == 25
+        }
+
+        fn micros(&self) -> u64 {
+            1234
+        }
+
+        fn random(&mut self) -> u32 {
+            4
+        }
+    }
+
+    fn native(host: &mut BoardHost<Desk>, name: &str, args: &[u32]) -> Result<Vec<u8>, Fault> {
+        let mut result = [0; 16];
+        let mut encoded = [0; 32];
+        let mut encoder = Encoder::new(Cursor::new(&mut encoded[..]));
+        encoder.array(args.len() as u64).unwrap();
+        for arg in args {
+            encoder.u32(*arg).unwrap();
+        }
+        let len = encoder.writer().position();
+        let name = TaskletName::new(name).unwrap();
+        let len = host.native(&name, "", &encoded[..len], &mut result)?;
+        Ok(result[..len].to_vec())
+    }
+
+    #[test]
+    fn the_chip_is_at_27_degrees_where_its_sensor_gives_706_millivolts() {
+        assert!((millidegrees(876) - 27_000).abs() < 500);
+        let per_step = millidegrees(900) - millidegrees(901);
+        assert!((450..490).contains(&per_step), "{per_step}");
+        assert!(millidegrees(0) > 100_000 && millidegrees(4095) < -273_000);
+    }
+
+    #[test]
+    fn native_tasklets_read_the_sensor_and_drive_pins() {
+        let mut host = BoardHost::new(Desk::default());
+        let read = native(&mut host, "shop/board-temperature", &[]).unwrap();
+        let temperature = Decoder::new(&read[1..]).i32().unwrap();
+        assert_eq!(temperature, millidegrees(891));
+        assert_eq!(native(&mut host, "lab/board-gpio", &[25, 1]), Ok(Vec::from([0x80])));
+        assert_eq!(host.devices.driven, [(25, true)]);
+    }
+
+    #[test]
+    fn what_the_board_does_not_have_is_refused() {
+        let mut host = BoardHost::new(Desk::default());
+        let refused = |host: &mut _, name, args: &[u32]| native(host, name, args).unwrap_err();
+        assert_eq!(refused(&mut host, "shop/board-gpio", &[0, 1]), Fault::DeviceFailed);
+        assert_eq!(refused(&mut host, "shop/board-gpio", &[25, 2]), Fault::WrongArguments);
+        assert_eq!(refused(&mut host, "shop/board-gpio", &[25]), Fault::WrongArguments);
+        assert_eq!(refused(&mut host, "shop/vibration", &[1]), Fault::NoExecutor);
+        host.devices.broken = true;
+        assert_eq!(refused(&mut host, "shop/board-temperature", &[]), Fault::DeviceFailed);
+    }
+
+    #[test]
+    fn every_function_of_what_is_offered_is_served() {
+        let mut host = BoardHost::new(Desk::default());
+        for capability in host.offers().iter() {
+            for function in capability.functions() {
+                let pin = if capability == Capability::Actuator { 25 } else { 0 };
+                let served = host.call(capability, function.name, &[pin, 1], &mut []);
+                assert!(served.is_ok(), "{capability:?} {}", function.name);
+            }
+        }
+        assert_eq!(host.call(Capability::Kv, "get", &[0], &mut []), Ok(1));
+        let unknown = host.call(Capability::Log, "write", &[0, 0], &mut []);
+        assert_eq!(unknown, Err(Fault::UnknownImport));
+    }
+
+    #[test]
+    fn kept_values_have_a_limit() {
+        let mut host = BoardHost::new(Desk::default());
+        let mut set = |key| host.call(Capability::Kv, "set", &[key, 1], &mut []);
+        for key in 0..VALUES as u64 {
+            assert_eq!(set(key), Ok(0));
+        }
+        assert_eq!(set(0), Ok(0), "held already");
+        assert_eq!(set(99), Err(Fault::DeviceFailed));
+    }
+}

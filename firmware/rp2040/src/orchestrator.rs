@@ -1,0 +1,198 @@
+//! The node's side: frames, answers and time go in; frames and parcels come out.
+
+use core::future::{Future, pending};
+use core::time::Duration;
+
+use embassy_futures::select::{Either4, select4};
+use embassy_sync::blocking_mutex::raw::RawMutex;
+use embassy_sync::signal::Signal;
+use embassy_sync::{channel, zerocopy_channel};
+use nimblenet_core::{
+    Counters, Driver, Event, Input, Instant, LinkAddress, LinkId, Node, Transmit, drain, pump,
+};
+use nimblenet_tasklet::Work;
+
+use crate::framing::{Frame, MAX_FRAME_BYTES};
+use crate::parcel::{Answer, Parcel};
+
+/// Frames that wait on either side of a line: more would only make answers older.
+pub const QUEUE_FRAMES: usize = 4;
+/// A serial line has one other end.
+const OTHER_END: LinkAddress = LinkAddress(0);
+/// The watchdog is fed at least this often.
+const FEED: Duration = Duration::from_millis(500);
+/// The interpreter is lost if it has not answered for this long; its longest work, a signature
+/// check, takes a fraction of a second.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Where frames for a link go.
+pub type Outgoing<'c, M> = channel::Sender<'c, M, Frame, QUEUE_FRAMES>;
+/// Where frames of all links come from.
+pub type Incoming<'c, M> = channel::Receiver<'c, M, (LinkId, Frame), QUEUE_FRAMES>;
+
+/// The time, as the board tells it.
+pub trait Clock {
+    /// Since the board's start.
+    fn now(&self) -> Instant;
+    /// Waits until then.
+    fn until(&self, then: Instant) -> impl Future<Output = ()>;
+}
+
+/// What resets the board unless it is fed.
+pub trait Watchdog {
+    /// All is well for now, and the next packet has this number.
+    fn feed(&mut self, sequence: u32);
+    /// The interpreter no longer answers; the reset follows for want of food.
+    fn interpreter_lost(&mut self);
+}
+
+/// A node and what it acts on.
+pub struct Orchestrator<'c, M: RawMutex, const LINKS: usize> {
+    node: Node,
+    outside: Outside<'c, M, LINKS>,
+    frame: [u8; MAX_FRAME_BYTES],
+}
+
+struct Outside<'c, M: RawMutex, const LINKS: usize> {
+    links: [Outgoing<'c, M>; LINKS],
+    work: zerocopy_channel::Sender<'c, M, Parcel>,
+    /// Since when the interpreter owes an answer.
+    waits: Option<Instant>,
+}
+
+impl<M: RawMutex, const LINKS: usize> Driver for Outside<'_, M, LINKS> {
+    fn takes_frame(&self, LinkId(link): LinkId) -> bool {
+        self.links
+            .get(usize::from(link))
+            .is_some_and(|link| !link.is_full())
+    }
+
+    fn takes_work(&self) -> bool {
+        !self.work.is_full()
+    }
+
+    fn transmit(&mut self, _: Instant, transmit: Transmit, frame: &[u8]) {
+        let LinkId(link) = transmit.link;
+        let room = self.links.get(usize::from(link));
+        if let (Some(link), Ok(frame)) = (room, Frame::from_slice(frame)) {
+            // There is room: `takes_frame` has said so.
+            let _ = link.try_send(frame);
+        }
+    }
+
+    fn work(&mut self, now: Instant, work: Work<'_>) {
+        if let Some(parcel) = self.work.try_send() {
+            parcel.pack(work);
+            self.work.send_done();
+            self.waits = Some(now);
+        }
+    }
+
+    fn event(&mut self, _: Instant, _: Event<'_>) {
+        // Nobody calls from the board itself; callers elsewhere get their results as frames.
+    }
+}
+
+impl<'c, M: RawMutex, const LINKS: usize> Orchestrator<'c, M, LINKS> {
+    /// Lets `node` act on links and the interpreter.
+    pub fn new(
+        node: Node,
+        links: [Outgoing<'c, M>; LINKS],
+        work: zerocopy_channel::Sender<'c, M, Parcel>,
+    ) -> Self {
+        Self {
+            node,
+            outside: Outside {
+                links,
+                work,
+                waits: None,
+            },
+            frame: [0; MAX_FRAME_BYTES],
+        }
+    }
+
+    /// What the node counts.
+    pub fn counters(&self) -> &Counters {
+        self.node.counters()
+    }
+
+    /// Something happened. Returns when to come back with [`Input::Timeout`] at the latest.
+    pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Option<Instant> {
+        let Self {
+            node,
+            outside,
+            frame,
+        } = self;
+        let next = pump(node, now, input, outside, frame);
+        next.map(|(at, _)| at)
+    }
+
+    /// The interpreter answered; the place of the answer may be used again.
+    pub fn answered(&mut self, now: Instant, answer: &Answer) -> Option<Instant> {
+        self.outside.waits = None;
+        match answer.outcome() {
+            Some(outcome) => self.handle(now, Input::Outcome(outcome)),
+            None => self.room(now),
+        }
+    }
+
+    /// A link or the interpreter takes more than it did.
+    pub fn room(&mut self, now: Instant) -> Option<Instant> {
+        let Self {
+            node,
+            outside,
+            frame,
+        } = self;
+        let next = drain(node, now, outside, frame);
+        next.map(|(at, _)| at)
+    }
+
+    /// Carries everything that happens to the node, for ever.
+    pub async fn run(
+        &mut self,
+        clock: impl Clock,
+        incoming: Incoming<'c, M>,
+        room: &Signal<M, ()>,
+        mut answers: zerocopy_channel::Receiver<'c, M, Answer>,
+        mut watchdog: impl Watchdog,
+    ) -> ! {
+        let mut due = self.handle(clock.now(), Input::Timeout);
+        loop {
+            let now = clock.now();
+            if self.outside.waits.is_some_and(|since| now - since > PATIENCE) {
+                watchdog.interpreter_lost();
+                pending::<()>().await;
+            }
+            watchdog.feed(self.node.next_sequence());
+            let wake = due.map_or(now + FEED, |due| due.min(now + FEED));
+            let next = select4(
+                incoming.receive(),
+                answers.receive(),
+                room.wait(),
+                clock.until(wake),
+            );
+            due = match next.await {
+                Either4::First((link, frame)) => {
+                    let (from, bytes) = (OTHER_END, &frame[..]);
+                    self.handle(clock.now(), Input::Frame { link, from, bytes })
+                }
+                Either4::Second(answer) => {
+                    let due = self.answered(clock.now(), answer);
+                    answers.receive_done();
+                    due
+                }
+                Either4::Third(()) => self.room(clock.now()),
+                Either4::Fourth(()) if due.is_some_and(|due| due <= clock.now()) => {
+                    self.handle(clock.now(), Input::Timeout)
+                }
+                Either4::Fourth(()) => due,
+            };
+        }
+    }
+}
+
+impl<M: RawMutex, const LINKS: usize> core::fmt::Debug for Orchestrator<'_, M, LINKS> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Orchestrator").finish_non_exhaustive()
+    }
+}
