@@ -1,8 +1,8 @@
-//! Several boards in one virtual time, with wires between their UARTs.
+//! Several boards in one virtual time, with wires between their UARTs and ties to the outside.
 
 use anyhow::{Context as _, Result};
 
-use crate::{Board, Image, Uart};
+use crate::{Board, Image, Tie, Uart};
 
 /// How far one board runs ahead of the others: a byte's time at 1 MBd, so that no byte could have
 /// come in between.
@@ -27,11 +27,12 @@ struct Wire {
     cut: bool,
 }
 
-/// Boards, and wires between them.
+/// Boards, wires between them, and ties to the outside. A port has one wire or one tie.
 #[derive(Default)]
 pub struct Bench {
     boards: Vec<Board>,
     wires: Vec<Wire>,
+    ties: Vec<(Port, Tie)>,
     now: u64,
 }
 
@@ -60,6 +61,17 @@ impl Bench {
         });
     }
 
+    /// Ties a UART to the outside. With ties, a run depends on when others send what, and does not
+    /// repeat any more.
+    pub fn tie(&mut self, port: Port, tie: Tie) {
+        self.ties.push((port, tie));
+    }
+
+    /// The ties, in the order in which they were made.
+    pub fn ties(&self) -> impl Iterator<Item = (Port, &Tie)> {
+        self.ties.iter().map(|(port, tie)| (*port, tie))
+    }
+
     /// Cuts or mends all wires between two boards.
     pub fn cut(&mut self, a: BoardId, b: BoardId, cut: bool) {
         for wire in &mut self.wires {
@@ -81,8 +93,8 @@ impl Bench {
         self.now
     }
 
-    /// Runs all boards for a number of cycles; `seen` is told when what was sent over a wire,
-    /// also over one that is cut.
+    /// Runs all boards for a number of cycles, as fast as it goes; `seen` is told when what was
+    /// sent over a wire, also over one that is cut. Ties are looked after once, at the end.
     ///
     /// # Errors
     ///
@@ -109,6 +121,9 @@ impl Bench {
                     }
                 }
             }
+        }
+        for (port, tie) in &mut self.ties {
+            tie.carry(&mut self.boards[port.board.0], port.uart);
         }
         Ok(())
     }

@@ -120,10 +120,21 @@ impl Board {
     /// Puts bytes on the wire into a UART, one after another at the rate that it is set to.
     pub fn send(&mut self, uart: Uart, bytes: &[u8]) {
         let incoming = &mut self.incoming[uart.index()];
-        let room = MAX_WAITING_BYTES - incoming.bytes.len();
-        let taken = bytes.len().min(room);
+        let taken = bytes.len().min(MAX_WAITING_BYTES - incoming.bytes.len());
         incoming.bytes.extend(&bytes[..taken]);
         incoming.lost += (bytes.len() - taken) as u64;
+    }
+
+    /// Bytes on their way into a UART.
+    #[must_use]
+    pub fn waiting(&self, uart: Uart) -> usize {
+        self.incoming[uart.index()].bytes.len()
+    }
+
+    /// Bytes that can be sent into a UART before some are lost.
+    #[must_use]
+    pub fn room(&self, uart: Uart) -> usize {
+        MAX_WAITING_BYTES - self.waiting(uart)
     }
 
     /// Takes the bytes that a UART has sent since the last call.

@@ -2,27 +2,30 @@
 //!
 //! A [`Board`] runs an [image](Image) in virtual time, counted in cycles of its system clock;
 //! nothing in it looks at a real clock, so a run repeats bit for bit. Its UARTs are the only way
-//! in and out. A [`Bench`] holds several boards in step, with wires between their UARTs; a
-//! [`Bridge`] ties one board to the wall clock and its UARTs to UDP sockets, one datagram per
-//! frame.
+//! in and out. A [`Bench`] holds boards in step, with wires between their UARTs, and [ties](Tie)
+//! UARTs to UDP sockets or pseudo-terminals. It runs as fast as it goes ([`Bench::run`]), or in
+//! step with the wall clock ([`Bench::live`]).
 //!
 //! The emulator counts cycles, but nobody has held its counts against silicon: they order events
 //! and must not be reported as timings of a board.
 //!
 //! ```text
-//!  image --> Board <-- uart bytes --> Bench: Board, Board, ...   virtual time
-//!                  <-- uart bytes --> Bridge: UDP                wall clock
+//!  image --> Board <-- uart bytes --> Bench <-- frames --> UDP
+//!  record                             Board     bytes ---> pseudo-terminal
+//!                                     ...
 //! ```
 
 mod bench;
 mod board;
-mod bridge;
 mod frames;
 mod image;
+mod live;
+mod tie;
 mod uf2;
 
 pub use bench::{Bench, BoardId, Port};
 pub use board::{Board, Uart};
-pub use bridge::{Bridge, Tie};
-pub use frames::Frames;
+pub use frames::{Frames, stuffed};
 pub use image::Image;
+pub use live::Pace;
+pub use tie::{Losses, Tie};

@@ -1,67 +1,69 @@
-//! Runs an image for the RP2040 with its UARTs on UDP sockets.
+//! Runs images for the RP2040 in real time.
 
-use core::net::SocketAddr;
+mod arguments;
+
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use clap::Parser;
-use runner::{Board, Bridge, Image, Tie, Uart};
+use clap::Parser as _;
+use runner::{Bench, BoardId, Losses, Pace, Uart};
+use signal_hook::consts::TERM_SIGNALS;
 
-/// Runs an image for the RP2040 in real time, UARTs bridged to UDP, one datagram per frame.
-#[derive(Parser)]
-#[command(after_help = "Example:\n  \
-    runner pico-uart.elf --uart0 127.0.0.1:7001,127.0.0.1:7002 --seconds 10")]
-struct Arguments {
-    /// An ELF file, a UF2 file, or raw flash content.
-    image: PathBuf,
-    /// Who the board is: what `nimblenet provision` wrote, in UF2 or raw.
-    #[arg(long, value_name = "FILE")]
-    provision: Option<PathBuf>,
-    /// Where UART0 listens, and where what it sends goes.
-    #[arg(long, value_name = "LISTEN,PEER", value_parser = addresses)]
-    uart0: Option<(SocketAddr, SocketAddr)>,
-    /// Where UART1 listens, and where what it sends goes.
-    #[arg(long, value_name = "LISTEN,PEER", value_parser = addresses)]
-    uart1: Option<(SocketAddr, SocketAddr)>,
-    /// Stops after this long; else runs until killed.
-    #[arg(long)]
-    seconds: Option<f64>,
-}
-
-fn addresses(text: &str) -> Result<(SocketAddr, SocketAddr)> {
-    let (listen, peer) = text
-        .split_once(',')
-        .context("needs two addresses with a comma")?;
-    let address = |text: &str| {
-        text.parse()
-            .with_context(|| format!("{text} is no address"))
-    };
-    Ok((address(listen)?, address(peer)?))
-}
+use arguments::Arguments;
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let lasts = arguments
-        .seconds
-        .map(Duration::try_from_secs_f64)
-        .transpose();
-    let lasts = lasts.context("--seconds must be a time that can pass")?;
-    let mut image = Image::read(&arguments.image)?;
-    if let Some(record) = &arguments.provision {
-        image = image.provisioned_by(record)?;
+    let lasts = arguments.seconds.map(Duration::try_from_secs_f64);
+    let lasts = lasts
+        .transpose()
+        .context("--seconds must be a time that can pass")?;
+    let stopped = Arc::new(AtomicBool::new(false));
+    for signal in TERM_SIGNALS {
+        signal_hook::flag::register(*signal, Arc::clone(&stopped))
+            .context("cannot wait for signals")?;
     }
-    let board = Board::new(&image)?;
-    let mut ties = Vec::new();
-    for (uart, ends) in [(Uart::Zero, arguments.uart0), (Uart::One, arguments.uart1)] {
-        if let Some((listen, peer)) = ends {
-            ties.push(Tie::new(uart, listen, peer)?);
+    let (mut bench, names) = arguments.bench()?;
+    let pace = bench
+        .live(|real| !stopped.load(Ordering::Relaxed) && lasts.is_none_or(|lasts| real < lasts))?;
+    report(&mut bench, &names, pace);
+    Ok(())
+}
+
+/// Says what the boards did, and above all what they could not do.
+fn report(bench: &mut Bench, names: &BTreeMap<BoardId, String>, pace: Pace) {
+    for (id, name) in names {
+        let board = bench.board(*id);
+        let share = |core| 100.0 * board.busy(core) as f64 / board.now().max(1) as f64;
+        let (first, second) = (share(0), share(1));
+        eprintln!("{name}: cores busy {first:.1} % and {second:.1} %");
+        for uart in Uart::ALL {
+            let lost = board.lost(uart);
+            if lost > 0 {
+                eprintln!("{name}: {uart:?} did not take {lost} bytes");
+            }
         }
     }
-    let mut bridge = Bridge::new(board, ties);
-    bridge.run(lasts)?;
-    let board = bridge.board();
-    let share = |core| 100.0 * board.busy(core) as f64 / board.now().max(1) as f64;
-    eprintln!("cores busy: {:.1} % and {:.1} %", share(0), share(1));
-    Ok(())
+    for (port, tie) in bench.ties() {
+        let losses = tie.losses();
+        if losses != Losses::default() {
+            eprintln!(
+                "{}, UART {:?}: {} damaged and {} refused frames, {} unread bytes",
+                names[&port.board],
+                port.uart,
+                losses.damaged_frames,
+                losses.refused_frames,
+                losses.unread_bytes
+            );
+        }
+    }
+    if !pace.missed.is_zero() {
+        eprintln!(
+            "too slow for real time: of {:.1} s, {:.1} s did not pass on the boards",
+            pace.real.as_secs_f64(),
+            pace.missed.as_secs_f64()
+        );
+    }
 }

@@ -3,57 +3,36 @@
 mod thumb;
 
 use runner::{Board, Image, Uart};
-use thumb::Program;
+use thumb::{NVIC_ENABLE, Program, UARTS};
 
 /// A word of RAM that programs leave their results in.
 const RESULT: u32 = 0x2000_0100;
 /// The last sector of the flash.
 const RECORD: u32 = 0x101f_f000;
 
-const RESETS_CLEAR: u32 = 0x4000_c000 + 0x3000;
-/// Base address, interrupt and reset bit of each UART.
-const UARTS: [(Uart, u32, usize, u32); 2] = [
-    (Uart::Zero, 0x4003_4000, 20, 1 << 22),
-    (Uart::One, 0x4003_8000, 21, 1 << 23),
-];
-const NVIC_ENABLE: u32 = 0xe000_e100;
 const SIO: u32 = 0xd000_0000;
 const SIO_FIFO_WRITE: u32 = SIO + 0x54;
 
 /// Divisor 8: at a clock of 125 MHz, 16 * 8 cycles a bit.
 const BYTE_CYCLES: u64 = 16 * 8 * 10;
 
-/// Turns a UART on: FIFOs, eight bits, both directions, receive interrupts.
-fn turn_on(program: &mut Program, base: u32, reset: u32) {
-    program.poke(RESETS_CLEAR, reset);
-    program.poke(base + 0x24, 8);
-    program.poke(base + 0x2c, 0x70);
-    program.poke(base + 0x38, 0x50);
-    program.poke(base + 0x30, 0x301);
-}
-
 /// Turns UART0 on; returns where its data register is.
 fn uart0(program: &mut Program) -> u32 {
     let (_, base, _, reset) = UARTS[0];
-    turn_on(program, base, reset);
+    program.turn_on(base, reset);
     base
-}
-
-fn sleep_for_ever(program: &mut Program) {
-    let sleep = program.here();
-    program.wait_for_event().jump(sleep);
 }
 
 /// A program that answers each byte with the next one, asleep in between.
 fn answering(uart: usize, masked: bool) -> Board {
     let mut program = Program::default();
     let (_, base, interrupt, reset) = UARTS[uart];
-    turn_on(&mut program, base, reset);
+    program.turn_on(base, reset);
     program.poke(NVIC_ENABLE, 1 << interrupt);
     if masked {
         program.mask_interrupts();
     }
-    sleep_for_ever(&mut program);
+    program.sleep_for_ever();
     program.handler(interrupt);
     program.load(0, base).read(1, 0).add(1, 1).write(1, 0);
     program.load(0, RESULT).write(1, 0);
@@ -64,7 +43,7 @@ fn answering(uart: usize, masked: bool) -> Board {
 #[test]
 fn time_passes_while_both_cores_sleep() {
     let mut program = Program::default();
-    sleep_for_ever(&mut program);
+    program.sleep_for_ever();
     let mut board = Board::new(&program.image()).unwrap();
     board.run_until(1_000_000).unwrap();
     assert!(board.now() >= 1_000_000);
@@ -99,7 +78,7 @@ fn a_uart_sends_while_both_cores_sleep_at_its_own_rate() {
     for byte in [1, 2, 3] {
         program.poke(data, byte);
     }
-    sleep_for_ever(&mut program);
+    program.sleep_for_ever();
     let mut board = Board::new(&program.image()).unwrap();
     board.run_until(BYTE_CYCLES).unwrap();
     assert!(
@@ -117,7 +96,7 @@ fn a_uart_sends_while_both_cores_sleep_at_its_own_rate() {
 fn what_comes_while_nobody_reads_is_lost_and_counted() {
     let mut program = Program::default();
     uart0(&mut program);
-    sleep_for_ever(&mut program);
+    program.sleep_for_ever();
     let mut board = Board::new(&program.image()).unwrap();
     board.run_until(10_000).unwrap();
     board.send(Uart::Zero, &[5; 20]);
@@ -135,7 +114,7 @@ fn the_second_core_starts_and_runs_beside_the_first() {
         .add(2, 40)
         .load(0, RESULT)
         .write(2, 0);
-    sleep_for_ever(&mut program);
+    program.sleep_for_ever();
 
     let first = program.here();
     for word in [0, 0, 1, program.vectors(), 0x2003_0000, second + 1] {
@@ -147,7 +126,7 @@ fn the_second_core_starts_and_runs_beside_the_first() {
         .add(2, 40)
         .load(0, RESULT + 4)
         .write(2, 0);
-    sleep_for_ever(&mut program);
+    program.sleep_for_ever();
     program.begin_at(first);
 
     let mut board = Board::new(&program.image()).unwrap();
@@ -161,7 +140,7 @@ fn a_program_finds_the_record_of_who_it_is_in_its_last_sector() {
     let mut program = Program::default();
     program.load(0, RECORD).read(2, 0);
     program.load(0, RESULT).write(2, 0);
-    sleep_for_ever(&mut program);
+    program.sleep_for_ever();
     let found = |image: Image| {
         let mut board = Board::new(&image).unwrap();
         board.run_until(10_000).unwrap();

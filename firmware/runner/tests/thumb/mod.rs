@@ -1,6 +1,7 @@
 //! Just enough of an assembler for programs of a dozen instructions.
+#![allow(dead_code, reason = "each test uses a part of it")]
 
-use runner::Image;
+use runner::{Image, Uart};
 
 /// Where the second-stage loader ends and the vector table begins.
 const VECTORS: usize = 0x100;
@@ -9,6 +10,15 @@ const CODE: usize = 0x200;
 const FLASH: u32 = 0x1000_0000;
 /// The top of the stack of core 0.
 const STACK: u32 = 0x2004_0000;
+
+const RESETS_CLEAR: u32 = 0x4000_c000 + 0x3000;
+/// Base address, interrupt and reset bit of each UART.
+pub(crate) const UARTS: [(Uart, u32, usize, u32); 2] = [
+    (Uart::Zero, 0x4003_4000, 20, 1 << 22),
+    (Uart::One, 0x4003_8000, 21, 1 << 23),
+];
+/// Turns interrupts on, a bit each.
+pub(crate) const NVIC_ENABLE: u32 = 0xe000_e100;
 
 /// A low register.
 pub(crate) type Register = u16;
@@ -58,6 +68,21 @@ impl Program {
     /// Writes a constant to a constant address, by way of registers 0 and 1.
     pub(crate) fn poke(&mut self, address: u32, value: u32) -> &mut Self {
         self.load(0, address).load(1, value).write(1, 0)
+    }
+
+    /// Turns a UART on: about 1 MBd, FIFOs, eight bits, both directions, receive interrupts.
+    pub(crate) fn turn_on(&mut self, base: u32, reset: u32) -> &mut Self {
+        self.poke(RESETS_CLEAR, reset)
+            .poke(base + 0x24, 8)
+            .poke(base + 0x2c, 0x70)
+            .poke(base + 0x38, 0x50)
+            .poke(base + 0x30, 0x301)
+    }
+
+    /// Does nothing any more but handle interrupts.
+    pub(crate) fn sleep_for_ever(&mut self) {
+        let sleep = self.here();
+        self.wait_for_event().jump(sleep);
     }
 
     /// Adds a small number.
