@@ -98,7 +98,7 @@ impl Bench {
     ///
     /// # Errors
     ///
-    /// If a core of a board has locked up.
+    /// As [`Board::run_until`].
     pub fn run(&mut self, cycles: u64, mut seen: impl FnMut(u64, Port, &[u8])) -> Result<()> {
         let end = self.now + cycles;
         while self.now < end {

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail, ensure};
 use rp2040_emu::{Config, Emulator, EmulatorBuilder, ExecutionModel};
 
 use crate::Image;
@@ -16,6 +16,11 @@ const VECTORS: u32 = 0x100;
 const QUANTUM_CYCLES: u32 = 64;
 /// Bytes that wait to be received by one UART; past it the oldest board could not catch up.
 const MAX_WAITING_BYTES: usize = 64 * 1024;
+/// How long a core may handle a fault before the board counts as lost: firmware that stores a
+/// report and resets the chip takes less.
+const MAX_FAULT_CYCLES: u64 = CLOCK_HZ / 100;
+/// The largest value of a conversion.
+const MAX_SAMPLE: u16 = 0x0fff;
 
 /// One of a board's two UARTs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -51,6 +56,9 @@ pub struct Board {
     emulator: Emulator,
     /// Cycles since power-on.
     now: u64,
+    resets: u64,
+    /// Cycles that each core has been handling a fault.
+    fault_cycles: [u64; 2],
     incoming: [Incoming; 2],
     sent: [Vec<u8>; 2],
 }
@@ -79,6 +87,8 @@ impl Board {
         Ok(Self {
             emulator,
             now: 0,
+            resets: 0,
+            fault_cycles: [0; 2],
             incoming: Default::default(),
             sent: Default::default(),
         })
@@ -92,9 +102,12 @@ impl Board {
 
     /// Runs until at least the given cycle; instructions are not cut short, so it may end later.
     ///
+    /// A reset, by the watchdog or by a core, boots from flash again, with RAM as it was.
+    ///
     /// # Errors
     ///
-    /// If a core has locked up.
+    /// If a core has locked up or does not come back from a fault, and no watchdog is on that
+    /// would reset the board.
     pub fn run_until(&mut self, cycle: u64) -> Result<()> {
         while self.now < cycle {
             for uart in Uart::ALL {
@@ -105,16 +118,60 @@ impl Board {
             for uart in Uart::ALL {
                 self.sent[uart.index()].extend(self.emulator.uart_sent(uart.index()));
             }
+            if self.emulator.reset_if_requested() {
+                self.emulator.direct_boot_from_flash(VECTORS);
+                self.resets += 1;
+            }
+            self.check_faults(cycles)?;
         }
+        Ok(())
+    }
+
+    /// Fails if a core is lost for good.
+    fn check_faults(&mut self, cycles: u64) -> Result<()> {
         for core in 0..2 {
-            let fault = self.emulator.core(core).is_in_hardfault();
-            anyhow::ensure!(
-                !fault,
-                "core {core} is in a hard fault at cycle {}",
-                self.now
+            let state = self.emulator.core(core);
+            let spent = &mut self.fault_cycles[core];
+            *spent = match state.is_in_hardfault() {
+                true => *spent + cycles,
+                false => 0,
+            };
+            if self.emulator.watchdog_counts() {
+                continue;
+            }
+            let now = self.now;
+            if let Some(address) = state.locked_up() {
+                bail!("core {core} has locked up at {address:#010x} by cycle {now}");
+            }
+            ensure!(
+                *spent <= MAX_FAULT_CYCLES,
+                "core {core} is in a hard fault at cycle {now}"
             );
         }
         Ok(())
+    }
+
+    /// How often the board was reset since power-on.
+    #[must_use]
+    pub fn resets(&self) -> u64 {
+        self.resets
+    }
+
+    /// Sets what an ADC channel converts to; past 12 bits it is the largest value.
+    ///
+    /// Channel 4 is the temperature sensor, 27 degrees Celsius unless set; the others are 0.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such channel.
+    pub fn set_adc(&mut self, channel: usize, sample: u16) {
+        self.emulator.set_adc(channel, sample.min(MAX_SAMPLE));
+    }
+
+    /// The level of a pin that firmware drives through SIO; none if it does not drive it.
+    #[must_use]
+    pub fn pin(&self, pin: usize) -> Option<bool> {
+        self.emulator.sio_output(pin)
     }
 
     /// Puts bytes on the wire into a UART, one after another at the rate that it is set to.
@@ -152,6 +209,16 @@ impl Board {
     #[must_use]
     pub fn busy(&self, core: u8) -> u64 {
         self.emulator.core_cycles(core)
+    }
+
+    /// Instructions that a core has executed since power-on.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such core.
+    #[must_use]
+    pub fn instructions(&self, core: u8) -> u64 {
+        self.emulator.core(core.into()).instructions
     }
 
     /// A word of the board's memory, as a debugger sees it.

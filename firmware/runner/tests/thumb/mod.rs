@@ -85,6 +85,27 @@ impl Program {
         self.wait_for_event().jump(sleep);
     }
 
+    /// Reads the lower half of a word at an address in a register.
+    pub(crate) fn read_half(&mut self, into: Register, address: Register) -> &mut Self {
+        self.code.push(0x8800 | address << 3 | into);
+        self
+    }
+
+    /// Reads words from an address in a register on, into these registers.
+    pub(crate) fn read_many(&mut self, address: Register, registers: &[Register]) -> &mut Self {
+        let set = registers
+            .iter()
+            .fold(0, |set, register| set | 1 << register);
+        self.code.push(0xc800 | address << 8 | set);
+        self
+    }
+
+    /// Reads a word relative to the stack pointer, so many words above it.
+    pub(crate) fn read_stack(&mut self, into: Register, words: u16) -> &mut Self {
+        self.code.push(0x9800 | into << 8 | words);
+        self
+    }
+
     /// Adds a small number.
     pub(crate) fn add(&mut self, register: Register, number: u8) -> &mut Self {
         self.code.push(0x3000 | register << 8 | u16::from(number));
@@ -94,6 +115,12 @@ impl Program {
     /// Waits for an event.
     pub(crate) fn wait_for_event(&mut self) -> &mut Self {
         self.code.push(0xbf20);
+        self
+    }
+
+    /// Waits for an interrupt.
+    pub(crate) fn wait_for_interrupt(&mut self) -> &mut Self {
+        self.code.push(0xbf30);
         self
     }
 
@@ -128,9 +155,28 @@ impl Program {
         self
     }
 
+    /// Goes on at an address within 256 bytes if all of these bits of a register are zero, by way
+    /// of register 7.
+    pub(crate) fn jump_if_clear(&mut self, register: Register, bits: u32, to: u32) -> &mut Self {
+        self.load(7, bits);
+        self.code.push(0x4200 | 7 << 3 | register);
+        let distance = (to as i32 - (self.here() as i32 + 4)) / 2;
+        self.code.push(0xd000 | (distance as u16 & 0x00ff));
+        self
+    }
+
     /// Handles an interrupt with the code that follows.
     pub(crate) fn handler(&mut self, interrupt: usize) -> &mut Self {
-        self.handlers.push((16 + interrupt, self.here()));
+        self.exception(16 + interrupt)
+    }
+
+    /// Handles hard faults with the code that follows.
+    pub(crate) fn fault_handler(&mut self) -> &mut Self {
+        self.exception(3)
+    }
+
+    fn exception(&mut self, number: usize) -> &mut Self {
+        self.handlers.push((number, self.here()));
         self
     }
 
