@@ -12,6 +12,8 @@ use crate::clock::Clock;
 
 /// Samples that a device gives at once.
 const MAX_SAMPLES: u32 = 4096;
+/// Pins of a board with an RP2040.
+const BOARD_PINS: u32 = 30;
 /// Keys of the key-value store that all tasklets of the node share.
 const MAX_KEYS: usize = 1024;
 /// Bytes of a line in the log.
@@ -30,15 +32,21 @@ pub(crate) enum Device {
     PaintSensor,
     /// `func(level: u32)`, 0 green to 2 red
     SignalLamp,
+    /// `func() -> s32`, thousandths of a degree Celsius
+    BoardTemperature,
+    /// `func(pin: u32, level: u32)`, 0 low, 1 high
+    BoardGpio,
 }
 
 impl Device {
-    const ALL: [(&'static str, Self); 5] = [
+    const ALL: [(&'static str, Self); 7] = [
         ("vibration", Self::Vibration),
         ("torque-sensor", Self::TorqueSensor),
         ("weld-sensor", Self::WeldSensor),
         ("paint-sensor", Self::PaintSensor),
         ("signal-lamp", Self::SignalLamp),
+        ("board-temperature", Self::BoardTemperature),
+        ("board-gpio", Self::BoardGpio),
     ];
 
     /// The device that stands behind the native tasklet `name`.
@@ -61,6 +69,8 @@ pub(crate) struct LinuxHost {
     devices: BTreeMap<TaskletName, Device>,
     values: BTreeMap<u32, i64>,
     lamp: u32,
+    /// The levels of the pins of a simulated board, a bit each.
+    pins: u32,
     random: Random,
 }
 
@@ -72,6 +82,7 @@ impl LinuxHost {
             devices: natives.iter().filter_map(device).collect(),
             values: BTreeMap::new(),
             lamp: 0,
+            pins: 0,
             random: Random(seed | 1),
         }
     }
@@ -94,7 +105,8 @@ impl LinuxHost {
             Device::WeldSensor if channel == 0 => 180_000.0 + 6000.0 * noise,
             Device::WeldSensor => 24_000.0 + 900.0 * noise,
             Device::PaintSensor => 400.0 * (-time / 90.0).exp() + 4.0 * noise,
-            Device::SignalLamp => 0.0,
+            Device::BoardTemperature => 27_000.0 + 500.0 * noise,
+            Device::SignalLamp | Device::BoardGpio => 0.0,
         }
     }
 
@@ -105,24 +117,41 @@ impl LinuxHost {
         let mut next = || args.u32().map_err(|_| Fault::WrongArguments);
         let mut out = Encoder::new(Cursor::new(result));
         let full = |_| Fault::ValuesTooLarge;
-        if device == Device::SignalLamp {
-            let level = next()?;
-            if level > 2 {
-                return Err(Fault::WrongArguments);
+        match device {
+            Device::SignalLamp => {
+                self.light(next()?)?;
+                out.array(0).map_err(full)?;
             }
-            if self.lamp != level {
-                tracing::info!(level, "the signal lamp changes");
+            Device::BoardGpio => {
+                self.drive(next()?, next()?)?;
+                out.array(0).map_err(full)?;
             }
-            self.lamp = level;
-            out.array(0).map_err(full)?;
-            return Ok(out.writer().position());
+            Device::BoardTemperature => {
+                let reading = self.sample(device, 0, 0) as i32;
+                out.array(1)
+                    .and_then(|out| out.i32(reading))
+                    .map_err(full)?;
+            }
+            Device::WeldSensor => {
+                let (channel, count) = (next()?, next()?);
+                self.frame(device, channel, count, &mut out)?;
+            }
+            Device::Vibration | Device::TorqueSensor | Device::PaintSensor => {
+                self.frame(device, 0, next()?, &mut out)?;
+            }
         }
-        let channel = if device == Device::WeldSensor {
-            next()?
-        } else {
-            0
-        };
-        let count = next()?;
+        Ok(out.writer().position())
+    }
+
+    /// Writes so many samples of a device.
+    fn frame(
+        &mut self,
+        device: Device,
+        channel: u32,
+        count: u32,
+        out: &mut Encoder<Cursor<&mut [u8]>>,
+    ) -> Result<(), Fault> {
+        let full = |_| Fault::ValuesTooLarge;
         if count > MAX_SAMPLES || channel > 1 {
             return Err(Fault::WrongArguments);
         }
@@ -131,12 +160,39 @@ impl LinuxHost {
         for at in 0..count {
             let sample = self.sample(device, channel, at);
             match device {
-                Device::TorqueSensor | Device::PaintSensor => out.f32(sample).map_err(full)?,
-                Device::Vibration => out.i16(sample as i16).map_err(full)?,
-                Device::WeldSensor | Device::SignalLamp => out.i32(sample as i32).map_err(full)?,
-            };
+                Device::TorqueSensor | Device::PaintSensor => out.f32(sample),
+                Device::Vibration => out.i16(sample as i16),
+                Device::WeldSensor
+                | Device::SignalLamp
+                | Device::BoardTemperature
+                | Device::BoardGpio => out.i32(sample as i32),
+            }
+            .map_err(full)?;
         }
-        Ok(out.writer().position())
+        Ok(())
+    }
+
+    fn light(&mut self, level: u32) -> Result<(), Fault> {
+        if level > 2 {
+            return Err(Fault::WrongArguments);
+        }
+        if self.lamp != level {
+            tracing::info!(level, "the signal lamp changes");
+        }
+        self.lamp = level;
+        Ok(())
+    }
+
+    fn drive(&mut self, pin: u32, level: u32) -> Result<(), Fault> {
+        if pin >= BOARD_PINS || level > 1 {
+            return Err(Fault::WrongArguments);
+        }
+        let pins = self.pins & !(1 << pin) | level << pin;
+        if self.pins != pins {
+            tracing::info!(pin, level, "a pin of the board changes");
+        }
+        self.pins = pins;
+        Ok(())
     }
 }
 
@@ -269,6 +325,23 @@ mod tests {
         assert!((70.0..90.0).contains(torque.last().unwrap()));
         let current = native(&mut host, names[2], &[0, 8]).unwrap();
         assert!(minicbor::decode::<[Vec<i32>; 1]>(&current).is_ok());
+    }
+
+    #[test]
+    fn a_board_has_a_temperature_and_pins() {
+        let names = ["shop/board-temperature", "shop/board-gpio"];
+        let mut host = host(&names);
+        let reading = native(&mut host, names[0], &[]).unwrap();
+        let [reading] = minicbor::decode::<[i32; 1]>(&reading).unwrap();
+        assert!((26_000..28_000).contains(&reading));
+        assert_eq!(native(&mut host, names[1], &[25, 1]).unwrap(), [0x80]);
+        assert_eq!(host.pins, 1 << 25);
+        assert_eq!(native(&mut host, names[1], &[25, 0]).unwrap(), [0x80]);
+        assert_eq!(host.pins, 0);
+        for wrong in [&[30, 1][..], &[25, 2], &[25]] {
+            let end = native(&mut host, names[1], wrong);
+            assert_eq!(end, Err(Fault::WrongArguments));
+        }
     }
 
     #[test]

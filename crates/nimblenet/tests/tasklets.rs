@@ -65,7 +65,7 @@ fn every_packed_tasklet_decodes_validates_and_is_small() {
         }
         names.push(package.name);
     }
-    assert!(names.len() >= 24, "{} tasklets", names.len());
+    assert!(names.len() >= 27, "{} tasklets", names.len());
 }
 
 #[test]
@@ -207,6 +207,24 @@ fn a_weld_is_as_hot_as_its_current_and_voltage_say() {
 }
 
 #[test]
+fn heat_lights_the_lamp_while_the_mean_is_above_the_limit() {
+    let readings: Vec<i32> = (0..64).map(|at| 30_000 + 137 * at).collect();
+    for (asked, taken) in [(0, 1), (1, 1), (3, 3), (64, 64), (1000, 64)] {
+        let expected = readings[..taken].iter().sum::<i32>() / taken as i32;
+        for (limit, level) in [(expected - 1, 1), (expected, 0)] {
+            let floor = Floor::new().with_temperatures(readings.clone());
+            let args = Values::new().u32(asked).int(limit);
+            let mean = floor.call("shop/heat-alarm", args).int();
+            assert_eq!(mean, expected);
+            assert_eq!(floor.pins(), [(25, level)]);
+        }
+    }
+    let floor = Floor::new().with_temperatures(vec![-20_000, -19_000]);
+    let args = Values::new().u32(2).int(-19_400);
+    assert_eq!(floor.call("shop/heat-alarm", args).int(), -19_500);
+}
+
+#[test]
 fn paint_is_dry_when_vapour_is_low_and_steady() {
     let reading = |ppm: fn(usize) -> f32| (0..64).map(ppm).collect::<Vec<_>>();
     let mut faulty = reading(|_| 40.0);
@@ -254,7 +272,9 @@ fn a_spindle_is_watched_at_the_frequencies_asked_for() {
 
 #[test]
 fn declared_costs_are_near_what_is_used() {
-    let floor = Floor::new().with_vibration(reference::bearing(1, 0.25));
+    let floor = Floor::new()
+        .with_vibration(reference::bearing(1, 0.25))
+        .with_temperatures(vec![27_000; 8]);
     let arguments = [
         ("std/crest", Values::new().floats(&[0.5; 16])),
         ("shop/bearing-check", Values::new().u32(128)),
@@ -262,6 +282,7 @@ fn declared_costs_are_near_what_is_used() {
         ("shop/weld-inspect", Values::new().f32(0.5).f32(6.0)),
         ("shop/bolt-torque", Values::new().f32(40.0).f32(50.0)),
         ("shop/paint-dry", Values::new().f32(100.0)),
+        ("shop/heat-alarm", Values::new().u32(8).int(40_000)),
     ];
     for (name, args) in arguments {
         let used = floor.own_fuel(name, args);

@@ -2,7 +2,7 @@
 //! running the callees, and native tasklets from fixed lists.
 
 use alloc::collections::BTreeMap;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,11 @@ pub(crate) struct Floor {
     torque: Vec<f32>,
     weld: [Vec<i32>; 2],
     paint: Vec<f32>,
+    temperatures: Vec<i32>,
+    /// How many of them were read.
+    taken: Cell<usize>,
     lamp: RefCell<Vec<u32>>,
+    pins: RefCell<Vec<(u32, u32)>>,
 }
 
 impl Floor {
@@ -41,7 +45,10 @@ impl Floor {
             torque: vec![0.0; 96],
             weld: [vec![0; 64], vec![0; 64]],
             paint: vec![0.0; 64],
+            temperatures: Vec::new(),
+            taken: Cell::new(0),
             lamp: RefCell::new(Vec::new()),
+            pins: RefCell::new(Vec::new()),
         }
     }
 
@@ -66,6 +73,18 @@ impl Floor {
 
     pub(crate) fn with_paint(self, paint: Vec<f32>) -> Self {
         Self { paint, ..self }
+    }
+
+    pub(crate) fn with_temperatures(self, temperatures: Vec<i32>) -> Self {
+        Self {
+            temperatures,
+            ..self
+        }
+    }
+
+    /// The pins that were driven, and to which level.
+    pub(crate) fn pins(&self) -> Vec<(u32, u32)> {
+        self.pins.borrow().clone()
     }
 
     /// What the lamp has shown.
@@ -170,6 +189,14 @@ impl Floor {
                 self.lamp.borrow_mut().push(number());
                 Values::new().finish()
             }
+            "shop/board-temperature" => {
+                let at = self.taken.replace(self.taken.get() + 1);
+                Values::new().int(self.temperatures[at]).finish()
+            }
+            "shop/board-gpio" => {
+                self.pins.borrow_mut().push((number(), number()));
+                Values::new().finish()
+            }
             _ => panic!("no native {name}"),
         }
     }
@@ -211,6 +238,10 @@ impl Values {
 
     pub(crate) fn u32(self, value: u32) -> Self {
         self.with(|body| body.u32(value).map(|_| ()))
+    }
+
+    pub(crate) fn int(self, value: i32) -> Self {
+        self.with(|body| body.i32(value).map(|_| ()))
     }
 
     pub(crate) fn f32(self, value: f32) -> Self {
@@ -264,6 +295,10 @@ impl Outcome {
 
     pub(crate) fn uint(&self) -> u32 {
         self.open().u32().unwrap()
+    }
+
+    pub(crate) fn int(&self) -> i32 {
+        self.open().i32().unwrap()
     }
 
     pub(crate) fn floats_out(&self) -> Vec<f32> {
