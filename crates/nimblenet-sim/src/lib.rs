@@ -38,4 +38,4 @@ pub use interpreted::{Device, WasmExecutor};
 pub use layout::Layout;
 pub use link::LinkModel;
 pub use net::{Fates, Finished, Net};
-pub use publisher::{Draft, Publisher, shelve, sign};
+pub use publisher::{Draft, Publisher, Sign, shelve, sign};

@@ -78,7 +78,11 @@ impl Draft {
 pub struct Publisher {
     catalogue: Catalogue,
     key: [u8; 32],
+    sign: Sign,
 }
+
+/// Makes the signature of the public key's owner on a message.
+pub type Sign = fn(&[u8; 32], &[u8]) -> [u8; 64];
 
 impl Publisher {
     /// The publisher of `namespace`.
@@ -86,11 +90,19 @@ impl Publisher {
     /// # Panics
     /// If the name is not valid.
     pub fn new(namespace: &str) -> Self {
+        Self::with_key(namespace, Digest::of(namespace.as_bytes()).0, sign)
+    }
+
+    /// The publisher of `namespace` who owns `key`, for nodes that check real signatures.
+    ///
+    /// # Panics
+    /// If the name is not valid.
+    pub fn with_key(namespace: &str, key: [u8; 32], sign: Sign) -> Self {
         let name = Name::new(namespace).expect("a publisher has a valid namespace");
-        let key = Digest::of(namespace.as_bytes()).0;
         Self {
             catalogue: Catalogue::new(name, CatalogueLimits::LARGE),
             key,
+            sign,
         }
     }
 
@@ -160,7 +172,7 @@ impl Publisher {
             .catalogue
             .root_after(&delta)
             .expect("made for this catalogue");
-        let signed = encode(&sign(&self.key, &signed_bytes(&root)));
+        let signed = encode(&(self.sign)(&self.key, &signed_bytes(&root)));
         let delta = Delta::decode(&signed).expect("made from valid entries");
         self.catalogue
             .apply(&delta, false)

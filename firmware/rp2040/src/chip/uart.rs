@@ -33,7 +33,7 @@ const SENDING_BYTES: usize = 256;
 /// Room for modules.
 const DISK_BYTES: usize = 50 << 10;
 /// Room to run them in.
-const ARENA_BYTES: usize = 112 << 10;
+const ARENA_BYTES: usize = 64 << 10;
 
 static DISK: ConstStaticCell<[u8; DISK_BYTES]> = ConstStaticCell::new([0; DISK_BYTES]);
 static ARENA: ConstStaticCell<Aligned<ARENA_BYTES>> =

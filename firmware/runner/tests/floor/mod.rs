@@ -1,0 +1,297 @@
+//! Emulated boards and nodes of the host in one virtual time.
+//!
+//! The boards run the image that goes onto real ones. The nodes of the host run the same core and
+//! interpreter as a Linux node, each at the other end of a board's line.
+#![allow(dead_code, reason = "each test program uses a part")]
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use ed25519_compact::{KeyPair, PublicKey, Seed, Signature};
+use nimblenet_core::{
+    Archive, CallId, CallRequest, Config, Driver, Event, Input, Instant, LinkAddress, LinkId,
+    NamespaceConfig, Node, Provision, Step, Transmit, drain, pump,
+};
+use nimblenet_sim::{
+    Device, Draft, OwnedOutcome, Publisher, SimExecutor, WasmExecutor, shelve,
+};
+use nimblenet_tasklet::{Capabilities, Fault, NodeId, Outcome, TaskletName, Trap, Work};
+use runner::{Bench, Board, BoardId, Frames, Image, Port, Uart, stuffed};
+
+/// A microsecond, in cycles.
+pub(crate) const MICROSECOND: u64 = 125;
+/// A millisecond, in cycles.
+pub(crate) const MILLISECOND: u64 = 125_000;
+/// How far boards run before the host's nodes get their turn.
+const TURN: u64 = 100 * MICROSECOND;
+const MTU: u16 = 256;
+const ARENA_BYTES: usize = 1 << 20;
+const SLICE: u64 = 100_000;
+const SEED: [u8; 32] = [7; 32];
+
+/// The registry's id.
+pub(crate) const REGISTRY: NodeId = NodeId(1);
+/// Ids of boards.
+pub(crate) const BOARD: NodeId = NodeId(7);
+pub(crate) const OTHER_BOARD: NodeId = NodeId(8);
+
+/// The image that `cargo xtask runner` has built.
+pub(crate) fn image() -> Image {
+    let path = std::env::var_os("PICO_UART").expect("`cargo xtask runner` sets PICO_UART");
+    Image::read(path.as_ref()).expect("it has been built")
+}
+
+/// A tasklet from its text.
+pub(crate) fn draft(name: &str, wat: &str, signature: &str) -> Draft {
+    Draft::new(name, wat::parse_str(wat).expect("it is a module"), signature)
+}
+
+pub(crate) fn port(board: BoardId, uart: Uart) -> Port {
+    Port { board, uart }
+}
+
+/// A call that has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Finished {
+    pub(crate) call: CallId,
+    pub(crate) result: Result<Vec<u8>, Fault>,
+    pub(crate) trap: Option<Trap>,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) took: Duration,
+}
+
+impl Finished {
+    /// The only result.
+    pub(crate) fn number(&self) -> i64 {
+        let bytes = self.result.as_ref();
+        let bytes = bytes.unwrap_or_else(|fault| panic!("{fault}: {self:?}"));
+        let mut decoder = minicbor::Decoder::new(bytes);
+        assert_eq!(decoder.array().expect("results are an array"), Some(1));
+        decoder.i64().expect("the result is a number")
+    }
+}
+
+/// Everything that a test puts together.
+pub(crate) struct Floor {
+    pub(crate) bench: Bench,
+    peers: Vec<Peer>,
+    namespace: NamespaceConfig,
+    archive: Archive,
+}
+
+/// A node of the host, at the other end of a board's line.
+struct Peer {
+    node: Node,
+    port: Port,
+    frames: Frames,
+    due: Option<Instant>,
+    outside: Outside,
+}
+
+struct Outside {
+    executor: WasmExecutor,
+    frames: Vec<Vec<u8>>,
+    outcomes: VecDeque<(Instant, OwnedOutcome)>,
+    finished: Vec<Finished>,
+}
+
+impl Driver for Outside {
+    fn transmit(&mut self, _: Instant, _: Transmit, frame: &[u8]) {
+        self.frames.push(frame.to_vec());
+    }
+
+    fn work(&mut self, now: Instant, work: Work<'_>) {
+        let outcome = if let Work::Verify {
+            ticket,
+            key,
+            message,
+            signature,
+        } = work
+        {
+            let key = PublicKey::new(*key);
+            let good = key.verify(message, &Signature::new(*signature)).is_ok();
+            let verified = Outcome::Verified { ticket, good };
+            Some((Duration::ZERO, OwnedOutcome::of(&verified)))
+        } else {
+            self.executor.execute(&work)
+        };
+        self.outcomes
+            .extend(outcome.map(|(took, outcome)| (now + took, outcome)));
+    }
+
+    fn event(&mut self, _: Instant, event: Event<'_>) {
+        if let Event::Finished {
+            call,
+            result,
+            trap,
+            steps,
+            took,
+        } = event
+        {
+            let (result, steps) = (result.map(<[u8]>::to_vec), steps.to_vec());
+            self.finished.push(Finished {
+                call,
+                result,
+                trap,
+                steps,
+                took,
+            });
+        }
+    }
+}
+
+impl Floor {
+    /// A floor whose registry has published `drafts` as namespace `shop`.
+    pub(crate) fn new(drafts: &[Draft]) -> Self {
+        let pair = KeyPair::from_seed(Seed::new(SEED));
+        let mut publisher = Publisher::with_key("shop", *pair.pk, |_, message| {
+            *KeyPair::from_seed(Seed::new(SEED)).sk.sign(message, None)
+        });
+        let mut archive = Archive::new();
+        let delta = publisher.publish(drafts, |_| None);
+        shelve(&mut archive, &delta, drafts);
+        let namespace = NamespaceConfig {
+            name: publisher.name(),
+            registry: REGISTRY,
+            key: publisher.key(),
+            capabilities: Capabilities::ALL,
+        };
+        Self {
+            bench: Bench::new(),
+            peers: Vec::new(),
+            namespace,
+            archive,
+        }
+    }
+
+    /// Puts a board on the floor and powers it on.
+    pub(crate) fn board(&mut self, id: NodeId) -> BoardId {
+        let provision = Provision::new(id, vec![self.namespace]).expect("a board can be that");
+        let image = image().provisioned(&provision.encode());
+        let board = self.bench.add(&image.expect("the record fits"));
+        board.expect("the emulator takes the image")
+    }
+
+    /// Puts the registry at the other end of a line.
+    pub(crate) fn registry(&mut self, port: Port) {
+        let archive = Some(self.archive.clone());
+        self.peer(REGISTRY, port, |config| config.archive = archive);
+    }
+
+    /// Puts a Linux node at the other end of a line.
+    pub(crate) fn node(&mut self, id: NodeId, port: Port) {
+        let namespace = self.namespace;
+        self.peer(id, port, |config| config.namespaces.push(namespace));
+    }
+
+    fn peer(&mut self, id: NodeId, port: Port, configure: impl FnOnce(&mut Config)) {
+        let mut config = Config::new(id, MTU);
+        config.local_search = Duration::from_millis(50);
+        config.global_search = Duration::from_millis(250);
+        config.hop_time = Duration::from_millis(20);
+        configure(&mut config);
+        self.peers.push(Peer {
+            node: Node::new(config).expect("its parts fit"),
+            port,
+            frames: Frames::default(),
+            due: Some(Instant::ZERO),
+            outside: Outside {
+                executor: WasmExecutor::new(ARENA_BYTES, SLICE, Device::default()),
+                frames: Vec::new(),
+                outcomes: VecDeque::new(),
+                finished: Vec::new(),
+            },
+        });
+    }
+
+    /// A board, to look into it.
+    pub(crate) fn look(&mut self, board: BoardId) -> &mut Board {
+        self.bench.board(board)
+    }
+
+    pub(crate) fn peer_node(&self, id: NodeId) -> &Node {
+        let peer = self.peers.iter().find(|peer| peer.node.id() == id);
+        &peer.expect("it is on the floor").node
+    }
+
+    /// Lets time pass.
+    pub(crate) fn run(&mut self, milliseconds: u64) {
+        let end = self.bench.now() + milliseconds * MILLISECOND;
+        while self.bench.now() < end {
+            self.turn();
+        }
+    }
+
+    fn turn(&mut self) {
+        let ran = self.bench.run(TURN, |_, _, _| {});
+        ran.expect("no core of a board locks up");
+        let now = Instant::from_micros(self.bench.now() / MICROSECOND);
+        for peer in &mut self.peers {
+            let board = self.bench.board(peer.port.board);
+            for byte in board.take(peer.port.uart) {
+                if let Some(frame) = peer.frames.push(byte) {
+                    let (link, from) = (LinkId(0), LinkAddress(0));
+                    let bytes = &frame[..];
+                    peer.handle(now, Input::Frame { link, from, bytes });
+                }
+            }
+            while let Some((_, outcome)) = peer.outside.outcomes.pop_front_if(|(at, _)| *at <= now)
+            {
+                peer.handle(now, Input::Outcome(outcome.get()));
+            }
+            if peer.due.is_some_and(|due| due <= now) {
+                peer.handle(now, Input::Timeout);
+            }
+            for frame in peer.outside.frames.drain(..) {
+                board.send(peer.port.uart, &stuffed(&frame));
+            }
+        }
+    }
+
+    /// Lets the node `from` of the host call a tasklet at another.
+    pub(crate) fn call(&mut self, from: NodeId, at: NodeId, name: &str, args: &[i32]) -> CallId {
+        let now = Instant::from_micros(self.bench.now() / MICROSECOND);
+        let name: TaskletName = name.parse().expect("it is a name");
+        let args = minicbor::to_vec(args).expect("numbers can be encoded");
+        let request = CallRequest {
+            name,
+            export: "",
+            args: &args,
+            deadline: Some(Duration::from_secs(30)),
+        };
+        let peer = self.peers.iter_mut().find(|peer| peer.node.id() == from);
+        let peer = peer.expect("it is on the floor");
+        let call = peer.node.call_at(now, at, request);
+        let call = call.expect("the call is taken");
+        peer.due = drain(&mut peer.node, now, &mut peer.outside, &mut [0; MTU as usize])
+            .map(|(due, _)| due);
+        call
+    }
+
+    /// Waits for the end of a call.
+    pub(crate) fn end(&mut self, call: CallId, from: NodeId) -> Finished {
+        for _ in 0..40_000 {
+            self.turn();
+            let peer = self.peers.iter().find(|peer| peer.node.id() == from);
+            let finished = &peer.expect("it is on the floor").outside.finished;
+            if let Some(finished) = finished.iter().find(|finished| finished.call == call) {
+                return finished.clone();
+            }
+        }
+        panic!("{call:?} has not ended");
+    }
+
+    /// Calls and waits.
+    pub(crate) fn ask(&mut self, from: NodeId, at: NodeId, name: &str, args: &[i32]) -> Finished {
+        let call = self.call(from, at, name, args);
+        self.end(call, from)
+    }
+}
+
+impl Peer {
+    fn handle(&mut self, now: Instant, input: Input<'_>) {
+        let mut frame = [0; MTU as usize];
+        let next = pump(&mut self.node, now, input, &mut self.outside, &mut frame);
+        self.due = next.map(|(due, _)| due);
+    }
+}
