@@ -1,7 +1,8 @@
 //! The node's cache of modules: one region of bytes in which code that is in use never moves.
 //!
 //! The mechanism is here: space, reservations, moving. Which module leaves when there is no room
-//! is the policy's word ([`Evict`]).
+//! is the policy's word ([`Evict`]). Objects on their way, such as catalogue deltas, are kept in
+//! the same region for as long as they are needed.
 
 mod disk;
 mod evict;
@@ -23,7 +24,8 @@ pub struct SlotId(u16);
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    tasklet: TaskletRef,
+    /// Whose module it is; none for an object on its way.
+    tasklet: Option<TaskletRef>,
     digest: Digest,
     offset: usize,
     len: usize,
@@ -51,16 +53,20 @@ pub struct Cache {
     slots: Vec<Option<Slot>>,
     /// Slots in the order of their offsets.
     order: Vec<u16>,
+    /// Bytes that modules may take.
+    capacity: usize,
     used: usize,
     evicted: u64,
     policy: Box<dyn Evict + Send>,
 }
 
 impl Cache {
-    /// A cache of at most `entries` modules on `disk`.
-    pub fn new(disk: Disk, entries: usize, policy: Box<dyn Evict + Send>) -> Self {
+    /// A cache on `disk` of at most `entries` modules with `capacity` bytes. What the disk has
+    /// beyond that is left to objects on their way.
+    pub fn new(disk: Disk, capacity: usize, entries: usize, policy: Box<dyn Evict + Send>) -> Self {
         let entries = entries.min(usize::from(u16::MAX));
         Self {
+            capacity: capacity.min(disk.len()),
             bytes: disk,
             slots: vec![None; entries],
             order: Vec::with_capacity(entries),
@@ -70,9 +76,9 @@ impl Cache {
         }
     }
 
-    /// Bytes that it may hold.
+    /// Bytes that modules may take.
     pub fn capacity(&self) -> usize {
-        self.bytes.len()
+        self.capacity
     }
 
     /// Bytes that modules take.
@@ -94,19 +100,19 @@ impl Cache {
     pub fn tasklets(&self) -> impl Iterator<Item = TaskletRef> {
         self.held()
             .filter(|slot| slot.ready)
-            .map(|slot| slot.tasklet)
+            .filter_map(|slot| slot.tasklet)
     }
 
     /// Where the module of `tasklet` is, if it is complete.
     pub fn find(&self, tasklet: TaskletRef) -> Option<SlotId> {
-        let matches = |slot: &Slot| slot.ready && slot.tasklet == tasklet;
+        let matches = |slot: &Slot| slot.ready && slot.tasklet == Some(tasklet);
         self.order
             .iter()
             .find(|id| matches(self.slot(SlotId(**id))))
             .map(|id| SlotId(*id))
     }
 
-    /// The module's bytes.
+    /// The bytes of a module or object.
     pub fn code(&self, id: SlotId) -> &[u8] {
         let slot = self.slot(id);
         &self.bytes[slot.offset..slot.end()]
@@ -137,31 +143,38 @@ impl Cache {
         slot.last_used = now;
     }
 
-    /// Makes `len` bytes free in one piece: evicts what the policy gives up, then moves what may
-    /// move (Algorithm 1, lines 23 to 28).
+    /// Makes `len` bytes for a module free in one piece: evicts what the policy gives up, then
+    /// moves what may move (Algorithm 1, lines 23 to 28).
     ///
     /// # Errors
     /// [`NoRoom`] if that is not enough. What can never fit evicts nothing.
     pub fn make_room(&mut self, len: usize) -> Result<(), NoRoom> {
-        let held: usize = self
-            .held()
-            .filter(|slot| slot.reservations > 0 || !slot.ready)
-            .map(|s| s.len)
-            .sum();
-        if held + len > self.bytes.len() {
+        self.clear(len, true)
+    }
+
+    fn clear(&mut self, len: usize, for_module: bool) -> Result<(), NoRoom> {
+        let stays = |slot: &&Slot| slot.reservations > 0 || !slot.ready;
+        let modules = self.held().filter(stays).filter(|it| it.tasklet.is_some());
+        let modules: usize = modules.map(|slot| slot.len).sum();
+        let all: usize = self.held().filter(stays).map(|slot| slot.len).sum();
+        if all + len > self.bytes.len() || for_module && modules + len > self.capacity {
             return Err(NoRoom);
         }
-        while self.gap(len).is_none() || self.order.len() == self.slots.len() {
+        loop {
+            let over = for_module && self.used + len > self.capacity;
             let full = self.order.len() == self.slots.len();
-            if !full && self.used + len <= self.bytes.len() {
+            if !over && !full && self.gap(len).is_some() {
+                return Ok(());
+            }
+            let held: usize = self.held().map(|slot| slot.len).sum();
+            if !over && !full && held + len <= self.bytes.len() {
                 self.compact();
                 if self.gap(len).is_some() {
-                    break;
+                    return Ok(());
                 }
             }
             self.evict_one().ok_or(NoRoom)?;
         }
-        Ok(())
     }
 
     /// Takes space for a module that is about to arrive. The space is zeroed.
@@ -175,7 +188,25 @@ impl Cache {
         len: usize,
         now: Instant,
     ) -> Result<SlotId, NoRoom> {
-        self.make_room(len)?;
+        self.place(Some(tasklet), digest, len, now)
+    }
+
+    /// Takes space for an object on its way. It stays until it is [removed](Self::remove).
+    ///
+    /// # Errors
+    /// [`NoRoom`] if modules that are in use leave no gap of that length.
+    pub fn begin_object(&mut self, len: usize, now: Instant) -> Result<SlotId, NoRoom> {
+        self.place(None, Digest([0; 32]), len, now)
+    }
+
+    fn place(
+        &mut self,
+        tasklet: Option<TaskletRef>,
+        digest: Digest,
+        len: usize,
+        now: Instant,
+    ) -> Result<SlotId, NoRoom> {
+        self.clear(len, tasklet.is_some())?;
         let (at, offset) = self.gap(len).ok_or(NoRoom)?;
         let free = self.slots.iter().position(Option::is_none).ok_or(NoRoom)?;
         self.bytes[offset..offset + len].fill(0);
@@ -192,11 +223,14 @@ impl Cache {
         };
         self.slots[free] = Some(slot);
         self.order.insert(at, free as u16);
-        self.used += len;
+        if tasklet.is_some() {
+            self.used += len;
+        }
         Ok(SlotId(free as u16))
     }
 
-    /// Puts a part of an arriving module in its place; parts beyond its end are ignored.
+    /// Puts a part of an arriving module or an object in its place; parts beyond its end are
+    /// ignored.
     pub fn write(&mut self, id: SlotId, offset: usize, part: &[u8]) {
         let slot = *self.slot(id);
         let place = offset
@@ -205,6 +239,13 @@ impl Cache {
         if let Some(end) = place {
             self.bytes[slot.offset + offset..slot.offset + end].copy_from_slice(part);
         }
+    }
+
+    /// The bytes of an object.
+    pub fn object_mut(&mut self, id: SlotId) -> &mut [u8] {
+        let slot = *self.slot(id);
+        debug_assert!(slot.tasklet.is_none(), "modules do not change");
+        &mut self.bytes[slot.offset..slot.end()]
     }
 
     /// Ends an arrival: the module is kept if its bytes match its digest, else dropped. Returns
@@ -219,10 +260,12 @@ impl Cache {
         good
     }
 
-    /// Drops a module or an arrival; its space is free at once.
+    /// Drops a module, an arrival or an object; its space is free at once.
     pub fn remove(&mut self, id: SlotId) {
         self.order.retain(|other| *other != id.0);
-        if let Some(slot) = self.slots[usize::from(id.0)].take() {
+        if let Some(slot) = self.slots[usize::from(id.0)].take()
+            && slot.tasklet.is_some()
+        {
             self.used -= slot.len;
         }
     }

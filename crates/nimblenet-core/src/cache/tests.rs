@@ -37,7 +37,7 @@ macro_rules! policy_suite {
 
             #[test]
             fn a_reserved_module_never_leaves_and_never_moves() {
-                let mut cache = Cache::new(Disk::allocate(1000), 16, Box::new($policy));
+                let mut cache = Cache::new(Disk::allocate(1000), 1000, 16, Box::new($policy));
                 put(&mut cache, 1, 300, at(1)).unwrap();
                 let held = put(&mut cache, 2, 300, at(2)).unwrap();
                 put(&mut cache, 3, 300, at(3)).unwrap();
@@ -54,7 +54,7 @@ macro_rules! policy_suite {
 
             #[test]
             fn what_can_never_fit_evicts_nothing() {
-                let mut cache = Cache::new(Disk::allocate(1000), 16, Box::new($policy));
+                let mut cache = Cache::new(Disk::allocate(1000), 1000, 16, Box::new($policy));
                 put(&mut cache, 1, 500, at(1)).unwrap();
                 assert_eq!(put(&mut cache, 2, 1001, at(2)), Err(NoRoom));
                 assert!(cache.find(tasklet(1)).is_some());
@@ -67,7 +67,7 @@ macro_rules! policy_suite {
                 fn the_budget_holds_and_bytes_survive_whatever_happens(
                     steps in proptest::collection::vec((0u16..40, 0usize..400, 0u8..4), 1..200),
                 ) {
-                    let mut cache = Cache::new(Disk::allocate(1000), 8, Box::new($policy));
+                    let mut cache = Cache::new(Disk::allocate(1000), 1000, 8, Box::new($policy));
                     let mut reserved: Vec<SlotId> = Vec::new();
                     for (now, (number, len, what)) in steps.into_iter().enumerate() {
                         match what {
@@ -102,7 +102,7 @@ policy_suite!(lru, Lru);
 
 #[test]
 fn lfu_gives_up_the_least_used_and_among_equals_the_oldest() {
-    let mut cache = Cache::new(Disk::allocate(900), 16, Box::new(Lfu));
+    let mut cache = Cache::new(Disk::allocate(900), 900, 16, Box::new(Lfu));
     for number in 1..4 {
         put(&mut cache, number, 300, at(number.into())).unwrap();
     }
@@ -115,7 +115,7 @@ fn lfu_gives_up_the_least_used_and_among_equals_the_oldest() {
 
 #[test]
 fn att_36_a_module_with_another_digest_is_dropped_and_its_space_is_free() {
-    let mut cache = Cache::new(Disk::allocate(100), 4, Box::new(Lfu));
+    let mut cache = Cache::new(Disk::allocate(100), 100, 4, Box::new(Lfu));
     let id = cache
         .begin(tasklet(1), Digest::of(b"right"), 5, at(0))
         .unwrap();
@@ -123,4 +123,31 @@ fn att_36_a_module_with_another_digest_is_dropped_and_its_space_is_free() {
     cache.write(id, 3, b"beyond the end");
     assert!(!cache.finish(id));
     assert_eq!((cache.used(), cache.find(tasklet(1))), (0, None));
+}
+
+#[test]
+fn an_object_takes_what_the_disk_has_beyond_modules_and_then_their_place() {
+    let mut cache = Cache::new(Disk::allocate(1000), 800, 8, Box::new(Lru));
+    put(&mut cache, 1, 400, at(1)).unwrap();
+    put(&mut cache, 2, 400, at(2)).unwrap();
+    let small = cache.begin_object(200, at(3)).unwrap();
+    assert_eq!((cache.used(), cache.evicted()), (800, 0));
+    let large = cache.begin_object(300, at(4)).unwrap();
+    assert!(
+        cache.find(tasklet(1)).is_none(),
+        "the oldest module gave way"
+    );
+    cache.write(large, 298, b"ab");
+    cache.object_mut(large)[0] = 7;
+    put(&mut cache, 3, 100, at(5)).unwrap();
+    assert_eq!(
+        (cache.code(large)[0], &cache.code(large)[298..]),
+        (7, &b"ab"[..])
+    );
+    assert_eq!(cache.begin_object(600, at(6)), Err(NoRoom));
+    cache.remove(small);
+    cache.remove(large);
+    assert_eq!(cache.used(), 500);
+    put(&mut cache, 4, 800, at(7)).unwrap();
+    assert_eq!(cache.used(), 800);
 }

@@ -288,7 +288,7 @@ impl Mesh {
 
     /// The next frame for `link`, written to the start of `out`.
     pub(crate) fn poll_transmit(&mut self, link: LinkId, out: &mut [u8]) -> Option<Transmit> {
-        self.outboxes.get_mut(usize::from(link.0))?.pop(out)
+        self.outboxes.get_mut(usize::from(link.0))?.pop(link, out)
     }
 
     /// Whether no frame waits for `link`.
@@ -402,7 +402,7 @@ impl Mesh {
             counters.drop(DropReason::TooLong);
             return;
         };
-        match self.outboxes[usize::from(link.0)].push(link, to, &self.scratch[..len]) {
+        match self.outboxes[usize::from(link.0)].push(to, &self.scratch[..len]) {
             Ok(()) => counters.sent(frame.message.kind(), len, frame.origin == self.id),
             Err(_) => counters.drop(DropReason::QueueFull),
         }

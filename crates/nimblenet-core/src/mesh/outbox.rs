@@ -1,4 +1,4 @@
-//! Frames that wait for their link.
+//! Frames that wait for a link.
 
 use alloc::collections::VecDeque;
 
@@ -15,10 +15,12 @@ pub struct Transmit {
     pub len: usize,
 }
 
+/// What stands before each frame: its length, and its peer's address behind a 1, or a 0.
+const HEAD_BYTES: usize = 7;
+
 /// A queue with a byte limit. Frames that do not fit are dropped and counted by the caller.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    frames: VecDeque<Transmit>,
     bytes: VecDeque<u8>,
     limit: usize,
 }
@@ -29,46 +31,83 @@ pub(crate) struct Full;
 
 impl Outbox {
     pub(crate) fn new(limit: usize) -> Self {
-        // No frame is shorter than its header.
-        let frames = VecDeque::with_capacity(limit / crate::wire::HEADER_LEN);
-        Self {
-            frames,
-            bytes: VecDeque::with_capacity(limit),
-            limit,
-        }
+        let bytes = VecDeque::with_capacity(limit);
+        Self { bytes, limit }
     }
 
-    pub(crate) fn push(
-        &mut self,
-        link: LinkId,
-        to: Option<LinkAddress>,
-        frame: &[u8],
-    ) -> Result<(), Full> {
-        if self.bytes.len() + frame.len() > self.limit {
+    pub(crate) fn push(&mut self, to: Option<LinkAddress>, frame: &[u8]) -> Result<(), Full> {
+        let len = u16::try_from(frame.len()).map_err(|_| Full)?;
+        if self.bytes.len() + HEAD_BYTES + frame.len() > self.limit {
             return Err(Full);
         }
-        self.frames.push_back(Transmit {
-            link,
-            to,
-            len: frame.len(),
-        });
+        let LinkAddress(address) = to.unwrap_or(LinkAddress(0));
+        self.bytes.extend(len.to_be_bytes());
+        self.bytes.push_back(u8::from(to.is_some()));
+        self.bytes.extend(address.to_be_bytes());
         self.bytes.extend(frame);
         Ok(())
     }
 
-    /// The oldest frame, written to the start of `out`; dropped if it does not fit there.
-    pub(crate) fn pop(&mut self, out: &mut [u8]) -> Option<Transmit> {
+    /// The oldest frame for `link`, written to the start of `out`; dropped if it does not fit
+    /// there.
+    pub(crate) fn pop(&mut self, link: LinkId, out: &mut [u8]) -> Option<Transmit> {
         loop {
-            let transmit = self.frames.pop_front()?;
-            let frame = self.bytes.drain(..transmit.len);
-            if transmit.len <= out.len() {
-                out.iter_mut().zip(frame).for_each(|(to, from)| *to = from);
-                return Some(transmit);
+            let mut head = [0; HEAD_BYTES];
+            for byte in &mut head {
+                *byte = self.bytes.pop_front()?;
+            }
+            let [high, low, known, address @ ..] = head;
+            let len = usize::from(u16::from_be_bytes([high, low]));
+            let to = (known == 1).then(|| LinkAddress(u32::from_be_bytes(address)));
+            let room = out.get_mut(..len);
+            let fits = room.is_some();
+            let mut room = room.unwrap_or_default().iter_mut();
+            for _ in 0..len {
+                let byte = self.bytes.pop_front()?;
+                if let Some(place) = room.next() {
+                    *place = byte;
+                }
+            }
+            if fits {
+                return Some(Transmit { link, to, len });
             }
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.bytes.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINK: LinkId = LinkId(3);
+
+    #[test]
+    fn frames_come_out_in_order_with_their_peers() {
+        let mut outbox = Outbox::new(64);
+        let to = Some(LinkAddress(0x0102_0304));
+        outbox.push(None, b"everyone").unwrap();
+        outbox.push(to, b"you").unwrap();
+        let mut out = [0; 16];
+        let first = outbox.pop(LINK, &mut out).unwrap();
+        assert_eq!((first.to, &out[..first.len]), (None, &b"everyone"[..]));
+        let second = outbox.pop(LINK, &mut out).unwrap();
+        assert_eq!((second.to, &out[..second.len]), (to, &b"you"[..]));
+        assert_eq!((second.link, outbox.pop(LINK, &mut out)), (LINK, None));
+    }
+
+    #[test]
+    fn what_is_past_the_limit_is_refused_and_what_is_too_long_dropped() {
+        let mut outbox = Outbox::new(40);
+        outbox.push(None, &[1; 20]).unwrap();
+        assert_eq!(outbox.push(None, &[2; 20]), Err(Full));
+        outbox.push(None, &[3; 5]).unwrap();
+        let mut out = [0; 8];
+        let popped = outbox.pop(LINK, &mut out).unwrap();
+        assert_eq!(out[..popped.len], [3; 5]);
+        assert!(outbox.is_empty());
     }
 }

@@ -26,7 +26,7 @@ use self::serve::Serving;
 use self::subscribe::Subscription;
 use crate::acquisition::Acquisition;
 use crate::archive::Archive;
-use crate::cache::{Cache, Disk, Evict, Lfu, Lru};
+use crate::cache::{Cache, Disk, Evict, Lfu, Lru, SlotId};
 use crate::catalogue::{BadDelta, Catalogue};
 use crate::config::{Config, ConfigError, Eviction, LinkId};
 use crate::counters::{Counters, DropReason};
@@ -35,6 +35,10 @@ use crate::job::{CallId, Job, State};
 use crate::mesh::{Delivery, Mesh, Transmit};
 use crate::time::Instant;
 use crate::wire::Message;
+
+/// Objects on their way for which a node's disk has room besides its modules: a delta that comes
+/// and one that goes.
+const OBJECTS: usize = 2;
 
 /// A NimbleNet node without input, output, clock or thread.
 ///
@@ -60,11 +64,11 @@ pub struct Node {
     counters: Counters,
     subscriptions: Vec<Subscription>,
     /// The delta on its way: for one subscription at a time.
-    delta: Vec<u8>,
+    delta: Option<SlotId>,
     acquisitions: Vec<Option<Acquisition>>,
     servings: VecDeque<Serving>,
-    /// The delta that is being served, as it is encoded.
-    served_delta: serve::ServedDelta,
+    /// The delta that is being served.
+    served_delta: Option<serve::ServedDelta>,
     jobs: Vec<Job>,
     /// Jobs that wait for the executor, by their place, oldest first.
     ready: VecDeque<usize>,
@@ -77,7 +81,7 @@ pub struct Node {
     /// A finished job whose result was handed out.
     reported: Option<usize>,
     /// Subscriptions with news, by their place.
-    renewed: VecDeque<usize>,
+    news: VecDeque<usize>,
     next_request: u16,
     next_call: u32,
     next_activation: u32,
@@ -89,17 +93,18 @@ impl Node {
     /// # Errors
     /// [`ConfigError`] if the parts of the configuration do not fit each other.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
-        let disk = Disk::allocate(config.limits.cache_bytes);
+        let limits = &config.limits;
+        let bytes = limits.cache_bytes + OBJECTS * limits.delta_bytes;
+        let disk = Disk::allocate(bytes);
         Self::with_disk(config, disk)
     }
 
-    /// A node that keeps modules on `disk`, whatever [`Limits::cache_bytes`](crate::Limits) says.
+    /// A node that keeps modules, and objects on their way, on `disk`.
     ///
     /// # Errors
     /// [`ConfigError`] if the parts of the configuration do not fit each other.
     pub fn with_disk(mut config: Config, disk: Disk) -> Result<Self, ConfigError> {
         config.check()?;
-        config.limits.cache_bytes = disk.len();
         let limits = config.limits;
         let policy: Box<dyn Evict + Send> = match config.eviction {
             Eviction::Lfu => Box::new(Lfu),
@@ -114,20 +119,20 @@ impl Node {
         let vacant = || Job::vacant(&limits, subscriptions.len());
         Ok(Self {
             mesh,
-            cache: Cache::new(disk, limits.cache_entries, policy),
+            cache: Cache::new(disk, limits.cache_bytes, limits.cache_entries, policy),
             archive,
             counters: Counters::default(),
-            delta: Vec::with_capacity(limits.delta_bytes),
+            delta: None,
             acquisitions: (0..limits.acquisitions).map(|_| None).collect(),
             servings: VecDeque::with_capacity(limits.servings),
-            served_delta: serve::ServedDelta::new(limits.delta_bytes),
+            served_delta: None,
             jobs: (0..limits.jobs).map(|_| vacant()).collect(),
             ready: VecDeque::with_capacity(limits.jobs),
             stops: VecDeque::with_capacity(2 * limits.jobs * limits.depth),
             executing: None,
             finished: VecDeque::with_capacity(limits.jobs),
             reported: None,
-            renewed: VecDeque::with_capacity(subscriptions.len()),
+            news: VecDeque::with_capacity(subscriptions.len()),
             subscriptions,
             next_request: 0,
             next_call: 0,
@@ -313,7 +318,7 @@ impl Node {
         if let Some(at) = self.reported.take() {
             self.jobs[at].state = State::Free;
         }
-        if let Some(at) = self.renewed.pop_front() {
+        if let Some(at) = self.news.pop_front() {
             let held = &self.subscriptions[at];
             let epoch = held.catalogue().epoch();
             return Some(Event::Catalogue {

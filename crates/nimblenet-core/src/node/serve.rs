@@ -1,11 +1,10 @@
 //! Answers to other nodes.
 
-use alloc::vec;
-use alloc::vec::Vec;
-
 use nimblenet_tasklet::{NamespaceId, NodeId};
 
 use super::Node;
+use crate::archive::Archive;
+use crate::cache::{Cache, SlotId};
 use crate::config::LinkId;
 use crate::time::Instant;
 use crate::wire::{
@@ -20,22 +19,12 @@ pub(super) struct Serving {
 }
 
 /// A catalogue delta as it is encoded, kept from part to part.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct ServedDelta {
     /// Namespace, the epoch before, the epoch after.
     key: (NamespaceId, u32, u32),
-    bytes: Vec<u8>,
+    slot: SlotId,
     len: usize,
-}
-
-impl ServedDelta {
-    pub(super) fn new(limit: usize) -> Self {
-        Self {
-            key: (NamespaceId(0), 0, 0),
-            bytes: vec![0; limit],
-            len: 0,
-        }
-    }
 }
 
 impl Node {
@@ -51,7 +40,7 @@ impl Node {
             return;
         }
         let request = search.request;
-        let size = match self.module(Object::Module(search.tasklet)) {
+        let size = match self.sources().find(Object::Module(search.tasklet)) {
             Some((module, _)) => module.len() as u32,
             None if flooded => return,
             None => {
@@ -101,7 +90,8 @@ impl Node {
 
     /// Takes a fetch up, or refuses it. A repeated fetch of the same node replaces the former.
     pub(super) fn admit_fetch(&mut self, now: Instant, origin: NodeId, fetch: Fetch) {
-        let Some((object, _)) = self.module(fetch.object) else {
+        self.prepare(now, fetch.object);
+        let Some((object, _)) = self.sources().find(fetch.object) else {
             self.refuse(now, origin, fetch.request, Refusal::Gone);
             return;
         };
@@ -118,6 +108,7 @@ impl Node {
         } else {
             self.refuse(now, origin, fetch.request, Refusal::Busy);
         }
+        self.forget_served();
     }
 
     /// Sends the next part of the fetch whose turn it is on `link`.
@@ -129,12 +120,14 @@ impl Node {
             return;
         };
         if fetch.wanted == 0 {
+            self.forget_served();
             return;
         }
         let bit = fetch.wanted.trailing_zeros();
         fetch.wanted &= fetch.wanted - 1;
         let part = usize::from(fetch.part);
         let offset = fetch.offset as usize + bit as usize * part;
+        self.prepare(now, fetch.object);
         // Split borrows: the bytes stay where they are while the mesh writes the frame.
         let Self {
             cache,
@@ -142,53 +135,86 @@ impl Node {
             served_delta,
             mesh,
             counters,
-            subscriptions,
             ..
         } = self;
-        let source = Sources {
+        let sources = Sources {
             cache,
             archive,
-            subscriptions,
+            served_delta: *served_delta,
         };
-        let Some((object, version)) = source.find(fetch.object, served_delta) else {
-            self.refuse(now, to, fetch.request, Refusal::Gone);
-            return;
-        };
-        if let Some(bytes) = object.get(offset..object.len().min(offset + part))
-            && !bytes.is_empty()
-        {
-            let (total, offset) = (object.len() as u32, offset as u32);
-            let data = Data {
-                request: fetch.request,
-                version,
-                total,
-                offset,
-                bytes,
-            };
-            mesh.send(now, to, Message::Data(data), counters);
-        } else {
-            fetch.wanted = 0;
+        match sources.find(fetch.object) {
+            None => {
+                fetch.wanted = 0;
+                self.refuse(now, to, fetch.request, Refusal::Gone);
+            }
+            Some((object, version)) => {
+                let bytes = object.get(offset..object.len().min(offset + part));
+                match bytes.filter(|bytes| !bytes.is_empty()) {
+                    None => fetch.wanted = 0,
+                    Some(bytes) => {
+                        let data = Data {
+                            request: fetch.request,
+                            version,
+                            total: object.len() as u32,
+                            offset: offset as u32,
+                            bytes,
+                        };
+                        mesh.send(now, to, Message::Data(data), counters);
+                    }
+                }
+            }
         }
         if fetch.wanted != 0 {
             self.servings.push_back(Serving { to, fetch });
         }
+        self.forget_served();
     }
 
-    /// The object's bytes and version, if it is here.
-    fn module(&mut self, object: Object) -> Option<(&[u8], u32)> {
-        let Self {
-            cache,
-            archive,
-            served_delta,
-            subscriptions,
-            ..
-        } = self;
+    fn sources(&self) -> Sources<'_> {
         Sources {
-            cache,
-            archive,
-            subscriptions,
+            cache: &self.cache,
+            archive: &self.archive,
+            served_delta: self.served_delta,
         }
-        .find(object, served_delta)
+    }
+
+    /// Encodes the delta that `object` asks for, unless it is at hand.
+    fn prepare(&mut self, now: Instant, object: Object) {
+        let Object::Catalogue { namespace, since } = object else {
+            return;
+        };
+        let held = self.subscription(namespace);
+        let archive = self.archive.as_ref();
+        let archived = archive.and_then(|archive| archive.catalogue(namespace));
+        let held = held.map(|at| self.subscriptions[at].catalogue());
+        let Some(catalogue) = archived.or(held) else {
+            return;
+        };
+        let key = (namespace, since, catalogue.epoch());
+        if self.served_delta.is_some_and(|served| served.key == key) {
+            return;
+        }
+        if let Some(former) = self.served_delta.take() {
+            self.cache.remove(former.slot);
+        }
+        let bytes = catalogue.delta_bytes().min(self.config.limits.delta_bytes);
+        let Ok(slot) = self.cache.begin_object(bytes, now) else {
+            return;
+        };
+        match catalogue.encode_delta(since, self.cache.object_mut(slot)) {
+            Some(len) => self.served_delta = Some(ServedDelta { key, slot, len }),
+            None => self.cache.remove(slot),
+        }
+    }
+
+    /// Gives the place of the served delta back once nobody fetches it.
+    fn forget_served(&mut self) {
+        let is_delta = |it: &Serving| matches!(it.fetch.object, Object::Catalogue { .. });
+        if !self.servings.iter().any(is_delta)
+            && let Some(served) = self.served_delta.take()
+        {
+            self.cache.remove(served.slot);
+        }
     }
 
     fn refuse(&mut self, now: Instant, to: NodeId, request: u16, refusal: Refusal) {
@@ -200,13 +226,13 @@ impl Node {
 
 /// Everything that can be served.
 struct Sources<'n> {
-    cache: &'n crate::cache::Cache,
-    archive: &'n Option<crate::archive::Archive>,
-    subscriptions: &'n [super::Subscription],
+    cache: &'n Cache,
+    archive: &'n Option<Archive>,
+    served_delta: Option<ServedDelta>,
 }
 
 impl<'n> Sources<'n> {
-    fn find(&self, object: Object, served: &'n mut ServedDelta) -> Option<(&'n [u8], u32)> {
+    fn find(&self, object: Object) -> Option<(&'n [u8], u32)> {
         let archive = self.archive.as_ref();
         match object {
             Object::Module(tasklet) => {
@@ -215,18 +241,10 @@ impl<'n> Sources<'n> {
                 Some((bytes, u32::from(tasklet.sequence)))
             }
             Object::Catalogue { namespace, since } => {
-                let held = self
-                    .subscriptions
-                    .iter()
-                    .find(|held| held.id() == namespace);
-                let archived = archive.and_then(|archive| archive.catalogue(namespace));
-                let catalogue = archived.or(held.map(super::Subscription::catalogue))?;
-                let key = (namespace, since, catalogue.epoch());
-                if served.key != key {
-                    served.len = catalogue.encode_delta(since, &mut served.bytes)?;
-                    served.key = key;
-                }
-                Some((&served.bytes[..served.len], catalogue.epoch()))
+                let served = self.served_delta?;
+                let (of, from, to) = served.key;
+                let bytes = &self.cache.code(served.slot)[..served.len];
+                ((of, from) == (namespace, since)).then_some((bytes, to))
             }
         }
     }

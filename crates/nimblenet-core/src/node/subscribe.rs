@@ -114,8 +114,7 @@ impl Node {
         let Some((at, mut transfer)) = self.fetching(data.request) else {
             return false;
         };
-        let end = data.offset as usize + data.bytes.len();
-        if data.total as usize > self.delta.capacity() {
+        if data.total as usize > self.config.limits.delta_bytes {
             self.sync_failed(now, at, Fault::TooLarge);
             return true;
         }
@@ -126,8 +125,16 @@ impl Node {
                 return true;
             }
             progress @ (Progress::Part | Progress::Complete) => {
-                self.delta.resize(data.total as usize, 0);
-                self.delta[data.offset as usize..end].copy_from_slice(data.bytes);
+                let slot = match self.delta {
+                    Some(slot) => Ok(slot),
+                    None => self.cache.begin_object(data.total as usize, now),
+                };
+                let Ok(slot) = slot else {
+                    self.sync_failed(now, at, Fault::CacheFull);
+                    return true;
+                };
+                self.delta = Some(slot);
+                self.cache.write(slot, data.offset as usize, data.bytes);
                 self.subscriptions[at].sync = Sync::Fetching(transfer);
                 if progress == Progress::Complete {
                     self.examine(now, at);
@@ -141,6 +148,7 @@ impl Node {
 
     pub(super) fn handle_delta_refusal(&mut self, now: Instant, request: u16) {
         if let Some((at, transfer)) = self.fetching(request) {
+            self.drop_delta();
             let held = &mut self.subscriptions[at];
             held.sync = Sync::Idle;
             // Nothing newer there. From the registry that is the last word.
@@ -213,11 +221,15 @@ impl Node {
             return;
         }
         self.subscriptions[at].sync = Sync::Idle;
-        let bytes = core::mem::take(&mut self.delta);
-        let renewed = Delta::decode(&bytes).map(|delta| self.renew(now, at, &delta));
-        self.delta = bytes;
-        self.delta.clear();
-        if !matches!(renewed, Ok(Ok(()))) {
+        let needed = self.jobs.iter().any(|job| job.depth() > 0);
+        let delta = self.delta.map(|slot| self.cache.code(slot));
+        let delta = delta.and_then(|bytes| Delta::decode(bytes).ok());
+        let catalogue = &mut self.subscriptions[at].catalogue;
+        let applied = delta.is_some_and(|delta| catalogue.apply(&delta, needed).is_ok());
+        self.drop_delta();
+        if applied {
+            self.renewed(now, at);
+        } else {
             self.sync_failed(now, at, Fault::NoCatalogue);
         }
     }
@@ -230,16 +242,28 @@ impl Node {
         delta: &Delta<'_>,
     ) -> Result<(), BadDelta> {
         let needed = self.jobs.iter().any(|job| job.depth() > 0);
+        self.subscriptions[at].catalogue.apply(delta, needed)?;
+        self.renewed(now, at);
+        Ok(())
+    }
+
+    /// Subscription `at` is at a newer epoch.
+    fn renewed(&mut self, now: Instant, at: usize) {
         let held = &mut self.subscriptions[at];
-        held.catalogue.apply(delta, needed)?;
         held.failures = 0;
         held.retry = None;
-        if !self.renewed.contains(&at) {
-            self.renewed.push_back(at);
+        if !self.news.contains(&at) {
+            self.news.push_back(at);
         }
         self.mesh.speak_soon(now);
         self.resolve_waiting(now);
-        Ok(())
+    }
+
+    /// Gives the place of the delta back that was on its way.
+    fn drop_delta(&mut self) {
+        if let Some(slot) = self.delta.take() {
+            self.cache.remove(slot);
+        }
     }
 
     /// Forgets replaced entries that no job needs any more.
@@ -288,7 +312,7 @@ impl Node {
             namespace: held.id(),
             since: held.catalogue.epoch(),
         };
-        self.delta.clear();
+        self.drop_delta();
         self.ask_delta(now, at, Transfer::new(object, source, part, None));
     }
 
@@ -311,7 +335,8 @@ impl Node {
     /// A delta is complete: does it fit, and what must its signature cover?
     fn examine(&mut self, now: Instant, at: usize) {
         let held = &mut self.subscriptions[at];
-        let delta = Delta::decode(&self.delta).ok();
+        let bytes = self.delta.map(|slot| self.cache.code(slot));
+        let delta = bytes.and_then(|bytes| Delta::decode(bytes).ok());
         let fits = delta.and_then(|delta| Some((delta, held.catalogue.root_after(&delta).ok()?)));
         match fits {
             Some((delta, root)) => {
@@ -324,6 +349,7 @@ impl Node {
     }
 
     fn sync_failed(&mut self, now: Instant, at: usize, fault: Fault) {
+        self.drop_delta();
         let held = &mut self.subscriptions[at];
         held.sync = Sync::Idle;
         held.failures = held.failures.saturating_add(1);
