@@ -256,21 +256,21 @@ impl Limits {
     pub const fn board() -> Self {
         Self {
             cache_bytes: 50 << 10,
-            cache_entries: 128,
-            jobs: 4,
+            cache_entries: 48,
+            jobs: 3,
             depth: 4,
             calls: 256,
             preload: 12,
-            acquisitions: 4,
+            acquisitions: 3,
             message_bytes: 1024,
-            peers: 32,
-            routes: 32,
+            peers: 24,
+            routes: 24,
             neighbours: 8,
-            outbox_bytes: 4096,
+            outbox_bytes: 1536,
             servings: 4,
             catalogue: CatalogueLimits::SMALL,
             delta_bytes: 4096,
-            steps: 8,
+            steps: 0,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Bytes that one core lends to the other.
 #![allow(unsafe_code)]
 
-/// A module's bytes in the node's cache, which is elsewhere while they are read.
+/// A module's or an image's bytes on the node's disk.
 ///
 /// The node keeps a module where it is, unchanged, from the start of its activation until the
-/// interpreter has answered that it ended, or has taken the word to stop it; cache and core both
-/// hold to that (`nimblenet_core::cache`, "code that is in use never moves"). Reading it through
-/// a reference would claim more than that: the node meanwhile writes to other parts of the cache.
+/// interpreter has answered that it ended, or has taken the word to stop it; and an image until
+/// its thaw is answered (`nimblenet_core::cache`, "code that is in use never moves"). This is an
+/// address and no reference, since a reference would claim more than that: the node meanwhile
+/// writes to other parts of the disk.
 #[derive(Clone, Copy, Debug)]
 pub struct Lent {
     at: *const u8,
@@ -19,7 +20,7 @@ unsafe impl Send for Lent {}
 unsafe impl Sync for Lent {}
 
 impl Lent {
-    /// Lends a module.
+    /// Lends a module or an image.
     pub(crate) fn new(bytes: &[u8]) -> Self {
         Self {
             at: bytes.as_ptr(),
@@ -27,13 +28,13 @@ impl Lent {
         }
     }
 
-    /// The module. Only [`Worker`](crate::worker::Worker) and the parcel that it opens read it,
-    /// for an activation that has started and has neither ended nor been stopped.
+    /// The bytes. Only [`Worker`](crate::worker::Worker) and the parcel that it opens read them: a
+    /// module for an activation that has started and has neither ended nor been stopped, an image
+    /// while its thaw is not answered.
     pub(crate) fn bytes<'l>(self) -> &'l [u8] {
-        // SAFETY: `at` and `len` come from a slice in the cache's region, which is never freed
-        // while the program runs. Between the start of an activation and its end the node neither
-        // moves nor changes the module's bytes, and the callers named above read no longer than
-        // that.
+        // SAFETY: `at` and `len` come from a slice on the disk, which is never freed while the
+        // program runs. The node neither moves nor changes the bytes for as long as said above,
+        // and the callers named there read no longer than that.
         unsafe { core::slice::from_raw_parts(self.at, self.len) }
     }
 }

@@ -15,8 +15,10 @@ use nimblenet_tasklet::Work;
 use crate::framing::{Frame, MAX_FRAME_BYTES};
 use crate::parcel::{Answer, Parcel};
 
-/// Frames that wait on either side of a line: more would only make answers older.
-pub const QUEUE_FRAMES: usize = 4;
+/// Frames that have come in and wait for the node.
+pub const INCOMING_FRAMES: usize = 4;
+/// Frames that wait for a line; the node holds the others back.
+pub const OUTGOING_FRAMES: usize = 2;
 /// A serial line has one other end.
 const OTHER_END: LinkAddress = LinkAddress(0);
 /// The watchdog is fed at least this often.
@@ -26,9 +28,9 @@ const FEED: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Where frames for a link go.
-pub type Outgoing<'c, M> = channel::Sender<'c, M, Frame, QUEUE_FRAMES>;
+pub type Outgoing<'c, M> = channel::Sender<'c, M, Frame, OUTGOING_FRAMES>;
 /// Where frames of all links come from.
-pub type Incoming<'c, M> = channel::Receiver<'c, M, (LinkId, Frame), QUEUE_FRAMES>;
+pub type Incoming<'c, M> = channel::Receiver<'c, M, (LinkId, Frame), INCOMING_FRAMES>;
 
 /// The time, as the board tells it.
 pub trait Clock {

@@ -2,8 +2,8 @@
 //!
 //! A node lends what it hands out; the interpreter runs on another core, or is interrupted by the
 //! node. So everything is copied into one of two places that are never read and written at the
-//! same time: a [`Parcel`] with work, an [`Answer`] with its outcome. Only modules are too large
-//! for that and stay where they are, as [`Lent`].
+//! same time: a [`Parcel`] with work, an [`Answer`] with its outcome. Only modules and images are
+//! too large for that and stay where they are, as [`Lent`].
 
 use core::ops::Range;
 
@@ -13,11 +13,11 @@ use nimblenet_tasklet::{
 
 use crate::lent::Lent;
 
-/// The most that a piece of work takes besides its module: the image of an activation, or its
-/// catalogue entry, the export's name and arguments.
-pub const PARCEL_BYTES: usize = 4608;
+/// The most that a piece of work takes besides module and image: a catalogue entry, the export's
+/// name and arguments.
+pub const PARCEL_BYTES: usize = 1408;
 /// The longest arguments, results or image that the interpreter gives.
-pub const ANSWER_BYTES: usize = 4096;
+pub const ANSWER_BYTES: usize = 3072;
 
 /// A piece of work.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ type Place = Range<usize>;
 #[derive(Debug)]
 enum Task {
     Start(Begin),
-    Thaw(Begin, Place),
+    Thaw(Begin, Lent),
     Continue(ActivationId),
     Resume {
         activation: ActivationId,
@@ -100,8 +100,8 @@ impl Parcel {
             Work::Thaw { start, image } => {
                 let kept = Start { args: &[], ..start };
                 let placed = self.begin(&kept);
-                match placed.and_then(|begin| Ok((begin, self.put(image)?))) {
-                    Ok((begin, image)) => Task::Thaw(begin, image),
+                match placed {
+                    Ok(begin) => Task::Thaw(begin, Lent::new(image)),
                     Err(Full) => Task::Refuse(start.activation, Fault::ValuesTooLarge),
                 }
             }
@@ -144,7 +144,7 @@ impl Parcel {
                     return Order::Do(Work::Start(start), Some((begin.activation, begin.code)));
                 }
                 Task::Thaw(begin, image) => {
-                    let (start, image) = (self.start(begin), bytes(image));
+                    let (start, image) = (self.start(begin), image.bytes());
                     let work = Work::Thaw { start, image };
                     return Order::Do(work, Some((begin.activation, begin.code)));
                 }

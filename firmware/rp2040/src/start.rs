@@ -26,5 +26,9 @@ pub fn config(id: NodeId, namespaces: Vec<NamespaceConfig>, lines: usize, first_
     config.first_sequence = first_sequence;
     config.seed = seed;
     config.limits = Limits::board();
+    // All catalogues together take what one would.
+    let shares = config.namespaces.len().max(1);
+    config.limits.catalogue.bytes /= shares;
+    config.limits.catalogue.entries /= shares;
     config
 }

@@ -41,7 +41,7 @@ fn zz_debug() {
         floor.run(20);
         let b = floor.look(board);
         eprintln!("{} resets {} i0 {} i1 {} busy {} {} pc {:x} {:x} sent {:?} lost {}", b.now(), b.resets(), b.instructions(0), b.instructions(1), b.busy(0), b.busy(1), b.pc(0), b.pc(1), b.take(Uart::Zero).len(), b.lost(Uart::Zero));
-        for at in [0x20037fb0u32, 0x200172d0, 0x200032d0] {
+        for at in [0x20039fb0u32, 0x2000d2d0, 0x2000d2c8] {
             let words: Vec<u32> = (0..8).map(|i| b.peek(at + 4 * i)).collect();
             eprintln!("{words:x?}");
         }

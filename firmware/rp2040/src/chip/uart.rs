@@ -20,7 +20,7 @@ use super::{ChipClock, ChipDevices, ChipWatchdog, boot, provision_sector, seal_h
 use crate::framing::Frame;
 use crate::host::BoardHost;
 use crate::link::{self, Counters};
-use crate::orchestrator::{Orchestrator, QUEUE_FRAMES};
+use crate::orchestrator::{INCOMING_FRAMES, OUTGOING_FRAMES, Orchestrator};
 use crate::parcel::{Answer, Parcel};
 use crate::start::config;
 use crate::worker::Worker;
@@ -33,14 +33,14 @@ const SENDING_BYTES: usize = 256;
 /// Room for modules.
 const DISK_BYTES: usize = 50 << 10;
 /// Room to run them in.
-const ARENA_BYTES: usize = 64 << 10;
+const ARENA_BYTES: usize = 112 << 10;
 
 static DISK: ConstStaticCell<[u8; DISK_BYTES]> = ConstStaticCell::new([0; DISK_BYTES]);
 static ARENA: ConstStaticCell<Aligned<ARENA_BYTES>> =
     ConstStaticCell::new(Aligned([0; ARENA_BYTES]));
 
-static INCOMING: Channel<Shared, (LinkId, Frame), QUEUE_FRAMES> = Channel::new();
-static OUTGOING: [Channel<Shared, Frame, QUEUE_FRAMES>; LINES] = [Channel::new(), Channel::new()];
+static INCOMING: Channel<Shared, (LinkId, Frame), INCOMING_FRAMES> = Channel::new();
+static OUTGOING: [Channel<Shared, Frame, OUTGOING_FRAMES>; LINES] = [Channel::new(), Channel::new()];
 static ROOM: Signal<Shared, ()> = Signal::new();
 static COUNTERS: [Counters; LINES] = [Counters::new(), Counters::new()];
 
