@@ -135,7 +135,11 @@ impl Catalogue {
 
     /// The entry of this name.
     pub fn find(&self, name: &Name) -> Option<Entry<'_>> {
-        self.entries().find(|entry| entry.name == *name)
+        let named = |place: &&Place| {
+            let encoded = &self.bytes[place.offset..place.offset + place.len];
+            Entry::reread_name(encoded) == Some(name.as_str())
+        };
+        self.places.iter().find(named).map(|place| self.at(place))
     }
 
     /// Every entry, in the order of their numbers.
@@ -271,7 +275,7 @@ impl Catalogue {
 
     fn at(&self, place: &Place) -> Entry<'_> {
         let encoded = &self.bytes[place.offset..place.offset + place.len];
-        Entry::decode(encoded).expect("entries were read before they were kept")
+        Entry::reread(encoded).expect("entries were read before they were kept")
     }
 
     fn encoded(&self, number: u16) -> Option<&[u8]> {

@@ -118,7 +118,7 @@ pub(crate) struct Activation {
 
 impl Activation {
     pub(crate) fn entry(&self) -> Entry<'_> {
-        Entry::decode(&self.entry).expect("entries were read before they were kept")
+        Entry::reread(&self.entry).expect("entries were read before they were kept")
     }
 }
 

@@ -53,6 +53,25 @@ impl<'a> Entry<'a> {
     /// [`Malformed`] says which part is wrong.
     pub fn decode(encoded: &'a [u8]) -> Result<Self, Malformed> {
         deterministic::check(encoded)?;
+        Self::read(encoded)
+    }
+
+    /// Reads an entry that [`decode`](Self::decode) has accepted before, which need not be looked
+    /// at as closely again; nothing if it is none.
+    pub fn reread(encoded: &'a [u8]) -> Option<Self> {
+        Self::read(encoded).ok()
+    }
+
+    /// The name in an entry that [`decode`](Self::decode) has accepted before.
+    pub fn reread_name(encoded: &'a [u8]) -> Option<&'a str> {
+        let mut decoder = Decoder::new(encoded);
+        decoder.map().ok()?;
+        // Keys stand in order: number, then name.
+        (decoder.u8().ok()?, decoder.u16().ok()?, decoder.u8().ok()?);
+        decoder.str().ok()
+    }
+
+    fn read(encoded: &'a [u8]) -> Result<Self, Malformed> {
         let mut decoder = Decoder::new(encoded);
         let mut terms = TermsReader::new();
         let (mut number, mut name, mut sequence) = (None, None, None);
@@ -324,6 +343,8 @@ mod tests {
         let entry = Entry::decode(&bytes[..len]).unwrap();
         assert_eq!((entry.number, entry.sequence, entry.size), (3, 1, 110));
         assert_eq!(entry.name.as_str(), "rms");
+        assert_eq!(Entry::reread(&bytes[..len]), Some(entry));
+        assert_eq!(Entry::reread_name(&bytes[..len]), Some("rms"));
         assert_eq!(entry.terms.export("").unwrap().name, "run");
         assert_eq!(
             entry.terms.area,
@@ -357,6 +378,8 @@ mod tests {
         #[test]
         fn random_bytes_never_panic(bytes: Vec<u8>) {
             let _ = Entry::decode(&bytes);
+            let _ = Entry::reread(&bytes).map(|entry| entry.imports().count());
+            let _ = Entry::reread_name(&bytes);
         }
     }
 }

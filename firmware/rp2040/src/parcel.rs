@@ -199,7 +199,7 @@ impl Parcel {
 
     fn start(&self, begin: &Begin) -> Start<'_> {
         let bytes = |place: &Place| &self.bytes[place.clone()];
-        let entry = Entry::decode(bytes(&begin.entry));
+        let entry = Entry::reread(bytes(&begin.entry));
         Start {
             activation: begin.activation,
             parent: begin.parent,

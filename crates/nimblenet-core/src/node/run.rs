@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use nimblenet_tasklet::{
-    ActivationId, Capabilities, Entry, Executor, Fault, NamespaceId, NodeId, Outcome, Start,
+    ActivationId, Capabilities, Entry, Executor, Fault, Name, NamespaceId, NodeId, Outcome, Start,
     TaskletName, TaskletRef, Work, abi,
 };
 
@@ -34,8 +34,8 @@ impl Node {
         request: CallRequest<'_>,
         caller: Option<(NodeId, u32)>,
     ) -> Result<CallId, Fault> {
-        let id = NamespaceId::of(&request.name.namespace);
-        self.subscription(id).ok_or(Fault::UnknownNamespace)?;
+        let held = self.subscription_named(&request.name.namespace);
+        held.ok_or(Fault::UnknownNamespace)?;
         let export = ExportName::new(request.export).ok_or(Fault::UnknownExport)?;
         let at = self.vacancy().ok_or(Fault::Busy)?;
 
@@ -70,7 +70,7 @@ impl Node {
     /// Tries to find the tasklet of a job that waits for its catalogue, and to begin it.
     fn resolve(&mut self, now: Instant, at: usize) -> Result<(), Fault> {
         let name = self.jobs[at].name;
-        let held = self.subscription(NamespaceId::of(&name.namespace));
+        let held = self.subscription_named(&name.namespace);
         let held = held.ok_or(Fault::UnknownNamespace)?;
         let accepted = self.jobs[at].accepted;
         let entry = self.subscriptions[held].catalogue().find(&name.name);
@@ -353,6 +353,11 @@ impl Node {
         } else {
             self.finished.push_back(at);
         }
+    }
+
+    fn subscription_named(&self, name: &Name) -> Option<usize> {
+        let mut held = self.subscriptions.iter();
+        held.position(|held| held.config.name == *name)
     }
 
     pub(super) fn subscription(&self, id: NamespaceId) -> Option<usize> {

@@ -223,7 +223,11 @@ impl Floor {
     }
 
     fn turn(&mut self) {
-        let ran = self.bench.run(TURN, |_, _, _| {});
+        self.step(TURN);
+    }
+
+    pub(crate) fn step(&mut self, cycles: u64) {
+        let ran = self.bench.run(cycles, |_, _, _| {});
         ran.expect("no core of a board locks up");
         let now = Instant::from_micros(self.bench.now() / MICROSECOND);
         for peer in &mut self.peers {
