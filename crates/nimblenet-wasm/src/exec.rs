@@ -15,6 +15,8 @@
 
 #![allow(unsafe_code)]
 
+#[cfg(dispatch_compact)]
+mod compact;
 mod control;
 mod dispatch;
 mod machine;
@@ -22,6 +24,7 @@ mod memory;
 mod moves;
 mod numeric;
 mod operand;
+mod shape;
 
 use crate::block::{
     Field, Parts, STATE_CALL, STATE_DONE, STATE_IDLE, STATE_READY, STATE_TRAPPED, Words, header_mut,

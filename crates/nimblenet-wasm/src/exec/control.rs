@@ -5,6 +5,7 @@ use core::marker::PhantomData;
 use super::machine::{Exit, Flow, Registers, word_at};
 use super::moves::double_word;
 use super::operand::{Instruction, Source, Value};
+use super::shape::{Operand, Operation, Place, Shape};
 use crate::block::{FUNC_BYTES, NONE, TABLE_BYTES};
 use crate::fault::Trap;
 use crate::translate::PROLOGUE_WORDS;
@@ -29,6 +30,7 @@ pub(super) struct Halt;
 
 impl Instruction for Halt {
     const WORDS: usize = 1;
+    const SHAPE: Shape = Shape::alone(Operation::Halt);
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -41,6 +43,7 @@ pub(super) struct Unreachable;
 
 impl Instruction for Unreachable {
     const WORDS: usize = 1;
+    const SHAPE: Shape = Shape::alone(Operation::Unreachable);
 
     #[inline(always)]
     unsafe fn execute(_registers: &mut Registers<'_, '_>) -> Flow {
@@ -55,6 +58,7 @@ pub(super) struct FuelCharge;
 
 impl Instruction for FuelCharge {
     const WORDS: usize = 4;
+    const SHAPE: Shape = Shape::alone(Operation::FuelCharge);
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -87,6 +91,7 @@ pub(super) struct Settle;
 
 impl Instruction for Settle {
     const WORDS: usize = 2;
+    const SHAPE: Shape = Shape::alone(Operation::Settle);
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -101,6 +106,7 @@ pub(super) struct Br;
 
 impl Instruction for Br {
     const WORDS: usize = 2;
+    const SHAPE: Shape = Shape::alone(Operation::Br);
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -113,6 +119,7 @@ pub(super) struct BrNez<L>(PhantomData<L>);
 
 impl<L: Source<u32>> Instruction for BrNez<L> {
     const WORDS: usize = 2 + L::WORDS;
+    const SHAPE: Shape = Shape::new(Operation::I32Ne, L::OPERAND, Operand::None, Place::Branch);
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -131,6 +138,7 @@ pub(super) struct BrEqz<L>(PhantomData<L>);
 
 impl<L: Source<u32>> Instruction for BrEqz<L> {
     const WORDS: usize = 2 + L::WORDS;
+    const SHAPE: Shape = Shape::new(Operation::I32Eq, L::OPERAND, Operand::None, Place::Branch);
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -150,6 +158,7 @@ pub(super) struct BrTable<L>(PhantomData<L>);
 
 impl<L: Source<u32>> Instruction for BrTable<L> {
     const WORDS: usize = 2 + L::WORDS;
+    const SHAPE: Shape = Shape::new(Operation::BrTable, L::OPERAND, Operand::None, Place::None);
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -168,6 +177,7 @@ pub(super) struct Call;
 
 impl Instruction for Call {
     const WORDS: usize = 3;
+    const SHAPE: Shape = Shape::alone(Operation::Call);
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -221,6 +231,7 @@ pub(super) struct CallHost;
 
 impl Instruction for CallHost {
     const WORDS: usize = 3;
+    const SHAPE: Shape = Shape::alone(Operation::CallHost);
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -242,6 +253,7 @@ pub(super) struct CallIndirect;
 
 impl Instruction for CallIndirect {
     const WORDS: usize = 5;
+    const SHAPE: Shape = Shape::alone(Operation::CallIndirect);
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -286,7 +298,7 @@ impl Instruction for CallIndirect {
 /// # Safety
 /// `link` is the link of the current frame.
 #[inline(always)]
-unsafe fn leave(registers: &mut Registers<'_, '_>, link: *const u8) -> Flow {
+pub(super) unsafe fn leave(registers: &mut Registers<'_, '_>, link: *const u8) -> Flow {
     // SAFETY: the link was written by the call (or checked, in a thawed stack) and is not touched
     // by code: no slot that code names overlaps it (invariant 2).
     unsafe {
@@ -303,6 +315,7 @@ pub(super) struct Ret0;
 
 impl Instruction for Ret0 {
     const WORDS: usize = 2;
+    const SHAPE: Shape = Shape::alone(Operation::Ret0);
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -317,6 +330,14 @@ pub(super) struct Ret<V, L>(PhantomData<(V, L)>);
 
 impl<V: Value, L: Source<V>> Instruction for Ret<V, L> {
     const WORDS: usize = 2 + L::WORDS;
+    const SHAPE: Shape = {
+        let operation = if V::WIDE {
+            Operation::Ret64
+        } else {
+            Operation::Ret32
+        };
+        Shape::new(operation, L::OPERAND, Operand::None, Place::None)
+    };
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -339,6 +360,7 @@ pub(super) struct RetN;
 
 impl Instruction for RetN {
     const WORDS: usize = 4;
+    const SHAPE: Shape = Shape::alone(Operation::RetN);
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {

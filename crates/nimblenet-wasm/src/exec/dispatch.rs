@@ -1,31 +1,51 @@
 //! From an instruction's number to its execution.
 
 use super::control::*;
-use super::machine::{Context, Flow, Registers};
+use super::machine::{Context, Registers};
 use super::memory::*;
 use super::moves::*;
 use super::numeric::*;
 use super::operand::{A, I, Instruction, S, T};
+use super::shape::Shape;
 use crate::isa::{OP_COUNT, instructions};
 
-macro_rules! lengths {
+/// The shape of an instruction, which must say the same about its length as the handler.
+const fn shape<H: Instruction>() -> Shape {
+    assert!(H::WORDS == H::SHAPE.words());
+    H::SHAPE
+}
+
+#[cfg(dispatch_compact)]
+macro_rules! tables {
     ($($name:ident: $handler:ty,)*) => {
-        const LENGTHS: [u8; OP_COUNT] = [$(<$handler as Instruction>::WORDS as u8,)*];
+        pub(super) static SHAPES: [Shape; OP_COUNT] = [$(shape::<$handler>(),)*];
     };
 }
-instructions!(lengths);
+#[cfg(not(dispatch_compact))]
+macro_rules! tables {
+    ($($name:ident: $handler:ty,)*) => {
+        static LENGTHS: [u8; OP_COUNT] = [$(shape::<$handler>().words() as u8,)*];
+    };
+}
+instructions!(tables);
 
 /// How many words the instruction with this number has, the distances of a branch table left out.
 pub(crate) fn length(op: u16) -> Option<usize> {
-    LENGTHS
-        .get(usize::from(op))
-        .map(|&words| usize::from(words))
+    let at = usize::from(op);
+    #[cfg(dispatch_compact)]
+    return SHAPES.get(at).map(|shape| shape.words());
+    #[cfg(not(dispatch_compact))]
+    return LENGTHS.get(at).map(|&words| usize::from(words));
 }
 
-#[cfg(not(dispatch_tail))]
+#[cfg(dispatch_compact)]
+use super::compact as dispatcher;
+
+#[cfg(dispatch_match)]
 mod dispatcher {
     //! Instructions one after the other, in a loop.
 
+    use super::super::machine::Flow;
     use super::*;
     use crate::isa::Op;
 
@@ -68,6 +88,7 @@ mod dispatcher {
     //! Instructions that jump to each other: every handler ends in a call of the next, which the
     //! compiler makes a jump, so that the registers stay where they are.
 
+    use super::super::machine::Flow;
     use super::*;
 
     /// The registers are passed one by one: as many as the processor's calling convention keeps in

@@ -69,6 +69,12 @@ impl<'c> Context<'c> {
         context
     }
 
+    /// The size of linear memory in pages.
+    #[inline(always)]
+    pub(super) fn pages(&self) -> u32 {
+        self.memory_bytes >> self.page_log
+    }
+
     /// Takes note of the size of linear memory.
     #[inline]
     pub(super) fn measure(&mut self, bytes: u32) {

@@ -5,6 +5,7 @@ use core::marker::PhantomData;
 use super::machine::{Context, Flow, Registers};
 use super::moves::double_word;
 use super::operand::{A, Instruction, S, Source, Target, Value};
+use super::shape::{Operand, Operation, Place, Shape};
 use crate::block::{Field, Words};
 use crate::bulk::{self, Bulk as What};
 use crate::fault::Trap;
@@ -30,7 +31,12 @@ impl Cell for u64 {
 
 /// The address of `1 << log` bytes of memory at `base + offset`, if they are inside.
 #[inline(always)]
-fn address(registers: &Registers<'_, '_>, base: u32, offset: u16, log: usize) -> Option<*mut u8> {
+pub(super) fn address(
+    registers: &Registers<'_, '_>,
+    base: u32,
+    offset: u16,
+    log: usize,
+) -> Option<*mut u8> {
     #[cfg(target_pointer_width = "64")]
     {
         let start = u64::from(base) + u64::from(offset);
@@ -53,6 +59,8 @@ fn address(registers: &Registers<'_, '_>, base: u32, offset: u16, log: usize) ->
 /// How a load's address is given.
 pub(super) trait Address {
     const WORDS: usize;
+    const FIRST: Operand;
+    const SECOND: Operand;
     /// # Safety
     /// The instruction has the words of the address from word 1 on.
     unsafe fn base(registers: &Registers<'_, '_>) -> u32;
@@ -63,6 +71,8 @@ pub(super) struct At<L>(PhantomData<L>);
 
 impl<L: Source<u32>> Address for At<L> {
     const WORDS: usize = L::WORDS;
+    const FIRST: Operand = L::OPERAND;
+    const SECOND: Operand = Operand::None;
     #[inline(always)]
     unsafe fn base(registers: &Registers<'_, '_>) -> u32 {
         // SAFETY: by the caller's promise.
@@ -75,6 +85,8 @@ pub(super) struct Sum<L>(PhantomData<L>);
 
 impl<L: Source<u32>> Address for Sum<L> {
     const WORDS: usize = L::WORDS + 1;
+    const FIRST: Operand = L::OPERAND;
+    const SECOND: Operand = <S as Source<u32>>::OPERAND;
     #[inline(always)]
     unsafe fn base(registers: &Registers<'_, '_>) -> u32 {
         // SAFETY: by the caller's promise.
@@ -89,15 +101,17 @@ impl<L: Source<u32>> Address for Sum<L> {
 pub(super) trait Width {
     type Cell: Cell;
     type Out: Value;
+    const OPERATION: Operation;
     fn extend(cell: Self::Cell) -> Self::Out;
 }
 
 macro_rules! loads {
-    ($($name:ident: $cell:ty => $out:ty, |$a:ident| $body:expr;)*) => {$(
+    ($($name:ident: $cell:ty => $out:ty, $operation:ident, |$a:ident| $body:expr;)*) => {$(
         pub(super) struct $name;
         impl Width for $name {
             type Cell = $cell;
             type Out = $out;
+            const OPERATION: Operation = Operation::$operation;
             #[inline(always)]
             fn extend($a: $cell) -> $out {
                 $body
@@ -107,20 +121,20 @@ macro_rules! loads {
 }
 
 loads! {
-    I32Load: u32 => u32, |a| u32::from_le(a);
-    I64Load: u64 => u64, |a| u64::from_le(a);
-    F32Load: u32 => f32, |a| f32::from_bits(u32::from_le(a));
-    F64Load: u64 => f64, |a| f64::from_bits(u64::from_le(a));
-    I32Load8S: u8 => u32, |a| a as i8 as u32;
-    I32Load8U: u8 => u32, |a| u32::from(a);
-    I32Load16S: u16 => u32, |a| u16::from_le(a) as i16 as u32;
-    I32Load16U: u16 => u32, |a| u32::from(u16::from_le(a));
-    I64Load8S: u8 => u64, |a| a as i8 as u64;
-    I64Load8U: u8 => u64, |a| u64::from(a);
-    I64Load16S: u16 => u64, |a| u16::from_le(a) as i16 as u64;
-    I64Load16U: u16 => u64, |a| u64::from(u16::from_le(a));
-    I64Load32S: u32 => u64, |a| u32::from_le(a) as i32 as u64;
-    I64Load32U: u32 => u64, |a| u64::from(u32::from_le(a));
+    I32Load: u32 => u32, Load32U, |a| u32::from_le(a);
+    I64Load: u64 => u64, Load64, |a| u64::from_le(a);
+    F32Load: u32 => f32, Load32U, |a| f32::from_bits(u32::from_le(a));
+    F64Load: u64 => f64, Load64, |a| f64::from_bits(u64::from_le(a));
+    I32Load8S: u8 => u32, Load8S, |a| a as i8 as u32;
+    I32Load8U: u8 => u32, Load8U, |a| u32::from(a);
+    I32Load16S: u16 => u32, Load16S, |a| u16::from_le(a) as i16 as u32;
+    I32Load16U: u16 => u32, Load16U, |a| u32::from(u16::from_le(a));
+    I64Load8S: u8 => u64, Load8S, |a| a as i8 as u64;
+    I64Load8U: u8 => u64, Load8U, |a| u64::from(a);
+    I64Load16S: u16 => u64, Load16S, |a| u16::from_le(a) as i16 as u64;
+    I64Load16U: u16 => u64, Load16U, |a| u64::from(u16::from_le(a));
+    I64Load32S: u32 => u64, Load32S, |a| u32::from_le(a) as i32 as u64;
+    I64Load32U: u32 => u64, Load32U, |a| u64::from(u32::from_le(a));
 }
 
 /// A load: what, from where, to where. The word after the address is the offset.
@@ -128,6 +142,7 @@ pub(super) struct Load<W, L, D>(PhantomData<(W, L, D)>);
 
 impl<W: Width, L: Address, D: Target<W::Out>> Instruction for Load<W, L, D> {
     const WORDS: usize = 2 + L::WORDS + D::WORDS;
+    const SHAPE: Shape = Shape::new(W::OPERATION, L::FIRST, L::SECOND, D::PLACE);
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -150,14 +165,16 @@ impl<W: Width, L: Address, D: Target<W::Out>> Instruction for Load<W, L, D> {
 pub(super) trait Stored {
     type Cell: Cell;
     type In: Value;
+    const OPERATION: Operation;
     fn cut(value: Self::In) -> Self::Cell;
 }
 
 macro_rules! stores {
-    ($($name:ty: $in:ty => $cell:ty, |$a:ident| $body:expr;)*) => {$(
+    ($($name:ty: $in:ty => $cell:ty, $operation:ident, |$a:ident| $body:expr;)*) => {$(
         impl Stored for $name {
             type Cell = $cell;
             type In = $in;
+            const OPERATION: Operation = Operation::$operation;
             #[inline(always)]
             fn cut($a: $in) -> $cell {
                 $body
@@ -167,12 +184,12 @@ macro_rules! stores {
 }
 
 stores! {
-    u8: u32 => u8, |a| a as u8;
-    u16: u32 => u16, |a| (a as u16).to_le();
-    u32: u32 => u32, |a| a.to_le();
-    u64: u64 => u64, |a| a.to_le();
-    f32: f32 => u32, |a| a.to_bits().to_le();
-    f64: f64 => u64, |a| a.to_bits().to_le();
+    u8: u32 => u8, Store8, |a| a as u8;
+    u16: u32 => u16, Store16, |a| (a as u16).to_le();
+    u32: u32 => u32, Store32, |a| a.to_le();
+    u64: u64 => u64, Store64, |a| a.to_le();
+    f32: f32 => u32, Store32, |a| a.to_bits().to_le();
+    f64: f64 => u64, Store64, |a| a.to_bits().to_le();
 }
 
 /// A store: what, to which address, from where. The last word is the offset.
@@ -185,6 +202,7 @@ where
     R: Source<V::In>,
 {
     const WORDS: usize = 2 + L::WORDS + R::WORDS;
+    const SHAPE: Shape = Shape::new(V::OPERATION, L::OPERAND, R::OPERAND, Place::None);
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -208,6 +226,12 @@ pub(super) struct Offset<L>(PhantomData<L>);
 
 impl<L: Source<u32>> Instruction for Offset<L> {
     const WORDS: usize = 3 + L::WORDS;
+    const SHAPE: Shape = Shape::new(
+        Operation::Offset,
+        L::OPERAND,
+        Operand::None,
+        Place::Accumulator,
+    );
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -229,10 +253,16 @@ pub(super) struct MemorySize<D>(PhantomData<D>);
 
 impl<D: Target<u32>> Instruction for MemorySize<D> {
     const WORDS: usize = 1 + D::WORDS;
+    const SHAPE: Shape = Shape::new(
+        Operation::MemorySize,
+        Operand::None,
+        Operand::None,
+        D::PLACE,
+    );
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
-        let pages = registers.context.memory_bytes >> registers.context.page_log;
+        let pages = registers.context.pages();
         // SAFETY: the word is the target (invariants 1 and 2).
         unsafe {
             D::write(registers, 1, pages);
@@ -246,6 +276,7 @@ pub(super) struct Bulk;
 
 impl Instruction for Bulk {
     const WORDS: usize = 5;
+    const SHAPE: Shape = Shape::alone(Operation::Bulk);
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {

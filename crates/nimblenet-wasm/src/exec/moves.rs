@@ -4,12 +4,19 @@ use core::marker::PhantomData;
 
 use super::machine::{Flow, Registers};
 use super::operand::{Instruction, S, Source, Target, Value};
+use super::shape::{Operand, Operation, Place, Shape};
 
 /// From slot to slot.
 pub(super) struct Copy<V>(PhantomData<V>);
 
 impl<V: Value> Instruction for Copy<V> {
     const WORDS: usize = 3;
+    const SHAPE: Shape = Shape::new(
+        Operation::Move,
+        Operand::slot(V::WIDE),
+        Operand::None,
+        Place::slot(V::WIDE),
+    );
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -27,6 +34,12 @@ pub(super) struct Set<V>(PhantomData<V>);
 
 impl<V: Value> Instruction for Set<V> {
     const WORDS: usize = 2;
+    const SHAPE: Shape = Shape::new(
+        Operation::Move,
+        Operand::Accumulator,
+        Operand::None,
+        Place::slot(V::WIDE),
+    );
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -46,6 +59,12 @@ where
     super::operand::I: Source<V>,
 {
     const WORDS: usize = 3;
+    const SHAPE: Shape = Shape::new(
+        Operation::Move,
+        Operand::None,
+        Operand::Immediate,
+        Place::slot(V::WIDE),
+    );
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -63,6 +82,12 @@ pub(super) struct Const32;
 
 impl Instruction for Const32 {
     const WORDS: usize = 4;
+    const SHAPE: Shape = Shape::new(
+        Operation::Move,
+        Operand::None,
+        Operand::Long,
+        Place::slot(false),
+    );
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -80,6 +105,7 @@ pub(super) struct Const64;
 
 impl Instruction for Const64 {
     const WORDS: usize = 6;
+    const SHAPE: Shape = Shape::alone(Operation::Const64);
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -114,6 +140,15 @@ where
     D: Target<V>,
 {
     const WORDS: usize = 3 + C::WORDS + D::WORDS;
+    const SHAPE: Shape = {
+        let operation = if C::WORDS == 0 {
+            Operation::SelectA
+        } else {
+            Operation::SelectS
+        };
+        let slot = Operand::slot(V::WIDE);
+        Shape::new(operation, slot, slot, D::PLACE)
+    };
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -137,6 +172,14 @@ pub(super) struct GlobalGet<V, D>(PhantomData<(V, D)>);
 
 impl<V: Value, D: Target<V>> Instruction for GlobalGet<V, D> {
     const WORDS: usize = 2 + D::WORDS;
+    const SHAPE: Shape = {
+        let operation = if V::WIDE {
+            Operation::GlobalGet64
+        } else {
+            Operation::GlobalGet32
+        };
+        Shape::new(operation, Operand::None, Operand::None, D::PLACE)
+    };
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -154,6 +197,14 @@ pub(super) struct GlobalSet<V, L>(PhantomData<(V, L)>);
 
 impl<V: Value, L: Source<V>> Instruction for GlobalSet<V, L> {
     const WORDS: usize = 2 + L::WORDS;
+    const SHAPE: Shape = {
+        let operation = if V::WIDE {
+            Operation::GlobalSet64
+        } else {
+            Operation::GlobalSet32
+        };
+        Shape::new(operation, L::OPERAND, Operand::None, Place::None)
+    };
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {

@@ -11,12 +11,14 @@ use core::marker::PhantomData;
 
 use super::machine::{Flow, Registers};
 use super::operand::{Instruction, Source, Target, Value};
+use super::shape::{Operand, Operation, Place, Shape};
 use crate::fault::Trap;
 
 /// An operation on two values.
 pub(super) trait Binary {
     type In: Value;
     type Out: Value;
+    const OPERATION: Operation;
     fn eval(a: Self::In, b: Self::In) -> Result<Self::Out, Trap>;
 }
 
@@ -24,6 +26,7 @@ pub(super) trait Binary {
 pub(super) trait Unary {
     type In: Value;
     type Out: Value;
+    const OPERATION: Operation;
     fn eval(a: Self::In) -> Result<Self::Out, Trap>;
 }
 
@@ -38,6 +41,7 @@ where
     D: Target<F::Out>,
 {
     const WORDS: usize = 1 + L::WORDS + R::WORDS + D::WORDS;
+    const SHAPE: Shape = Shape::new(F::OPERATION, L::OPERAND, R::OPERAND, D::PLACE);
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -64,6 +68,7 @@ where
     D: Target<F::Out>,
 {
     const WORDS: usize = 1 + L::WORDS + D::WORDS;
+    const SHAPE: Shape = Shape::new(F::OPERATION, L::OPERAND, Operand::None, D::PLACE);
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -89,6 +94,7 @@ where
     R: Source<F::In>,
 {
     const WORDS: usize = 2 + L::WORDS + R::WORDS;
+    const SHAPE: Shape = Shape::new(F::OPERATION, L::OPERAND, R::OPERAND, Place::Branch);
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
@@ -105,199 +111,211 @@ where
     }
 }
 
-/// Defines operations: name, types, and the expression; the result of `?` may be a trap.
-macro_rules! binary {
-    ($($name:ident: $in:ty => $out:ty, |$a:ident, $b:ident| $body:expr;)*) => {$(
-        pub(super) struct $name;
-        impl Binary for $name {
-            type In = $in;
-            type Out = $out;
-            #[inline(always)]
-            fn eval($a: $in, $b: $in) -> Result<$out, Trap> {
-                Ok($body)
+/// Hands all operations to the macro `$to`: name, types, and the expression; the result of `?` may
+/// be a trap.
+macro_rules! operations {
+    ($to:ident) => {
+        $to! {
+            binary {
+                I32Eq: u32 => u32, |a, b| u32::from(a == b);
+                I32Ne: u32 => u32, |a, b| u32::from(a != b);
+                I32LtS: u32 => u32, |a, b| u32::from((a as i32) < b as i32);
+                I32LtU: u32 => u32, |a, b| u32::from(a < b);
+                I32GtS: u32 => u32, |a, b| u32::from(a as i32 > b as i32);
+                I32GtU: u32 => u32, |a, b| u32::from(a > b);
+                I32LeS: u32 => u32, |a, b| u32::from(a as i32 <= b as i32);
+                I32LeU: u32 => u32, |a, b| u32::from(a <= b);
+                I32GeS: u32 => u32, |a, b| u32::from(a as i32 >= b as i32);
+                I32GeU: u32 => u32, |a, b| u32::from(a >= b);
+
+                I64Eq: u64 => u32, |a, b| u32::from(a == b);
+                I64Ne: u64 => u32, |a, b| u32::from(a != b);
+                I64LtS: u64 => u32, |a, b| u32::from((a as i64) < b as i64);
+                I64LtU: u64 => u32, |a, b| u32::from(a < b);
+                I64GtS: u64 => u32, |a, b| u32::from(a as i64 > b as i64);
+                I64GtU: u64 => u32, |a, b| u32::from(a > b);
+                I64LeS: u64 => u32, |a, b| u32::from(a as i64 <= b as i64);
+                I64LeU: u64 => u32, |a, b| u32::from(a <= b);
+                I64GeS: u64 => u32, |a, b| u32::from(a as i64 >= b as i64);
+                I64GeU: u64 => u32, |a, b| u32::from(a >= b);
+
+                F32Eq: f32 => u32, |a, b| u32::from(a == b);
+                F32Ne: f32 => u32, |a, b| u32::from(a != b);
+                F32Lt: f32 => u32, |a, b| u32::from(a < b);
+                F32Gt: f32 => u32, |a, b| u32::from(a > b);
+                F32Le: f32 => u32, |a, b| u32::from(a <= b);
+                F32Ge: f32 => u32, |a, b| u32::from(a >= b);
+
+                F64Eq: f64 => u32, |a, b| u32::from(a == b);
+                F64Ne: f64 => u32, |a, b| u32::from(a != b);
+                F64Lt: f64 => u32, |a, b| u32::from(a < b);
+                F64Gt: f64 => u32, |a, b| u32::from(a > b);
+                F64Le: f64 => u32, |a, b| u32::from(a <= b);
+                F64Ge: f64 => u32, |a, b| u32::from(a >= b);
+
+                I32Add: u32 => u32, |a, b| a.wrapping_add(b);
+                I32Sub: u32 => u32, |a, b| a.wrapping_sub(b);
+                I32Mul: u32 => u32, |a, b| a.wrapping_mul(b);
+                I32DivS: u32 => u32, |a, b| {
+                    if b == 0 { return Err(Trap::DivideByZero); }
+                    (a as i32).checked_div(b as i32).ok_or(Trap::IntegerOverflow)? as u32
+                };
+                I32DivU: u32 => u32, |a, b| a.checked_div(b).ok_or(Trap::DivideByZero)?;
+                I32RemS: u32 => u32, |a, b| {
+                    if b == 0 { return Err(Trap::DivideByZero); }
+                    (a as i32).wrapping_rem(b as i32) as u32
+                };
+                I32RemU: u32 => u32, |a, b| a.checked_rem(b).ok_or(Trap::DivideByZero)?;
+                I32And: u32 => u32, |a, b| a & b;
+                I32Or: u32 => u32, |a, b| a | b;
+                I32Xor: u32 => u32, |a, b| a ^ b;
+                I32Shl: u32 => u32, |a, b| a.wrapping_shl(b);
+                I32ShrS: u32 => u32, |a, b| (a as i32).wrapping_shr(b) as u32;
+                I32ShrU: u32 => u32, |a, b| a.wrapping_shr(b);
+                I32Rotl: u32 => u32, |a, b| a.rotate_left(b & 31);
+                I32Rotr: u32 => u32, |a, b| a.rotate_right(b & 31);
+
+                I64Add: u64 => u64, |a, b| a.wrapping_add(b);
+                I64Sub: u64 => u64, |a, b| a.wrapping_sub(b);
+                I64Mul: u64 => u64, |a, b| a.wrapping_mul(b);
+                I64DivS: u64 => u64, |a, b| {
+                    if b == 0 { return Err(Trap::DivideByZero); }
+                    (a as i64).checked_div(b as i64).ok_or(Trap::IntegerOverflow)? as u64
+                };
+                I64DivU: u64 => u64, |a, b| a.checked_div(b).ok_or(Trap::DivideByZero)?;
+                I64RemS: u64 => u64, |a, b| {
+                    if b == 0 { return Err(Trap::DivideByZero); }
+                    (a as i64).wrapping_rem(b as i64) as u64
+                };
+                I64RemU: u64 => u64, |a, b| a.checked_rem(b).ok_or(Trap::DivideByZero)?;
+                I64And: u64 => u64, |a, b| a & b;
+                I64Or: u64 => u64, |a, b| a | b;
+                I64Xor: u64 => u64, |a, b| a ^ b;
+                I64Shl: u64 => u64, |a, b| a.wrapping_shl(b as u32);
+                I64ShrS: u64 => u64, |a, b| (a as i64).wrapping_shr(b as u32) as u64;
+                I64ShrU: u64 => u64, |a, b| a.wrapping_shr(b as u32);
+                I64Rotl: u64 => u64, |a, b| a.rotate_left(b as u32 & 63);
+                I64Rotr: u64 => u64, |a, b| a.rotate_right(b as u32 & 63);
+
+                F32Add: f32 => f32, |a, b| canonical32(a + b);
+                F32Sub: f32 => f32, |a, b| canonical32(a - b);
+                F32Mul: f32 => f32, |a, b| canonical32(a * b);
+                F32Div: f32 => f32, |a, b| canonical32(a / b);
+                F32Min: f32 => f32, |a, b| min32(a, b);
+                F32Max: f32 => f32, |a, b| max32(a, b);
+                F32Copysign: f32 => f32, |a, b| {
+                    f32::from_bits(a.to_bits() & !SIGN32 | b.to_bits() & SIGN32)
+                };
+
+                F64Add: f64 => f64, |a, b| canonical64(a + b);
+                F64Sub: f64 => f64, |a, b| canonical64(a - b);
+                F64Mul: f64 => f64, |a, b| canonical64(a * b);
+                F64Div: f64 => f64, |a, b| canonical64(a / b);
+                F64Min: f64 => f64, |a, b| min64(a, b);
+                F64Max: f64 => f64, |a, b| max64(a, b);
+                F64Copysign: f64 => f64, |a, b| {
+                    f64::from_bits(a.to_bits() & !SIGN64 | b.to_bits() & SIGN64)
+                };
+            }
+            unary {
+                I32Clz: u32 => u32, |a| a.leading_zeros();
+                I32Ctz: u32 => u32, |a| a.trailing_zeros();
+                I32Popcnt: u32 => u32, |a| a.count_ones();
+                I64Clz: u64 => u64, |a| u64::from(a.leading_zeros());
+                I64Ctz: u64 => u64, |a| u64::from(a.trailing_zeros());
+                I64Popcnt: u64 => u64, |a| u64::from(a.count_ones());
+
+                F32Abs: f32 => f32, |a| f32::from_bits(a.to_bits() & !SIGN32);
+                F32Neg: f32 => f32, |a| f32::from_bits(a.to_bits() ^ SIGN32);
+                F32Ceil: f32 => f32, |a| canonical32(libm::ceilf(a));
+                F32Floor: f32 => f32, |a| canonical32(libm::floorf(a));
+                F32Trunc: f32 => f32, |a| canonical32(libm::truncf(a));
+                F32Nearest: f32 => f32, |a| canonical32(libm::rintf(a));
+                F32Sqrt: f32 => f32, |a| canonical32(libm::sqrtf(a));
+                F64Abs: f64 => f64, |a| f64::from_bits(a.to_bits() & !SIGN64);
+                F64Neg: f64 => f64, |a| f64::from_bits(a.to_bits() ^ SIGN64);
+                F64Ceil: f64 => f64, |a| canonical64(libm::ceil(a));
+                F64Floor: f64 => f64, |a| canonical64(libm::floor(a));
+                F64Trunc: f64 => f64, |a| canonical64(libm::trunc(a));
+                F64Nearest: f64 => f64, |a| canonical64(libm::rint(a));
+                F64Sqrt: f64 => f64, |a| canonical64(libm::sqrt(a));
+
+                I32WrapI64: u64 => u32, |a| a as u32;
+                I32TruncF32S: f32 => u32, |a| integer(f64::from(a), -2_147_483_649.0, 2_147_483_648.0)? as i32 as u32;
+                I32TruncF32U: f32 => u32, |a| integer(f64::from(a), -1.0, 4_294_967_296.0)? as u32;
+                I32TruncF64S: f64 => u32, |a| integer(a, -2_147_483_649.0, 2_147_483_648.0)? as i32 as u32;
+                I32TruncF64U: f64 => u32, |a| integer(a, -1.0, 4_294_967_296.0)? as u32;
+                I64ExtendI32S: u32 => u64, |a| a as i32 as u64;
+                I64ExtendI32U: u32 => u64, |a| u64::from(a);
+                I64TruncF32S: f32 => u64, |a| integer(f64::from(a), BELOW_I64, ABOVE_I64)? as i64 as u64;
+                I64TruncF32U: f32 => u64, |a| integer(f64::from(a), -1.0, ABOVE_U64)? as u64;
+                I64TruncF64S: f64 => u64, |a| integer(a, BELOW_I64, ABOVE_I64)? as i64 as u64;
+                I64TruncF64U: f64 => u64, |a| integer(a, -1.0, ABOVE_U64)? as u64;
+                F32ConvertI32S: u32 => f32, |a| a as i32 as f32;
+                F32ConvertI32U: u32 => f32, |a| a as f32;
+                F32ConvertI64S: u64 => f32, |a| a as i64 as f32;
+                F32ConvertI64U: u64 => f32, |a| a as f32;
+                F32DemoteF64: f64 => f32, |a| canonical32(a as f32);
+                F64ConvertI32S: u32 => f64, |a| f64::from(a as i32);
+                F64ConvertI32U: u32 => f64, |a| f64::from(a);
+                F64ConvertI64S: u64 => f64, |a| a as i64 as f64;
+                F64ConvertI64U: u64 => f64, |a| a as f64;
+                F64PromoteF32: f32 => f64, |a| canonical64(f64::from(a));
+                I32ReinterpretF32: f32 => u32, |a| a.to_bits();
+                I64ReinterpretF64: f64 => u64, |a| a.to_bits();
+                F32ReinterpretI32: u32 => f32, |a| f32::from_bits(a);
+                F64ReinterpretI64: u64 => f64, |a| f64::from_bits(a);
+                I32Extend8S: u32 => u32, |a| a as i8 as u32;
+                I32Extend16S: u32 => u32, |a| a as i16 as u32;
+                I64Extend8S: u64 => u64, |a| a as i8 as u64;
+                I64Extend16S: u64 => u64, |a| a as i16 as u64;
+                I64Extend32S: u64 => u64, |a| a as i32 as u64;
+                I32TruncSatF32S: f32 => u32, |a| a as i32 as u32;
+                I32TruncSatF32U: f32 => u32, |a| a as u32;
+                I32TruncSatF64S: f64 => u32, |a| a as i32 as u32;
+                I32TruncSatF64U: f64 => u32, |a| a as u32;
+                I64TruncSatF32S: f32 => u64, |a| a as i64 as u64;
+                I64TruncSatF32U: f32 => u64, |a| a as u64;
+                I64TruncSatF64S: f64 => u64, |a| a as i64 as u64;
+                I64TruncSatF64U: f64 => u64, |a| a as u64;
             }
         }
-    )*};
+    };
 }
+pub(super) use operations;
 
-macro_rules! unary {
-    ($($name:ident: $in:ty => $out:ty, |$a:ident| $body:expr;)*) => {$(
-        pub(super) struct $name;
-        impl Unary for $name {
-            type In = $in;
-            type Out = $out;
-            #[inline(always)]
-            fn eval($a: $in) -> Result<$out, Trap> {
-                Ok($body)
+macro_rules! define {
+    (
+        binary { $($binary:ident: $in2:ty => $out2:ty, |$a:ident, $b:ident| $body2:expr;)* }
+        unary { $($unary:ident: $in1:ty => $out1:ty, |$c:ident| $body1:expr;)* }
+    ) => {
+        $(
+            pub(super) struct $binary;
+            impl Binary for $binary {
+                type In = $in2;
+                type Out = $out2;
+                const OPERATION: Operation = Operation::$binary;
+                #[inline(always)]
+                fn eval($a: $in2, $b: $in2) -> Result<$out2, Trap> {
+                    Ok($body2)
+                }
             }
-        }
-    )*};
-}
-
-binary! {
-    I32Eq: u32 => u32, |a, b| u32::from(a == b);
-    I32Ne: u32 => u32, |a, b| u32::from(a != b);
-    I32LtS: u32 => u32, |a, b| u32::from((a as i32) < b as i32);
-    I32LtU: u32 => u32, |a, b| u32::from(a < b);
-    I32GtS: u32 => u32, |a, b| u32::from(a as i32 > b as i32);
-    I32GtU: u32 => u32, |a, b| u32::from(a > b);
-    I32LeS: u32 => u32, |a, b| u32::from(a as i32 <= b as i32);
-    I32LeU: u32 => u32, |a, b| u32::from(a <= b);
-    I32GeS: u32 => u32, |a, b| u32::from(a as i32 >= b as i32);
-    I32GeU: u32 => u32, |a, b| u32::from(a >= b);
-
-    I64Eq: u64 => u32, |a, b| u32::from(a == b);
-    I64Ne: u64 => u32, |a, b| u32::from(a != b);
-    I64LtS: u64 => u32, |a, b| u32::from((a as i64) < b as i64);
-    I64LtU: u64 => u32, |a, b| u32::from(a < b);
-    I64GtS: u64 => u32, |a, b| u32::from(a as i64 > b as i64);
-    I64GtU: u64 => u32, |a, b| u32::from(a > b);
-    I64LeS: u64 => u32, |a, b| u32::from(a as i64 <= b as i64);
-    I64LeU: u64 => u32, |a, b| u32::from(a <= b);
-    I64GeS: u64 => u32, |a, b| u32::from(a as i64 >= b as i64);
-    I64GeU: u64 => u32, |a, b| u32::from(a >= b);
-
-    F32Eq: f32 => u32, |a, b| u32::from(a == b);
-    F32Ne: f32 => u32, |a, b| u32::from(a != b);
-    F32Lt: f32 => u32, |a, b| u32::from(a < b);
-    F32Gt: f32 => u32, |a, b| u32::from(a > b);
-    F32Le: f32 => u32, |a, b| u32::from(a <= b);
-    F32Ge: f32 => u32, |a, b| u32::from(a >= b);
-
-    F64Eq: f64 => u32, |a, b| u32::from(a == b);
-    F64Ne: f64 => u32, |a, b| u32::from(a != b);
-    F64Lt: f64 => u32, |a, b| u32::from(a < b);
-    F64Gt: f64 => u32, |a, b| u32::from(a > b);
-    F64Le: f64 => u32, |a, b| u32::from(a <= b);
-    F64Ge: f64 => u32, |a, b| u32::from(a >= b);
-
-    I32Add: u32 => u32, |a, b| a.wrapping_add(b);
-    I32Sub: u32 => u32, |a, b| a.wrapping_sub(b);
-    I32Mul: u32 => u32, |a, b| a.wrapping_mul(b);
-    I32DivS: u32 => u32, |a, b| {
-        if b == 0 { return Err(Trap::DivideByZero); }
-        (a as i32).checked_div(b as i32).ok_or(Trap::IntegerOverflow)? as u32
-    };
-    I32DivU: u32 => u32, |a, b| a.checked_div(b).ok_or(Trap::DivideByZero)?;
-    I32RemS: u32 => u32, |a, b| {
-        if b == 0 { return Err(Trap::DivideByZero); }
-        (a as i32).wrapping_rem(b as i32) as u32
-    };
-    I32RemU: u32 => u32, |a, b| a.checked_rem(b).ok_or(Trap::DivideByZero)?;
-    I32And: u32 => u32, |a, b| a & b;
-    I32Or: u32 => u32, |a, b| a | b;
-    I32Xor: u32 => u32, |a, b| a ^ b;
-    I32Shl: u32 => u32, |a, b| a.wrapping_shl(b);
-    I32ShrS: u32 => u32, |a, b| (a as i32).wrapping_shr(b) as u32;
-    I32ShrU: u32 => u32, |a, b| a.wrapping_shr(b);
-    I32Rotl: u32 => u32, |a, b| a.rotate_left(b & 31);
-    I32Rotr: u32 => u32, |a, b| a.rotate_right(b & 31);
-
-    I64Add: u64 => u64, |a, b| a.wrapping_add(b);
-    I64Sub: u64 => u64, |a, b| a.wrapping_sub(b);
-    I64Mul: u64 => u64, |a, b| a.wrapping_mul(b);
-    I64DivS: u64 => u64, |a, b| {
-        if b == 0 { return Err(Trap::DivideByZero); }
-        (a as i64).checked_div(b as i64).ok_or(Trap::IntegerOverflow)? as u64
-    };
-    I64DivU: u64 => u64, |a, b| a.checked_div(b).ok_or(Trap::DivideByZero)?;
-    I64RemS: u64 => u64, |a, b| {
-        if b == 0 { return Err(Trap::DivideByZero); }
-        (a as i64).wrapping_rem(b as i64) as u64
-    };
-    I64RemU: u64 => u64, |a, b| a.checked_rem(b).ok_or(Trap::DivideByZero)?;
-    I64And: u64 => u64, |a, b| a & b;
-    I64Or: u64 => u64, |a, b| a | b;
-    I64Xor: u64 => u64, |a, b| a ^ b;
-    I64Shl: u64 => u64, |a, b| a.wrapping_shl(b as u32);
-    I64ShrS: u64 => u64, |a, b| (a as i64).wrapping_shr(b as u32) as u64;
-    I64ShrU: u64 => u64, |a, b| a.wrapping_shr(b as u32);
-    I64Rotl: u64 => u64, |a, b| a.rotate_left(b as u32 & 63);
-    I64Rotr: u64 => u64, |a, b| a.rotate_right(b as u32 & 63);
-
-    F32Add: f32 => f32, |a, b| canonical32(a + b);
-    F32Sub: f32 => f32, |a, b| canonical32(a - b);
-    F32Mul: f32 => f32, |a, b| canonical32(a * b);
-    F32Div: f32 => f32, |a, b| canonical32(a / b);
-    F32Min: f32 => f32, |a, b| min32(a, b);
-    F32Max: f32 => f32, |a, b| max32(a, b);
-    F32Copysign: f32 => f32, |a, b| {
-        f32::from_bits(a.to_bits() & !SIGN32 | b.to_bits() & SIGN32)
-    };
-
-    F64Add: f64 => f64, |a, b| canonical64(a + b);
-    F64Sub: f64 => f64, |a, b| canonical64(a - b);
-    F64Mul: f64 => f64, |a, b| canonical64(a * b);
-    F64Div: f64 => f64, |a, b| canonical64(a / b);
-    F64Min: f64 => f64, |a, b| min64(a, b);
-    F64Max: f64 => f64, |a, b| max64(a, b);
-    F64Copysign: f64 => f64, |a, b| {
-        f64::from_bits(a.to_bits() & !SIGN64 | b.to_bits() & SIGN64)
+        )*
+        $(
+            pub(super) struct $unary;
+            impl Unary for $unary {
+                type In = $in1;
+                type Out = $out1;
+                const OPERATION: Operation = Operation::$unary;
+                #[inline(always)]
+                fn eval($c: $in1) -> Result<$out1, Trap> {
+                    Ok($body1)
+                }
+            }
+        )*
     };
 }
-
-unary! {
-    I32Clz: u32 => u32, |a| a.leading_zeros();
-    I32Ctz: u32 => u32, |a| a.trailing_zeros();
-    I32Popcnt: u32 => u32, |a| a.count_ones();
-    I64Clz: u64 => u64, |a| u64::from(a.leading_zeros());
-    I64Ctz: u64 => u64, |a| u64::from(a.trailing_zeros());
-    I64Popcnt: u64 => u64, |a| u64::from(a.count_ones());
-
-    F32Abs: f32 => f32, |a| f32::from_bits(a.to_bits() & !SIGN32);
-    F32Neg: f32 => f32, |a| f32::from_bits(a.to_bits() ^ SIGN32);
-    F32Ceil: f32 => f32, |a| canonical32(libm::ceilf(a));
-    F32Floor: f32 => f32, |a| canonical32(libm::floorf(a));
-    F32Trunc: f32 => f32, |a| canonical32(libm::truncf(a));
-    F32Nearest: f32 => f32, |a| canonical32(libm::rintf(a));
-    F32Sqrt: f32 => f32, |a| canonical32(libm::sqrtf(a));
-    F64Abs: f64 => f64, |a| f64::from_bits(a.to_bits() & !SIGN64);
-    F64Neg: f64 => f64, |a| f64::from_bits(a.to_bits() ^ SIGN64);
-    F64Ceil: f64 => f64, |a| canonical64(libm::ceil(a));
-    F64Floor: f64 => f64, |a| canonical64(libm::floor(a));
-    F64Trunc: f64 => f64, |a| canonical64(libm::trunc(a));
-    F64Nearest: f64 => f64, |a| canonical64(libm::rint(a));
-    F64Sqrt: f64 => f64, |a| canonical64(libm::sqrt(a));
-
-    I32WrapI64: u64 => u32, |a| a as u32;
-    I32TruncF32S: f32 => u32, |a| integer(f64::from(a), -2_147_483_649.0, 2_147_483_648.0)? as i32 as u32;
-    I32TruncF32U: f32 => u32, |a| integer(f64::from(a), -1.0, 4_294_967_296.0)? as u32;
-    I32TruncF64S: f64 => u32, |a| integer(a, -2_147_483_649.0, 2_147_483_648.0)? as i32 as u32;
-    I32TruncF64U: f64 => u32, |a| integer(a, -1.0, 4_294_967_296.0)? as u32;
-    I64ExtendI32S: u32 => u64, |a| a as i32 as u64;
-    I64ExtendI32U: u32 => u64, |a| u64::from(a);
-    I64TruncF32S: f32 => u64, |a| integer(f64::from(a), BELOW_I64, ABOVE_I64)? as i64 as u64;
-    I64TruncF32U: f32 => u64, |a| integer(f64::from(a), -1.0, ABOVE_U64)? as u64;
-    I64TruncF64S: f64 => u64, |a| integer(a, BELOW_I64, ABOVE_I64)? as i64 as u64;
-    I64TruncF64U: f64 => u64, |a| integer(a, -1.0, ABOVE_U64)? as u64;
-    F32ConvertI32S: u32 => f32, |a| a as i32 as f32;
-    F32ConvertI32U: u32 => f32, |a| a as f32;
-    F32ConvertI64S: u64 => f32, |a| a as i64 as f32;
-    F32ConvertI64U: u64 => f32, |a| a as f32;
-    F32DemoteF64: f64 => f32, |a| canonical32(a as f32);
-    F64ConvertI32S: u32 => f64, |a| f64::from(a as i32);
-    F64ConvertI32U: u32 => f64, |a| f64::from(a);
-    F64ConvertI64S: u64 => f64, |a| a as i64 as f64;
-    F64ConvertI64U: u64 => f64, |a| a as f64;
-    F64PromoteF32: f32 => f64, |a| canonical64(f64::from(a));
-    I32ReinterpretF32: f32 => u32, |a| a.to_bits();
-    I64ReinterpretF64: f64 => u64, |a| a.to_bits();
-    F32ReinterpretI32: u32 => f32, |a| f32::from_bits(a);
-    F64ReinterpretI64: u64 => f64, |a| f64::from_bits(a);
-    I32Extend8S: u32 => u32, |a| a as i8 as u32;
-    I32Extend16S: u32 => u32, |a| a as i16 as u32;
-    I64Extend8S: u64 => u64, |a| a as i8 as u64;
-    I64Extend16S: u64 => u64, |a| a as i16 as u64;
-    I64Extend32S: u64 => u64, |a| a as i32 as u64;
-    I32TruncSatF32S: f32 => u32, |a| a as i32 as u32;
-    I32TruncSatF32U: f32 => u32, |a| a as u32;
-    I32TruncSatF64S: f64 => u32, |a| a as i32 as u32;
-    I32TruncSatF64U: f64 => u32, |a| a as u32;
-    I64TruncSatF32S: f32 => u64, |a| a as i64 as u64;
-    I64TruncSatF32U: f32 => u64, |a| a as u64;
-    I64TruncSatF64S: f64 => u64, |a| a as i64 as u64;
-    I64TruncSatF64U: f64 => u64, |a| a as u64;
-}
+operations!(define);
 
 const SIGN32: u32 = 1 << 31;
 const SIGN64: u64 = 1 << 63;

@@ -2,6 +2,7 @@
 
 use super::machine::Registers;
 use super::moves::double_word;
+use super::shape::{Operand, Place, Shape};
 
 /// The accumulator.
 pub(super) struct A;
@@ -14,6 +15,8 @@ pub(super) struct T;
 
 /// A type of values that slots and accumulators hold.
 pub(super) trait Value: Copy {
+    /// Whether it has 64 bits.
+    const WIDE: bool;
     /// # Safety
     /// `at` is a slot of the frame that holds a value of this type.
     unsafe fn load(at: *const u8) -> Self;
@@ -30,6 +33,7 @@ pub(super) trait Value: Copy {
 struct Wide(u64);
 
 impl Value for u32 {
+    const WIDE: bool = false;
     #[inline(always)]
     unsafe fn load(at: *const u8) -> Self {
         // SAFETY: slots are aligned to 4, and inside the frame by the caller's promise.
@@ -51,6 +55,7 @@ impl Value for u32 {
 }
 
 impl Value for u64 {
+    const WIDE: bool = true;
     #[inline(always)]
     unsafe fn load(at: *const u8) -> Self {
         // SAFETY: slots are aligned to 4, and inside the frame by the caller's promise.
@@ -72,6 +77,7 @@ impl Value for u64 {
 }
 
 impl Value for f32 {
+    const WIDE: bool = false;
     #[inline(always)]
     unsafe fn load(at: *const u8) -> Self {
         // SAFETY: by the caller's promise.
@@ -93,6 +99,7 @@ impl Value for f32 {
 }
 
 impl Value for f64 {
+    const WIDE: bool = true;
     #[inline(always)]
     unsafe fn load(at: *const u8) -> Self {
         // SAFETY: by the caller's promise.
@@ -115,6 +122,7 @@ impl Value for f64 {
 
 /// Where an operand comes from.
 pub(super) trait Source<V> {
+    const OPERAND: Operand;
     /// How many words it takes.
     const WORDS: usize;
     /// # Safety
@@ -123,6 +131,7 @@ pub(super) trait Source<V> {
 }
 
 impl<V: Value> Source<V> for A {
+    const OPERAND: Operand = Operand::Accumulator;
     const WORDS: usize = 0;
     #[inline(always)]
     unsafe fn read(registers: &Registers<'_, '_>, _at: usize) -> V {
@@ -131,6 +140,7 @@ impl<V: Value> Source<V> for A {
 }
 
 impl<V: Value> Source<V> for S {
+    const OPERAND: Operand = Operand::slot(V::WIDE);
     const WORDS: usize = 1;
     #[inline(always)]
     unsafe fn read(registers: &Registers<'_, '_>, at: usize) -> V {
@@ -140,6 +150,7 @@ impl<V: Value> Source<V> for S {
 }
 
 impl Source<u32> for I {
+    const OPERAND: Operand = Operand::Immediate;
     const WORDS: usize = 1;
     #[inline(always)]
     unsafe fn read(registers: &Registers<'_, '_>, at: usize) -> u32 {
@@ -149,6 +160,7 @@ impl Source<u32> for I {
 }
 
 impl Source<u64> for I {
+    const OPERAND: Operand = Operand::Immediate;
     const WORDS: usize = 1;
     #[inline(always)]
     unsafe fn read(registers: &Registers<'_, '_>, at: usize) -> u64 {
@@ -158,6 +170,7 @@ impl Source<u64> for I {
 }
 
 impl Source<f32> for I {
+    const OPERAND: Operand = Operand::Long;
     const WORDS: usize = 2;
     #[inline(always)]
     unsafe fn read(registers: &Registers<'_, '_>, at: usize) -> f32 {
@@ -168,6 +181,7 @@ impl Source<f32> for I {
 
 /// Constants that a 32-bit float holds exactly.
 impl Source<f64> for I {
+    const OPERAND: Operand = Operand::Promoted;
     const WORDS: usize = 2;
     #[inline(always)]
     unsafe fn read(registers: &Registers<'_, '_>, at: usize) -> f64 {
@@ -178,6 +192,7 @@ impl Source<f64> for I {
 
 /// Where a result goes to.
 pub(super) trait Target<V> {
+    const PLACE: Place;
     /// How many words it takes.
     const WORDS: usize;
     /// # Safety
@@ -186,6 +201,7 @@ pub(super) trait Target<V> {
 }
 
 impl<V: Value> Target<V> for A {
+    const PLACE: Place = Place::Accumulator;
     const WORDS: usize = 0;
     #[inline(always)]
     unsafe fn write(registers: &mut Registers<'_, '_>, _at: usize, value: V) {
@@ -194,6 +210,7 @@ impl<V: Value> Target<V> for A {
 }
 
 impl<V: Value> Target<V> for T {
+    const PLACE: Place = Place::both(V::WIDE);
     const WORDS: usize = 1;
     #[inline(always)]
     unsafe fn write(registers: &mut Registers<'_, '_>, at: usize, value: V) {
@@ -207,6 +224,8 @@ impl<V: Value> Target<V> for T {
 pub(super) trait Instruction {
     /// How many words it has; of a branch table, without the distances.
     const WORDS: usize;
+    /// The same, and all else about it, as data.
+    const SHAPE: Shape;
     /// Executes it, and points the registers to the next.
     ///
     /// # Safety
