@@ -3,8 +3,10 @@
 mod floor;
 
 use floor::{BOARD, Floor, OTHER_BOARD, REGISTRY, draft, port};
+use nimblenet_core::wire::Kind;
 use nimblenet_sim::Draft;
-use runner::Uart;
+use nimblenet_tasklet::Fault;
+use runner::{BoardId, Uart};
 
 /// Adds one hundred to what `shop/triple` makes of its argument, calling it twice.
 const CHAIN: &str = r#"(module
@@ -15,11 +17,55 @@ const CHAIN: &str = r#"(module
 const TRIPLE: &str = r#"(module (func (export "run") (param i32) (result i32)
     (i32.mul (local.get 0) (i32.const 3))))"#;
 
+const SPIN: &str = r#"(module (func (export "run") (param i32) (loop (br 0))))"#;
+
+/// Writes its argument to both ends of a page of memory, calls another with one less, and returns
+/// what that returned and one more, if its memory is as it left it.
+const DEEP: &str = r#"(module
+    (import "shop/NEXT" "run" (func $next (param i32) (result i32)))
+    (memory 1)
+    (func (export "run") (param i32) (result i32) (local i32)
+        (i32.store8 (i32.const 0) (local.get 0))
+        (i32.store8 (i32.const 65535) (local.get 0))
+        (local.set 1 (call $next (i32.sub (local.get 0) (i32.const 1))))
+        (if (i32.ne (i32.load8_u (i32.const 0)) (local.get 0)) (then (unreachable)))
+        (if (i32.ne (i32.load8_u (i32.const 65535)) (local.get 0)) (then (unreachable)))
+        (i32.add (local.get 1) (i32.const 1))))"#;
+
+const LEAF: &str = r#"(module (memory 1)
+    (func (export "run") (param i32) (result i32)
+        (i32.store8 (i32.const 65535) (local.get 0))
+        (i32.load8_u (i32.const 65535))))"#;
+
+const ONE: &str = "func(s32) -> s32";
+
 fn drafts() -> Vec<Draft> {
+    let mut spin = draft("spin", SPIN, "func(s32)");
+    spin.fuel = 2_000_000;
     vec![
-        draft("chain", CHAIN, "func(s32) -> s32").calling("shop/triple", "func(s32) -> s32"),
-        draft("triple", TRIPLE, "func(s32) -> s32"),
+        draft("chain", CHAIN, ONE).calling("shop/triple", ONE),
+        draft("triple", TRIPLE, ONE),
+        spin,
+        Draft::new("board-temperature", Vec::new(), "func() -> s32").native(),
+        Draft::new("board-gpio", Vec::new(), "func(s32, s32)").native(),
     ]
+}
+
+/// A registry, a board at its line, and another board behind that.
+fn two_boards(drafts: &[Draft]) -> (Floor, [BoardId; 2]) {
+    let mut floor = Floor::new(drafts);
+    let (near, far) = (floor.board(BOARD), floor.board(OTHER_BOARD));
+    floor.registry(port(near, Uart::Zero));
+    floor.wire(port(near, Uart::One), port(far, Uart::Zero));
+    floor.run(1500);
+    (floor, [near, far])
+}
+
+fn well(floor: &mut Floor, boards: &[BoardId]) {
+    for board in boards {
+        assert_eq!(floor.look(*board).resets(), 0, "no board has crashed");
+        assert_eq!(floor.look(*board).lost(Uart::Zero), 0);
+    }
 }
 
 #[test]
@@ -28,46 +74,176 @@ fn a_board_fetches_a_chain_and_runs_it() {
     let board = floor.board(BOARD);
     floor.registry(port(board, Uart::Zero));
     floor.run(1000);
-    let finished = floor.ask(REGISTRY, BOARD, "shop/chain", &[5]);
-    assert_eq!(finished.number(), 145);
-    assert_eq!(floor.look(board).resets(), 0);
+    assert_eq!(floor.ask(REGISTRY, BOARD, "shop/chain", &[5]).number(), 145);
+    well(&mut floor, &[board]);
 }
 
 #[test]
-fn zz_debug() {
+fn a_board_behind_another_takes_modules_from_that_one() {
+    let (mut floor, boards) = two_boards(&drafts());
+    assert_eq!(floor.ask(REGISTRY, BOARD, "shop/chain", &[1]).number(), 109);
+    let fetched = |floor: &Floor| floor.peer_node(REGISTRY).counters().traffic(Kind::Fetch).received;
+    let before = fetched(&floor);
+    assert_eq!(floor.ask(REGISTRY, OTHER_BOARD, "shop/chain", &[2]).number(), 118);
+    assert_eq!(fetched(&floor), before, "the neighbour had everything");
+    well(&mut floor, &boards);
+}
+
+#[test]
+fn a_run_repeats_to_the_cycle() {
+    let run = || {
+        let (mut floor, [near, far]) = two_boards(&drafts());
+        let finished = floor.ask(REGISTRY, OTHER_BOARD, "shop/chain", &[5]);
+        let counts = [near, far].map(|board| {
+            let board = floor.look(board);
+            [board.instructions(0), board.instructions(1)]
+        });
+        (finished.took, finished.number(), counts)
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn core_0_serves_everyone_while_a_tasklet_loops_for_ever() {
+    let (mut floor, boards) = two_boards(&drafts());
+    // Everything is in its place, so that only the loop can be in the way.
+    assert_eq!(floor.ask(REGISTRY, BOARD, "shop/triple", &[1]).number(), 3);
+    assert_eq!(floor.ask(REGISTRY, OTHER_BOARD, "shop/triple", &[1]).number(), 3);
+    let alone = floor.ask(REGISTRY, OTHER_BOARD, "shop/triple", &[1]).took;
+    let spin = floor.call(REGISTRY, BOARD, "shop/spin", &[0]);
+    floor.run(100);
+    let beside = floor.ask(REGISTRY, OTHER_BOARD, "shop/triple", &[2]);
+    assert_eq!(beside.number(), 6);
+    assert!(beside.took < 2 * alone, "{:?}, alone {alone:?}", beside.took);
+    // On the same board, between two slices of the loop.
+    assert_eq!(floor.ask(REGISTRY, BOARD, "shop/triple", &[3]).number(), 9);
+    assert!(!floor.has_ended(spin, REGISTRY), "the loop still runs");
+    let end = floor.end(spin, REGISTRY);
+    assert_eq!(end.result, Err(Fault::OutOfFuel));
+    well(&mut floor, &boards);
+}
+
+#[test]
+fn a_chain_larger_than_the_arena_ends_with_the_right_result() {
+    let names = ["deep-1", "deep-2", "deep-3", "leaf"];
+    let drafts: Vec<Draft> = (0..4)
+        .map(|at| {
+            let wat = match names.get(at + 1) {
+                Some(next) => DEEP.replace("NEXT", next),
+                None => LEAF.into(),
+            };
+            let mut draft = draft(names[at], &wat, ONE);
+            draft.memory_bytes = 65536;
+            match names.get(at + 1) {
+                Some(next) => draft.calling(&format!("shop/{next}"), ONE),
+                None => draft,
+            }
+        })
+        .collect();
+    let mut floor = Floor::new(&drafts);
+    let board = floor.board(BOARD);
+    floor.registry(port(board, Uart::Zero));
+    floor.run(1000);
+    // Four pages of 64 KiB: more than the chip's whole memory.
+    assert_eq!(floor.ask(REGISTRY, BOARD, "shop/deep-1", &[9]).number(), 9);
+    well(&mut floor, &[board]);
+}
+
+#[test]
+fn a_chain_larger_than_the_disk_ends_with_the_right_result() {
+    const CALLEES: usize = 15;
+    const BYTES: usize = 4000;
+    let callee = |at: usize| {
+        let wat = format!(
+            r#"(module (memory 1) (data (i32.const 0) "{}")
+                (func (export "run") (param i32) (result i32)
+                    (i32.add (local.get 0) (i32.load8_u (i32.const {})))))"#,
+            char::from(b'a' + at as u8).to_string().repeat(BYTES),
+            BYTES - 1,
+        );
+        let mut draft = draft(&format!("part-{at}"), &wat, ONE);
+        draft.memory_bytes = 65536;
+        draft
+    };
+    let imports: String = (0..CALLEES)
+        .map(|at| format!(r#"(import "shop/part-{at}" "run" (func (param i32) (result i32)))"#))
+        .collect();
+    let calls: String = (0..CALLEES).map(|at| format!("(call {at})")).collect();
+    let root = format!(
+        r#"(module {imports} (func (export "run") (param i32) (result i32) (local.get 0) {calls}))"#
+    );
+    let mut whole = draft("whole", &root, ONE);
+    for at in 0..CALLEES {
+        whole = whole.calling(&format!("shop/part-{at}"), ONE);
+    }
+    let mut drafts: Vec<Draft> = (0..CALLEES).map(callee).collect();
+    let bytes: usize = drafts.iter().map(|draft| draft.module.len()).sum();
+    assert!(bytes > 50 << 10, "{bytes} bytes fit on the disk");
+    drafts.push(whole);
+    let mut floor = Floor::new(&drafts);
+    let board = floor.board(BOARD);
+    floor.registry(port(board, Uart::Zero));
+    floor.run(1000);
+    let expected: i64 = (0..CALLEES as i64).map(|at| i64::from(b'a') + at).sum();
+    assert_eq!(floor.ask(REGISTRY, BOARD, "shop/whole", &[7]).number(), 7 + expected);
+    well(&mut floor, &[board]);
+}
+
+#[test]
+fn native_tasklets_read_the_chip_and_drive_its_pins() {
     let mut floor = Floor::new(&drafts());
     let board = floor.board(BOARD);
     floor.registry(port(board, Uart::Zero));
     floor.run(1000);
-    let finished = floor.ask(REGISTRY, BOARD, "shop/chain", &[5]);
-    assert_eq!(finished.number(), 145);
-    let b = floor.look(board);
-    let used = |b: &runner::Board, from: u32, len: u32| (0..len).step_by(4).find(|at| b.peek(from + at + 64) != 0).map(|at| len - at - 64);
-    eprintln!("core 1 stack {:?}", used(b, 0x20000620, 0x2020));
-    eprintln!("core 0 stack {:?}", used(b, 0x200357a0, 0x20042000 - 0x200357a0));
-    for at in [0x20009258u32 - 8] {
-        let words: Vec<u32> = (0..8).map(|i| b.peek(at + 4 * i)).collect();
-        eprintln!("{words:x?}");
+    let read = |floor: &mut Floor| floor.ask(REGISTRY, BOARD, "shop/board-temperature", &[]).number();
+    let before = read(&mut floor);
+    assert!((20_000..30_000).contains(&before), "{before}");
+    floor.look(board).set_adc(4, 850);
+    assert!(read(&mut floor) > before + 15_000);
+    assert_eq!(floor.look(board).pin(25), None);
+    for level in [true, false] {
+        let args = [25, i32::from(level)];
+        let set = floor.ask(REGISTRY, BOARD, "shop/board-gpio", &args);
+        assert_eq!(set.result, Ok(vec![0x80]));
+        assert_eq!(floor.look(board).pin(25), Some(level));
     }
-    for n in [5, 6, 7, 8] {
-        let (i0, i1) = (floor.look(board).instructions(0), floor.look(board).instructions(1));
-        let f = floor.ask(REGISTRY, BOARD, "shop/chain", &[n]);
-        let b = floor.look(board);
-        eprintln!("chain {} {} took {:?}", b.instructions(0) - i0, b.instructions(1) - i1, f.took);
-        let (i0, i1) = (floor.look(board).instructions(0), floor.look(board).instructions(1));
-        let f = floor.ask(REGISTRY, BOARD, "shop/triple", &[n]);
-        let b = floor.look(board);
-        eprintln!("triple {} {} took {:?}", b.instructions(0) - i0, b.instructions(1) - i1, f.took);
-    }
-    floor.call(REGISTRY, BOARD, "shop/chain", &[9]);
-    let mut log = String::new();
-    let mut last = (0, 0);
-    for _ in 0..20000 {
-        floor.step(64);
-        let b = floor.look(board);
-        let now = (b.instructions(0), b.instructions(1));
-        log += &format!("{:x} {} {:x} {}\n", b.pc(0), now.0 - last.0, b.pc(1), now.1 - last.1);
-        last = now;
-    }
-    std::fs::write("/tmp/pcs", log).unwrap();
+    let taken = floor.ask(REGISTRY, BOARD, "shop/board-gpio", &[0, 1]);
+    assert_eq!(taken.result, Err(Fault::DeviceFailed), "the line's own pin");
+    well(&mut floor, &[board]);
+}
+
+/// What one call of a sub-tasklet costs besides the sub-tasklet's own instructions: frames,
+/// search of the cache, both checks of the digest, loading, values in and out, resuming.
+#[test]
+fn a_call_on_a_loaded_board_stays_within_its_budget() {
+    const BUDGET: u64 = 125_000;
+    let calls = |count: usize| {
+        let wat = format!(
+            r#"(module (import "shop/triple" "run" (func $f (param i32) (result i32)))
+                (func (export "run") (param i32) (result i32) (local.get 0) {}))"#,
+            "(call $f)".repeat(count)
+        );
+        draft(&format!("calls-{count}"), &wat, ONE).calling("shop/triple", ONE)
+    };
+    let mut drafts = drafts();
+    drafts.extend([calls(2), calls(12)]);
+    let mut floor = Floor::new(&drafts);
+    let board = floor.board(BOARD);
+    floor.registry(port(board, Uart::Zero));
+    floor.run(1000);
+    let mut cost = |name: &str| {
+        // The first call brings everything onto the board.
+        floor.ask(REGISTRY, BOARD, name, &[1]);
+        floor.run(50);
+        let spent = |floor: &mut Floor| {
+            let board = floor.look(board);
+            board.instructions(0) + board.instructions(1)
+        };
+        let before = spent(&mut floor);
+        floor.ask(REGISTRY, BOARD, name, &[1]);
+        spent(&mut floor) - before
+    };
+    let one = (cost("shop/calls-12") - cost("shop/calls-2")) / 10;
+    eprintln!("{one} instructions a call");
+    assert!(one <= BUDGET, "{one} instructions a call, {BUDGET} are allowed");
 }

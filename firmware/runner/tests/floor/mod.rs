@@ -204,6 +204,18 @@ impl Floor {
         });
     }
 
+    /// Ties two lines together.
+    pub(crate) fn wire(&mut self, a: Port, b: Port) {
+        self.bench.wire(a, b);
+    }
+
+    /// Whether a call of the node `from` has ended.
+    pub(crate) fn has_ended(&self, call: CallId, from: NodeId) -> bool {
+        let peer = self.peers.iter().find(|peer| peer.node.id() == from);
+        let finished = &peer.expect("it is on the floor").outside.finished;
+        finished.iter().any(|finished| finished.call == call)
+    }
+
     /// A board, to look into it.
     pub(crate) fn look(&mut self, board: BoardId) -> &mut Board {
         self.bench.board(board)
@@ -274,7 +286,7 @@ impl Floor {
 
     /// Waits for the end of a call.
     pub(crate) fn end(&mut self, call: CallId, from: NodeId) -> Finished {
-        for _ in 0..40_000 {
+        for _ in 0..300_000 {
             self.turn();
             let peer = self.peers.iter().find(|peer| peer.node.id() == from);
             let finished = &peer.expect("it is on the floor").outside.finished;
