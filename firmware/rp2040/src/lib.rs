@@ -9,14 +9,15 @@
 //! Nothing here touches a register, so that all of it is tested on the host: [`framing`] turns
 //! bytes of a serial line into frames and back, [`link`] holds the two tasks of such a line,
 //! [`orchestrator`] drives the node, [`worker`] the interpreter, and what passes between the two
-//! is in [`parcel`]. [`host`] is what tasklets find on the board. Registers and fixed addresses
-//! are left to `chip`, which only the board has.
+//! is in [`parcel`]. [`host`] is what tasklets find on the board, and [`coap`] reads what robots ask
+//! for in datagrams. Registers and fixed addresses are left to `chip`, which only the board has.
 #![no_std]
 
 extern crate alloc;
 
 #[cfg(target_os = "none")]
 pub mod chip;
+pub mod coap;
 pub mod crash;
 pub mod framing;
 pub mod heap;

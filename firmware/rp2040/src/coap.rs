@@ -1,0 +1,558 @@
+//! A CoAP server (RFC 7252) that calls tasklets: fixed tables, no allocation, no socket, no clock.
+//!
+//! | resource | method | payload | answer |
+//! |---|---|---|---|
+//! | `/t/NS/NAME`, `?x=EXPORT` | POST | CBOR array of arguments; nothing for none | 2.05 and the CBOR array of results |
+//! | `/status` | GET | | CBOR map of counters |
+//! | `/.well-known/core` | GET | | links |
+//!
+//! A failure is answered as a Linux node does, with a CBOR map of `code` and `message`. What does
+//! not fit one datagram is refused: there is no block-wise transfer, and no Observe.
+//!
+//! The driver gives each datagram to [`Endpoint::handle`], and the [`CallRequest`] that may come
+//! of it to its node; when that call ends, or is refused, [`Endpoint::finish`] says what to send.
+//! When [`Endpoint::poll_timeout`] has passed, [`Endpoint::handle_timeout`] acknowledges what takes
+//! long and repeats what was not acknowledged.
+
+mod message;
+
+use core::time::Duration;
+
+use coap_numbers::code;
+use minicbor::Encoder;
+use minicbor::encode::write::Cursor;
+use nimblenet_core::{CallRequest, Instant};
+use nimblenet_tasklet::{Fault, TaskletName, Trap};
+
+use message::{Bytes, Header, Incoming, Kind, Request};
+
+/// The longest datagram that is sent; a request may be longer.
+pub const MAX_MESSAGE_BYTES: usize = 512;
+/// Calls that are remembered: all that run, and of those that ended the newest, whose answers
+/// their repetitions get.
+pub const MAX_EXCHANGES: usize = 8;
+
+/// How long a confirmable request is worked on before it is acknowledged and answered separately.
+const PROCESSING: Duration = Duration::from_secs(1);
+/// Until the first repetition of a separate answer, doubled for each that follows
+/// (section 4.8; the middle of the interval that chance should choose from).
+const ACK_TIMEOUT: Duration = Duration::from_millis(2500);
+const MAX_RETRANSMIT: u8 = 4;
+/// After this time an identifier may be another message's (section 4.8.2, EXCHANGE_LIFETIME).
+const LIFETIME: Duration = Duration::from_secs(247);
+
+const LINK_FORMAT: u16 = 40;
+const CBOR: u16 = 60;
+const LINKS: &[u8] = b"</status>;ct=60";
+/// An empty array: the arguments of a request without payload.
+const NO_ARGUMENTS: &[u8] = &[0x80];
+
+/// Names a call until it is finished.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RequestId(u32);
+
+/// What to do about a datagram.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum Reaction<'a> {
+    /// Nothing.
+    Ignore,
+    /// Send this to where it came from.
+    Reply(&'a [u8]),
+    /// Make a call; [`Endpoint::finish`] takes its result.
+    Call(RequestId, CallRequest<'a>),
+}
+
+/// A datagram to send.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Transmit<'a, P> {
+    /// Where to.
+    pub to: P,
+    /// What.
+    pub bytes: &'a [u8],
+}
+
+/// What an endpoint has met since it started.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Counters {
+    /// Calls given out.
+    pub calls: u32,
+    /// Repetitions of messages that asked for one.
+    pub repeated: u32,
+    /// Messages answered by a reset, or ignored.
+    pub malformed: u32,
+    /// Calls refused because too many run.
+    pub refused: u32,
+    /// Separate answers that nobody acknowledged.
+    pub given_up: u32,
+}
+
+/// A server whose peers are told apart by `P`, such as addresses with ports.
+#[derive(Debug)]
+pub struct Endpoint<P> {
+    exchanges: heapless::Vec<Exchange<P>, MAX_EXCHANGES>,
+    /// The last reply that is not remembered with an exchange.
+    reply: Bytes,
+    next_request: u32,
+    next_message: u16,
+    counters: Counters,
+}
+
+/// A message that asked for a call.
+#[derive(Debug)]
+struct Exchange<P> {
+    peer: P,
+    header: Header,
+    since: Instant,
+    stage: Stage,
+    /// The answer, once there is one.
+    answer: Bytes,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// The call runs; at the time given it must be acknowledged, unless it was or need not be.
+    Working {
+        request: RequestId,
+        acknowledge_at: Option<Instant>,
+    },
+    /// The answer went out with the acknowledgement.
+    Answered,
+    /// It went out separately, and so many times.
+    Separate {
+        id: u16,
+        repeat_at: Instant,
+        sent: u8,
+    },
+    /// It went out separately and needs no more care.
+    Settled,
+}
+
+impl Stage {
+    fn deadline(self) -> Option<Instant> {
+        match self {
+            Self::Working { acknowledge_at, .. } => acknowledge_at,
+            Self::Separate { repeat_at, .. } => Some(repeat_at),
+            Self::Answered | Self::Settled => None,
+        }
+    }
+
+    /// Which exchanges make room for another call first; none for those that must stay.
+    fn dispensable(self) -> Option<u8> {
+        match self {
+            Self::Answered | Self::Settled => Some(0),
+            Self::Separate { .. } => Some(1),
+            Self::Working { .. } => None,
+        }
+    }
+}
+
+impl<P: Copy + PartialEq> Endpoint<P> {
+    /// An endpoint. `seed` makes identifiers of messages differ between restarts.
+    #[must_use]
+    pub const fn new(seed: u16) -> Self {
+        Self {
+            exchanges: heapless::Vec::new(),
+            reply: Bytes::new(),
+            next_request: 0,
+            next_message: seed,
+            counters: Counters {
+                calls: 0,
+                repeated: 0,
+                malformed: 0,
+                refused: 0,
+                given_up: 0,
+            },
+        }
+    }
+
+    /// What was met so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Takes a datagram. `numbers` is what `/status` tells, should it be asked for.
+    pub fn handle<'a>(
+        &'a mut self,
+        now: Instant,
+        peer: P,
+        datagram: &'a [u8],
+        numbers: &[(&str, u64)],
+    ) -> Reaction<'a> {
+        match Incoming::parse(datagram) {
+            Incoming::Noise => {
+                self.counters.malformed += 1;
+                Reaction::Ignore
+            }
+            Incoming::Reject { id } => {
+                self.counters.malformed += 1;
+                self.reply(message::empty(Kind::Reset, id))
+            }
+            Incoming::Settled { id } => {
+                self.settle(peer, id);
+                Reaction::Ignore
+            }
+            Incoming::Request(header, request) => {
+                self.forget(now);
+                let known = |held: &Exchange<P>| held.peer == peer && held.header.id == header.id;
+                if let Some(at) = self.exchanges.iter().position(known) {
+                    return self.repeat(at);
+                }
+                match request.map(|request| route(&request)) {
+                    Ok(Ok(Route::Call(call))) => self.call(now, peer, header, call),
+                    Ok(Ok(Route::Links)) => self.answer(&header, code::CONTENT, LINK_FORMAT, LINKS),
+                    Ok(Ok(Route::Status)) => self.status(&header, numbers),
+                    Ok(Err(refusal)) => self.refuse(&header, refusal),
+                    // An unconfirmed request with options that are not understood is dropped
+                    // (section 5.4.1).
+                    Err(_) if header.kind == Kind::Unconfirmed => {
+                        self.counters.malformed += 1;
+                        Reaction::Ignore
+                    }
+                    Err(code) => self.refuse(&header, Refusal::option(code)),
+                }
+            }
+        }
+    }
+
+    /// Ends a call with the CBOR array of its results, or with why there are none. Nothing is to
+    /// be sent for a call that is not known.
+    pub fn finish(
+        &mut self,
+        now: Instant,
+        id: RequestId,
+        result: Result<&[u8], Fault>,
+        trap: Option<Trap>,
+    ) -> Option<Transmit<'_, P>> {
+        let asked = |held: &Exchange<P>| matches!(held.stage, Stage::Working { request, .. } if request == id);
+        let at = self.exchanges.iter().position(asked)?;
+        let mut header = self.exchanges[at].header.clone();
+        let unacknowledged = self.exchanges[at].stage.deadline().is_some();
+        let stage = match header.kind {
+            Kind::Confirmable if unacknowledged => {
+                header.kind = Kind::Acknowledgement;
+                Stage::Answered
+            }
+            Kind::Confirmable => {
+                header.id = self.message();
+                Stage::Separate {
+                    id: header.id,
+                    repeat_at: now + ACK_TIMEOUT,
+                    sent: 1,
+                }
+            }
+            Kind::Unconfirmed | Kind::Acknowledgement | Kind::Reset => {
+                header.id = self.message();
+                Stage::Settled
+            }
+        };
+        let answer = match result {
+            Ok(result) => message::response(&header, code::CONTENT, CBOR, result)
+                .unwrap_or_else(|| Refusal::fault(Fault::ValuesTooLarge, None).write(&header)),
+            Err(fault) => Refusal::fault(fault, trap).write(&header),
+        };
+        let exchange = &mut self.exchanges[at];
+        exchange.stage = stage;
+        exchange.answer = answer;
+        Some(Transmit {
+            to: exchange.peer,
+            bytes: &exchange.answer,
+        })
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let stages = self.exchanges.iter().map(|held| held.stage);
+        stages.filter_map(Stage::deadline).min()
+    }
+
+    /// The next datagram that is due; to be called until there is none.
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<Transmit<'_, P>> {
+        loop {
+            let due = |held: &Exchange<P>| held.stage.deadline().is_some_and(|at| at <= now);
+            let at = self.exchanges.iter().position(due)?;
+            let exchange = &mut self.exchanges[at];
+            match &mut exchange.stage {
+                Stage::Working { acknowledge_at, .. } => {
+                    *acknowledge_at = None;
+                    self.reply = message::empty(Kind::Acknowledgement, exchange.header.id);
+                    let to = exchange.peer;
+                    let bytes = &self.reply;
+                    return Some(Transmit { to, bytes });
+                }
+                Stage::Separate {
+                    repeat_at, sent, ..
+                } if *sent <= MAX_RETRANSMIT => {
+                    *repeat_at = now + ACK_TIMEOUT * (1 << *sent);
+                    *sent += 1;
+                    let exchange = &self.exchanges[at];
+                    return Some(Transmit {
+                        to: exchange.peer,
+                        bytes: &exchange.answer,
+                    });
+                }
+                Stage::Separate { .. } => {
+                    exchange.stage = Stage::Settled;
+                    self.counters.given_up += 1;
+                }
+                Stage::Answered | Stage::Settled => unreachable!("they have no deadline"),
+            }
+        }
+    }
+
+    /// Forgets exchanges whose identifiers may be used again.
+    fn forget(&mut self, now: Instant) {
+        self.exchanges
+            .retain(|held| held.stage.dispensable().is_none() || now.since(held.since) < LIFETIME);
+    }
+
+    fn settle(&mut self, peer: P, message: u16) {
+        for held in &mut self.exchanges {
+            if held.peer == peer
+                && matches!(held.stage, Stage::Separate { id, .. } if id == message)
+            {
+                held.stage = Stage::Settled;
+            }
+        }
+    }
+
+    /// What a repetition of a message gets.
+    fn repeat(&mut self, at: usize) -> Reaction<'_> {
+        self.counters.repeated += 1;
+        let held = &mut self.exchanges[at];
+        if held.header.kind != Kind::Confirmable {
+            return Reaction::Ignore;
+        }
+        match &mut held.stage {
+            Stage::Answered => return Reaction::Reply(&self.exchanges[at].answer),
+            // Who repeats itself is to be told that it need not.
+            Stage::Working { acknowledge_at, .. } => *acknowledge_at = None,
+            Stage::Separate { .. } | Stage::Settled => {}
+        }
+        let id = held.header.id;
+        self.reply(message::empty(Kind::Acknowledgement, id))
+    }
+
+    fn call<'a>(
+        &'a mut self,
+        now: Instant,
+        peer: P,
+        header: Header,
+        call: CallRequest<'a>,
+    ) -> Reaction<'a> {
+        if !self.make_room() {
+            self.counters.refused += 1;
+            return self.refuse(&header, Refusal::fault(Fault::Busy, None));
+        }
+        let request = RequestId(self.next_request);
+        self.next_request = self.next_request.wrapping_add(1);
+        self.counters.calls += 1;
+        let confirmable = header.kind == Kind::Confirmable;
+        let exchange = Exchange {
+            peer,
+            header,
+            since: now,
+            stage: Stage::Working {
+                request,
+                acknowledge_at: confirmable.then_some(now + PROCESSING),
+            },
+            answer: Bytes::new(),
+        };
+        let pushed = self.exchanges.push(exchange);
+        debug_assert!(pushed.is_ok(), "room was made");
+        Reaction::Call(request, call)
+    }
+
+    /// Forgets the oldest exchange that may be, if the table is full; false if none may.
+    fn make_room(&mut self) -> bool {
+        if !self.exchanges.is_full() {
+            return true;
+        }
+        let held = self.exchanges.iter().enumerate();
+        let oldest = held
+            .filter_map(|(at, held)| Some((held.stage.dispensable()?, held.since, at)))
+            .min();
+        let Some((_, _, at)) = oldest else {
+            return false;
+        };
+        self.exchanges.swap_remove(at);
+        true
+    }
+
+    fn status(&mut self, header: &Header, numbers: &[(&str, u64)]) -> Reaction<'_> {
+        let mut payload = [0; MAX_MESSAGE_BYTES];
+        let mut out = Encoder::new(Cursor::new(&mut payload[..]));
+        let written = out.map(numbers.len() as u64).and_then(|out| {
+            numbers
+                .iter()
+                .try_for_each(|(name, number)| out.str(name)?.u64(*number).map(|_| ()))
+        });
+        let len = out.writer().position();
+        if written.is_err() {
+            return self.refuse(header, Refusal::fault(Fault::ValuesTooLarge, None));
+        }
+        self.answer(header, code::CONTENT, CBOR, &payload[..len])
+    }
+
+    fn answer(&mut self, header: &Header, code: u8, format: u16, payload: &[u8]) -> Reaction<'_> {
+        let header = self.answering(header);
+        let refusal = || Refusal::fault(Fault::ValuesTooLarge, None).write(&header);
+        let bytes = message::response(&header, code, format, payload).unwrap_or_else(refusal);
+        self.reply(bytes)
+    }
+
+    fn refuse(&mut self, header: &Header, refusal: Refusal) -> Reaction<'_> {
+        let header = self.answering(header);
+        self.reply(refusal.write(&header))
+    }
+
+    /// The header of an answer that goes out at once.
+    fn answering(&mut self, asked: &Header) -> Header {
+        let mut header = asked.clone();
+        if header.kind == Kind::Confirmable {
+            header.kind = Kind::Acknowledgement;
+        } else {
+            header.id = self.message();
+        }
+        header
+    }
+
+    /// The identifier of the next message of our own.
+    fn message(&mut self) -> u16 {
+        self.next_message = self.next_message.wrapping_add(1);
+        self.next_message
+    }
+
+    fn reply(&mut self, bytes: Bytes) -> Reaction<'_> {
+        self.reply = bytes;
+        Reaction::Reply(&self.reply)
+    }
+}
+
+/// What a request asks for.
+enum Route<'d> {
+    Links,
+    Status,
+    Call(CallRequest<'d>),
+}
+
+fn route<'d>(request: &Request<'d>) -> Result<Route<'d>, Refusal> {
+    let (method, accept) = (request.method, request.accept);
+    let accepts = |format| accept.is_none_or(|accept| accept == format);
+    match (&request.path[..], method) {
+        ([".well-known", "core"], code::GET) if accepts(LINK_FORMAT) => Ok(Route::Links),
+        (["status"], code::GET) if accepts(CBOR) => Ok(Route::Status),
+        (["t", namespace, name], code::POST) if accepts(CBOR) => call(namespace, name, request),
+        ([".well-known", "core"] | ["status"], code::GET) | (["t", _, _], code::POST) => {
+            Err(Refusal::NOT_ACCEPTABLE)
+        }
+        ([".well-known", "core"] | ["status"] | ["t", _, _], _) => Err(Refusal::WRONG_METHOD),
+        _ => Err(Refusal::UNKNOWN_RESOURCE),
+    }
+}
+
+fn call<'d>(namespace: &str, name: &str, request: &Request<'d>) -> Result<Route<'d>, Refusal> {
+    if request.format.is_some_and(|format| format != CBOR) {
+        return Err(Refusal::WRONG_FORMAT);
+    }
+    if request.other_queries {
+        return Err(Refusal::UNKNOWN_QUERY);
+    }
+    let names = (namespace.parse(), name.parse());
+    let (Ok(namespace), Ok(name)) = names else {
+        return Err(Refusal::BAD_NAME);
+    };
+    Ok(Route::Call(CallRequest {
+        name: TaskletName { namespace, name },
+        export: request.export.unwrap_or(""),
+        args: match request.payload {
+            [] => NO_ARGUMENTS,
+            args => args,
+        },
+        deadline: None,
+    }))
+}
+
+/// Why a request is not served, in words that never change and words for people.
+#[derive(Clone, Copy, Debug)]
+struct Refusal {
+    response: u8,
+    code: &'static str,
+    message: &'static str,
+}
+
+impl Refusal {
+    const UNKNOWN_RESOURCE: Self =
+        Self::new(code::NOT_FOUND, "unknown-resource", "see .well-known/core");
+    const WRONG_METHOD: Self = Self::new(
+        code::METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "see .well-known/core",
+    );
+    const WRONG_FORMAT: Self = Self::new(
+        code::UNSUPPORTED_CONTENT_FORMAT,
+        "unsupported-format",
+        "arguments are CBOR",
+    );
+    const NOT_ACCEPTABLE: Self =
+        Self::new(code::NOT_ACCEPTABLE, "not-acceptable", "results are CBOR");
+    const UNKNOWN_QUERY: Self = Self::new(
+        code::BAD_REQUEST,
+        "bad-request",
+        "a board understands no query but x",
+    );
+    const BAD_NAME: Self = Self::new(
+        code::BAD_REQUEST,
+        "bad-request",
+        "no tasklet can have this name",
+    );
+
+    const fn new(response: u8, code: &'static str, message: &'static str) -> Self {
+        Self {
+            response,
+            code,
+            message,
+        }
+    }
+
+    const fn option(response: u8) -> Self {
+        Self::new(response, "bad-option", "an option is not understood")
+    }
+
+    fn fault(fault: Fault, trap: Option<Trap>) -> Self {
+        let response = match fault {
+            Fault::UnknownNamespace | Fault::UnknownTasklet | Fault::UnknownExport => {
+                code::NOT_FOUND
+            }
+            Fault::WrongArguments => code::BAD_REQUEST,
+            Fault::ValuesTooLarge | Fault::TooLarge => code::REQUEST_ENTITY_TOO_LARGE,
+            Fault::Busy
+            | Fault::Unreachable
+            | Fault::NoCatalogue
+            | Fault::CacheFull
+            | Fault::NoMemory
+            | Fault::Stopped => code::SERVICE_UNAVAILABLE,
+            Fault::Deadline => code::GATEWAY_TIMEOUT,
+            _ => code::INTERNAL_SERVER_ERROR,
+        };
+        let message = trap.map_or(fault.meaning(), Trap::meaning);
+        Self::new(response, fault.code(), message.trim_ascii())
+    }
+
+    fn write(self, header: &Header) -> Bytes {
+        let mut payload = [0; MAX_MESSAGE_BYTES];
+        let mut out = Encoder::new(Cursor::new(&mut payload[..]));
+        let written = out.map(2).and_then(|out| {
+            out.str("code")?.str(self.code)?;
+            out.str("message")?.str(self.message).map(|_| ())
+        });
+        let len = out.writer().position();
+        debug_assert!(written.is_ok(), "the longest message fits");
+        message::response(header, self.response, CBOR, &payload[..len])
+            .expect("the longest message fits")
+    }
+}
+
+#[cfg(test)]
+mod tests;

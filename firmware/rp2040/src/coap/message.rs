@@ -1,0 +1,213 @@
+//! One datagram of the protocol (RFC 7252 section 3): read in place, written into a fixed buffer.
+
+use coap_message::MinimalWritableMessage as _;
+use coap_message_implementations::inmemory::MessageMut;
+use coap_message_implementations::option_iteration::{OptItem, OptPayloadReader};
+use coap_numbers::{code, option};
+
+use super::MAX_MESSAGE_BYTES;
+
+const VERSION: u8 = 1;
+/// Version, kind and length of the token; code; identifier.
+const FIXED_BYTES: usize = 4;
+const MAX_TOKEN_BYTES: usize = 8;
+/// One more than any resource has, so that longer paths are not found.
+const MAX_SEGMENTS: usize = 4;
+/// Where the path and what it is asked with stand; longer ones have no meaning (section 5.10).
+const MAX_TEXT_BYTES: usize = 255;
+
+/// A datagram to send.
+pub(super) type Bytes = heapless::Vec<u8, MAX_MESSAGE_BYTES>;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Confirmable,
+    Unconfirmed,
+    Acknowledgement,
+    Reset,
+}
+
+/// What tells messages apart, and answers which request they belong to.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Header {
+    pub(super) kind: Kind,
+    pub(super) id: u16,
+    pub(super) token: heapless::Vec<u8, MAX_TOKEN_BYTES>,
+}
+
+/// A datagram that came in.
+#[derive(PartialEq, Eq, Debug)]
+pub(super) enum Incoming<'d> {
+    /// To be ignored in silence.
+    Noise,
+    /// To be answered by a reset.
+    Reject { id: u16 },
+    /// A message of ours has arrived, or will never be wanted.
+    Settled { id: u16 },
+    /// A request, or the code that refuses its options.
+    Request(Header, Result<Request<'d>, u8>),
+}
+
+/// A request with options that are all understood.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub(super) struct Request<'d> {
+    pub(super) method: u8,
+    pub(super) path: heapless::Vec<&'d str, MAX_SEGMENTS>,
+    /// The value of the only query there is, `x`.
+    pub(super) export: Option<&'d str>,
+    /// Whether there are others.
+    pub(super) other_queries: bool,
+    pub(super) format: Option<u16>,
+    pub(super) accept: Option<u16>,
+    pub(super) payload: &'d [u8],
+}
+
+impl<'d> Incoming<'d> {
+    pub(super) fn parse(datagram: &'d [u8]) -> Self {
+        let [first, code, high, low, ref rest @ ..] = *datagram else {
+            return Self::Noise;
+        };
+        if first >> 6 != VERSION {
+            return Self::Noise;
+        }
+        let id = u16::from_be_bytes([high, low]);
+        let kind = Kind::of(first);
+        let bad = match kind {
+            Kind::Confirmable => Self::Reject { id },
+            Kind::Unconfirmed | Kind::Acknowledgement | Kind::Reset => Self::Noise,
+        };
+        if code == code::EMPTY {
+            return match kind {
+                Kind::Acknowledgement | Kind::Reset if datagram.len() == FIXED_BYTES => {
+                    Self::Settled { id }
+                }
+                _ => bad,
+            };
+        }
+        // A server has no use for answers, nor an acknowledgement for a question.
+        let asks = matches!(code::classify(code), code::Range::Request);
+        if !asks || !matches!(kind, Kind::Confirmable | Kind::Unconfirmed) {
+            return bad;
+        }
+        let token_bytes = usize::from(first & 0xf);
+        if token_bytes > MAX_TOKEN_BYTES || token_bytes > rest.len() {
+            return bad;
+        }
+        let (token, tail) = rest.split_at(token_bytes);
+        let token = token.iter().copied().collect();
+        match Request::parse(code, tail) {
+            Ok(request) => Self::Request(Header { kind, id, token }, request),
+            Err(Malformed) => bad,
+        }
+    }
+}
+
+impl Kind {
+    fn of(first: u8) -> Self {
+        match first >> 4 & 3 {
+            0 => Self::Confirmable,
+            1 => Self::Unconfirmed,
+            2 => Self::Acknowledgement,
+            _ => Self::Reset,
+        }
+    }
+}
+
+/// The options or the payload break the format.
+struct Malformed;
+
+impl<'d> Request<'d> {
+    /// Reads options and payload; the inner error is a code for options that are not understood.
+    fn parse(method: u8, tail: &'d [u8]) -> Result<Result<Self, u8>, Malformed> {
+        let mut request = Self {
+            method,
+            ..Self::default()
+        };
+        let mut refused = None;
+        // Read to the end in any case: a message is malformed before it is refused.
+        for item in OptPayloadReader::new(tail) {
+            match item {
+                OptItem::Option { number, data } => {
+                    if let Err(code) = request.take(number, data) {
+                        refused.get_or_insert(code);
+                    }
+                }
+                OptItem::Payload([]) | OptItem::Error(_) => return Err(Malformed),
+                OptItem::Payload(payload) => request.payload = payload,
+            }
+        }
+        Ok(refused.map_or(Ok(request), Err))
+    }
+
+    fn take(&mut self, number: u16, value: &'d [u8]) -> Result<(), u8> {
+        match number {
+            // There is one host only, whatever it is called.
+            option::URI_HOST | option::URI_PORT => {}
+            option::URI_PATH => {
+                // A path that is too long ends in a segment that no resource has.
+                let _ = self.path.push(text(value)?);
+            }
+            option::URI_QUERY => match text(value)?.strip_prefix("x=") {
+                Some(export) => self.export = Some(export),
+                None => self.other_queries = true,
+            },
+            // Elective: in a wrong length it counts as absent (section 5.4.3).
+            option::CONTENT_FORMAT => self.format = self.format.or(uint(value)),
+            option::ACCEPT if self.accept.is_none() => {
+                self.accept = Some(uint(value).ok_or(code::BAD_OPTION)?);
+            }
+            option::PROXY_URI | option::PROXY_SCHEME => {
+                return Err(code::PROXYING_NOT_SUPPORTED);
+            }
+            // Odd numbers are critical (section 5.4.1).
+            number if number % 2 == 1 => return Err(code::BAD_OPTION),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn text(value: &[u8]) -> Result<&str, u8> {
+    let text = core::str::from_utf8(value).ok();
+    text.filter(|text| text.len() <= MAX_TEXT_BYTES)
+        .ok_or(code::BAD_OPTION)
+}
+
+fn uint(value: &[u8]) -> Option<u16> {
+    match *value {
+        [] => Some(0),
+        [low] => Some(low.into()),
+        [high, low] => Some(u16::from_be_bytes([high, low])),
+        _ => None,
+    }
+}
+
+/// An acknowledgement or a reset of a message.
+pub(super) fn empty(kind: Kind, id: u16) -> Bytes {
+    let [high, low] = id.to_be_bytes();
+    let first = VERSION << 6 | (kind as u8) << 4;
+    Bytes::from_slice(&[first, code::EMPTY, high, low]).expect("four bytes fit")
+}
+
+/// A message with a payload; nothing if it does not fit.
+pub(super) fn response(header: &Header, code: u8, format: u16, payload: &[u8]) -> Option<Bytes> {
+    let mut bytes = Bytes::new();
+    bytes.resize(MAX_MESSAGE_BYTES, 0).ok()?;
+    let [high, low] = header.id.to_be_bytes();
+    let token = &header.token;
+    bytes[0] = VERSION << 6 | (header.kind as u8) << 4 | token.len() as u8;
+    bytes[2] = high;
+    bytes[3] = low;
+    bytes[FIXED_BYTES..][..token.len()].copy_from_slice(token);
+    let (head, tail) = bytes.split_at_mut(FIXED_BYTES + token.len());
+    let head_bytes = head.len();
+    let mut message = MessageMut::new_in_slice(&mut head[1], tail);
+    message.set_code(code);
+    message
+        .add_option_uint(option::CONTENT_FORMAT, format)
+        .ok()?;
+    message.set_payload(payload).ok()?;
+    let (tail_bytes, _) = message.finish();
+    bytes.truncate(head_bytes + tail_bytes);
+    Some(bytes)
+}
