@@ -3,7 +3,7 @@
 mod thumb;
 
 use runner::{Board, Image, Uart};
-use thumb::{NVIC_ENABLE, Program, UARTS};
+use thumb::{NVIC_ENABLE, Program, RESETS_CLEAR, UARTS};
 
 /// A word of RAM that programs leave their results in.
 const RESULT: u32 = 0x2000_0100;

@@ -11,7 +11,8 @@ const FLASH: u32 = 0x1000_0000;
 /// The top of the stack of core 0.
 const STACK: u32 = 0x2004_0000;
 
-const RESETS_CLEAR: u32 = 0x4000_c000 + 0x3000;
+/// Takes peripherals out of reset, a bit each.
+pub(crate) const RESETS_CLEAR: u32 = 0x4000_c000 + 0x3000;
 /// Base address, interrupt and reset bit of each UART.
 pub(crate) const UARTS: [(Uart, u32, usize, u32); 2] = [
     (Uart::Zero, 0x4003_4000, 20, 1 << 22),
