@@ -227,6 +227,8 @@ pub struct Limits {
     pub delta_bytes: usize,
     /// Steps kept to explain one call.
     pub steps: usize,
+    /// Bytes of a job that moves to or from another node.
+    pub image_bytes: usize,
 }
 
 impl Limits {
@@ -249,6 +251,7 @@ impl Limits {
             catalogue: CatalogueLimits::LARGE,
             delta_bytes: 256 << 10,
             steps: 64,
+            image_bytes: 256 << 10,
         }
     }
 
@@ -271,6 +274,7 @@ impl Limits {
             catalogue: CatalogueLimits::SMALL,
             delta_bytes: 4096,
             steps: 0,
+            image_bytes: 8 << 10,
         }
     }
 }

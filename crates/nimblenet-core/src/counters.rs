@@ -103,6 +103,14 @@ pub struct Counters {
     pub completed: u64,
     /// Calls that ended with a fault.
     pub failed: u64,
+    /// Jobs that went on at another node.
+    pub moved_out: u64,
+    /// Jobs of other nodes that went on here.
+    pub moved_in: u64,
+    /// Jobs of other nodes that were refused.
+    pub moves_refused: u64,
+    /// Jobs that were to move and went on here after all.
+    pub moves_failed: u64,
 }
 
 impl Counters {

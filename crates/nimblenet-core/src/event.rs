@@ -2,10 +2,11 @@
 
 use core::time::Duration;
 
-use nimblenet_tasklet::{Fault, NamespaceId, Outcome, TaskletName, Trap};
+use nimblenet_tasklet::{Fault, NamespaceId, NodeId, Outcome, TaskletName, Trap};
 
 use crate::config::{LinkAddress, LinkId};
 use crate::job::{CallId, Step};
+use crate::time::Instant;
 
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -61,6 +62,60 @@ pub enum Event<'a> {
         /// The epoch.
         epoch: u32,
     },
+    /// A move that [`Node::move_call`](crate::Node::move_call) began has come to an end; or, for
+    /// a call that another node runs, that node has agreed to it or refused.
+    Moved {
+        /// Which call.
+        call: CallId,
+        /// Where it was to go.
+        to: NodeId,
+        /// Why it goes on where it was, if it does.
+        result: Result<(), Fault>,
+    },
+}
+
+/// A call in progress.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Progress {
+    /// Which call.
+    pub call: CallId,
+    /// Its tasklet; not yet known of a job that another node offers.
+    pub name: Option<TaskletName>,
+    /// How it stands.
+    pub standing: Standing,
+    /// The node that it runs for; none for a call from outside.
+    pub caller: Option<NodeId>,
+    /// Tasklets on its stack here.
+    pub depth: usize,
+    /// When it was taken.
+    pub accepted: Instant,
+    /// When it must have ended.
+    pub deadline: Option<Instant>,
+}
+
+/// How a call in progress stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// It waits for catalogues or modules.
+    Waiting,
+    /// It runs, or is the next to.
+    Running,
+    /// It is on its way from or to another node.
+    Moving,
+    /// This other node runs it.
+    At(NodeId),
+}
+
+impl Standing {
+    /// The standing's name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Running => "running",
+            Self::Moving => "moving",
+            Self::At(_) => "remote",
+        }
+    }
 }
 
 /// Why a node wants to be woken.
@@ -74,6 +129,8 @@ pub enum Reason {
     Catalogue,
     /// A call that another node works on is to be asked after.
     RemoteCall,
+    /// A job is on its way to or from another node.
+    Move,
     /// A job's deadline.
     Deadline,
     /// There is something to do at once.

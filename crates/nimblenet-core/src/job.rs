@@ -114,6 +114,8 @@ pub(crate) struct Activation {
     pub(crate) callee_slot: Option<SlotId>,
     /// Whether the executor knows it.
     pub(crate) started: bool,
+    /// Whether its state is an image in the node's buffer.
+    pub(crate) frozen: bool,
 }
 
 impl Activation {
@@ -151,17 +153,26 @@ pub(crate) enum State {
     Running,
     /// Runs on another node.
     Remote(Remote),
+    /// Is frozen, or about to be, on its way to another node.
+    Leaving,
+    /// Is on its way from another node; waits for the acquisition at this place, if at any.
+    Arriving(Option<usize>),
     /// Has ended; the result is the message.
     Finished(Result<(), Fault>),
     /// Has ended, and its result was sent to the node that called; kept for repetitions of the
     /// call until the place is needed.
     Answered(Result<(), Fault>),
+    /// Was offered by another node, has not run here and will not; kept as the former.
+    Declined(Fault),
 }
 
 impl State {
     /// Whether the job has yet to end.
     pub(crate) fn live(self) -> bool {
-        !matches!(self, Self::Free | Self::Finished(_) | Self::Answered(_))
+        !matches!(
+            self,
+            Self::Free | Self::Finished(_) | Self::Answered(_) | Self::Declined(_)
+        )
     }
 
     /// How it ended, if it has.
@@ -192,6 +203,27 @@ pub(crate) struct Remote {
     pub(crate) due: Instant,
     /// Times asked without any answer.
     pub(crate) unanswered: u8,
+    /// The number with which a moved job was told to go; 0 for a call.
+    pub(crate) number: u32,
+    /// Whether the other node has said that it works on it.
+    pub(crate) known: bool,
+    /// Where the other node is to move it.
+    pub(crate) redirect: Option<NodeId>,
+}
+
+impl Remote {
+    /// A call that was not yet answered.
+    pub(crate) fn new(to: NodeId, due: Instant) -> Self {
+        Self {
+            to,
+            request: 0,
+            due,
+            unanswered: 0,
+            number: 0,
+            known: false,
+            redirect: None,
+        }
+    }
 }
 
 /// A call and everything that runs for it.
@@ -203,6 +235,8 @@ pub(crate) struct Job {
     pub(crate) export: ExportName,
     /// The node that called and its request number; none for a call from outside.
     pub(crate) caller: Option<(NodeId, u32)>,
+    /// The number under which a job from another node is ready; 0 before that.
+    pub(crate) number: u32,
     pub(crate) accepted: Instant,
     pub(crate) deadline: Option<Instant>,
     /// Arguments or results on their way in or out of the executor.
@@ -234,6 +268,7 @@ impl Job {
             slot: None,
             callee_slot: None,
             started: false,
+            frozen: false,
         };
         Self {
             call: CallId(0),
@@ -241,6 +276,7 @@ impl Job {
             name,
             export: ExportName::default(),
             caller: None,
+            number: 0,
             accepted: Instant::ZERO,
             deadline: None,
             message: Vec::with_capacity(limits.message_bytes),
@@ -267,9 +303,34 @@ impl Job {
         self.stack[..self.depth].last_mut()
     }
 
-    /// The activation that called the top one.
-    pub(crate) fn parent(&self) -> Option<&Activation> {
-        self.depth.checked_sub(2).map(|at| &self.stack[at])
+    pub(crate) fn activations(&self) -> &[Activation] {
+        &self.stack[..self.depth]
+    }
+
+    pub(crate) fn activation_mut(&mut self, at: usize) -> Option<&mut Activation> {
+        self.stack[..self.depth].get_mut(at)
+    }
+
+    /// Whether the activation at `at` may wait for what it called by this import, or to be
+    /// continued if there is none: for the activation above it, or for what `next` says.
+    pub(crate) fn waits_rightly(&self, at: usize, import: Option<u16>, next: Next) -> bool {
+        let (Some(activation), callee) = (self.activations().get(at), at + 1) else {
+            return false;
+        };
+        match (self.activations().get(callee), import) {
+            (Some(callee), Some(import)) => {
+                let entry = activation.entry();
+                let import = entry.imports().nth(usize::from(import));
+                import.is_some_and(|import| {
+                    import.namespace == callee.namespace
+                        && import.number == callee.entry().number
+                        && import.export == callee.export.as_str()
+                })
+            }
+            (None, Some(_)) => matches!(next, Next::Resume(_)),
+            (None, None) => next == Next::Continue,
+            (Some(_), None) => false,
+        }
     }
 
     /// Puts a tasklet on top.
@@ -296,6 +357,7 @@ impl Job {
         activation.slot = None;
         activation.callee_slot = None;
         activation.started = false;
+        activation.frozen = false;
         self.depth += 1;
         Ok(())
     }
@@ -328,13 +390,16 @@ impl Job {
             State::Acquiring { acquisition } | State::Preloading { acquisition, .. } => {
                 acquisition == place
             }
+            State::Arriving(acquisition) => acquisition == Some(place),
             State::Free
             | State::Resolving
             | State::Ready(_)
             | State::Running
             | State::Remote(_)
+            | State::Leaving
             | State::Finished(_)
-            | State::Answered(_) => false,
+            | State::Answered(_)
+            | State::Declined(_) => false,
         }
     }
 }

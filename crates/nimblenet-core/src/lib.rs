@@ -77,7 +77,7 @@ pub use config::{
     NamespaceConfig, StaticNeighbour, StaticRoute,
 };
 pub use counters::{Acquired, Counters, DropReason, Traffic};
-pub use event::{CallRequest, Event, Input, Reason};
+pub use event::{CallRequest, Event, Input, Progress, Reason, Standing};
 pub use job::{CallId, Source, Step};
 pub use mesh::Transmit;
 pub use node::Node;

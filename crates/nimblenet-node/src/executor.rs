@@ -67,6 +67,10 @@ impl Workers {
                 ticket: check.ticket,
                 good: false,
             },
+            Err(Piece::Task(Task::Freeze(activation, _))) => Answer::NotFrozen {
+                activation,
+                fault: Fault::Busy,
+            },
             Err(Piece::Task(task)) => Answer::Failed {
                 activation: task.activation(),
                 fault: Fault::Busy,
@@ -124,6 +128,10 @@ pub(crate) enum Answer {
         activation: ActivationId,
         image: Vec<u8>,
     },
+    NotFrozen {
+        activation: ActivationId,
+        fault: Fault,
+    },
     Verified {
         ticket: u32,
         good: bool,
@@ -169,6 +177,7 @@ impl Answer {
                 activation,
                 image: image.to_vec(),
             },
+            Outcome::NotFrozen { activation, fault } => Self::NotFrozen { activation, fault },
             Outcome::Verified { ticket, good } => Self::Verified { ticket, good },
         }
     }
@@ -215,6 +224,10 @@ impl Answer {
                 activation: *activation,
                 image,
             },
+            Self::NotFrozen { activation, fault } => Outcome::NotFrozen {
+                activation: *activation,
+                fault: *fault,
+            },
             Self::Verified { ticket, good } => Outcome::Verified {
                 ticket: *ticket,
                 good: *good,
@@ -228,7 +241,10 @@ impl Answer {
             Self::Done { activation, .. }
             | Self::Failed { activation, .. }
             | Self::Frozen { activation, .. } => Some(*activation),
-            Self::Called { .. } | Self::Yielded { .. } | Self::Verified { .. } => None,
+            Self::Called { .. }
+            | Self::Yielded { .. }
+            | Self::NotFrozen { .. }
+            | Self::Verified { .. } => None,
         }
     }
 }
@@ -251,7 +267,7 @@ enum Task {
     Thaw(Box<Begin>, Vec<u8>),
     Continue(ActivationId),
     Resume(ActivationId, Result<Vec<u8>, Fault>, u64),
-    Freeze(ActivationId),
+    Freeze(ActivationId, usize),
     Stop(ActivationId),
 }
 
@@ -281,7 +297,7 @@ impl Piece {
                 result,
                 fuel,
             } => Task::Resume(activation, result.map(<[u8]>::to_vec), fuel),
-            Work::Freeze { activation } => Task::Freeze(activation),
+            Work::Freeze { activation, room } => Task::Freeze(activation, room),
             Work::Stop { activation } => Task::Stop(activation),
             Work::Verify {
                 ticket,
@@ -306,7 +322,7 @@ impl Task {
             Self::Start(begin) | Self::Thaw(begin, _) => begin.activation,
             Self::Continue(activation)
             | Self::Resume(activation, ..)
-            | Self::Freeze(activation)
+            | Self::Freeze(activation, _)
             | Self::Stop(activation) => *activation,
         }
     }
@@ -326,8 +342,9 @@ impl Task {
                 result: result.as_deref().map_err(|fault| *fault),
                 fuel: *fuel,
             },
-            Self::Freeze(activation) => Work::Freeze {
+            Self::Freeze(activation, room) => Work::Freeze {
                 activation: *activation,
+                room: *room,
             },
             Self::Stop(activation) => Work::Stop {
                 activation: *activation,

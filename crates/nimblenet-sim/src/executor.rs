@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use core::time::Duration;
 
-use nimblenet_tasklet::{ActivationId, Outcome, Work};
+use nimblenet_tasklet::{ActivationId, Fault, Outcome, Start, Work};
 
 use crate::publisher::sign;
+
+/// What it takes to freeze or thaw one activation.
+const FREEZE: Duration = Duration::from_micros(20);
 
 /// An outcome that owns its bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,6 +72,9 @@ impl OwnedOutcome {
             Outcome::Yielded { activation, fuel } => {
                 (Outcome::Yielded { activation, fuel }, &[][..])
             }
+            Outcome::NotFrozen { activation, fault } => {
+                (Outcome::NotFrozen { activation, fault }, &[][..])
+            }
             Outcome::Verified { ticket, good } => (Outcome::Verified { ticket, good }, &[][..]),
         };
         Self {
@@ -104,6 +110,7 @@ impl OwnedOutcome {
             },
             shape @ (Outcome::Failed { .. }
             | Outcome::Yielded { .. }
+            | Outcome::NotFrozen { .. }
             | Outcome::Verified { .. }) => shape,
         }
     }
@@ -133,6 +140,8 @@ pub(crate) fn verify(work: &Work<'_>) -> Option<OwnedOutcome> {
 /// Runs tasklets that are nothing but times: a tasklet works for a while, calls its imports one
 /// after the other with a while of work in between, and ends. What it is told is in its module:
 /// pairs of a 32-bit big-endian time in microseconds, one more than it has imports.
+///
+/// Its images are the number of times that are over, one byte.
 #[derive(Default, Debug)]
 pub struct TimedExecutor {
     runs: BTreeMap<ActivationId, (Vec<u32>, usize)>,
@@ -145,6 +154,14 @@ impl TimedExecutor {
         module.extend(times_us.iter().flat_map(|time| time.to_be_bytes()));
         module.resize(len.max(module.len()), 0);
         module
+    }
+
+    fn take_in(&mut self, start: &Start<'_>, over: usize) -> Option<()> {
+        let count = usize::from(*start.code.first()?);
+        let times = start.code[1..].chunks_exact(4).take(count);
+        let times = times.map(|time| u32::from_be_bytes([time[0], time[1], time[2], time[3]]));
+        self.runs.insert(start.activation, (times.collect(), over));
+        Some(())
     }
 
     fn step(&mut self, activation: ActivationId) -> (Duration, OwnedOutcome) {
@@ -170,15 +187,39 @@ impl TimedExecutor {
     }
 }
 
+impl TimedExecutor {
+    /// A run that has called its callee once is not called to do so again: it waits for the same.
+    fn thaw(&mut self, start: &Start<'_>, image: &[u8]) -> OwnedOutcome {
+        let activation = start.activation;
+        let over = image.first().copied().filter(|_| image.len() == 1);
+        let taken = over.and_then(|over| {
+            self.take_in(start, over.into())?;
+            let (times, over) = self.runs.get(&activation)?;
+            (1..times.len()).contains(over).then_some(*over)
+        });
+        let Some(over) = taken else {
+            self.runs.remove(&activation);
+            return OwnedOutcome::of(&Outcome::Failed {
+                activation,
+                fault: Fault::BadImage,
+                trap: None,
+                fuel: 1,
+            });
+        };
+        OwnedOutcome::of(&Outcome::Called {
+            activation,
+            import: over as u16 - 1,
+            args: &[0x80],
+            fuel: 1,
+        })
+    }
+}
+
 impl SimExecutor for TimedExecutor {
     fn execute(&mut self, work: &Work<'_>) -> Option<(Duration, OwnedOutcome)> {
         match *work {
             Work::Start(start) => {
-                let count = usize::from(*start.code.first()?);
-                let times = start.code[1..].chunks_exact(4).take(count);
-                let times =
-                    times.map(|time| u32::from_be_bytes([time[0], time[1], time[2], time[3]]));
-                self.runs.insert(start.activation, (times.collect(), 0));
+                self.take_in(&start, 0)?;
                 Some(self.step(start.activation))
             }
             Work::Resume {
@@ -201,11 +242,22 @@ impl SimExecutor for TimedExecutor {
                 };
                 Some((Duration::ZERO, OwnedOutcome::of(&failed)))
             }
-            Work::Stop { activation } | Work::Freeze { activation } => {
+            Work::Stop { activation } => {
                 self.runs.remove(&activation);
                 None
             }
-            Work::Thaw { .. } => None,
+            Work::Freeze { activation, room } => {
+                if room == 0 {
+                    let fault = Fault::ValuesTooLarge;
+                    let kept = Outcome::NotFrozen { activation, fault };
+                    return Some((FREEZE, OwnedOutcome::of(&kept)));
+                }
+                let (_, over) = self.runs.remove(&activation)?;
+                let image = &[over as u8];
+                let frozen = Outcome::Frozen { activation, image };
+                Some((FREEZE, OwnedOutcome::of(&frozen)))
+            }
+            Work::Thaw { start, image } => Some((FREEZE, self.thaw(&start, image))),
             Work::Verify { .. } => Some((Duration::from_micros(10), verify(work)?)),
         }
     }

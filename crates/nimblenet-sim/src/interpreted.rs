@@ -106,7 +106,7 @@ impl Codes {
                 self.0.remove(&activation);
                 0
             }
-            Outcome::Verified { .. } => 0,
+            Outcome::NotFrozen { .. } | Outcome::Verified { .. } => 0,
         }
     }
 }

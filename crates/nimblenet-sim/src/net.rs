@@ -127,6 +127,7 @@ pub struct Net {
     random: ChaCha8Rng,
     factory: Factory,
     finished: BTreeMap<(NodeId, CallId), Finished>,
+    moves: Vec<(NodeId, Result<(), Fault>)>,
     fates: Fates,
     registry: NodeId,
     publishers: Vec<Publisher>,
@@ -157,6 +158,7 @@ impl Net {
             random: ChaCha8Rng::seed_from_u64(seed),
             factory: Box::new(factory),
             finished: BTreeMap::new(),
+            moves: Vec::new(),
             fates: Fates::default(),
             registry: layout.registry,
             publishers: Vec::new(),
@@ -263,6 +265,33 @@ impl Net {
                 },
             )
         })
+    }
+
+    /// Lets the call `call` of the node `id` go on at the node `to`.
+    ///
+    /// # Errors
+    /// [`Fault`] if the node refuses that at once.
+    ///
+    /// # Panics
+    /// If the node is down.
+    pub fn move_call(&mut self, id: u16, call: CallId, to: u16) -> Result<(), Fault> {
+        self.command(NodeId(id), |node, now| {
+            node.move_call(now, call, NodeId(to))
+        })
+    }
+
+    /// Ends a call of the node `id` early.
+    ///
+    /// # Panics
+    /// If the node is down.
+    pub fn stop(&mut self, id: u16, call: CallId) {
+        self.command(NodeId(id), |node, now| node.stop(now, call));
+    }
+
+    /// How the moves that began at a node have ended, in order.
+    pub fn moves(&self, id: u16) -> Vec<Result<(), Fault>> {
+        let of_node = self.moves.iter().filter(|(node, _)| *node == NodeId(id));
+        of_node.map(|(_, result)| *result).collect()
     }
 
     /// Calls a tasklet without arguments and runs the network until the call has ended.
@@ -544,6 +573,7 @@ impl Net {
             frames: Vec::new(),
             outcomes: Vec::new(),
             finished: Vec::new(),
+            moves: Vec::new(),
         };
         let mut frame = [0; MTU as usize];
         let due = act(node, now, &mut collector, &mut frame);
@@ -551,6 +581,7 @@ impl Net {
             frames,
             outcomes,
             finished,
+            moves,
             ..
         } = collector;
         let life = place.life;
@@ -561,6 +592,8 @@ impl Net {
             place.wake = Some(at);
             self.enqueue(at, id, Happening::Wake { life });
         }
+        self.moves
+            .extend(moves.into_iter().map(|moved| (id, moved)));
         for (call, ended) in finished {
             self.finished.insert((id, call), ended);
         }
@@ -635,6 +668,7 @@ struct Collector<'p> {
     frames: Vec<(Option<NodeId>, Vec<u8>)>,
     outcomes: Vec<(Duration, OwnedOutcome)>,
     finished: Vec<(CallId, Finished)>,
+    moves: Vec<Result<(), Fault>>,
 }
 
 impl Driver for Collector<'_> {
@@ -648,6 +682,9 @@ impl Driver for Collector<'_> {
     }
 
     fn event(&mut self, now: Instant, event: Event<'_>) {
+        if let Event::Moved { result, .. } = event {
+            self.moves.push(result);
+        }
         if let Event::Finished {
             call,
             result,

@@ -102,6 +102,8 @@ coded! {
         Stopped = 33 "stopped",
         /// A job made more sub-tasklet calls than the limit.
         TooManyCalls = 34 "too-many-calls",
+        /// The node has no such call in progress.
+        UnknownCall = 35 "unknown-call",
     }
 }
 

@@ -48,10 +48,12 @@ pub enum Work<'a> {
         fuel: u64,
     },
     /// Save the state of a run that waits for a callee or has yielded, and forget the run.
-    /// Answered by [`Outcome::Frozen`] or [`Outcome::Failed`].
+    /// Answered by [`Outcome::Frozen`], or by [`Outcome::NotFrozen`] if the run stays as it is.
     Freeze {
         /// Which run.
         activation: ActivationId,
+        /// The most bytes that the image may have.
+        room: usize,
     },
     /// Restore a saved state: the start as it was (its arguments are not looked at) and the
     /// image. Answered by [`Outcome::Called`] or [`Outcome::Yielded`], as before the freeze, or
@@ -127,6 +129,13 @@ pub enum Outcome<'a> {
         activation: ActivationId,
         /// The saved state.
         image: &'a [u8],
+    },
+    /// The state of a run could not be saved. The run is as it was, and can go on.
+    NotFrozen {
+        /// Which run.
+        activation: ActivationId,
+        /// Why: [`Fault::ValuesTooLarge`] if the image is longer than it may be.
+        fault: Fault,
     },
     /// Whether a signature is good.
     Verified {

@@ -7,7 +7,7 @@
 //! ```text
 //!   Start ------> Called ---> Resume ---> Called | Yielded | Done | Failed
 //!   Continue ---> Yielded --> Continue
-//!   Freeze -----> Frozen        Thaw ---> Called | Yielded        Stop ---> (nothing)
+//!   Freeze -----> Frozen | NotFrozen     Thaw ---> Called | Yielded        Stop ---> (nothing)
 //! ```
 //!
 //! Blocks of activations are stacked from the bottom of the arena. Each reserves its tasklet's
@@ -148,7 +148,8 @@ impl<'m> Executor<'m> {
     }
 
     /// Does a piece of work. Arguments, results and images are written to `out`; a call with more
-    /// fails with [`Fault::ValuesTooLarge`].
+    /// fails with [`Fault::ValuesTooLarge`]. A run whose image is longer than `out` is not frozen
+    /// and stays.
     ///
     /// Nothing is answered to a stop, to a signature check (not this executor's work), and to
     /// work for an activation that is not there or waits for something else.
@@ -189,10 +190,10 @@ impl<'m> Executor<'m> {
                     Err(fault) => Some(self.conclude(slot, (*fault).into(), out)),
                 }
             }
-            Work::Freeze { activation } => {
+            Work::Freeze { activation, room } => {
                 let slot = self.slot(*activation)?;
-                let saved = self.save(slot, source, out);
-                Some(match saved {
+                let room = out.len().min(*room);
+                Some(match self.save(slot, source, &mut out[..room]) {
                     Ok(len) => {
                         self.release(slot);
                         Outcome::Frozen {
@@ -200,7 +201,10 @@ impl<'m> Executor<'m> {
                             image: &out[..len],
                         }
                     }
-                    Err(fault) => self.conclude(slot, fault.into(), out),
+                    Err(fault) => Outcome::NotFrozen {
+                        activation: *activation,
+                        fault,
+                    },
                 })
             }
             Work::Thaw { start, image } => Some(match self.restore(start, image, source, out) {

@@ -28,8 +28,8 @@ use crate::counters::{Counters, DropReason};
 use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::{
-    EpochNote, Frame, HEADER_LEN, HELLO_BYTES, Hello, MAX_TTL, Message, OVERHEAD, RegistryNote,
-    Search,
+    EpochNote, Frame, HEADER_LEN, HELLO_BYTES, Hello, MAX_TTL, Message, OVERHEAD, Offer,
+    RegistryNote, Search,
 };
 
 /// A neighbour is forgotten after this many of the longest hello intervals.
@@ -392,6 +392,12 @@ impl Mesh {
             frame.message = Message::Search(Search {
                 mtu: search.mtu.min(mtu),
                 ..search
+            });
+        }
+        if let Message::Offer(offer) = frame.message {
+            frame.message = Message::Offer(Offer {
+                mtu: offer.mtu.min(mtu),
+                ..offer
             });
         }
         if frame.len() + OVERHEAD > usize::from(mtu) {

@@ -6,15 +6,19 @@
 //! - `run`: jobs and their activations;
 //! - `preload`: everything that a chain may call, in advance;
 //! - `remote`: calls between nodes;
+//! - `depart` and `adopt`: running jobs that move between nodes, and `transit`, what both share;
 //! - `subscribe`: catalogues of namespaces, kept up to date;
 //! - `serve`: answers to other nodes.
 
 mod acquire;
+mod adopt;
+mod depart;
 mod preload;
 mod remote;
 mod run;
 mod serve;
 mod subscribe;
+mod transit;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -24,13 +28,14 @@ use nimblenet_tasklet::{ActivationId, Delta, Fault, NamespaceId, NodeId, Outcome
 
 use self::serve::Serving;
 use self::subscribe::Subscription;
+use self::transit::{Moved, Transit};
 use crate::acquisition::Acquisition;
 use crate::archive::Archive;
 use crate::cache::{Cache, Disk, Evict, Lfu, Lru, SlotId};
 use crate::catalogue::{BadDelta, Catalogue};
 use crate::config::{Config, ConfigError, Eviction, LinkId};
 use crate::counters::{Counters, DropReason};
-use crate::event::{CallRequest, Event, Input, Reason};
+use crate::event::{CallRequest, Event, Input, Progress, Reason, Standing};
 use crate::job::{CallId, Job, State};
 use crate::mesh::{Delivery, Mesh, Transmit};
 use crate::time::Instant;
@@ -47,7 +52,8 @@ const OBJECTS: usize = 2;
 ///
 /// - getters look, and change nothing;
 /// - [`handle`](Self::handle) tells what happened; it cannot fail;
-/// - commands ([`call`](Self::call), [`call_at`](Self::call_at), [`stop`](Self::stop), [`publish`](Self::publish),
+/// - commands ([`call`](Self::call), [`call_at`](Self::call_at),
+///   [`move_call`](Self::move_call), [`stop`](Self::stop), [`publish`](Self::publish),
 ///   [`install`](Self::install)) ask for something and may be refused;
 /// - `poll_*` say what to do: [`poll_transmit`](Self::poll_transmit) gives frames for links,
 ///   [`poll_work`](Self::poll_work) work for the executor, [`poll_event`](Self::poll_event) news
@@ -82,6 +88,12 @@ pub struct Node {
     reported: Option<usize>,
     /// Subscriptions with news, by their place.
     news: VecDeque<usize>,
+    /// The job on its way to or from another node.
+    transit: Transit,
+    /// Its image.
+    image: Vec<u8>,
+    /// Moves that have ended and were not yet reported.
+    moved: VecDeque<Moved>,
     next_request: u16,
     next_call: u32,
     next_activation: u32,
@@ -133,6 +145,9 @@ impl Node {
             finished: VecDeque::with_capacity(limits.jobs),
             reported: None,
             news: VecDeque::with_capacity(subscriptions.len()),
+            transit: Transit::Idle,
+            image: Vec::with_capacity(limits.image_bytes),
+            moved: VecDeque::with_capacity(limits.jobs),
             subscriptions,
             next_request: 0,
             next_call: 0,
@@ -197,10 +212,41 @@ impl Node {
 
     /// Jobs that run or wait, those that only wait to be reported included.
     pub fn jobs(&self) -> usize {
-        self.jobs
-            .iter()
-            .filter(|job| !matches!(job.state, State::Free | State::Answered(_)))
-            .count()
+        let kept = |job: &&Job| {
+            matches!(
+                job.state,
+                State::Free | State::Answered(_) | State::Declined(_)
+            )
+        };
+        self.jobs.iter().filter(|job| !kept(job)).count()
+    }
+
+    /// Calls in progress, in no particular order.
+    pub fn calls(&self) -> impl Iterator<Item = Progress> {
+        let live = self.jobs.iter().filter(|job| job.state.live());
+        live.map(|job| {
+            let known = !matches!(job.state, State::Arriving(_)) || job.depth() > 0;
+            Progress {
+                call: job.call,
+                name: known.then_some(job.name),
+                standing: match job.state {
+                    State::Remote(remote) => Standing::At(remote.to),
+                    State::Leaving | State::Arriving(_) => Standing::Moving,
+                    State::Ready(_) | State::Running => Standing::Running,
+                    State::Resolving
+                    | State::Preloading { .. }
+                    | State::Acquiring { .. }
+                    | State::Free
+                    | State::Finished(_)
+                    | State::Answered(_)
+                    | State::Declined(_) => Standing::Waiting,
+                },
+                caller: job.caller.map(|(caller, _)| caller),
+                depth: job.depth(),
+                accepted: job.accepted,
+                deadline: job.deadline,
+            }
+        })
     }
 
     /// Tells what happened. Drain the `poll_*` methods afterwards.
@@ -217,6 +263,7 @@ impl Node {
             }
             Input::Outcome(outcome) => self.handle_outcome(now, outcome),
         }
+        self.depart(now);
     }
 
     /// Takes a call. Its end is an [`Event::Finished`].
@@ -257,11 +304,29 @@ impl Node {
 
     /// Ends a call early; it is reported as [`Fault::Stopped`].
     pub fn stop(&mut self, now: Instant, call: CallId) {
-        let runs =
-            |job: &Job| job.call == call && !matches!(job.state, State::Free | State::Finished(_));
+        let runs = |job: &Job| job.call == call && job.state.live();
         if let Some(at) = self.jobs.iter().position(runs) {
             self.end_job(now, at, Err(Fault::Stopped));
         }
+    }
+
+    /// Lets a call that is in progress go on at the node `to`, from its next suspension on; the
+    /// result still comes back here. If `to` does not take it, it goes on here as if nothing had
+    /// been. For a call that another node runs, that node is asked to move it. How it went is an
+    /// [`Event::Moved`].
+    ///
+    /// The device behind native tasklets stays where it is: a tasklet that comes to be called
+    /// after the move runs on the new node's device.
+    ///
+    /// # Errors
+    /// [`Fault::UnknownCall`] if there is no such call in progress; [`Fault::Busy`] if another job
+    /// moves.
+    pub fn move_call(&mut self, now: Instant, call: CallId, to: NodeId) -> Result<(), Fault> {
+        let runs = |job: &Job| job.call == call && job.state.live();
+        let at = self.jobs.iter().position(runs);
+        self.order_move(now, at.ok_or(Fault::UnknownCall)?, to)?;
+        self.depart(now);
+        Ok(())
     }
 
     /// Publishes into the archive of a registry, after the driver has stored it durably and
@@ -326,6 +391,9 @@ impl Node {
                 epoch,
             });
         }
+        if let Some(Moved { call, to, result }) = self.moved.pop_front() {
+            return Some(Event::Moved { call, to, result });
+        }
         let at = self.finished.pop_front()?;
         self.reported = Some(at);
         let job = &self.jobs[at];
@@ -362,6 +430,7 @@ impl Node {
             subscription.map(|at| (at, Reason::Catalogue)),
             deadline.map(|at| (at, Reason::Deadline)),
             remote.min().map(|at| (at, Reason::RemoteCall)),
+            self.transit.poll_timeout().map(|at| (at, Reason::Move)),
         ];
         others
             .into_iter()
@@ -384,6 +453,7 @@ impl Node {
         self.acquisition_timeouts(now);
         self.subscription_timeouts(now);
         self.remote_timeouts(now);
+        self.transit_timeouts(now);
         self.deadlines(now);
     }
 
@@ -398,7 +468,9 @@ impl Node {
             Message::Found(found) => self.handle_found(now, origin, hops, found),
             Message::Metadata(metadata) => self.handle_metadata(now, metadata),
             Message::Data(data) => {
-                let taken = self.handle_part(now, &data) || self.handle_delta_part(now, &data);
+                let taken = self.handle_part(now, &data)
+                    || self.handle_delta_part(now, &data)
+                    || self.handle_image_part(now, &data);
                 if !taken {
                     self.counters.drop(DropReason::Unexpected);
                 }
@@ -407,9 +479,13 @@ impl Node {
                 self.counters.refusals += 1;
                 self.handle_refusal(now, refuse.request);
                 self.handle_delta_refusal(now, refuse.request);
+                self.handle_image_refusal(now, refuse.request);
             }
             Message::Call(call) => self.serve_call(now, origin, call),
             Message::Return(answer) => self.handle_return(now, origin, answer),
+            Message::Move(order) => self.serve_move(now, origin, order),
+            Message::Offer(offer) => self.serve_offer(now, origin, offer),
+            Message::Go(go) => self.serve_go(now, origin, go),
             Message::Hello(hello) => {
                 self.mesh.hear_registries(now, origin, &hello);
                 for note in hello.epochs() {

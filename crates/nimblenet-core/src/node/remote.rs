@@ -8,14 +8,15 @@ use core::time::Duration;
 use nimblenet_tasklet::{Fault, NodeId};
 
 use super::Node;
+use super::transit::Moved;
 use crate::acquisition::{ASKS, patience};
 use crate::event::CallRequest;
 use crate::job::{CallId, ExportName, Job, Remote, State};
 use crate::time::Instant;
-use crate::wire::{Answer, Call, Message, Return};
+use crate::wire::{Answer, Call, Go, Message, Move, Return};
 
 /// A call that is worked on is asked after in this many times the patience for an answer.
-const ASK_AFTER: u32 = 8;
+pub(super) const ASK_AFTER: u32 = 8;
 /// How long a call to another node may take if the caller sets no limit.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -43,11 +44,10 @@ impl Node {
         job.deadline = Some(now + request.deadline.unwrap_or(DEFAULT_DEADLINE));
         job.trap = None;
         job.steps.clear();
+        job.number = 0;
         job.state = State::Remote(Remote {
-            to,
             request: number,
-            due: now,
-            unanswered: 0,
+            ..Remote::new(to, now)
         });
         self.ask_remote(now, at);
         Ok(call)
@@ -99,17 +99,28 @@ impl Node {
             Err(fault) => {
                 self.counters.failed += 1;
                 let answer = Answer::Failed(fault, None);
-                let message = Message::Return(Return {
-                    request: call.request,
-                    answer,
-                });
-                self.mesh.send(now, origin, message, &mut self.counters);
+                let request = call.request;
+                self.send_return(now, origin, Return { request, answer });
             }
         }
     }
 
+    /// Tells another node that its call is on its way, or there.
+    pub(super) fn confirm_move(&mut self, now: Instant, to: NodeId, order: Move) {
+        let (request, answer) = (order.request, Answer::Moving(order.to));
+        self.send_return(now, to, Return { request, answer });
+    }
+
+    pub(super) fn send_return(&mut self, now: Instant, to: NodeId, answer: Return<'_>) {
+        let message = Message::Return(answer);
+        self.mesh.send(now, to, message, &mut self.counters);
+    }
+
     /// Another node answers.
     pub(super) fn handle_return(&mut self, now: Instant, origin: NodeId, answer: Return<'_>) {
+        if self.handle_offer_answer(now, origin, &answer) {
+            return;
+        }
         let asked = Some((origin, answer.request));
         let waits = |job: &Job| job.state.remote().map(|it| (it.to, it.request)) == asked;
         let Some(at) = self.jobs.iter().position(waits) else {
@@ -118,11 +129,23 @@ impl Node {
         };
         match answer.answer {
             Answer::Working => {
-                let wait = self.remote_patience(now, origin) * ASK_AFTER;
-                if let State::Remote(remote) = &mut self.jobs[at].state {
-                    remote.due = now + wait;
-                    remote.unanswered = 0;
+                self.works_on(now, at);
+                let redirect = |remote: Remote| remote.redirect;
+                if self.jobs[at].state.remote().and_then(redirect).is_some() {
+                    self.ask_remote(now, at);
                 }
+            }
+            Answer::Moving(to) => {
+                self.works_on(now, at);
+                self.redirected(at, Some(to), Ok(()));
+            }
+            Answer::Refused(fault, 0) => {
+                self.works_on(now, at);
+                self.redirected(at, None, Err(fault));
+            }
+            // A job that was handed over is neither ready nor refused any more.
+            Answer::Adopting(_) | Answer::Refused(..) => {
+                self.counters.drop(crate::counters::DropReason::Unexpected);
             }
             Answer::Done(result) => {
                 let fits = self.jobs[at].set_message(result);
@@ -143,6 +166,36 @@ impl Node {
         }
     }
 
+    /// The node that the job at `at` runs on has said so.
+    fn works_on(&mut self, now: Instant, at: usize) {
+        let Some(Remote { to, .. }) = self.jobs[at].state.remote() else {
+            return;
+        };
+        let wait = self.working_patience(now, to);
+        if let State::Remote(remote) = &mut self.jobs[at].state {
+            remote.due = now + wait;
+            remote.unanswered = 0;
+            remote.known = true;
+        }
+    }
+
+    /// The other node moves the job to the node that is wanted, or does not.
+    pub(super) fn redirected(
+        &mut self,
+        at: usize,
+        agreed: Option<NodeId>,
+        result: Result<(), Fault>,
+    ) {
+        let call = self.jobs[at].call;
+        if let State::Remote(remote) = &mut self.jobs[at].state
+            && let Some(to) = remote.redirect
+            && agreed.is_none_or(|agreed| agreed == to)
+        {
+            remote.redirect = None;
+            self.note_moved(Moved { call, to, result });
+        }
+    }
+
     /// Tells the caller of the job at `at` how it stands.
     pub(super) fn answer_call(&mut self, now: Instant, at: usize) {
         let Self {
@@ -155,10 +208,12 @@ impl Node {
         let Some((caller, request)) = job.caller else {
             return;
         };
-        let answer = match job.state.result() {
-            Some(Ok(())) => Answer::Done(&job.message),
-            Some(Err(fault)) => Answer::Failed(fault, job.trap),
-            None => Answer::Working,
+        let answer = match (job.state, job.state.result()) {
+            (_, Some(Ok(()))) => Answer::Done(&job.message),
+            (_, Some(Err(fault))) => Answer::Failed(fault, job.trap),
+            (State::Arriving(_), None) => Answer::Adopting(job.number),
+            (State::Declined(fault), None) => Answer::Refused(fault, job.number),
+            (_, None) => Answer::Working,
         };
         let message = Message::Return(Return { request, answer });
         let limit = usize::from(mesh.smallest_mtu());
@@ -180,14 +235,19 @@ impl Node {
         }
         let free = self.jobs.iter().position(|job| job.state == State::Free);
         free.or_else(|| {
-            let kept = |at: &usize| matches!(self.jobs[*at].state, State::Answered(_));
+            let kept = |at: &usize| {
+                matches!(
+                    self.jobs[*at].state,
+                    State::Answered(_) | State::Declined(_)
+                )
+            };
             (0..self.jobs.len())
                 .filter(kept)
                 .min_by_key(|at| self.jobs[*at].accepted)
         })
     }
 
-    fn ask_remote(&mut self, now: Instant, at: usize) {
+    pub(super) fn ask_remote(&mut self, now: Instant, at: usize) {
         let State::Remote(remote) = self.jobs[at].state else {
             return;
         };
@@ -214,10 +274,16 @@ impl Node {
             export: job.export.as_str(),
             args: &job.message,
         };
-        mesh.send(now, remote.to, Message::Call(call), counters);
+        let (request, number) = (remote.request, remote.number);
+        let message = match remote.redirect.filter(|_| remote.known) {
+            Some(to) => Message::Move(Move { request, to }),
+            None if number != 0 => Message::Go(Go { request, number }),
+            None => Message::Call(call),
+        };
+        mesh.send(now, remote.to, message, counters);
     }
 
-    fn remote_patience(&self, now: Instant, to: NodeId) -> Duration {
+    pub(super) fn remote_patience(&self, now: Instant, to: NodeId) -> Duration {
         let hops = self.mesh.hops(now, to);
         hops.map_or(self.config.global_search, |hops| {
             patience(&self.config, hops)

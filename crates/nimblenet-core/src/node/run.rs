@@ -9,6 +9,7 @@ use nimblenet_tasklet::{
 
 use super::Node;
 use super::subscribe::Subscription;
+use super::transit::{Moved, Transit};
 use crate::acquisition::{Acquisition, Wanted};
 use crate::cache::SlotId;
 use crate::event::CallRequest;
@@ -50,6 +51,7 @@ impl Node {
         job.name = request.name;
         job.export = export;
         job.caller = caller;
+        job.number = 0;
         job.accepted = now;
         job.deadline = request.deadline.map(|after| now + after);
         job.trap = None;
@@ -102,7 +104,7 @@ impl Node {
             .export(job.export.as_str())
             .ok_or(Fault::UnknownExport)?;
         abi::check_args(&export.signature, &job.message).map_err(|_| Fault::WrongArguments)?;
-        let fuel = entry.terms.fuel;
+        let fuel = fuel_ceiling(&entry);
         let epochs = self
             .subscriptions
             .iter()
@@ -110,13 +112,7 @@ impl Node {
         let job = &mut self.jobs[at];
         job.epochs.clear();
         job.epochs.extend(epochs);
-        self.push(
-            at,
-            held,
-            number,
-            self.jobs[at].export,
-            if fuel == 0 { DEFAULT_FUEL } else { fuel },
-        )?;
+        self.push(at, held, number, self.jobs[at].export, fuel)?;
         if self.config.preload {
             self.list_preload(at);
             self.preload_next(now, at, 0);
@@ -188,6 +184,8 @@ impl Node {
                 if let State::Preloading { at: item, .. } = state {
                     self.jobs[at].preload[item].1 = Some(slot);
                     self.preload_next(now, at, item + 1);
+                } else if let State::Arriving(_) = state {
+                    self.module_arrived(now, at, Ok(slot));
                 } else {
                     if let Some(top) = self.jobs[at].top_mut() {
                         top.slot = Some(slot);
@@ -197,7 +195,9 @@ impl Node {
             }
             Err(fault) => {
                 self.counters.not_acquired += 1;
-                if let State::Preloading { at: item, .. } = state {
+                if let State::Arriving(_) = state {
+                    self.module_arrived(now, at, Err(fault));
+                } else if let State::Preloading { at: item, .. } = state {
                     // What cannot be had in advance may never be called.
                     self.preload_next(now, at, item + 1);
                 } else if fault == Fault::CacheFull && self.release_preload(at) {
@@ -217,13 +217,17 @@ impl Node {
             | Outcome::Done { activation, .. }
             | Outcome::Failed { activation, .. }
             | Outcome::Yielded { activation, .. }
-            | Outcome::Frozen { activation, .. } => activation,
+            | Outcome::Frozen { activation, .. }
+            | Outcome::NotFrozen { activation, .. } => activation,
             Outcome::Verified { .. } => return false,
         };
         if self.executing != Some(activation) {
             return false;
         }
         self.executing = None;
+        if self.handle_image_outcome(now, activation, outcome) {
+            return true;
+        }
         let runs = |job: &Job| {
             job.state == State::Running && job.top().is_some_and(|top| top.id == activation)
         };
@@ -256,7 +260,7 @@ impl Node {
                 self.set_fuel(at, fuel);
                 self.make_ready(at, Next::Continue);
             }
-            Outcome::Frozen { .. } | Outcome::Verified { .. } => {}
+            Outcome::Frozen { .. } | Outcome::NotFrozen { .. } | Outcome::Verified { .. } => {}
         }
         true
     }
@@ -279,37 +283,51 @@ impl Node {
         if self.executing.is_some() {
             return None;
         }
+        if let Some(work) = self.next_image_work() {
+            return self.image_work(work);
+        }
         let at = self.ready.pop_front()?;
         let State::Ready(next) = self.jobs[at].state else {
             return None;
         };
         self.jobs[at].state = State::Running;
-        let granted = self.granted(at);
-        let job = &mut self.jobs[at];
-        let top = job.top_mut()?;
+        let top = self.jobs[at].top_mut()?;
         top.started = true;
         self.executing = Some(top.id);
         let job = &self.jobs[at];
         let top = job.top()?;
         let activation = top.id;
         Some(match next {
-            Next::Start => Work::Start(Start {
-                activation,
-                parent: job.parent().map(|parent| parent.id),
-                name: top.name,
-                entry: top.entry(),
-                code: top.slot.map_or(&[], |slot| self.cache.code(slot)),
-                export: top.export.as_str(),
-                args: &job.message,
-                fuel: top.fuel,
-                granted,
-            }),
+            Next::Start => Work::Start(self.start_of(at, job.depth() - 1, &job.message)?),
             Next::Continue => Work::Continue { activation },
             Next::Resume(result) => Work::Resume {
                 activation,
                 result: result.map(|()| &job.message[..]),
                 fuel: top.fuel,
             },
+        })
+    }
+
+    /// The start of the activation at `place` of the stack of the job at `at`.
+    pub(super) fn start_of<'n>(
+        &'n self,
+        at: usize,
+        place: usize,
+        args: &'n [u8],
+    ) -> Option<Start<'n>> {
+        let stack = self.jobs[at].activations();
+        let activation = stack.get(place)?;
+        let parent = place.checked_sub(1).and_then(|parent| stack.get(parent));
+        Some(Start {
+            activation: activation.id,
+            parent: parent.map(|parent| parent.id),
+            name: activation.name,
+            entry: activation.entry(),
+            code: activation.slot.map_or(&[], |slot| self.cache.code(slot)),
+            export: activation.export.as_str(),
+            args,
+            fuel: activation.fuel,
+            granted: self.granted(activation.namespace),
         })
     }
 
@@ -326,7 +344,20 @@ impl Node {
     /// Ends the job at `at`, whatever it is doing; its reservations are taken back.
     pub(super) fn end_job(&mut self, now: Instant, at: usize, result: Result<(), Fault>) {
         let former = self.jobs[at].state;
+        if let (State::Arriving(_), Err(fault)) = (former, result) {
+            self.decline(now, at, fault);
+            return;
+        }
         self.release_all(at);
+        if let Transit::Out(departure) = self.transit
+            && departure.job == at
+        {
+            self.transit = Transit::Idle;
+            self.counters.moves_failed += 1;
+            let fault = result.err().unwrap_or(Fault::UnknownCall);
+            let (call, to, result) = (self.jobs[at].call, departure.to, Err(fault));
+            self.note_moved(Moved { call, to, result });
+        }
         let job = &mut self.jobs[at];
         job.state = State::Finished(result);
         job.took = now - job.accepted;
@@ -339,8 +370,11 @@ impl Node {
             | State::Resolving
             | State::Running
             | State::Remote(_)
+            | State::Leaving
+            | State::Arriving(_)
             | State::Finished(_)
-            | State::Answered(_) => {}
+            | State::Answered(_)
+            | State::Declined(_) => {}
         }
         match result {
             Ok(()) => self.counters.completed += 1,
@@ -371,7 +405,7 @@ impl Node {
     }
 
     /// Puts entry `number` of subscription `held` on top of the job.
-    fn push(
+    pub(super) fn push(
         &mut self,
         at: usize,
         held: usize,
@@ -416,6 +450,11 @@ impl Node {
                 took,
             };
             self.jobs[at].note(step);
+            self.make_ready(at, Next::Start);
+            return;
+        }
+        if self.is_to_leave(at) {
+            // Its module is wanted where it goes.
             self.make_ready(at, Next::Start);
             return;
         }
@@ -485,11 +524,7 @@ impl Node {
         if offered.signature != expected {
             return Err(Fault::WrongSignature);
         }
-        let ceiling = if entry.terms.fuel == 0 {
-            DEFAULT_FUEL
-        } else {
-            entry.terms.fuel
-        };
+        let ceiling = fuel_ceiling(&entry);
         self.push(at, held, number, export, ceiling.min(budget))
     }
 
@@ -530,7 +565,7 @@ impl Node {
         }
     }
 
-    fn make_ready(&mut self, at: usize, next: Next) {
+    pub(super) fn make_ready(&mut self, at: usize, next: Next) {
         self.jobs[at].state = State::Ready(next);
         self.ready.push_back(at);
     }
@@ -543,7 +578,7 @@ impl Node {
 
     /// Takes back everything that the job holds, and tells the executor to forget it. Modules
     /// that the executor may be reading stay where they are until it takes the word to stop.
-    fn release_all(&mut self, at: usize) {
+    pub(super) fn release_all(&mut self, at: usize) {
         while let Some(ended) = self.jobs[at].pop() {
             let activation = ended.id;
             let modules = [ended.slot.take(), ended.callee_slot.take()];
@@ -564,9 +599,8 @@ impl Node {
         self.release_preload(at);
     }
 
-    fn granted(&self, at: usize) -> Capabilities {
-        let top = self.jobs[at].top();
-        let held = top.and_then(|top| self.subscription(top.namespace));
+    fn granted(&self, namespace: NamespaceId) -> Capabilities {
+        let held = self.subscription(namespace);
         held.map_or(Capabilities::NONE, |held| {
             self.subscriptions[held].config.capabilities
         })
@@ -611,5 +645,13 @@ impl Node {
             namespace: self.subscriptions[held].config.name,
             name: entry.name,
         })
+    }
+}
+
+/// The most fuel that a tasklet gets.
+pub(super) fn fuel_ceiling(entry: &Entry<'_>) -> u64 {
+    match entry.terms.fuel {
+        0 => DEFAULT_FUEL,
+        fuel => fuel,
     }
 }

@@ -91,7 +91,9 @@ impl Node {
     /// Takes a fetch up, or refuses it. A repeated fetch of the same node replaces the former.
     pub(super) fn admit_fetch(&mut self, now: Instant, origin: NodeId, fetch: Fetch) {
         self.prepare(now, fetch.object);
-        let Some((object, _)) = self.sources().find(fetch.object) else {
+        let open = self.serves(origin, fetch.object);
+        let object = self.sources().find(fetch.object);
+        let Some((object, _)) = object.filter(|_| open) else {
             self.refuse(now, origin, fetch.request, Refusal::Gone);
             return;
         };
@@ -128,6 +130,7 @@ impl Node {
         let part = usize::from(fetch.part);
         let offset = fetch.offset as usize + bit as usize * part;
         self.prepare(now, fetch.object);
+        let open = self.serves(to, fetch.object);
         // Split borrows: the bytes stay where they are while the mesh writes the frame.
         let Self {
             cache,
@@ -135,14 +138,16 @@ impl Node {
             served_delta,
             mesh,
             counters,
+            image,
             ..
         } = self;
         let sources = Sources {
             cache,
             archive,
             served_delta: *served_delta,
+            image,
         };
-        match sources.find(fetch.object) {
+        match sources.find(fetch.object).filter(|_| open) {
             None => {
                 fetch.wanted = 0;
                 self.refuse(now, to, fetch.request, Refusal::Gone);
@@ -175,6 +180,15 @@ impl Node {
             cache: &self.cache,
             archive: &self.archive,
             served_delta: self.served_delta,
+            image: &self.image,
+        }
+    }
+
+    /// Whether the object is for this node to fetch: a job is for the one that it was offered to.
+    fn serves(&self, to: NodeId, object: Object) -> bool {
+        match object {
+            Object::Job { request } => self.offered_image(to, request),
+            Object::Module(_) | Object::Catalogue { .. } => true,
         }
     }
 
@@ -229,6 +243,8 @@ struct Sources<'n> {
     cache: &'n Cache,
     archive: &'n Option<Archive>,
     served_delta: Option<ServedDelta>,
+    /// The job on its way.
+    image: &'n [u8],
 }
 
 impl<'n> Sources<'n> {
@@ -246,6 +262,7 @@ impl<'n> Sources<'n> {
                 let bytes = &self.cache.code(served.slot)[..served.len];
                 ((of, from) == (namespace, since)).then_some((bytes, to))
             }
+            Object::Job { request } => Some((self.image, request)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Call and return: a tasklet is run on another node.
 
-use nimblenet_tasklet::{Fault, Name, TaskletName, Trap};
+use nimblenet_tasklet::{Fault, Name, NodeId, TaskletName, Trap};
 
 use super::{Malformed, Reader, Writer};
 
@@ -27,9 +27,9 @@ impl<'a> Call<'a> {
 
     pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let (request, deadline_ms) = (reader.u32()?, reader.u32()?);
-        let namespace = Name::new(text(reader)?).map_err(|_| Malformed)?;
-        let name = Name::new(text(reader)?).map_err(|_| Malformed)?;
-        let export = text(reader)?;
+        let namespace = Name::new(reader.text()?).map_err(|_| Malformed)?;
+        let name = Name::new(reader.text()?).map_err(|_| Malformed)?;
+        let export = reader.text()?;
         let name = TaskletName { namespace, name };
         Ok(Self {
             request,
@@ -55,11 +55,6 @@ impl<'a> Call<'a> {
     }
 }
 
-fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a str, Malformed> {
-    let len = reader.u8()?;
-    core::str::from_utf8(reader.take(len.into())?).map_err(|_| Malformed)
-}
-
 /// How a call stands.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Answer<'a> {
@@ -69,12 +64,21 @@ pub enum Answer<'a> {
     Done(&'a [u8]),
     /// It has ended without results.
     Failed(Fault, Option<Trap>),
+    /// An offered job is being taken in. With a number other than 0 it is ready, and runs once a
+    /// [`Go`](super::Go) has that number.
+    Adopting(u32),
+    /// An offered job will not be run, and never was; or a move is not possible. The number is
+    /// that of a job that was ready, else 0.
+    Refused(Fault, u32),
+    /// The call is on its way to this node, or there.
+    Moving(NodeId),
 }
 
-/// The answer to a [`Call`].
+/// The answer to a [`Call`], a [`Move`](super::Move), an [`Offer`](super::Offer) or a
+/// [`Go`](super::Go).
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Return<'a> {
-    /// From the call.
+    /// From what it answers.
     pub request: u32,
     /// The answer.
     pub answer: Answer<'a>,
@@ -83,13 +87,18 @@ pub struct Return<'a> {
 const WORKING: u8 = 0;
 const DONE: u8 = 1;
 const FAILED: u8 = 2;
+const ADOPTING: u8 = 3;
+const REFUSED: u8 = 4;
+const MOVING: u8 = 5;
 
 impl<'a> Return<'a> {
     pub(super) fn len(&self) -> usize {
         5 + match self.answer {
             Answer::Working => 0,
             Answer::Done(result) => result.len(),
-            Answer::Failed(..) => 2,
+            Answer::Failed(..) | Answer::Moving(_) => 2,
+            Answer::Adopting(_) => 4,
+            Answer::Refused(..) => 5,
         }
     }
 
@@ -99,13 +108,16 @@ impl<'a> Return<'a> {
             WORKING => Answer::Working,
             DONE => Answer::Done(reader.rest()),
             FAILED => {
-                let fault = Fault::from_number(reader.u8()?).ok_or(Malformed)?;
+                let fault = fault(reader)?;
                 let trap = match reader.u8()? {
                     0 => None,
                     number => Some(Trap::from_number(number).ok_or(Malformed)?),
                 };
                 Answer::Failed(fault, trap)
             }
+            ADOPTING => Answer::Adopting(reader.u32()?),
+            REFUSED => Answer::Refused(fault(reader)?, reader.u32()?),
+            MOVING => Answer::Moving(NodeId(reader.u16()?)),
             _ => return Err(Malformed),
         };
         Ok(Self { request, answer })
@@ -124,6 +136,23 @@ impl<'a> Return<'a> {
                 writer.u8(fault.number());
                 writer.u8(trap.map_or(0, Trap::number));
             }
+            Answer::Adopting(number) => {
+                writer.u8(ADOPTING);
+                writer.u32(number);
+            }
+            Answer::Refused(fault, number) => {
+                writer.u8(REFUSED);
+                writer.u8(fault.number());
+                writer.u32(number);
+            }
+            Answer::Moving(to) => {
+                writer.u8(MOVING);
+                writer.u16(to.0);
+            }
         }
     }
+}
+
+fn fault(reader: &mut Reader<'_>) -> Result<Fault, Malformed> {
+    Fault::from_number(reader.u8()?).ok_or(Malformed)
 }

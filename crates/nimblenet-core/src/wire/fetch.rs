@@ -19,6 +19,11 @@ pub enum Object {
         /// The epoch held; 0 for none.
         since: u32,
     },
+    /// A job that was offered.
+    Job {
+        /// The offer's request number.
+        request: u32,
+    },
 }
 
 /// Asks for up to 32 parts of an object.
@@ -38,6 +43,7 @@ pub struct Fetch {
 
 const MODULE: u8 = 0;
 const CATALOGUE: u8 = 1;
+const JOB: u8 = 2;
 
 impl Fetch {
     pub(super) fn len(&self) -> usize {
@@ -51,6 +57,13 @@ impl Fetch {
                 namespace: NamespaceId(reader.u32()?),
                 since: reader.u32()?,
             },
+            JOB => {
+                let (request, unused) = (reader.u32()?, reader.u32()?);
+                if unused != 0 {
+                    return Err(Malformed);
+                }
+                Object::Job { request }
+            }
             _ => return Err(Malformed),
         };
         let request = reader.u16()?;
@@ -77,6 +90,11 @@ impl Fetch {
                 writer.u8(CATALOGUE);
                 writer.u32(namespace.0);
                 writer.u32(since);
+            }
+            Object::Job { request } => {
+                writer.u8(JOB);
+                writer.u32(request);
+                writer.u32(0);
             }
         }
         writer.u16(self.request);

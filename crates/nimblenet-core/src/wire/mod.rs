@@ -21,7 +21,9 @@ mod fetch;
 mod found;
 mod frame;
 mod hello;
+pub(crate) mod job;
 mod metadata;
+mod offer;
 mod refuse;
 mod search;
 
@@ -32,6 +34,7 @@ pub use found::Found;
 pub use frame::{AUTHENTICATED, Frame, HEADER_LEN, MAX_TTL, OVERHEAD};
 pub use hello::{EpochNote, HELLO_BYTES, Hello, MAX_NOTES, RegistryNote};
 pub use metadata::{Metadata, MetadataRequest};
+pub use offer::{Go, Move, Offer};
 pub use refuse::{Refusal, Refuse};
 pub use search::Search;
 
@@ -65,6 +68,12 @@ pub enum Message<'a> {
     Call(Call<'a>),
     /// This is how it went.
     Return(Return<'a>),
+    /// Let this call go on elsewhere.
+    Move(Move),
+    /// Will you take this job?
+    Offer(Offer),
+    /// It is yours; how does it stand?
+    Go(Go),
 }
 
 /// A message's kind, as it stands in the header and as statistics are kept.
@@ -91,11 +100,17 @@ pub enum Kind {
     Call = 9,
     /// [`Message::Return`].
     Return = 10,
+    /// [`Message::Move`].
+    Move = 11,
+    /// [`Message::Offer`].
+    Offer = 12,
+    /// [`Message::Go`].
+    Go = 13,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Search,
         Self::Found,
         Self::MetadataRequest,
@@ -106,6 +121,9 @@ impl Kind {
         Self::Hello,
         Self::Call,
         Self::Return,
+        Self::Move,
+        Self::Offer,
+        Self::Go,
     ];
 
     /// The kind's name in tables.
@@ -121,6 +139,9 @@ impl Kind {
             Self::Hello => "hello",
             Self::Call => "call",
             Self::Return => "return",
+            Self::Move => "move",
+            Self::Offer => "offer",
+            Self::Go => "go",
         }
     }
 
@@ -143,6 +164,9 @@ impl<'a> Message<'a> {
             Self::Hello(_) => Kind::Hello,
             Self::Call(_) => Kind::Call,
             Self::Return(_) => Kind::Return,
+            Self::Move(_) => Kind::Move,
+            Self::Offer(_) => Kind::Offer,
+            Self::Go(_) => Kind::Go,
         }
     }
 
@@ -163,6 +187,9 @@ impl<'a> Message<'a> {
             Kind::Hello => Self::Hello(Hello::parse(&mut reader)?),
             Kind::Call => Self::Call(Call::parse(&mut reader)?),
             Kind::Return => Self::Return(Return::parse(&mut reader)?),
+            Kind::Move => Self::Move(Move::parse(&mut reader)?),
+            Kind::Offer => Self::Offer(Offer::parse(&mut reader)?),
+            Kind::Go => Self::Go(Go::parse(&mut reader)?),
         };
         if reader.0.is_empty() {
             Ok(message)
@@ -184,6 +211,9 @@ impl<'a> Message<'a> {
             Self::Hello(message) => message.len(),
             Self::Call(message) => message.len(),
             Self::Return(message) => message.len(),
+            Self::Move(_) => Move::LEN,
+            Self::Offer(_) => Offer::LEN,
+            Self::Go(_) => Go::LEN,
         }
     }
 
@@ -211,6 +241,9 @@ impl<'a> Message<'a> {
             Self::Hello(message) => message.emit(&mut writer),
             Self::Call(message) => message.emit(&mut writer),
             Self::Return(message) => message.emit(&mut writer),
+            Self::Move(message) => message.emit(&mut writer),
+            Self::Offer(message) => message.emit(&mut writer),
+            Self::Go(message) => message.emit(&mut writer),
         }
         debug_assert_eq!(writer.at, len);
         Some(len)
@@ -243,6 +276,12 @@ impl<'a> Reader<'a> {
 
     fn u32(&mut self) -> Result<u32, Malformed> {
         self.array().map(u32::from_be_bytes)
+    }
+
+    /// Text with its length before it.
+    fn text(&mut self) -> Result<&'a str, Malformed> {
+        let len = self.u8()?;
+        core::str::from_utf8(self.take(len.into())?).map_err(|_| Malformed)
     }
 
     fn tasklet(&mut self) -> Result<TaskletRef, Malformed> {

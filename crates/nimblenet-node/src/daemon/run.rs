@@ -52,6 +52,7 @@ pub(super) struct Outside {
     pub(super) link: UdpLink,
     pub(super) workers: Workers,
     pub(super) finished: Vec<(CallId, CallReport)>,
+    pub(super) moved: Vec<(CallId, Result<(), Fault>)>,
     pub(super) renewed: Vec<NamespaceId>,
 }
 
@@ -81,6 +82,10 @@ impl Driver for Outside {
                     took,
                 },
             )),
+            Event::Moved { call, to, result } => {
+                tracing::info!(call = call.0, to = to.0, ?result, "a move has ended");
+                self.moved.push((call, result));
+            }
             Event::Catalogue { namespace, epoch } => {
                 tracing::debug!(namespace = namespace.0, epoch, "a catalogue is newer");
                 self.renewed.push(namespace);

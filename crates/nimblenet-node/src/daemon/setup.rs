@@ -161,6 +161,7 @@ impl Setup {
                 link,
                 workers: workers.map_err(StartError::System)?,
                 finished: Vec::new(),
+                moved: Vec::new(),
                 renewed: Vec::new(),
             },
             frame: vec![0; usize::from(self.mesh.mtu)],

@@ -338,7 +338,9 @@ impl Next {
             Outcome::Failed {
                 fault, trap, fuel, ..
             } => Self::End(Err((fault, trap)), fuel),
-            Outcome::Frozen { .. } | Outcome::Verified { .. } => return None,
+            Outcome::Frozen { .. } | Outcome::NotFrozen { .. } | Outcome::Verified { .. } => {
+                return None;
+            }
         })
     }
 }

@@ -211,7 +211,12 @@ impl Event {
             Some(Outcome::Failed {
                 fault, trap, fuel, ..
             }) => Self::Failed { fault, trap, fuel },
-            Some(Outcome::Yielded { .. } | Outcome::Frozen { .. } | Outcome::Verified { .. })
+            Some(
+                Outcome::Yielded { .. }
+                | Outcome::Frozen { .. }
+                | Outcome::NotFrozen { .. }
+                | Outcome::Verified { .. },
+            )
             | None => bail!("the executor gave an answer that does not belong here"),
         })
     }
@@ -363,13 +368,14 @@ impl<'j, 'r> Job<'j, 'r> {
             let activation = frame.activation;
             let len = runner.executor.image_len(activation, &self.frames);
             let mut image = vec![0; len.unwrap_or(0)];
-            let (work, host) = (Work::Freeze { activation }, &mut runner.host);
+            let room = image.len();
+            let (work, host) = (Work::Freeze { activation, room }, &mut runner.host);
             let outcome = runner
                 .executor
                 .execute(&work, &self.frames, host, &mut image);
             let image = match outcome {
                 Some(Outcome::Frozen { image, .. }) => image.to_vec(),
-                Some(Outcome::Failed { fault, .. }) => {
+                Some(Outcome::Failed { fault, .. } | Outcome::NotFrozen { fault, .. }) => {
                     bail!("{} cannot be frozen: {}", frame.tasklet.name, say(fault))
                 }
                 _ => bail!("{} cannot be frozen", frame.tasklet.name),

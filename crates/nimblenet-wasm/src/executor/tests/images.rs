@@ -40,7 +40,10 @@ fn frozen(tasklets: &[Tasklet], options: ExecutorOptions) -> (Vec<u8>, u64) {
     assert_eq!(world.device.calls, ["before"]);
     let len = world.executor.image_len(activation, &world.runs).unwrap();
     let mut image = vec![0; len];
-    let work = Work::Freeze { activation };
+    let work = Work::Freeze {
+        activation,
+        room: len,
+    };
     let outcome = world
         .executor
         .execute(&work, &world.runs, &mut world.device, &mut image);
@@ -193,7 +196,10 @@ fn a_run_that_has_used_its_slice_moves_too() {
     while let Some(Next::Task(Task::Continue(_))) = next {
         let [from, to] = &mut worlds;
         let mut image = vec![0; 1000];
-        let work = Work::Freeze { activation: id };
+        let work = Work::Freeze {
+            activation: id,
+            room: 1000,
+        };
         let frozen = from
             .executor
             .execute(&work, &from.runs, &mut from.device, &mut image);
@@ -222,4 +228,35 @@ fn a_run_that_has_used_its_slice_moves_too() {
     };
     assert_eq!(End::Done(ints(&result), fuel), whole);
     assert!(moves > 5);
+}
+
+#[test]
+fn a_run_whose_image_does_not_fit_stays_and_goes_on() {
+    let tasklets = tasklets();
+    for options in [options(), always()] {
+        let mut arena = vec![0; 16 << 10];
+        let mut world = World::new(&tasklets, &mut arena, options);
+        let start = Task::Start {
+            tasklet: 0,
+            caller: None,
+            job: 0,
+            args: cbor(&[20]),
+            fuel: 1000,
+        };
+        let (activation, _) = world.step(start);
+        let len = world.executor.image_len(activation, &world.runs).unwrap();
+        for room in 0..len {
+            let mut image = vec![0; len];
+            let work = Work::Freeze { activation, room };
+            let outcome = world
+                .executor
+                .execute(&work, &world.runs, &mut world.device, &mut image);
+            let fault = Fault::ValuesTooLarge;
+            assert_eq!(outcome, Some(Outcome::NotFrozen { activation, fault }));
+        }
+        let resume = Task::Resume(activation, Ok(cbor(&[21])), 500);
+        let ends = world.work_off(VecDeque::from([resume]), 1);
+        assert!(matches!(&ends[0], End::Done(result, _) if *result == [41]));
+        assert!(world.is_empty());
+    }
 }
