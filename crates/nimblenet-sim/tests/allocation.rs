@@ -52,7 +52,8 @@ fn counted<T>(act: impl FnOnce() -> T) -> T {
 struct Peer {
     node: Node,
     executor: TimedExecutor,
-    inbox: Vec<Vec<u8>>,
+    /// Frames and whom they come from.
+    inbox: Vec<(u32, Vec<u8>)>,
     outcomes: Vec<OwnedOutcome>,
     finished: usize,
 }
@@ -70,27 +71,25 @@ impl Peer {
         }
     }
 
-    fn turn(&mut self, now: Instant, other: &mut Vec<Vec<u8>>) {
-        for bytes in mem::take(&mut self.inbox) {
-            let (link, from) = (LinkId(0), LinkAddress(1));
-            counted(|| {
-                self.node.handle(
-                    now,
-                    Input::Frame {
-                        link,
-                        from,
-                        bytes: &bytes,
-                    },
-                )
-            });
+    /// Takes in what has come, and returns frames with their receivers, none for everyone.
+    fn turn(&mut self, now: Instant) -> Vec<(Option<u32>, Vec<u8>)> {
+        for (from, bytes) in mem::take(&mut self.inbox) {
+            let input = Input::Frame {
+                link: LinkId(0),
+                from: LinkAddress(from),
+                bytes: &bytes,
+            };
+            counted(|| self.node.handle(now, input));
         }
         for outcome in mem::take(&mut self.outcomes) {
             counted(|| self.node.handle(now, Input::Outcome(outcome.get())));
         }
         counted(|| self.node.handle(now, Input::Timeout));
+        let mut frames = Vec::new();
         let mut frame = [0; 256];
         while let Some(transmit) = counted(|| self.node.poll_transmit(now, LinkId(0), &mut frame)) {
-            other.push(frame[..transmit.len].to_vec());
+            let to = transmit.to.map(|to| to.0);
+            frames.push((to, frame[..transmit.len].to_vec()));
         }
         while let Some(work) = counted(|| self.node.poll_work()) {
             self.outcomes
@@ -99,6 +98,7 @@ impl Peer {
         while let Some(event) = counted(|| self.node.poll_event()) {
             self.finished += usize::from(matches!(event, Event::Finished { result: Ok(_), .. }));
         }
+        frames
     }
 }
 
@@ -106,8 +106,12 @@ impl Peer {
 fn a_node_allocates_nothing_after_its_start() {
     let algorithm = |name| Draft::new(name, TimedExecutor::module(&[10], 900), "func()");
     let chain = |name, callee| {
-        let chain = Draft::new(name, TimedExecutor::module(&[10, 10], 300), "func()");
-        chain.calling(callee, "func()")
+        let chain = Draft::new(
+            name,
+            TimedExecutor::module(&[10, 10, 10, 10, 10], 300),
+            "func()",
+        );
+        (0..4).fold(chain, |chain, _| chain.calling(callee, "func()"))
     };
     let drafts = vec![
         algorithm("rms"),
@@ -125,20 +129,23 @@ fn a_node_allocates_nothing_after_its_start() {
         key: publisher.key(),
         capabilities: Capabilities::ALL,
     };
-    let mut config = Config::new(NodeId(1), 256);
-    config.namespaces = vec![namespace];
-    config.limits = Limits::board();
-    config.limits.cache_bytes = 1500;
-    config.preload = true;
-    let mut board = Peer::new(config);
+    let board = |id| {
+        let mut config = Config::new(NodeId(id), 256);
+        config.namespaces = vec![namespace];
+        config.limits = Limits::board();
+        config.limits.cache_bytes = 1500;
+        config.preload = true;
+        Peer::new(config)
+    };
     let mut config = Config::new(NodeId(0), 256);
     config.archive = Some(archive);
-    let mut registry = Peer::new(config);
+    let mut peers = [Peer::new(config), board(1), board(2)];
 
     let mut now = Instant::ZERO;
     let names = ["shop/check", "shop/other"].map(|name| name.parse().unwrap());
-    for round in 0..4000usize {
+    for round in 0..6000usize {
         now += Duration::from_millis(10);
+        let node = &mut peers[1].node;
         if round % 100 == 0 {
             let deadline = Some(Duration::from_secs(9));
             let name = names[round / 100 % 2];
@@ -148,22 +155,40 @@ fn a_node_allocates_nothing_after_its_start() {
                 args: &[0x80],
                 deadline,
             };
-            let _ = counted(|| board.node.call(now, request));
+            let _ = counted(|| node.call(now, request));
         }
-        let mut frames = mem::take(&mut registry.inbox);
-        board.turn(now, &mut frames);
-        registry.inbox = frames;
-        let mut frames = mem::take(&mut board.inbox);
-        // The registry is no board; its archive may grow.
-        let before = ALLOCATIONS.get();
-        registry.turn(now, &mut frames);
-        ALLOCATIONS.set(before);
-        board.inbox = frames;
+        // Every call is to go to the other board, and to come back from there.
+        let to = NodeId(if round % 100 < 40 { 2 } else { 1 });
+        let calls = counted(|| node.calls().next()).map(|held| held.call);
+        if let Some(call) = calls {
+            let _ = counted(|| node.move_call(now, call, to));
+        }
+        for at in 0..peers.len() {
+            let before = ALLOCATIONS.get();
+            let frames = peers[at].turn(now);
+            if at == 0 {
+                // The registry is no board; its archive may grow.
+                ALLOCATIONS.set(before);
+            }
+            for (to, frame) in frames {
+                for (other, peer) in peers.iter_mut().enumerate() {
+                    if other != at && to.is_none_or(|to| to as usize == other) {
+                        peer.inbox.push((at as u32, frame.clone()));
+                    }
+                }
+            }
+        }
     }
-    assert!(board.finished > 10, "{}", board.finished);
+    let [_, first, second] = &peers;
+    assert!(first.finished > 10, "{}", first.finished);
     assert!(
-        board.node.cache().evicted() > 10,
+        first.node.cache().evicted() > 10,
         "the cache is too small for both chains"
     );
+    for node in [&first.node, &second.node] {
+        let counters = node.counters();
+        assert!(counters.moved_out > 10, "{counters:?}");
+        assert!(counters.moved_in > 10, "{counters:?}");
+    }
     assert_eq!(ALLOCATIONS.get(), 0);
 }

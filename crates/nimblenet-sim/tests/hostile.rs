@@ -5,11 +5,12 @@
 use core::time::Duration;
 
 use nimblenet_core::wire::{
-    Answer, Call, Data, EpochNote, Fetch, Found, Frame, HELLO_BYTES, Hello, Message, Metadata,
-    MetadataRequest, Object, Refusal, Refuse, RegistryNote, Return, Search,
+    Answer, Call, Data, EpochNote, Fetch, Found, Frame, Go, HELLO_BYTES, Hello, Kind, Message,
+    Metadata, MetadataRequest, Move as MoveOrder, Object, Offer, Refusal, Refuse, RegistryNote,
+    Return, Search,
 };
 use nimblenet_sim::{Draft, Layout, LinkModel, Net, Publisher, SimExecutor, TimedExecutor};
-use nimblenet_tasklet::{Fault, NamespaceId, NodeId, TaskletRef};
+use nimblenet_tasklet::{Digest, Fault, NamespaceId, NodeId, TaskletRef};
 use proptest::prelude::*;
 
 /// One thing that a hostile neighbour does. Numbers are small, so that they meet what is there.
@@ -26,6 +27,8 @@ enum Move {
         ttl: u8,
     },
     Call(u8),
+    /// Somebody wants the latest call of node 2 elsewhere.
+    Elsewhere(u8),
     Wait(u16),
 }
 
@@ -33,7 +36,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     let bytes = || proptest::collection::vec(any::<u8>(), 1..60);
     let small = || prop_oneof![4 => 0u16..12, 1 => any::<u16>()];
     let message = (
-        0u8..10,
+        0u8..13,
         small(),
         small(),
         any::<u8>(),
@@ -47,6 +50,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
             Move::Message { kind, a, b, c, bytes, to, ttl }
         }),
         2 => (0u8..3).prop_map(Move::Call),
+        1 => (0u8..4).prop_map(Move::Elsewhere),
         2 => (0u16..2000).prop_map(Move::Wait),
     ];
     proptest::collection::vec(one, 1..60)
@@ -64,7 +68,7 @@ fn frame(step: &Move, sequence: u32) -> Option<Vec<u8>> {
             ttl,
         } => (*kind, *a, *b, *c, bytes, *to, *ttl),
         Move::Raw(bytes) => return Some(bytes.clone()),
-        Move::Call(_) | Move::Wait(_) => return None,
+        Move::Call(_) | Move::Elsewhere(_) | Move::Wait(_) => return None,
     };
     let namespace = NamespaceId::of(&"shop".parse().unwrap());
     let tasklet = TaskletRef {
@@ -72,8 +76,9 @@ fn frame(step: &Move, sequence: u32) -> Option<Vec<u8>> {
         number: a,
         sequence: b,
     };
-    let object = match c % 2 {
+    let object = match c % 3 {
         0 => Object::Module(tasklet),
+        1 => Object::Job { request: a.into() },
         _ => Object::Catalogue {
             namespace,
             since: b.into(),
@@ -143,11 +148,29 @@ fn frame(step: &Move, sequence: u32) -> Option<Vec<u8>> {
             export: "",
             args: bytes,
         }),
+        9 => Message::Move(MoveOrder {
+            request: a.into(),
+            to: NodeId(b % 5),
+        }),
+        10 => Message::Offer(Offer {
+            request: a.into(),
+            deadline_ms: b.into(),
+            caller: (NodeId(b % 4), a.into()),
+            mtu: b,
+            size: c.into(),
+            digest: Digest(digest),
+        }),
+        11 => Message::Go(Go {
+            request: a.into(),
+            number: u32::from(b).max(1),
+        }),
         _ => {
-            let answer = if c < 128 {
-                Answer::Done(bytes)
-            } else {
-                Answer::Failed(Fault::Busy, None)
+            let answer = match c % 5 {
+                0 => Answer::Done(bytes),
+                1 => Answer::Failed(Fault::Busy, None),
+                2 => Answer::Adopting(b.into()),
+                3 => Answer::Refused(Fault::Busy, b.into()),
+                _ => Answer::Moving(NodeId(b)),
             };
             Message::Return(Return {
                 request: a.into(),
@@ -175,24 +198,189 @@ fn frame(step: &Move, sequence: u32) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// A job that another node may have frozen: `shop/check` (entry 2) calls `shop/rms` (entry 0).
+/// Images of the timed executor are one byte.
+fn job(depth: u8, next: u8, images: [u8; 3], message: &[u8]) -> Vec<u8> {
+    let namespace = NamespaceId::of(&"shop".parse().unwrap()).0.to_be_bytes();
+    let mut bytes = vec![
+        1,
+        next,
+        if next == 3 { 25 } else { 0 },
+        0,
+        depth,
+        1,
+        0,
+        0,
+        1,
+        0,
+    ];
+    bytes.extend(b"\x04shop\x05check\x00");
+    bytes.extend(namespace);
+    bytes.extend([0, 0, 0, 1]);
+    bytes.extend((message.len() as u32).to_be_bytes());
+    bytes.extend(message);
+    for (at, image) in images.iter().enumerate().take(depth.into()) {
+        bytes.extend(namespace);
+        bytes.extend([0, if at == 0 { 2 } else { 0 }, 0, 1]);
+        bytes.extend([0, 0, 0, 0, 0, 0, 4, 0]);
+        bytes.extend(if at == 0 { &b"\x00"[..] } else { b"\x03run" });
+        let starts = at + 1 == usize::from(depth) && next == 0;
+        bytes.extend(u32::from(!starts).to_be_bytes());
+        bytes.extend((!starts).then_some(*image));
+    }
+    bytes
+}
+
+/// Node 1, of which `sequence` was not heard before, offers a job to node 2, serves it, and lets
+/// it run as soon as it is ready. Returns whether it came to that.
+fn impose(net: &mut Net, bytes: &[u8], sequence: &mut u32) -> bool {
+    let mut send = |net: &mut Net, message: Message<'_>| {
+        *sequence += 1;
+        let frame = Frame {
+            ttl: 1,
+            sender: NodeId(1),
+            receiver: NodeId(2),
+            origin: NodeId(1),
+            destination: NodeId(2),
+            sequence: *sequence,
+            hops: 1,
+            message,
+        };
+        let mut out = vec![0; frame.len()];
+        frame.emit(&mut out).unwrap();
+        net.inject(1, 2, &out);
+    };
+    let said = |net: &Net| net.node(2).counters().traffic(Kind::Return).originated;
+    let made = |net: &Net| -> u64 {
+        let counters = net.node(2).counters();
+        Kind::ALL
+            .iter()
+            .map(|kind| counters.traffic(*kind).originated)
+            .sum()
+    };
+    let offer = Offer {
+        request: 900_000,
+        deadline_ms: 20_000,
+        caller: (NodeId::EVERYONE, 0),
+        mtu: 1200,
+        size: bytes.len() as u32,
+        digest: Digest::of(bytes),
+    };
+    let before = said(net);
+    send(net, Message::Offer(offer));
+    let fetches = net.node(2).counters().traffic(Kind::Fetch).originated;
+    net.run_until(Duration::from_millis(1), |net| {
+        net.node(2).counters().traffic(Kind::Fetch).originated > fetches
+    });
+    // The number of its request is among the next.
+    for request in 0..200 {
+        let (total, version) = (bytes.len() as u32, 900_000);
+        let data = Data {
+            request,
+            version,
+            total,
+            offset: 0,
+            bytes,
+        };
+        send(net, Message::Data(data));
+    }
+    if !net.run_until(Duration::from_secs(8), |net| said(net) > before) {
+        return false;
+    }
+    // Packets are numbered from 1: this is the number of the one that says so.
+    let number = made(net) as u32;
+    send(
+        net,
+        Message::Go(Go {
+            request: 900_000,
+            number,
+        }),
+    );
+    let moved = net.node(2).counters().moved_in;
+    net.run_until(Duration::from_millis(1), |net| {
+        net.node(2).counters().moved_in > moved
+    })
+}
+
+fn small_shop(seed: u64) -> Net {
+    let algorithm = |name| Draft::new(name, TimedExecutor::module(&[2000], 900), "func()");
+    let chain = Draft::new("check", TimedExecutor::module(&[10, 10, 10], 300), "func()");
+    let chain = chain
+        .calling("shop/rms", "func()")
+        .calling("shop/peak", "func()");
+    let shelf = vec![(
+        Publisher::new("shop"),
+        vec![algorithm("rms"), algorithm("peak"), chain],
+    )];
+    let executor = |_| -> Box<dyn SimExecutor> { Box::new(TimedExecutor::default()) };
+    let link = LinkModel::perfect(Duration::from_millis(20));
+    let small = |config: &mut nimblenet_core::Config| config.limits.cache_bytes = 2000;
+    Net::new(seed, &Layout::line(3), link, shelf, small, executor)
+}
+
+#[test]
+fn a_job_that_only_seems_to_come_from_a_node_runs_if_it_is_well_formed() {
+    let mut ran = 0;
+    for (depth, next, images) in [
+        (1, 0, [0; 3]),
+        (2, 0, [1, 0, 0]),
+        (1, 2, [2, 0, 0]),
+        (1, 3, [1; 3]),
+    ] {
+        let mut net = small_shop(1);
+        net.run_call(2, "shop/check").result.unwrap();
+        let mut sequence = 60_000;
+        let imposed = impose(&mut net, &job(depth, next, images, &[0x80]), &mut sequence);
+        ran += u32::from(imposed);
+        net.run_for(Duration::from_secs(60));
+        assert_eq!(net.node(2).jobs(), 0);
+    }
+    assert_eq!(ran, 4);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
+    fn att_23_a_forged_job_is_refused_or_ends_and_the_next_call_is_served(
+        depth in 0u8..4, next in 0u8..5, images: [u8; 3], small_images: bool,
+        message in prop_oneof![Just(vec![0x80]), any::<Vec<u8>>()],
+        changes in proptest::collection::vec((any::<u16>(), any::<u8>()), 0..3),
+        warm: bool,
+    ) {
+        let mut net = small_shop(2);
+        if warm {
+            prop_assert!(net.run_call(2, "shop/check").result.is_ok());
+        } else {
+            net.run_for(Duration::from_secs(20));
+        }
+        let images = images.map(|image| if small_images { image % 4 } else { image });
+        let mut bytes = job(depth, next, images, &message);
+        for (at, value) in changes {
+            let at = usize::from(at) % bytes.len();
+            bytes[at] = value;
+        }
+        bytes.truncate(1100);
+        impose(&mut net, &bytes, &mut 60_000);
+        net.run_for(Duration::from_secs(60));
+        let call = net.run_call(2, "shop/check");
+        prop_assert_eq!(call.result, Ok(vec![0x80]));
+        net.run_for(Duration::from_secs(10));
+        prop_assert!(net.nodes().all(|node| node.cache().reservations() == 0));
+        prop_assert_eq!(net.node(2).jobs(), 0);
+    }
+
+    #[test]
     fn att_70_an_insider_can_deny_service_only_while_it_sends(steps in moves(), seed in 0u64..4) {
-        let algorithm = |name| Draft::new(name, TimedExecutor::module(&[2000], 900), "func()");
-        let chain = Draft::new("check", TimedExecutor::module(&[10, 10, 10], 300), "func()");
-        let chain = chain.calling("shop/rms", "func()").calling("shop/peak", "func()");
-        let shelf = vec![(Publisher::new("shop"), vec![algorithm("rms"), algorithm("peak"), chain])];
-        let executor = |_| -> Box<dyn SimExecutor> { Box::new(TimedExecutor::default()) };
-        let small = |config: &mut nimblenet_core::Config| config.limits.cache_bytes = 2000;
-        let layout = Layout::line(3);
-        let link = LinkModel::perfect(Duration::from_millis(20));
-        let mut net = Net::new(seed, &layout, link, shelf, small, executor);
+        let mut net = small_shop(seed);
         for (at, step) in steps.iter().enumerate() {
             match step {
                 Move::Call(id) => {
                     let _ = net.call(1 + u16::from(*id), "shop/check", &[0x80]);
+                }
+                Move::Elsewhere(to) => {
+                    let call = net.node(2).calls().map(|held| held.call).last();
+                    let _ = call.map(|call| net.move_call(2, call, u16::from(*to)));
                 }
                 Move::Wait(millis) => net.run_for(Duration::from_millis(u64::from(*millis))),
                 Move::Raw(_) | Move::Message { .. } => {

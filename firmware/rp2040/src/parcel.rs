@@ -40,7 +40,10 @@ enum Task {
         result: Result<Place, Fault>,
         fuel: u64,
     },
-    Freeze(ActivationId),
+    Freeze {
+        activation: ActivationId,
+        room: usize,
+    },
     Stop(ActivationId),
     Verify {
         ticket: u32,
@@ -116,7 +119,7 @@ impl Parcel {
                     .and_then(|bytes| self.put(bytes).map_err(|Full| Fault::ValuesTooLarge)),
                 fuel,
             },
-            Work::Freeze { activation } => Task::Freeze(activation),
+            Work::Freeze { activation, room } => Task::Freeze { activation, room },
             Work::Stop { activation } => Task::Stop(activation),
             Work::Verify {
                 ticket,
@@ -161,8 +164,9 @@ impl Parcel {
                     result: result.as_ref().map(bytes).map_err(|fault| *fault),
                     fuel: *fuel,
                 },
-                Task::Freeze(activation) => Work::Freeze {
+                Task::Freeze { activation, room } => Work::Freeze {
                     activation: *activation,
+                    room: *room,
                 },
                 Task::Stop(activation) => Work::Stop {
                     activation: *activation,
@@ -265,6 +269,10 @@ enum Head {
         activation: ActivationId,
         len: usize,
     },
+    NotFrozen {
+        activation: ActivationId,
+        fault: Fault,
+    },
     Verified {
         ticket: u32,
         good: bool,
@@ -328,6 +336,7 @@ impl Answer {
                 activation,
                 image: &self.bytes[..len],
             },
+            Head::NotFrozen { activation, fault } => Outcome::NotFrozen { activation, fault },
             Head::Verified { ticket, good } => Outcome::Verified { ticket, good },
         })
     }
@@ -378,6 +387,7 @@ impl Head {
                 activation,
                 len: image.len(),
             },
+            Outcome::NotFrozen { activation, fault } => Self::NotFrozen { activation, fault },
             Outcome::Verified { ticket, good } => Self::Verified { ticket, good },
         }
     }

@@ -1,4 +1,7 @@
+use super::job::{MovedJob, begin, begin_activation, image, put_image};
 use super::*;
+use crate::config::Limits;
+use crate::job::{ExportName, Job, Next};
 use alloc::vec;
 use alloc::vec::Vec;
 use nimblenet_tasklet::{Digest, Fault, NodeId, Trap};
@@ -115,6 +118,25 @@ proptest! {
     }
 
     #[test]
+    fn att_23_random_moved_jobs_never_panic(
+        bytes: Vec<u8>, changes in proptest::collection::vec((any::<u16>(), any::<u8>()), 0..4),
+    ) {
+        let mut changed = moved_job();
+        for (at, value) in changes {
+            let at = usize::from(at) % changed.len();
+            changed[at] = value;
+        }
+        for bytes in [bytes, changed] {
+            if let Ok(job) = MovedJob::parse(&bytes) {
+                prop_assert_eq!(job.activations().count(), usize::from(bytes[4]));
+            }
+            for at in 0..4 {
+                image(&bytes, at);
+            }
+        }
+    }
+
+    #[test]
     fn att_43_random_frames_never_panic(mut bytes: Vec<u8>, kind in 0u8..16, raw: bool) {
         if let (false, Some(first)) = (raw, bytes.first_mut()) {
             *first = 0x10;
@@ -145,21 +167,83 @@ fn att_53_offsets_that_wrap_are_refused() {
     assert!(!data(u32::MAX, 2));
 }
 
+/// The moved job of the specification.
+fn moved_job() -> Vec<u8> {
+    let spec = include_str!("../../../../spec/snapshot.md");
+    let block = spec.split("```hex job\n").nth(1).unwrap();
+    bytes_of(block.split("```").next().unwrap())
+}
+
+fn bytes_of(hex: &str) -> Vec<u8> {
+    let digits = hex.bytes().filter_map(|c| (c as char).to_digit(16));
+    let digits: Vec<u8> = digits.map(|digit| digit as u8).collect();
+    let pairs = digits.chunks(2);
+    pairs.map(|pair| pair[0] << 4 | pair[1]).collect()
+}
+
+#[test]
+fn the_specification_s_moved_job_is_what_is_read_and_every_cut_of_it_is_refused() {
+    let bytes = moved_job();
+    let job = MovedJob::parse(&bytes).unwrap();
+    assert_eq!(
+        (job.next, job.trap, job.calls_left),
+        (Next::Start, None, 4095)
+    );
+    assert_eq!((job.name, job.export), ("shop/top".parse().unwrap(), ""));
+    assert_eq!(job.message, [0x81, 5]);
+    let namespace = NamespaceId(0x0a0b_0c0d);
+    assert_eq!(
+        (job.epoch(namespace), job.epoch(NamespaceId(1))),
+        (Some(7), None)
+    );
+    let held: Vec<_> = job.activations().collect();
+    let reference = |number, sequence| TaskletRef {
+        namespace,
+        number,
+        sequence,
+    };
+    assert_eq!((held[0].tasklet, held[0].fuel), (reference(2, 4), 1000));
+    assert_eq!((held[1].tasklet, held[1].fuel), (reference(3, 1), 100));
+    assert_eq!(
+        (held[0].image, held[1].image),
+        (&[0x4e, 1, 1, 0][..], &[][..])
+    );
+    assert_eq!(
+        (image(&bytes, 0), image(&bytes, 1), image(&bytes, 2)),
+        (held[0].image, &[][..], &[][..])
+    );
+    for cut in 0..bytes.len() {
+        assert!(MovedJob::parse(&bytes[..cut]).is_err(), "cut at {cut}");
+    }
+    let longer = [&bytes[..], &[0]].concat();
+    assert!(MovedJob::parse(&longer).is_err());
+}
+
+#[test]
+fn a_record_never_outgrows_its_buffer() {
+    let limits = Limits::board();
+    let mut job = Job::vacant(&limits, 1);
+    job.export = ExportName::new("measure").unwrap();
+    job.set_message(&[7; 100]);
+    job.epochs.push(3);
+    for room in 0..200 {
+        let mut out = Vec::with_capacity(room);
+        let room = out.capacity();
+        let begun = begin(&mut out, &job, Next::Start, [NamespaceId(5)].into_iter());
+        let put = begun.and_then(|()| put_image(&mut out, &[1; 20]));
+        assert_eq!(out.capacity(), room);
+        assert_eq!(put.is_ok(), room >= out.len() && room >= 158, "{room}");
+        assert!(begin_activation(&mut out, &job, 0).is_err());
+    }
+}
+
 #[test]
 fn the_specification_s_vectors_hold() {
     let spec = include_str!("../../../../spec/wire.md");
     let mut checked = [0; Kind::ALL.len()];
     for block in spec.split("```hex\n").skip(1) {
         let hex = block.split("```").next().unwrap();
-        let digits: Vec<u8> = hex
-            .bytes()
-            .filter_map(|c| (c as char).to_digit(16))
-            .map(|d| d as u8)
-            .collect();
-        let bytes: Vec<u8> = digits
-            .chunks(2)
-            .map(|pair| pair[0] << 4 | pair[1])
-            .collect();
+        let bytes = bytes_of(hex);
         let frame = Frame::parse(&bytes).unwrap();
         let mut again = vec![0; frame.len()];
         frame.emit(&mut again).unwrap();
