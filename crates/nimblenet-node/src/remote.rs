@@ -36,6 +36,27 @@ pub struct NamespaceSummary {
     pub key: Option<PublicKey>,
 }
 
+/// A call in progress as a node lists it.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct JobSummary {
+    /// Its number at that node.
+    pub call: u32,
+    /// Its tasklet, if the node knows.
+    pub tasklet: Option<TaskletName>,
+    /// How it stands: `waiting`, `running`, `moving` or `remote`.
+    pub state: String,
+    /// The other node that runs it.
+    pub at: Option<NodeId>,
+    /// The other node that it runs for.
+    pub caller: Option<NodeId>,
+    /// Tasklets on its stack.
+    pub depth: u64,
+    /// The time since the call.
+    pub age: Duration,
+    /// The time until its deadline, if it has one.
+    pub left: Option<Duration>,
+}
+
 /// What a publication has moved, for one namespace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Moved {
@@ -89,6 +110,27 @@ impl Remote {
         request.format = Some(Format::CBOR);
         request.payload = args.to_vec();
         Ok(self.request(&request).await?.payload)
+    }
+
+    /// The calls in progress there.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn jobs(&mut self) -> Result<Vec<JobSummary>, RemoteError> {
+        let request = Request::new(Method::Get, "jobs");
+        let payload = self.request(&request).await?.payload;
+        read_jobs(&payload).ok_or(RemoteError::Malformed)
+    }
+
+    /// Lets a call that is in progress there go on at another node of the mesh. Ends when it does,
+    /// or when a node that runs it for that one has agreed.
+    ///
+    /// # Errors
+    /// [`RemoteError`], with the fault's code if it goes on where it was.
+    pub async fn move_call(&mut self, call: u32, to: NodeId) -> Result<(), RemoteError> {
+        let mut request = Request::new(Method::Post, &format!("jobs/{call}"));
+        request.query = vec![format!("to={to}")];
+        self.request(&request).await.map(drop)
     }
 
     /// The numbers of a node or registry: a CBOR map.
@@ -368,6 +410,30 @@ fn read_namespaces(payload: &[u8]) -> Option<Vec<NamespaceSummary>> {
         namespaces.push(summary);
     }
     Some(namespaces)
+}
+
+fn read_jobs(payload: &[u8]) -> Option<Vec<JobSummary>> {
+    let mut decoder = Decoder::new(payload);
+    let count = decoder.array().ok()??;
+    let mut jobs = Vec::new();
+    for _ in 0..count {
+        let mut job = JobSummary::default();
+        for _ in 0..decoder.map().ok()?? {
+            match decoder.str().ok()? {
+                "call" => job.call = decoder.u32().ok()?,
+                "tasklet" => job.tasklet = Some(TaskletName::new(decoder.str().ok()?).ok()?),
+                "state" => job.state = decoder.str().ok()?.to_owned(),
+                "at" => job.at = Some(NodeId(decoder.u16().ok()?)),
+                "for" => job.caller = Some(NodeId(decoder.u16().ok()?)),
+                "depth" => job.depth = decoder.u64().ok()?,
+                "age_ms" => job.age = Duration::from_millis(decoder.u64().ok()?),
+                "left_ms" => job.left = Some(Duration::from_millis(decoder.u64().ok()?)),
+                _ => decoder.skip().ok()?,
+            }
+        }
+        jobs.push(job);
+    }
+    Some(jobs)
 }
 
 /// Why something asked of a node or registry did not happen.

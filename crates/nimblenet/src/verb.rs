@@ -45,4 +45,6 @@ verbs! {
     ls Ls,
     pull Pull,
     call Call,
+    ps Ps,
+    relocate Move,
 }

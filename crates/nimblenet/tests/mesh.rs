@@ -5,7 +5,7 @@
 mod processes;
 
 use core::time::Duration;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use processes::{ADD, Bench, Daemon, add, fail, free_ports, packed, soon, succeed};
 use serde_json::Value as Json;
@@ -182,7 +182,7 @@ fn a_node_killed_in_a_transfer_is_replaced_by_another_source() {
         let at = mesh.coap(3);
         let mut call = Command::new(env!("CARGO_BIN_EXE_nimblenet"))
             .args(["call", "shop/large", "1", "1", "--node", &at])
-            .stdout(std::process::Stdio::null())
+            .stdout(Stdio::null())
             .spawn()
             .unwrap();
         std::thread::sleep(Duration::from_millis(5 + 15 * round));
@@ -269,6 +269,70 @@ fn a_catalogue_by_another_key_is_not_taken() {
         said.contains("bad-signature") || said.contains("no-catalogue"),
         "{said}"
     );
+}
+
+/// Adds, counts down from its first argument, and adds again.
+const SLOW: &str = "(module
+    (import \"shop/add\" \"run\" (func $add (param i32 i32) (result i32)))
+    (func (export \"run\") (param i32 i32) (result i32) (local i32)
+      (local.set 2 (call $add (local.get 1) (i32.const 1)))
+      (loop
+        (local.set 0 (i32.sub (local.get 0) (i32.const 1)))
+        (br_if 0 (local.get 0)))
+      (call $add (local.get 2) (local.get 2))))";
+
+#[test]
+fn a_long_call_moves_from_one_daemon_to_another_while_it_runs() {
+    let mesh = Mesh::new(2);
+    let module = wat::parse_str(SLOW).unwrap();
+    let slow = processes::package_with_fuel("shop/slow", ADD, &module, &["shop/add"], 1 << 50);
+    let slow = mesh.bench.write("slow.nnp", slow);
+    let adder = mesh.bench.package("shop/add", ADD, &add(0), &[]);
+    mesh.publish(&[&slow, &adder]);
+    for node in [1, 2] {
+        mesh.wait_for_epoch(node, "shop", 1);
+    }
+    let (first, second) = (mesh.coap(1), mesh.coap(2));
+    let listed = |node: &str| -> Vec<Json> {
+        let listed: Json =
+            serde_json::from_str(&succeed(&["ps", "--node", node, "--json"])).unwrap();
+        listed["calls"].as_array().unwrap().clone()
+    };
+    let call = Command::new(env!("CARGO_BIN_EXE_nimblenet"))
+        .args(["call", "shop/slow", "500000000", "20", "--node", &first])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    soon("the call runs", || {
+        listed(&first).iter().any(|held| held["state"] == "running")
+    });
+    let number = listed(&first)[0]["call"].to_string();
+    let said = fail(&["move", "999", "--node", &first, "--to", "2"]);
+    assert!(said.contains("unknown-call"), "{said}");
+    succeed(&["move", &number, "--node", &first, "--to", "2"]);
+    let here = &listed(&first)[0];
+    assert_eq!(
+        (&here["state"], &here["at"]),
+        (&"remote".into(), &2.into()),
+        "{here}"
+    );
+    let there = &listed(&second)[0];
+    assert_eq!(
+        (&there["tasklet"], &there["for"]),
+        (&"shop/slow".into(), &1.into()),
+        "{there}"
+    );
+    // And back again: what the other node had to do is over with that.
+    succeed(&["move", &number, "--node", &first, "--to", "1"]);
+    soon("the call is back", || listed(&second).is_empty());
+    let table = succeed(&["ps", "--node", &first]);
+    assert!(
+        table.contains("shop/slow") && table.contains("running"),
+        "{table}"
+    );
+    let output = call.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "42");
 }
 
 #[test]

@@ -78,16 +78,22 @@ impl Node {
         if to == NodeId::EVERYONE {
             return Err(Fault::Unreachable);
         }
+        let (call, result) = (self.jobs[at].call, Ok(()));
         if let State::Remote(remote) = &mut self.jobs[at].state {
             remote.redirect = (remote.to != to).then_some(to);
-            if remote.redirect.is_some() && remote.known {
+            if remote.redirect.is_none() {
+                self.note_moved(Moved { call, to, result });
+            } else if remote.known {
                 remote.unanswered = 0;
                 self.ask_remote(now, at);
             }
             return Ok(());
         }
         match &mut self.transit {
-            _ if to == self.config.id => Ok(()),
+            _ if to == self.config.id => {
+                self.note_moved(Moved { call, to, result });
+                Ok(())
+            }
             idle @ Transit::Idle => {
                 *idle = Transit::Out(Departure::new(at, to));
                 Ok(())

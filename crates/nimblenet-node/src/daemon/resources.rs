@@ -1,6 +1,6 @@
 //! The CoAP resources of a daemon: what a request means, and how answers are written.
 
-use nimblenet_core::{DropReason, Step};
+use nimblenet_core::{CallId, DropReason, Instant, Progress, Standing, Step};
 use nimblenet_tasklet::{Digest, Fault, Name, NodeId, TaskletName, Trap};
 
 use super::{CallReport, Status};
@@ -22,6 +22,11 @@ pub(super) enum Action {
     },
     Discover,
     Status,
+    Jobs,
+    Move {
+        call: CallId,
+        to: NodeId,
+    },
     Namespaces,
     Delta {
         namespace: Name,
@@ -48,6 +53,15 @@ impl Action {
         match (&path[..], request.method) {
             ([".well-known", "core"], Method::Get) => Ok(Self::Discover),
             (["status"], Method::Get) => Ok(Self::Status),
+            (["jobs"], Method::Get) => Ok(Self::Jobs),
+            (["jobs", call], Method::Post) => {
+                let call = call.parse().ok().map(CallId);
+                let to = request.query("to").map(|to| read_node("to", to));
+                Ok(Self::Move {
+                    call: call.ok_or_else(|| bad_request("a call is a number of /jobs"))?,
+                    to: to.ok_or_else(|| bad_request("to=ID says which node"))??,
+                })
+            }
             (["t", namespace, name], Method::Post) => {
                 let name = TaskletName::new(&format!("{namespace}/{name}"));
                 let name = name.map_err(|error| bad_request(&error.to_string()))?;
@@ -77,7 +91,16 @@ impl Action {
                 digest: read_digest(digest)?,
                 module: request.payload,
             }),
-            ([".well-known", "core"] | ["status"] | ["t", _, _] | ["r", ..] | ["m", _], _) => {
+            (
+                [".well-known", "core"]
+                | ["status"]
+                | ["jobs"]
+                | ["jobs", _]
+                | ["t", _, _]
+                | ["r", ..]
+                | ["m", _],
+                _,
+            ) => {
                 let code = Code::METHOD_NOT_ALLOWED;
                 Err(failure(code, "method-not-allowed", "see .well-known/core"))
             }
@@ -107,7 +130,10 @@ impl Action {
             export: request.query("x").unwrap_or("").to_owned(),
             args,
             explain: request.query("explain").is_some(),
-            at: request.query("at").map(read_node).transpose()?,
+            at: request
+                .query("at")
+                .map(|at| read_node("at", at))
+                .transpose()?,
         })
     }
 }
@@ -116,13 +142,13 @@ fn read_name(text: &str) -> Result<Name, Response> {
     Name::new(text).map_err(|error| bad_request(&error.to_string()))
 }
 
-fn read_node(text: &str) -> Result<NodeId, Response> {
+fn read_node(what: &str, text: &str) -> Result<NodeId, Response> {
     let id = text
         .parse()
         .ok()
         .map(NodeId)
         .filter(|id| *id != NodeId::EVERYONE);
-    id.ok_or_else(|| bad_request("at is the number of a node, 0 to 65534"))
+    id.ok_or_else(|| bad_request(&format!("{what} is the number of a node, 0 to 65534")))
 }
 
 fn read_digest(text: &str) -> Result<Digest, Response> {
@@ -198,6 +224,61 @@ pub(super) fn ended(report: &CallReport, explain: bool, detail: Option<&str>) ->
     })
 }
 
+/// The answer to `/jobs`: calls in progress, oldest first.
+pub(super) fn jobs(now: Instant, held: &[Progress]) -> Response {
+    cbor(Code::CONTENT, |to| {
+        to.array(held.len() as u64)?;
+        for job in held {
+            write_job(to, now, job)?;
+        }
+        Ok(to)
+    })
+}
+
+fn write_job<'w>(
+    to: &'w mut Writer,
+    now: Instant,
+    job: &Progress,
+) -> Result<&'w mut Writer, WriteError> {
+    let node = match job.standing {
+        Standing::At(node) => Some(node),
+        Standing::Waiting | Standing::Running | Standing::Moving => None,
+    };
+    let optional = [
+        job.name.is_some(),
+        node.is_some(),
+        job.caller.is_some(),
+        job.deadline.is_some(),
+    ];
+    let fields = 4 + optional.iter().filter(|there| **there).count();
+    to.map(fields as u64)?.str("call")?.u32(job.call.0)?;
+    if let Some(name) = job.name {
+        to.str("tasklet")?.str(&name.to_string())?;
+    }
+    to.str("state")?.str(job.standing.name())?;
+    if let Some(node) = node {
+        to.str("at")?.u16(node.0)?;
+    }
+    if let Some(caller) = job.caller {
+        to.str("for")?.u16(caller.0)?;
+    }
+    to.str("depth")?.u64(job.depth as u64)?;
+    if let Some(deadline) = job.deadline {
+        to.str("left_ms")?
+            .u64((deadline - now).as_millis() as u64)?;
+    }
+    to.str("age_ms")?
+        .u64((now - job.accepted).as_millis() as u64)
+}
+
+/// The answer to a move that has ended.
+pub(super) fn moved(result: Result<(), Fault>) -> Response {
+    match result {
+        Ok(()) => Response::empty(Code::CHANGED),
+        Err(fault) => fault_response(fault, None, None),
+    }
+}
+
 fn write_step<'w>(to: &'w mut Writer, step: &Step) -> Result<&'w mut Writer, WriteError> {
     to.map(7)?;
     to.str("tasklet")?.str(&step.name.to_string())?;
@@ -211,7 +292,10 @@ fn write_step<'w>(to: &'w mut Writer, step: &Step) -> Result<&'w mut Writer, Wri
 
 fn fault_response(fault: Fault, trap: Option<Trap>, detail: Option<&str>) -> Response {
     let code = match fault {
-        Fault::UnknownNamespace | Fault::UnknownTasklet | Fault::UnknownExport => Code::NOT_FOUND,
+        Fault::UnknownNamespace
+        | Fault::UnknownTasklet
+        | Fault::UnknownExport
+        | Fault::UnknownCall => Code::NOT_FOUND,
         Fault::WrongArguments => Code::BAD_REQUEST,
         Fault::ValuesTooLarge | Fault::TooLarge => Code::TOO_LARGE,
         Fault::Busy
@@ -251,7 +335,7 @@ pub(super) fn links<'n>(
     tasklets: impl Iterator<Item = (&'n Name, Name)>,
     registry: bool,
 ) -> Response {
-    let mut links = String::from("</status>;ct=60");
+    let mut links = String::from("</status>;ct=60,</jobs>;ct=60");
     if registry {
         links.push_str(",</r>;rt=\"nimblenet.registry\";ct=60");
     }
@@ -299,6 +383,10 @@ pub(super) fn status(status: &Status) -> Response {
         ("digest_mismatches", node.digest_mismatches),
         ("bad_signatures", node.bad_signatures),
         ("resumed_transfers", node.resumed_transfers),
+        ("moved_out", node.moved_out),
+        ("moved_in", node.moved_in),
+        ("moves_refused", node.moves_refused),
+        ("moves_failed", node.moves_failed),
         ("tx_bytes", link.sent_bytes),
         ("rx_bytes", link.received_bytes),
         ("tx_datagrams", link.sent),

@@ -105,6 +105,8 @@ pub(super) struct Body {
     pub(super) coap_sender: Option<std::net::UdpSocket>,
     pub(super) store: Option<StoreThread>,
     pub(super) calls: BTreeMap<CallId, Waiting>,
+    /// Who waits for the end of which call's move.
+    pub(super) moves: Vec<(CallId, RequestId)>,
     pub(super) keys: BTreeMap<Name, PublicKey>,
     pub(super) keeper: Option<Keeper>,
     pub(super) timeouts: Timeouts,
@@ -209,6 +211,9 @@ impl Body {
     /// Brings everything that the last input has led to where it belongs.
     fn settle(&mut self) {
         self.serve_requests();
+        for (call, result) in core::mem::take(&mut self.outside.moved) {
+            self.finish_move(call, result);
+        }
         for (call, report) in core::mem::take(&mut self.outside.finished) {
             self.finish(call, report);
         }

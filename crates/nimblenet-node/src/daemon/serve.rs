@@ -59,6 +59,20 @@ impl Body {
             }
             Action::Discover => Some(self.links()),
             Action::Status => Some(resources::status(&self.status())),
+            Action::Jobs => {
+                let mut held: Vec<_> = self.node.calls().collect();
+                held.sort_by_key(|job| job.call);
+                Some(resources::jobs(self.clock.now(), &held))
+            }
+            Action::Move { call, to } => {
+                let moved = self.node.move_call(self.clock.now(), call, to);
+                if let Err(fault) = moved {
+                    return Some(resources::moved(Err(fault)));
+                }
+                self.moves.push((call, id));
+                self.drain();
+                None
+            }
             Action::Namespaces => Some(self.namespaces()),
             Action::Delta { namespace, from } => Some(self.delta(&namespace, from)),
             Action::Module { digest } => {
@@ -157,8 +171,17 @@ impl Body {
         self.drain();
     }
 
+    /// Reports the end of a move to who waits for it.
+    pub(super) fn finish_move(&mut self, call: CallId, result: Result<(), Fault>) {
+        let now = self.clock.now();
+        for (_, id) in self.moves.extract_if(.., |(waits, _)| *waits == call) {
+            self.coap.respond(now, id, &resources::moved(result));
+        }
+    }
+
     /// Reports the end of a call to who waits for it.
     pub(super) fn finish(&mut self, call: CallId, report: CallReport) {
+        self.finish_move(call, Err(Fault::UnknownCall));
         match self.calls.remove(&call) {
             Some(Waiting::Coap {
                 id,

@@ -170,6 +170,7 @@ impl Setup {
             coap_sender: coap_sender.map_err(StartError::System)?,
             store: store.transpose().map_err(StartError::System)?,
             calls: BTreeMap::new(),
+            moves: Vec::new(),
             keys: self.keys,
             keeper: self.keeper,
             timeouts: self.timeouts,

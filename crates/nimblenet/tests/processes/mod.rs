@@ -174,10 +174,21 @@ impl Bench {
 
 /// The bytes of a package.
 pub(crate) fn package(name: &str, signature: &str, module: &[u8], callees: &[&str]) -> Vec<u8> {
+    package_with_fuel(name, signature, module, callees, 20_000_000)
+}
+
+/// The bytes of a package with its own ceiling on fuel.
+pub(crate) fn package_with_fuel(
+    name: &str,
+    signature: &str,
+    module: &[u8],
+    callees: &[&str],
+    fuel: u64,
+) -> Vec<u8> {
     let signature: Signature = signature.parse().unwrap();
     let mut space = [0; 128];
     let mut terms = Terms::empty();
-    (terms.fuel, terms.memory_bytes) = (20_000_000, 65_536);
+    (terms.fuel, terms.memory_bytes) = (fuel, 65_536);
     let exports = [Export::run(signature)];
     let terms = terms.with_exports(&exports, &mut space).unwrap();
     let import = |callee: &&str| NamedImport {

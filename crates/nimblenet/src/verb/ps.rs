@@ -1,0 +1,84 @@
+//! `nimblenet ps`: what a node is busy with.
+
+use core::time::Duration;
+
+use anyhow::Context;
+use comfy_table::Table;
+use comfy_table::presets::NOTHING;
+use nimblenet_node::remote::JobSummary;
+use serde_json::{Value as Json, json};
+
+use crate::output;
+use crate::remote::{self, Address};
+
+/// What an answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Lists the calls that a node has in progress.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    nimblenet ps --node 127.0.0.1:5684\n  \
+    nimblenet ps --node 127.0.0.1:5684 --json")]
+pub(crate) struct Args {
+    /// CoAP address of the node.
+    #[arg(long, value_name = "ADDR")]
+    node: Address,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// If the node does not answer as it should.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let jobs = remote::block_on(async {
+        let mut node = args.node.connect(PATIENCE).await?;
+        let jobs = node.jobs().await;
+        jobs.with_context(|| format!("asking {} for its calls failed", args.node))
+    })?;
+    if args.json {
+        let jobs: Vec<_> = jobs.iter().map(to_json).collect();
+        return output::json(&json!({ "calls": jobs }));
+    }
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    table.set_header(["CALL", "TASKLET", "STATE", "AT", "FOR", "DEPTH", "AGE", "LEFT"]);
+    for job in &jobs {
+        let node = |node: Option<_>| node.map_or_else(|| "-".to_owned(), |node| format!("{node}"));
+        table.add_row([
+            job.call.to_string(),
+            tasklet(job).unwrap_or_else(|| "-".to_owned()),
+            // Escaped: it comes from elsewhere and goes to a terminal.
+            job.state.escape_debug().to_string(),
+            node(job.at),
+            node(job.caller),
+            job.depth.to_string(),
+            seconds(job.age),
+            job.left.map_or_else(|| "-".to_owned(), seconds),
+        ]);
+    }
+    output::text(&table.to_string())
+}
+
+fn tasklet(job: &JobSummary) -> Option<String> {
+    job.tasklet.as_ref().map(ToString::to_string)
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{:.1} s", time.as_secs_f64())
+}
+
+fn to_json(job: &JobSummary) -> Json {
+    json!({
+        "call": job.call,
+        "tasklet": tasklet(job),
+        "state": job.state,
+        "at": job.at.map(|node| node.0),
+        "for": job.caller.map(|node| node.0),
+        "depth": job.depth,
+        "age_ms": job.age.as_millis() as u64,
+        "left_ms": job.left.map(|left| left.as_millis() as u64),
+    })
+}

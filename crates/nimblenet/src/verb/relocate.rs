@@ -1,0 +1,57 @@
+//! `nimblenet move`: a call in progress goes on at another node.
+
+use core::time::Duration;
+
+use anyhow::Context;
+use nimblenet_tasklet::NodeId;
+use serde_json::json;
+
+use crate::output;
+use crate::remote::{self, Address};
+
+/// Lets a call that is in progress go on at another node; its result still comes back to whoever
+/// called.
+///
+/// The tasklets of the call are frozen where they run and thawed at the other node, where nothing
+/// runs again that has run before. If that node does not take them, the call goes on where it was.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  \
+    nimblenet ps --node 127.0.0.1:5684\n  \
+    nimblenet move 7 --node 127.0.0.1:5684 --to 12")]
+pub(crate) struct Args {
+    /// Number of the call, as `nimblenet ps` shows it.
+    #[arg(value_name = "CALL")]
+    call: u32,
+    /// CoAP address of the node that has the call.
+    #[arg(long, value_name = "ADDR")]
+    node: Address,
+    /// The node of the mesh that is to go on with it.
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(..65535))]
+    to: u16,
+    /// Seconds to wait for the move.
+    #[arg(long, value_name = "S", default_value_t = 90)]
+    timeout: u64,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// If the node cannot be reached, has no such call, or the call goes on where it was.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    remote::block_on(async {
+        let patience = Duration::from_secs(args.timeout);
+        let mut node = args.node.connect(patience).await?;
+        let moved = node.move_call(args.call, NodeId(args.to)).await;
+        moved.with_context(|| {
+            let Args { call, node, to, .. } = args;
+            format!("moving call {call} of {node} to node {to} failed")
+        })
+    })?;
+    if args.json {
+        return output::json(&json!({ "call": args.call, "to": args.to }));
+    }
+    output::text(&format!("call {} is moved to node {}", args.call, args.to))
+}
