@@ -232,8 +232,9 @@ fn job(depth: u8, next: u8, images: [u8; 3], message: &[u8]) -> Vec<u8> {
 }
 
 /// Node 1, of which `sequence` was not heard before, offers a job to node 2, serves it, and lets
-/// it run as soon as it is ready. Returns whether it came to that.
-fn impose(net: &mut Net, bytes: &[u8], sequence: &mut u32) -> bool {
+/// it run as soon as it is ready, with a number that is `off` by so much. Returns whether it came
+/// to that.
+fn impose(net: &mut Net, bytes: &[u8], sequence: &mut u32, off: u32) -> bool {
     let mut send = |net: &mut Net, message: Message<'_>| {
         *sequence += 1;
         let frame = Frame {
@@ -288,7 +289,7 @@ fn impose(net: &mut Net, bytes: &[u8], sequence: &mut u32) -> bool {
         return false;
     }
     // Packets are numbered from 1: this is the number of the one that says so.
-    let number = made(net) as u32;
+    let number = made(net) as u32 + off;
     send(
         net,
         Message::Go(Go {
@@ -330,12 +331,33 @@ fn a_job_that_only_seems_to_come_from_a_node_runs_if_it_is_well_formed() {
         let mut net = small_shop(1);
         net.run_call(2, "shop/check").result.unwrap();
         let mut sequence = 60_000;
-        let imposed = impose(&mut net, &job(depth, next, images, &[0x80]), &mut sequence);
+        let imposed = impose(
+            &mut net,
+            &job(depth, next, images, &[0x80]),
+            &mut sequence,
+            0,
+        );
         ran += u32::from(imposed);
         net.run_for(Duration::from_secs(60));
         assert_eq!(net.node(2).jobs(), 0);
     }
     assert_eq!(ran, 4);
+}
+
+#[test]
+fn a_go_that_was_meant_for_another_life_of_a_node_runs_nothing() {
+    let mut net = small_shop(1);
+    net.run_call(2, "shop/check").result.unwrap();
+    assert!(!impose(
+        &mut net,
+        &job(1, 0, [0; 3], &[0x80]),
+        &mut 60_000,
+        1
+    ));
+    net.run_for(Duration::from_secs(1));
+    let counters = net.node(2).counters();
+    assert_eq!((counters.moved_in, counters.moves_refused), (0, 1));
+    assert_eq!(net.node(2).jobs(), 0);
 }
 
 proptest! {
@@ -361,7 +383,7 @@ proptest! {
             bytes[at] = value;
         }
         bytes.truncate(1100);
-        impose(&mut net, &bytes, &mut 60_000);
+        impose(&mut net, &bytes, &mut 60_000, 0);
         net.run_for(Duration::from_secs(60));
         let call = net.run_call(2, "shop/check");
         prop_assert_eq!(call.result, Ok(vec![0x80]));

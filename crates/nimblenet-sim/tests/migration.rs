@@ -9,7 +9,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use nimblenet_core::wire::Kind;
+use nimblenet_core::wire::{Fetch, Frame, Kind, Message, Object};
 use nimblenet_core::{CallId, Config, Standing};
 use nimblenet_sim::{
     Device, Draft, Layout, LinkModel, Net, OwnedOutcome, Publisher, SimExecutor, TimedExecutor,
@@ -490,6 +490,90 @@ fn a_receiver_that_goes_down_before_it_was_told_to_go_costs_nothing_and_after_it
             assert!(ends[..lost].iter().all(|(_, out)| *out == 0), "{ends:?}");
         }
     }
+}
+
+/// Runs until node 1 has said go to node 2 and nothing comes back any more.
+fn say_go_and_cut(world: World) -> (Net, Spent, CallId) {
+    let (mut net, spent) = world.net(28, &triangle(), |_| {});
+    // Its modules are there, and are not needed from elsewhere.
+    net.run_call_with(2, "shop/top", world.args())
+        .result
+        .unwrap();
+    spent.fuel.set(0);
+    spent.time.set(Duration::ZERO);
+    let turns = spent.turns.get();
+    let call = net.call(1, "shop/top", world.args()).unwrap();
+    run_turns(&mut net, &spent, turns + 3);
+    net.move_call(1, call, 2).unwrap();
+    let said = |net: &Net| net.node(1).counters().traffic(Kind::Go).originated > 0;
+    assert!(net.run_until(9 * SECOND, said));
+    net.cut(1, 2);
+    net.cut(2, 3);
+    (net, spent, call)
+}
+
+#[test]
+fn a_job_that_was_told_to_go_is_never_taken_back() {
+    for world in WORLDS {
+        let (mut net, spent, call) = say_go_and_cut(world);
+        let end = net.run_until_finished(1, call);
+        assert_eq!(end.result, Err(Fault::Unreachable));
+        assert_at_rest(&mut net);
+        // The other node has heard it, and nobody else has run anything.
+        let (fuel, time, _) = world.unmoved();
+        assert_eq!((spent.fuel.get(), spent.time.get()), (fuel, time));
+        assert_eq!(moved(&net, 2).1, 1);
+    }
+}
+
+#[test]
+fn a_result_that_was_lost_is_asked_for_again() {
+    for world in WORLDS {
+        let (mut net, spent, call) = say_go_and_cut(world);
+        net.run_for(SECOND);
+        assert!(net.finished(1, call).is_none());
+        net.mend(1, 2);
+        assert_eq!(net.run_until_finished(1, call).result, Ok(world.result()));
+        let (fuel, time, _) = world.unmoved();
+        assert_eq!((spent.fuel.get(), spent.time.get()), (fuel, time));
+        assert_at_rest(&mut net);
+    }
+}
+
+#[test]
+fn an_image_is_not_served_to_anyone_after_go() {
+    let (mut net, _, _) = say_go_and_cut(World::Interpreted);
+    net.mend(1, 2);
+    let counters = |net: &Net, kind| net.node(1).counters().traffic(kind).originated;
+    let (parts, refusals) = (counters(&net, Kind::Data), counters(&net, Kind::Refuse));
+    // The offer was the packet before those that served its image and the go.
+    let made: u64 = Kind::ALL.iter().map(|kind| counters(&net, *kind)).sum();
+    let go = made as u32;
+    for request in go.saturating_sub(20)..=go {
+        let fetch = Fetch {
+            object: Object::Job { request },
+            request: request as u16,
+            offset: 0,
+            part: 100,
+            wanted: 1,
+        };
+        let frame = Frame {
+            ttl: 1,
+            sender: NodeId(2),
+            receiver: NodeId(1),
+            origin: NodeId(2),
+            destination: NodeId(1),
+            sequence: 50_000 + request,
+            hops: 1,
+            message: Message::Fetch(fetch),
+        };
+        let mut bytes = vec![0; frame.len()];
+        frame.emit(&mut bytes).unwrap();
+        net.inject(2, 1, &bytes);
+    }
+    net.run_for(MILLI);
+    assert_eq!(counters(&net, Kind::Data), parts);
+    assert_eq!(counters(&net, Kind::Refuse), refusals + 21);
 }
 
 fn refused(configure: impl Fn(&mut Config), fault: Fault) {
