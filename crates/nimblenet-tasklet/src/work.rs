@@ -61,7 +61,7 @@ pub enum Work<'a> {
     Thaw {
         /// What the state belongs to.
         start: Start<'a>,
-        /// The saved state.
+        /// The saved state; stays where it is until the thaw is answered or stopped.
         image: &'a [u8],
     },
     /// Forget a run, whatever its state. Not answered.

@@ -68,7 +68,7 @@ impl Node {
             Some(Fault::BadImage)
         } else if offer.size as usize > self.image.capacity() {
             Some(Fault::TooLarge)
-        } else if self.transit.job().is_some() {
+        } else if self.transit.job().is_some() || self.image_is_read() {
             Some(Fault::Busy)
         } else {
             None

@@ -102,7 +102,7 @@ impl Node {
             return;
         };
         let at = departure.job;
-        if !self.is_to_leave(at) {
+        if !self.is_to_leave(at) || self.image_is_read() {
             return;
         }
         let next = match self.jobs[at].state {

@@ -169,6 +169,12 @@ impl Node {
         true
     }
 
+    /// Whether the executor may still read the image of a thaw that nobody waits for any more: it
+    /// may, as a module, until it takes the word to stop.
+    pub(super) fn image_is_read(&self) -> bool {
+        !self.stops.is_empty()
+    }
+
     pub(super) fn transit_timeouts(&mut self, now: Instant) {
         if self.transit.poll_timeout().is_none_or(|due| due > now) {
             return;
