@@ -2,6 +2,8 @@
 //!
 //! Unknown keys are errors, and every error names the file, the line and what stands there.
 
+mod serial;
+
 use alloc::collections::BTreeMap;
 use core::fmt;
 use core::net::SocketAddr;
@@ -18,6 +20,10 @@ use serde::{Deserialize, Deserializer};
 use crate::host::Device;
 use crate::key::PublicKey;
 use crate::store::{StoreLimits, Trust};
+
+use serial::SerialLines;
+
+pub use serial::SerialConfig;
 
 /// The id of a registry whose configuration gives none, and the registry of a namespace whose
 /// configuration gives none.
@@ -62,8 +68,10 @@ pub struct MeshConfig {
     /// Whether frames of others than the neighbours are taken, and their senders become
     /// neighbours.
     pub open: bool,
-    /// Bytes of the largest frame.
+    /// Bytes of the largest frame in a datagram.
     pub mtu: u16,
+    /// Serial lines, each with one neighbour at its other end.
+    pub serial: Vec<SerialConfig>,
 }
 
 /// How long things may take.
@@ -115,6 +123,7 @@ impl MeshConfig {
             neighbours: Vec::new(),
             open: false,
             mtu: mtu(),
+            serial: Vec::new(),
         }
     }
 }
@@ -164,6 +173,7 @@ impl NodeConfig {
                 neighbours: file.neighbours,
                 open: file.open,
                 mtu: file.mtu,
+                serial: file.serial.0,
             },
             coap: file.coap,
             cache_bytes: file.cache_bytes,
@@ -222,6 +232,7 @@ impl RegistryConfig {
                 neighbours: file.neighbours,
                 open: file.open,
                 mtu: file.mtu,
+                serial: file.serial.0,
             },
             coap: file.coap,
             data: file.data,
@@ -246,6 +257,8 @@ struct NodeFile {
     open: bool,
     #[serde(default = "mtu")]
     mtu: u16,
+    #[serde(default)]
+    serial: SerialLines,
     #[serde(default = "cache_bytes")]
     cache_bytes: usize,
     #[serde(default = "arena_bytes")]
@@ -277,6 +290,8 @@ struct RegistryFile {
     open: bool,
     #[serde(default = "mtu")]
     mtu: u16,
+    #[serde(default)]
+    serial: SerialLines,
     #[serde(default = "module_bytes")]
     module_bytes: usize,
     namespaces: Option<BTreeMap<Text<Name>, PublisherFile>>,
@@ -522,6 +537,16 @@ mod tests {
             ("coap = \"nowhere\"", 3, "coap"),
             ("natives = [\"shop/laser\"]", 3, "no device for shop/laser"),
             ("preload = 3", 3, "preload"),
+            ("serial = \"ttyACM0\"", 3, "sequence"),
+            ("serial = [1]", 3, "a device, or a table"),
+            (
+                "serial = [\n \"a\",\n { device = \"b\", baud = 0 },\n]",
+                5,
+                "nonzero",
+            ),
+            ("serial = [{ device = \"b\", speed = 1 }]", 3, "speed"),
+            ("serial = [{ baud = 1 }]", 3, "device"),
+            ("serial = [\"a\", \"a\"]", 3, "a is there twice"),
             ("[timeouts]\nlocal_search = 1", 4, "local_search"),
             (
                 "[namespaces.shop]\nkey = \"12\"",

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   mesh socket ---+                          +--> mesh socket
+//!   serial lines --+   (a task each)          +--> serial lines
 //!   CoAP socket ---+--> one loop, one node ---+--> CoAP socket
 //!   executor ------+   (a thread of its own)  +--> executor, signature checks
 //!   store ---------+                          +--> store, kept catalogues
@@ -31,7 +32,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::coap::ServerCounters;
 use crate::config::{NodeConfig, RegistryConfig};
-use crate::link::LinkCounters;
+use crate::link::{LinkCounters, SerialStatus};
 use crate::store::{OpenError, Store};
 
 /// A running node or registry. Dropping the handle stops it at once.
@@ -106,8 +107,10 @@ pub struct Status {
     pub id: NodeId,
     /// What the node has counted.
     pub counters: Counters,
-    /// What its link has moved.
+    /// What its UDP link has moved.
     pub link: LinkCounters,
+    /// What its serial lines have moved, in the order of the configuration.
+    pub serial: Vec<SerialStatus>,
     /// What its CoAP server has met.
     pub coap: ServerCounters,
     /// Jobs that run or wait.

@@ -399,13 +399,30 @@ pub(super) fn status(status: &Status) -> Response {
         numbers.push((reason.name(), node.dropped(reason)));
     }
     cbor(Code::CONTENT, |to| {
-        to.map(numbers.len() as u64 + 1)?;
+        to.map(numbers.len() as u64 + 2)?;
         for (name, value) in &numbers {
             to.str(name)?.u64(*value)?;
         }
         to.str("epochs")?.map(status.epochs.len() as u64)?;
         for (name, epoch) in &status.epochs {
             to.str(name.as_str())?.u32(*epoch)?;
+        }
+        to.str("serial")?.array(status.serial.len() as u64)?;
+        for line in &status.serial {
+            let numbers = [
+                ("tx_bytes", line.sent_bytes),
+                ("rx_bytes", line.received_bytes),
+                ("tx_frames", line.sent),
+                ("rx_frames", line.received),
+                ("damaged", line.damaged),
+                ("dropped", line.dropped),
+            ];
+            to.map(numbers.len() as u64 + 2)?;
+            to.str("device")?.str(&line.device.to_string_lossy())?;
+            to.str("up")?.bool(line.up)?;
+            for (name, value) in numbers {
+                to.str(name)?.u64(value)?;
+            }
         }
         Ok(to)
     })

@@ -7,10 +7,12 @@ use core::time::Duration;
 use std::io;
 use std::sync::mpsc::Sender;
 
-use nimblenet_core::{CallId, Driver, Event, Input, Instant, LinkId, Node, Transmit, drain, pump};
+use nimblenet_core::{
+    CallId, Driver, Event, Input, Instant, LinkAddress, LinkId, Node, Transmit, drain, pump,
+};
 use nimblenet_tasklet::{Fault, Name, NamespaceId, Work};
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 
 use super::keeper::Keeper;
 use super::registry::{self, StoreThread};
@@ -20,10 +22,12 @@ use crate::coap::{RequestId, Server};
 use crate::config::Timeouts;
 use crate::executor::{Answer, Workers};
 use crate::key::PublicKey;
-use crate::link::UdpLink;
+use crate::link::{Heard, SerialLink, UdpLink};
 
-/// The only link of a daemon.
-const LINK: LinkId = LinkId(0);
+/// The link over UDP. The serial lines are those after it.
+pub(super) const UDP: LinkId = LinkId(0);
+/// The only neighbour on a serial line.
+const OTHER_END: LinkAddress = LinkAddress(0);
 /// No datagram is longer.
 const MAX_DATAGRAM_BYTES: usize = 65_536;
 /// Datagrams taken before anything else gets its turn.
@@ -32,6 +36,7 @@ const BATCH: usize = 64;
 /// What a daemon listens to.
 pub(super) struct Inputs {
     pub(super) sockets: Sockets,
+    pub(super) heard: Receiver<Heard>,
     pub(super) answers: UnboundedReceiver<Answer>,
     pub(super) store_answers: UnboundedReceiver<registry::Answer>,
     pub(super) inbox: UnboundedReceiver<Command>,
@@ -49,7 +54,9 @@ pub(super) enum Waiting {
 
 /// What the node acts on, apart from the node itself.
 pub(super) struct Outside {
-    pub(super) link: UdpLink,
+    pub(super) udp: UdpLink,
+    /// The links from 1 on.
+    pub(super) serial: Vec<SerialLink>,
     pub(super) workers: Workers,
     pub(super) finished: Vec<(CallId, CallReport)>,
     pub(super) moved: Vec<(CallId, Result<(), Fault>)>,
@@ -58,7 +65,10 @@ pub(super) struct Outside {
 
 impl Driver for Outside {
     fn transmit(&mut self, _: Instant, transmit: Transmit, frame: &[u8]) {
-        self.link.send(transmit.to, frame);
+        match usize::from(transmit.link.0).checked_sub(1) {
+            None => self.udp.send(transmit.to, frame),
+            Some(at) => self.serial[at].send(frame),
+        }
     }
 
     fn work(&mut self, _: Instant, work: Work<'_>) {
@@ -152,6 +162,10 @@ impl Body {
                         self.take_frame(Ok(more), &frame);
                     }
                 }
+                Some(Heard { link, frame }) = inputs.heard.recv() => {
+                    let (from, bytes) = (OTHER_END, &frame[..]);
+                    self.pump(Input::Frame { link, from, bytes });
+                }
                 received = receive(coap.as_ref(), &mut datagram) => match received {
                     Ok((len, from)) => {
                         self.coap.handle(self.clock.now(), from, &datagram[..len]);
@@ -174,10 +188,10 @@ impl Body {
     fn take_frame(&mut self, received: io::Result<(usize, SocketAddr)>, frame: &[u8]) {
         match received {
             Ok((len, from)) => {
-                if let Some(from) = self.outside.link.receive(from, len) {
+                if let Some(from) = self.outside.udp.receive(from, len) {
                     let bytes = &frame[..len];
                     self.pump(Input::Frame {
-                        link: LINK,
+                        link: UDP,
                         from,
                         bytes,
                     });
@@ -319,7 +333,8 @@ impl Body {
         Status {
             id: self.node.id(),
             counters: *self.node.counters(),
-            link: *self.outside.link.counters(),
+            link: *self.outside.udp.counters(),
+            serial: self.outside.serial.iter().map(SerialLink::status).collect(),
             coap: *self.coap.counters(),
             jobs: self.node.jobs(),
             cache_used: self.node.cache().used(),

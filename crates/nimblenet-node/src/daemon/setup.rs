@@ -2,16 +2,16 @@
 
 use alloc::collections::BTreeMap;
 use std::io;
-use std::sync::mpsc::channel;
+use std::sync::mpsc;
 use std::thread::Builder;
 
-use nimblenet_core::{Config, Limits, NamespaceConfig, Node};
+use nimblenet_core::{Config, Limits, LinkConfig, LinkId, NamespaceConfig, Node};
 use nimblenet_tasklet::{Delta, Name, TaskletName};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, channel, unbounded_channel};
 
 use super::keeper::{self, Keeper};
 use super::registry::StoreThread;
-use super::run::{Body, Inputs, Outside};
+use super::run::{Body, Inputs, Outside, UDP};
 use super::{Command, Daemon, Sockets, StartError};
 use crate::clock::{self, Clock};
 use crate::coap::{Server, ServerLimits, Timers};
@@ -19,11 +19,13 @@ use crate::config::{MeshConfig, NodeConfig, RegistryConfig, Timeouts};
 use crate::executor::Workers;
 use crate::host::LinuxHost;
 use crate::key::PublicKey;
-use crate::link::UdpLink;
+use crate::link::{MAX_FRAME_BYTES, SerialLink, UdpLink};
 use crate::store::Store;
 
 /// A registry runs no tasklets; its executor only exists.
 const REGISTRY_ARENA_BYTES: usize = 4096;
+/// Frames from serial lines that wait for the loop; past it, lines are not read.
+const HEARD_FRAMES: usize = 64;
 
 /// What a daemon is made from.
 pub(super) struct Setup {
@@ -99,13 +101,19 @@ impl Setup {
             .build()
             .map_err(StartError::System)?;
         // The node is made on the thread that it stays on.
-        let (report, made) = channel();
-        let body = move || match self.build(sockets, inbox) {
-            Ok((body, inputs)) => {
-                let _ = report.send(Ok(()));
-                runtime.block_on(body.run(inputs));
+        let (report, made) = mpsc::channel();
+        let body = move || {
+            // Tasks are started while the daemon is built.
+            let entered = runtime.enter();
+            let built = self.build(sockets, inbox);
+            drop(entered);
+            match built {
+                Ok((body, inputs)) => {
+                    let _ = report.send(Ok(()));
+                    runtime.block_on(body.run(inputs));
+                }
+                Err(error) => drop(report.send(Err(error))),
             }
-            Err(error) => drop(report.send(Err(error))),
         };
         let thread = Builder::new().name(name).spawn(body);
         let thread = thread.map_err(StartError::System)?;
@@ -146,10 +154,17 @@ impl Setup {
             socket.try_clone()
         };
         let sender = nonblocking(&sockets.mesh).map_err(StartError::System)?;
-        let link = UdpLink::new(sender, self.mesh.neighbours, self.mesh.open);
+        let udp = UdpLink::new(sender, self.mesh.neighbours, self.mesh.open);
+        let frame_bytes = usize::from(self.mesh.mtu).max(MAX_FRAME_BYTES);
+        let (hears, heard) = channel(HEARD_FRAMES);
+        let serial = self.mesh.serial.into_iter().zip(UDP.0 + 1..);
+        let serial =
+            serial.map(|(config, link)| SerialLink::start(config, LinkId(link), hears.clone()));
+        let serial = serial.collect();
         let coap_sender = sockets.coap.as_ref().map(nonblocking).transpose();
         let inputs = Inputs {
             sockets,
+            heard,
             answers,
             store_answers,
             inbox,
@@ -158,13 +173,14 @@ impl Setup {
             node,
             clock,
             outside: Outside {
-                link,
+                udp,
+                serial,
                 workers: workers.map_err(StartError::System)?,
                 finished: Vec::new(),
                 moved: Vec::new(),
                 renewed: Vec::new(),
             },
-            frame: vec![0; usize::from(self.mesh.mtu)],
+            frame: vec![0; frame_bytes],
             wake: None,
             coap: Server::new(ServerLimits::DEFAULT, Timers::STANDARD, seed),
             coap_sender: coap_sender.map_err(StartError::System)?,
@@ -182,6 +198,10 @@ impl Setup {
 
 fn core_config(mesh: &MeshConfig, timeouts: &Timeouts) -> Config {
     let mut config = Config::new(mesh.id, mesh.mtu);
+    let mtu = MAX_FRAME_BYTES as u16;
+    config
+        .links
+        .extend(mesh.serial.iter().map(|_| LinkConfig { mtu }));
     config.local_search = timeouts.local_search;
     config.global_search = timeouts.global_search;
     config.hop_time = timeouts.hop;

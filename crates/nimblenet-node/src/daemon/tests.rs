@@ -9,6 +9,8 @@ use nimblenet_tasklet::{
 use std::path::Path;
 use tempfile::TempDir;
 
+mod serial;
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn key() -> SigningKey {
@@ -26,6 +28,12 @@ struct Mesh {
 
 impl Mesh {
     fn new(nodes: usize) -> Self {
+        Self::with(nodes, |_, _| {})
+    }
+
+    /// A mesh whose members have something else than neighbours on both sides; the registry is
+    /// number 0.
+    fn with(nodes: usize, change: impl Fn(usize, &mut MeshConfig)) -> Self {
         let data = tempfile::tempdir().unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut sockets: Vec<_> = (0..=nodes)
@@ -37,6 +45,7 @@ impl Mesh {
             let around = [at.checked_sub(1), Some(at + 1)].into_iter().flatten();
             let around = around.filter_map(|at| addresses.get(at));
             mesh.neighbours = around.map(|it| it.mesh).collect();
+            change(at, &mut mesh);
             mesh
         };
         let mut started = Vec::new();

@@ -1,0 +1,261 @@
+//! Serial lines, each a point-to-point link of the node (spec/board.md, section 1).
+//!
+//! Each line is a task of its own. Frames to it wait in a bounded queue; what finds it full is
+//! dropped and counted, so that a slow line holds nothing else up. A device that is not there is
+//! looked for again and again.
+
+mod framing;
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::time::Duration;
+use std::io;
+use std::path::PathBuf;
+
+use nimblenet_core::LinkId;
+use serial2_tokio::SerialPort;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::time::{Instant, sleep_until};
+
+use crate::config::SerialConfig;
+use framing::Deframer;
+
+/// The longest frame of a serial line, which is what boards have room for.
+pub(crate) const MAX_FRAME_BYTES: usize = 256;
+/// Frames that wait for a line: a third of a second at 1 MBd.
+const QUEUE_FRAMES: usize = 128;
+/// How often a device that is not there is looked for.
+const RETRY: Duration = Duration::from_secs(1);
+const READ_BYTES: usize = 4096;
+
+/// What a serial line has moved since the start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SerialStatus {
+    /// Its device.
+    pub device: PathBuf,
+    /// Whether the device is there.
+    pub up: bool,
+    /// Frames written.
+    pub sent: u64,
+    /// Their bytes, before stuffing.
+    pub sent_bytes: u64,
+    /// Frames received.
+    pub received: u64,
+    /// Their bytes, without stuffing.
+    pub received_bytes: u64,
+    /// What came in and was no frame: noise, or bytes that got lost.
+    pub damaged: u64,
+    /// Frames that were not sent, because too many waited or the device was not there.
+    pub dropped: u64,
+}
+
+/// A frame that came in over a serial line.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    pub(crate) link: LinkId,
+    pub(crate) frame: Vec<u8>,
+}
+
+/// The sending half of a serial line.
+#[derive(Debug)]
+pub(crate) struct SerialLink {
+    device: PathBuf,
+    queue: Sender<Vec<u8>>,
+    counters: Arc<Counters>,
+}
+
+#[derive(Default, Debug)]
+struct Counters {
+    up: AtomicBool,
+    sent: AtomicU64,
+    sent_bytes: AtomicU64,
+    received: AtomicU64,
+    received_bytes: AtomicU64,
+    damaged: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl SerialLink {
+    /// A line that gives what it hears to `heard`. Must be called within a runtime, which carries
+    /// the line until it ends.
+    pub(crate) fn start(config: SerialConfig, link: LinkId, heard: Sender<Heard>) -> Self {
+        let (queue, waiting) = channel(QUEUE_FRAMES);
+        let counters = Arc::new(Counters::default());
+        let device = config.device.clone();
+        let line = Line {
+            config,
+            link,
+            heard,
+            waiting,
+            counters: Arc::clone(&counters),
+        };
+        tokio::spawn(line.run());
+        Self {
+            device,
+            queue,
+            counters,
+        }
+    }
+
+    /// Gives the line a frame to send.
+    pub(crate) fn send(&self, frame: &[u8]) {
+        if self.queue.try_send(frame.to_vec()).is_err() {
+            add(&self.counters.dropped, 1);
+        }
+    }
+
+    /// What the line has moved.
+    pub(crate) fn status(&self) -> SerialStatus {
+        let counters = &self.counters;
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        SerialStatus {
+            device: self.device.clone(),
+            up: counters.up.load(Ordering::Relaxed),
+            sent: of(&counters.sent),
+            sent_bytes: of(&counters.sent_bytes),
+            received: of(&counters.received),
+            received_bytes: of(&counters.received_bytes),
+            damaged: of(&counters.damaged),
+            dropped: of(&counters.dropped),
+        }
+    }
+}
+
+fn add(counter: &AtomicU64, number: usize) {
+    counter.fetch_add(number as u64, Ordering::Relaxed);
+}
+
+/// The task of a line.
+struct Line {
+    config: SerialConfig,
+    link: LinkId,
+    heard: Sender<Heard>,
+    waiting: Receiver<Vec<u8>>,
+    counters: Arc<Counters>,
+}
+
+/// The daemon has ended.
+struct Ended;
+
+impl Line {
+    async fn run(mut self) {
+        let device = self.config.device.display().to_string();
+        let mut reported = false;
+        loop {
+            let error = match open(self.config.clone()).await {
+                Ok(port) => {
+                    tracing::info!(device, "the serial line is up");
+                    reported = false;
+                    self.counters.up.store(true, Ordering::Relaxed);
+                    let ended = self.carry(&port).await;
+                    self.counters.up.store(false, Ordering::Relaxed);
+                    match ended {
+                        Ok(Ended) => return,
+                        Err(error) => error,
+                    }
+                }
+                Err(error) => error,
+            };
+            if !reported {
+                tracing::warn!(device, %error, "the serial line is down; it is tried every second");
+                reported = true;
+            }
+            if let Some(Ended) = self.idle().await {
+                return;
+            }
+        }
+    }
+
+    /// Moves frames until the device is gone or the daemon ends.
+    async fn carry(&mut self, port: &SerialPort) -> io::Result<Ended> {
+        let mut deframer = Deframer::default();
+        let mut buffer = vec![0; READ_BYTES];
+        // Ends whatever the other side has begun to read.
+        let mut line = vec![0];
+        let mut frame_bytes = None;
+        loop {
+            tokio::select! {
+                read = port.read(&mut buffer) => {
+                    let read = read?;
+                    if read == 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                    for byte in &buffer[..read] {
+                        let Some(ended) = deframer.push(*byte) else { continue };
+                        let Ok(frame) = ended else {
+                            add(&self.counters.damaged, 1);
+                            continue;
+                        };
+                        add(&self.counters.received, 1);
+                        add(&self.counters.received_bytes, frame.len());
+                        let link = self.link;
+                        if self.heard.send(Heard { link, frame }).await.is_err() {
+                            return Ok(Ended);
+                        }
+                    }
+                }
+                written = port.write(&line), if !line.is_empty() => {
+                    line.drain(..written?);
+                    if let Some(bytes) = frame_bytes.take_if(|_| line.is_empty()) {
+                        add(&self.counters.sent, 1);
+                        add(&self.counters.sent_bytes, bytes);
+                    }
+                }
+                frame = self.waiting.recv(), if line.is_empty() => {
+                    let Some(frame) = frame else { return Ok(Ended) };
+                    framing::stuff(&frame, &mut line);
+                    frame_bytes = Some(frame.len());
+                }
+            }
+        }
+    }
+
+    /// Waits until the device is worth another look. Nothing is kept for it: what a node had to
+    /// say a second ago is old.
+    async fn idle(&mut self) -> Option<Ended> {
+        let end = Instant::now() + RETRY;
+        loop {
+            tokio::select! {
+                () = sleep_until(end) => return None,
+                frame = self.waiting.recv() => match frame {
+                    Some(_) => add(&self.counters.dropped, 1),
+                    None => return Some(Ended),
+                },
+            }
+        }
+    }
+}
+
+/// Opens a device: eight bits, no parity, one stop bit, no flow control, bytes as they are.
+async fn open(config: SerialConfig) -> io::Result<SerialPort> {
+    // A driver may take its time.
+    let open = move || {
+        let port = SerialPort::open(&config.device, config.baud)?;
+        port.discard_buffers()?;
+        Ok(port)
+    };
+    let opened = tokio::task::spawn_blocking(open).await;
+    opened.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn frames_beyond_the_queue_are_dropped_and_hold_nobody_up() {
+        let nowhere = SerialConfig::new("/dev/there-is-no-such-line");
+        let link = SerialLink::start(nowhere, LinkId(1), channel(1).0);
+        // The line's own task gets no turn before the first await.
+        for _ in 0..QUEUE_FRAMES + 3 {
+            link.send(b"frame");
+        }
+        assert_eq!(link.status().dropped, 3);
+        assert!(!link.status().up);
+        let all = QUEUE_FRAMES as u64 + 3;
+        while link.status().dropped < all {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((link.status().dropped, link.status().sent), (all, 0));
+    }
+}
