@@ -274,7 +274,7 @@ impl Limits {
             catalogue: CatalogueLimits::SMALL,
             delta_bytes: 4096,
             steps: 0,
-            image_bytes: 8 << 10,
+            image_bytes: 6 << 10,
         }
     }
 }

@@ -20,6 +20,30 @@ impl Disk {
     pub fn allocate(bytes: usize) -> Self {
         Self(Region::Owned(vec![0; bytes]))
     }
+
+    /// Keeps the first `at` bytes and returns the others; none if there are fewer.
+    pub(crate) fn split_off(&mut self, at: usize) -> Self {
+        let at = at.min(self.len());
+        let whole = core::mem::take(&mut self.0);
+        let (kept, rest) = match whole {
+            Region::Owned(mut bytes) => {
+                let rest = bytes.split_off(at);
+                (Region::Owned(bytes), Region::Owned(rest))
+            }
+            Region::Lent(bytes) => {
+                let (kept, rest) = bytes.split_at_mut(at);
+                (Region::Lent(kept), Region::Lent(rest))
+            }
+        };
+        self.0 = kept;
+        Self(rest)
+    }
+}
+
+impl Default for Region {
+    fn default() -> Self {
+        Self::Owned(Vec::new())
+    }
 }
 
 impl From<&'static mut [u8]> for Disk {
@@ -45,5 +69,91 @@ impl DerefMut for Disk {
             Region::Owned(bytes) => bytes,
             Region::Lent(bytes) => bytes,
         }
+    }
+}
+
+/// A part of a disk that is filled from its start and never grows.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    region: Disk,
+    len: usize,
+}
+
+impl Buffer {
+    pub(crate) fn new(region: Disk) -> Self {
+        Self { region, len: 0 }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.region.len()
+    }
+
+    /// Bytes that may still come.
+    pub(crate) fn room(&self) -> usize {
+        self.region.len() - self.len
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// Makes it `len` bytes long, as far as it reaches; new ones are as the region has them.
+    pub(crate) fn set_len(&mut self, len: usize) {
+        self.len = len.min(self.region.len());
+    }
+
+    /// Puts bytes at the end; false if there is no room for all of them.
+    pub(crate) fn append(&mut self, bytes: &[u8]) -> bool {
+        let place = self.region.get_mut(self.len..self.len + bytes.len());
+        let fits = place.is_some();
+        if let Some(place) = place {
+            place.copy_from_slice(bytes);
+            self.len += bytes.len();
+        }
+        fits
+    }
+
+    /// Takes the buffer away, for as long as something else of its owner is borrowed.
+    pub(crate) fn take(&mut self) -> Self {
+        core::mem::replace(self, Self::new(Disk::allocate(0)))
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.region[..self.len]
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.region[..self.len]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_is_split_whoever_owns_it() {
+        let lent: &'static mut [u8] = Vec::leak(vec![0; 10]);
+        for mut disk in [Disk::allocate(10), Disk::from(lent)] {
+            disk[7] = 9;
+            let rest = disk.split_off(6);
+            assert_eq!((disk.len(), &rest[..]), (6, &[0, 9, 0, 0][..]));
+            assert_eq!(disk.split_off(99).len(), 0);
+        }
+    }
+
+    #[test]
+    fn a_buffer_is_filled_up_to_its_end() {
+        let mut buffer = Buffer::new(Disk::allocate(5));
+        assert!(buffer.append(b"abc") && !buffer.append(b"def"));
+        assert_eq!((&buffer[..], buffer.room()), (&b"abc"[..], 2));
+        let taken = buffer.take();
+        assert_eq!((taken.capacity(), buffer.capacity()), (5, 0));
     }
 }

@@ -7,6 +7,7 @@
 mod disk;
 mod evict;
 
+pub(crate) use disk::Buffer;
 pub use disk::Disk;
 pub use evict::{Evict, Facts, Lfu, Lru};
 

@@ -157,7 +157,7 @@ impl Node {
             progress @ (Progress::Part | Progress::Complete) => {
                 let from = data.offset as usize;
                 // The offer's size was checked, and the transfer keeps to it.
-                self.image.resize(data.total as usize, 0);
+                self.image.set_len(data.total as usize);
                 self.image[from..from + data.bytes.len()].copy_from_slice(data.bytes);
                 let step = Arriving::Fetching(transfer);
                 self.transit = Transit::In(Arrival { step, ..arrival });
@@ -333,7 +333,7 @@ impl Node {
             self.decline(now, at, Fault::DigestMismatch);
             return;
         }
-        let image = core::mem::take(&mut self.image);
+        let image = self.image.take();
         let record = MovedJob::parse(&image).map_err(|_| Fault::BadImage);
         let unpacked = record.and_then(|record| self.take_up(at, &record).map(|()| record.next));
         self.image = image;

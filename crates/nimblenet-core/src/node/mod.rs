@@ -31,7 +31,7 @@ use self::subscribe::Subscription;
 use self::transit::{Moved, Transit};
 use crate::acquisition::Acquisition;
 use crate::archive::Archive;
-use crate::cache::{Cache, Disk, Evict, Lfu, Lru, SlotId};
+use crate::cache::{Buffer, Cache, Disk, Evict, Lfu, Lru, SlotId};
 use crate::catalogue::{BadDelta, Catalogue};
 use crate::config::{Config, ConfigError, Eviction, LinkId};
 use crate::counters::{Counters, DropReason};
@@ -91,7 +91,7 @@ pub struct Node {
     /// The job on its way to or from another node.
     transit: Transit,
     /// Its image.
-    image: Vec<u8>,
+    image: Buffer,
     /// Moves that have ended and were not yet reported.
     moved: VecDeque<Moved>,
     next_request: u16,
@@ -106,17 +106,20 @@ impl Node {
     /// [`ConfigError`] if the parts of the configuration do not fit each other.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         let limits = &config.limits;
-        let bytes = limits.cache_bytes + OBJECTS * limits.delta_bytes;
+        let bytes = limits.cache_bytes + OBJECTS * limits.delta_bytes + limits.image_bytes;
         let disk = Disk::allocate(bytes);
         Self::with_disk(config, disk)
     }
 
-    /// A node that keeps modules, and objects on their way, on `disk`.
+    /// A node that keeps modules, objects on their way, and [`Limits::image_bytes`](crate::Limits)
+    /// for a job on its way on `disk`.
     ///
     /// # Errors
     /// [`ConfigError`] if the parts of the configuration do not fit each other.
-    pub fn with_disk(mut config: Config, disk: Disk) -> Result<Self, ConfigError> {
+    pub fn with_disk(mut config: Config, mut disk: Disk) -> Result<Self, ConfigError> {
         config.check()?;
+        let cached = disk.len().saturating_sub(config.limits.image_bytes);
+        let image = Buffer::new(disk.split_off(cached));
         let limits = config.limits;
         let policy: Box<dyn Evict + Send> = match config.eviction {
             Eviction::Lfu => Box::new(Lfu),
@@ -146,7 +149,7 @@ impl Node {
             reported: None,
             news: VecDeque::with_capacity(subscriptions.len()),
             transit: Transit::Idle,
-            image: Vec::with_capacity(limits.image_bytes),
+            image,
             moved: VecDeque::with_capacity(limits.jobs),
             subscriptions,
             next_request: 0,

@@ -2,11 +2,10 @@
 //!
 //! It is written as its activations are frozen, one after the other, and read where it stands.
 
-use alloc::vec::Vec;
-
 use nimblenet_tasklet::{Fault, Name, NamespaceId, TaskletName, TaskletRef, Trap};
 
 use super::{Malformed, Reader};
+use crate::cache::Buffer;
 use crate::job::{Job, Next};
 
 const VERSION: u8 = 1;
@@ -20,16 +19,15 @@ const FAIL: u8 = 3;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct NoRoom;
 
-/// Puts bytes at the end of a buffer that never grows beyond its capacity.
-struct Appender<'b>(&'b mut Vec<u8>);
+struct Appender<'b>(&'b mut Buffer);
 
 impl Appender<'_> {
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
-        if self.0.capacity() - self.0.len() < bytes.len() {
-            return Err(NoRoom);
+        if self.0.append(bytes) {
+            Ok(())
+        } else {
+            Err(NoRoom)
         }
-        self.0.extend_from_slice(bytes);
-        Ok(())
     }
 
     fn u32(&mut self, value: u32) -> Result<(), NoRoom> {
@@ -45,7 +43,7 @@ impl Appender<'_> {
 /// Begins the record of `job`, which goes on with `next`. `namespaces` are those that the job's
 /// epochs belong to.
 pub(crate) fn begin(
-    out: &mut Vec<u8>,
+    out: &mut Buffer,
     job: &Job,
     next: Next,
     namespaces: impl Iterator<Item = NamespaceId>,
@@ -78,7 +76,7 @@ pub(crate) fn begin(
 }
 
 /// Goes on with the activation at `at` of the job's stack; its image follows.
-pub(crate) fn begin_activation(out: &mut Vec<u8>, job: &Job, at: usize) -> Result<(), NoRoom> {
+pub(crate) fn begin_activation(out: &mut Buffer, job: &Job, at: usize) -> Result<(), NoRoom> {
     let Some(activation) = job.activations().get(at) else {
         return Err(NoRoom);
     };
@@ -92,15 +90,15 @@ pub(crate) fn begin_activation(out: &mut Vec<u8>, job: &Job, at: usize) -> Resul
 }
 
 /// Goes on with an image; an empty one stands for an activation that has not started.
-pub(crate) fn put_image(out: &mut Vec<u8>, image: &[u8]) -> Result<(), NoRoom> {
+pub(crate) fn put_image(out: &mut Buffer, image: &[u8]) -> Result<(), NoRoom> {
     let mut to = Appender(out);
     to.u32(image.len() as u32)?;
     to.bytes(image)
 }
 
 /// Bytes that the next image may have.
-pub(crate) fn image_room(out: &Vec<u8>) -> usize {
-    (out.capacity() - out.len()).saturating_sub(size_of::<u32>())
+pub(crate) fn image_room(out: &Buffer) -> usize {
+    out.room().saturating_sub(size_of::<u32>())
 }
 
 /// A moved job that was read.
