@@ -2,7 +2,7 @@
 
 mod floor;
 
-use floor::{BOARD, Floor, OTHER_BOARD, REGISTRY, draft, port};
+use floor::{BOARD, Floor, GATEWAY, OTHER_BOARD, REGISTRY, draft, port};
 use nimblenet_core::wire::Kind;
 use nimblenet_sim::Draft;
 use nimblenet_tasklet::Fault;
@@ -39,12 +39,39 @@ const LEAF: &str = r#"(module (memory 1)
 
 const ONE: &str = "func(s32) -> s32";
 
+/// Calls another `n` times and keeps what it made of it in memory, a global and locals of several
+/// types, so that a state lost or changed on the way shows in the result.
+const LONG: &str = r#"(module
+    (import "shop/triple" "run" (func $triple (param i32) (result i32)))
+    (memory 1)
+    (global $sum (mut i64) (i64.const 0))
+    (func (export "run") (param $n i32) (result i64) (local $at i32) (local $part f64)
+        (loop $next
+            (local.set $at (i32.add (local.get $at) (i32.const 1)))
+            (i32.store (i32.mul (local.get $at) (i32.const 4)) (call $triple (local.get $at)))
+            (global.set $sum (i64.add (global.get $sum) (i64.extend_i32_u
+                (i32.load (i32.mul (local.get $at) (i32.const 4))))))
+            (local.set $part (f64.add (local.get $part) (f64.const 0.5)))
+            (br_if $next (i32.lt_u (local.get $at) (local.get $n))))
+        (i64.add (i64.mul (global.get $sum) (i64.const 4294967296))
+            (i64.trunc_f64_s (local.get $part)))))"#;
+
+/// What [`LONG`] returns.
+fn long(n: i64) -> i64 {
+    (3 * n * (n + 1) / 2 << 32) + n / 2
+}
+
 fn drafts() -> Vec<Draft> {
     let mut spin = draft("spin", SPIN, "func(s32)");
     spin.fuel = 2_000_000;
     vec![
         draft("chain", CHAIN, ONE).calling("shop/triple", ONE),
         draft("triple", TRIPLE, ONE),
+        {
+            let mut long = draft("long", LONG, "func(s32) -> s64").calling("shop/triple", ONE);
+            long.memory_bytes = 65536;
+            long
+        },
         spin,
         Draft::new("board-temperature", Vec::new(), "func() -> s32").native(),
         Draft::new("board-gpio", Vec::new(), "func(s32, s32)").native(),
@@ -210,6 +237,60 @@ fn native_tasklets_read_the_chip_and_drive_its_pins() {
     let taken = floor.ask(REGISTRY, BOARD, "shop/board-gpio", &[0, 1]);
     assert_eq!(taken.result, Err(Fault::DeviceFailed), "the line's own pin");
     well(&mut floor, &[board]);
+}
+
+/// A registry at one line of a board, a Linux node at the other.
+fn board_and_gateway() -> (Floor, BoardId) {
+    let mut floor = Floor::new(&drafts());
+    let board = floor.board(BOARD);
+    floor.registry(port(board, Uart::Zero));
+    floor.node(GATEWAY, port(board, Uart::One));
+    floor.run(1500);
+    (floor, board)
+}
+
+#[test]
+fn a_chain_that_began_on_a_board_ends_on_linux() {
+    let (mut floor, board) = board_and_gateway();
+    let call = floor.call(GATEWAY, BOARD, "shop/long", &[200]);
+    floor.wait_for_work(board, 3_000_000);
+    floor.send_on(GATEWAY, call, GATEWAY);
+    assert_eq!(floor.end(call, GATEWAY).number(), long(200));
+    let counters = floor.peer_node(GATEWAY).counters();
+    assert_eq!((counters.moved_in, counters.moved_out), (1, 0));
+    well(&mut floor, &[board]);
+}
+
+#[test]
+fn a_chain_that_began_on_linux_ends_on_a_board() {
+    let (mut floor, board) = board_and_gateway();
+    let call = floor.call(GATEWAY, GATEWAY, "shop/long", &[100]);
+    floor.wait_until_running(GATEWAY, call);
+    floor.send_on(GATEWAY, call, BOARD);
+    let ran = floor.look(board).instructions(1);
+    assert_eq!(floor.end(call, GATEWAY).number(), long(100));
+    let counters = floor.peer_node(GATEWAY).counters();
+    assert_eq!((counters.moved_in, counters.moved_out), (0, 1));
+    assert!(floor.look(board).instructions(1) > ran + 1_000_000, "the board did the work");
+    well(&mut floor, &[board]);
+}
+
+#[test]
+fn a_chain_goes_from_board_to_board_and_to_linux() {
+    let mut floor = Floor::new(&drafts());
+    let (near, far) = (floor.board(BOARD), floor.board(OTHER_BOARD));
+    floor.registry(port(near, Uart::Zero));
+    floor.wire(port(near, Uart::One), port(far, Uart::Zero));
+    floor.node(GATEWAY, port(far, Uart::One));
+    floor.run(2000);
+    let call = floor.call(GATEWAY, BOARD, "shop/long", &[250]);
+    floor.wait_for_work(near, 3_000_000);
+    floor.send_on(GATEWAY, call, OTHER_BOARD);
+    floor.wait_for_work(far, 3_000_000);
+    floor.send_on(GATEWAY, call, GATEWAY);
+    assert_eq!(floor.end(call, GATEWAY).number(), long(250));
+    assert_eq!(floor.peer_node(GATEWAY).counters().moved_in, 1);
+    well(&mut floor, &[near, far]);
 }
 
 /// What one call of a sub-tasklet costs besides the sub-tasklet's own instructions: frames,

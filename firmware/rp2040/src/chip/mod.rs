@@ -15,7 +15,7 @@ use embassy_executor::{SpawnError, SpawnToken, Spawner};
 use crate::heap::SealedHeap;
 
 /// Memory of the node besides its cache: as much as it takes at its start and no more.
-const HEAP_BYTES: usize = 27 << 10;
+const HEAP_BYTES: usize = 28 << 10;
 
 #[global_allocator]
 static HEAP: SealedHeap<HEAP_BYTES> = SealedHeap::new();

@@ -31,6 +31,8 @@ const SEED: [u8; 32] = [7; 32];
 
 /// The registry's id.
 pub(crate) const REGISTRY: NodeId = NodeId(1);
+/// A Linux node's id.
+pub(crate) const GATEWAY: NodeId = NodeId(20);
 /// Ids of boards.
 pub(crate) const BOARD: NodeId = NodeId(7);
 pub(crate) const OTHER_BOARD: NodeId = NodeId(8);
@@ -282,6 +284,45 @@ impl Floor {
         peer.due = drain(&mut peer.node, now, &mut peer.outside, &mut [0; MTU as usize])
             .map(|(due, _)| due);
         call
+    }
+
+    /// Waits until a call of the node `from` runs there, with some of its way behind it.
+    pub(crate) fn wait_until_running(&mut self, from: NodeId, call: CallId) {
+        let acquired = |floor: &Self| {
+            let acquired = floor.peer_node(from).counters().acquired;
+            acquired.local
+        };
+        for _ in 0..40_000 {
+            self.turn();
+            assert!(!self.has_ended(call, from), "it ended too soon");
+            if acquired(self) > 10 {
+                return;
+            }
+        }
+        panic!("{call:?} does not get on");
+    }
+
+    /// Waits until core 1 of a board has executed so many instructions more.
+    pub(crate) fn wait_for_work(&mut self, board: BoardId, instructions: u64) {
+        let before = self.look(board).instructions(1);
+        for _ in 0..100_000 {
+            self.turn();
+            if self.look(board).instructions(1) > before + instructions {
+                return;
+            }
+        }
+        panic!("core 1 has nothing to do");
+    }
+
+    /// Lets the call of the node `from` go on at another node.
+    pub(crate) fn send_on(&mut self, from: NodeId, call: CallId, to: NodeId) {
+        let now = Instant::from_micros(self.bench.now() / MICROSECOND);
+        let peer = self.peers.iter_mut().find(|peer| peer.node.id() == from);
+        let peer = peer.expect("it is on the floor");
+        let ordered = peer.node.move_call(now, call, to);
+        ordered.expect("the order is taken");
+        peer.due = drain(&mut peer.node, now, &mut peer.outside, &mut [0; MTU as usize])
+            .map(|(due, _)| due);
     }
 
     /// Waits for the end of a call.
