@@ -7,6 +7,7 @@ use nimblenet_tasklet::{Fault, NamespaceId, NodeId, Outcome, TaskletName, Trap};
 use crate::config::{LinkAddress, LinkId};
 use crate::job::{CallId, Step};
 use crate::time::Instant;
+use crate::wire::Report;
 
 /// What happened.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -54,6 +55,14 @@ pub enum Event<'a> {
         steps: &'a [Step],
         /// The time from the call to its end.
         took: Duration,
+    },
+    /// The program of another node has crashed, and the one that runs there now says how. Only
+    /// registries are told.
+    Reported {
+        /// Which node.
+        node: NodeId,
+        /// How.
+        report: Report<'a>,
     },
     /// A namespace's catalogue is at a newer epoch.
     Catalogue {

@@ -245,18 +245,18 @@ impl Mesh {
         self.trickle.as_ref().map(Trickle::poll_timeout)
     }
 
-    /// Says hello if it is time, with `epochs` as the catalogues held.
+    /// Says hello if it is time, with `epochs` as the catalogues held; returns whether it did.
     pub(crate) fn handle_timeout(
         &mut self,
         now: Instant,
         epochs: impl Iterator<Item = EpochNote>,
         counters: &mut Counters,
-    ) {
+    ) -> bool {
         let Some(trickle) = &mut self.trickle else {
-            return;
+            return false;
         };
         if !trickle.handle_timeout(now, &mut self.random) {
-            return;
+            return false;
         }
         self.neighbours.forget_silent(now);
         let sequence = self.sequence;
@@ -284,6 +284,7 @@ impl Mesh {
         });
         let hello = Hello::new(own.into_iter().chain(known), epochs, &mut space);
         self.flood(now, 1, Message::Hello(hello), counters);
+        true
     }
 
     /// The next frame for `link`, written to the start of `out`.

@@ -6,6 +6,7 @@
 //! - `run`: jobs and their activations;
 //! - `preload`: everything that a chain may call, in advance;
 //! - `remote`: calls between nodes;
+//! - `report`: word of crashes;
 //! - `depart` and `adopt`: running jobs that move between nodes, and `transit`, what both share;
 //! - `subscribe`: catalogues of namespaces, kept up to date;
 //! - `serve`: answers to other nodes.
@@ -15,6 +16,7 @@ mod adopt;
 mod depart;
 mod preload;
 mod remote;
+mod report;
 mod run;
 mod serve;
 mod subscribe;
@@ -94,6 +96,7 @@ pub struct Node {
     image: Buffer,
     /// Moves that have ended and were not yet reported.
     moved: VecDeque<Moved>,
+    reports: report::Reports,
     next_request: u16,
     next_call: u32,
     next_activation: u32,
@@ -130,6 +133,7 @@ impl Node {
             .map(|namespace| Subscription::new(*namespace, limits.catalogue))
             .collect();
         let mesh = Mesh::new(&config);
+        let reports = report::Reports::new(config.archive.is_some());
         let archive = config.archive.take();
         let vacant = || Job::vacant(&limits, subscriptions.len());
         Ok(Self {
@@ -151,6 +155,7 @@ impl Node {
             transit: Transit::Idle,
             image,
             moved: VecDeque::with_capacity(limits.jobs),
+            reports,
             subscriptions,
             next_request: 0,
             next_call: 0,
@@ -394,6 +399,12 @@ impl Node {
                 epoch,
             });
         }
+        // In two steps: what is returned borrows the whole.
+        if self.reports.waits()
+            && let Some((node, report)) = self.reports.take()
+        {
+            return Some(Event::Reported { node, report });
+        }
         if let Some(Moved { call, to, result }) = self.moved.pop_front() {
             return Some(Event::Moved { call, to, result });
         }
@@ -452,7 +463,10 @@ impl Node {
             namespace: catalogue.id(),
             epoch: catalogue.epoch(),
         });
-        self.mesh.handle_timeout(now, notes, &mut self.counters);
+        let spoke = self.mesh.handle_timeout(now, notes, &mut self.counters);
+        if spoke {
+            self.send_report(now);
+        }
         self.acquisition_timeouts(now);
         self.subscription_timeouts(now);
         self.remote_timeouts(now);
@@ -489,6 +503,7 @@ impl Node {
             Message::Move(order) => self.serve_move(now, origin, order),
             Message::Offer(offer) => self.serve_offer(now, origin, offer),
             Message::Go(go) => self.serve_go(now, origin, go),
+            Message::Report(report) => self.hear_report(origin, &report),
             Message::Hello(hello) => {
                 self.mesh.hear_registries(now, origin, &hello);
                 for note in hello.epochs() {

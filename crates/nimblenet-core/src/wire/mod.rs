@@ -25,6 +25,7 @@ pub(crate) mod job;
 mod metadata;
 mod offer;
 mod refuse;
+mod report;
 mod search;
 
 pub use call::{Answer, Call, Return};
@@ -36,6 +37,7 @@ pub use hello::{EpochNote, HELLO_BYTES, Hello, MAX_NOTES, RegistryNote};
 pub use metadata::{Metadata, MetadataRequest};
 pub use offer::{Go, Move, Offer};
 pub use refuse::{Refusal, Refuse};
+pub use report::{Cause, REPORT_ADDRESSES, REPORT_TEXT_BYTES, Report};
 pub use search::Search;
 
 use nimblenet_tasklet::{NamespaceId, TaskletRef};
@@ -74,6 +76,8 @@ pub enum Message<'a> {
     Offer(Offer),
     /// It is yours; how does it stand?
     Go(Go),
+    /// My program has crashed, like this.
+    Report(Report<'a>),
 }
 
 /// A message's kind, as it stands in the header and as statistics are kept.
@@ -106,11 +110,13 @@ pub enum Kind {
     Offer = 12,
     /// [`Message::Go`].
     Go = 13,
+    /// [`Message::Report`].
+    Report = 14,
 }
 
 impl Kind {
     /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Search,
         Self::Found,
         Self::MetadataRequest,
@@ -124,6 +130,7 @@ impl Kind {
         Self::Move,
         Self::Offer,
         Self::Go,
+        Self::Report,
     ];
 
     /// The kind's name in tables.
@@ -142,6 +149,7 @@ impl Kind {
             Self::Move => "move",
             Self::Offer => "offer",
             Self::Go => "go",
+            Self::Report => "report",
         }
     }
 
@@ -167,6 +175,7 @@ impl<'a> Message<'a> {
             Self::Move(_) => Kind::Move,
             Self::Offer(_) => Kind::Offer,
             Self::Go(_) => Kind::Go,
+            Self::Report(_) => Kind::Report,
         }
     }
 
@@ -190,6 +199,7 @@ impl<'a> Message<'a> {
             Kind::Move => Self::Move(Move::parse(&mut reader)?),
             Kind::Offer => Self::Offer(Offer::parse(&mut reader)?),
             Kind::Go => Self::Go(Go::parse(&mut reader)?),
+            Kind::Report => Self::Report(Report::parse(&mut reader)?),
         };
         if reader.0.is_empty() {
             Ok(message)
@@ -214,6 +224,7 @@ impl<'a> Message<'a> {
             Self::Move(_) => Move::LEN,
             Self::Offer(_) => Offer::LEN,
             Self::Go(_) => Go::LEN,
+            Self::Report(message) => message.len(),
         }
     }
 
@@ -244,6 +255,7 @@ impl<'a> Message<'a> {
             Self::Move(message) => message.emit(&mut writer),
             Self::Offer(message) => message.emit(&mut writer),
             Self::Go(message) => message.emit(&mut writer),
+            Self::Report(message) => message.emit(&mut writer),
         }
         debug_assert_eq!(writer.at, len);
         Some(len)

@@ -37,7 +37,7 @@ fn round_trip(message: Message<'_>) {
     }
     let open_ended = matches!(
         message,
-        Message::Data(_) | Message::Call(_) | Message::Return(_)
+        Message::Data(_) | Message::Call(_) | Message::Return(_) | Message::Report(_)
     );
     if !open_ended {
         for cut in HEADER_LEN..bytes.len() {
@@ -103,6 +103,19 @@ proptest! {
         for answer in [Answer::Working, Answer::Done(&args), failed].into_iter().chain(moves) {
             round_trip(Message::Return(Return { request, answer }));
         }
+    }
+
+    #[test]
+    fn reports_round_trip(
+        number: u32, core: u8, uptime_ms: u32, text in "[a-z:]{0,80}",
+        addresses in proptest::collection::vec(any::<[u8; 4]>(), 0..=REPORT_ADDRESSES),
+    ) {
+        let addresses = addresses.concat();
+        let report = Report::new(number, Cause::Fault, core, uptime_ms, &addresses, &text);
+        round_trip(Message::Report(report.unwrap()));
+        let longer = [&text[..], &"x".repeat(REPORT_TEXT_BYTES)].concat();
+        let report = Report::new(number, Cause::Fault, core, uptime_ms, &addresses, &longer);
+        prop_assert_eq!(report.is_some(), text.is_empty());
     }
 
     #[test]
