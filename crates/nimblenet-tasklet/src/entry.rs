@@ -67,7 +67,9 @@ impl<'a> Entry<'a> {
         let mut decoder = Decoder::new(encoded);
         decoder.map().ok()?;
         // Keys stand in order: number, then name.
-        (decoder.u8().ok()?, decoder.u16().ok()?, decoder.u8().ok()?);
+        decoder.u8().ok()?;
+        decoder.u16().ok()?;
+        decoder.u8().ok()?;
         decoder.str().ok()
     }
 
