@@ -11,6 +11,7 @@
 //!
 //! Several daemons can live in one process, each on its own threads; the command line runs one.
 
+mod crash;
 mod keeper;
 mod registry;
 mod resources;
@@ -33,6 +34,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::coap::ServerCounters;
 use crate::config::{NodeConfig, RegistryConfig};
 use crate::link::{LinkCounters, SerialStatus};
+
+pub use self::crash::Crash;
 use crate::store::{OpenError, Store};
 
 /// A running node or registry. Dropping the handle stops it at once.
@@ -125,6 +128,8 @@ pub struct Status {
     pub neighbours: Vec<NodeId>,
     /// The epoch of each catalogue held.
     pub epochs: Vec<(Name, u32)>,
+    /// Crashes that nodes have reported to this registry, oldest first.
+    pub crashes: Vec<Crash>,
     /// Time since the start.
     pub uptime: Duration,
 }

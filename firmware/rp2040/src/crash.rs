@@ -2,39 +2,69 @@
 
 use core::fmt::{self, Write};
 
-/// The longest text that is kept of a crash.
-pub const TEXT_BYTES: usize = 96;
+use nimblenet_core::wire::{Cause, REPORT_ADDRESSES, REPORT_TEXT_BYTES, Report};
 
 /// Tells a record from what memory holds after power-on.
-const MAGIC: u32 = 0x4e4e_4b31;
+const MAGIC: u32 = 0x4e4e_4b32;
 /// Packets that may have been sent since the number was last kept.
 const AHEAD: u32 = 256;
 
-/// Why a program ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Cause {
-    /// It panicked.
-    Panic = 1,
-    /// The processor refused an instruction or an address.
-    Fault = 2,
-    /// The interpreter did not answer any more.
-    InterpreterLost = 3,
-    /// Nobody fed the watchdog.
-    Watchdog = 4,
+/// Addresses where a program was when it crashed.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Places {
+    words: [u32; REPORT_ADDRESSES],
+    len: usize,
+}
+
+impl Places {
+    /// Takes an address, if there is room.
+    pub fn push(&mut self, address: u32) {
+        if let Some(place) = self.words.get_mut(self.len) {
+            *place = address;
+            self.len += 1;
+        }
+    }
+
+    /// Takes from `stack`, the words from the stack pointer upwards, those that a call has left
+    /// there: odd addresses in `code` behind a branch with link. `half` reads a half word of code.
+    /// Some may be left over from calls that have returned.
+    pub fn unwind(
+        &mut self,
+        stack: impl Iterator<Item = u32>,
+        code: core::ops::Range<u32>,
+        half: impl Fn(u32) -> u16,
+    ) {
+        for word in stack {
+            let to = word & !1;
+            if word & 1 == 0 || !code.contains(&to) || !code.contains(&to.wrapping_sub(4)) {
+                continue;
+            }
+            // BL is two half words, BLX of a register one (ARMv6-M A6.7.13, A6.7.14).
+            let long = half(to - 4) & 0xf800 == 0xf000 && half(to - 2) & 0xd000 == 0xd000;
+            let short = half(to - 2) & 0xff80 == 0x4780;
+            if long || short {
+                self.push(to - if long { 4 } else { 2 });
+            }
+        }
+    }
+
+    fn bytes(&self) -> [u8; 4 * REPORT_ADDRESSES] {
+        let mut bytes = [0; 4 * REPORT_ADDRESSES];
+        for (place, word) in bytes.chunks_exact_mut(4).zip(self.words) {
+            place.copy_from_slice(&word.to_be_bytes());
+        }
+        bytes
+    }
 }
 
 /// The end of a program.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Crash {
-    /// Why.
-    pub cause: Cause,
-    /// On which core.
-    pub core: u8,
-    /// The line of a panic, the address of a fault.
-    pub place: u32,
+    cause: Cause,
+    core: u8,
     /// Microseconds since the start, modulo 2^32.
-    pub micros: u32,
+    micros: u32,
+    places: Places,
     text: Text,
 }
 
@@ -48,11 +78,29 @@ impl Crash {
             Err(error) => core::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or(""),
         }
     }
+
+    /// Hands `tell` the report that goes to the registry, under this number.
+    pub fn report(&self, number: u32, tell: impl FnOnce(&Report<'_>)) {
+        let bytes = self.places.bytes();
+        let addresses = &bytes[..4 * self.places.len];
+        let milliseconds = self.micros / 1000;
+        let report = Report::new(
+            number,
+            self.cause,
+            self.core,
+            milliseconds,
+            addresses,
+            self.text(),
+        );
+        if let Some(report) = report {
+            tell(&report);
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct Text {
-    bytes: [u8; TEXT_BYTES],
+    bytes: [u8; REPORT_TEXT_BYTES],
     len: usize,
 }
 
@@ -76,10 +124,11 @@ pub struct Kept {
     sequence: u32,
     cause: u32,
     core: u32,
-    place: u32,
     micros: u32,
-    len: u32,
-    text: [u8; TEXT_BYTES],
+    places: [u32; REPORT_ADDRESSES],
+    places_len: u32,
+    text: [u8; REPORT_TEXT_BYTES],
+    text_len: u32,
     check: u32,
 }
 
@@ -99,10 +148,11 @@ impl Kept {
         sequence: 0,
         cause: 0,
         core: 0,
-        place: 0,
         micros: 0,
-        len: 0,
-        text: [0; TEXT_BYTES],
+        places: [0; REPORT_ADDRESSES],
+        places_len: 0,
+        text: [0; REPORT_TEXT_BYTES],
+        text_len: 0,
         check: 0,
     };
 
@@ -131,56 +181,74 @@ impl Kept {
     /// The program is well and has come to this packet number.
     pub fn go_on(&mut self, sequence: u32) {
         // Only the sum of two numbers changes: a reset in between costs no more than the record.
-        self.check = self.check.wrapping_sub(self.sequence).wrapping_add(sequence);
+        self.check = self
+            .check
+            .wrapping_sub(self.sequence)
+            .wrapping_add(sequence);
         self.sequence = sequence;
     }
 
     /// The program ends. The first cause counts: what follows may be due to it.
-    pub fn crash(&mut self, cause: Cause, core: u8, place: u32, micros: u32, words: fmt::Arguments<'_>) {
+    pub fn crash(
+        &mut self,
+        cause: Cause,
+        core: u8,
+        micros: u32,
+        places: &Places,
+        words: fmt::Arguments<'_>,
+    ) {
         if self.magic != MAGIC || self.cause != 0 {
             return;
         }
         let mut text = Text {
-            bytes: [0; TEXT_BYTES],
+            bytes: [0; REPORT_TEXT_BYTES],
             len: 0,
         };
         let _ = text.write_fmt(words);
         self.cause = cause as u32;
         self.core = core.into();
-        self.place = place;
         self.micros = micros;
-        self.len = text.len as u32;
+        self.places = places.words;
+        self.places_len = places.len as u32;
         self.text = text.bytes;
+        self.text_len = text.len as u32;
         self.check = self.sum();
     }
 
     fn read(&self, hungry: bool) -> Option<Crash> {
-        let cause = match self.cause {
-            1 => Cause::Panic,
-            2 => Cause::Fault,
-            3 => Cause::InterpreterLost,
-            _ if hungry => Cause::Watchdog,
-            _ => return None,
+        let cause = match Cause::from_number(self.cause as u8) {
+            Some(cause) => cause,
+            None if hungry => Cause::Watchdog,
+            None => return None,
         };
         Some(Crash {
             cause,
             core: self.core as u8,
-            place: self.place,
             micros: self.micros,
+            places: Places {
+                words: self.places,
+                len: (self.places_len as usize).min(REPORT_ADDRESSES),
+            },
             text: Text {
                 bytes: self.text,
-                len: (self.len as usize).min(TEXT_BYTES),
+                len: (self.text_len as usize).min(REPORT_TEXT_BYTES),
             },
         })
     }
 
     fn sum(&self) -> u32 {
         let words = [
-            self.sequence, self.cause, self.core, self.place, self.micros, self.len,
+            self.sequence,
+            self.cause,
+            self.core,
+            self.micros,
+            self.places_len,
+            self.text_len,
         ];
+        let words = words.into_iter().chain(self.places);
         let text = self.text.iter().enumerate();
         let text = text.map(|(at, byte)| u32::from(*byte) << (at % 4 * 8));
-        let all = words.into_iter().chain(text);
+        let all = words.chain(text);
         all.fold(0x6b65_7074, u32::wrapping_add)
     }
 }
@@ -190,6 +258,7 @@ mod tests {
     extern crate std;
 
     use std::string::String;
+    use std::vec::Vec;
 
     use super::*;
 
@@ -200,11 +269,17 @@ mod tests {
         kept
     }
 
+    fn crashed(cause: Cause, words: fmt::Arguments<'_>) -> Kept {
+        let mut kept = running(9);
+        kept.crash(cause, 1, 1_234_567, &Places::default(), words);
+        kept
+    }
+
     #[test]
     fn memory_after_power_on_is_no_record() {
         assert_eq!(Kept::NOTHING.clone().take(false), None);
         let mut noise = running(7);
-        noise.place ^= 0x5555;
+        noise.micros ^= 0x5555;
         assert_eq!(noise.take(false), None);
     }
 
@@ -218,12 +293,21 @@ mod tests {
 
     #[test]
     fn the_first_cause_of_a_crash_is_kept() {
-        let mut kept = running(9);
-        kept.crash(Cause::Panic, 1, 42, 1000, format_args!("no {}", "room"));
-        kept.crash(Cause::Fault, 0, 7, 1001, format_args!("then this"));
+        let mut kept = crashed(Cause::Panic, format_args!("no {}", "room"));
+        kept.crash(
+            Cause::Fault,
+            0,
+            7,
+            &Places::default(),
+            format_args!("then this"),
+        );
         let crash = kept.take(true).unwrap().crash.unwrap();
-        assert_eq!((crash.cause, crash.core), (Cause::Panic, 1));
-        assert_eq!((crash.place, crash.micros, crash.text()), (42, 1000, "no room"));
+        let mut told = None;
+        crash.report(5, |report| {
+            told = Some((report.number, report.cause, report.core, report.uptime_ms))
+        });
+        assert_eq!(told, Some((5, Cause::Panic, 1, 1234)));
+        assert_eq!(crash.text(), "no room");
     }
 
     #[test]
@@ -234,10 +318,34 @@ mod tests {
 
     #[test]
     fn long_texts_are_cut_between_letters() {
-        let mut kept = running(9);
-        let long: String = "x".chars().chain("ü".chars().cycle().take(99)).collect();
-        kept.crash(Cause::Panic, 0, 0, 0, format_args!("{long}"));
+        let long: String = "x"
+            .chars()
+            .chain("\u{fc}".chars().cycle().take(99))
+            .collect();
+        let mut kept = crashed(Cause::Panic, format_args!("{long}"));
         let crash = kept.take(false).unwrap().crash.unwrap();
-        assert_eq!(crash.text(), &long[..TEXT_BYTES - 1]);
+        assert_eq!(crash.text(), &long[..REPORT_TEXT_BYTES - 1]);
+    }
+
+    #[test]
+    fn addresses_behind_calls_are_found_on_the_stack() {
+        // At 0x100: a nop, BL, BLX of a register, a nop.
+        let code: [u16; 6] = [0xbf00, 0xbf00, 0xf7ff, 0xfffe, 0x4798, 0xbf00];
+        let half = |at: u32| code[(at - 0x100) as usize / 2];
+        // Data, an even number, what stands behind BL and BLX, and what stands behind neither.
+        let stack = [7, 0x108, 0x109, 0x10b, 0x105, 0x2000_0001];
+        let mut places = Places::default();
+        places.push(0xabc);
+        places.unwind(stack.into_iter(), 0x100..0x10c, half);
+        assert_eq!(places.words[..places.len], [0xabc, 0x104, 0x108]);
+        for _ in 0..9 {
+            places.push(1);
+        }
+        let mut kept = running(3);
+        kept.crash(Cause::Fault, 0, 0, &places, format_args!(""));
+        let mut told = Vec::new();
+        let crash = kept.take(false).unwrap().crash.unwrap();
+        crash.report(1, |report| told.extend(report.addresses()));
+        assert_eq!(told, [0xabc, 0x104, 0x108, 1, 1, 1]);
     }
 }

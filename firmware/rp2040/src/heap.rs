@@ -120,8 +120,8 @@ mod tests {
     fn it_gives_aligned_ranges_until_it_is_full() {
         let heap = SealedHeap::<64>::new();
         // SAFETY: the layouts are not empty.
-        let [a, b, c] = [layout(3, 1), layout(8, 8), layout(48, 1)]
-            .map(|layout| unsafe { heap.alloc(layout) });
+        let [a, b, c] =
+            [layout(3, 1), layout(8, 8), layout(48, 1)].map(|layout| unsafe { heap.alloc(layout) });
         assert_eq!(b as usize % 8, 0);
         assert!(b as usize >= a as usize + 3);
         assert_eq!(c as usize, b as usize + 8);

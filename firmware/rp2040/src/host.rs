@@ -206,7 +206,10 @@ mod tests {
         let read = native(&mut host, "shop/board-temperature", &[]).unwrap();
         let temperature = Decoder::new(&read[1..]).i32().unwrap();
         assert_eq!(temperature, millidegrees(891));
-        assert_eq!(native(&mut host, "lab/board-gpio", &[25, 1]), Ok(Vec::from([0x80])));
+        assert_eq!(
+            native(&mut host, "lab/board-gpio", &[25, 1]),
+            Ok(Vec::from([0x80]))
+        );
         assert_eq!(host.devices.driven, [(25, true)]);
     }
 
@@ -214,12 +217,27 @@ mod tests {
     fn what_the_board_does_not_have_is_refused() {
         let mut host = BoardHost::new(Desk::default());
         let refused = |host: &mut _, name, args: &[u32]| native(host, name, args).unwrap_err();
-        assert_eq!(refused(&mut host, "shop/board-gpio", &[0, 1]), Fault::DeviceFailed);
-        assert_eq!(refused(&mut host, "shop/board-gpio", &[25, 2]), Fault::WrongArguments);
-        assert_eq!(refused(&mut host, "shop/board-gpio", &[25]), Fault::WrongArguments);
-        assert_eq!(refused(&mut host, "shop/vibration", &[1]), Fault::NoExecutor);
+        assert_eq!(
+            refused(&mut host, "shop/board-gpio", &[0, 1]),
+            Fault::DeviceFailed
+        );
+        assert_eq!(
+            refused(&mut host, "shop/board-gpio", &[25, 2]),
+            Fault::WrongArguments
+        );
+        assert_eq!(
+            refused(&mut host, "shop/board-gpio", &[25]),
+            Fault::WrongArguments
+        );
+        assert_eq!(
+            refused(&mut host, "shop/vibration", &[1]),
+            Fault::NoExecutor
+        );
         host.devices.broken = true;
-        assert_eq!(refused(&mut host, "shop/board-temperature", &[]), Fault::DeviceFailed);
+        assert_eq!(
+            refused(&mut host, "shop/board-temperature", &[]),
+            Fault::DeviceFailed
+        );
     }
 
     #[test]
@@ -227,7 +245,11 @@ mod tests {
         let mut host = BoardHost::new(Desk::default());
         for capability in host.offers().iter() {
             for function in capability.functions() {
-                let pin = if capability == Capability::Actuator { 25 } else { 0 };
+                let pin = if capability == Capability::Actuator {
+                    25
+                } else {
+                    0
+                };
                 let served = host.call(capability, function.name, &[pin, 1], &mut []);
                 assert!(served.is_ok(), "{capability:?} {}", function.name);
             }

@@ -161,7 +161,11 @@ impl<'c, M: RawMutex, const LINKS: usize> Orchestrator<'c, M, LINKS> {
         let mut due = self.handle(clock.now(), Input::Timeout);
         loop {
             let now = clock.now();
-            if self.outside.waits.is_some_and(|since| now - since > PATIENCE) {
+            if self
+                .outside
+                .waits
+                .is_some_and(|since| now - since > PATIENCE)
+            {
                 watchdog.interpreter_lost();
                 pending::<()>().await;
             }

@@ -10,7 +10,13 @@ use crate::framing::MAX_FRAME_BYTES;
 
 /// The configuration of the node `id` with `lines` serial links.
 #[must_use]
-pub fn config(id: NodeId, namespaces: Vec<NamespaceConfig>, lines: usize, first_sequence: u32, seed: u64) -> Config {
+pub fn config(
+    id: NodeId,
+    namespaces: Vec<NamespaceConfig>,
+    lines: usize,
+    first_sequence: u32,
+    seed: u64,
+) -> Config {
     let mtu = MAX_FRAME_BYTES as u16;
     let mut config = Config::new(id, mtu);
     config.links = (0..lines).map(|_| LinkConfig { mtu }).collect();

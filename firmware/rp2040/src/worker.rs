@@ -1,10 +1,12 @@
 //! The interpreter's side: opens parcels and answers them.
 
+use ed25519_compact::{PublicKey, Signature};
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::zerocopy_channel::{Receiver, Sender};
-use ed25519_compact::{PublicKey, Signature};
 use nimblenet_tasklet::{ActivationId, Host, Outcome, Work};
-use nimblenet_wasm::{ACTIVATIONS, CodeSource, Counts, Executor, ExecutorOptions, Freezing, Limits};
+use nimblenet_wasm::{
+    ACTIVATIONS, CodeSource, Counts, Executor, ExecutorOptions, Freezing, Limits,
+};
 
 use crate::lent::Lent;
 use crate::parcel::{Answer, Order, Parcel};

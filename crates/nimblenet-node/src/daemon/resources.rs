@@ -399,7 +399,7 @@ pub(super) fn status(status: &Status) -> Response {
         numbers.push((reason.name(), node.dropped(reason)));
     }
     cbor(Code::CONTENT, |to| {
-        to.map(numbers.len() as u64 + 2)?;
+        to.map(numbers.len() as u64 + 3)?;
         for (name, value) in &numbers {
             to.str(name)?.u64(*value)?;
         }
@@ -423,6 +423,18 @@ pub(super) fn status(status: &Status) -> Response {
             for (name, value) in numbers {
                 to.str(name)?.u64(value)?;
             }
+        }
+        to.str("crashes")?.array(status.crashes.len() as u64)?;
+        for crash in &status.crashes {
+            to.map(6)?.str("node")?.u16(crash.node.0)?;
+            to.str("cause")?.str(crash.cause)?;
+            to.str("core")?.u8(crash.core)?;
+            to.str("uptime_ms")?.u32(crash.uptime_ms)?;
+            to.str("addresses")?.array(crash.addresses.len() as u64)?;
+            for address in &crash.addresses {
+                to.u32(*address)?;
+            }
+            to.str("text")?.str(&crash.text)?;
         }
         Ok(to)
     })

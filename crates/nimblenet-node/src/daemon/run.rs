@@ -14,6 +14,7 @@ use nimblenet_tasklet::{Fault, Name, NamespaceId, Work};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 
+use super::crash::Crashes;
 use super::keeper::Keeper;
 use super::registry::{self, StoreThread};
 use super::{Call, CallReport, Command, Sockets, Status};
@@ -61,6 +62,7 @@ pub(super) struct Outside {
     pub(super) finished: Vec<(CallId, CallReport)>,
     pub(super) moved: Vec<(CallId, Result<(), Fault>)>,
     pub(super) renewed: Vec<NamespaceId>,
+    pub(super) crashes: Crashes,
 }
 
 impl Driver for Outside {
@@ -96,6 +98,7 @@ impl Driver for Outside {
                 tracing::info!(call = call.0, to = to.0, ?result, "a move has ended");
                 self.moved.push((call, result));
             }
+            Event::Reported { node, report } => self.crashes.note(node, &report),
             Event::Catalogue { namespace, epoch } => {
                 tracing::debug!(namespace = namespace.0, epoch, "a catalogue is newer");
                 self.renewed.push(namespace);
@@ -342,6 +345,7 @@ impl Body {
             evicted: self.node.cache().evicted(),
             neighbours: self.node.neighbours().collect(),
             epochs: self.keys.keys().map(epoch).collect(),
+            crashes: self.outside.crashes.list(),
             uptime: self.clock.now().since(Instant::ZERO),
         }
     }

@@ -9,6 +9,7 @@ use nimblenet_core::{Config, Limits, LinkConfig, LinkId, NamespaceConfig, Node};
 use nimblenet_tasklet::{Delta, Name, TaskletName};
 use tokio::sync::mpsc::{UnboundedReceiver, channel, unbounded_channel};
 
+use super::crash::Crashes;
 use super::keeper::{self, Keeper};
 use super::registry::StoreThread;
 use super::run::{Body, Inputs, Outside, UDP};
@@ -179,6 +180,7 @@ impl Setup {
                 finished: Vec::new(),
                 moved: Vec::new(),
                 renewed: Vec::new(),
+                crashes: Crashes::default(),
             },
             frame: vec![0; frame_bytes],
             wake: None,

@@ -12,7 +12,9 @@ use embassy_rp::watchdog::{ResetReason, Watchdog};
 use embassy_rp::{Peri, pac};
 use embassy_time::Duration;
 
-use crate::crash::{Cause, Crash, Kept};
+use nimblenet_core::wire::Cause;
+
+use crate::crash::{Crash, Kept, Places};
 use crate::orchestrator;
 
 /// The board is reset if nobody feeds the watchdog for this long.
@@ -81,25 +83,53 @@ impl orchestrator::Watchdog for ChipWatchdog {
     }
 
     fn interpreter_lost(&mut self) {
-        crash(Cause::InterpreterLost, 0, format_args!(""));
+        crash(Cause::InterpreterLost, Places::default(), format_args!(""));
     }
 }
 
-fn crash(cause: Cause, place: u32, words: core::fmt::Arguments<'_>) -> ! {
+fn crash(cause: Cause, mut places: Places, words: core::fmt::Arguments<'_>) -> ! {
     let micros = pac::TIMER.timerawl().read();
-    kept().crash(cause, current_core() as u8, place, micros, words);
+    unwind(&mut places);
+    kept().crash(cause, current_core() as u8, micros, &places, words);
     SCB::sys_reset()
+}
+
+/// Looks on this core's stack for where the program came from.
+fn unwind(places: &mut Places) {
+    unsafe extern "C" {
+        static __stext: u32;
+        static __etext: u32;
+    }
+    const RAM_END: u32 = 0x2004_2000;
+    const WORDS: u32 = 256;
+    let from = cortex_m::register::msp::read();
+    let to = from.saturating_add(4 * WORDS).min(RAM_END);
+    // SAFETY: a stack pointer is aligned, and RAM is readable from there to its end.
+    let stack = (from..to)
+        .step_by(4)
+        .map(|at| unsafe { (at as *const u32).read_volatile() });
+    // Only their addresses are of interest.
+    let code = &raw const __stext as u32..&raw const __etext as u32;
+    // SAFETY: the caller asks for addresses within the code only.
+    places.unwind(stack, code, |at| unsafe {
+        (at as *const u16).read_volatile()
+    });
 }
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    let line = info.location().map_or(0, core::panic::Location::line);
-    let file = info.location().map_or("", core::panic::Location::file);
-    crash(Cause::Panic, line, format_args!("{file}: {}", info.message()))
+    crash(
+        Cause::Panic,
+        Places::default(),
+        format_args!("{}", info.message()),
+    )
 }
 
 // SAFETY: it does not return to the code that faulted.
 #[exception]
 unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
-    crash(Cause::Fault, frame.pc(), format_args!("lr {:#x}", frame.lr()))
+    let mut places = Places::default();
+    places.push(frame.pc());
+    places.push(frame.lr() & !1);
+    crash(Cause::Fault, places, format_args!(""))
 }

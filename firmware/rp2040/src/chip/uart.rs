@@ -40,7 +40,8 @@ static ARENA: ConstStaticCell<Aligned<ARENA_BYTES>> =
     ConstStaticCell::new(Aligned([0; ARENA_BYTES]));
 
 static INCOMING: Channel<Shared, (LinkId, Frame), INCOMING_FRAMES> = Channel::new();
-static OUTGOING: [Channel<Shared, Frame, OUTGOING_FRAMES>; LINES] = [Channel::new(), Channel::new()];
+static OUTGOING: [Channel<Shared, Frame, OUTGOING_FRAMES>; LINES] =
+    [Channel::new(), Channel::new()];
 static ROOM: Signal<Shared, ()> = Signal::new();
 static COUNTERS: [Counters; LINES] = [Counters::new(), Counters::new()];
 
@@ -154,7 +155,10 @@ impl UartBoard {
         };
         let config = config(id, namespaces, LINES, boot.first_sequence, boot.seed);
         let disk: &'static mut [u8] = DISK.take();
-        let node = Node::with_disk(config, Disk::from(disk)).expect("its parts fit");
+        let mut node = Node::with_disk(config, Disk::from(disk)).expect("its parts fit");
+        if let Some(crash) = boot.crash {
+            crash.report(boot.first_sequence, |report| node.report(report));
+        }
         let outgoing = [OUTGOING[0].sender(), OUTGOING[1].sender()];
         let board = Self {
             lines: [first, second],
@@ -164,9 +168,8 @@ impl UartBoard {
                 watchdog,
             },
             interpreter: InterpreterSide {
-                worker: WORKER.init_with(|| {
-                    Worker::new(&mut ARENA.take().0, BoardHost::new(devices))
-                }),
+                worker: WORKER
+                    .init_with(|| Worker::new(&mut ARENA.take().0, BoardHost::new(devices))),
                 work: take,
                 answers: answer,
             },
