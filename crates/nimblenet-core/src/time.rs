@@ -28,14 +28,18 @@ impl Instant {
     }
 }
 
+/// The microseconds of a duration, as many as fit. In 64 bits: microcontrollers divide and multiply
+/// 128 at great length.
+pub(crate) const fn micros(duration: Duration) -> u64 {
+    let whole = duration.as_secs().saturating_mul(1_000_000);
+    whole.saturating_add(duration.subsec_micros() as u64)
+}
+
 impl Add<Duration> for Instant {
     type Output = Self;
 
     fn add(self, after: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(after.as_micros()).unwrap_or(u64::MAX)),
-        )
+        Self(self.0.saturating_add(micros(after)))
     }
 }
 

@@ -30,8 +30,11 @@ pub struct Parcel {
 /// Where something stands in a parcel's bytes.
 type Place = Range<usize>;
 
+/// Of an empty parcel all bytes are zero, so that it takes no flash.
 #[derive(Debug)]
+#[repr(u8)]
 enum Task {
+    Stop(ActivationId),
     Start(Begin),
     Thaw(Begin, Lent),
     Continue(ActivationId),
@@ -44,7 +47,6 @@ enum Task {
         activation: ActivationId,
         room: usize,
     },
-    Stop(ActivationId),
     Verify {
         ticket: u32,
         key: [u8; 32],

@@ -6,7 +6,7 @@ use core::time::Duration;
 use nimblenet_tasklet::NodeId;
 
 use crate::config::StaticRoute;
-use crate::time::Instant;
+use crate::time::{Instant, micros};
 
 /// A way is no longer used this long after the destination's word that taught it.
 const LIFETIME: Duration = Duration::from_secs(240);
@@ -43,15 +43,20 @@ pub(crate) struct Routes {
 impl Routes {
     pub(crate) fn new(limit: usize, fixed: &[StaticRoute]) -> Self {
         let mut routes: Vec<Route> = Vec::with_capacity(limit.max(fixed.len()));
-        routes.extend(fixed.iter().map(|route| Route {
-            destination: route.destination,
-            next: route.next,
-            hops: route.hops,
-            sequence: 0,
-            word: None,
-            usable: true,
-        }));
-        routes.sort_by_key(|route| route.destination);
+        // They are few: putting each in its place takes less code than sorting.
+        for fixed in fixed {
+            let destination = fixed.destination;
+            let at = routes.partition_point(|route| route.destination <= destination);
+            let route = Route {
+                destination,
+                next: fixed.next,
+                hops: fixed.hops,
+                sequence: 0,
+                word: None,
+                usable: true,
+            };
+            routes.insert(at, route);
+        }
         Self { routes, limit }
     }
 
@@ -144,10 +149,6 @@ impl Route {
         let nearer = other.hops < self.hops || other.hops == self.hops && !self.usable;
         newer || as_new && nearer || self.expired(now)
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use crate::config::HelloConfig;
 use crate::random::Random;
-use crate::time::Instant;
+use crate::time::{Instant, micros};
 
 #[derive(Debug)]
 pub(crate) struct Trickle {
@@ -58,7 +58,7 @@ impl Trickle {
     /// Picks a moment in the second half of a new interval (rule 2).
     fn begin(&mut self, now: Instant, random: &mut Random) {
         let half = self.interval / 2;
-        let within = random.below(u64::try_from(half.as_micros()).unwrap_or(u64::MAX).max(1));
+        let within = random.below(micros(half).max(1));
         self.fires = Some(now + half + Duration::from_micros(within));
         self.interval_ends = now + self.interval;
     }
