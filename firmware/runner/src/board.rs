@@ -227,6 +227,12 @@ impl Board {
         self.emulator.peek(address)
     }
 
+    /// Makes a core go on elsewhere, as a debugger does; one that sleeps, once it wakes.
+    pub fn jump(&mut self, core: u8, address: u32) {
+        let core = self.emulator.core_mut(core.into());
+        core.regs.set_pc(address & !1);
+    }
+
     /// Where a core is, as a debugger sees it.
     #[must_use]
     pub fn pc(&self, core: u8) -> u32 {

@@ -2,8 +2,8 @@
 
 mod floor;
 
-use floor::{BOARD, Floor, GATEWAY, OTHER_BOARD, REGISTRY, draft, port};
-use nimblenet_core::wire::Kind;
+use floor::{BOARD, Floor, GATEWAY, OTHER_BOARD, REGISTRY, Reported, draft, port};
+use nimblenet_core::wire::{Cause, Kind};
 use nimblenet_sim::Draft;
 use nimblenet_tasklet::Fault;
 use runner::{BoardId, Uart};
@@ -327,4 +327,64 @@ fn a_call_on_a_loaded_board_stays_within_its_budget() {
     let one = (cost("shop/calls-12") - cost("shop/calls-2")) / 10;
     eprintln!("{one} instructions a call");
     assert!(one <= BUDGET, "{one} instructions a call, {BUDGET} are allowed");
+}
+
+/// A place in the image where a branch leads to itself.
+fn endless_loop(floor: &mut Floor, board: BoardId) -> u32 {
+    let board = floor.look(board);
+    let mut flash = (0x1000_0100u32..0x1004_0000).step_by(4);
+    let found = flash.find_map(|at| match board.peek(at) {
+        word if word & 0xffff == 0xe7fe => Some(at),
+        word if word >> 16 == 0xe7fe => Some(at + 2),
+        _ => None,
+    });
+    found.expect("handlers that nobody wrote are such loops")
+}
+
+/// A board that has run a chain, and what is done to it; then it reports, and works again.
+fn crashed(what: impl FnOnce(&mut Floor, BoardId)) -> Vec<Reported> {
+    let mut floor = Floor::new(&drafts());
+    let board = floor.board(BOARD);
+    floor.registry(port(board, Uart::Zero));
+    floor.run(1000);
+    assert_eq!(floor.ask(REGISTRY, BOARD, "shop/chain", &[1]).number(), 109);
+    what(&mut floor, board);
+    floor.run(12_000);
+    assert_eq!(floor.look(board).resets(), 1);
+    assert_eq!(floor.ask(REGISTRY, BOARD, "shop/chain", &[2]).number(), 118);
+    floor.reports().to_vec()
+}
+
+#[test]
+fn a_fault_is_reported_with_its_address_and_the_board_goes_on() {
+    let [report] = &crashed(|floor, board| floor.look(board).jump(0, 0xf000_0000))[..] else {
+        panic!("it is reported once");
+    };
+    assert_eq!((report.node, report.cause, report.core), (BOARD, Cause::Fault, 0));
+    assert_eq!(report.addresses[0], 0xf000_0000);
+    assert!(report.addresses.len() > 2, "callers were found: {report:x?}");
+}
+
+#[test]
+fn an_interpreter_that_hangs_is_reported() {
+    let [report] = &crashed(|floor, board| {
+        let place = endless_loop(floor, board);
+        floor.call(REGISTRY, BOARD, "shop/spin", &[0]);
+        floor.wait_for_work(board, 100_000);
+        floor.look(board).jump(1, place);
+    })[..] else {
+        panic!("it is reported once");
+    };
+    assert_eq!((report.node, report.cause), (BOARD, Cause::InterpreterLost));
+}
+
+#[test]
+fn a_watchdog_that_nobody_feeds_is_reported() {
+    let [report] = &crashed(|floor, board| {
+        let place = endless_loop(floor, board);
+        floor.look(board).jump(0, place);
+    })[..] else {
+        panic!("it is reported once");
+    };
+    assert_eq!((report.node, report.cause), (BOARD, Cause::Watchdog));
 }

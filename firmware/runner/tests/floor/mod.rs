@@ -12,6 +12,7 @@ use nimblenet_core::{
     Archive, CallId, CallRequest, Config, Driver, Event, Input, Instant, LinkAddress, LinkId,
     NamespaceConfig, Node, Provision, Step, Transmit, drain, pump,
 };
+use nimblenet_core::wire::Cause;
 use nimblenet_sim::{
     Device, Draft, OwnedOutcome, Publisher, SimExecutor, WasmExecutor, shelve,
 };
@@ -73,6 +74,16 @@ impl Finished {
     }
 }
 
+/// A crash that the registry was told of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Reported {
+    pub(crate) node: NodeId,
+    pub(crate) cause: Cause,
+    pub(crate) core: u8,
+    pub(crate) addresses: Vec<u32>,
+    pub(crate) text: String,
+}
+
 /// Everything that a test puts together.
 pub(crate) struct Floor {
     pub(crate) bench: Bench,
@@ -95,6 +106,7 @@ struct Outside {
     frames: Vec<Vec<u8>>,
     outcomes: VecDeque<(Instant, OwnedOutcome)>,
     finished: Vec<Finished>,
+    reports: Vec<Reported>,
 }
 
 impl Driver for Outside {
@@ -122,6 +134,15 @@ impl Driver for Outside {
     }
 
     fn event(&mut self, _: Instant, event: Event<'_>) {
+        if let Event::Reported { node, report } = event {
+            self.reports.push(Reported {
+                node,
+                cause: report.cause,
+                core: report.core,
+                addresses: report.addresses().collect(),
+                text: report.text.into(),
+            });
+        }
         if let Event::Finished {
             call,
             result,
@@ -202,6 +223,7 @@ impl Floor {
                 frames: Vec::new(),
                 outcomes: VecDeque::new(),
                 finished: Vec::new(),
+                reports: Vec::new(),
             },
         });
     }
@@ -221,6 +243,12 @@ impl Floor {
     /// A board, to look into it.
     pub(crate) fn look(&mut self, board: BoardId) -> &mut Board {
         self.bench.board(board)
+    }
+
+    /// Crashes that the registry was told of.
+    pub(crate) fn reports(&self) -> &[Reported] {
+        let peer = self.peers.iter().find(|peer| peer.node.id() == REGISTRY);
+        &peer.expect("it is on the floor").outside.reports
     }
 
     pub(crate) fn peer_node(&self, id: NodeId) -> &Node {
