@@ -109,9 +109,20 @@ fn a_board_fetches_a_chain_and_runs_it() {
 fn a_board_behind_another_takes_modules_from_that_one() {
     let (mut floor, boards) = two_boards(&drafts());
     assert_eq!(floor.ask(REGISTRY, BOARD, "shop/chain", &[1]).number(), 109);
-    let fetched = |floor: &Floor| floor.peer_node(REGISTRY).counters().traffic(Kind::Fetch).received;
+    let fetched = |floor: &Floor| {
+        floor
+            .peer_node(REGISTRY)
+            .counters()
+            .traffic(Kind::Fetch)
+            .received
+    };
     let before = fetched(&floor);
-    assert_eq!(floor.ask(REGISTRY, OTHER_BOARD, "shop/chain", &[2]).number(), 118);
+    assert_eq!(
+        floor
+            .ask(REGISTRY, OTHER_BOARD, "shop/chain", &[2])
+            .number(),
+        118
+    );
     assert_eq!(fetched(&floor), before, "the neighbour had everything");
     well(&mut floor, &boards);
 }
@@ -135,13 +146,22 @@ fn core_0_serves_everyone_while_a_tasklet_loops_for_ever() {
     let (mut floor, boards) = two_boards(&drafts());
     // Everything is in its place, so that only the loop can be in the way.
     assert_eq!(floor.ask(REGISTRY, BOARD, "shop/triple", &[1]).number(), 3);
-    assert_eq!(floor.ask(REGISTRY, OTHER_BOARD, "shop/triple", &[1]).number(), 3);
+    assert_eq!(
+        floor
+            .ask(REGISTRY, OTHER_BOARD, "shop/triple", &[1])
+            .number(),
+        3
+    );
     let alone = floor.ask(REGISTRY, OTHER_BOARD, "shop/triple", &[1]).took;
     let spin = floor.call(REGISTRY, BOARD, "shop/spin", &[0]);
     floor.run(100);
     let beside = floor.ask(REGISTRY, OTHER_BOARD, "shop/triple", &[2]);
     assert_eq!(beside.number(), 6);
-    assert!(beside.took < 2 * alone, "{:?}, alone {alone:?}", beside.took);
+    assert!(
+        beside.took < 2 * alone,
+        "{:?}, alone {alone:?}",
+        beside.took
+    );
     // On the same board, between two slices of the loop.
     assert_eq!(floor.ask(REGISTRY, BOARD, "shop/triple", &[3]).number(), 9);
     assert!(!floor.has_ended(spin, REGISTRY), "the loop still runs");
@@ -212,7 +232,10 @@ fn a_chain_larger_than_the_disk_ends_with_the_right_result() {
     floor.registry(port(board, Uart::Zero));
     floor.run(1000);
     let expected: i64 = (0..CALLEES as i64).map(|at| i64::from(b'a') + at).sum();
-    assert_eq!(floor.ask(REGISTRY, BOARD, "shop/whole", &[7]).number(), 7 + expected);
+    assert_eq!(
+        floor.ask(REGISTRY, BOARD, "shop/whole", &[7]).number(),
+        7 + expected
+    );
     well(&mut floor, &[board]);
 }
 
@@ -222,7 +245,11 @@ fn native_tasklets_read_the_chip_and_drive_its_pins() {
     let board = floor.board(BOARD);
     floor.registry(port(board, Uart::Zero));
     floor.run(1000);
-    let read = |floor: &mut Floor| floor.ask(REGISTRY, BOARD, "shop/board-temperature", &[]).number();
+    let read = |floor: &mut Floor| {
+        floor
+            .ask(REGISTRY, BOARD, "shop/board-temperature", &[])
+            .number()
+    };
     let before = read(&mut floor);
     assert!((20_000..30_000).contains(&before), "{before}");
     floor.look(board).set_adc(4, 850);
@@ -271,7 +298,10 @@ fn a_chain_that_began_on_linux_ends_on_a_board() {
     assert_eq!(floor.end(call, GATEWAY).number(), long(100));
     let counters = floor.peer_node(GATEWAY).counters();
     assert_eq!((counters.moved_in, counters.moved_out), (0, 1));
-    assert!(floor.look(board).instructions(1) > ran + 1_000_000, "the board did the work");
+    assert!(
+        floor.look(board).instructions(1) > ran + 1_000_000,
+        "the board did the work"
+    );
     well(&mut floor, &[board]);
 }
 
@@ -326,7 +356,10 @@ fn a_call_on_a_loaded_board_stays_within_its_budget() {
     };
     let one = (cost("shop/calls-12") - cost("shop/calls-2")) / 10;
     eprintln!("{one} instructions a call");
-    assert!(one <= BUDGET, "{one} instructions a call, {BUDGET} are allowed");
+    assert!(
+        one <= BUDGET,
+        "{one} instructions a call, {BUDGET} are allowed"
+    );
 }
 
 /// A place in the image where a branch leads to itself.
@@ -360,9 +393,15 @@ fn a_fault_is_reported_with_its_address_and_the_board_goes_on() {
     let [report] = &crashed(|floor, board| floor.look(board).jump(0, 0xf000_0000))[..] else {
         panic!("it is reported once");
     };
-    assert_eq!((report.node, report.cause, report.core), (BOARD, Cause::Fault, 0));
+    assert_eq!(
+        (report.node, report.cause, report.core),
+        (BOARD, Cause::Fault, 0)
+    );
     assert_eq!(report.addresses[0], 0xf000_0000);
-    assert!(report.addresses.len() > 2, "callers were found: {report:x?}");
+    assert!(
+        report.addresses.len() > 2,
+        "callers were found: {report:x?}"
+    );
 }
 
 #[test]
@@ -387,4 +426,14 @@ fn a_watchdog_that_nobody_feeds_is_reported() {
         panic!("it is reported once");
     };
     assert_eq!((report.node, report.cause), (BOARD, Cause::Watchdog));
+}
+
+#[test]
+fn an_allocation_that_fails_is_reported_as_the_panic_that_it_is() {
+    let handler = floor::symbol("handle_alloc_error");
+    let [report] = &crashed(|floor, board| floor.look(board).jump(0, handler))[..] else {
+        panic!("it is reported once");
+    };
+    assert_eq!((report.cause, report.core), (Cause::Panic, 0));
+    assert!(report.text.contains("memory allocation"), "{}", report.text);
 }

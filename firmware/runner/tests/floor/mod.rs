@@ -8,14 +8,12 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use ed25519_compact::{KeyPair, PublicKey, Seed, Signature};
+use nimblenet_core::wire::Cause;
 use nimblenet_core::{
     Archive, CallId, CallRequest, Config, Driver, Event, Input, Instant, LinkAddress, LinkId,
     NamespaceConfig, Node, Provision, Step, Transmit, drain, pump,
 };
-use nimblenet_core::wire::Cause;
-use nimblenet_sim::{
-    Device, Draft, OwnedOutcome, Publisher, SimExecutor, WasmExecutor, shelve,
-};
+use nimblenet_sim::{Device, Draft, OwnedOutcome, Publisher, SimExecutor, WasmExecutor, shelve};
 use nimblenet_tasklet::{Capabilities, Fault, NodeId, Outcome, TaskletName, Trap, Work};
 use runner::{Bench, Board, BoardId, Frames, Image, Port, Uart, stuffed};
 
@@ -46,7 +44,11 @@ pub(crate) fn image() -> Image {
 
 /// A tasklet from its text.
 pub(crate) fn draft(name: &str, wat: &str, signature: &str) -> Draft {
-    Draft::new(name, wat::parse_str(wat).expect("it is a module"), signature)
+    Draft::new(
+        name,
+        wat::parse_str(wat).expect("it is a module"),
+        signature,
+    )
 }
 
 pub(crate) fn port(board: BoardId, uart: Uart) -> Port {
@@ -309,8 +311,13 @@ impl Floor {
         let peer = peer.expect("it is on the floor");
         let call = peer.node.call_at(now, at, request);
         let call = call.expect("the call is taken");
-        peer.due = drain(&mut peer.node, now, &mut peer.outside, &mut [0; MTU as usize])
-            .map(|(due, _)| due);
+        peer.due = drain(
+            &mut peer.node,
+            now,
+            &mut peer.outside,
+            &mut [0; MTU as usize],
+        )
+        .map(|(due, _)| due);
         call
     }
 
@@ -349,8 +356,13 @@ impl Floor {
         let peer = peer.expect("it is on the floor");
         let ordered = peer.node.move_call(now, call, to);
         ordered.expect("the order is taken");
-        peer.due = drain(&mut peer.node, now, &mut peer.outside, &mut [0; MTU as usize])
-            .map(|(due, _)| due);
+        peer.due = drain(
+            &mut peer.node,
+            now,
+            &mut peer.outside,
+            &mut [0; MTU as usize],
+        )
+        .map(|(due, _)| due);
     }
 
     /// Waits for the end of a call.
@@ -379,4 +391,16 @@ impl Peer {
         let next = pump(&mut self.node, now, input, &mut self.outside, &mut frame);
         self.due = next.map(|(due, _)| due);
     }
+}
+
+/// The address of a function of the image, by a part of its name.
+pub(crate) fn symbol(name: &str) -> u32 {
+    use object::{Object as _, ObjectSymbol as _};
+    let path = std::env::var_os("PICO_UART").expect("`cargo xtask runner` sets PICO_UART");
+    let elf = std::fs::read(path).expect("it has been built");
+    let file = object::read::elf::ElfFile32::<object::Endianness>::parse(&elf[..]);
+    let file = file.expect("the image is an ELF file");
+    let mut symbols = file.symbols();
+    let found = symbols.find(|symbol| symbol.name().is_ok_and(|known| known.contains(name)));
+    found.expect("the image has such a function").address() as u32
 }
