@@ -25,10 +25,15 @@ pub(crate) fn project() -> PathBuf {
 
 /// Checks the runner and tests it, with the image of each board.
 pub(crate) fn test() -> Result<()> {
-    let image = firmware::build()?;
+    let images = firmware::build()?;
     prepare()?;
     workspace::run(cargo("clippy")?.args(["--all-targets", "--", "-Dwarnings"]))?;
-    let totals = host::counted(cargo("test")?.arg("--no-fail-fast").env("PICO_UART", image))?;
+    let mut tests = cargo("test")?;
+    tests
+        .arg("--no-fail-fast")
+        .env("PICO_UART", images.join("pico-uart"))
+        .env("PICO_UART_SINGLE", images.join("pico-uart-single"));
+    let totals = host::counted(&mut tests)?;
     eprintln!("{totals}");
     Ok(())
 }

@@ -31,7 +31,7 @@ const LIMITS: &[Limit] = &[Limit {
 /// Builds and weighs all images; fails past a limit.
 pub(crate) fn run(json: bool) -> Result<()> {
     test()?;
-    let folder = compile()?;
+    let folder = build()?;
     let mut report = serde_json::Map::new();
     let mut exceeded = Vec::new();
     for limit in LIMITS {
@@ -51,11 +51,6 @@ pub(crate) fn run(json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Builds all images and returns where `pico-uart` is.
-pub(crate) fn build() -> Result<PathBuf> {
-    Ok(compile()?.join("pico-uart"))
-}
-
 /// Tests on the host what of the firmware does not need a board.
 fn test() -> Result<()> {
     let mut command = workspace::cargo();
@@ -73,7 +68,7 @@ fn test() -> Result<()> {
 }
 
 /// Builds all images; returns their folder.
-fn compile() -> Result<PathBuf> {
+pub(crate) fn build() -> Result<PathBuf> {
     let target = workspace::target_directory()?.join("firmware");
     let toolchain = Toolchain::find(BOARD)?;
     let mut command = toolchain.cargo("build", BOARD);

@@ -6,6 +6,9 @@
 //!   line <--bytes-- link <--frames-- (the node)   <--answers--- (the interpreter)
 //! ```
 //!
+//! On a board with one core, what stands left runs in an interrupt, and the worker in the time that
+//! it leaves.
+//!
 //! Nothing here touches a register, so that all of it is tested on the host: [`framing`] turns
 //! bytes of a serial line into frames and back, [`link`] holds the two tasks of such a line,
 //! [`orchestrator`] drives the node, [`worker`] the interpreter, and what passes between the two

@@ -10,7 +10,7 @@ pub use devices::{ChipDevices, Pins};
 pub use kept::{Boot, ChipWatchdog, boot};
 pub use time::ChipClock;
 
-use embassy_executor::{SpawnError, SpawnToken, Spawner};
+use embassy_executor::{SendSpawner, SpawnError, SpawnToken, Spawner};
 
 use crate::heap::SealedHeap;
 
@@ -35,5 +35,10 @@ pub fn provision_sector() -> &'static [u8] {
 
 /// Starts a task. Each is started once, so that its place cannot be taken.
 pub fn start<S>(tasks: Spawner, task: Result<SpawnToken<S>, SpawnError>) {
+    tasks.spawn(task.expect("each task is started once"));
+}
+
+/// Starts a task in an interrupt's executor, each once as well.
+pub fn start_in_interrupt<S: Send>(tasks: SendSpawner, task: Result<SpawnToken<S>, SpawnError>) {
     tasks.spawn(task.expect("each task is started once"));
 }

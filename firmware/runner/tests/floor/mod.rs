@@ -36,9 +36,10 @@ pub(crate) const GATEWAY: NodeId = NodeId(20);
 pub(crate) const BOARD: NodeId = NodeId(7);
 pub(crate) const OTHER_BOARD: NodeId = NodeId(8);
 
-/// The image that `cargo xtask runner` has built.
+/// The test program's image, which `cargo xtask runner` has built.
 pub(crate) fn image() -> Image {
-    let path = std::env::var_os("PICO_UART").expect("`cargo xtask runner` sets PICO_UART");
+    let path = std::env::var_os(crate::IMAGE);
+    let path = path.unwrap_or_else(|| panic!("`cargo xtask runner` sets {}", crate::IMAGE));
     Image::read(path.as_ref()).expect("it has been built")
 }
 
@@ -337,16 +338,22 @@ impl Floor {
         panic!("{call:?} does not get on");
     }
 
-    /// Waits until core 1 of a board has executed so many instructions more.
+    /// The instructions that both cores of a board have executed.
+    pub(crate) fn executed(&mut self, board: BoardId) -> u64 {
+        let board = self.look(board);
+        board.instructions(0) + board.instructions(1)
+    }
+
+    /// Waits until a board has executed so many instructions more.
     pub(crate) fn wait_for_work(&mut self, board: BoardId, instructions: u64) {
-        let before = self.look(board).instructions(1);
+        let before = self.executed(board);
         for _ in 0..100_000 {
             self.turn();
-            if self.look(board).instructions(1) > before + instructions {
+            if self.executed(board) > before + instructions {
                 return;
             }
         }
-        panic!("core 1 has nothing to do");
+        panic!("the board has nothing to do");
     }
 
     /// Lets the call of the node `from` go on at another node.
@@ -396,7 +403,7 @@ impl Peer {
 /// The address of a function of the image, by a part of its name.
 pub(crate) fn symbol(name: &str) -> u32 {
     use object::{Object as _, ObjectSymbol as _};
-    let path = std::env::var_os("PICO_UART").expect("`cargo xtask runner` sets PICO_UART");
+    let path = std::env::var_os(crate::IMAGE).expect("`cargo xtask runner` sets PICO_UART");
     let elf = std::fs::read(path).expect("it has been built");
     let file = object::read::elf::ElfFile32::<object::Endianness>::parse(&elf[..]);
     let file = file.expect("the image is an ELF file");

@@ -1,0 +1,279 @@
+//! What every image with two serial links does, whatever cores it has.
+
+use nimblenet_core::wire::Kind;
+use nimblenet_sim::Draft;
+use nimblenet_tasklet::Fault;
+use runner::{BoardId, Uart};
+
+use crate::floor::{BOARD, Floor, GATEWAY, OTHER_BOARD, REGISTRY, draft, port};
+
+/// Adds one hundred to what `shop/triple` makes of its argument, calling it twice.
+const CHAIN: &str = r#"(module
+    (import "shop/triple" "run" (func $triple (param i32) (result i32)))
+    (func (export "run") (param i32) (result i32)
+        (i32.add (i32.const 100) (call $triple (call $triple (local.get 0))))))"#;
+
+const TRIPLE: &str = r#"(module (func (export "run") (param i32) (result i32)
+    (i32.mul (local.get 0) (i32.const 3))))"#;
+
+const SPIN: &str = r#"(module (func (export "run") (param i32) (loop (br 0))))"#;
+
+/// Writes its argument to both ends of a page of memory, calls another with one less, and returns
+/// what that returned and one more, if its memory is as it left it.
+const DEEP: &str = r#"(module
+    (import "shop/NEXT" "run" (func $next (param i32) (result i32)))
+    (memory 1)
+    (func (export "run") (param i32) (result i32) (local i32)
+        (i32.store8 (i32.const 0) (local.get 0))
+        (i32.store8 (i32.const 65535) (local.get 0))
+        (local.set 1 (call $next (i32.sub (local.get 0) (i32.const 1))))
+        (if (i32.ne (i32.load8_u (i32.const 0)) (local.get 0)) (then (unreachable)))
+        (if (i32.ne (i32.load8_u (i32.const 65535)) (local.get 0)) (then (unreachable)))
+        (i32.add (local.get 1) (i32.const 1))))"#;
+
+const LEAF: &str = r#"(module (memory 1)
+    (func (export "run") (param i32) (result i32)
+        (i32.store8 (i32.const 65535) (local.get 0))
+        (i32.load8_u (i32.const 65535))))"#;
+
+pub(crate) const ONE: &str = "func(s32) -> s32";
+
+/// Calls another `n` times and keeps what it made of it in memory, a global and locals of several
+/// types, so that a state lost or changed on the way shows in the result.
+const LONG: &str = r#"(module
+    (import "shop/triple" "run" (func $triple (param i32) (result i32)))
+    (memory 1)
+    (global $sum (mut i64) (i64.const 0))
+    (func (export "run") (param $n i32) (result i64) (local $at i32) (local $part f64)
+        (loop $next
+            (local.set $at (i32.add (local.get $at) (i32.const 1)))
+            (i32.store (i32.mul (local.get $at) (i32.const 4)) (call $triple (local.get $at)))
+            (global.set $sum (i64.add (global.get $sum) (i64.extend_i32_u
+                (i32.load (i32.mul (local.get $at) (i32.const 4))))))
+            (local.set $part (f64.add (local.get $part) (f64.const 0.5)))
+            (br_if $next (i32.lt_u (local.get $at) (local.get $n))))
+        (i64.add (i64.mul (global.get $sum) (i64.const 4294967296))
+            (i64.trunc_f64_s (local.get $part)))))"#;
+
+/// What [`LONG`] returns.
+fn long(n: i64) -> i64 {
+    (3 * n * (n + 1) / 2 << 32) + n / 2
+}
+
+pub(crate) fn drafts() -> Vec<Draft> {
+    let mut spin = draft("spin", SPIN, "func(s32)");
+    spin.fuel = 2_000_000;
+    vec![
+        draft("chain", CHAIN, ONE).calling("shop/triple", ONE),
+        draft("triple", TRIPLE, ONE),
+        {
+            let mut long = draft("long", LONG, "func(s32) -> s64").calling("shop/triple", ONE);
+            long.memory_bytes = 65536;
+            long
+        },
+        spin,
+        Draft::new("board-temperature", Vec::new(), "func() -> s32").native(),
+        Draft::new("board-gpio", Vec::new(), "func(s32, s32)").native(),
+    ]
+}
+
+/// A registry, a board at its line, and another board behind that.
+pub(crate) fn two_boards(drafts: &[Draft]) -> (Floor, [BoardId; 2]) {
+    let mut floor = Floor::new(drafts);
+    let (near, far) = (floor.board(BOARD), floor.board(OTHER_BOARD));
+    floor.registry(port(near, Uart::Zero));
+    floor.wire(port(near, Uart::One), port(far, Uart::Zero));
+    floor.run(1500);
+    (floor, [near, far])
+}
+
+pub(crate) fn well(floor: &mut Floor, boards: &[BoardId]) {
+    for board in boards {
+        assert_eq!(floor.look(*board).resets(), 0, "no board has crashed");
+        assert_eq!(floor.look(*board).lost(Uart::Zero), 0);
+    }
+}
+
+#[test]
+fn a_board_fetches_a_chain_and_runs_it() {
+    let mut floor = Floor::new(&drafts());
+    let board = floor.board(BOARD);
+    floor.registry(port(board, Uart::Zero));
+    floor.run(1000);
+    assert_eq!(floor.ask(REGISTRY, BOARD, "shop/chain", &[5]).number(), 145);
+    well(&mut floor, &[board]);
+}
+
+#[test]
+fn a_board_behind_another_takes_modules_from_that_one() {
+    let (mut floor, boards) = two_boards(&drafts());
+    assert_eq!(floor.ask(REGISTRY, BOARD, "shop/chain", &[1]).number(), 109);
+    let fetched = |floor: &Floor| floor.peer_node(REGISTRY).counters().traffic(Kind::Fetch).received;
+    let before = fetched(&floor);
+    assert_eq!(floor.ask(REGISTRY, OTHER_BOARD, "shop/chain", &[2]).number(), 118);
+    assert_eq!(fetched(&floor), before, "the neighbour had everything");
+    well(&mut floor, &boards);
+}
+
+#[test]
+fn the_node_serves_everyone_while_a_tasklet_loops_for_ever() {
+    let (mut floor, boards) = two_boards(&drafts());
+    // Everything is in its place, so that only the loop can be in the way.
+    assert_eq!(floor.ask(REGISTRY, BOARD, "shop/triple", &[1]).number(), 3);
+    assert_eq!(floor.ask(REGISTRY, OTHER_BOARD, "shop/triple", &[1]).number(), 3);
+    let alone = floor.ask(REGISTRY, OTHER_BOARD, "shop/triple", &[1]).took;
+    let spin = floor.call(REGISTRY, BOARD, "shop/spin", &[0]);
+    floor.run(100);
+    let beside = floor.ask(REGISTRY, OTHER_BOARD, "shop/triple", &[2]);
+    assert_eq!(beside.number(), 6);
+    assert!(beside.took < 2 * alone, "{:?}, alone {alone:?}", beside.took);
+    // On the same board, between two slices of the loop.
+    assert_eq!(floor.ask(REGISTRY, BOARD, "shop/triple", &[3]).number(), 9);
+    assert!(!floor.has_ended(spin, REGISTRY), "the loop still runs");
+    let end = floor.end(spin, REGISTRY);
+    assert_eq!(end.result, Err(Fault::OutOfFuel));
+    well(&mut floor, &boards);
+}
+
+#[test]
+fn a_chain_larger_than_the_arena_ends_with_the_right_result() {
+    let names = ["deep-1", "deep-2", "deep-3", "leaf"];
+    let drafts: Vec<Draft> = (0..4)
+        .map(|at| {
+            let wat = match names.get(at + 1) {
+                Some(next) => DEEP.replace("NEXT", next),
+                None => LEAF.into(),
+            };
+            let mut draft = draft(names[at], &wat, ONE);
+            draft.memory_bytes = 65536;
+            match names.get(at + 1) {
+                Some(next) => draft.calling(&format!("shop/{next}"), ONE),
+                None => draft,
+            }
+        })
+        .collect();
+    let mut floor = Floor::new(&drafts);
+    let board = floor.board(BOARD);
+    floor.registry(port(board, Uart::Zero));
+    floor.run(1000);
+    // Four pages of 64 KiB: more than the chip's whole memory.
+    assert_eq!(floor.ask(REGISTRY, BOARD, "shop/deep-1", &[9]).number(), 9);
+    well(&mut floor, &[board]);
+}
+
+#[test]
+fn a_chain_larger_than_the_disk_ends_with_the_right_result() {
+    const CALLEES: usize = 15;
+    const BYTES: usize = 4000;
+    let callee = |at: usize| {
+        let wat = format!(
+            r#"(module (memory 1) (data (i32.const 0) "{}")
+                (func (export "run") (param i32) (result i32)
+                    (i32.add (local.get 0) (i32.load8_u (i32.const {})))))"#,
+            char::from(b'a' + at as u8).to_string().repeat(BYTES),
+            BYTES - 1,
+        );
+        let mut draft = draft(&format!("part-{at}"), &wat, ONE);
+        draft.memory_bytes = 65536;
+        draft
+    };
+    let imports: String = (0..CALLEES)
+        .map(|at| format!(r#"(import "shop/part-{at}" "run" (func (param i32) (result i32)))"#))
+        .collect();
+    let calls: String = (0..CALLEES).map(|at| format!("(call {at})")).collect();
+    let root = format!(
+        r#"(module {imports} (func (export "run") (param i32) (result i32) (local.get 0) {calls}))"#
+    );
+    let mut whole = draft("whole", &root, ONE);
+    for at in 0..CALLEES {
+        whole = whole.calling(&format!("shop/part-{at}"), ONE);
+    }
+    let mut drafts: Vec<Draft> = (0..CALLEES).map(callee).collect();
+    let bytes: usize = drafts.iter().map(|draft| draft.module.len()).sum();
+    assert!(bytes > 50 << 10, "{bytes} bytes fit on the disk");
+    drafts.push(whole);
+    let mut floor = Floor::new(&drafts);
+    let board = floor.board(BOARD);
+    floor.registry(port(board, Uart::Zero));
+    floor.run(1000);
+    let expected: i64 = (0..CALLEES as i64).map(|at| i64::from(b'a') + at).sum();
+    assert_eq!(floor.ask(REGISTRY, BOARD, "shop/whole", &[7]).number(), 7 + expected);
+    well(&mut floor, &[board]);
+}
+
+#[test]
+fn native_tasklets_read_the_chip_and_drive_its_pins() {
+    let mut floor = Floor::new(&drafts());
+    let board = floor.board(BOARD);
+    floor.registry(port(board, Uart::Zero));
+    floor.run(1000);
+    let read = |floor: &mut Floor| floor.ask(REGISTRY, BOARD, "shop/board-temperature", &[]).number();
+    let before = read(&mut floor);
+    assert!((20_000..30_000).contains(&before), "{before}");
+    floor.look(board).set_adc(4, 850);
+    assert!(read(&mut floor) > before + 15_000);
+    assert_eq!(floor.look(board).pin(25), None);
+    for level in [true, false] {
+        let args = [25, i32::from(level)];
+        let set = floor.ask(REGISTRY, BOARD, "shop/board-gpio", &args);
+        assert_eq!(set.result, Ok(vec![0x80]));
+        assert_eq!(floor.look(board).pin(25), Some(level));
+    }
+    let taken = floor.ask(REGISTRY, BOARD, "shop/board-gpio", &[0, 1]);
+    assert_eq!(taken.result, Err(Fault::DeviceFailed), "the line's own pin");
+    well(&mut floor, &[board]);
+}
+
+/// A registry at one line of a board, a Linux node at the other.
+fn board_and_gateway() -> (Floor, BoardId) {
+    let mut floor = Floor::new(&drafts());
+    let board = floor.board(BOARD);
+    floor.registry(port(board, Uart::Zero));
+    floor.node(GATEWAY, port(board, Uart::One));
+    floor.run(1500);
+    (floor, board)
+}
+
+#[test]
+fn a_chain_that_began_on_a_board_ends_on_linux() {
+    let (mut floor, board) = board_and_gateway();
+    let call = floor.call(GATEWAY, BOARD, "shop/long", &[200]);
+    floor.wait_for_work(board, 3_000_000);
+    floor.send_on(GATEWAY, call, GATEWAY);
+    assert_eq!(floor.end(call, GATEWAY).number(), long(200));
+    let counters = floor.peer_node(GATEWAY).counters();
+    assert_eq!((counters.moved_in, counters.moved_out), (1, 0));
+    well(&mut floor, &[board]);
+}
+
+#[test]
+fn a_chain_that_began_on_linux_ends_on_a_board() {
+    let (mut floor, board) = board_and_gateway();
+    let call = floor.call(GATEWAY, GATEWAY, "shop/long", &[100]);
+    floor.wait_until_running(GATEWAY, call);
+    floor.send_on(GATEWAY, call, BOARD);
+    let ran = floor.executed(board);
+    assert_eq!(floor.end(call, GATEWAY).number(), long(100));
+    let counters = floor.peer_node(GATEWAY).counters();
+    assert_eq!((counters.moved_in, counters.moved_out), (0, 1));
+    assert!(floor.executed(board) > ran + 1_000_000, "the board did the work");
+    well(&mut floor, &[board]);
+}
+
+#[test]
+fn a_chain_goes_from_board_to_board_and_to_linux() {
+    let mut floor = Floor::new(&drafts());
+    let (near, far) = (floor.board(BOARD), floor.board(OTHER_BOARD));
+    floor.registry(port(near, Uart::Zero));
+    floor.wire(port(near, Uart::One), port(far, Uart::Zero));
+    floor.node(GATEWAY, port(far, Uart::One));
+    floor.run(2000);
+    let call = floor.call(GATEWAY, BOARD, "shop/long", &[250]);
+    floor.wait_for_work(near, 3_000_000);
+    floor.send_on(GATEWAY, call, OTHER_BOARD);
+    floor.wait_for_work(far, 3_000_000);
+    floor.send_on(GATEWAY, call, GATEWAY);
+    assert_eq!(floor.end(call, GATEWAY).number(), long(250));
+    assert_eq!(floor.peer_node(GATEWAY).counters().moved_in, 1);
+    well(&mut floor, &[near, far]);
+}
