@@ -50,6 +50,11 @@ const STEPS: &[Step] = &[
         action: test,
     },
     Step {
+        name: "dispatch",
+        about: "the interpreter's tests, dispatched as on small boards",
+        action: host::test_compact,
+    },
+    Step {
         name: "demo",
         about: "a real mesh with robots, as a user starts it",
         action: demo::run,

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::workspace::{cargo, run, shown};
+use crate::workspace::{cargo, run, shown, target_directory};
 
 /// Projects beside the workspace: other targets, or other versions of dependencies.
 const BESIDE: [&str; 3] = ["firmware/rp2040", "firmware/runner", "tasklets"];
@@ -47,6 +47,19 @@ pub(crate) fn test(arguments: &[String]) -> Result<Totals> {
         .args(["test", "--workspace", "--no-fail-fast", "--"])
         .args(arguments);
     counted(&mut command)
+}
+
+/// Runs the interpreter's tests with the dispatcher of boards with little flash. In a folder of its
+/// own, so that nothing else is built anew.
+pub(crate) fn test_compact() -> Result<()> {
+    let mut command = cargo();
+    command
+        .args(["test", "--package", "nimblenet-wasm"])
+        .env("NIMBLENET_DISPATCH", "compact")
+        .env("CARGO_TARGET_DIR", target_directory()?.join("compact"));
+    let totals = counted(&mut command)?;
+    eprintln!("{totals}");
+    Ok(())
 }
 
 /// What test programs reported, summed up.

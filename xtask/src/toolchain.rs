@@ -24,6 +24,12 @@ const BUILD_STD: [&str; 2] = [
     "-Zbuild-std-features=compiler-builtins-mem",
 ];
 
+/// The same; optimize_for_size: divisions, sorts and searches of `core` that are short, not fast.
+const BUILD_SMALL_STD: [&str; 2] = [
+    "-Zbuild-std=core,alloc",
+    "-Zbuild-std-features=compiler-builtins-mem,optimize_for_size",
+];
+
 /// A compiler that can build for a target.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Toolchain {
@@ -64,6 +70,18 @@ impl Toolchain {
         command
     }
 
+    /// The same, with `core` and `alloc` built for the smallest size, and with the flags of the
+    /// rest.
+    pub(crate) fn cargo_with_core(self, subcommand: &str, target: &str) -> Result<Command> {
+        let mut command = match self {
+            Self::Rustup => rustup_cargo_with_source()?,
+            Self::Debian => debian_cargo(),
+        };
+        command.args([subcommand, "--target", target]);
+        command.args(BUILD_SMALL_STD);
+        Ok(command)
+    }
+
     /// A linker for wasm objects, with the arguments that select it.
     pub(crate) fn wasm_linker(self) -> Result<Command> {
         match self {
@@ -92,6 +110,23 @@ fn rustup_has(target: &str) -> bool {
             .lines()
             .any(|line| line.trim() == target)
     })
+}
+
+/// The pinned toolchain, which needs the standard library's source to build it.
+fn rustup_cargo_with_source() -> Result<Command> {
+    let mut rustc = Command::new("rustc");
+    rustc
+        .current_dir(workspace::root())
+        .args(["--print", "sysroot"]);
+    let sysroot = workspace::output(&mut rustc)?;
+    let source = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library");
+    if !source.exists() {
+        bail!("images build `core` themselves: run `rustup component add rust-src`");
+    }
+    let mut command = workspace::cargo();
+    // A stable compiler refuses -Z options unless told that it is nightly.
+    command.env("RUSTC_BOOTSTRAP", "1");
+    Ok(command)
 }
 
 /// Debian's cargo with nothing of rustup's environment left, which would lead it back there.

@@ -1,8 +1,6 @@
 //! What a crash leaves for the next start.
 
-use core::fmt::{self, Write};
-
-use nimblenet_core::wire::{Cause, REPORT_ADDRESSES, REPORT_TEXT_BYTES, Report};
+use nimblenet_core::wire::{Cause, REPORT_ADDRESSES, Report};
 
 /// Tells a record from what memory holds after power-on.
 const MAGIC: u32 = 0x4e4e_4b32;
@@ -65,20 +63,9 @@ pub struct Crash {
     /// Microseconds since the start, modulo 2^32.
     micros: u32,
     places: Places,
-    text: Text,
 }
 
 impl Crash {
-    /// What it said.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        let bytes = &self.text.bytes[..self.text.len];
-        match core::str::from_utf8(bytes) {
-            Ok(text) => text,
-            Err(error) => core::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or(""),
-        }
-    }
-
     /// Hands `tell` the report that goes to the registry, under this number.
     pub fn report(&self, number: u32, tell: impl FnOnce(&Report<'_>)) {
         let bytes = self.places.bytes();
@@ -90,28 +77,11 @@ impl Crash {
             self.core,
             milliseconds,
             addresses,
-            self.text(),
+            "",
         );
         if let Some(report) = report {
             tell(&report);
         }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Text {
-    bytes: [u8; REPORT_TEXT_BYTES],
-    len: usize,
-}
-
-impl Write for Text {
-    /// Takes what fits.
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = &mut self.bytes[self.len..];
-        let len = text.len().min(room.len());
-        room[..len].copy_from_slice(&text.as_bytes()[..len]);
-        self.len += len;
-        Ok(())
     }
 }
 
@@ -127,8 +97,6 @@ pub struct Kept {
     micros: u32,
     places: [u32; REPORT_ADDRESSES],
     places_len: u32,
-    text: [u8; REPORT_TEXT_BYTES],
-    text_len: u32,
     check: u32,
 }
 
@@ -151,8 +119,6 @@ impl Kept {
         micros: 0,
         places: [0; REPORT_ADDRESSES],
         places_len: 0,
-        text: [0; REPORT_TEXT_BYTES],
-        text_len: 0,
         check: 0,
     };
 
@@ -195,23 +161,15 @@ impl Kept {
         core: u8,
         micros: u32,
         places: &Places,
-        words: fmt::Arguments<'_>,
     ) {
         if self.magic != MAGIC || self.cause != 0 {
             return;
         }
-        let mut text = Text {
-            bytes: [0; REPORT_TEXT_BYTES],
-            len: 0,
-        };
-        let _ = text.write_fmt(words);
         self.cause = cause as u32;
         self.core = core.into();
         self.micros = micros;
         self.places = places.words;
         self.places_len = places.len as u32;
-        self.text = text.bytes;
-        self.text_len = text.len as u32;
         self.check = self.sum();
     }
 
@@ -229,10 +187,6 @@ impl Kept {
                 words: self.places,
                 len: (self.places_len as usize).min(REPORT_ADDRESSES),
             },
-            text: Text {
-                bytes: self.text,
-                len: (self.text_len as usize).min(REPORT_TEXT_BYTES),
-            },
         })
     }
 
@@ -243,13 +197,9 @@ impl Kept {
             self.core,
             self.micros,
             self.places_len,
-            self.text_len,
         ];
         let words = words.into_iter().chain(self.places);
-        let text = self.text.iter().enumerate();
-        let text = text.map(|(at, byte)| u32::from(*byte) << (at % 4 * 8));
-        let all = words.chain(text);
-        all.fold(0x6b65_7074, u32::wrapping_add)
+        words.fold(0x6b65_7074, u32::wrapping_add)
     }
 }
 
@@ -257,7 +207,6 @@ impl Kept {
 mod tests {
     extern crate std;
 
-    use std::string::String;
     use std::vec::Vec;
 
     use super::*;
@@ -269,9 +218,9 @@ mod tests {
         kept
     }
 
-    fn crashed(cause: Cause, words: fmt::Arguments<'_>) -> Kept {
+    fn crashed(cause: Cause) -> Kept {
         let mut kept = running(9);
-        kept.crash(cause, 1, 1_234_567, &Places::default(), words);
+        kept.crash(cause, 1, 1_234_567, &Places::default());
         kept
     }
 
@@ -293,38 +242,24 @@ mod tests {
 
     #[test]
     fn the_first_cause_of_a_crash_is_kept() {
-        let mut kept = crashed(Cause::Panic, format_args!("no {}", "room"));
+        let mut kept = crashed(Cause::Panic);
         kept.crash(
             Cause::Fault,
             0,
             7,
-            &Places::default(),
-            format_args!("then this"),
-        );
+            &Places::default());
         let crash = kept.take(true).unwrap().crash.unwrap();
         let mut told = None;
         crash.report(5, |report| {
             told = Some((report.number, report.cause, report.core, report.uptime_ms))
         });
         assert_eq!(told, Some((5, Cause::Panic, 1, 1234)));
-        assert_eq!(crash.text(), "no room");
     }
 
     #[test]
     fn a_watchdog_that_was_not_fed_is_a_crash_too() {
         let crash = running(9).take(true).unwrap().crash.unwrap();
-        assert_eq!((crash.cause, crash.text()), (Cause::Watchdog, ""));
-    }
-
-    #[test]
-    fn long_texts_are_cut_between_letters() {
-        let long: String = "x"
-            .chars()
-            .chain("\u{fc}".chars().cycle().take(99))
-            .collect();
-        let mut kept = crashed(Cause::Panic, format_args!("{long}"));
-        let crash = kept.take(false).unwrap().crash.unwrap();
-        assert_eq!(crash.text(), &long[..REPORT_TEXT_BYTES - 1]);
+        assert_eq!(crash.cause, Cause::Watchdog);
     }
 
     #[test]
@@ -342,7 +277,7 @@ mod tests {
             places.push(1);
         }
         let mut kept = running(3);
-        kept.crash(Cause::Fault, 0, 0, &places, format_args!(""));
+        kept.crash(Cause::Fault, 0, 0, &places);
         let mut told = Vec::new();
         let crash = kept.take(false).unwrap().crash.unwrap();
         crash.report(1, |report| told.extend(report.addresses()));

@@ -1,8 +1,10 @@
 //! What outlives a reset: the record of a crash, and the packet number to go on with.
 
 use core::mem::MaybeUninit;
+use core::ops::Range;
 use core::panic::PanicInfo;
 
+use cortex_m::asm;
 use cortex_m::peripheral::SCB;
 use cortex_m_rt::{ExceptionFrame, exception};
 use embassy_rp::clocks::RoscRng;
@@ -83,53 +85,64 @@ impl orchestrator::Watchdog for ChipWatchdog {
     }
 
     fn interpreter_lost(&mut self) {
-        crash(Cause::InterpreterLost, Places::default(), format_args!(""));
+        crash(Cause::InterpreterLost, Places::default());
     }
 }
 
-fn crash(cause: Cause, mut places: Places, words: core::fmt::Arguments<'_>) -> ! {
+fn crash(cause: Cause, mut places: Places) -> ! {
     let micros = pac::TIMER.timerawl().read();
     unwind(&mut places);
-    kept().crash(cause, current_core() as u8, micros, &places, words);
+    kept().crash(cause, current_core() as u8, micros, &places);
     SCB::sys_reset()
 }
 
-/// Looks on this core's stack for where the program came from.
-fn unwind(places: &mut Places) {
+/// Where the code is.
+fn code() -> Range<u32> {
     unsafe extern "C" {
         static __stext: u32;
         static __etext: u32;
     }
+    // Only their addresses are of interest.
+    &raw const __stext as u32..&raw const __etext as u32
+}
+
+/// An instruction.
+///
+/// # Safety
+/// The address is even and within the code.
+unsafe fn half(at: u32) -> u16 {
+    // SAFETY: flash can be read there, by the caller's promise.
+    unsafe { (at as *const u16).read_volatile() }
+}
+
+/// Looks on this core's stack for where the program came from.
+fn unwind(places: &mut Places) {
     const RAM_END: u32 = 0x2004_2000;
     const WORDS: u32 = 256;
     let from = cortex_m::register::msp::read();
     let to = from.saturating_add(4 * WORDS).min(RAM_END);
     // SAFETY: a stack pointer is aligned, and RAM is readable from there to its end.
-    let stack = (from..to)
-        .step_by(4)
-        .map(|at| unsafe { (at as *const u32).read_volatile() });
-    // Only their addresses are of interest.
-    let code = &raw const __stext as u32..&raw const __etext as u32;
-    // SAFETY: the caller asks for addresses within the code only.
-    places.unwind(stack, code, |at| unsafe {
-        (at as *const u16).read_volatile()
-    });
+    let word = |at: u32| unsafe { (at as *const u32).read_volatile() };
+    let stack = (from..to).step_by(4).map(word);
+    // SAFETY: addresses within the code are asked for, and even ones.
+    places.unwind(stack, code(), |at| unsafe { half(at) });
 }
 
+/// The language asks for one. Images are built so that a panic is an undefined instruction where it
+/// happens; so is this one.
 #[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
-    crash(
-        Cause::Panic,
-        Places::default(),
-        format_args!("{}", info.message()),
-    )
+fn panic(_: &PanicInfo<'_>) -> ! {
+    asm::udf()
 }
 
 // SAFETY: it does not return to the code that faulted.
 #[exception]
 unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
+    let at = frame.pc();
+    // SAFETY: the address is even and within the code.
+    let is_panic = at % 2 == 0 && code().contains(&at) && unsafe { half(at) } >> 8 == 0xde;
     let mut places = Places::default();
-    places.push(frame.pc());
+    places.push(at);
     places.push(frame.lr() & !1);
-    crash(Cause::Fault, places, format_args!(""))
+    crash(if is_panic { Cause::Panic } else { Cause::Fault }, places)
 }
