@@ -370,20 +370,29 @@ fn begin(out: &mut [u8], values: usize) -> Result<Encoder<Cursor<&mut [u8]>>, Ab
 
 /// Reads one value as WebAssembly bits; integers are also accepted where floats are expected.
 fn read_scalar(values: &mut Decoder<'_>, scalar: Scalar) -> Option<u64> {
-    let signed32 = |value: i32| u64::from(value as u32);
-    Some(match scalar {
-        Scalar::Bool => u64::from(values.bool().ok()?),
-        Scalar::U8 => u64::from(values.u8().ok()?),
-        Scalar::U16 => u64::from(values.u16().ok()?),
-        Scalar::U32 => u64::from(values.u32().ok()?),
-        Scalar::U64 => values.u64().ok()?,
-        Scalar::S8 => signed32(values.i8().ok()?.into()),
-        Scalar::S16 => signed32(values.i16().ok()?.into()),
-        Scalar::S32 => signed32(values.i32().ok()?),
-        Scalar::S64 => values.i64().ok()? as u64,
-        Scalar::F32 => u64::from((read_float(values)? as f32).to_bits()),
-        Scalar::F64 => read_float(values)?.to_bits(),
-    })
+    // Numbers are read at full width: the decoder has a long routine for each of the others.
+    let unsigned = |max: u64, values: &mut Decoder<'_>| {
+        let value = values.u64().ok()?;
+        (value <= max).then_some(value)
+    };
+    let signed32 = |min: i32, values: &mut Decoder<'_>| {
+        let value = i32::try_from(values.i64().ok()?).ok()?;
+        // From -n to n - 1.
+        (min <= value && value <= !min).then_some(u64::from(value as u32))
+    };
+    match scalar {
+        Scalar::Bool => values.bool().ok().map(u64::from),
+        Scalar::U8 => unsigned(u8::MAX.into(), values),
+        Scalar::U16 => unsigned(u16::MAX.into(), values),
+        Scalar::U32 => unsigned(u32::MAX.into(), values),
+        Scalar::U64 => unsigned(u64::MAX, values),
+        Scalar::S8 => signed32(i8::MIN.into(), values),
+        Scalar::S16 => signed32(i16::MIN.into(), values),
+        Scalar::S32 => signed32(i32::MIN, values),
+        Scalar::S64 => values.i64().ok().map(|value| value as u64),
+        Scalar::F32 => Some(u64::from((read_float(values)? as f32).to_bits())),
+        Scalar::F64 => Some(read_float(values)?.to_bits()),
+    }
 }
 
 fn read_float(values: &mut Decoder<'_>) -> Option<f64> {
@@ -393,7 +402,15 @@ fn read_float(values: &mut Decoder<'_>) -> Option<f64> {
     } else if datatype == CborType::F64 {
         values.f64().ok()
     } else {
-        values.int().ok().map(|int| i128::from(int) as f64)
+        let value = values.int().ok()?;
+        if let Ok(value) = u64::try_from(value) {
+            return Some(value as f64);
+        }
+        // A negative number is -1 - n; not converted from 128 bits, which is a long routine.
+        let n = !i128::from(value) as u64;
+        const TWO_TO_64: f64 = 18_446_744_073_709_551_616.0;
+        let magnitude = n.checked_add(1).map_or(TWO_TO_64, |it| it as f64);
+        Some(-magnitude)
     }
 }
 
@@ -494,6 +511,42 @@ mod tests {
         let len = encoder.writer().position();
         out.truncate(len);
         out
+    }
+
+    #[test]
+    fn integers_are_read_exactly_and_refused_outside_their_range() {
+        let ranges = [
+            (Scalar::U8, 0, i128::from(u8::MAX)),
+            (Scalar::U16, 0, u16::MAX.into()),
+            (Scalar::U32, 0, u32::MAX.into()),
+            (Scalar::U64, 0, u64::MAX.into()),
+            (Scalar::S8, i8::MIN.into(), i8::MAX.into()),
+            (Scalar::S16, i16::MIN.into(), i16::MAX.into()),
+            (Scalar::S32, i32::MIN.into(), i32::MAX.into()),
+            (Scalar::S64, i64::MIN.into(), i64::MAX.into()),
+        ];
+        let ends = [7, 8, 15, 16, 31, 32, 53, 54, 63, 64].map(|bits| 1i128 << bits);
+        let ends = ends.into_iter().flat_map(|end| [end, -end]);
+        for value in ends.flat_map(|end| end - 2..=end + 2).chain([0]) {
+            let Ok(int) = minicbor::data::Int::try_from(value) else {
+                continue;
+            };
+            let bytes = cbor(|encoder| {
+                encoder.int(int).unwrap();
+            });
+            for (scalar, min, max) in ranges {
+                let bits = read_scalar(&mut Decoder::new(&bytes), scalar);
+                let width = if scalar.size() == 8 {
+                    u64::MAX
+                } else {
+                    u32::MAX.into()
+                };
+                let expected = (min <= value && value <= max).then_some(value as u64 & width);
+                assert_eq!(bits, expected, "{value} as {scalar:?}");
+            }
+            let float = read_scalar(&mut Decoder::new(&bytes), Scalar::F64);
+            assert_eq!(float, Some((value as f64).to_bits()), "{value}");
+        }
     }
 
     #[test]

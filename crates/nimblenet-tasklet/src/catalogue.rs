@@ -7,6 +7,7 @@
 use minicbor::encode::write::Cursor;
 use minicbor::{Decoder, Encoder};
 
+use crate::deterministic::read_number;
 use crate::{Digest, DigestHasher, Entry, Malformed, Name, deterministic};
 
 /// Entries in one page.
@@ -106,9 +107,9 @@ impl<'a> Delta<'a> {
             return Err(Malformed::Field(0));
         }
         let namespace = Name::new(decoder.str().map_err(wrong(1))?);
-        let from = decoder.u32().map_err(wrong(2))?;
-        let to = decoder.u32().map_err(wrong(3))?;
-        let count = decoder.u16().map_err(wrong(4))?;
+        let from = read_number::<u32>(&mut decoder).map_err(|_| Malformed::Field(2))?;
+        let to = read_number::<u32>(&mut decoder).map_err(|_| Malformed::Field(3))?;
+        let count = read_number::<u16>(&mut decoder).map_err(|_| Malformed::Field(4))?;
         let signature = decoder.bytes().map_err(wrong(5))?;
         let signature = signature.try_into().map_err(|_| Malformed::Field(5))?;
         let entries = &bytes[decoder.position()..];

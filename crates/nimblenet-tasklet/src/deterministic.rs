@@ -3,6 +3,8 @@
 //! Signatures and digests are over received bytes; if two encodings of one value were accepted,
 //! two parties could disagree on what was signed.
 
+use minicbor::Decoder;
+
 use crate::Malformed;
 
 /// Containers may nest this deep in any NimbleNet format.
@@ -20,6 +22,16 @@ pub fn check(bytes: &[u8]) -> Result<(), Malformed> {
         Some(len) if len == bytes.len() => Ok(()),
         _ => Err(Malformed::NotDeterministic),
     }
+}
+
+/// A number that is not one, or too large.
+pub(crate) struct NotANumber;
+
+/// Reads an unsigned number. The decoder has a routine for each width; all of them would take much
+/// code on a board.
+pub(crate) fn read_number<T: TryFrom<u64>>(decoder: &mut Decoder<'_>) -> Result<T, NotANumber> {
+    let value = decoder.u64().map_err(|_| NotANumber)?;
+    T::try_from(value).map_err(|_| NotANumber)
 }
 
 /// An open container: items still to come, and for a map where its previous key stood.

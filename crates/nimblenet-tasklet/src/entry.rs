@@ -3,7 +3,7 @@
 use minicbor::encode::write::Cursor;
 use minicbor::{Decoder, Encoder};
 
-use crate::deterministic;
+use crate::deterministic::{self, read_number};
 use crate::terms::{TermsReader, encode_exports};
 use crate::{Digest, Export, Malformed, Name, NamespaceId, Signature, TaskletRef, Terms};
 
@@ -67,9 +67,9 @@ impl<'a> Entry<'a> {
         let mut decoder = Decoder::new(encoded);
         decoder.map().ok()?;
         // Keys stand in order: number, then name.
-        decoder.u8().ok()?;
-        decoder.u16().ok()?;
-        decoder.u8().ok()?;
+        read_number::<u8>(&mut decoder).ok()?;
+        read_number::<u16>(&mut decoder).ok()?;
+        read_number::<u8>(&mut decoder).ok()?;
         decoder.str().ok()
     }
 
@@ -84,20 +84,20 @@ impl<'a> Entry<'a> {
             .flatten()
             .ok_or(Malformed::NotDeterministic)?;
         for _ in 0..fields {
-            let key = decoder.u8().map_err(|_| Malformed::NotDeterministic)?;
+            let key = read_number::<u8>(&mut decoder).map_err(|_| Malformed::NotDeterministic)?;
             let wrong = Malformed::Field(key);
             match key {
-                0 => number = Some(decoder.u16().map_err(|_| wrong)?),
+                0 => number = Some(read_number::<u16>(&mut decoder).map_err(|_| wrong)?),
                 1 => {
                     let text = decoder.str().map_err(|_| wrong)?;
                     name = Some(Name::new(text).map_err(|_| wrong)?);
                 }
-                2 => sequence = Some(decoder.u16().map_err(|_| wrong)?),
+                2 => sequence = Some(read_number::<u16>(&mut decoder).map_err(|_| wrong)?),
                 3 => {
                     let bytes = decoder.bytes().map_err(|_| wrong)?;
                     digest = Some(Digest(bytes.try_into().map_err(|_| wrong)?));
                 }
-                4 => size = decoder.u32().map_err(|_| wrong)?,
+                4 => size = read_number::<u32>(&mut decoder).map_err(|_| wrong)?,
                 13 => imports = read_imports(&mut decoder, key)?,
                 FIRST_OPTIONAL_KEY.. => decoder.skip().map_err(|_| wrong)?,
                 _ => {
@@ -204,8 +204,8 @@ fn read_import<'a>(decoder: &mut Decoder<'a>) -> Option<Import<'a>> {
         return None;
     }
     Some(Import {
-        namespace: NamespaceId(decoder.u32().ok()?),
-        number: decoder.u16().ok()?,
+        namespace: NamespaceId(read_number::<u32>(decoder).ok()?),
+        number: read_number::<u16>(decoder).ok()?,
         export: decoder.str().ok()?,
         signature: Signature::decode(decoder.bytes().ok()?)?,
     })

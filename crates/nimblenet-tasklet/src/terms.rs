@@ -4,6 +4,7 @@ use minicbor::decode::Error as CborError;
 use minicbor::encode::write::Cursor;
 use minicbor::{Decoder, Encoder};
 
+use crate::deterministic::read_number;
 use crate::{Malformed, Signature};
 
 /// The export that is called when a caller names none.
@@ -238,7 +239,7 @@ impl<'a> TermsReader<'a> {
     pub(crate) fn read(&mut self, key: u8, decoder: &mut Decoder<'a>) -> Result<bool, Malformed> {
         let wrong = Malformed::Field(key);
         match key {
-            5 => match decoder.u8().map_err(|_| wrong)? {
+            5 => match read_number::<u8>(decoder).map_err(|_| wrong)? {
                 1 => self.executor = Executor::Native,
                 _ => return Err(wrong),
             },

@@ -71,14 +71,7 @@ impl Crash {
         let bytes = self.places.bytes();
         let addresses = &bytes[..4 * self.places.len];
         let milliseconds = self.micros / 1000;
-        let report = Report::new(
-            number,
-            self.cause,
-            self.core,
-            milliseconds,
-            addresses,
-            "",
-        );
+        let report = Report::new(number, self.cause, self.core, milliseconds, addresses, "");
         if let Some(report) = report {
             tell(&report);
         }
@@ -155,13 +148,7 @@ impl Kept {
     }
 
     /// The program ends. The first cause counts: what follows may be due to it.
-    pub fn crash(
-        &mut self,
-        cause: Cause,
-        core: u8,
-        micros: u32,
-        places: &Places,
-    ) {
+    pub fn crash(&mut self, cause: Cause, core: u8, micros: u32, places: &Places) {
         if self.magic != MAGIC || self.cause != 0 {
             return;
         }
@@ -243,11 +230,7 @@ mod tests {
     #[test]
     fn the_first_cause_of_a_crash_is_kept() {
         let mut kept = crashed(Cause::Panic);
-        kept.crash(
-            Cause::Fault,
-            0,
-            7,
-            &Places::default());
+        kept.crash(Cause::Fault, 0, 7, &Places::default());
         let crash = kept.take(true).unwrap().crash.unwrap();
         let mut told = None;
         crash.report(5, |report| {

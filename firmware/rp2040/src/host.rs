@@ -121,7 +121,10 @@ impl<D: Devices> Host for BoardHost<D> {
         }
         let mut args = Decoder::new(args);
         args.array().map_err(|_| Fault::WrongArguments)?;
-        let mut next = || args.u32().map_err(|_| Fault::WrongArguments);
+        let mut next = || {
+            let number = args.u64().ok().and_then(|it| u32::try_from(it).ok());
+            number.ok_or(Fault::WrongArguments)
+        };
         let mut out = Encoder::new(Cursor::new(result));
         let full = |_| Fault::ValuesTooLarge;
         match name.name.as_str() {
