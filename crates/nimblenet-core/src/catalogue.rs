@@ -59,10 +59,10 @@ impl CatalogueLimits {
         entry_bytes: 512,
         retired: 64,
     };
-    /// For a microcontroller: 64 entries in 6 KiB.
+    /// For a microcontroller: 56 entries in 5 KiB.
     pub const SMALL: Self = Self {
-        entries: 64,
-        bytes: 6 << 10,
+        entries: 56,
+        bytes: 5 << 10,
         entry_bytes: 320,
         retired: 4,
     };

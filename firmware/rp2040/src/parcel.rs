@@ -17,7 +17,7 @@ use crate::lent::Lent;
 /// name and arguments.
 pub const PARCEL_BYTES: usize = 1408;
 /// The longest arguments, results or image that the interpreter gives.
-pub const ANSWER_BYTES: usize = 3072;
+pub const ANSWER_BYTES: usize = 2048;
 
 /// A piece of work.
 #[derive(Debug)]

@@ -8,6 +8,9 @@ use nimblenet_tasklet::NodeId;
 
 use crate::framing::MAX_FRAME_BYTES;
 
+/// What a namespace takes besides its catalogue.
+const NAMESPACE_BYTES: usize = 704;
+
 /// The configuration of the node `id` with `lines` serial links.
 #[must_use]
 pub fn config(
@@ -32,9 +35,10 @@ pub fn config(
     config.first_sequence = first_sequence;
     config.seed = seed;
     config.limits = Limits::board();
-    // All catalogues together take what one would.
+    // All namespaces together take what one would, whatever they are.
     let shares = config.namespaces.len().max(1);
-    config.limits.catalogue.bytes /= shares;
-    config.limits.catalogue.entries /= shares;
+    let catalogue = &mut config.limits.catalogue;
+    catalogue.bytes = (catalogue.bytes - NAMESPACE_BYTES * (shares - 1)) / shares;
+    catalogue.entries /= shares;
     config
 }

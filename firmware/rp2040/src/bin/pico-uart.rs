@@ -8,7 +8,7 @@ use embassy_rp::executor::Executor;
 use embassy_rp::multicore::{Stack, spawn_core1};
 use static_cell::{ConstStaticCell, StaticCell};
 
-const CORE1_STACK_BYTES: usize = 8192;
+const CORE1_STACK_BYTES: usize = 7168;
 
 #[cortex_m_rt::entry]
 fn main() -> ! {

@@ -15,7 +15,7 @@ use embassy_executor::{SendSpawner, SpawnError, SpawnToken, Spawner};
 use crate::heap::SealedHeap;
 
 /// Memory of the node besides its cache: as much as it takes at its start and no more.
-const HEAP_BYTES: usize = 28 << 10;
+const HEAP_BYTES: usize = 24_704;
 
 #[global_allocator]
 static HEAP: SealedHeap<HEAP_BYTES> = SealedHeap::new();

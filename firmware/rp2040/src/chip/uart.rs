@@ -27,13 +27,13 @@ use crate::worker::Worker;
 
 const LINES: usize = 2;
 const BAUD: u32 = 1_000_000;
-/// Ten milliseconds of a line at full speed: longer than anything that keeps its task waiting.
-const RECEIVED_BYTES: usize = 1024;
+/// Eight milliseconds of a line at full speed: longer than anything that keeps its task waiting.
+const RECEIVED_BYTES: usize = 768;
 const SENDING_BYTES: usize = 256;
 /// Room for modules.
 const DISK_BYTES: usize = 50 << 10;
 /// Room to run them in.
-const ARENA_BYTES: usize = 112 << 10;
+const ARENA_BYTES: usize = 144 << 10;
 
 static DISK: ConstStaticCell<[u8; DISK_BYTES]> = ConstStaticCell::new([0; DISK_BYTES]);
 static ARENA: ConstStaticCell<Aligned<ARENA_BYTES>> =

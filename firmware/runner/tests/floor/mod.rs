@@ -14,7 +14,7 @@ use nimblenet_core::{
     NamespaceConfig, Node, Provision, Step, Transmit, drain, pump,
 };
 use nimblenet_sim::{Device, Draft, OwnedOutcome, Publisher, SimExecutor, WasmExecutor, shelve};
-use nimblenet_tasklet::{Capabilities, Fault, NodeId, Outcome, TaskletName, Trap, Work};
+use nimblenet_tasklet::{Capabilities, Fault, Name, NodeId, Outcome, TaskletName, Trap, Work};
 use runner::{Bench, Board, BoardId, Frames, Image, Port, Uart, stuffed};
 
 /// A microsecond, in cycles.
@@ -192,7 +192,17 @@ impl Floor {
 
     /// Puts a board on the floor and powers it on.
     pub(crate) fn board(&mut self, id: NodeId) -> BoardId {
-        let provision = Provision::new(id, vec![self.namespace]).expect("a board can be that");
+        self.board_of(id, &[])
+    }
+
+    /// Puts a board on the floor that takes tasklets of other namespaces too.
+    pub(crate) fn board_of(&mut self, id: NodeId, others: &[&str]) -> BoardId {
+        let mut namespaces = vec![self.namespace];
+        namespaces.extend(others.iter().map(|name| NamespaceConfig {
+            name: Name::new(name).expect("it is a name"),
+            ..self.namespace
+        }));
+        let provision = Provision::new(id, namespaces).expect("a board can be that");
         let image = image().provisioned(&provision.encode());
         let board = self.bench.add(&image.expect("the record fits"));
         board.expect("the emulator takes the image")
@@ -398,16 +408,4 @@ impl Peer {
         let next = pump(&mut self.node, now, input, &mut self.outside, &mut frame);
         self.due = next.map(|(due, _)| due);
     }
-}
-
-/// The address of a function of the image, by a part of its name.
-pub(crate) fn symbol(name: &str) -> u32 {
-    use object::{Object as _, ObjectSymbol as _};
-    let path = std::env::var_os(crate::IMAGE).expect("`cargo xtask runner` sets PICO_UART");
-    let elf = std::fs::read(path).expect("it has been built");
-    let file = object::read::elf::ElfFile32::<object::Endianness>::parse(&elf[..]);
-    let file = file.expect("the image is an ELF file");
-    let mut symbols = file.symbols();
-    let found = symbols.find(|symbol| symbol.name().is_ok_and(|known| known.contains(name)));
-    found.expect("the image has such a function").address() as u32
 }

@@ -108,9 +108,20 @@ fn a_board_fetches_a_chain_and_runs_it() {
 fn a_board_behind_another_takes_modules_from_that_one() {
     let (mut floor, boards) = two_boards(&drafts());
     assert_eq!(floor.ask(REGISTRY, BOARD, "shop/chain", &[1]).number(), 109);
-    let fetched = |floor: &Floor| floor.peer_node(REGISTRY).counters().traffic(Kind::Fetch).received;
+    let fetched = |floor: &Floor| {
+        floor
+            .peer_node(REGISTRY)
+            .counters()
+            .traffic(Kind::Fetch)
+            .received
+    };
     let before = fetched(&floor);
-    assert_eq!(floor.ask(REGISTRY, OTHER_BOARD, "shop/chain", &[2]).number(), 118);
+    assert_eq!(
+        floor
+            .ask(REGISTRY, OTHER_BOARD, "shop/chain", &[2])
+            .number(),
+        118
+    );
     assert_eq!(fetched(&floor), before, "the neighbour had everything");
     well(&mut floor, &boards);
 }
@@ -120,13 +131,22 @@ fn the_node_serves_everyone_while_a_tasklet_loops_for_ever() {
     let (mut floor, boards) = two_boards(&drafts());
     // Everything is in its place, so that only the loop can be in the way.
     assert_eq!(floor.ask(REGISTRY, BOARD, "shop/triple", &[1]).number(), 3);
-    assert_eq!(floor.ask(REGISTRY, OTHER_BOARD, "shop/triple", &[1]).number(), 3);
+    assert_eq!(
+        floor
+            .ask(REGISTRY, OTHER_BOARD, "shop/triple", &[1])
+            .number(),
+        3
+    );
     let alone = floor.ask(REGISTRY, OTHER_BOARD, "shop/triple", &[1]).took;
     let spin = floor.call(REGISTRY, BOARD, "shop/spin", &[0]);
     floor.run(100);
     let beside = floor.ask(REGISTRY, OTHER_BOARD, "shop/triple", &[2]);
     assert_eq!(beside.number(), 6);
-    assert!(beside.took < 2 * alone, "{:?}, alone {alone:?}", beside.took);
+    assert!(
+        beside.took < 2 * alone,
+        "{:?}, alone {alone:?}",
+        beside.took
+    );
     // On the same board, between two slices of the loop.
     assert_eq!(floor.ask(REGISTRY, BOARD, "shop/triple", &[3]).number(), 9);
     assert!(!floor.has_ended(spin, REGISTRY), "the loop still runs");
@@ -197,7 +217,10 @@ fn a_chain_larger_than_the_disk_ends_with_the_right_result() {
     floor.registry(port(board, Uart::Zero));
     floor.run(1000);
     let expected: i64 = (0..CALLEES as i64).map(|at| i64::from(b'a') + at).sum();
-    assert_eq!(floor.ask(REGISTRY, BOARD, "shop/whole", &[7]).number(), 7 + expected);
+    assert_eq!(
+        floor.ask(REGISTRY, BOARD, "shop/whole", &[7]).number(),
+        7 + expected
+    );
     well(&mut floor, &[board]);
 }
 
@@ -207,7 +230,11 @@ fn native_tasklets_read_the_chip_and_drive_its_pins() {
     let board = floor.board(BOARD);
     floor.registry(port(board, Uart::Zero));
     floor.run(1000);
-    let read = |floor: &mut Floor| floor.ask(REGISTRY, BOARD, "shop/board-temperature", &[]).number();
+    let read = |floor: &mut Floor| {
+        floor
+            .ask(REGISTRY, BOARD, "shop/board-temperature", &[])
+            .number()
+    };
     let before = read(&mut floor);
     assert!((20_000..30_000).contains(&before), "{before}");
     floor.look(board).set_adc(4, 850);
@@ -256,7 +283,10 @@ fn a_chain_that_began_on_linux_ends_on_a_board() {
     assert_eq!(floor.end(call, GATEWAY).number(), long(100));
     let counters = floor.peer_node(GATEWAY).counters();
     assert_eq!((counters.moved_in, counters.moved_out), (0, 1));
-    assert!(floor.executed(board) > ran + 1_000_000, "the board did the work");
+    assert!(
+        floor.executed(board) > ran + 1_000_000,
+        "the board did the work"
+    );
     well(&mut floor, &[board]);
 }
 
