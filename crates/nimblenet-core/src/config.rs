@@ -115,7 +115,8 @@ pub struct Config {
     pub neighbours: Vec<StaticNeighbour>,
     /// Ways known from the start; they never change.
     pub routes: Vec<StaticRoute>,
-    /// The first packet number. It must be newer than any that the node used before a restart.
+    /// The first packet number: after a restart the one that the node had come to, or a newer one,
+    /// or a random one if none of its own was kept (spec/wire.md, section 2).
     pub first_sequence: u32,
     /// Seed of the node's random numbers.
     pub seed: u64,

@@ -26,6 +26,11 @@ impl Instant {
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
+
+    /// The moment `age` ago, or zero if that is later.
+    pub(crate) fn before(self, age: Duration) -> Self {
+        Self(self.0.saturating_sub(micros(age)))
+    }
 }
 
 /// The microseconds of a duration, as many as fit. In 64 bits: microcontrollers divide and multiply

@@ -395,14 +395,24 @@ impl Net {
 
     /// Starts a node that was taken down. A registry has its archive again.
     pub fn restart(&mut self, id: u16) {
-        let id = NodeId(id);
-        let place = self
-            .places
-            .get(&id)
-            .expect("a test restarts nodes that exist");
-        let (mut config, life) = (place.config.clone(), place.life);
-        config.first_sequence = config.first_sequence.wrapping_add(life << 20);
-        self.start(id, config, life);
+        let place = self.place(id);
+        let first = place.config.first_sequence;
+        let first = first.wrapping_add(place.life << 20);
+        self.restart_at(id, first);
+    }
+
+    /// Starts a node that was taken down with this packet number, as one does that has not kept
+    /// the number that it had.
+    pub fn restart_at(&mut self, id: u16, first_sequence: u32) {
+        let place = self.place(id);
+        let life = place.life;
+        let config = Config {
+            first_sequence,
+            ..place.config.clone()
+        };
+        // The numbers of its calls begin anew.
+        self.finished.retain(|(node, _), _| *node != NodeId(id));
+        self.start(NodeId(id), config, life);
     }
 
     /// Publishes another epoch at the registry.
@@ -438,6 +448,11 @@ impl Net {
             bytes: bytes.to_vec(),
         };
         self.enqueue(self.now, NodeId(to), what);
+    }
+
+    fn place(&self, id: u16) -> &Place {
+        let place = self.places.get(&NodeId(id));
+        place.expect("a test restarts nodes that exist")
     }
 
     fn namespaces(&self) -> Vec<NamespaceConfig> {

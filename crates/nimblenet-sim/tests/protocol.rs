@@ -479,6 +479,89 @@ fn a_node_that_restarts_is_part_of_the_mesh_again() {
     assert!(net.run_call(2, "shop/check").result.is_ok());
 }
 
+/// Numbers far from those that nodes begin with here: above, half way around, and below.
+const FAR: [u32; 4] = [1 << 20, 1 << 31, 3 << 30, u32::MAX - (1 << 20)];
+
+/// A line whose links are as quick as wires are.
+fn quick_line(seed: u64) -> Net {
+    let quick = LinkModel::perfect(Duration::from_millis(5));
+    let mut net = Net::new(seed, &Layout::line(3), quick, shop(), |_| {}, timed);
+    net.run_for(60 * SECOND);
+    net
+}
+
+#[test]
+fn a_node_that_restarts_with_any_number_gets_tasklets_at_once() {
+    for first in FAR {
+        let mut net = quick_line(26);
+        net.run_call(3, "shop/peak");
+        net.run_for(3 * SECOND);
+        net.crash(3);
+        net.run_for(SECOND);
+        net.restart_at(3, first);
+        let end = net.run_call(3, "shop/rms");
+        assert!(end.result.is_ok(), "{first}: {end:?}");
+        assert!(end.took < 2 * SECOND, "{first}: {end:?}");
+    }
+}
+
+#[test]
+fn a_node_that_restarts_with_any_number_is_called_at_once_from_near_and_far() {
+    for (first, caller) in FAR.into_iter().flat_map(|first| [(first, 0), (first, 2)]) {
+        for pause in [0, 1, 10, 100, 300, 1000] {
+            let mut net = quick_line(27);
+            let call = net.call_at(caller, 3, "shop/rms", &[0x80]).unwrap();
+            net.run_until_finished(caller, call).result.unwrap();
+            net.run_for(3 * SECOND);
+            net.crash(3);
+            net.run_for(SECOND);
+            net.restart_at(3, first);
+            net.run_for(Duration::from_millis(pause));
+            let call = net.call_at(caller, 3, "shop/rms", &[0x80]).unwrap();
+            let end = net.run_until_finished(caller, call);
+            assert!(end.result.is_ok(), "{first} {pause} {caller}: {end:?}");
+            assert!(end.took < 2 * SECOND, "{first} {pause} {caller}: {end:?}");
+        }
+    }
+}
+
+#[test]
+fn a_registry_that_restarts_with_any_number_is_found_again_from_far_away() {
+    for first in FAR {
+        let mut net = net(28, &Layout::line(5), |_| {});
+        net.run_call(5, "shop/rms");
+        net.crash(0);
+        net.run_for(SECOND);
+        net.restart_at(0, first);
+        net.run_for(SECOND);
+        let end = net.run_call(5, "shop/peak");
+        assert_eq!(sources(&end), [Source::Registry], "{first}");
+        assert!(end.took < 5 * SECOND, "{first}: {end:?}");
+        // Its word reaches every node again, and takes the place of that from before.
+        net.run_for(60 * SECOND);
+        net.publish("shop", &[algorithm("rms", 120)]);
+        net.run_for(20 * SECOND);
+        let id = nimblenet_tasklet::NamespaceId::of(&"shop".parse().unwrap());
+        assert!(
+            net.nodes()
+                .all(|node| node.catalogue(id).unwrap().epoch() == 2)
+        );
+    }
+}
+
+#[test]
+fn neighbours_of_a_node_that_restarts_say_hello_soon() {
+    let mut net = net(29, &Layout::line(2), |_| {});
+    net.run_for(60 * SECOND);
+    net.crash(2);
+    net.run_for(SECOND);
+    net.restart_at(2, 1 << 31);
+    let kind = nimblenet_core::wire::Kind::Hello;
+    let heard = |net: &Net| net.node(2).counters().traffic(kind).received > 0;
+    assert!(net.run_until(Duration::from_millis(600), heard));
+    assert!(net.node(2).neighbours().eq([NodeId(1)]));
+}
+
 #[test]
 fn with_the_registry_down_the_mesh_serves_what_it_holds() {
     let mut net = net(20, &Layout::line(3), |_| {});

@@ -1,4 +1,4 @@
-//! Which packets were seen already.
+//! Which packets were seen already, and which nodes started anew.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -9,6 +9,27 @@ use crate::time::Instant;
 
 /// After this silence a node's numbers may start anew.
 const FORGET_AFTER: Duration = Duration::from_secs(120);
+/// A number that is further than this from the newest, either way, is not of the same run of the
+/// node: no packet is on its way for so long.
+pub(super) const RUN: u32 = 1 << 16;
+/// A node that is new or has started anew is not believed to start anew again for this long. It
+/// is more than twice the time that a packet takes through the mesh, so what the node said before
+/// is gone from the mesh when another start is believed.
+const SETTLE: Duration = Duration::from_secs(3);
+/// Word that was passed on tells of a new start if it is younger than the last word of the node
+/// by more than this, which is above the error of ages that are rounded up at each hop.
+const YOUNGER: Duration = Duration::from_secs(16);
+
+/// How a packet stands to those before it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Sighting {
+    /// It is new.
+    First,
+    /// It was seen before, or is too old to tell.
+    Again,
+    /// It is new, and its origin has started anew.
+    Restarted,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Seen {
@@ -17,10 +38,20 @@ struct Seen {
     newest: u32,
     /// Bit n: the packet n before the newest was seen.
     before: u64,
+    /// When the node last said something.
     at: Instant,
+    /// When it was first heard in this run of its numbers.
+    since: Instant,
 }
 
 /// A window over the packet numbers of each node.
+///
+/// A node whose numbers leap has started anew: its window moves to where they are now, and stays
+/// there for [`SETTLE`], whatever else comes in its name. So a packet counts at most once in that
+/// time and a flood ends, even if frames of two runs are about: an ancient frame that somebody
+/// plays back makes the node unheard for that long, and no more. As all nodes on the way hold on
+/// to the run that they believe in, and drop frames of another as a whole, ways of the one never
+/// lead into ways of the other and back.
 #[derive(Debug)]
 pub(crate) struct Duplicates {
     /// Ordered by origin.
@@ -36,65 +67,139 @@ impl Duplicates {
         }
     }
 
-    /// Notes a packet; false if it was seen before or is too old to tell.
-    pub(crate) fn first_time(&mut self, now: Instant, origin: NodeId, sequence: u32) -> bool {
+    /// Notes a packet.
+    pub(crate) fn see(&mut self, now: Instant, origin: NodeId, sequence: u32) -> Sighting {
         let fresh = Seen {
             origin,
             newest: sequence,
             before: 1,
             at: now,
+            since: now,
         };
-        match self.seen.binary_search_by_key(&origin, |seen| seen.origin) {
-            Ok(at) => {
-                let seen = &mut self.seen[at];
-                if now - seen.at > FORGET_AFTER {
-                    *seen = fresh;
-                    return true;
-                }
-                let first = seen.note(sequence);
-                if first {
-                    seen.at = now;
-                }
-                first
-            }
+        let Some(seen) = self.find_or_insert(fresh) else {
+            return Sighting::First;
+        };
+        let sighting = seen.note(now, sequence);
+        match sighting {
+            Sighting::First => seen.at = now,
+            Sighting::Again => {}
+            Sighting::Restarted => *seen = fresh,
+        }
+        sighting
+    }
+
+    /// Notes the number that a node had at `word`, as another node has it; false if that is of a
+    /// run of the node that is over.
+    pub(crate) fn hear_of(
+        &mut self,
+        now: Instant,
+        word: Instant,
+        origin: NodeId,
+        sequence: u32,
+    ) -> bool {
+        let heard = Seen {
+            origin,
+            newest: sequence,
+            before: 0,
+            at: word,
+            since: now,
+        };
+        let Some(seen) = self.find_or_insert(heard) else {
+            return true;
+        };
+        if seen.has_in_run(sequence) {
+            seen.at = seen.at.max(word);
+            return true;
+        }
+        let restarted = word - seen.at > YOUNGER && seen.is_settled(now);
+        if restarted {
+            *seen = heard;
+        }
+        restarted
+    }
+
+    /// What is known of the node of `fresh`; none if that is all, and was noted.
+    fn find_or_insert(&mut self, fresh: Seen) -> Option<&mut Seen> {
+        match self
+            .seen
+            .binary_search_by_key(&fresh.origin, |seen| seen.origin)
+        {
+            Ok(at) => Some(&mut self.seen[at]),
             Err(mut at) => {
                 if self.seen.len() == self.limit {
-                    let oldest = (0..self.limit).min_by_key(|at| self.seen[*at].at);
-                    let Some(oldest) = oldest else { return true };
+                    let oldest = (0..self.limit).min_by_key(|at| self.seen[*at].at)?;
                     self.seen.remove(oldest);
                     at -= usize::from(oldest < at);
                 }
                 self.seen.insert(at, fresh);
-                true
+                None
             }
         }
     }
 }
 
 impl Seen {
-    fn note(&mut self, sequence: u32) -> bool {
+    fn note(&mut self, now: Instant, sequence: u32) -> Sighting {
+        let silent = now - self.at > FORGET_AFTER;
+        if !self.has_in_run(sequence) {
+            return if silent || self.is_settled(now) {
+                Sighting::Restarted
+            } else {
+                Sighting::Again
+            };
+        }
         let ahead = sequence.wrapping_sub(self.newest);
-        if ahead != 0 && ahead < 1 << 31 {
+        if (1..=RUN).contains(&ahead) {
             self.before = self.before.checked_shl(ahead).unwrap_or(0) | 1;
             self.newest = sequence;
-            return true;
+            return Sighting::First;
         }
         let behind = self.newest.wrapping_sub(sequence);
         let bit = 1u64.checked_shl(behind).unwrap_or(0);
         let first = bit != 0 && self.before & bit == 0;
         self.before |= bit;
-        first
+        match (first, silent) {
+            (true, _) => Sighting::First,
+            (false, true) => Sighting::Restarted,
+            (false, false) => Sighting::Again,
+        }
     }
+
+    /// Whether the number is of the run that the newest is of.
+    fn has_in_run(&self, sequence: u32) -> bool {
+        same_run(self.newest, sequence)
+    }
+
+    /// Whether the node may have started anew.
+    fn is_settled(&self, now: Instant) -> bool {
+        now - self.since > SETTLE
+    }
+}
+
+/// Whether a node can have given both numbers without having started anew in between.
+pub(super) fn same_run(one: u32, other: u32) -> bool {
+    let ahead = one.wrapping_sub(other);
+    ahead.min(ahead.wrapping_neg()) <= RUN
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const NODE: NodeId = NodeId(1);
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_micros(millis * 1000)
+    }
+
+    fn settled() -> Instant {
+        Instant::ZERO + SETTLE + Duration::from_micros(1)
+    }
+
     #[test]
     fn a_packet_counts_once_in_any_order() {
         let mut seen = Duplicates::new(4);
-        let mut first = |sequence| seen.first_time(Instant::ZERO, NodeId(1), sequence);
+        let mut first = |sequence| seen.see(Instant::ZERO, NODE, sequence) == Sighting::First;
         assert!(first(u32::MAX - 1));
         assert!(first(3), "numbers wrap");
         assert!(first(0));
@@ -106,20 +211,68 @@ mod tests {
     #[test]
     fn a_full_table_forgets_the_quietest_node() {
         let mut seen = Duplicates::new(2);
-        let at = Instant::from_micros;
-        assert!(seen.first_time(at(1), NodeId(1), 7));
-        assert!(seen.first_time(at(2), NodeId(2), 7));
-        assert!(seen.first_time(at(3), NodeId(3), 7));
-        assert!(!seen.first_time(at(4), NodeId(2), 7));
-        assert!(seen.first_time(at(5), NodeId(1), 7), "forgotten");
+        let mut see = |millis, node| seen.see(at(millis), NodeId(node), 7);
+        assert_eq!(see(1, 1), Sighting::First);
+        assert_eq!(see(2, 2), Sighting::First);
+        assert_eq!(see(3, 3), Sighting::First);
+        assert_eq!(see(4, 2), Sighting::Again);
+        assert_eq!(see(5, 1), Sighting::First, "forgotten");
     }
 
     #[test]
-    fn a_restarted_node_with_lower_numbers_is_heard_after_a_while() {
+    fn a_node_whose_numbers_leap_either_way_has_started_anew() {
+        for next in [5, 1_000_000 - RUN - 1, 1_000_000 + RUN + 1, 1 << 31] {
+            let mut seen = Duplicates::new(2);
+            seen.see(Instant::ZERO, NODE, 1_000_000);
+            let mut see = |sequence| seen.see(settled(), NODE, sequence);
+            assert_eq!(see(next), Sighting::Restarted, "{next}");
+            assert_eq!(see(next), Sighting::Again, "{next}");
+            assert_eq!(see(next.wrapping_add(1)), Sighting::First, "{next}");
+        }
         let mut seen = Duplicates::new(2);
-        assert!(seen.first_time(Instant::ZERO, NodeId(1), 1000));
-        assert!(!seen.first_time(Instant::ZERO, NodeId(1), 5));
+        seen.see(Instant::ZERO, NODE, 1_000_000);
+        let mut see = |sequence| seen.see(settled(), NODE, sequence);
+        assert_eq!(see(1_000_000 - RUN), Sighting::Again, "late");
+        assert_eq!(see(1_000_000 + RUN), Sighting::First, "busy");
+    }
+
+    #[test]
+    fn an_ancient_frame_costs_one_window_and_no_flood_comes_back() {
+        let mut seen = Duplicates::new(2);
+        assert_eq!(seen.see(at(0), NODE, 1_000_000), Sighting::First);
+        assert_eq!(seen.see(at(4_000), NODE, 7), Sighting::Restarted);
+        // Neither the one nor the other counts again, however often they come by.
+        for millis in 4_000..7_000 {
+            assert_eq!(seen.see(at(millis), NODE, 1_000_000), Sighting::Again);
+            assert_eq!(seen.see(at(millis), NODE, 7), Sighting::Again);
+        }
+        let later = seen.see(at(7_001), NODE, 1_000_001);
+        assert_eq!(later, Sighting::Restarted);
+        assert_eq!(seen.see(at(7_002), NODE, 1_000_002), Sighting::First);
+        assert_eq!(seen.see(at(7_003), NODE, 7), Sighting::Again);
+    }
+
+    #[test]
+    fn a_restarted_node_with_numbers_little_lower_is_heard_after_a_while() {
+        let mut seen = Duplicates::new(2);
+        seen.see(Instant::ZERO, NODE, 1000);
+        assert_eq!(seen.see(Instant::ZERO, NODE, 5), Sighting::Again);
         let later = Instant::ZERO + FORGET_AFTER + FORGET_AFTER;
-        assert!(seen.first_time(later, NodeId(1), 6));
+        assert_eq!(seen.see(later, NODE, 6), Sighting::Restarted);
+        assert_eq!(seen.see(later, NODE, 7), Sighting::First);
+    }
+
+    #[test]
+    fn word_of_a_new_start_is_believed_if_it_is_the_younger_and_old_word_never_after_it() {
+        let mut seen = Duplicates::new(2);
+        let mut hear_of = |now, word, sequence| seen.hear_of(at(now), at(word), NODE, sequence);
+        assert!(hear_of(20_000, 19_000, 1_000_000));
+        assert!(hear_of(30_000, 21_000, 1_000_000 + 9));
+        assert!(!hear_of(40_000, 37_000, 5), "not clearly younger");
+        assert!(hear_of(40_000, 37_001, 5));
+        assert!(!hear_of(60_000, 21_000, 1_000_000 + 9), "from before");
+        assert!(!hear_of(60_000, 37_001, 1_000_000 + 9), "as old");
+        assert_eq!(seen.see(at(60_000), NODE, 5), Sighting::First);
+        assert_eq!(seen.see(at(60_000), NODE, 5), Sighting::Again);
     }
 }

@@ -18,7 +18,7 @@ use core::time::Duration;
 
 use nimblenet_tasklet::NodeId;
 
-use self::duplicates::Duplicates;
+use self::duplicates::{Duplicates, Sighting};
 use self::neighbours::{Neighbour, Neighbours};
 use self::outbox::Outbox;
 use self::routes::{Route, Routes};
@@ -156,12 +156,16 @@ impl Mesh {
         if self.neighbours.hear(now, frame.sender, link, from) {
             self.speak_soon(now);
         }
-        if !self
-            .duplicates
-            .first_time(now, frame.origin, frame.sequence)
-        {
-            counters.drop(DropReason::Duplicate);
-            return None;
+        match self.duplicates.see(now, frame.origin, frame.sequence) {
+            Sighting::Again => {
+                counters.drop(DropReason::Duplicate);
+                return None;
+            }
+            Sighting::Restarted if frame.origin == frame.sender => {
+                self.routes.doubt_over(frame.sender);
+                self.speak_soon(now);
+            }
+            Sighting::First | Sighting::Restarted => {}
         }
         self.routes.learn(
             now,
@@ -228,6 +232,13 @@ impl Mesh {
         for note in hello.registries().filter(|note| note.registry != self.id) {
             let hops = note.hops.saturating_add(1);
             let age = Duration::from_secs(note.age_s.into());
+            let word = now.before(age);
+            if !self
+                .duplicates
+                .hear_of(now, word, note.registry, note.sequence)
+            {
+                continue;
+            }
             self.routes
                 .learn(now, age, note.registry, from, hops, note.sequence);
             let known = self.registries.contains(&note.registry);
@@ -415,3 +426,6 @@ impl Mesh {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

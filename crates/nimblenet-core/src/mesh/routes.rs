@@ -5,8 +5,9 @@ use core::time::Duration;
 
 use nimblenet_tasklet::NodeId;
 
+use super::duplicates::same_run;
 use crate::config::StaticRoute;
-use crate::time::{Instant, micros};
+use crate::time::Instant;
 
 /// A way is no longer used this long after the destination's word that taught it.
 const LIFETIME: Duration = Duration::from_secs(240);
@@ -32,7 +33,9 @@ pub(crate) struct Route {
 /// A way is taken if its number is newer, or equal with fewer hops before the neighbour than the
 /// way held; so along any path the pair (number, hops) rises towards the destination and packets
 /// cannot circle (the feasibility condition of AODV, RFC 3561 section 6.2, and Babel, RFC 8966
-/// section 3.5.1).
+/// section 3.5.1). Between numbers of two runs of a node there is no such order: a way by the word of
+/// another run is taken, as only word of the run that is believed in comes here (see
+/// [`Duplicates`](super::duplicates::Duplicates)).
 #[derive(Debug)]
 pub(crate) struct Routes {
     /// Ordered by destination.
@@ -83,9 +86,7 @@ impl Routes {
         if age > LIFETIME {
             return;
         }
-        let word = Some(Instant::from_micros(
-            now.as_micros().saturating_sub(micros(age)),
-        ));
+        let word = Some(now.before(age));
         let route = Route {
             destination,
             next,
@@ -119,6 +120,14 @@ impl Routes {
         }
     }
 
+    /// The neighbour `next` has started anew and knows of no ways: those over it are not used until
+    /// they are learnt anew.
+    pub(crate) fn doubt_over(&mut self, next: NodeId) {
+        for route in self.routes.iter_mut().filter(|route| route.next == next) {
+            route.usable &= route.word.is_none() || route.destination == next;
+        }
+    }
+
     /// A packet to `destination` was not answered: the way is not used until it is learnt anew.
     pub(crate) fn doubt(&mut self, destination: NodeId) {
         if let Ok(at) = self
@@ -147,7 +156,8 @@ impl Route {
         let as_new = ahead == 0;
         // The neighbour's own distance is one less than the way over it.
         let nearer = other.hops < self.hops || other.hops == self.hops && !self.usable;
-        newer || as_new && nearer || self.expired(now)
+        let restarted = !same_run(self.sequence, other.sequence);
+        restarted || newer || as_new && nearer || self.expired(now)
     }
 }
 
@@ -195,6 +205,32 @@ mod tests {
         );
         routes.learn(Instant::ZERO, FRESH, NodeId(9), NodeId(3), 3, 10);
         assert_eq!(next(&routes, 9), Some(3));
+    }
+
+    #[test]
+    fn the_word_of_a_node_that_started_anew_counts_whatever_its_number() {
+        for number in [5, 1 << 31, u32::MAX] {
+            let mut routes = routes();
+            let mut learn = |via, sequence| {
+                routes.learn(Instant::ZERO, FRESH, NodeId(9), NodeId(via), 3, sequence);
+                next(&routes, 9)
+            };
+            assert_eq!(learn(1, 1_000_000), Some(1));
+            assert_eq!(learn(2, number), Some(2), "{number}");
+            assert_eq!(learn(3, number - 1), Some(2), "{number}");
+        }
+    }
+
+    #[test]
+    fn ways_over_a_neighbour_that_started_anew_are_not_used_until_it_says_that_it_has_them() {
+        let mut routes = routes();
+        for destination in [8, 9] {
+            routes.learn(Instant::ZERO, FRESH, NodeId(destination), NodeId(8), 3, 10);
+        }
+        routes.doubt_over(NodeId(8));
+        assert_eq!([8, 9].map(|id| next(&routes, id)), [Some(8), None]);
+        routes.learn(Instant::ZERO, FRESH, NodeId(9), NodeId(8), 3, 10);
+        assert_eq!(next(&routes, 9), Some(8));
     }
 
     #[test]

@@ -174,8 +174,8 @@ impl Node {
         &self.config
     }
 
-    /// The number that its next packet will have. A node that starts anew must not begin with a
-    /// lower one.
+    /// The number that its next packet will have, and the best one to go on with after a restart:
+    /// see [`Config::first_sequence`].
     pub fn next_sequence(&self) -> u32 {
         self.mesh.next_sequence()
     }
