@@ -79,12 +79,23 @@ struct Wire {
     up: bool,
     /// The latest arrival in each direction, to notice overtaking.
     latest: [Instant; 2],
+    /// Which link it is of the node with the lower id, and of the other.
+    links: [LinkId; 2],
 }
 
 enum Happening {
-    Frame { from: NodeId, bytes: Vec<u8> },
-    Outcome { life: u32, outcome: OwnedOutcome },
-    Wake { life: u32 },
+    Frame {
+        from: NodeId,
+        link: LinkId,
+        bytes: Vec<u8>,
+    },
+    Outcome {
+        life: u32,
+        outcome: OwnedOutcome,
+    },
+    Wake {
+        life: u32,
+    },
 }
 
 struct Queued {
@@ -177,6 +188,7 @@ impl Net {
                     model,
                     up: true,
                     latest,
+                    links: [LinkId(0); 2],
                 },
             );
         }
@@ -382,6 +394,16 @@ impl Net {
         self.wire(a, b).model = model;
     }
 
+    /// Plugs the link between `a` and `b` in as this link of either, by its place in the node's
+    /// configuration; all links are their nodes' first until then.
+    pub fn plug(&mut self, (a, link_of_a): (u16, u8), (b, link_of_b): (u16, u8)) {
+        let mut links = [LinkId(link_of_a), LinkId(link_of_b)];
+        if b < a {
+            links.reverse();
+        }
+        self.wire(a, b).links = links;
+    }
+
     /// Takes a node down; everything that it held in memory is gone.
     pub fn crash(&mut self, id: u16) {
         let place = self
@@ -445,6 +467,7 @@ impl Net {
     pub fn inject(&mut self, from: u16, to: u16, bytes: &[u8]) {
         let what = Happening::Frame {
             from: NodeId(from),
+            link: self.wire(from, to).links[usize::from(from < to)],
             bytes: bytes.to_vec(),
         };
         self.enqueue(self.now, NodeId(to), what);
@@ -523,14 +546,14 @@ impl Net {
             .expect("events are for nodes that exist");
         let alive = place.node.is_some();
         match next.what {
-            Happening::Frame { from, bytes } => {
+            Happening::Frame { from, link, bytes } => {
                 if alive {
                     self.fates.delivered += 1;
                     let from = LinkAddress(from.0.into());
                     self.pump(
                         next.to,
                         Input::Frame {
-                            link: LinkId(0),
+                            link,
                             from,
                             bytes: &bytes,
                         },
@@ -615,16 +638,16 @@ impl Net {
         for (after, outcome) in outcomes {
             self.enqueue(now + after, id, Happening::Outcome { life, outcome });
         }
-        for (to, bytes) in frames {
-            self.carry(id, to, &bytes);
+        for (link, to, bytes) in frames {
+            self.carry(id, link, to, &bytes);
         }
     }
 
     /// Puts a frame on one link or on all links of its sender.
-    fn carry(&mut self, from: NodeId, to: Option<NodeId>, bytes: &[u8]) {
+    fn carry(&mut self, from: NodeId, link: LinkId, to: Option<NodeId>, bytes: &[u8]) {
         let receivers: Vec<NodeId> = match to {
             Some(to) => vec![to],
-            None => self.peers(from),
+            None => self.peers(from, link),
         };
         for to in receivers {
             self.fates.sent += 1;
@@ -632,6 +655,7 @@ impl Net {
                 self.fates.dead += 1;
                 continue;
             };
+            let link = wire.links[usize::from(from < to)];
             let arrivals: Vec<Duration> = wire.model.arrivals(&mut self.random).collect();
             let latest = &mut wire.latest[usize::from(from < to)];
             self.fates.lost += u64::from(arrivals.is_empty());
@@ -649,6 +673,7 @@ impl Net {
                     to,
                     Happening::Frame {
                         from,
+                        link,
                         bytes: bytes.to_vec(),
                     },
                 );
@@ -656,11 +681,12 @@ impl Net {
         }
     }
 
-    fn peers(&self, of: NodeId) -> Vec<NodeId> {
-        let ends = self.wires.keys();
-        let peers = ends.filter_map(|(a, b)| match of {
-            of if of == *a => Some(*b),
-            of if of == *b => Some(*a),
+    /// The nodes at the other ends of a node's link.
+    fn peers(&self, of: NodeId, link: LinkId) -> Vec<NodeId> {
+        let ends = self.wires.iter();
+        let peers = ends.filter_map(|((a, b), wire)| match (of, wire.links) {
+            (of, [at, _]) if (of, link) == (*a, at) => Some(*b),
+            (of, [_, at]) if (of, link) == (*b, at) => Some(*a),
             _ => None,
         });
         peers.collect()
@@ -680,7 +706,7 @@ impl Net {
 /// Gathers what a node wants done.
 struct Collector<'p> {
     executor: &'p mut dyn SimExecutor,
-    frames: Vec<(Option<NodeId>, Vec<u8>)>,
+    frames: Vec<(LinkId, Option<NodeId>, Vec<u8>)>,
     outcomes: Vec<(Duration, OwnedOutcome)>,
     finished: Vec<(CallId, Finished)>,
     moves: Vec<Result<(), Fault>>,
@@ -689,7 +715,7 @@ struct Collector<'p> {
 impl Driver for Collector<'_> {
     fn transmit(&mut self, _: Instant, transmit: Transmit, frame: &[u8]) {
         let to = transmit.to.map(|address| NodeId(address.0 as u16));
-        self.frames.push((to, frame.to_vec()));
+        self.frames.push((transmit.link, to, frame.to_vec()));
     }
 
     fn work(&mut self, _: Instant, work: Work<'_>) {

@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use nimblenet_core::{Config, Source};
+use nimblenet_core::{Config, DropReason, LinkConfig, Source};
 use nimblenet_sim::{Draft, Layout, LinkModel, Net, Publisher, SimExecutor, TimedExecutor};
 use nimblenet_tasklet::{Fault, NodeId};
 
@@ -402,6 +402,62 @@ fn att_28_a_catalogue_by_another_key_is_never_taken_up() {
     assert!(net.node(2).counters().bad_signatures > 0);
 }
 
+// --- links of several frame sizes ---
+
+/// 0 - 1 - 2 - 3, with long frames between 1 and 3 and short ones, as on a serial line, between the
+/// registry 0 and node 1.
+fn mixed(seed: u64) -> Net {
+    let sizes = |config: &mut Config| {
+        let mtus: &[u16] = match config.id {
+            NodeId(0) => &[256],
+            NodeId(1) => &[1200, 256],
+            _ => &[1200],
+        };
+        config.links = mtus.iter().map(|mtu| LinkConfig { mtu: *mtu }).collect();
+    };
+    let layout = Layout::line(3);
+    let quick = LinkModel::perfect(Duration::from_millis(5));
+    let mut net = Net::new(seed, &layout, quick, shop(), sizes, timed);
+    net.plug((0, 0), (1, 1));
+    net
+}
+
+#[test]
+fn a_catalogue_comes_from_far_away_over_links_with_shorter_frames_than_one_s_own() {
+    let mut net = mixed(30);
+    // The way is known, and nobody on it holds the catalogue.
+    net.cut(0, 1);
+    net.run_for(SECOND);
+    net.mend(0, 1);
+    let end = net.run_call(3, "shop/fft");
+    assert_eq!(sources(&end), [Source::Registry]);
+    assert!(end.took < 3 * SECOND, "{end:?}");
+    for node in net.nodes() {
+        let dropped = node.counters().dropped(DropReason::TooLong);
+        assert_eq!(dropped, 0, "{node:?}");
+    }
+}
+
+#[test]
+fn a_call_that_is_too_long_for_its_link_is_refused_at_once() {
+    let mut net = mixed(31);
+    net.run_for(30 * SECOND);
+    let args = [&[0x58, 250][..], &[7; 250]].concat();
+    let args = [&[0x81][..], &args].concat();
+    let refused = net.call_at(1, 0, "shop/rms", &args);
+    assert_eq!(refused, Err(Fault::ValuesTooLarge));
+    let refused = net.call_at(1, 77, "shop/rms", &[7; 1200]);
+    assert_eq!(refused, Err(Fault::ValuesTooLarge), "no link is that long");
+    assert_eq!(net.node(1).jobs(), 0);
+    let taken = net.call_at(1, 2, "shop/rms", &args).unwrap();
+    let end = net.run_until_finished(1, taken);
+    assert_eq!(end.result, Err(Fault::WrongArguments), "it got there");
+    // What only a link further on has no room for is lost there.
+    let lost = net.call_at(2, 0, "shop/rms", &args).unwrap();
+    let end = net.run_until_finished(2, lost);
+    assert_eq!(end.result, Err(Fault::Unreachable));
+}
+
 // --- faults ---
 
 #[test]
@@ -599,10 +655,7 @@ fn att_43_frames_that_are_no_frames_are_counted_and_the_next_call_is_served() {
         net.inject(1, 2, &vec![0x10; len]);
     }
     net.run_for(SECOND);
-    let dropped = net
-        .node(2)
-        .counters()
-        .dropped(nimblenet_core::DropReason::Malformed);
+    let dropped = net.node(2).counters().dropped(DropReason::Malformed);
     assert!(dropped >= 60, "{dropped}");
     assert!(net.run_call(2, "shop/check").result.is_ok());
 }

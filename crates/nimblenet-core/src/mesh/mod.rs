@@ -23,7 +23,7 @@ use self::neighbours::{Neighbour, Neighbours};
 use self::outbox::Outbox;
 use self::routes::{Route, Routes};
 use self::trickle::Trickle;
-use crate::config::{Config, LinkAddress, LinkConfig, LinkId};
+use crate::config::{Config, LinkAddress, LinkConfig, LinkId, MIN_MTU};
 use crate::counters::{Counters, DropReason};
 use crate::random::Random;
 use crate::time::Instant;
@@ -121,6 +121,30 @@ impl Mesh {
     /// The smallest frame size among the node's links.
     pub(crate) fn smallest_mtu(&self) -> u16 {
         self.links.iter().map(|link| link.mtu).min().unwrap_or(0)
+    }
+
+    /// The smallest frame size on the way between this node and `other`, as far as it can be known:
+    /// links that neither of the two has may be as short as links get.
+    pub(crate) fn mtu_between(&self, now: Instant, other: NodeId) -> u16 {
+        let mtu = self.smallest_mtu();
+        if self.next(now, other).is_some_and(|next| next.id == other) {
+            mtu
+        } else {
+            mtu.min(MIN_MTU)
+        }
+    }
+
+    /// Whether a message to `destination` fits the link that it leaves by, or any link if it is
+    /// flooded.
+    pub(crate) fn fits(&self, now: Instant, destination: NodeId, message: &Message<'_>) -> bool {
+        let way = self.way(now, destination);
+        let chosen = |link: usize| way.is_none_or(|way| usize::from(way.0) == link);
+        let links = self.links.iter().enumerate();
+        let mtu = links
+            .filter(|(at, _)| chosen(*at))
+            .map(|(_, link)| link.mtu);
+        let frame = HEADER_LEN + message.len() + OVERHEAD;
+        mtu.max().is_some_and(|mtu| frame <= usize::from(mtu))
     }
 
     /// The number that the next packet will have; no packet before or after has it.

@@ -291,8 +291,13 @@ impl Node {
     /// Lets another node run a tasklet. Its end is an [`Event::Finished`]; what the other node
     /// says of the call is checked there, not here.
     ///
+    /// A call is one frame. Links further on the way may be shorter than those of this node: a
+    /// call that is too long for one of them is dropped there, and ends as
+    /// [`Fault::Unreachable`]. Every link has room for [`MIN_MTU`](crate::MIN_MTU) bytes.
+    ///
     /// # Errors
-    /// [`Fault`] if the node has as many jobs as it may, or the arguments are too long.
+    /// [`Fault`] if the node has as many jobs as it may, or the arguments are too long for a job
+    /// or for a frame of the link that leads to the other node.
     pub fn call_at(
         &mut self,
         now: Instant,

@@ -28,10 +28,20 @@ impl Node {
         request: CallRequest<'_>,
     ) -> Result<CallId, Fault> {
         let export = ExportName::new(request.export).ok_or(Fault::UnknownExport)?;
+        let number = self.mesh.next_sequence();
+        let message = Message::Call(Call {
+            request: number,
+            deadline_ms: 0,
+            name: request.name,
+            export: export.as_str(),
+            args: request.args,
+        });
+        if !self.mesh.fits(now, to, &message) {
+            return Err(Fault::ValuesTooLarge);
+        }
         let at = self.vacancy().ok_or(Fault::Busy)?;
         self.next_call = self.next_call.wrapping_add(1);
         let call = CallId(self.next_call);
-        let number = self.mesh.next_sequence();
         let job = &mut self.jobs[at];
         if !job.set_message(request.args) {
             return Err(Fault::ValuesTooLarge);

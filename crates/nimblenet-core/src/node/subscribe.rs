@@ -306,7 +306,7 @@ impl Node {
             held.retry = Some((now + self.config.local_search, factor));
             return;
         }
-        let part = Mesh::part_len(self.mesh.smallest_mtu());
+        let part = Mesh::part_len(self.mesh.mtu_between(now, source));
         let held = &self.subscriptions[at];
         let object = Object::Catalogue {
             namespace: held.id(),
