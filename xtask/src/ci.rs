@@ -72,7 +72,7 @@ const STEPS: &[Step] = &[
     Step {
         name: "firmware",
         about: "images for boards build and are within their limits",
-        action: || firmware::run(false),
+        action: || firmware::run(false, true),
     },
     Step {
         name: "runner",

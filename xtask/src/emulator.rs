@@ -9,8 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::workspace;
-use crate::{firmware, host};
+use crate::{firmware, host, uf2, workspace};
 
 /// What the patch is for.
 const CRATE: &str = "rp2040-emu";
@@ -26,16 +25,26 @@ pub(crate) fn project() -> PathBuf {
 /// Checks the runner and tests it, with the image of each board.
 pub(crate) fn test() -> Result<()> {
     let images = firmware::build()?;
+    uf2::convert(&images, &["pico-uart"])?;
+    let nimblenet = binary()?;
     prepare()?;
     workspace::run(cargo("clippy")?.args(["--all-targets", "--", "-Dwarnings"]))?;
     let mut tests = cargo("test")?;
     tests
         .arg("--no-fail-fast")
+        .env("NIMBLENET", nimblenet)
         .env("PICO_UART", images.join("pico-uart"))
+        .env("PICO_UART_UF2", uf2::file(&images, "pico-uart"))
         .env("PICO_UART_SINGLE", images.join("pico-uart-single"));
     let totals = host::counted(&mut tests)?;
     eprintln!("{totals}");
     Ok(())
+}
+
+/// Builds the program that people run, and returns where it is.
+fn binary() -> Result<PathBuf> {
+    workspace::run(workspace::cargo().args(["build", "--package", "nimblenet"]))?;
+    Ok(workspace::target_directory()?.join("debug/nimblenet"))
 }
 
 /// Builds the runner and prints where it is.

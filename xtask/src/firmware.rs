@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::image::{Size, weigh};
 use crate::no_std::BOARD;
 use crate::toolchain::Toolchain;
-use crate::workspace;
+use crate::{uf2, workspace};
 
 /// What an image may need at most.
 ///
@@ -46,7 +46,7 @@ const RUSTFLAGS: [&str; 5] = [
 const FAST_COPIES: &str = "profile.release.package.compiler_builtins.opt-level=3";
 
 /// Builds and weighs all images; fails past a limit.
-pub(crate) fn run(json: bool) -> Result<()> {
+pub(crate) fn run(json: bool, uf2: bool) -> Result<()> {
     test()?;
     let folder = build()?;
     let mut report = serde_json::Map::new();
@@ -58,6 +58,10 @@ pub(crate) fn run(json: bool) -> Result<()> {
         eprint!("{}\n{size}", limit.image);
         exceeded.extend(limit.exceeded_by(&size));
         report.insert(limit.image.into(), size.json());
+    }
+    if uf2 {
+        let images: Vec<&str> = LIMITS.iter().map(|limit| limit.image).collect();
+        uf2::convert(&folder, &images)?;
     }
     if json {
         println!("{}", serde_json::Value::Object(report));

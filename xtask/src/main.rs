@@ -21,6 +21,7 @@ mod step;
 mod tasklets;
 mod tidy;
 mod toolchain;
+mod uf2;
 mod workspace;
 
 use std::process::ExitCode;
@@ -84,11 +85,17 @@ enum Task {
         check: bool,
     },
     /// Builds the images for boards and weighs them; fails past a limit.
-    #[command(after_help = "Examples:\n  cargo xtask firmware\n  cargo xtask firmware --json")]
+    #[command(
+        after_help = "Examples:\n  cargo xtask firmware\n  cargo xtask firmware --json\n  \
+        cargo xtask firmware --uf2"
+    )]
     Firmware {
         /// Prints the sizes as JSON on standard output.
         #[arg(long)]
         json: bool,
+        /// Also writes the images as UF2, for boards that are plugged in as drives.
+        #[arg(long)]
+        uf2: bool,
     },
     /// Runs the images on emulated boards, as tests of both.
     #[command(after_help = "Examples:\n  cargo xtask runner\n  cargo xtask runner --build")]
@@ -124,7 +131,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Tidy { remarks } => tidy::run(remarks),
         Task::NoStd => no_std::run(),
         Task::Tasklets { check } => tasklets::run(check),
-        Task::Firmware { json } => firmware::run(json),
+        Task::Firmware { json, uf2 } => firmware::run(json, uf2),
         Task::Runner { build: true } => emulator::build(),
         Task::Runner { build: false } => emulator::test(),
         Task::Deny => licences::run(),

@@ -1,7 +1,8 @@
 //! A registry, a node and boards as users run them: processes on this machine, a board's line at a
 //! pseudo-terminal, and the commands that people type.
 //!
-//! `cargo xtask runner` sets `PICO_UART` to the image and `NIMBLENET` to the binary.
+//! `cargo xtask runner` sets `PICO_UART_UF2` to the file that goes onto boards, and `NIMBLENET` to the
+//! binary.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use core::time::Duration;
@@ -94,7 +95,7 @@ fn binary() -> PathBuf {
 }
 
 fn image() -> String {
-    std::env::var("PICO_UART").expect("`cargo xtask runner` sets PICO_UART")
+    std::env::var("PICO_UART_UF2").expect("`cargo xtask runner` sets PICO_UART_UF2")
 }
 
 /// Runs a command to its end: what it printed, or what it complained of.
