@@ -1,12 +1,23 @@
-//! Frames on a serial line: consistent overhead byte stuffing, each frame ended by a zero byte.
+//! Frames on a serial line (spec/board.md, section 1): with a checksum, stuffed with COBS, each
+//! frame ended by a zero byte.
 //!
 //! A receiver that starts in the middle, or loses bytes, is back in step with the next zero.
+
+use cobs::CobsEncoder;
+use crc::{CRC_16_GENIBUS, Crc, NoTable};
 
 /// The longest frame that a line carries.
 pub const MAX_FRAME_BYTES: usize = 256;
 
+const CHECKSUM_BYTES: usize = 2;
+/// The most bytes that are stuffed together.
+const MAX_CHECKED_BYTES: usize = MAX_FRAME_BYTES + CHECKSUM_BYTES;
+
 /// The longest frame as it is on the line: a code byte for each 254 bytes, and the zero.
-pub const MAX_LINE_BYTES: usize = MAX_FRAME_BYTES + MAX_FRAME_BYTES / 254 + 2;
+pub const MAX_LINE_BYTES: usize = MAX_CHECKED_BYTES + MAX_CHECKED_BYTES / 254 + 2;
+
+/// Without a table, which would take half a kilobyte of flash.
+const CHECKSUM: Crc<u16, NoTable> = Crc::<u16, NoTable>::new(&CRC_16_GENIBUS);
 
 /// A frame, decoded.
 pub type Frame = heapless::Vec<u8, MAX_FRAME_BYTES>;
@@ -16,7 +27,7 @@ pub type Frame = heapless::Vec<u8, MAX_FRAME_BYTES>;
 pub enum Dropped {
     /// More bytes than the longest frame has.
     TooLong,
-    /// Not a stuffed frame: bytes got lost or were changed.
+    /// Not a stuffed frame, or with another checksum: bytes got lost or were changed.
     Malformed,
 }
 
@@ -60,12 +71,18 @@ impl Deframer {
         let Ok(report) = cobs::decode(&self.line, &mut decoded) else {
             return Some(Err(Dropped::Malformed));
         };
-        let frame = Frame::from_slice(&decoded[..report.frame_size()]);
-        Some(frame.map_err(|_| Dropped::TooLong))
+        let decoded = &decoded[..report.frame_size()];
+        let Some((frame, checksum)) = decoded.split_last_chunk::<CHECKSUM_BYTES>() else {
+            return Some(Err(Dropped::Malformed));
+        };
+        if frame.is_empty() || CHECKSUM.checksum(frame).to_be_bytes() != *checksum {
+            return Some(Err(Dropped::Malformed));
+        }
+        Some(Frame::from_slice(frame).map_err(|_| Dropped::TooLong))
     }
 }
 
-/// Writes a frame as it goes onto the line, zero byte included; returns its length there.
+/// Writes a frame as it goes onto the line, checksum and zero byte included; returns its length there.
 ///
 /// # Panics
 ///
@@ -76,7 +93,12 @@ pub fn encode(frame: &[u8], line: &mut [u8; MAX_LINE_BYTES]) -> usize {
         "a frame of {} bytes",
         frame.len()
     );
-    let length = cobs::encode(frame, &mut line[..]);
+    let checksum = CHECKSUM.checksum(frame).to_be_bytes();
+    let mut encoder = CobsEncoder::new(&mut line[..]);
+    for bytes in [frame, &checksum] {
+        encoder.push(bytes).expect("the longest frame has room");
+    }
+    let length = encoder.finalize();
     line[length] = 0;
     length + 1
 }
@@ -103,6 +125,39 @@ mod tests {
             .collect()
     }
 
+    /// A frame and its line, as the specification has them.
+    fn vector() -> [Vec<u8>; 2] {
+        ["```hex frame\n", "```hex line\n"].map(|kind| {
+            let spec = include_str!("../../../spec/board.md");
+            let block = spec.split(kind).nth(1).unwrap();
+            let digits = block.split("```").next().unwrap().trim();
+            let bytes = digits.as_bytes().chunks(2);
+            let byte = |two| u8::from_str_radix(core::str::from_utf8(two).unwrap(), 16).unwrap();
+            bytes.map(byte).collect()
+        })
+    }
+
+    #[test]
+    fn the_specification_s_frame_goes_onto_the_line_as_it_says() {
+        let [frame, on_the_line] = vector();
+        assert_eq!(line(&frame), on_the_line);
+        assert_eq!(frames(&on_the_line), [Ok(frame)]);
+    }
+
+    #[test]
+    fn a_frame_with_any_bit_changed_is_dropped() {
+        for frame in [&vector()[0][..], &[0; 40], &[7; MAX_FRAME_BYTES]] {
+            let whole = line(frame);
+            for bit in 0..whole.len() * 8 {
+                let mut changed = [&whole[..], &[0]].concat();
+                changed[bit / 8] ^= 1 << (bit % 8);
+                let found = frames(&changed);
+                assert!(!found.is_empty(), "{bit}");
+                assert!(found.iter().all(Result::is_err), "{bit} {frame:?}");
+            }
+        }
+    }
+
     #[test]
     fn frames_of_every_length_survive_the_line() {
         for length in 1..=MAX_FRAME_BYTES {
@@ -117,7 +172,8 @@ mod tests {
 
     #[test]
     fn zeros_between_frames_are_not_frames() {
-        assert_eq!(frames(&[0, 0, 2, 7, 0, 0]), [Ok([7].to_vec())]);
+        let bytes = [&[0, 0][..], &line(&[7]), &[0, 0]].concat();
+        assert_eq!(frames(&bytes), [Ok([7].to_vec())]);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub struct Losses {
 }
 
 impl Tie {
-    /// A socket: one datagram is one frame, not stuffed, so that the board is a neighbour like
+    /// A socket: one datagram is one frame, without what the line adds, so that the board is a neighbour like
     /// others of a node that speaks UDP. Listens at one address and sends to the other; what
     /// others send is not taken.
     ///

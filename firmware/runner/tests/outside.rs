@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use runner::{Bench, Image, Losses, Port, Tie, Uart};
+use runner::{Bench, Image, Losses, Port, Tie, Uart, stuffed};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -131,10 +131,15 @@ fn a_datagram_is_a_frame_in_both_directions() {
 #[test]
 fn a_damaged_frame_becomes_no_datagram_and_is_counted() {
     let client = client();
-    let mut bench = tied(&sending(&[9, 1, 1, 0, 0, 2, 7, 0]), udp(&client));
+    let whole = stuffed(&[7]);
+    let mut changed = whole.clone();
+    changed[1] ^= 1;
+    // No more than the UART's FIFO holds.
+    let bytes = [&[9, 1, 1, 0, 0][..], &changed, &whole].concat();
+    let mut bench = tied(&sending(&bytes), udp(&client));
     assert_eq!(received(&mut bench, &client), [7]);
     let (_, tie) = bench.ties().next().unwrap();
-    assert_eq!(tie.losses().damaged_frames, 1);
+    assert_eq!(tie.losses().damaged_frames, 2);
 }
 
 #[test]

@@ -37,13 +37,13 @@ pub struct SerialStatus {
     pub up: bool,
     /// Frames written.
     pub sent: u64,
-    /// Their bytes, before stuffing.
+    /// Their bytes, without checksums and stuffing.
     pub sent_bytes: u64,
     /// Frames received.
     pub received: u64,
-    /// Their bytes, without stuffing.
+    /// Their bytes, without checksums and stuffing.
     pub received_bytes: u64,
-    /// What came in and was no frame: noise, or bytes that got lost.
+    /// What came in and was no frame: noise, or bytes that got lost or changed.
     pub damaged: u64,
     /// Frames that were not sent, because too many waited or the device was not there.
     pub dropped: u64,

@@ -1,17 +1,36 @@
-//! Frames on a serial line (spec/board.md, section 1): stuffed with COBS, each ended by a zero.
+//! Frames on a serial line (spec/board.md, section 1): with a checksum, stuffed with COBS, each
+//! ended by a zero.
+
+use crc::{CRC_16_GENIBUS, Crc};
 
 use super::MAX_FRAME_BYTES;
 
+const CHECKSUM: Crc<u16> = Crc::<u16>::new(&CRC_16_GENIBUS);
+const CHECKSUM_BYTES: usize = 2;
+
+/// The most bytes that are stuffed together.
+const MAX_CHECKED_BYTES: usize = MAX_FRAME_BYTES + CHECKSUM_BYTES;
 /// The longest frame as it is on the line, without its zero: a code byte for each 254 bytes.
-const MAX_LINE_BYTES: usize = MAX_FRAME_BYTES + MAX_FRAME_BYTES / 254 + 1;
+const MAX_LINE_BYTES: usize = MAX_CHECKED_BYTES + MAX_CHECKED_BYTES / 254 + 1;
 
 /// Adds a frame to what goes onto the line.
 pub(super) fn stuff(frame: &[u8], line: &mut Vec<u8>) {
-    line.extend(cobs::encode_vec(frame));
+    let checksum = CHECKSUM.checksum(frame).to_be_bytes();
+    line.extend(cobs::encode_vec(&[frame, &checksum].concat()));
     line.push(0);
 }
 
-/// What stood between two zeros was no frame: too long, or not stuffed correctly.
+/// The frame of what was stuffed, if its checksum is right.
+fn checked(mut bytes: Vec<u8>) -> Option<Vec<u8>> {
+    let (frame, checksum) = bytes.split_last_chunk::<CHECKSUM_BYTES>()?;
+    let right = CHECKSUM.checksum(frame).to_be_bytes() == *checksum;
+    let length = frame.len();
+    bytes.truncate(length);
+    (right && (1..=MAX_FRAME_BYTES).contains(&length)).then_some(bytes)
+}
+
+/// What stood between two zeros was no frame: too long, not stuffed correctly, or changed on its
+/// way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Damaged;
 
@@ -37,9 +56,9 @@ impl Deframer {
         if self.line.is_empty() {
             return None;
         }
-        let frame = cobs::decode_vec(&self.line).ok();
+        let bytes = cobs::decode_vec(&self.line).ok();
         self.line.clear();
-        let frame = frame.filter(|frame| !overflowed && frame.len() <= MAX_FRAME_BYTES);
+        let frame = bytes.filter(|_| !overflowed).and_then(checked);
         Some(frame.ok_or(Damaged))
     }
 }
@@ -60,6 +79,40 @@ mod tests {
         found.collect()
     }
 
+    /// A frame and its line, as the specification has them.
+    fn vector() -> [Vec<u8>; 2] {
+        ["```hex frame\n", "```hex line\n"].map(|kind| {
+            let spec = include_str!("../../../../../spec/board.md");
+            let block = spec.split(kind).nth(1).unwrap();
+            let digits = block.split("```").next().unwrap().trim();
+            let bytes = digits.as_bytes().chunks(2);
+            let byte = |two| u8::from_str_radix(core::str::from_utf8(two).unwrap(), 16).unwrap();
+            bytes.map(byte).collect()
+        })
+    }
+
+    #[test]
+    fn the_specification_s_frame_goes_onto_the_line_as_it_says() {
+        let [frame, on_the_line] = vector();
+        assert_eq!(line(&frame), on_the_line);
+        assert_eq!(found(&on_the_line), [Ok(frame)]);
+    }
+
+    #[test]
+    fn a_frame_with_any_bit_changed_is_dropped() {
+        let zeros = [[0; 40], [3; 40]].concat();
+        for frame in [&vector()[0][..], b"", &zeros, &[7; MAX_FRAME_BYTES]] {
+            let whole = line(frame);
+            for bit in 0..whole.len() * 8 {
+                let mut changed = [&whole[..], &[0]].concat();
+                changed[bit / 8] ^= 1 << (bit % 8);
+                let found = found(&changed);
+                assert!(!found.is_empty(), "{bit}");
+                assert!(found.iter().all(Result::is_err), "{bit} {frame:?}");
+            }
+        }
+    }
+
     #[test]
     fn frames_of_every_length_survive_the_line() {
         for length in 1..=MAX_FRAME_BYTES {
@@ -76,7 +129,7 @@ mod tests {
     fn what_is_no_frame_costs_only_itself() {
         let long = line(&[1; MAX_FRAME_BYTES + 1]);
         let endless = [[1].repeat(MAX_LINE_BYTES * 3), vec![0]].concat();
-        for noise in [vec![9, 1, 1, 0], long, endless] {
+        for noise in [vec![9, 1, 1, 0], vec![2, 7, 0], line(b""), long, endless] {
             let bytes = [vec![0, 0], noise, line(b"after")].concat();
             assert_eq!(found(&bytes), [Err(Damaged), Ok(b"after".to_vec())]);
         }
