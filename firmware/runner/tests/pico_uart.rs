@@ -53,7 +53,7 @@ fn a_call_on_a_loaded_board_stays_within_its_budget() {
             board.instructions(0) + board.instructions(1)
         };
         let before = spent(&mut floor);
-        floor.ask(REGISTRY, BOARD, name, &[1]);
+        assert!(floor.ask(REGISTRY, BOARD, name, &[1]).result.is_ok());
         spent(&mut floor) - before
     };
     let one = (cost("shop/calls-12") - cost("shop/calls-2")) / 10;
