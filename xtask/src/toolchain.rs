@@ -5,10 +5,12 @@
 //! (`rustc-web`, `cargo-web`, `rust-web-src`) builds `core` and `alloc` itself, and Debian's
 //! linkers do the rest.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
 use crate::workspace;
 
@@ -70,16 +72,49 @@ impl Toolchain {
         command
     }
 
-    /// The same, with `core` and `alloc` built for the smallest size, and with the flags of the
-    /// rest.
-    pub(crate) fn cargo_with_core(self, subcommand: &str, target: &str) -> Result<Command> {
+    /// The same, with `core` and `alloc` built for the smallest size and with the flags of the
+    /// rest, for the target without a frame pointer. `folder` takes the target's description.
+    pub(crate) fn cargo_with_core(
+        self,
+        subcommand: &str,
+        target: &str,
+        folder: &Path,
+    ) -> Result<Command> {
         let mut command = match self {
             Self::Rustup => rustup_cargo_with_source()?,
             Self::Debian => debian_cargo(),
         };
-        command.args([subcommand, "--target", target]);
-        command.args(BUILD_SMALL_STD);
+        let target = self.without_frame_pointer(target, folder)?;
+        command.arg(subcommand).arg("--target").arg(target);
+        command.arg("-Zjson-target-spec").args(BUILD_SMALL_STD);
         Ok(command)
+    }
+
+    /// Describes a target that differs from a known one in that no register is kept for a frame
+    /// pointer: processors with eight registers that every instruction takes can use one more,
+    /// and no flag turns it off. Returns the file, whose name is the target's.
+    fn without_frame_pointer(self, target: &str, folder: &Path) -> Result<PathBuf> {
+        let mut rustc = match self {
+            Self::Rustup => Command::new("rustc"),
+            Self::Debian => Command::new(DEBIAN_RUSTC),
+        };
+        rustc
+            .current_dir(workspace::root())
+            .args(["-Zunstable-options", "--print", "target-spec-json"])
+            .args(["--target", target])
+            .env("RUSTC_BOOTSTRAP", "1");
+        let mut known: Value = serde_json::from_str(&workspace::output(&mut rustc)?)
+            .with_context(|| format!("the description of {target} is no JSON"))?;
+        known["frame-pointer"] = "may-omit".into();
+        let text = serde_json::to_string_pretty(&known)?;
+        let file = folder.join(target).with_extension("json");
+        // Written only if it differs: its time tells cargo whether to build everything anew.
+        if fs::read_to_string(&file).ok().as_ref() != Some(&text) {
+            fs::create_dir_all(folder)
+                .and_then(|()| fs::write(&file, text))
+                .with_context(|| format!("cannot write {}", file.display()))?;
+        }
+        Ok(file)
     }
 
     /// A linker for wasm objects, with the arguments that select it.
