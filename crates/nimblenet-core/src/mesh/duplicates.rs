@@ -36,9 +36,10 @@ struct Seen {
     origin: NodeId,
     /// The newest packet number.
     newest: u32,
-    /// Bit n: the packet n before the newest was seen.
+    /// Bit n: the packet n before the newest was seen. None were if all that is known is word of
+    /// the node that was passed on: that may be false, and tells the run of its numbers at most.
     before: u64,
-    /// When the node last said something.
+    /// When a packet of the node last counted, or the word was given that this run is known by.
     at: Instant,
     /// When it was first heard in this run of its numbers.
     since: Instant,
@@ -108,7 +109,6 @@ impl Duplicates {
             return true;
         };
         if seen.has_in_run(sequence) {
-            seen.at = seen.at.max(word);
             return true;
         }
         let restarted = word - seen.at > YOUNGER && seen.is_settled(now);
@@ -147,6 +147,9 @@ impl Seen {
             } else {
                 Sighting::Again
             };
+        }
+        if self.before == 0 {
+            self.newest = sequence;
         }
         let ahead = sequence.wrapping_sub(self.newest);
         if (1..=RUN).contains(&ahead) {
@@ -268,11 +271,23 @@ mod tests {
         let mut hear_of = |now, word, sequence| seen.hear_of(at(now), at(word), NODE, sequence);
         assert!(hear_of(20_000, 19_000, 1_000_000));
         assert!(hear_of(30_000, 21_000, 1_000_000 + 9));
-        assert!(!hear_of(40_000, 37_000, 5), "not clearly younger");
-        assert!(hear_of(40_000, 37_001, 5));
+        assert!(!hear_of(40_000, 35_000, 5), "not clearly younger");
+        assert!(hear_of(40_000, 35_001, 5));
         assert!(!hear_of(60_000, 21_000, 1_000_000 + 9), "from before");
-        assert!(!hear_of(60_000, 37_001, 1_000_000 + 9), "as old");
+        assert!(!hear_of(60_000, 35_001, 1_000_000 + 9), "as old");
         assert_eq!(seen.see(at(60_000), NODE, 5), Sighting::First);
         assert_eq!(seen.see(at(60_000), NODE, 5), Sighting::Again);
+    }
+
+    #[test]
+    fn word_that_is_passed_on_hides_no_packets_of_the_same_run() {
+        let mut seen = Duplicates::new(2);
+        assert!(seen.hear_of(at(9_000), at(8_000), NODE, 50_000));
+        assert_eq!(seen.see(at(9_000), NODE, 7), Sighting::First);
+        for millis in 1..200 {
+            assert!(seen.hear_of(at(millis * 1000), at(millis * 1000), NODE, 50_000));
+        }
+        assert_eq!(seen.see(at(200_000), NODE, 8), Sighting::First);
+        assert_eq!(seen.see(at(200_000), NODE, 7), Sighting::Again);
     }
 }
