@@ -75,16 +75,18 @@ pub(crate) fn run(json: bool, uf2: bool) -> Result<()> {
 
 /// Tests on the host what of the firmware does not need a board.
 fn test() -> Result<()> {
-    let mut command = workspace::cargo();
-    command
-        .current_dir(workspace::root().join("firmware/rp2040"))
-        .args(["test", "--lib", "--quiet"])
-        .env(
-            "CARGO_TARGET_DIR",
-            workspace::target_directory()?.join("firmware"),
-        );
+    let target = workspace::target_directory()?.join("firmware");
+    let cargo = |arguments: &[&str]| {
+        let mut command = workspace::cargo();
+        command
+            .current_dir(workspace::root().join("firmware/rp2040"))
+            .args(arguments)
+            .env("CARGO_TARGET_DIR", &target);
+        command
+    };
+    workspace::run(&mut cargo(&["clippy", "--lib", "--tests", "--", "-Dwarnings"]))?;
     // What a task prints to standard output is its result.
-    let output = workspace::output(&mut command)?;
+    let output = workspace::output(&mut cargo(&["test", "--lib", "--quiet"]))?;
     eprint!("{output}");
     Ok(())
 }

@@ -72,6 +72,10 @@ struct Begin {
 
 /// What the interpreter is to do, as it reads a parcel.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is taken apart where it is made"
+)]
 pub enum Order<'p> {
     /// Work, and for a start or a thaw the module.
     Do(Work<'p>, Option<(ActivationId, Lent)>),

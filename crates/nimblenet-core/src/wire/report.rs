@@ -77,7 +77,7 @@ impl<'a> Report<'a> {
         text: &'a str,
     ) -> Option<Self> {
         let fits = addresses.len() <= 4 * REPORT_ADDRESSES
-            && addresses.len() % 4 == 0
+            && addresses.len().is_multiple_of(4)
             && text.len() <= REPORT_TEXT_BYTES;
         fits.then_some(Self {
             number,

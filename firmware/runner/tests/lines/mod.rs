@@ -57,7 +57,7 @@ const LONG: &str = r#"(module
 
 /// What [`LONG`] returns.
 fn long(n: i64) -> i64 {
-    (3 * n * (n + 1) / 2 << 32) + n / 2
+    ((3 * n * (n + 1) / 2) << 32) + n / 2
 }
 
 pub(crate) fn drafts() -> Vec<Draft> {
