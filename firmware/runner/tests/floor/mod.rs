@@ -14,7 +14,9 @@ use nimblenet_core::{
     NamespaceConfig, Node, Provision, Step, Transmit, drain, pump,
 };
 use nimblenet_sim::{Device, Draft, OwnedOutcome, Publisher, SimExecutor, WasmExecutor, shelve};
-use nimblenet_tasklet::{Capabilities, Fault, Name, NodeId, Outcome, TaskletName, Trap, Work};
+use nimblenet_tasklet::{
+    Capabilities, Delta, Fault, Name, NodeId, Outcome, TaskletName, Trap, Work,
+};
 use runner::{Bench, Board, BoardId, Frames, Image, Port, Uart, stuffed};
 
 /// A microsecond, in cycles.
@@ -93,6 +95,7 @@ pub(crate) struct Floor {
     peers: Vec<Peer>,
     namespace: NamespaceConfig,
     archive: Archive,
+    publisher: Publisher,
 }
 
 /// A node of the host, at the other end of a board's line.
@@ -187,6 +190,7 @@ impl Floor {
             peers: Vec::new(),
             namespace,
             archive,
+            publisher,
         }
     }
 
@@ -380,6 +384,33 @@ impl Floor {
             &mut [0; MTU as usize],
         )
         .map(|(due, _)| due);
+    }
+
+    /// Publishes new versions at the registry.
+    pub(crate) fn publish(&mut self, drafts: &[Draft]) {
+        let now = Instant::from_micros(self.bench.now() / MICROSECOND);
+        let delta = self.publisher.publish(drafts, |_| None);
+        let delta = Delta::decode(&delta).expect("a published delta is well formed");
+        let peer = self
+            .peers
+            .iter_mut()
+            .find(|peer| peer.node.id() == REGISTRY);
+        let peer = peer.expect("it is on the floor");
+        let modules = drafts.iter().map(|draft| &draft.module[..]);
+        let published = peer.node.publish(now, &delta, modules);
+        published.expect("the delta fits");
+        peer.due = drain(
+            &mut peer.node,
+            now,
+            &mut peer.outside,
+            &mut [0; MTU as usize],
+        )
+        .map(|(due, _)| due);
+    }
+
+    /// Puts bytes on the wire into a line, as noise or a stranger does.
+    pub(crate) fn disturb(&mut self, port: Port, bytes: &[u8]) {
+        self.bench.board(port.board).send(port.uart, bytes);
     }
 
     /// Waits for the end of a call.

@@ -307,3 +307,141 @@ fn a_chain_goes_from_board_to_board_and_to_linux() {
     assert_eq!(floor.peer_node(GATEWAY).counters().moved_in, 1);
     well(&mut floor, &[near, far]);
 }
+
+#[test]
+fn frames_pass_while_a_signature_is_checked() {
+    let (mut floor, [near, far]) = two_boards(&drafts());
+    let call = |floor: &mut Floor| floor.ask(REGISTRY, OTHER_BOARD, "shop/triple", &[1]).took;
+    call(&mut floor);
+    floor.run(3000);
+    let alone = call(&mut floor);
+    // A newer catalogue: the near board hears of it first, and checks it.
+    floor.publish(&[draft("triple", TRIPLE, ONE)]);
+    let before = floor.executed(near);
+    while floor.executed(near) < before + 2_000_000 {
+        floor.run(1);
+    }
+    let beside = call(&mut floor);
+    assert!(beside < 2 * alone, "{beside:?}, alone {alone:?}");
+    assert!(
+        floor.executed(near) < before + 14_000_000,
+        "the check is still under way"
+    );
+    well(&mut floor, &[near, far]);
+}
+
+/// Programs that go wrong, or come close to it; `run` takes a number.
+const AWKWARD: [(&str, &str); 16] = [
+    (
+        "att-05-deep",
+        "(block (block (block (block (br 3))))) (local.get 0)",
+    ),
+    ("att-06-recursion", "(call 0 (local.get 0))"),
+    ("att-08-grow", "(memory.grow (i32.const 1))"),
+    ("att-08-grow-much", "(memory.grow (i32.const 65535))"),
+    ("att-09-wrap", "(i32.load offset=0xffffffff (i32.const -1))"),
+    ("att-09-end", "(i32.load (i32.const 65533))"),
+    (
+        "att-09-store",
+        "(i64.store (i32.const -8) (i64.const 1)) (i32.const 1)",
+    ),
+    (
+        "att-09-fill",
+        "(memory.fill (i32.const 0) (i32.const 1) (i32.const -1)) (i32.const 1)",
+    ),
+    (
+        "att-09-copy",
+        "(memory.copy (i32.const 1) (i32.const 0) (i32.const -1)) (i32.const 1)",
+    ),
+    ("att-10-zero", "(i32.div_s (local.get 0) (i32.const 0))"),
+    (
+        "att-10-overflow",
+        "(i32.div_s (i32.const 0x80000000) (i32.const -1))",
+    ),
+    ("att-10-nan", "(i32.trunc_f32_s (f32.const nan))"),
+    (
+        "att-10-unaligned",
+        "(i64.store (i32.const 3) (i64.const 0x1122334455667788)) (i32.load (i32.const 5))",
+    ),
+    (
+        "att-11-floats",
+        "(i32.reinterpret_f32 (f32.div (f32.sqrt (f32.convert_i32_s (local.get 0))) (f32.const 3)))",
+    ),
+    (
+        "att-11-doubles",
+        "(i32.wrap_i64 (i64.reinterpret_f64 (f64.div (f64.const 1) (f64.convert_i32_s (local.get 0)))))",
+    ),
+    (
+        "att-11-nans",
+        "(i32.reinterpret_f32 (f32.add (f32.const -nan:0x12345) (f32.const 0)))",
+    ),
+];
+
+#[test]
+fn what_goes_wrong_on_a_board_goes_wrong_as_on_linux() {
+    let drafts: Vec<Draft> = AWKWARD
+        .iter()
+        .map(|(name, body)| {
+            let wat = format!(
+                r#"(module (memory 1) (func (export "run") (param i32) (result i32) {body}))"#
+            );
+            let mut draft = draft(name, &wat, ONE);
+            (draft.memory_bytes, draft.fuel) = (65536, 200_000);
+            draft
+        })
+        .collect();
+    let mut floor = Floor::new(&drafts);
+    let board = floor.board(BOARD);
+    floor.registry(port(board, Uart::Zero));
+    floor.node(GATEWAY, port(board, Uart::One));
+    floor.run(1500);
+    let mut trapped = 0;
+    for (name, _) in AWKWARD {
+        let name = format!("shop/{name}");
+        let linux = floor.ask(GATEWAY, GATEWAY, &name, &[7]);
+        let there = floor.ask(GATEWAY, BOARD, &name, &[7]);
+        assert_eq!(
+            (&there.result, there.trap),
+            (&linux.result, linux.trap),
+            "{name}"
+        );
+        trapped += u32::from(there.trap.is_some());
+    }
+    assert!(trapped >= 8, "{trapped} of them trap");
+    well(&mut floor, &[board]);
+}
+
+#[test]
+fn att_43_noise_and_forged_frames_cost_a_board_nothing() {
+    let mut floor = Floor::new(&drafts());
+    let board = floor.board(BOARD);
+    floor.registry(port(board, Uart::Zero));
+    floor.run(1000);
+    let mut state = 0x2545_f491u32;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state
+    };
+    for round in 0..300 {
+        let len = random() as usize % 260;
+        let mut bytes: Vec<u8> = (0..len).map(|_| random() as u8).collect();
+        if round % 3 == 0 {
+            // A frame that the line takes, of every kind, with a body that means nothing.
+            bytes.splice(
+                ..bytes.len().min(16),
+                [0x10, 3, 0, 9, 0xff, 0xff, 0, 9, 0xff, 0xff],
+            );
+            bytes.truncate(250);
+            bytes.extend([0; 6]);
+            (bytes[14], bytes[15]) = (1, (round / 3 % 17) as u8);
+            bytes = runner::stuffed(&bytes);
+        }
+        floor.disturb(port(board, Uart::One), &bytes);
+        floor.run(4);
+    }
+    floor.disturb(port(board, Uart::One), &[0]);
+    assert_eq!(floor.ask(REGISTRY, BOARD, "shop/chain", &[5]).number(), 145);
+    well(&mut floor, &[board]);
+}
