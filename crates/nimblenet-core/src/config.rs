@@ -260,7 +260,7 @@ impl Limits {
     pub const fn board() -> Self {
         Self {
             cache_bytes: 50 << 10,
-            cache_entries: 40,
+            cache_entries: 36,
             jobs: 3,
             depth: 4,
             calls: 256,
@@ -270,7 +270,7 @@ impl Limits {
             peers: 16,
             routes: 16,
             neighbours: 8,
-            outbox_bytes: 1280,
+            outbox_bytes: 1264,
             servings: 4,
             catalogue: CatalogueLimits::SMALL,
             delta_bytes: 4096,

@@ -81,6 +81,6 @@ pub use event::{CallRequest, Event, Input, Progress, Reason, Standing};
 pub use job::{CallId, Source, Step};
 pub use mesh::Transmit;
 pub use node::Node;
-pub use provision::{Provision, ProvisionError};
+pub use provision::{Network, Provision, ProvisionError};
 pub use pump::{Driver, drain, pump};
 pub use time::Instant;

@@ -8,6 +8,11 @@ use nimblenet_tasklet::{Capabilities, Digest, Name, NamespaceId, NodeId};
 
 use crate::config::NamespaceConfig;
 
+mod network;
+
+use network::MAX_NEIGHBOURS;
+pub use network::Network;
+
 /// The namespaces of one record.
 const MAX_NAMESPACES: usize = 4;
 const MAGIC: [u8; 4] = *b"NNPR";
@@ -18,19 +23,20 @@ const CHECK_BYTES: usize = 8;
 /// What flash holds where nothing was written.
 const ERASED: u8 = 0xff;
 
-/// A node's id and the namespaces that it takes tasklets from.
+/// A node's id, the namespaces that it takes tasklets from, and the network of its radio.
 ///
 /// Every value that exists is one that a node can be configured with.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Provision {
     id: NodeId,
     namespaces: Vec<NamespaceConfig>,
+    network: Option<Network>,
 }
 
 impl Provision {
     /// Bytes of the longest record.
     pub const MAX_BYTES: usize =
-        HEAD_BYTES + 3 + MAX_NAMESPACES * (1 + 32 + 2 + 32 + 1) + CHECK_BYTES;
+        HEAD_BYTES + 3 + MAX_NAMESPACES * (1 + 32 + 2 + 32 + 1) + Network::MAX_BYTES + CHECK_BYTES;
 
     /// A node with these namespaces, at most four.
     ///
@@ -59,7 +65,20 @@ impl Provision {
                 return Err(ProvisionError::NamespaceClash);
             }
         }
-        Ok(Self { id, namespaces })
+        Ok(Self {
+            id,
+            namespaces,
+            network: None,
+        })
+    }
+
+    /// The same with a radio that is on `network`.
+    #[must_use]
+    pub fn with_network(self, network: Network) -> Self {
+        Self {
+            network: Some(network),
+            ..self
+        }
     }
 
     /// Reads the record that `bytes` begin with; what follows it is not looked at.
@@ -93,10 +112,15 @@ impl Provision {
         for _ in 0..count {
             namespaces.push(fields.namespace()?);
         }
+        let provision = Self::new(id, namespaces)?;
+        if fields.0.is_empty() {
+            return Ok(provision);
+        }
+        let network = Network::decode(&mut fields)?;
         if !fields.0.is_empty() {
             return Err(ProvisionError::Damaged);
         }
-        Self::new(id, namespaces)
+        Ok(provision.with_network(network))
     }
 
     /// The record, at most [`Self::MAX_BYTES`].
@@ -114,6 +138,9 @@ impl Provision {
             bytes.extend(namespace.key);
             bytes.push(namespace.capabilities.0);
         }
+        if let Some(network) = &self.network {
+            network.encode(&mut bytes);
+        }
         let length = (bytes.len() - HEAD_BYTES) as u16;
         bytes[HEAD_BYTES - 2..HEAD_BYTES].copy_from_slice(&length.to_be_bytes());
         let check = check(&bytes);
@@ -129,6 +156,16 @@ impl Provision {
     /// The namespaces that it takes tasklets from.
     pub fn namespaces(&self) -> &[NamespaceConfig] {
         &self.namespaces
+    }
+
+    /// The same namespaces, without a copy.
+    pub fn into_namespaces(self) -> Vec<NamespaceConfig> {
+        self.namespaces
+    }
+
+    /// The network of its radio, if it has one.
+    pub fn network(&self) -> Option<&Network> {
+        self.network.as_ref()
     }
 }
 
@@ -160,9 +197,14 @@ impl<'a> Reader<'a> {
         Ok(byte)
     }
 
-    fn namespace(&mut self) -> Result<NamespaceConfig, ProvisionError> {
+    /// A text behind its length; nothing if it is no text.
+    fn text(&mut self) -> Result<Option<&'a str>, ProvisionError> {
         let length = usize::from(self.byte()?);
-        let name = core::str::from_utf8(self.take(length)?).ok();
+        Ok(core::str::from_utf8(self.take(length)?).ok())
+    }
+
+    fn namespace(&mut self) -> Result<NamespaceConfig, ProvisionError> {
+        let name = self.text()?;
         let name = name.and_then(|name| Name::new(name).ok());
         Ok(NamespaceConfig {
             name: name.ok_or(ProvisionError::Name)?,
@@ -195,6 +237,14 @@ pub enum ProvisionError {
     Capabilities,
     /// Two namespaces have the same identifier in frames.
     NamespaceClash,
+    /// A network's name that is empty, too long or no text.
+    NetworkName,
+    /// A passphrase that no network has.
+    Passphrase,
+    /// More than four neighbours.
+    TooManyNeighbours,
+    /// An address that no neighbour has, or one that is there twice.
+    Neighbour,
 }
 
 impl fmt::Display for ProvisionError {
@@ -216,6 +266,18 @@ impl fmt::Display for ProvisionError {
             Self::NamespaceClash => {
                 f.write_str("two namespaces share an identifier; rename one of them")
             }
+            Self::NetworkName => {
+                f.write_str("a network's name has 1 to 32 bytes and no control characters")
+            }
+            Self::Passphrase => {
+                f.write_str("a network's passphrase has 8 to 63 printable ASCII characters")
+            }
+            Self::TooManyNeighbours => {
+                write!(f, "a board takes at most {MAX_NEIGHBOURS} neighbours")
+            }
+            Self::Neighbour => {
+                f.write_str("a neighbour has one host's address and a port, and is named once")
+            }
         }
     }
 }
@@ -226,6 +288,7 @@ impl core::error::Error for ProvisionError {}
 mod tests {
     use super::*;
     use alloc::vec;
+    use core::net::SocketAddrV4;
     use proptest::prelude::*;
 
     fn namespace(name: &str) -> NamespaceConfig {
@@ -263,8 +326,27 @@ mod tests {
 
     fn any_provision() -> impl Strategy<Value = Provision> {
         let namespaces = proptest::collection::vec(any_namespace(), 0..=MAX_NAMESPACES);
-        (0..u16::MAX, namespaces).prop_filter_map("a clash of names", |(id, namespaces)| {
-            Provision::new(NodeId(id), namespaces).ok()
+        let plain = (0..u16::MAX, namespaces)
+            .prop_filter_map("a clash of names", |(id, namespaces)| {
+                Provision::new(NodeId(id), namespaces).ok()
+            });
+        (plain, proptest::option::of(any_network())).prop_map(|(plain, network)| match network {
+            Some(network) => plain.with_network(network),
+            None => plain,
+        })
+    }
+
+    fn any_network() -> impl Strategy<Value = Network> {
+        let name = "[ -~]{1,32}";
+        let passphrase = proptest::option::of("[ -~]{8,63}");
+        let neighbour = (1..=223_u8, any::<[u8; 3]>(), 1..=u16::MAX);
+        let neighbours = proptest::collection::hash_set(neighbour, 0..=MAX_NEIGHBOURS);
+        (name, passphrase, neighbours).prop_map(|(name, passphrase, neighbours)| {
+            let neighbours: Vec<_> = neighbours
+                .into_iter()
+                .map(|(a, [b, c, d], port)| SocketAddrV4::new([a, b, c, d].into(), port))
+                .collect();
+            Network::new(&name, passphrase.as_deref(), &neighbours).unwrap()
         })
     }
 
@@ -308,6 +390,10 @@ mod tests {
     fn the_longest_record_has_the_length_that_is_promised() {
         let namespaces = ["a", "b", "c", "d"].map(|letter| namespace(&letter.repeat(32)));
         let provision = Provision::new(NodeId(1), namespaces.to_vec()).unwrap();
+        let neighbours = [1, 2, 3, 4].map(|last| SocketAddrV4::new([10, 0, 0, last].into(), 4000));
+        let (name, passphrase) = ("n".repeat(32), "p".repeat(63));
+        let network = Network::new(&name, Some(&passphrase), &neighbours).unwrap();
+        let provision = provision.with_network(network);
         assert_eq!(provision.encode().len(), Provision::MAX_BYTES);
     }
 
@@ -341,7 +427,12 @@ mod tests {
         ] {
             let id = NodeId(id);
             assert_eq!(Provision::new(id, namespaces.clone()), Err(error));
-            let forged = Provision { id, namespaces };
+            let network = None;
+            let forged = Provision {
+                id,
+                namespaces,
+                network,
+            };
             assert_eq!(Provision::decode(&forged.encode()), Err(error));
         }
         let good = Provision::new(NodeId(7), vec![shop]).unwrap();
@@ -360,23 +451,55 @@ mod tests {
     }
 
     #[test]
-    fn the_specification_s_vector_holds() {
+    fn a_network_that_cannot_be_is_refused_when_it_is_read() {
+        let neighbour = SocketAddrV4::new([192, 168, 1, 2].into(), 4000);
+        let network = Network::new("shop", Some("correct horse"), &[neighbour]).unwrap();
+        let good = Provision::new(NodeId(7), vec![]).unwrap();
+        let good = good.with_network(network).encode();
+        let name = HEAD_BYTES + 3;
+        let passphrase = name + 1 + 4;
+        let count = passphrase + 1 + 13;
+        for (at, value, error) in [
+            (name + 1, 0xff, ProvisionError::NetworkName),
+            (passphrase + 1, 0xff, ProvisionError::Passphrase),
+            (passphrase + 1, b'\n', ProvisionError::Passphrase),
+            (count, 5, ProvisionError::TooManyNeighbours),
+            (count, 2, ProvisionError::Damaged),
+            (count, 0, ProvisionError::Damaged),
+            (count + 1, 224, ProvisionError::Neighbour),
+        ] {
+            let mut forged = good.clone();
+            forged[at] = value;
+            assert_eq!(Provision::decode(&sealed(forged)), Err(error), "{at}");
+        }
+    }
+
+    /// The specification's vector of this number.
+    fn vector(number: usize) -> Vec<u8> {
         let spec = include_str!("../../../spec/board.md");
-        let block = spec.split("```hex\n").nth(1).unwrap();
+        let block = spec.split("```hex\n").nth(number).unwrap();
+        let block = block.split("```").next().unwrap();
         let digits: Vec<u8> = block
-            .split("```")
-            .next()
-            .unwrap()
             .bytes()
             .filter_map(|c| (c as char).to_digit(16))
             .map(|digit| digit as u8)
             .collect();
-        let bytes: Vec<u8> = digits
+        digits
             .chunks(2)
             .map(|pair| pair[0] << 4 | pair[1])
-            .collect();
-        let provision = Provision::new(NodeId(7), vec![namespace("shop")]).unwrap();
-        assert_eq!(Provision::decode(&bytes), Ok(provision.clone()));
-        assert_eq!(provision.encode(), bytes);
+            .collect()
+    }
+
+    #[test]
+    fn the_specification_s_vectors_hold() {
+        let plain = Provision::new(NodeId(7), vec![namespace("shop")]).unwrap();
+        let neighbour = SocketAddrV4::new([192, 168, 1, 2].into(), 4000);
+        let network = Network::new("shop floor", Some("correct horse"), &[neighbour]).unwrap();
+        let networked = plain.clone().with_network(network);
+        for (number, provision) in [(1, plain), (2, networked)] {
+            let bytes = vector(number);
+            assert_eq!(provision.encode(), bytes);
+            assert_eq!(Provision::decode(&bytes), Ok(provision));
+        }
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -93,6 +94,73 @@ fn a_key_file_gives_its_public_half_only() {
     let by_hex = format!("shop={}@1", public.trim());
     let by_hex = ["--id", "7", "--namespace", &by_hex];
     assert_eq!(written(&dir, &by_file), written(&dir, &by_hex));
+}
+
+#[test]
+fn a_network_is_recorded_and_its_passphrase_is_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("wifi.txt"), "correct horse\n").unwrap();
+    // A file that anyone can read must not stay one.
+    fs::write(dir.path().join("out"), "old").unwrap();
+    let network = ["--wifi", "shop floor", "--wifi-password-file", "wifi.txt"];
+    let args = ["provision", "-o", "out", "--raw", "--json", "--id", "7"];
+    let args = [&args[..], &network, &["--neighbour", "192.168.1.2:4000"]].concat();
+    let output = nimblenet(dir.path(), &args);
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8(said).unwrap();
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("shop floor") && said.contains("192.168.1.2:4000"));
+    assert!(!said.contains("horse"), "{said}");
+    let out = dir.path().join("out");
+    let provision = Provision::decode(&fs::read(&out).unwrap()).unwrap();
+    let network = provision.network().unwrap();
+    assert_eq!(network.name(), "shop floor");
+    assert_eq!(network.passphrase(), Some("correct horse"));
+    let neighbours: Vec<_> = network.neighbours().collect();
+    assert_eq!(neighbours, ["192.168.1.2:4000".parse().unwrap()]);
+    let mode = fs::metadata(&out).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let open = written(&dir, &["--raw", "--id", "7", "--wifi", "guests"]);
+    let open = Provision::decode(&open).unwrap();
+    assert_eq!(open.network().unwrap().passphrase(), None);
+}
+
+#[test]
+fn what_no_network_can_be_is_refused_without_its_passphrase() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("short"), "secret7").unwrap();
+    fs::write(dir.path().join("empty"), "\n").unwrap();
+    let everyone = ["--wifi", "x", "--neighbour", "255.255.255.255:4000"];
+    for (code, word, args) in [
+        (
+            1,
+            "8 to 63",
+            &["--wifi", "x", "--wifi-password-file", "short"][..],
+        ),
+        (
+            1,
+            "holds no passphrase",
+            &["--wifi", "x", "--wifi-password-file", "empty"],
+        ),
+        (
+            1,
+            "cannot read",
+            &["--wifi", "x", "--wifi-password-file", "none"],
+        ),
+        (1, "1 to 32 bytes", &["--wifi", ""]),
+        (1, "one host's address", &everyone),
+        (2, "--wifi", &["--wifi-password-file", "short"]),
+        (2, "--wifi", &["--neighbour", "10.0.0.1:4000"]),
+        (2, "ADDR:PORT", &["--wifi", "x", "--neighbour", "10.0.0.1"]),
+    ] {
+        let args = [&["provision", "-o", "out", "--id", "7"][..], args].concat();
+        let output = nimblenet(dir.path(), &args);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+        assert!(said.contains(word), "{args:?}: {said}");
+        assert!(!said.contains("secret7"), "{said}");
+        assert!(!dir.path().join("out").exists());
+    }
 }
 
 #[test]

@@ -12,12 +12,14 @@
 //! Nothing here touches a register, so that all of it is tested on the host: [`framing`] turns
 //! bytes of a serial line into frames and back, [`link`] holds the two tasks of such a line,
 //! [`orchestrator`] drives the node, [`worker`] the interpreter, and what passes between the two
-//! is in [`parcel`]. [`host`] is what tasklets find on the board, and [`coap`] reads what robots ask
-//! for in datagrams. Registers and fixed addresses are left to `chip`, which only the board has.
+//! is in [`parcel`]. [`neighbours`] tells the other ends of a radio link apart. [`host`] is what
+//! tasklets find on the board, [`coap`] reads what robots ask for in datagrams, and [`calls`] asks
+//! the node for it. Registers and fixed addresses are left to `chip`, which only the board has.
 #![no_std]
 
 extern crate alloc;
 
+pub mod calls;
 #[cfg(target_os = "none")]
 pub mod chip;
 pub mod coap;
@@ -27,6 +29,7 @@ pub mod heap;
 pub mod host;
 pub mod lent;
 pub mod link;
+pub mod neighbours;
 pub mod orchestrator;
 pub mod parcel;
 pub mod start;

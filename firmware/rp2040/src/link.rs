@@ -4,13 +4,16 @@ use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::channel::{Receiver, Sender};
 use embassy_sync::signal::Signal;
 use embedded_io_async::{Read, Write};
-use nimblenet_core::LinkId;
+use nimblenet_core::{LinkAddress, LinkId};
 use portable_atomic::{AtomicU32, Ordering};
 
-use crate::framing::{Deframer, Dropped, Frame, MAX_LINE_BYTES, encode};
+use crate::framing::{Deframer, Dropped, MAX_LINE_BYTES, encode};
+use crate::orchestrator::{Arrival, Departure};
 
 /// Bytes taken from the line at once.
 const READ_BYTES: usize = 64;
+/// A serial line has one other end.
+const OTHER_END: LinkAddress = LinkAddress(0);
 
 /// What went through a link and what did not.
 #[derive(Default, Debug)]
@@ -82,7 +85,7 @@ fn count(counter: &AtomicU32) {
 pub async fn receive<M: RawMutex, const DEPTH: usize>(
     link: LinkId,
     mut line: impl Read,
-    frames: Sender<'_, M, (LinkId, Frame), DEPTH>,
+    frames: Sender<'_, M, Arrival, DEPTH>,
     counters: &Counters,
 ) {
     let mut deframer = Deframer::new();
@@ -99,10 +102,13 @@ pub async fn receive<M: RawMutex, const DEPTH: usize>(
         for byte in &bytes[..length] {
             match deframer.push(*byte) {
                 None => {}
-                Some(Ok(frame)) => match frames.try_send((link, frame)) {
-                    Ok(()) => count(&counters.received),
-                    Err(_) => count(&counters.refused),
-                },
+                Some(Ok(frame)) => {
+                    let from = OTHER_END;
+                    match frames.try_send(Arrival { link, from, frame }) {
+                        Ok(()) => count(&counters.received),
+                        Err(_) => count(&counters.refused),
+                    }
+                }
                 Some(Err(Dropped::TooLong)) => count(&counters.too_long),
                 Some(Err(Dropped::Malformed)) => count(&counters.malformed),
             }
@@ -113,13 +119,13 @@ pub async fn receive<M: RawMutex, const DEPTH: usize>(
 /// Puts frames on a line, and says each time that there is room for another.
 pub async fn send<M: RawMutex, const DEPTH: usize>(
     mut line: impl Write,
-    frames: Receiver<'_, M, Frame, DEPTH>,
+    frames: Receiver<'_, M, Departure, DEPTH>,
     room: &Signal<M, ()>,
     counters: &Counters,
 ) {
     let mut bytes = [0; MAX_LINE_BYTES];
     loop {
-        let frame = frames.receive().await;
+        let Departure { frame, .. } = frames.receive().await;
         room.signal(());
         let length = encode(&frame, &mut bytes);
         match line.write_all(&bytes[..length]).await {
@@ -140,8 +146,22 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
+    use crate::framing::Frame;
 
     const LINK: LinkId = LinkId(1);
+
+    fn arrival(bytes: &[u8]) -> Arrival {
+        Arrival {
+            link: LINK,
+            from: OTHER_END,
+            frame: frame(bytes),
+        }
+    }
+
+    fn departure(bytes: &[u8]) -> Departure {
+        let (to, frame) = (None, frame(bytes));
+        Departure { to, frame }
+    }
 
     fn frame(bytes: &[u8]) -> Frame {
         Frame::from_slice(bytes).unwrap()
@@ -160,11 +180,11 @@ mod tests {
     #[test]
     fn frames_of_a_line_are_handed_on() {
         let bytes = line(&[b"one", b"two"]);
-        let channel = Channel::<NoopRawMutex, (LinkId, Frame), 2>::new();
+        let channel = Channel::<NoopRawMutex, Arrival, 2>::new();
         let counters = Counters::new();
         block_on(receive(LINK, &bytes[..], channel.sender(), &counters));
-        assert_eq!(channel.try_receive(), Ok((LINK, frame(b"one"))));
-        assert_eq!(channel.try_receive(), Ok((LINK, frame(b"two"))));
+        assert_eq!(channel.try_receive(), Ok(arrival(b"one")));
+        assert_eq!(channel.try_receive(), Ok(arrival(b"two")));
         assert_eq!(
             counters.read(),
             Counts {
@@ -180,7 +200,7 @@ mod tests {
         bytes.extend_from_slice(&[9, 1, 0]);
         bytes.extend([1; MAX_LINE_BYTES + 1]);
         bytes.push(0);
-        let channel = Channel::<NoopRawMutex, (LinkId, Frame), 1>::new();
+        let channel = Channel::<NoopRawMutex, Arrival, 1>::new();
         let counters = Counters::new();
         block_on(receive(LINK, &bytes[..], channel.sender(), &counters));
         let expected = Counts {
@@ -213,10 +233,10 @@ mod tests {
 
     #[test]
     fn frames_go_onto_the_line_in_order() {
-        let channel = Channel::<NoopRawMutex, Frame, 2>::new();
+        let channel = Channel::<NoopRawMutex, Departure, 2>::new();
         let counters = Counters::new();
-        channel.try_send(frame(b"one")).unwrap();
-        channel.try_send(frame(b"two")).unwrap();
+        channel.try_send(departure(b"one")).unwrap();
+        channel.try_send(departure(b"two")).unwrap();
         let mut written = Vec::new();
         let room = Signal::new();
         let sending = send(Paper(&mut written), channel.receiver(), &room, &counters);

@@ -3,7 +3,7 @@
 use core::future::{Future, pending};
 use core::time::Duration;
 
-use embassy_futures::select::{Either4, select4};
+use embassy_futures::select::{Either, Either4, select, select4};
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::signal::Signal;
 use embassy_sync::{channel, zerocopy_channel};
@@ -12,25 +12,44 @@ use nimblenet_core::{
 };
 use nimblenet_tasklet::Work;
 
+use crate::calls::{Caller, Nobody};
 use crate::framing::{Frame, MAX_FRAME_BYTES};
 use crate::parcel::{Answer, Parcel};
 
 /// Frames that have come in and wait for the node.
 pub const INCOMING_FRAMES: usize = 4;
-/// Frames that wait for a line; the node holds the others back.
+/// Frames that wait for a link; the node holds the others back.
 pub const OUTGOING_FRAMES: usize = 2;
-/// A serial line has one other end.
-const OTHER_END: LinkAddress = LinkAddress(0);
 /// The watchdog is fed at least this often.
 const FEED: Duration = Duration::from_millis(500);
 /// The interpreter is lost if it has not answered for this long; its longest work, a signature
 /// check, takes a fraction of a second.
 const PATIENCE: Duration = Duration::from_secs(4);
 
+/// A frame that has come in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Arrival {
+    /// The link.
+    pub link: LinkId,
+    /// The neighbour on it.
+    pub from: LinkAddress,
+    /// The frame.
+    pub frame: Frame,
+}
+
+/// A frame that is to go out.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Departure {
+    /// The neighbour; none for all on the link.
+    pub to: Option<LinkAddress>,
+    /// The frame.
+    pub frame: Frame,
+}
+
 /// Where frames for a link go.
-pub type Outgoing<'c, M> = channel::Sender<'c, M, Frame, OUTGOING_FRAMES>;
+pub type Outgoing<'c, M> = channel::Sender<'c, M, Departure, OUTGOING_FRAMES>;
 /// Where frames of all links come from.
-pub type Incoming<'c, M> = channel::Receiver<'c, M, (LinkId, Frame), INCOMING_FRAMES>;
+pub type Incoming<'c, M> = channel::Receiver<'c, M, Arrival, INCOMING_FRAMES>;
 
 /// The time, as the board tells it.
 pub trait Clock {
@@ -48,21 +67,22 @@ pub trait Watchdog {
     fn interpreter_lost(&mut self);
 }
 
-/// A node and what it acts on.
-pub struct Orchestrator<'c, M: RawMutex, const LINKS: usize> {
+/// A node and what it acts on; `C` makes calls of the board's own.
+pub struct Orchestrator<'c, M: RawMutex, const LINKS: usize, C = Nobody> {
     node: Node,
-    outside: Outside<'c, M, LINKS>,
+    outside: Outside<'c, M, LINKS, C>,
     frame: [u8; MAX_FRAME_BYTES],
 }
 
-struct Outside<'c, M: RawMutex, const LINKS: usize> {
+struct Outside<'c, M: RawMutex, const LINKS: usize, C> {
     links: [Outgoing<'c, M>; LINKS],
     work: zerocopy_channel::Sender<'c, M, Parcel>,
     /// Since when the interpreter owes an answer.
     waits: Option<Instant>,
+    caller: C,
 }
 
-impl<M: RawMutex, const LINKS: usize> Driver for Outside<'_, M, LINKS> {
+impl<M: RawMutex, const LINKS: usize, C: Caller> Driver for Outside<'_, M, LINKS, C> {
     fn takes_frame(&self, LinkId(link): LinkId) -> bool {
         self.links
             .get(usize::from(link))
@@ -74,11 +94,15 @@ impl<M: RawMutex, const LINKS: usize> Driver for Outside<'_, M, LINKS> {
     }
 
     fn transmit(&mut self, _: Instant, transmit: Transmit, frame: &[u8]) {
-        let LinkId(link) = transmit.link;
+        let Transmit {
+            link: LinkId(link),
+            to,
+            ..
+        } = transmit;
         let room = self.links.get(usize::from(link));
         if let (Some(link), Ok(frame)) = (room, Frame::from_slice(frame)) {
             // There is room: `takes_frame` has said so.
-            let _ = link.try_send(frame);
+            let _ = link.try_send(Departure { to, frame });
         }
     }
 
@@ -90,17 +114,24 @@ impl<M: RawMutex, const LINKS: usize> Driver for Outside<'_, M, LINKS> {
         }
     }
 
-    fn event(&mut self, _: Instant, _: Event<'_>) {
-        // Nobody calls from the board itself; callers elsewhere get their results as frames.
+    fn event(&mut self, now: Instant, event: Event<'_>) {
+        // Callers elsewhere get their results as frames.
+        if let Event::Finished {
+            call, result, trap, ..
+        } = event
+        {
+            self.caller.finished(now, call, result, trap);
+        }
     }
 }
 
-impl<'c, M: RawMutex, const LINKS: usize> Orchestrator<'c, M, LINKS> {
-    /// Lets `node` act on links and the interpreter.
+impl<'c, M: RawMutex, const LINKS: usize, C: Caller> Orchestrator<'c, M, LINKS, C> {
+    /// Lets `node` act on links and the interpreter, and `caller` call.
     pub fn new(
         node: Node,
         links: [Outgoing<'c, M>; LINKS],
         work: zerocopy_channel::Sender<'c, M, Parcel>,
+        caller: C,
     ) -> Self {
         Self {
             node,
@@ -108,6 +139,7 @@ impl<'c, M: RawMutex, const LINKS: usize> Orchestrator<'c, M, LINKS> {
                 links,
                 work,
                 waits: None,
+                caller,
             },
             frame: [0; MAX_FRAME_BYTES],
         }
@@ -136,6 +168,12 @@ impl<'c, M: RawMutex, const LINKS: usize> Orchestrator<'c, M, LINKS> {
             Some(outcome) => self.handle(now, Input::Outcome(outcome)),
             None => self.room(now),
         }
+    }
+
+    /// The caller has something to do.
+    pub fn serve(&mut self, now: Instant) -> Option<Instant> {
+        self.outside.caller.serve(now, &mut self.node);
+        self.room(now)
     }
 
     /// A link or the interpreter takes more than it did.
@@ -177,9 +215,16 @@ impl<'c, M: RawMutex, const LINKS: usize> Orchestrator<'c, M, LINKS> {
                 room.wait(),
                 clock.until(wake),
             );
-            due = match next.await {
-                Either4::First((link, frame)) => {
-                    let (from, bytes) = (OTHER_END, &frame[..]);
+            let happened = match select(next, self.outside.caller.ready(&clock)).await {
+                Either::First(happened) => happened,
+                Either::Second(()) => {
+                    due = self.serve(clock.now());
+                    continue;
+                }
+            };
+            due = match happened {
+                Either4::First(Arrival { link, from, frame }) => {
+                    let bytes = &frame[..];
                     self.handle(clock.now(), Input::Frame { link, from, bytes })
                 }
                 Either4::Second(answer) => {
@@ -197,7 +242,7 @@ impl<'c, M: RawMutex, const LINKS: usize> Orchestrator<'c, M, LINKS> {
     }
 }
 
-impl<M: RawMutex, const LINKS: usize> core::fmt::Debug for Orchestrator<'_, M, LINKS> {
+impl<M: RawMutex, const LINKS: usize, C> core::fmt::Debug for Orchestrator<'_, M, LINKS, C> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Orchestrator").finish_non_exhaustive()
     }

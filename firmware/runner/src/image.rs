@@ -12,7 +12,7 @@ use crate::uf2;
 const FLASH_BEGIN: u64 = 0x1000_0000;
 /// The flash of a Raspberry Pi Pico.
 const FLASH_BYTES: usize = 2 * 1024 * 1024;
-/// Where the record of who a board is begins: the last sector (spec/board.md, section 3).
+/// Where the record of who a board is begins: the last sector (spec/board.md, section 4).
 const RECORD_OFFSET: usize = FLASH_BYTES - SECTOR_BYTES;
 const SECTOR_BYTES: usize = 4096;
 /// What flash holds where nothing was written.

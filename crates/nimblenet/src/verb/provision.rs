@@ -1,21 +1,28 @@
 //! `nimblenet provision`: who a board is, as a file for its flash.
 
-use std::fs;
+use core::net::SocketAddrV4;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, bail, ensure};
-use nimblenet_core::{NamespaceConfig, Provision};
+use nimblenet_core::{NamespaceConfig, Network, Provision};
 use nimblenet_node::{PublicKey, SigningKey};
 use nimblenet_tasklet::{Capabilities, Capability, Name, NodeId};
 use serde_json::json;
 
 use crate::{output, uf2};
 
-/// Where the record stands (spec/board.md, section 3).
+/// Where the record stands (spec/board.md, section 4).
 const ADDRESS: u32 = 0x101f_f000;
 const SECTOR_BYTES: usize = 4096;
 const ERASED: u8 = 0xff;
+/// Of a file with a WiFi passphrase in it.
+const SECRET_MODE: u32 = 0o600;
+/// More than any passphrase has.
+const MAX_PASSWORD_FILE_BYTES: u64 = 256;
 
 /// Writes the file that tells a board who it is.
 ///
@@ -26,7 +33,9 @@ const ERASED: u8 = 0xff;
 #[command(after_help = "Examples:\n  \
     nimblenet provision --id 7 --namespace shop=shop.key@65534 -o board-7.uf2\n  \
     nimblenet provision --id 8 --namespace shop=d75a98...511a@65534:sensor,log \\\n      \
-    --namespace std=std.key@65533 -o board-8.uf2")]
+    --namespace std=std.key@65533 -o board-8.uf2\n  \
+    nimblenet provision --id 9 --namespace shop=shop.key@65534 --wifi shop-floor \\\n      \
+    --wifi-password-file wifi.txt --neighbour 192.168.1.2:4000 -o board-9.uf2")]
 pub(crate) struct Args {
     /// The board's id, unique in the mesh; 0 to 65534.
     #[arg(long)]
@@ -39,6 +48,18 @@ pub(crate) struct Args {
     /// out.
     #[arg(long = "namespace", value_name = "NAME=KEY@REGISTRY[:CAP,CAP...]")]
     namespaces: Vec<NamespaceArgument>,
+    /// The WiFi network of a board with a radio.
+    #[arg(long, value_name = "SSID")]
+    wifi: Option<String>,
+    /// A file with nothing but the network's passphrase; an open network has none.
+    ///
+    /// The passphrase stands in the written file and on the board as it is.
+    #[arg(long, value_name = "FILE", requires = "wifi")]
+    wifi_password_file: Option<PathBuf>,
+    /// A node on that network that is the board's neighbour; up to four. Without any, the board
+    /// says hello to the whole network, and whoever sends to it becomes a neighbour.
+    #[arg(long = "neighbour", value_name = "ADDR:PORT", requires = "wifi")]
+    neighbours: Vec<SocketAddrV4>,
     /// File to write.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -53,13 +74,16 @@ pub(crate) struct Args {
 /// Runs the verb.
 ///
 /// # Errors
-/// If a key file cannot be read, no board can have the id or the namespaces, or the file cannot be
-/// written.
+/// If a key or password file cannot be read, no board can have the id, the namespaces or the
+/// network, or the file cannot be written.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let namespaces = args.namespaces.iter().map(NamespaceArgument::config);
     let namespaces = namespaces.collect::<anyhow::Result<_>>()?;
     let provision = Provision::new(NodeId(args.id), namespaces);
-    let provision = provision.context("a board cannot be provisioned so")?;
+    let mut provision = provision.context("a board cannot be provisioned so")?;
+    if let Some(network) = network(args)? {
+        provision = provision.with_network(network);
+    }
     let mut sector = provision.encode();
     sector.resize(SECTOR_BYTES, ERASED);
     let file = if args.raw {
@@ -68,17 +92,68 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         uf2::file(ADDRESS, &sector)
     };
     let path = args.output.display();
-    fs::write(&args.output, file).with_context(|| format!("cannot write {path}"))?;
+    let secret = provision.network().is_some_and(|it| it.passphrase().is_some());
+    let written = if secret {
+        write_secret(&args.output, &file)
+    } else {
+        fs::write(&args.output, file)
+    };
+    written.with_context(|| format!("cannot write {path}"))?;
     let names = provision.namespaces().iter();
     let names: Vec<String> = names.map(|namespace| namespace.name.to_string()).collect();
     if args.json {
-        output::json(&json!({ "id": args.id, "namespaces": names, "address": ADDRESS }))
-    } else if names.is_empty() {
-        output::text(&format!("{path}: node {}, no namespaces", args.id))
+        let mut fields = json!({ "id": args.id, "namespaces": names, "address": ADDRESS });
+        if let Some(network) = provision.network() {
+            fields["wifi"] = network.name().into();
+            let neighbours = network.neighbours().map(|it| it.to_string());
+            fields["neighbours"] = neighbours.collect::<Vec<_>>().into();
+        }
+        return output::json(&fields);
+    }
+    let mut line = if names.is_empty() {
+        format!("{path}: node {}, no namespaces", args.id)
     } else {
         let names = names.join(", ");
-        output::text(&format!("{path}: node {}, namespaces {names}", args.id))
+        format!("{path}: node {}, namespaces {names}", args.id)
+    };
+    if let Some(network) = provision.network() {
+        line.push_str(&format!(", network {}", network.name()));
     }
+    output::text(&line)
+}
+
+fn network(args: &Args) -> anyhow::Result<Option<Network>> {
+    let Some(name) = &args.wifi else {
+        return Ok(None);
+    };
+    let passphrase = args.wifi_password_file.as_deref();
+    let passphrase = passphrase.map(read_passphrase).transpose()?;
+    let network = Network::new(name, passphrase.as_deref(), &args.neighbours);
+    Ok(Some(network.context("a board cannot be provisioned so")?))
+}
+
+/// The first line of the file, which has no other.
+fn read_passphrase(path: &Path) -> anyhow::Result<String> {
+    let mut text = String::new();
+    let read = File::open(path)
+        .and_then(|file| file.take(MAX_PASSWORD_FILE_BYTES).read_to_string(&mut text));
+    read.with_context(|| format!("cannot read the passphrase in {}", path.display()))?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    // An empty one would stand for an open network.
+    ensure!(!line.is_empty(), "{} holds no passphrase", path.display());
+    Ok(line.into())
+}
+
+/// Writes a file that only its owner can read.
+fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).mode(SECRET_MODE);
+    let mut file = options.open(path)?;
+    // One that was there keeps its mode when it is opened.
+    file.set_permissions(Permissions::from_mode(SECRET_MODE))?;
+    file.set_len(0)?;
+    file.write_all(bytes)
 }
 
 /// One `--namespace`.

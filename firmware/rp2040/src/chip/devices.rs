@@ -8,29 +8,33 @@ use embassy_rp::peripherals::{ADC, ADC_TEMP_SENSOR};
 
 use crate::host::Devices;
 
-/// Pins that tasklets may drive, by their numbers.
-pub type Pins = [(u8, Peri<'static, AnyPin>); PINS];
-/// Those that neither a link nor the board itself needs.
-const PINS: usize = 20;
+/// Pins that tasklets may drive, by their numbers: those that neither a link nor the board itself
+/// needs.
+pub type Pins<const PINS: usize> = [(u8, Peri<'static, AnyPin>); PINS];
+/// As many as any board has.
+const MAX_PINS: usize = 21;
 
 /// The devices of a Raspberry Pi Pico.
 pub struct ChipDevices {
     adc: Adc<'static, Blocking>,
     sensor: Channel<'static>,
-    pins: [(u8, Flex<'static>); PINS],
+    pins: heapless::Vec<(u8, Flex<'static>), MAX_PINS>,
 }
 
 impl ChipDevices {
     /// Takes the sensor and the pins.
-    pub fn new(
+    pub fn new<const PINS: usize>(
         adc: Peri<'static, ADC>,
         sensor: Peri<'static, ADC_TEMP_SENSOR>,
-        pins: Pins,
+        pins: Pins<PINS>,
     ) -> Self {
         Self {
             adc: Adc::new_blocking(adc, Config::default()),
             sensor: Channel::new_temp_sensor(sensor),
-            pins: pins.map(|(number, pin)| (number, Flex::new(pin))),
+            pins: pins
+                .into_iter()
+                .map(|(number, pin)| (number, Flex::new(pin)))
+                .collect(),
         }
     }
 }

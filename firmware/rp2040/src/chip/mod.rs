@@ -5,6 +5,8 @@ mod devices;
 mod kept;
 mod time;
 pub mod uart;
+#[cfg(feature = "wifi")]
+pub mod wifi;
 
 pub use devices::{ChipDevices, Pins};
 pub use kept::{Boot, ChipWatchdog, boot};
@@ -15,7 +17,7 @@ use embassy_executor::{SendSpawner, SpawnError, SpawnToken, Spawner};
 use crate::heap::SealedHeap;
 
 /// Memory of the node besides its cache: as much as it takes at its start and no more.
-const HEAP_BYTES: usize = 24_704;
+const HEAP_BYTES: usize = 24_640;
 
 #[global_allocator]
 static HEAP: SealedHeap<HEAP_BYTES> = SealedHeap::new();

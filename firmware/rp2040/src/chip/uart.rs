@@ -17,38 +17,39 @@ use nimblenet_tasklet::NodeId;
 use static_cell::{ConstStaticCell, StaticCell};
 
 use super::{ChipClock, ChipDevices, ChipWatchdog, boot, provision_sector, seal_heap};
-use crate::framing::Frame;
+use crate::calls::Nobody;
 use crate::host::BoardHost;
 use crate::link::{self, Counters};
-use crate::orchestrator::{INCOMING_FRAMES, OUTGOING_FRAMES, Orchestrator};
+use crate::orchestrator::{Arrival, Departure, INCOMING_FRAMES, OUTGOING_FRAMES, Orchestrator};
 use crate::parcel::{Answer, Parcel};
 use crate::start::config;
 use crate::worker::Worker;
 
-const LINES: usize = 2;
-const BAUD: u32 = 1_000_000;
+pub(super) const LINES: usize = 2;
+pub(super) const BAUD: u32 = 1_000_000;
 /// Eight milliseconds of a line at full speed: longer than anything that keeps its task waiting.
-const RECEIVED_BYTES: usize = 768;
-const SENDING_BYTES: usize = 256;
+pub(super) const RECEIVED_BYTES: usize = 768;
+pub(super) const SENDING_BYTES: usize = 256;
 /// Room for modules.
 const DISK_BYTES: usize = 50 << 10;
 /// Room to run them in.
 const ARENA_BYTES: usize = 144 << 10;
 
-static DISK: ConstStaticCell<[u8; DISK_BYTES]> = ConstStaticCell::new([0; DISK_BYTES]);
+pub(super) static DISK: ConstStaticCell<[u8; DISK_BYTES]> = ConstStaticCell::new([0; DISK_BYTES]);
 static ARENA: ConstStaticCell<Aligned<ARENA_BYTES>> =
     ConstStaticCell::new(Aligned([0; ARENA_BYTES]));
 
-static INCOMING: Channel<Shared, (LinkId, Frame), INCOMING_FRAMES> = Channel::new();
-static OUTGOING: [Channel<Shared, Frame, OUTGOING_FRAMES>; LINES] =
+pub(super) static INCOMING: Channel<Shared, Arrival, INCOMING_FRAMES> = Channel::new();
+pub(super) static OUTGOING: [Channel<Shared, Departure, OUTGOING_FRAMES>; LINES] =
     [Channel::new(), Channel::new()];
-static ROOM: Signal<Shared, ()> = Signal::new();
+pub(super) static ROOM: Signal<Shared, ()> = Signal::new();
 static COUNTERS: [Counters; LINES] = [Counters::new(), Counters::new()];
 
+/// As an arena begins.
 #[repr(align(8))]
-struct Aligned<const BYTES: usize>([u8; BYTES]);
+pub(super) struct Aligned<const BYTES: usize>(pub(super) [u8; BYTES]);
 
-bind_interrupts!(struct Interrupts {
+bind_interrupts!(pub(super) struct Interrupts {
     UART0_IRQ => BufferedInterruptHandler<UART0>;
     UART1_IRQ => BufferedInterruptHandler<UART1>;
 });
@@ -135,22 +136,10 @@ impl UartBoard {
             ],
         );
 
-        static WORK: StaticCell<zerocopy_channel::Channel<'static, Shared, Parcel>> =
-            StaticCell::new();
-        static ANSWERS: StaticCell<zerocopy_channel::Channel<'static, Shared, Answer>> =
-            StaticCell::new();
-        static PARCEL: ConstStaticCell<[Parcel; 1]> = ConstStaticCell::new([Parcel::new()]);
-        static ANSWER: ConstStaticCell<[Answer; 1]> = ConstStaticCell::new([Answer::new()]);
-        let work = WORK.init(zerocopy_channel::Channel::new(PARCEL.take()));
-        let (give, take) = work.split();
-        let answers = ANSWERS.init(zerocopy_channel::Channel::new(ANSWER.take()));
-        let (answer, hear) = answers.split();
-
         static ORCHESTRATOR: StaticCell<Orchestrator<'static, Shared, LINES>> = StaticCell::new();
-        static WORKER: StaticCell<ChipWorker> = StaticCell::new();
         // A board that nobody has given a name yet forwards frames and runs nothing.
         let (id, namespaces) = match Provision::decode(provision_sector()) {
-            Ok(provision) => (provision.id(), provision.namespaces().to_vec()),
+            Ok(provision) => (provision.id(), provision.into_namespaces()),
             Err(_) => (NodeId(boot.seed as u16 & 0x7fff), alloc::vec::Vec::new()),
         };
         let config = config(id, namespaces, LINES, boot.first_sequence, boot.seed);
@@ -160,23 +149,50 @@ impl UartBoard {
             crash.report(boot.first_sequence, |report| node.report(report));
         }
         let outgoing = [OUTGOING[0].sender(), OUTGOING[1].sender()];
+        let (interpreter, give, hear) = InterpreterSide::new(&mut ARENA.take().0, devices);
         let board = Self {
             lines: [first, second],
             node: NodeSide {
-                orchestrator: ORCHESTRATOR.init_with(|| Orchestrator::new(node, outgoing, give)),
+                orchestrator: ORCHESTRATOR
+                    .init_with(|| Orchestrator::new(node, outgoing, give, Nobody)),
                 answers: hear,
                 watchdog,
             },
-            interpreter: InterpreterSide {
-                worker: WORKER
-                    .init_with(|| Worker::new(&mut ARENA.take().0, BoardHost::new(devices))),
-                work: take,
-                answers: answer,
-            },
+            interpreter,
             core1: chip.CORE1,
         };
         seal_heap();
         board
+    }
+}
+
+impl InterpreterSide {
+    /// An interpreter, where its work goes, and where its answers come from.
+    pub(super) fn new(
+        arena: &'static mut [u8],
+        devices: ChipDevices,
+    ) -> (
+        Self,
+        zerocopy_channel::Sender<'static, Shared, Parcel>,
+        zerocopy_channel::Receiver<'static, Shared, Answer>,
+    ) {
+        static WORK: StaticCell<zerocopy_channel::Channel<'static, Shared, Parcel>> =
+            StaticCell::new();
+        static ANSWERS: StaticCell<zerocopy_channel::Channel<'static, Shared, Answer>> =
+            StaticCell::new();
+        static PARCEL: ConstStaticCell<[Parcel; 1]> = ConstStaticCell::new([Parcel::new()]);
+        static ANSWER: ConstStaticCell<[Answer; 1]> = ConstStaticCell::new([Answer::new()]);
+        static WORKER: StaticCell<ChipWorker> = StaticCell::new();
+        let work = WORK.init(zerocopy_channel::Channel::new(PARCEL.take()));
+        let (give, take) = work.split();
+        let answers = ANSWERS.init(zerocopy_channel::Channel::new(ANSWER.take()));
+        let (answer, hear) = answers.split();
+        let side = Self {
+            worker: WORKER.init_with(|| Worker::new(arena, BoardHost::new(devices))),
+            work: take,
+            answers: answer,
+        };
+        (side, give, hear)
     }
 }
 
