@@ -208,11 +208,15 @@ impl<'c, M: RawMutex, const LINKS: usize, C: Caller> Orchestrator<'c, M, LINKS, 
                 pending::<()>().await;
             }
             watchdog.feed(self.node.next_sequence());
+            if due.is_some_and(|due| due <= now) {
+                due = self.handle(now, Input::Timeout);
+            }
             let wake = due.map_or(now + FEED, |due| due.min(now + FEED));
+            // Frames come last, as strangers may send them without end; all else has its limit.
             let next = select4(
-                incoming.receive(),
                 answers.receive(),
                 room.wait(),
+                incoming.receive(),
                 clock.until(wake),
             );
             let happened = match select(next, self.outside.caller.ready(&clock)).await {
@@ -223,18 +227,15 @@ impl<'c, M: RawMutex, const LINKS: usize, C: Caller> Orchestrator<'c, M, LINKS, 
                 }
             };
             due = match happened {
-                Either4::First(Arrival { link, from, frame }) => {
-                    let bytes = &frame[..];
-                    self.handle(clock.now(), Input::Frame { link, from, bytes })
-                }
-                Either4::Second(answer) => {
+                Either4::First(answer) => {
                     let due = self.answered(clock.now(), answer);
                     answers.receive_done();
                     due
                 }
-                Either4::Third(()) => self.room(clock.now()),
-                Either4::Fourth(()) if due.is_some_and(|due| due <= clock.now()) => {
-                    self.handle(clock.now(), Input::Timeout)
+                Either4::Second(()) => self.room(clock.now()),
+                Either4::Third(Arrival { link, from, frame }) => {
+                    let bytes = &frame[..];
+                    self.handle(clock.now(), Input::Frame { link, from, bytes })
                 }
                 Either4::Fourth(()) => due,
             };

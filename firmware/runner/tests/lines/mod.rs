@@ -445,3 +445,37 @@ fn att_43_noise_and_forged_frames_cost_a_board_nothing() {
     assert_eq!(floor.ask(REGISTRY, BOARD, "shop/chain", &[5]).number(), 145);
     well(&mut floor, &[board]);
 }
+
+#[test]
+fn att_48_a_line_full_of_frames_stops_nothing_else() {
+    let mut floor = Floor::new(&drafts());
+    let board = floor.board(BOARD);
+    floor.registry(port(board, Uart::Zero));
+    floor.run(1000);
+    let stranger = port(board, Uart::One);
+    let mut sequence = 0u32;
+    let mut flood = |floor: &mut Floor| {
+        // Searches for nothing, each new, as fast as the line goes.
+        for _ in 0..40 {
+            sequence += 1;
+            let mut frame = vec![0x10, 0, 0, 9, 0xff, 0xff, 0, 9, 0xff, 0xff];
+            frame.extend(sequence.to_be_bytes());
+            frame.extend([1, 1, 9, 9, 9, 9, 0, 1, 0, 1, 0, 7, 0, 200]);
+            floor.disturb(stranger, &runner::stuffed(&frame));
+        }
+        floor.run(11);
+    };
+    for _ in 0..50 {
+        flood(&mut floor);
+    }
+    let call = floor.call(REGISTRY, BOARD, "shop/long", &[200]);
+    for _ in 0..600 {
+        flood(&mut floor);
+    }
+    assert!(
+        floor.has_ended(call, REGISTRY),
+        "the call ends beside the flood"
+    );
+    assert_eq!(floor.end(call, REGISTRY).number(), long(200));
+    assert_eq!(floor.look(board).resets(), 0);
+}
