@@ -260,7 +260,7 @@ impl Limits {
     pub const fn board() -> Self {
         Self {
             cache_bytes: 50 << 10,
-            cache_entries: 36,
+            cache_entries: 48,
             jobs: 3,
             depth: 4,
             calls: 256,

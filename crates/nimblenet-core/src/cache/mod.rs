@@ -27,7 +27,6 @@ pub struct SlotId(u16);
 struct Slot {
     /// Whose module it is; none for an object on its way.
     tasklet: Option<TaskletRef>,
-    digest: Digest,
     offset: usize,
     len: usize,
     uses: u32,
@@ -119,11 +118,6 @@ impl Cache {
         &self.bytes[slot.offset..slot.end()]
     }
 
-    /// The module's digest.
-    pub fn digest(&self, id: SlotId) -> Digest {
-        self.slot(id).digest
-    }
-
     /// Marks the module as needed: it neither leaves nor moves until it is released as often.
     pub fn reserve(&mut self, id: SlotId) {
         let slot = self.slot_mut(id);
@@ -185,11 +179,10 @@ impl Cache {
     pub fn begin(
         &mut self,
         tasklet: TaskletRef,
-        digest: Digest,
         len: usize,
         now: Instant,
     ) -> Result<SlotId, NoRoom> {
-        self.place(Some(tasklet), digest, len, now)
+        self.place(Some(tasklet), len, now)
     }
 
     /// Takes space for an object on its way. It stays until it is [removed](Self::remove).
@@ -197,13 +190,12 @@ impl Cache {
     /// # Errors
     /// [`NoRoom`] if modules that are in use leave no gap of that length.
     pub fn begin_object(&mut self, len: usize, now: Instant) -> Result<SlotId, NoRoom> {
-        self.place(None, Digest([0; 32]), len, now)
+        self.place(None, len, now)
     }
 
     fn place(
         &mut self,
         tasklet: Option<TaskletRef>,
-        digest: Digest,
         len: usize,
         now: Instant,
     ) -> Result<SlotId, NoRoom> {
@@ -214,7 +206,6 @@ impl Cache {
         let last_used = now;
         let slot = Slot {
             tasklet,
-            digest,
             offset,
             len,
             uses: 0,
@@ -249,10 +240,10 @@ impl Cache {
         &mut self.bytes[slot.offset..slot.end()]
     }
 
-    /// Ends an arrival: the module is kept if its bytes match its digest, else dropped. Returns
+    /// Ends an arrival: the module is kept if its bytes match `digest`, else dropped. Returns
     /// whether it is kept.
-    pub fn finish(&mut self, id: SlotId) -> bool {
-        let good = Digest::of(self.code(id)) == self.slot(id).digest;
+    pub fn finish(&mut self, id: SlotId, digest: &Digest) -> bool {
+        let good = Digest::of(self.code(id)) == *digest;
         if good {
             self.slot_mut(id).ready = true;
         } else {

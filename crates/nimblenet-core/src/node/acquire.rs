@@ -309,9 +309,7 @@ impl Node {
             .expect("callers name a held place");
         let wanted = acquisition.wanted;
         if acquisition.arriving.is_none() {
-            let begun = self
-                .cache
-                .begin(wanted.tasklet, wanted.digest, wanted.size as usize, now);
+            let begun = self.cache.begin(wanted.tasklet, wanted.size as usize, now);
             acquisition.arriving = begun.ok();
         }
         let Some(slot) = acquisition.arriving else {
@@ -330,7 +328,7 @@ impl Node {
         let Some(slot) = acquisition.arriving.take() else {
             return;
         };
-        if self.cache.finish(slot) {
+        if self.cache.finish(slot, &acquisition.wanted.digest) {
             acquisition.hops = holder.hops;
             acquisition.from_registry = holder.id == acquisition.wanted.registry;
             acquisition.phase = Phase::Acquired(slot);

@@ -1,6 +1,6 @@
 //! Answers to other nodes.
 
-use nimblenet_tasklet::{NamespaceId, NodeId};
+use nimblenet_tasklet::{Digest, NamespaceId, NodeId};
 
 use super::Node;
 use crate::archive::Archive;
@@ -64,17 +64,8 @@ impl Node {
         request: MetadataRequest,
     ) {
         let number = request.request;
-        let held = self
-            .cache
-            .find(request.tasklet)
-            .map(|slot| (self.cache.code(slot).len() as u32, self.cache.digest(slot)));
-        let archived = self
-            .archive
-            .as_ref()
-            .and_then(|archive| archive.version(request.tasklet));
-        let known = held.or_else(|| {
-            archived.map(|module| (module.len() as u32, nimblenet_tasklet::Digest::of(module)))
-        });
+        let held = self.sources().find(Object::Module(request.tasklet));
+        let known = held.map(|(module, _)| (module.len() as u32, Digest::of(module)));
         let Some((size, digest)) = known else {
             self.refuse(now, origin, number, Refusal::Gone);
             return;
