@@ -4,9 +4,7 @@ use ed25519_compact::{PublicKey, Signature};
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::zerocopy_channel::{Receiver, Sender};
 use nimblenet_tasklet::{ActivationId, Host, Outcome, Work};
-use nimblenet_wasm::{
-    ACTIVATIONS, CodeSource, Counts, Executor, ExecutorOptions, Freezing, Limits,
-};
+use nimblenet_wasm::{ACTIVATIONS, CodeSource, Executor, ExecutorOptions, Freezing, Limits};
 
 use crate::lent::Lent;
 use crate::parcel::{Answer, Order, Parcel};
@@ -104,11 +102,6 @@ impl<'m, H: Host> Worker<'m, H> {
             work.receive_done();
             answers.send_done();
         }
-    }
-
-    /// What the interpreter has done so far.
-    pub fn counts(&self) -> Counts {
-        self.executor.counts()
     }
 }
 

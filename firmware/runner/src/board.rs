@@ -233,12 +233,6 @@ impl Board {
         core.regs.set_pc(address & !1);
     }
 
-    /// Where a core is, as a debugger sees it.
-    #[must_use]
-    pub fn pc(&self, core: u8) -> u32 {
-        self.emulator.core(core.into()).regs.pc()
-    }
-
     /// Hands over the next byte once its time on the wire has passed.
     fn deliver(&mut self, uart: Uart) {
         let incoming = &mut self.incoming[uart.index()];
