@@ -1,5 +1,6 @@
 //! What a node counts.
 
+use crate::job::Source;
 use crate::wire::Kind;
 
 /// Why a frame was dropped.
@@ -135,6 +136,17 @@ impl Counters {
             .iter()
             .map(|traffic| traffic.received_bytes)
             .sum()
+    }
+
+    /// Counts a tasklet that was acquired from `source`; a native one is always here.
+    pub(crate) fn count_acquired(&mut self, source: Source) {
+        match source {
+            Source::Local => self.acquired.local += 1,
+            Source::Neighbour => self.acquired.neighbour += 1,
+            Source::Global => self.acquired.global += 1,
+            Source::Registry => self.acquired.registry += 1,
+            Source::Native => {}
+        }
     }
 
     pub(crate) fn drop(&mut self, reason: DropReason) {

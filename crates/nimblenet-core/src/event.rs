@@ -142,6 +142,4 @@ pub enum Reason {
     Move,
     /// A job's deadline.
     Deadline,
-    /// There is something to do at once.
-    Ready,
 }

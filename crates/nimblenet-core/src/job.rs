@@ -9,7 +9,10 @@ use nimblenet_tasklet::{
 
 use crate::cache::SlotId;
 use crate::config::Limits;
+use crate::places::{AcquisitionAt, Depth};
 use crate::time::Instant;
+use crate::wire::GoNumber;
+pub(crate) use crate::wire::job::Next;
 
 /// The longest export name that can be called, in bytes.
 const EXPORT_BYTES: usize = 32;
@@ -96,12 +99,30 @@ impl ExportName {
     }
 }
 
+/// A tasklet that a job may run, as a catalogue has it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Callee<'c> {
+    pub(crate) name: TaskletName,
+    pub(crate) namespace: NamespaceId,
+    pub(crate) entry: Entry<'c>,
+}
+
+impl Callee<'_> {
+    /// The version.
+    pub(crate) fn tasklet(&self) -> TaskletRef {
+        self.entry.reference(self.namespace)
+    }
+}
+
 /// One tasklet of a job, from its acquisition to its result.
 #[derive(Debug)]
 pub(crate) struct Activation {
     pub(crate) id: ActivationId,
     pub(crate) name: TaskletName,
-    pub(crate) namespace: NamespaceId,
+    /// The version that runs.
+    pub(crate) tasklet: TaskletRef,
+    /// Whether the tasklet has a module.
+    pub(crate) has_module: bool,
     /// The entry as it was when the job started, encoded.
     entry: Vec<u8>,
     pub(crate) export: ExportName,
@@ -124,43 +145,59 @@ impl Activation {
     }
 }
 
-/// What a ready job does next.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Next {
-    /// Start the top activation with the message as arguments.
-    Start,
-    /// Let it go on after a slice.
-    Continue,
-    /// Let it go on with the message as the callee's results, or with the reason why there are
-    /// none.
-    Resume(Result<(), Fault>),
-}
-
 /// Where a job stands.
+///
+/// ```text
+///            +------------------------ 1 -----------------------+
+///            v                                                  |
+///   Free -> Resolving -> Preloading -> Acquiring -> Ready <-> Running -> Finished -> Free
+///    |          |   2        |    3        |   4      |   5       |   6       or Answered
+///    |          +------------+-------------+-----+----+-----------+
+///    |                                           | 7
+///    |                              Leaving <----+----> Remote  (8)
+///    +--> Arriving -> Ready (9), Declined (10)
+/// ```
+///
+/// 1. The tasklet calls another, which is acquired like the first, or the callee has ended.
+/// 2. The catalogues that the chain needs are here.
+/// 3. Everything on the preload list is here or cannot be had; without a list this is at once.
+/// 4. The module of the top activation is reserved.
+/// 5. The executor takes work for the job, and answers.
+/// 6. The last activation has ended, or something has failed. A job for another node is kept as
+///    `Answered` until its place is needed.
+/// 7. Whatever a live job does, its deadline or a stop may end it; a job that stands still may
+///    leave.
+/// 8. The other node runs the job. A call to another node starts here.
+/// 9. The node that offered the job has said go.
+/// 10. Something failed before that.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum State {
     /// The place is free.
     Free,
     /// Waits for a catalogue.
     Resolving,
-    /// Waits for a module that the preload list names.
-    Preloading { at: usize, acquisition: usize },
+    /// Waits for the module that this item of the preload list names.
+    Preloading {
+        item: usize,
+        acquisition: AcquisitionAt,
+    },
     /// Waits for the top activation's module.
-    Acquiring { acquisition: usize },
-    /// Waits for the executor.
+    Acquiring { acquisition: AcquisitionAt },
+    /// Waits for an executor.
     Ready(Next),
-    /// Is with the executor.
+    /// Is with an executor.
     Running,
     /// Runs on another node.
-    Remote(Remote),
+    Remote,
     /// Is frozen, or about to be, on its way to another node.
     Leaving,
-    /// Is on its way from another node; waits for the acquisition at this place, if at any.
-    Arriving(Option<usize>),
+    /// Is on its way from another node; if it lacks the module of an activation, it waits for this
+    /// acquisition.
+    Arriving(Option<(Depth, AcquisitionAt)>),
     /// Has ended; the result is the message.
     Finished(Result<(), Fault>),
-    /// Has ended, and its result was sent to the node that called; kept for repetitions of the
-    /// call until the place is needed.
+    /// Has ended, and the node that called has its result; kept for repetitions of the call until
+    /// the place is needed.
     Answered(Result<(), Fault>),
     /// Was offered by another node, has not run here and will not; kept as the former.
     Declined(Fault),
@@ -184,47 +221,28 @@ impl State {
         }
     }
 
-    /// The other node that works on it.
-    pub(crate) fn remote(self) -> Option<Remote> {
-        if let Self::Remote(remote) = self {
-            Some(remote)
-        } else {
-            None
+    /// The acquisition that the job waits for.
+    pub(crate) fn awaited(self) -> Option<AcquisitionAt> {
+        match self {
+            Self::Acquiring { acquisition } | Self::Preloading { acquisition, .. } => {
+                Some(acquisition)
+            }
+            Self::Arriving(lacking) => lacking.map(|(_, acquisition)| acquisition),
+            Self::Free
+            | Self::Resolving
+            | Self::Ready(_)
+            | Self::Running
+            | Self::Remote
+            | Self::Leaving
+            | Self::Finished(_)
+            | Self::Answered(_)
+            | Self::Declined(_) => None,
         }
     }
 }
 
-/// A call that another node works on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Remote {
-    pub(crate) to: NodeId,
-    pub(crate) request: u32,
-    /// When it is asked again.
-    pub(crate) due: Instant,
-    /// Times asked without any answer.
-    pub(crate) unanswered: u8,
-    /// The number with which a moved job was told to go; 0 for a call.
-    pub(crate) number: u32,
-    /// Whether the other node has said that it works on it.
-    pub(crate) known: bool,
-    /// Where the other node is to move it.
-    pub(crate) redirect: Option<NodeId>,
-}
-
-impl Remote {
-    /// A call that was not yet answered.
-    pub(crate) fn new(to: NodeId, due: Instant) -> Self {
-        Self {
-            to,
-            request: 0,
-            due,
-            unanswered: 0,
-            number: 0,
-            known: false,
-            redirect: None,
-        }
-    }
-}
+/// The node that a job runs for, and the request number of its call there.
+pub(crate) type Caller = (NodeId, u32);
 
 /// A call and everything that runs for it.
 #[derive(Debug)]
@@ -233,10 +251,12 @@ pub(crate) struct Job {
     pub(crate) state: State,
     pub(crate) name: TaskletName,
     pub(crate) export: ExportName,
-    /// The node that called and its request number; none for a call from outside.
-    pub(crate) caller: Option<(NodeId, u32)>,
-    /// The number under which a job from another node is ready; 0 before that.
-    pub(crate) number: u32,
+    /// The node that called; none for a call from outside.
+    pub(crate) caller: Option<Caller>,
+    /// Whether it goes to another node as soon as it stands still.
+    pub(crate) leaves: bool,
+    /// The number under which a job from another node is ready.
+    pub(crate) number: Option<GoNumber>,
     pub(crate) accepted: Instant,
     pub(crate) deadline: Option<Instant>,
     /// Arguments or results on their way in or out of the executor.
@@ -261,7 +281,12 @@ impl Job {
         let activation = || Activation {
             id: ActivationId(0),
             name,
-            namespace: NamespaceId(0),
+            tasklet: TaskletRef {
+                namespace: NamespaceId(0),
+                number: 0,
+                sequence: 0,
+            },
+            has_module: false,
             entry: Vec::with_capacity(limits.catalogue.entry_bytes),
             export: ExportName::default(),
             fuel: 0,
@@ -276,7 +301,8 @@ impl Job {
             name,
             export: ExportName::default(),
             caller: None,
-            number: 0,
+            leaves: false,
+            number: None,
             accepted: Instant::ZERO,
             deadline: None,
             message: Vec::with_capacity(limits.message_bytes),
@@ -307,23 +333,27 @@ impl Job {
         &self.stack[..self.depth]
     }
 
-    pub(crate) fn activation_mut(&mut self, at: usize) -> Option<&mut Activation> {
-        self.stack[..self.depth].get_mut(at)
+    pub(crate) fn activation(&self, at: Depth) -> Option<&Activation> {
+        self.activations().get(at.index())
+    }
+
+    pub(crate) fn activation_mut(&mut self, at: Depth) -> Option<&mut Activation> {
+        self.stack[..self.depth].get_mut(at.index())
     }
 
     /// Whether the activation at `at` may wait for what it called by this import, or to be
     /// continued if there is none: for the activation above it, or for what `next` says.
-    pub(crate) fn waits_rightly(&self, at: usize, import: Option<u16>, next: Next) -> bool {
-        let (Some(activation), callee) = (self.activations().get(at), at + 1) else {
+    pub(crate) fn waits_rightly(&self, at: Depth, import: Option<u16>, next: Next) -> bool {
+        let Some(activation) = self.activation(at) else {
             return false;
         };
-        match (self.activations().get(callee), import) {
+        match (self.activation(at.above()), import) {
             (Some(callee), Some(import)) => {
                 let entry = activation.entry();
                 let import = entry.imports().nth(usize::from(import));
                 import.is_some_and(|import| {
-                    import.namespace == callee.namespace
-                        && import.number == callee.entry().number
+                    import.namespace == callee.tasklet.namespace
+                        && import.number == callee.tasklet.number
                         && import.export == callee.export.as_str()
                 })
             }
@@ -340,18 +370,17 @@ impl Job {
     pub(crate) fn push(
         &mut self,
         id: ActivationId,
-        name: TaskletName,
-        entry: (NamespaceId, &[u8]),
+        callee: &Callee<'_>,
         export: ExportName,
         fuel: u64,
     ) -> Result<(), Fault> {
         let activation = self.stack.get_mut(self.depth).ok_or(Fault::TooDeep)?;
-        let (namespace, encoded) = entry;
         activation.id = id;
-        activation.name = name;
-        activation.namespace = namespace;
+        activation.name = callee.name;
+        activation.tasklet = callee.tasklet();
+        activation.has_module = callee.entry.has_module();
         activation.entry.clear();
-        activation.entry.extend_from_slice(encoded);
+        activation.entry.extend_from_slice(callee.entry.encoded());
         activation.export = export;
         activation.fuel = fuel;
         activation.slot = None;
@@ -381,25 +410,6 @@ impl Job {
     pub(crate) fn note(&mut self, step: Step) {
         if self.steps.len() < self.steps.capacity() {
             self.steps.push(step);
-        }
-    }
-
-    /// Whether it waits for the acquisition at this place.
-    pub(crate) fn waits_for(&self, place: usize) -> bool {
-        match self.state {
-            State::Acquiring { acquisition } | State::Preloading { acquisition, .. } => {
-                acquisition == place
-            }
-            State::Arriving(acquisition) => acquisition == Some(place),
-            State::Free
-            | State::Resolving
-            | State::Ready(_)
-            | State::Running
-            | State::Remote(_)
-            | State::Leaving
-            | State::Finished(_)
-            | State::Answered(_)
-            | State::Declined(_) => false,
         }
     }
 }

@@ -53,7 +53,6 @@
 
 extern crate alloc;
 
-mod acquisition;
 mod archive;
 pub mod cache;
 mod catalogue;
@@ -63,11 +62,11 @@ mod event;
 mod job;
 mod mesh;
 mod node;
+mod places;
 mod provision;
 mod pump;
 mod random;
 mod time;
-mod transfer;
 pub mod wire;
 
 pub use archive::Archive;

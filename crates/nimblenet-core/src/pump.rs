@@ -50,7 +50,7 @@ pub fn drain(
     driver: &mut impl Driver,
     frame: &mut [u8],
 ) -> Option<(Instant, Reason)> {
-    for link in node.links() {
+    for link in (0..node.config().links.len()).map(|link| LinkId(link as u8)) {
         while driver.takes_frame(link)
             && let Some(transmit) = node.poll_transmit(now, link, frame)
         {

@@ -5,9 +5,9 @@
 use core::time::Duration;
 
 use nimblenet_core::wire::{
-    Answer, Call, Data, EpochNote, Fetch, Found, Frame, Go, HELLO_BYTES, Hello, Kind, Message,
-    Metadata, MetadataRequest, Move as MoveOrder, Object, Offer, Refusal, Refuse, RegistryNote,
-    Return, Search,
+    Answer, Call, Data, EpochNote, Fetch, Found, Frame, Go, GoNumber, HELLO_BYTES, Hello, Kind,
+    Message, Metadata, MetadataRequest, Move as MoveOrder, Object, Offer, Refusal, Refuse,
+    RegistryNote, Return, Search,
 };
 use nimblenet_sim::{Draft, Layout, LinkModel, Net, Publisher, SimExecutor, TimedExecutor};
 use nimblenet_tasklet::{Digest, Fault, NamespaceId, NodeId, TaskletRef};
@@ -162,14 +162,14 @@ fn frame(step: &Move, sequence: u32) -> Option<Vec<u8>> {
         }),
         11 => Message::Go(Go {
             request: a.into(),
-            number: u32::from(b).max(1),
+            number: GoNumber::new(u32::from(b).max(1)).unwrap(),
         }),
         _ => {
             let answer = match c % 5 {
                 0 => Answer::Done(bytes),
                 1 => Answer::Failed(Fault::Busy, None),
-                2 => Answer::Adopting(b.into()),
-                3 => Answer::Refused(Fault::Busy, b.into()),
+                2 => Answer::Adopting(GoNumber::new(b.into())),
+                3 => Answer::Refused(Fault::Busy, GoNumber::new(b.into())),
                 _ => Answer::Moving(NodeId(b)),
             };
             Message::Return(Return {
@@ -294,7 +294,7 @@ fn impose(net: &mut Net, bytes: &[u8], sequence: &mut u32, off: u32) -> bool {
         net,
         Message::Go(Go {
             request: 900_000,
-            number,
+            number: GoNumber::new(number).unwrap(),
         }),
     );
     let moved = net.node(2).counters().moved_in;

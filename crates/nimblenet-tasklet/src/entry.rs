@@ -5,10 +5,12 @@ use minicbor::{Decoder, Encoder};
 
 use crate::deterministic::{self, read_number};
 use crate::terms::{TermsReader, encode_exports};
-use crate::{Digest, Export, Malformed, Name, NamespaceId, Signature, TaskletRef, Terms};
+use crate::{Digest, Executor, Export, Malformed, Name, NamespaceId, Signature, TaskletRef, Terms};
 
 /// An entry lists at most this many imports.
 const MAX_IMPORTS: usize = 16;
+/// Fuel of a tasklet whose entry sets no ceiling.
+const DEFAULT_FUEL: u64 = 100_000_000;
 /// Keys from here on may be skipped by a reader that does not know them.
 const FIRST_OPTIONAL_KEY: u8 = 64;
 
@@ -133,6 +135,20 @@ impl<'a> Entry<'a> {
         (0..count).map_while(move |_| read_import(&mut decoder))
     }
 
+    /// Whether the tasklet is a module that nodes fetch and cache; a native one is not.
+    pub fn has_module(&self) -> bool {
+        self.terms.executor != Executor::Native
+    }
+
+    /// The most fuel that a call gets: what the entry says, or 100,000,000 if it sets no
+    /// ceiling.
+    pub fn fuel_ceiling(&self) -> u64 {
+        match self.terms.fuel {
+            0 => DEFAULT_FUEL,
+            fuel => fuel,
+        }
+    }
+
     /// How peers speak of this version.
     pub fn reference(&self, namespace: NamespaceId) -> TaskletRef {
         TaskletRef {
@@ -244,7 +260,7 @@ impl<'a> Terms<'a> {
     /// Terms of a WebAssembly tasklet without exports, memory, fuel or capabilities.
     pub const fn empty() -> Terms<'static> {
         Terms {
-            executor: crate::Executor::Wasm,
+            executor: Executor::Wasm,
             exports: &[0x80],
             memory_bytes: 0,
             fuel: 0,

@@ -146,6 +146,21 @@ pub enum Outcome<'a> {
     },
 }
 
+impl Outcome<'_> {
+    /// The run that it is about; none for a signature check.
+    pub fn activation(&self) -> Option<ActivationId> {
+        match *self {
+            Self::Called { activation, .. }
+            | Self::Done { activation, .. }
+            | Self::Failed { activation, .. }
+            | Self::Yielded { activation, .. }
+            | Self::Frozen { activation, .. }
+            | Self::NotFrozen { activation, .. } => Some(activation),
+            Self::Verified { .. } => None,
+        }
+    }
+}
+
 /// What the device itself offers to tasklets: the functions behind capabilities, and native
 /// tasklets.
 pub trait Host {

@@ -102,20 +102,18 @@ impl Buffer {
         self.len = len.min(self.region.len());
     }
 
-    /// Puts bytes at the end; false if there is no room for all of them.
-    pub(crate) fn append(&mut self, bytes: &[u8]) -> bool {
-        let place = self.region.get_mut(self.len..self.len + bytes.len());
-        let fits = place.is_some();
-        if let Some(place) = place {
-            place.copy_from_slice(bytes);
-            self.len += bytes.len();
-        }
-        fits
-    }
-
-    /// Takes the buffer away, for as long as something else of its owner is borrowed.
-    pub(crate) fn take(&mut self) -> Self {
-        core::mem::replace(self, Self::new(Disk::allocate(0)))
+    /// Lengthens the content by what `write` writes to the start of the free bytes; it returns how
+    /// many they are.
+    ///
+    /// # Errors
+    /// What `write` fails with; the content is as before then.
+    pub(crate) fn extend<E>(
+        &mut self,
+        write: impl FnOnce(&mut [u8]) -> Result<usize, E>,
+    ) -> Result<(), E> {
+        let written = write(&mut self.region[self.len..])?;
+        self.set_len(self.len + written);
+        Ok(())
     }
 }
 
@@ -151,9 +149,15 @@ mod tests {
     #[test]
     fn a_buffer_is_filled_up_to_its_end() {
         let mut buffer = Buffer::new(Disk::allocate(5));
-        assert!(buffer.append(b"abc") && !buffer.append(b"def"));
+        let write = |bytes: &'static [u8]| {
+            move |room: &mut [u8]| {
+                room.get_mut(..3).ok_or(())?.copy_from_slice(bytes);
+                Ok(3)
+            }
+        };
+        assert_eq!(buffer.extend(write(b"abc")), Ok(()));
+        assert_eq!(buffer.extend(write(b"def")), Err(()));
         assert_eq!((&buffer[..], buffer.room()), (&b"abc"[..], 2));
-        let taken = buffer.take();
-        assert_eq!((taken.capacity(), buffer.capacity()), (5, 0));
+        assert_eq!(buffer.capacity(), 5);
     }
 }

@@ -2,7 +2,7 @@
 
 use nimblenet_tasklet::{Fault, Name, NodeId, TaskletName, Trap};
 
-use super::{Malformed, Reader, Writer};
+use super::{GoNumber, Malformed, Reader, Writer};
 
 /// Asks a node to run a tasklet. Repeated until it is answered; the node runs it once.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -64,12 +64,12 @@ pub enum Answer<'a> {
     Done(&'a [u8]),
     /// It has ended without results.
     Failed(Fault, Option<Trap>),
-    /// An offered job is being taken in. With a number other than 0 it is ready, and runs once a
+    /// The node takes an offered job in. With a number the job is ready, and runs once a
     /// [`Go`](super::Go) has that number.
-    Adopting(u32),
-    /// An offered job will not be run, and never was; or a move is not possible. The number is
-    /// that of a job that was ready, else 0.
-    Refused(Fault, u32),
+    Adopting(Option<GoNumber>),
+    /// The node will not run an offered job and never ran it; or a move is not possible. The
+    /// number is that of a job that was ready.
+    Refused(Fault, Option<GoNumber>),
     /// The call is on its way to this node, or there.
     Moving(NodeId),
 }
@@ -115,8 +115,8 @@ impl<'a> Return<'a> {
                 };
                 Answer::Failed(fault, trap)
             }
-            ADOPTING => Answer::Adopting(reader.u32()?),
-            REFUSED => Answer::Refused(fault(reader)?, reader.u32()?),
+            ADOPTING => Answer::Adopting(GoNumber::new(reader.u32()?)),
+            REFUSED => Answer::Refused(fault(reader)?, GoNumber::new(reader.u32()?)),
             MOVING => Answer::Moving(NodeId(reader.u16()?)),
             _ => return Err(Malformed),
         };
@@ -138,12 +138,12 @@ impl<'a> Return<'a> {
             }
             Answer::Adopting(number) => {
                 writer.u8(ADOPTING);
-                writer.u32(number);
+                writer.u32(GoNumber::or_zero(number));
             }
             Answer::Refused(fault, number) => {
                 writer.u8(REFUSED);
                 writer.u8(fault.number());
-                writer.u32(number);
+                writer.u32(GoNumber::or_zero(number));
             }
             Answer::Moving(to) => {
                 writer.u8(MOVING);

@@ -5,8 +5,6 @@
 use nimblenet_tasklet::{Fault, Name, NamespaceId, TaskletName, TaskletRef, Trap};
 
 use super::{Malformed, Reader};
-use crate::cache::Buffer;
-use crate::job::{Job, Next};
 
 const VERSION: u8 = 1;
 
@@ -15,19 +13,53 @@ const CONTINUE: u8 = 1;
 const RESUME: u8 = 2;
 const FAIL: u8 = 3;
 
-/// The buffer's capacity is used up.
+/// What a job that stands still does next.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Next {
+    /// Starts the top activation with the message as arguments.
+    Start,
+    /// Lets the top activation go on after a slice.
+    Continue,
+    /// Lets the top activation go on with the message as the callee's results, or with the reason
+    /// why there are none.
+    Resume(Result<(), Fault>),
+}
+
+/// The output is too short.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct NoRoom;
 
-struct Appender<'b>(&'b mut Buffer);
+/// What a record says of a job besides epochs and activations.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JobHead<'a> {
+    pub(crate) next: Next,
+    pub(crate) trap: Option<Trap>,
+    /// Activations.
+    pub(crate) depth: u8,
+    pub(crate) calls_left: u32,
+    pub(crate) name: TaskletName,
+    pub(crate) export: &'a str,
+    /// Arguments of the activation that starts, or the results that one waits for; otherwise empty
+    /// in a record.
+    pub(crate) message: &'a [u8],
+}
 
-impl Appender<'_> {
+struct Appender<'b> {
+    out: &'b mut [u8],
+    len: usize,
+}
+
+impl<'b> Appender<'b> {
+    fn new(out: &'b mut [u8]) -> Self {
+        Self { out, len: 0 }
+    }
+
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
-        if self.0.append(bytes) {
-            Ok(())
-        } else {
-            Err(NoRoom)
-        }
+        let end = self.len + bytes.len();
+        let place = self.out.get_mut(self.len..end).ok_or(NoRoom)?;
+        place.copy_from_slice(bytes);
+        self.len = end;
+        Ok(())
     }
 
     fn u32(&mut self, value: u32) -> Result<(), NoRoom> {
@@ -40,77 +72,74 @@ impl Appender<'_> {
     }
 }
 
-/// Begins the record of `job`, which goes on with `next`. `namespaces` are those that the job's
-/// epochs belong to.
-pub(crate) fn begin(
-    out: &mut Buffer,
-    job: &Job,
-    next: Next,
-    namespaces: impl Iterator<Item = NamespaceId>,
-) -> Result<(), NoRoom> {
-    out.clear();
-    let mut to = Appender(out);
-    let (next, fault) = match next {
+/// Writes the start of a record to the start of `out` and returns its length. `epochs` are those
+/// of the node's namespaces when the job started.
+pub(crate) fn write_head(
+    out: &mut [u8],
+    head: &JobHead<'_>,
+    epochs: impl ExactSizeIterator<Item = (NamespaceId, u32)>,
+) -> Result<usize, NoRoom> {
+    let mut to = Appender::new(out);
+    let (next, fault) = match head.next {
         Next::Start => (START, 0),
         Next::Continue => (CONTINUE, 0),
         Next::Resume(Ok(())) => (RESUME, 0),
         Next::Resume(Err(fault)) => (FAIL, fault.number()),
     };
-    let trap = job.trap.map_or(0, Trap::number);
-    let (depth, epochs) = (job.depth() as u8, job.epochs.len() as u8);
-    to.bytes(&[VERSION, next, fault, trap, depth, epochs])?;
-    to.u32(job.calls_left)?;
-    to.text(job.name.namespace.as_str())?;
-    to.text(job.name.name.as_str())?;
-    to.text(job.export.as_str())?;
-    for (namespace, epoch) in namespaces.zip(&job.epochs) {
+    let trap = head.trap.map_or(0, Trap::number);
+    to.bytes(&[VERSION, next, fault, trap, head.depth, epochs.len() as u8])?;
+    to.u32(head.calls_left)?;
+    to.text(head.name.namespace.as_str())?;
+    to.text(head.name.name.as_str())?;
+    to.text(head.export)?;
+    for (namespace, epoch) in epochs {
         to.u32(namespace.0)?;
-        to.u32(*epoch)?;
+        to.u32(epoch)?;
     }
     let message = match next {
-        START | RESUME => &job.message[..],
+        START | RESUME => head.message,
         _ => &[],
     };
     to.u32(message.len() as u32)?;
-    to.bytes(message)
+    to.bytes(message)?;
+    Ok(to.len)
 }
 
-/// Goes on with the activation at `at` of the job's stack; its image follows.
-pub(crate) fn begin_activation(out: &mut Buffer, job: &Job, at: usize) -> Result<(), NoRoom> {
-    let Some(activation) = job.activations().get(at) else {
-        return Err(NoRoom);
-    };
-    let tasklet = activation.entry().reference(activation.namespace);
-    let mut to = Appender(out);
+/// Writes what stands before the image of an activation to the start of `out` and returns its
+/// length.
+pub(crate) fn write_activation(
+    out: &mut [u8],
+    tasklet: TaskletRef,
+    fuel: u64,
+    export: &str,
+) -> Result<usize, NoRoom> {
+    let mut to = Appender::new(out);
     to.u32(tasklet.namespace.0)?;
     to.bytes(&tasklet.number.to_be_bytes())?;
     to.bytes(&tasklet.sequence.to_be_bytes())?;
-    to.bytes(&activation.fuel.to_be_bytes())?;
-    to.text(activation.export.as_str())
+    to.bytes(&fuel.to_be_bytes())?;
+    to.text(export)?;
+    Ok(to.len)
 }
 
-/// Goes on with an image; an empty one stands for an activation that has not started.
-pub(crate) fn put_image(out: &mut Buffer, image: &[u8]) -> Result<(), NoRoom> {
-    let mut to = Appender(out);
+/// Writes the image of an activation to the start of `out` and returns the length of what it
+/// wrote; an empty image stands for an activation that has not started.
+pub(crate) fn write_image(out: &mut [u8], image: &[u8]) -> Result<usize, NoRoom> {
+    let mut to = Appender::new(out);
     to.u32(image.len() as u32)?;
-    to.bytes(image)
+    to.bytes(image)?;
+    Ok(to.len)
 }
 
-/// Bytes that the next image may have.
-pub(crate) fn image_room(out: &Buffer) -> usize {
-    out.room().saturating_sub(size_of::<u32>())
+/// Bytes that an image may have if [`write_image`] writes it to `room` bytes.
+pub(crate) fn image_room(room: usize) -> usize {
+    room.saturating_sub(size_of::<u32>())
 }
 
 /// A moved job that was read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MovedJob<'a> {
-    pub(crate) next: Next,
-    pub(crate) trap: Option<Trap>,
-    pub(crate) calls_left: u32,
-    pub(crate) name: TaskletName,
-    pub(crate) export: &'a str,
-    /// Arguments of the activation that starts, or the results that one waits for.
-    pub(crate) message: &'a [u8],
+    pub(crate) head: JobHead<'a>,
     epochs: &'a [u8],
     activations: &'a [u8],
 }
@@ -165,12 +194,15 @@ impl<'a> MovedJob<'a> {
             return Err(Malformed);
         }
         Ok(Self {
-            next,
-            trap,
-            calls_left,
-            name: TaskletName { namespace, name },
-            export,
-            message,
+            head: JobHead {
+                next,
+                trap,
+                depth,
+                calls_left,
+                name: TaskletName { namespace, name },
+                export,
+                message,
+            },
             epochs,
             activations,
         })

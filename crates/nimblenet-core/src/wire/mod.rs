@@ -35,7 +35,7 @@ pub use found::Found;
 pub use frame::{AUTHENTICATED, Frame, HEADER_LEN, MAX_TTL, OVERHEAD};
 pub use hello::{EpochNote, HELLO_BYTES, Hello, MAX_NOTES, RegistryNote};
 pub use metadata::{Metadata, MetadataRequest};
-pub use offer::{Go, Move, Offer};
+pub use offer::{Go, GoNumber, Move, Offer};
 pub use refuse::{Refusal, Refuse};
 pub use report::{Cause, REPORT_ADDRESSES, REPORT_TEXT_BYTES, Report};
 pub use search::Search;

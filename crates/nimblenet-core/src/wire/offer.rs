@@ -5,6 +5,8 @@
 //! lets it run, and whoever has said go never runs the job again. That is what keeps a job from
 //! running twice, whatever is lost, doubled, late or restarted.
 
+use core::num::NonZeroU32;
+
 use nimblenet_tasklet::{Digest, NodeId};
 
 use super::{Malformed, Reader, Writer};
@@ -80,29 +82,52 @@ impl Offer {
     }
 }
 
+/// The number under which a node is ready to run a job that it was offered: that of the packet that
+/// says so first, which no other life of the node has. Frames spell "no number" as 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct GoNumber(NonZeroU32);
+
+impl GoNumber {
+    /// The number `number`; none if that is 0.
+    pub const fn new(number: u32) -> Option<Self> {
+        match NonZeroU32::new(number) {
+            Some(number) => Some(Self(number)),
+            None => None,
+        }
+    }
+
+    /// The number as an integer.
+    pub const fn get(self) -> u32 {
+        self.0.get()
+    }
+
+    /// The number as frames spell it.
+    pub(super) fn or_zero(number: Option<Self>) -> u32 {
+        number.map_or(0, Self::get)
+    }
+}
+
 /// Lets a node that is ready run the job that it was offered, and asks how the job stands.
 /// Repeated until it is answered by a return.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Go {
     /// From the offer.
     pub request: u32,
-    /// The number under which the node said that it is ready, not 0.
-    pub number: u32,
+    /// The number under which the node said that it is ready.
+    pub number: GoNumber,
 }
 
 impl Go {
     pub(super) const LEN: usize = 8;
 
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let (request, number) = (reader.u32()?, reader.u32()?);
-        if number == 0 {
-            return Err(Malformed);
-        }
+        let request = reader.u32()?;
+        let number = GoNumber::new(reader.u32()?).ok_or(Malformed)?;
         Ok(Self { request, number })
     }
 
     pub(super) fn emit(&self, writer: &mut Writer<'_>) {
         writer.u32(self.request);
-        writer.u32(self.number);
+        writer.u32(self.number.get());
     }
 }

@@ -1,8 +1,5 @@
-use super::job::{MovedJob, begin, begin_activation, image, put_image};
+use super::job::{JobHead, MovedJob, Next, image, write_activation, write_head, write_image};
 use super::*;
-use crate::cache::{Buffer, Disk};
-use crate::config::Limits;
-use crate::job::{ExportName, Job, Next};
 use alloc::vec;
 use alloc::vec::Vec;
 use nimblenet_tasklet::{Digest, Fault, NodeId, Trap};
@@ -96,8 +93,8 @@ proptest! {
         let failed = Answer::Failed(Fault::Trapped, Some(Trap::Unreachable));
         let (to, number) = (NodeId(deadline_ms as u16), request.rotate_left(7));
         let moves = [
-            Answer::Adopting(number),
-            Answer::Refused(Fault::Busy, number),
+            Answer::Adopting(GoNumber::new(number)),
+            Answer::Refused(Fault::Busy, GoNumber::new(number)),
             Answer::Moving(to),
         ];
         for answer in [Answer::Working, Answer::Done(&args), failed].into_iter().chain(moves) {
@@ -126,6 +123,7 @@ proptest! {
         let (caller, digest) = ((NodeId(caller.0), caller.1), Digest(digest));
         round_trip(Message::Move(Move { request, to: caller.0 }));
         round_trip(Message::Offer(Offer { request, deadline_ms, caller, mtu, size, digest }));
+        let number = GoNumber::new(number).unwrap();
         round_trip(Message::Go(Go { request, number }));
         let object = Object::Job { request };
         round_trip(Message::Fetch(Fetch { object, request: mtu, offset: size, part: 1, wanted: 1 }));
@@ -199,12 +197,13 @@ fn bytes_of(hex: &str) -> Vec<u8> {
 fn the_specification_s_moved_job_is_what_is_read_and_every_cut_of_it_is_refused() {
     let bytes = moved_job();
     let job = MovedJob::parse(&bytes).unwrap();
+    let head = job.head;
     assert_eq!(
-        (job.next, job.trap, job.calls_left),
+        (head.next, head.trap, head.calls_left),
         (Next::Start, None, 4095)
     );
-    assert_eq!((job.name, job.export), ("shop/top".parse().unwrap(), ""));
-    assert_eq!(job.message, [0x81, 5]);
+    assert_eq!((head.name, head.export), ("shop/top".parse().unwrap(), ""));
+    assert_eq!(head.message, [0x81, 5]);
     let namespace = NamespaceId(0x0a0b_0c0d);
     assert_eq!(
         (job.epoch(namespace), job.epoch(NamespaceId(1))),
@@ -234,18 +233,36 @@ fn the_specification_s_moved_job_is_what_is_read_and_every_cut_of_it_is_refused(
 }
 
 #[test]
+fn the_specification_s_moved_job_is_what_is_written() {
+    let bytes = moved_job();
+    let job = MovedJob::parse(&bytes).unwrap();
+    let namespace = NamespaceId(0x0a0b_0c0d);
+    let mut out = [0; 256];
+    let mut len = write_head(&mut out, &job.head, [(namespace, 7)].into_iter()).unwrap();
+    for held in job.activations() {
+        len += write_activation(&mut out[len..], held.tasklet, held.fuel, held.export).unwrap();
+        len += write_image(&mut out[len..], held.image).unwrap();
+    }
+    assert_eq!(out[..len], bytes);
+}
+
+#[test]
 fn a_record_never_outgrows_its_buffer() {
-    let limits = Limits::board();
-    let mut job = Job::vacant(&limits, 1);
-    job.export = ExportName::new("measure").unwrap();
-    job.set_message(&[7; 100]);
-    job.epochs.push(3);
-    for room in 0..200 {
-        let mut out = Buffer::new(Disk::allocate(room));
-        let begun = begin(&mut out, &job, Next::Start, [NamespaceId(5)].into_iter());
-        let put = begun.and_then(|()| put_image(&mut out, &[1; 20]));
-        assert_eq!(put.is_ok(), room >= 158, "{room}");
-        assert!(begin_activation(&mut out, &job, 0).is_err());
+    let head = JobHead {
+        next: Next::Start,
+        trap: None,
+        depth: 0,
+        calls_left: 0,
+        name: "-/-".parse().unwrap(),
+        export: "measure",
+        message: &[7; 100],
+    };
+    let mut out = [0; 200];
+    for room in 0..out.len() {
+        let epochs = [(NamespaceId(5), 3)].into_iter();
+        let written = write_head(&mut out[..room], &head, epochs);
+        let written = written.and_then(|len| write_image(&mut out[len..room], &[1; 20]));
+        assert_eq!(written.is_ok(), room >= 158, "{room}");
     }
 }
 

@@ -17,7 +17,7 @@ const STALLS: u8 = 6;
 
 /// An object on its way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Transfer {
+pub(super) struct Transfer {
     object: Object,
     source: NodeId,
     request: u16,
@@ -39,7 +39,7 @@ pub(crate) struct Transfer {
 
 /// What a part of data did.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Progress {
+pub(super) enum Progress {
     /// It belongs to something else, or is here already.
     Unexpected,
     /// It is to be written at its offset.
@@ -52,7 +52,7 @@ pub(crate) enum Progress {
 
 /// What a transfer does when its patience ends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Stall {
+pub(super) enum Stall {
     /// Not yet.
     Waiting,
     /// Ask again.
@@ -63,7 +63,7 @@ pub(crate) enum Stall {
 
 impl Transfer {
     /// Starts a transfer of `object`, of `expected` bytes if that is known.
-    pub(crate) fn new(object: Object, source: NodeId, part: u16, expected: Option<u32>) -> Self {
+    pub(super) fn new(object: Object, source: NodeId, part: u16, expected: Option<u32>) -> Self {
         Self {
             object,
             source,
@@ -80,31 +80,35 @@ impl Transfer {
         }
     }
 
-    pub(crate) fn source(&self) -> NodeId {
+    pub(super) fn object(&self) -> Object {
+        self.object
+    }
+
+    pub(super) fn source(&self) -> NodeId {
         self.source
     }
 
-    pub(crate) fn request(&self) -> u16 {
+    pub(super) fn request(&self) -> u16 {
         self.request
     }
 
     /// Bytes that are here without a gap.
-    pub(crate) fn prefix(&self) -> u32 {
+    pub(super) fn prefix(&self) -> u32 {
         self.prefix
     }
 
     /// The object's length, once it is known.
-    pub(crate) fn total(&self) -> Option<u32> {
+    pub(super) fn total(&self) -> Option<u32> {
         self.shape.map(|(total, _)| total).or(self.expected)
     }
 
-    pub(crate) fn deadline(&self) -> Instant {
+    pub(super) fn deadline(&self) -> Instant {
         self.deadline
     }
 
     /// Goes on from another source. Parts behind a gap are given up if the new way needs shorter
     /// parts.
-    pub(crate) fn resume_from(&mut self, source: NodeId, part: u16) {
+    pub(super) fn resume_from(&mut self, source: NodeId, part: u16) {
         self.source = source;
         self.stalls = 0;
         self.asked = 0;
@@ -115,7 +119,7 @@ impl Transfer {
     }
 
     /// Asks for the parts that are lacking, and waits for `patience`.
-    pub(crate) fn ask(&mut self, now: Instant, request: u16, patience: Duration) -> Fetch {
+    pub(super) fn ask(&mut self, now: Instant, request: u16, patience: Duration) -> Fetch {
         self.request = request;
         self.patience = patience;
         self.deadline = now + patience;
@@ -136,12 +140,12 @@ impl Transfer {
     }
 
     /// Whether everything asked for is here, but not the whole object.
-    pub(crate) fn wants_more(&self) -> bool {
+    pub(super) fn wants_more(&self) -> bool {
         self.asked == 0 && self.total().is_none_or(|total| self.prefix < total)
     }
 
     /// Takes note of a part.
-    pub(crate) fn take(&mut self, now: Instant, data: &Data<'_>) -> Progress {
+    pub(super) fn take(&mut self, now: Instant, data: &Data<'_>) -> Progress {
         if data.request != self.request {
             return Progress::Unexpected;
         }
@@ -178,7 +182,7 @@ impl Transfer {
     }
 
     /// Whether the patience has ended.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> Stall {
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Stall {
         if now < self.deadline {
             return Stall::Waiting;
         }

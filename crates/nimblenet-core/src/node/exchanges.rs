@@ -1,0 +1,262 @@
+//! Exchanges: calls between nodes, and jobs that another node has taken over.
+//!
+//! The caller repeats its question until it is answered; the callee runs the call once, says that
+//! it is working when asked meanwhile, and keeps the answer for repetitions.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use nimblenet_tasklet::{Fault, NodeId, Trap};
+
+use super::post::{Ask, Gone, Post};
+use crate::job::{Caller, Job, State};
+use crate::places::JobAt;
+use crate::time::Instant;
+use crate::wire::{Answer, Call, Go, GoNumber, HEADER_LEN, Message, Move, OVERHEAD, Return};
+
+/// How long a call to another node may take if the caller sets no limit.
+pub(in crate::node) const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The jobs that other nodes work on.
+#[derive(Debug)]
+pub(in crate::node) struct Exchanges {
+    /// By the place of the job.
+    table: Vec<Option<Exchange>>,
+}
+
+/// A job that another node works on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::node) struct Exchange {
+    to: NodeId,
+    request: u32,
+    ask: Ask,
+    /// The number with which a moved job was told to go; none for a call.
+    number: Option<GoNumber>,
+    /// Whether the other node has said that it works on it.
+    known: bool,
+    /// Where the other node is to move it.
+    redirect: Option<NodeId>,
+}
+
+impl Exchange {
+    /// A call that was not yet sent.
+    pub(in crate::node) fn call(now: Instant, to: NodeId, request: u32) -> Self {
+        Self {
+            to,
+            request,
+            ask: Ask::new(now),
+            number: None,
+            known: false,
+            redirect: None,
+        }
+    }
+
+    /// A job that the other node was told to run.
+    pub(in crate::node) fn gone(gone: Gone) -> Self {
+        Self {
+            number: Some(gone.number),
+            ..Self::call(gone.due, gone.to, gone.request)
+        }
+    }
+}
+
+/// What an answer, or an order to move, comes to.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub(in crate::node) enum Heard<'a> {
+    /// The other node works on the job.
+    Works,
+    /// The other node is to be asked at once.
+    Ask,
+    /// It has agreed to move the job to this node, or refused.
+    Redirected(NodeId, Result<(), Fault>),
+    /// The job has ended.
+    Ended(Result<&'a [u8], (Fault, Option<Trap>)>),
+    /// The answer makes no sense.
+    Stray,
+}
+
+impl Exchanges {
+    /// Room for `jobs` jobs.
+    pub(in crate::node) fn new(jobs: usize) -> Self {
+        Self {
+            table: (0..jobs).map(|_| None).collect(),
+        }
+    }
+
+    /// The job at `at` is worked on by another node.
+    pub(in crate::node) fn begin(&mut self, at: JobAt, exchange: Exchange) {
+        self.table[at.index()] = Some(exchange);
+    }
+
+    /// The job at `at` has ended, or is here again.
+    pub(in crate::node) fn forget(&mut self, at: JobAt) {
+        self.table[at.index()] = None;
+    }
+
+    /// The node that works on the job at `at`.
+    pub(in crate::node) fn node_of(&self, at: JobAt) -> Option<NodeId> {
+        self.table[at.index()].map(|exchange| exchange.to)
+    }
+
+    /// The job that `to` works on under this request number.
+    pub(in crate::node) fn find(&self, to: NodeId, request: u32) -> Option<JobAt> {
+        let asked = Some((to, request));
+        let is = |held: &Option<Exchange>| held.map(|it| (it.to, it.request)) == asked;
+        self.table.iter().position(is).map(JobAt::new)
+    }
+
+    /// Asks the other node: to run the call, how it stands, or to move it.
+    pub(in crate::node) fn ask(&mut self, post: &mut Post<'_>, at: JobAt, job: &Job) {
+        let Some(exchange) = &mut self.table[at.index()] else {
+            return;
+        };
+        exchange.ask.asked(post.now, post.patience_for(exchange.to));
+        let Exchange {
+            to,
+            request,
+            number,
+            known,
+            redirect,
+            ..
+        } = *exchange;
+        let left = job
+            .deadline
+            .map_or(DEFAULT_DEADLINE, |deadline| deadline - post.now);
+        let call = Call {
+            request,
+            deadline_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
+            name: job.name,
+            export: job.export.as_str(),
+            args: &job.message,
+        };
+        let message = match (redirect.filter(|_| known), number) {
+            (Some(to), _) => Message::Move(Move { request, to }),
+            (None, Some(number)) => Message::Go(Go { request, number }),
+            (None, None) => Message::Call(call),
+        };
+        post.send(to, message);
+    }
+
+    /// The next job whose node is to be asked again, and whether it was asked often enough.
+    pub(in crate::node) fn poll_due(&mut self, post: &mut Post<'_>) -> Option<(JobAt, bool)> {
+        let is_due = |held: &Option<Exchange>| held.is_some_and(|it| it.ask.is_due(post.now));
+        let at = self.table.iter().position(is_due)?;
+        let exchange = self.table[at].as_ref()?;
+        post.mesh.doubt(exchange.to);
+        Some((JobAt::new(at), exchange.ask.is_exhausted()))
+    }
+
+    pub(in crate::node) fn poll_timeout(&self) -> Option<Instant> {
+        let held = self.table.iter().flatten();
+        held.map(|exchange| exchange.ask.due()).min()
+    }
+
+    /// The node that works on the job at `at` answers.
+    pub(in crate::node) fn handle_return<'a>(
+        &mut self,
+        post: &Post<'_>,
+        at: JobAt,
+        answer: Answer<'a>,
+    ) -> Heard<'a> {
+        match answer {
+            Answer::Working => {
+                let redirect = self.works(post, at).and_then(|exchange| exchange.redirect);
+                if redirect.is_some() {
+                    Heard::Ask
+                } else {
+                    Heard::Works
+                }
+            }
+            Answer::Moving(to) => {
+                self.works(post, at);
+                self.redirected(at, Some(to), Ok(()))
+            }
+            Answer::Refused(fault, None) => {
+                self.works(post, at);
+                self.redirected(at, None, Err(fault))
+            }
+            // A job that was handed over is neither ready nor refused any more.
+            Answer::Adopting(_) | Answer::Refused(..) => Heard::Stray,
+            Answer::Done(result) => Heard::Ended(Ok(result)),
+            Answer::Failed(fault, trap) => Heard::Ended(Err((fault, trap))),
+        }
+    }
+
+    /// Lets the other node move the job at `at` to the node `to`; none if no other node works on
+    /// it.
+    pub(in crate::node) fn redirect(&mut self, at: JobAt, to: NodeId) -> Option<Heard<'static>> {
+        let exchange = self.table[at.index()].as_mut()?;
+        if exchange.to == to {
+            exchange.redirect = None;
+            return Some(Heard::Redirected(to, Ok(())));
+        }
+        exchange.redirect = Some(to);
+        if !exchange.known {
+            return Some(Heard::Works);
+        }
+        exchange.ask.renew();
+        Some(Heard::Ask)
+    }
+
+    /// The other node moves the job to the node that is wanted, or does not; or it has come home.
+    pub(in crate::node) fn redirected(
+        &mut self,
+        at: JobAt,
+        agreed: Option<NodeId>,
+        result: Result<(), Fault>,
+    ) -> Heard<'static> {
+        let exchange = self.table[at.index()].as_mut();
+        let redirect = exchange.map(|exchange| &mut exchange.redirect);
+        let ordered = |to: &mut NodeId| agreed.is_none_or(|agreed| agreed == *to);
+        match redirect.and_then(|redirect| redirect.take_if(ordered)) {
+            Some(to) => Heard::Redirected(to, result),
+            None => Heard::Works,
+        }
+    }
+
+    /// Checks what must hold between inputs: `is_remote` says whether another node has the job.
+    pub(in crate::node) fn assert_invariants(&self, is_remote: impl Fn(JobAt) -> bool) {
+        for (at, exchange) in self.table.iter().enumerate() {
+            debug_assert_eq!(exchange.is_some(), is_remote(JobAt::new(at)), "job {at}");
+        }
+    }
+
+    /// The node that works on the job at `at` has said so.
+    fn works(&mut self, post: &Post<'_>, at: JobAt) -> Option<&Exchange> {
+        let exchange = self.table[at.index()].as_mut()?;
+        let wait = post.working_patience_for(exchange.to);
+        exchange.ask.answered(post.now, wait);
+        exchange.known = true;
+        Some(exchange)
+    }
+}
+
+/// Tells the caller of a job how it stands.
+pub(in crate::node) fn answer(post: &mut Post<'_>, job: &Job) {
+    let Some((caller, request)) = job.caller else {
+        return;
+    };
+    let answer = match (job.state, job.state.result()) {
+        (_, Some(Ok(()))) => Answer::Done(&job.message),
+        (_, Some(Err(fault))) => Answer::Failed(fault, job.trap),
+        (State::Arriving(_), None) => Answer::Adopting(job.number),
+        (State::Declined(fault), None) => Answer::Refused(fault, job.number),
+        (_, None) => Answer::Working,
+    };
+    let message = Message::Return(Return { request, answer });
+    let frame = message.len() + HEADER_LEN + OVERHEAD;
+    if frame > usize::from(post.mesh.smallest_mtu()) {
+        send(
+            post,
+            (caller, request),
+            Answer::Failed(Fault::ValuesTooLarge, None),
+        );
+    } else {
+        post.send(caller, message);
+    }
+}
+
+/// Sends an answer to the node that asked.
+pub(in crate::node) fn send(post: &mut Post<'_>, (to, request): Caller, answer: Answer<'_>) {
+    post.send(to, Message::Return(Return { request, answer }));
+}

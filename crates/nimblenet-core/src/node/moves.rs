@@ -1,0 +1,367 @@
+//! Moves: a job on its way from or to another node.
+//!
+//! A node has one image buffer and so one move at a time, out or in. The job keeps its place among
+//! the jobs all the while; how far its move is stands here.
+
+mod arrival;
+mod departure;
+
+use alloc::collections::VecDeque;
+
+use nimblenet_tasklet::{Fault, NamespaceId, NodeId, Outcome};
+
+use self::arrival::Arrival;
+pub(in crate::node) use self::arrival::Settled;
+use self::departure::{Departure, Leaving};
+use super::post::{Ask, FetchEnd, Gone, ImageWork, Post};
+use crate::job::{CallId, Job, Next};
+use crate::places::{Depth, JobAt};
+use crate::time::Instant;
+use crate::wire::{GoNumber, Object, Offer, Return};
+
+/// The move that a node is busy with, and the news of those before.
+#[derive(Debug)]
+pub(in crate::node) struct Moves {
+    transit: Transit,
+    passed: Option<Passed>,
+    news: VecDeque<Moved>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Transit {
+    Idle,
+    Out(Departure),
+    In(Arrival),
+}
+
+/// How a move that a user may want to hear of has ended.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::node) struct Moved {
+    pub(in crate::node) call: CallId,
+    pub(in crate::node) to: NodeId,
+    pub(in crate::node) result: Result<(), Fault>,
+}
+
+/// What is to be done for the job that moves.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::node) enum Passed {
+    /// It cannot go on anywhere.
+    Failed(JobAt, Fault),
+    /// It stays here after all and goes on with this.
+    Stays(JobAt, Next),
+    /// Its image is here.
+    Arrived(JobAt),
+    /// It needs the module of this activation.
+    Lacks(JobAt, Depth),
+    /// It is ready under this number, which its caller is to be told.
+    Ready(JobAt, GoNumber),
+    /// It was given up before it ran here.
+    Declined(JobAt, Fault),
+}
+
+/// What an answer to an offer comes to.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::node) enum OfferAnswer {
+    /// It was meant for something else.
+    Other,
+    /// It was taken note of.
+    Taken,
+    /// The other node has the job; the answer is also that to a call.
+    HandedOver(Gone),
+}
+
+impl Moves {
+    /// No move; room for `news` of ended ones.
+    pub(in crate::node) fn new(news: usize) -> Self {
+        Self {
+            transit: Transit::Idle,
+            passed: None,
+            news: VecDeque::with_capacity(news),
+        }
+    }
+
+    /// The job that moves.
+    pub(in crate::node) fn job(&self) -> Option<JobAt> {
+        match &self.transit {
+            Transit::Idle => None,
+            Transit::Out(departure) => Some(departure.job),
+            Transit::In(arrival) => Some(arrival.job),
+        }
+    }
+
+    /// The job that leaves as soon as it stands still.
+    pub(in crate::node) fn waiting(&self) -> Option<JobAt> {
+        match &self.transit {
+            Transit::Out(Departure {
+                job,
+                step: Leaving::Waiting,
+                ..
+            }) => Some(*job),
+            Transit::Idle | Transit::Out(_) | Transit::In(_) => None,
+        }
+    }
+
+    /// Lets a job go to another node at its next suspension.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`] if another job moves, or this one to another node.
+    pub(in crate::node) fn order(
+        &mut self,
+        post: &Post<'_>,
+        (at, call): (JobAt, CallId),
+        to: NodeId,
+    ) -> Result<(), Fault> {
+        let result = Ok(());
+        match &mut self.transit {
+            _ if to == post.config.id => {
+                self.note(Moved { call, to, result });
+                Ok(())
+            }
+            idle @ Transit::Idle => {
+                *idle = Transit::Out(Departure::new(at, to));
+                Ok(())
+            }
+            Transit::Out(departure) if departure.job == at && departure.to == to => Ok(()),
+            Transit::Out(_) | Transit::In(_) => Err(Fault::Busy),
+        }
+    }
+
+    /// The job at `at` has ended; so has its move.
+    pub(in crate::node) fn ended(
+        &mut self,
+        post: &mut Post<'_>,
+        at: JobAt,
+        call: CallId,
+        fault: Fault,
+    ) {
+        if let Transit::Out(departure) = self.transit
+            && departure.job == at
+        {
+            self.transit = Transit::Idle;
+            post.counters.moves_failed += 1;
+            let (to, result) = (departure.to, Err(fault));
+            self.note(Moved { call, to, result });
+        }
+    }
+
+    /// What an executor is to do next for the move.
+    pub(in crate::node) fn work(&self) -> Option<ImageWork> {
+        match &self.transit {
+            Transit::Idle => None,
+            Transit::Out(departure) => departure.work(),
+            Transit::In(arrival) => arrival.work(),
+        }
+    }
+
+    /// The executor has done what [`work`](Self::work) asked for, and the job knows of it.
+    pub(in crate::node) fn handle_outcome(
+        &mut self,
+        post: &mut Post<'_>,
+        work: ImageWork,
+        job: &Job,
+        outcome: Outcome<'_>,
+    ) {
+        let (_, at) = work.place();
+        match (&mut self.transit, work) {
+            (Transit::Idle, _) => {}
+            (Transit::In(arrival), _) => match arrival.handle_thawed(post, job, at, outcome) {
+                Ok(passed) => self.passed = passed,
+                Err(fault) => self.decline(fault),
+            },
+            (Transit::Out(departure), ImageWork::Freeze { .. }) => {
+                let passed = departure.handle_frozen(post, job, at, outcome);
+                self.pass(post, job, passed);
+            }
+            (Transit::Out(departure), ImageWork::Thaw { .. }) => {
+                let passed = departure.handle_thawed(post, job, at, outcome);
+                self.pass(post, job, passed);
+            }
+        }
+    }
+
+    /// The node to which the job `job` was offered answers.
+    pub(in crate::node) fn handle_offer_answer(
+        &mut self,
+        post: &mut Post<'_>,
+        origin: NodeId,
+        answer: &Return<'_>,
+        job: &Job,
+    ) -> OfferAnswer {
+        let Transit::Out(departure) = &mut self.transit else {
+            return OfferAnswer::Other;
+        };
+        let (heard, passed) = departure.handle_answer(post, origin, answer, job);
+        if let OfferAnswer::HandedOver(gone) = heard {
+            self.transit = Transit::Idle;
+            post.counters.moved_out += 1;
+            let (call, to, result) = (job.call, gone.to, Ok(()));
+            self.note(Moved { call, to, result });
+        } else {
+            self.pass(post, job, passed);
+        }
+        heard
+    }
+
+    /// Whether `to` may fetch the image that `request` names. It is not served any more once the
+    /// other node was told to go, so that no second one can get ready.
+    pub(in crate::node) fn offers(&self, to: NodeId, object: Object) -> bool {
+        match (&self.transit, object) {
+            (Transit::Out(departure), Object::Job { request }) => departure.offers(to, request),
+            _ => false,
+        }
+    }
+
+    /// Begins the departure of the job that waits for it: it stands still, and goes on with
+    /// `next` wherever it is then. `epochs` are those of the node's namespaces when it started.
+    pub(in crate::node) fn depart(
+        &mut self,
+        post: &mut Post<'_>,
+        job: &Job,
+        next: Next,
+        epochs: impl ExactSizeIterator<Item = (NamespaceId, u32)>,
+    ) {
+        if let Transit::Out(departure) = &mut self.transit {
+            let passed = departure.begin(post, job, next, epochs);
+            self.pass(post, job, passed);
+        }
+    }
+
+    /// Whether an offered job can be taken in.
+    ///
+    /// # Errors
+    /// [`Fault`] to refuse it with.
+    pub(in crate::node) fn admit(&self, post: &Post<'_>, offer: &Offer) -> Result<(), Fault> {
+        if offer.size == 0 {
+            Err(Fault::BadImage)
+        } else if offer.size as usize > post.image.capacity() {
+            Err(Fault::TooLarge)
+        } else if self.job().is_some() {
+            Err(Fault::Busy)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Takes an offered job in, which has the place `job`.
+    pub(in crate::node) fn take_in(
+        &mut self,
+        post: &mut Post<'_>,
+        job: JobAt,
+        origin: NodeId,
+        offer: &Offer,
+    ) {
+        self.transit = Transit::In(Arrival::begin(post, job, origin, offer));
+    }
+
+    /// The fetch of the image has ended.
+    pub(in crate::node) fn handle_fetched(&mut self, post: &mut Post<'_>, end: FetchEnd) {
+        let Transit::In(arrival) = &self.transit else {
+            return;
+        };
+        match arrival.handle_fetched(post, end) {
+            Ok(passed) => self.passed = Some(passed),
+            Err(fault) => self.decline(fault),
+        }
+    }
+
+    /// The image of the arriving job was read: it goes on with `next`, or is none.
+    pub(in crate::node) fn handle_unpacked(
+        &mut self,
+        post: &mut Post<'_>,
+        job: &Job,
+        next: Result<Next, Fault>,
+    ) {
+        let Transit::In(arrival) = &mut self.transit else {
+            return;
+        };
+        match next {
+            Ok(next) => self.passed = arrival.handle_unpacked(post, job, next),
+            Err(fault) => self.decline(fault),
+        }
+    }
+
+    /// The module that the arriving job lacked is here.
+    pub(in crate::node) fn handle_module(&mut self, post: &mut Post<'_>, job: &Job) {
+        if let Transit::In(arrival) = &mut self.transit {
+            self.passed = arrival.handle_module(post, job);
+        }
+    }
+
+    /// The arriving job is this node's: it runs.
+    pub(in crate::node) fn settle(&mut self, post: &mut Post<'_>) -> Option<Settled> {
+        let Transit::In(arrival) = &self.transit else {
+            return None;
+        };
+        let settled = arrival.settle(post.config.id);
+        self.transit = Transit::Idle;
+        post.counters.moved_in += 1;
+        Some(settled)
+    }
+
+    /// Gives up the job that arrives. It has not run here, and will not.
+    pub(in crate::node) fn decline(&mut self, fault: Fault) {
+        if let Transit::In(arrival) = &self.transit {
+            self.passed = Some(Passed::Declined(arrival.job, fault));
+            self.transit = Transit::Idle;
+        }
+    }
+
+    /// `job` is the one that moves.
+    pub(in crate::node) fn handle_timeout(&mut self, post: &mut Post<'_>, job: &Job) {
+        if self.poll_timeout().is_none_or(|due| due > post.now) {
+            return;
+        }
+        match &mut self.transit {
+            Transit::Idle => {}
+            Transit::Out(departure) => {
+                let passed = departure.handle_timeout(post, job);
+                self.pass(post, job, passed);
+            }
+            Transit::In(arrival) => match arrival.handle_timeout(post) {
+                Ok(passed) => self.passed = passed,
+                Err(fault) => self.decline(fault),
+            },
+        }
+    }
+
+    pub(in crate::node) fn poll_timeout(&self) -> Option<Instant> {
+        match &self.transit {
+            Transit::Idle => None,
+            Transit::Out(departure) => departure.poll_timeout(),
+            Transit::In(arrival) => arrival.poll_timeout(),
+        }
+    }
+
+    /// What is to be done for the job that moves.
+    pub(in crate::node) fn poll_passed(&mut self) -> Option<Passed> {
+        self.passed.take()
+    }
+
+    /// Notes how a move has ended.
+    pub(in crate::node) fn note(&mut self, moved: Moved) {
+        if self.news.len() < self.news.capacity() {
+            self.news.push_back(moved);
+        }
+    }
+
+    /// The move that ended longest ago and was not reported.
+    pub(in crate::node) fn poll_news(&mut self) -> Option<Moved> {
+        self.news.pop_front()
+    }
+
+    /// Checks what must hold between inputs.
+    pub(in crate::node) fn assert_invariants(&self) {
+        debug_assert!(self.passed.is_none(), "what is to be done is done");
+    }
+
+    /// Takes up what a step of the departing job came to.
+    fn pass(&mut self, post: &mut Post<'_>, job: &Job, passed: Option<Passed>) {
+        if let (Some(Passed::Stays(..)), Transit::Out(departure)) = (passed, self.transit) {
+            self.transit = Transit::Idle;
+            post.counters.moves_failed += 1;
+            let (call, to, result) = (job.call, departure.to, Err(departure.fault));
+            self.note(Moved { call, to, result });
+        }
+        self.passed = passed;
+    }
+}

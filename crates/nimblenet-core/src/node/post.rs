@@ -1,0 +1,247 @@
+//! The ground that the node's parts stand on, and the way out of each.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use nimblenet_tasklet::NodeId;
+
+use crate::cache::SlotId;
+use crate::cache::{Buffer, Cache};
+use crate::config::Config;
+use crate::counters::{Counters, DropReason};
+use crate::mesh::Mesh;
+use crate::places::{AcquisitionAt, Depth, JobAt, SubscriptionAt};
+use crate::time::Instant;
+use crate::wire::{GoNumber, Message, Object};
+
+/// A question that is asked as often as this without any answer is given up: frames get lost.
+const ASKS: u8 = 6;
+/// A node that works on something is asked again after this many times the patience for an answer.
+const ASK_AFTER: u32 = 8;
+
+/// What all parts of a node share.
+pub(in crate::node) struct Ground {
+    pub(in crate::node) config: Config,
+    pub(in crate::node) mesh: Mesh,
+    pub(in crate::node) cache: Cache,
+    /// The image of the job that moves.
+    pub(in crate::node) image: Buffer,
+    pub(in crate::node) counters: Counters,
+    last_request: u16,
+    orders: VecDeque<Order>,
+}
+
+impl Ground {
+    pub(in crate::node) fn new(config: Config, mesh: Mesh, cache: Cache, image: Buffer) -> Self {
+        // Each acquisition, the delta and the image.
+        let fetches = config.limits.acquisitions + 2;
+        Self {
+            config,
+            mesh,
+            cache,
+            image,
+            counters: Counters::default(),
+            last_request: 0,
+            orders: VecDeque::with_capacity(fetches),
+        }
+    }
+
+    /// What a part works with at `now`.
+    pub(in crate::node) fn post(&mut self, now: Instant) -> Post<'_> {
+        Post {
+            now,
+            config: &self.config,
+            mesh: &mut self.mesh,
+            cache: &mut self.cache,
+            image: &mut self.image,
+            counters: &mut self.counters,
+            last_request: &mut self.last_request,
+            orders: &mut self.orders,
+        }
+    }
+}
+
+/// What a part of the node works with: the time, the mesh, the disk, counters and settings.
+pub(in crate::node) struct Post<'n> {
+    pub(in crate::node) now: Instant,
+    pub(in crate::node) config: &'n Config,
+    pub(in crate::node) mesh: &'n mut Mesh,
+    pub(in crate::node) cache: &'n mut Cache,
+    /// The image of the job that moves.
+    pub(in crate::node) image: &'n mut Buffer,
+    pub(in crate::node) counters: &'n mut Counters,
+    last_request: &'n mut u16,
+    orders: &'n mut VecDeque<Order>,
+}
+
+impl Post<'_> {
+    /// Sends a message to one node.
+    pub(in crate::node) fn send(&mut self, to: NodeId, message: Message<'_>) {
+        self.mesh.send(self.now, to, message, self.counters);
+    }
+
+    /// Sends a message to every node within `ttl` hops.
+    pub(in crate::node) fn flood(&mut self, ttl: u8, message: Message<'_>) {
+        self.mesh.flood(self.now, ttl, message, self.counters);
+    }
+
+    /// A request number that no answer on its way can have.
+    pub(in crate::node) fn new_request(&mut self) -> u16 {
+        *self.last_request = self.last_request.wrapping_add(1);
+        *self.last_request
+    }
+
+    /// Has an object fetched; how that ends is told to the order's owner.
+    pub(in crate::node) fn order(&mut self, order: Order) {
+        self.orders.push_back(order);
+    }
+
+    /// The oldest order that no fetch was begun for.
+    pub(in crate::node) fn next_order(&mut self) -> Option<Order> {
+        self.orders.pop_front()
+    }
+
+    /// Counts a message that nothing waits for.
+    pub(in crate::node) fn unexpected(&mut self) {
+        self.counters.drop(DropReason::Unexpected);
+    }
+
+    /// How long to wait for an answer over `hops` links: there and back, half as much again, and
+    /// one hop for the work at the other end.
+    pub(in crate::node) fn patience(&self, hops: u8) -> Duration {
+        self.config.hop_time * (3 * u32::from(hops.max(1)) + 1)
+    }
+
+    /// How long to wait for an answer of `node`.
+    pub(in crate::node) fn patience_for(&self, node: NodeId) -> Duration {
+        let hops = self.mesh.hops(self.now, node);
+        hops.map_or(self.config.global_search, |hops| self.patience(hops))
+    }
+
+    /// How long to let `node` work before it is asked again.
+    pub(in crate::node) fn working_patience_for(&self, node: NodeId) -> Duration {
+        self.patience_for(node) * ASK_AFTER
+    }
+}
+
+/// A question to another node that is repeated until it is answered or given up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::node) struct Ask {
+    /// When it is asked again.
+    due: Instant,
+    /// Times asked since the last answer.
+    unanswered: u8,
+}
+
+impl Ask {
+    /// A question that has yet to be asked.
+    pub(in crate::node) fn new(now: Instant) -> Self {
+        let unanswered = 0;
+        Self {
+            due: now,
+            unanswered,
+        }
+    }
+
+    pub(in crate::node) fn due(&self) -> Instant {
+        self.due
+    }
+
+    pub(in crate::node) fn is_due(&self, now: Instant) -> bool {
+        self.due <= now
+    }
+
+    /// It was asked; an answer is due after `wait`.
+    pub(in crate::node) fn asked(&mut self, now: Instant, wait: Duration) {
+        self.unanswered = self.unanswered.saturating_add(1);
+        self.due = now + wait;
+    }
+
+    /// It was answered; it is asked again after `wait`.
+    pub(in crate::node) fn answered(&mut self, now: Instant, wait: Duration) {
+        self.due = now + wait;
+        self.unanswered = 0;
+    }
+
+    /// It was answered with something to react to at once.
+    pub(in crate::node) fn renew(&mut self) {
+        self.unanswered = 0;
+    }
+
+    /// Whether it was asked often enough.
+    pub(in crate::node) fn is_exhausted(&self) -> bool {
+        self.unanswered >= ASKS
+    }
+}
+
+/// Whose fetch it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::node) enum Owner {
+    /// A module for an acquisition.
+    Acquisition(AcquisitionAt),
+    /// A delta for a subscription.
+    Subscription(SubscriptionAt),
+    /// The image of a job that arrives.
+    Arrival,
+}
+
+/// An object that is to be fetched.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::node) struct Order {
+    pub(in crate::node) owner: Owner,
+    pub(in crate::node) object: Object,
+    pub(in crate::node) source: NodeId,
+    /// Links to the source; if not known, the mesh says how many at each request.
+    pub(in crate::node) hops: Option<u8>,
+    /// Bytes of a part.
+    pub(in crate::node) part: u16,
+    /// The object's length, if that is known.
+    pub(in crate::node) expected: Option<u32>,
+}
+
+/// How a fetch ended, or why it goes no further from its source.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::node) enum FetchEnd {
+    /// All bytes are here: a module or delta in this place, an image in its buffer.
+    Complete(Option<SlotId>),
+    /// The object is longer or newer than agreed.
+    Changed,
+    /// It is longer than it may be.
+    TooLong,
+    /// There is no room for it.
+    NoRoom,
+    /// The source does not serve it.
+    Refused,
+    /// The source does not answer.
+    Silent,
+}
+
+/// What an executor is to do for the job that moves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::node) enum ImageWork {
+    /// Freeze an activation of a job.
+    Freeze { job: JobAt, at: Depth },
+    /// Thaw it.
+    Thaw { job: JobAt, at: Depth },
+}
+
+impl ImageWork {
+    /// The activation that it is for.
+    pub(in crate::node) fn place(self) -> (JobAt, Depth) {
+        match self {
+            Self::Freeze { job, at } | Self::Thaw { job, at } => (job, at),
+        }
+    }
+}
+
+/// A job that another node was told to run.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::node) struct Gone {
+    pub(in crate::node) to: NodeId,
+    /// The request number of the offer.
+    pub(in crate::node) request: u32,
+    /// The number that the node was told to go by.
+    pub(in crate::node) number: GoNumber,
+    /// When the node is asked again.
+    pub(in crate::node) due: Instant,
+}

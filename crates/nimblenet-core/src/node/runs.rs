@@ -1,0 +1,794 @@
+//! Runs: everything that brings a job from its call to its result on this node.
+//!
+//! The parent of [`jobs`], [`bench`], [`subscriptions`], [`acquisitions`] and [`fetches`], between
+//! which it carries values as the node does between its parts. A job is resolved in the
+//! catalogues, its tasklets are acquired when they are called, and executors run them. What
+//! concerns other nodes comes out of [`Runs::poll`].
+
+pub(super) mod acquisitions;
+pub(super) mod bench;
+pub(super) mod fetches;
+pub(super) mod jobs;
+pub(super) mod subscriptions;
+
+use alloc::collections::VecDeque;
+
+use nimblenet_tasklet::{Entry, Fault, NodeId, Outcome, Start, TaskletRef, Trap, Work, abi};
+
+use self::acquisitions::{Acquired, Acquisitions, Wanted};
+use self::bench::{Bench, Stop};
+use self::fetches::Fetches;
+use self::jobs::Jobs;
+pub(super) use self::jobs::Opening;
+use self::subscriptions::{Lookup, Subscriptions};
+use super::post::{FetchEnd, ImageWork, Owner, Post};
+use crate::cache::{Buffer, Cache, SlotId};
+use crate::catalogue::Catalogue;
+use crate::config::Config;
+use crate::counters::DropReason;
+use crate::event::{CallRequest, Reason};
+use crate::job::{Caller, ExportName, Next, Source, State, Step};
+use crate::places::{AcquisitionAt, Depth, JobAt, SubscriptionAt};
+use crate::time::Instant;
+use crate::wire::job::{MovedJob, image, image_room};
+use crate::wire::{Data, Found, Metadata};
+
+/// The jobs of a node and all that they need to run.
+pub(super) struct Runs {
+    pub(super) jobs: Jobs,
+    pub(super) subscriptions: Subscriptions,
+    bench: Bench,
+    acquisitions: Acquisitions,
+    fetches: Fetches,
+    happened: VecDeque<Happened>,
+}
+
+/// What concerns other nodes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Happened {
+    /// A job has ended with this.
+    Ended(JobAt, Result<(), Fault>),
+    /// A job that arrives has its module, or cannot have it; or its time is up.
+    Arriving(Result<(), Fault>),
+    /// The image of the job that arrives is here, or cannot be had.
+    Image(FetchEnd),
+}
+
+impl Runs {
+    pub(super) fn new(config: &Config) -> Self {
+        let limits = &config.limits;
+        Self {
+            jobs: Jobs::new(limits, config.namespaces.len()),
+            subscriptions: Subscriptions::new(&config.namespaces, limits.catalogue),
+            bench: Bench::new(limits.jobs, limits.depth),
+            acquisitions: Acquisitions::new(limits.acquisitions),
+            // Each acquisition, the delta and the image.
+            fetches: Fetches::new(limits.acquisitions + 2),
+            // A job ends once, and one arrives.
+            happened: VecDeque::with_capacity(limits.jobs + 2),
+        }
+    }
+
+    /// Begins a job with arguments and a caller of its own, which then waits for what `state`
+    /// says.
+    ///
+    /// # Errors
+    /// [`Fault`] if the node has as many jobs as it may, or the arguments are too long.
+    pub(super) fn open(&mut self, now: Instant, opening: Opening<'_>) -> Result<JobAt, Fault> {
+        if self.bench.takes_jobs() {
+            self.jobs.open(now, opening)
+        } else {
+            Err(Fault::Busy)
+        }
+    }
+
+    /// Takes a call up as a job.
+    ///
+    /// # Errors
+    /// [`Fault`] if it is refused at once.
+    pub(super) fn accept(
+        &mut self,
+        post: &mut Post<'_>,
+        request: CallRequest<'_>,
+        caller: Option<Caller>,
+    ) -> Result<JobAt, Fault> {
+        post.counters.calls += 1;
+        let named = self.subscriptions.named(&request.name.namespace);
+        let export = ExportName::new(request.export).ok_or(Fault::UnknownExport);
+        let named = named.ok_or(Fault::UnknownNamespace);
+        let accepted = named.and(export).and_then(|export| {
+            let opening = Opening {
+                name: request.name,
+                export,
+                args: request.args,
+                caller,
+                deadline: request.deadline.map(|after| post.now + after),
+                state: State::Resolving,
+            };
+            let at = self.open(post.now, opening)?;
+            self.resolve(post, at).map(|()| at).inspect_err(|_| {
+                self.release_all(post, at);
+                self.jobs.close(at);
+            })
+        });
+        post.counters.failed += u64::from(accepted.is_err());
+        accepted
+    }
+
+    /// An executor answers for an activation. `image_work` is what the job that moves has it do.
+    /// Returns whether the answer is for that; if so, the job has been told.
+    pub(super) fn handle_outcome(
+        &mut self,
+        post: &mut Post<'_>,
+        image_work: Option<ImageWork>,
+        outcome: Outcome<'_>,
+    ) -> bool {
+        if let Outcome::Verified { ticket, good } = outcome {
+            let needed = self.jobs.need_entries();
+            let subscriptions = &mut self.subscriptions;
+            subscriptions.handle_verified(post, ticket, good, needed);
+            return false;
+        }
+        let activation = outcome.activation().filter(|it| self.bench.end(*it));
+        if let (Some(activation), Some((job, at))) = (activation, image_work.map(ImageWork::place))
+            && self.jobs[job].activation(at).map(|held| held.id) == Some(activation)
+        {
+            self.jobs.note_image(job, at, &outcome);
+            return true;
+        }
+        match activation.and_then(|activation| self.jobs.running(activation)) {
+            Some(at) => self.go_on(post, at, outcome),
+            None => post.counters.drop(DropReason::StaleOutcome),
+        }
+        false
+    }
+
+    /// A part of an object; false if nothing waits for it.
+    pub(super) fn handle_data(&mut self, post: &mut Post<'_>, data: &Data<'_>) -> bool {
+        self.fetches.handle_data(post, data)
+    }
+
+    /// A node has what a search asked for.
+    pub(super) fn handle_found(
+        &mut self,
+        post: &mut Post<'_>,
+        origin: NodeId,
+        hops: u8,
+        found: Found,
+    ) {
+        self.acquisitions.handle_found(post, origin, hops, found);
+    }
+
+    /// A holder describes a module.
+    pub(super) fn handle_metadata(&mut self, post: &mut Post<'_>, metadata: Metadata<'_>) {
+        self.acquisitions.handle_metadata(post, metadata);
+    }
+
+    /// A node does not serve what it was asked for.
+    pub(super) fn handle_refusal(&mut self, post: &mut Post<'_>, request: u16) {
+        self.acquisitions.handle_refusal(post, request);
+        self.fetches.handle_refusal(post, request);
+    }
+
+    /// Asks again for what was not answered. Jobs whose time is up end later, in
+    /// [`end_overdue`](Self::end_overdue), so that an answer of the same moment counts.
+    pub(super) fn handle_timeout(&mut self, post: &mut Post<'_>) {
+        self.acquisitions.handle_timeout(post);
+        self.fetches.handle_timeout(post);
+        self.subscriptions.handle_timeout(post);
+    }
+
+    /// Ends jobs whose time is up.
+    pub(super) fn end_overdue(&mut self, post: &mut Post<'_>) {
+        for at in self.jobs.places() {
+            let job = &self.jobs[at];
+            if job.state.live() && job.deadline.is_some_and(|deadline| deadline <= post.now) {
+                self.end(post, at, Err(Fault::Deadline));
+            }
+        }
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<(Instant, Reason)> {
+        let because = |reason: Reason| move |at: Instant| (at, reason);
+        let deadlines = self.jobs.live().filter_map(|(_, job)| job.deadline);
+        let timeouts = [
+            self.acquisitions
+                .poll_timeout()
+                .map(because(Reason::Acquisition)),
+            self.fetches.poll_timeout(),
+            self.subscriptions
+                .poll_timeout()
+                .map(because(Reason::Catalogue)),
+            deadlines.min().map(because(Reason::Deadline)),
+        ];
+        timeouts.into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// Carries what the parts say to one another until they have nothing more to say.
+    ///
+    /// The order is fixed. Modules that are here come first, so that nothing that is fetched takes
+    /// their room before a job has reserved them. New fetches come after what has ended; jobs that
+    /// wait for a catalogue come last, since they may ask for more.
+    pub(super) fn carry(&mut self, post: &mut Post<'_>) {
+        loop {
+            if let Some(acquired) = self.acquisitions.poll_ended(post.now) {
+                self.acquired(post, &acquired);
+            } else if let Some(ended) = self.fetches.poll_ended() {
+                let (source, end) = (ended.source, ended.end);
+                match ended.owner {
+                    Owner::Acquisition(at) => {
+                        self.acquisitions.handle_fetched(post, at, source, end);
+                    }
+                    Owner::Subscription(at) => {
+                        self.subscriptions.handle_fetched(post, at, source, end);
+                    }
+                    Owner::Arrival => self.happened.push_back(Happened::Image(end)),
+                }
+            } else if let Some(order) = post.next_order() {
+                self.fetches.begin(post, order);
+            } else if self.subscriptions.poll_renewed() {
+                self.resolve_waiting(post);
+            } else {
+                break;
+            }
+        }
+    }
+
+    /// What concerns other nodes, oldest first.
+    pub(super) fn poll(&mut self) -> Option<Happened> {
+        self.happened.pop_front()
+    }
+
+    /// The next work for the executor. `image_work` is what the job that moves needs, and `record`
+    /// its record.
+    pub(super) fn poll_work<'n>(
+        &'n mut self,
+        cache: &'n mut Cache,
+        image_work: Option<ImageWork>,
+        record: &'n Buffer,
+    ) -> Option<Work<'n>> {
+        if let Some(Stop {
+            activation,
+            modules,
+        }) = self.bench.poll_stop()
+        {
+            // The executor works in order: once it has taken this, it no longer runs the
+            // activation.
+            release(cache, modules);
+            return Some(Work::Stop { activation });
+        }
+        if let Some(at) = self.subscriptions.poll_verification() {
+            return Some(self.subscriptions.verification(at));
+        }
+        if !self.bench.is_idle() {
+            return None;
+        }
+        if let Some(work) = image_work {
+            let (at, depth) = work.place();
+            let activation = self.jobs[at].activation(depth)?.id;
+            self.bench.begin(activation);
+            self.jobs.start(at, depth);
+            return Some(match work {
+                ImageWork::Freeze { .. } => Work::Freeze {
+                    activation,
+                    room: image_room(record.room()),
+                },
+                ImageWork::Thaw { .. } => Work::Thaw {
+                    start: self.start_of(cache, (at, depth), &[])?,
+                    image: image(record, depth.index()),
+                },
+            });
+        }
+        let at = self.bench.poll_ready()?;
+        let State::Ready(next) = self.jobs[at].state else {
+            return None;
+        };
+        let depth = Depth::new(self.jobs[at].depth().checked_sub(1)?);
+        self.jobs.set(at, State::Running);
+        self.jobs.start(at, depth);
+        let job = &self.jobs[at];
+        let top = job.top()?;
+        let activation = top.id;
+        self.bench.begin(activation);
+        Some(match next {
+            Next::Start => Work::Start(self.start_of(cache, (at, depth), &job.message)?),
+            Next::Continue => Work::Continue { activation },
+            Next::Resume(result) => Work::Resume {
+                activation,
+                result: result.map(|()| &job.message[..]),
+                fuel: top.fuel,
+            },
+        })
+    }
+
+    /// Ends a job, whatever it is doing; its reservations are taken back. One that arrives is
+    /// declined instead.
+    pub(super) fn end(&mut self, post: &mut Post<'_>, at: JobAt, result: Result<(), Fault>) {
+        let former = self.jobs[at].state;
+        if let (State::Arriving(_), Err(fault)) = (former, result) {
+            self.happened.push_back(Happened::Arriving(Err(fault)));
+            return;
+        }
+        self.release_all(post, at);
+        self.jobs.finish(post.now, at, result);
+        if let Some(acquisition) = former.awaited() {
+            self.abandon(post, acquisition);
+        }
+        if let State::Ready(_) = former {
+            self.bench.withdraw(at);
+        }
+        match result {
+            Ok(()) => post.counters.completed += 1,
+            Err(_) => post.counters.failed += 1,
+        }
+        self.forget_replaced();
+        self.happened.push_back(Happened::Ended(at, result));
+    }
+
+    /// A job has run on another node, and ended there.
+    pub(super) fn end_remote(
+        &mut self,
+        post: &mut Post<'_>,
+        at: JobAt,
+        result: Result<&[u8], (Fault, Option<Trap>)>,
+    ) {
+        let result = match result {
+            Ok(result) if self.jobs.set_message(at, result) => Ok(()),
+            Ok(_) => Err(Fault::ValuesTooLarge),
+            Err((fault, trap)) => {
+                self.jobs.note_trap(at, trap);
+                Err(fault)
+            }
+        };
+        self.end(post, at, result);
+    }
+
+    /// Lets a job go on with `next`.
+    pub(super) fn make_ready(&mut self, at: JobAt, next: Next) {
+        self.jobs.set(at, State::Ready(next));
+        self.bench.make_ready(at);
+    }
+
+    /// Takes the job that is to leave off the bench, if it stands still; returns what it does
+    /// next. An executor may read the image of a thaw that nobody waits for any more until it has
+    /// taken the stop; until then nothing leaves.
+    pub(super) fn leave(&mut self, post: &mut Post<'_>, at: JobAt) -> Option<Next> {
+        if !self.bench.is_clear() {
+            return None;
+        }
+        let state = self.jobs[at].state;
+        let next = match (state, state.awaited()) {
+            (State::Ready(next), _) => {
+                self.bench.withdraw(at);
+                next
+            }
+            (State::Acquiring { .. } | State::Preloading { .. }, Some(acquisition)) => {
+                self.jobs.set(at, State::Leaving);
+                self.abandon(post, acquisition);
+                Next::Start
+            }
+            _ => return None,
+        };
+        self.jobs.set_leaves(at, false);
+        self.jobs.set(at, State::Leaving);
+        Some(next)
+    }
+
+    /// The job that was to leave stays and goes on with `next`.
+    pub(super) fn stay(&mut self, post: &mut Post<'_>, at: JobAt, next: Next) {
+        let lacks_module = self.jobs[at]
+            .top()
+            .is_some_and(|top| top.slot.is_none() && !top.started && top.has_module);
+        if lacks_module {
+            self.begin_top(post, at);
+        } else {
+            self.make_ready(at, next);
+        }
+    }
+
+    /// Another node runs the job: nothing of it is needed here any more.
+    pub(super) fn hand_over(&mut self, post: &mut Post<'_>, at: JobAt) {
+        self.release_all(post, at);
+        self.jobs.set(at, State::Remote);
+        self.forget_replaced();
+    }
+
+    /// Whether nothing that an executor may still read is in the image buffer.
+    pub(super) fn image_is_free(&self) -> bool {
+        self.bench.is_clear()
+    }
+
+    /// Makes the arriving job what its record says, as far as this node's catalogues allow;
+    /// returns what it does next.
+    ///
+    /// # Errors
+    /// [`Fault`] to decline it with.
+    pub(super) fn unpack(&mut self, post: &mut Post<'_>, at: JobAt) -> Result<Next, Fault> {
+        let record = MovedJob::parse(post.image).map_err(|_| Fault::BadImage)?;
+        self.jobs.take_head(at, &record.head)?;
+        // The job keeps to the entries that it started with, as far as they are here.
+        let epochs = self.subscriptions.catalogues().map(|held| {
+            let (own, theirs) = (held.epoch(), record.epoch(held.id()));
+            theirs.map_or(own, |theirs| theirs.min(own))
+        });
+        self.jobs.set_epochs(at, epochs);
+        for moved in record.activations() {
+            let namespace = moved.tasklet.namespace;
+            let held = self.subscriptions.of(namespace);
+            let held = held.ok_or(Fault::UnknownNamespace)?;
+            let epoch = self.jobs[at].epochs[held.index()];
+            let callee = self.subscriptions.callee(held, moved.tasklet.number, epoch);
+            let callee = callee.ok_or(Fault::UnknownTasklet)?;
+            if !self.subscriptions.may_run(&callee) {
+                return Err(Fault::CapabilityDenied);
+            }
+            self.jobs.take_activation(at, &callee, &moved)?;
+        }
+        Ok(record.head.next)
+    }
+
+    /// Acquires the module of an arriving job's activation.
+    pub(super) fn acquire_for(&mut self, post: &mut Post<'_>, at: JobAt, depth: Depth) {
+        match self.acquire(post, at, depth) {
+            Ok(acquisition) => {
+                let lacking = Some((depth, acquisition));
+                self.jobs.set(at, State::Arriving(lacking));
+            }
+            Err(fault) => self.happened.push_back(Happened::Arriving(Err(fault))),
+        }
+    }
+
+    /// Gives up a job that arrives.
+    pub(super) fn decline(&mut self, post: &mut Post<'_>, at: JobAt, fault: Fault) {
+        let waited = self.jobs[at].state.awaited();
+        self.release_all(post, at);
+        self.fetches.abandon(post, Owner::Arrival);
+        self.jobs.set(at, State::Declined(fault));
+        if let Some(acquisition) = waited {
+            self.abandon(post, acquisition);
+        }
+        post.counters.moves_refused += 1;
+        self.forget_replaced();
+    }
+
+    /// Checks what must hold between inputs.
+    pub(super) fn assert_invariants(&self) {
+        self.jobs.assert_invariants();
+        self.subscriptions.assert_invariants();
+        self.acquisitions.assert_invariants();
+        self.fetches.assert_invariants();
+        let is_ready = |at: JobAt| matches!(self.jobs[at].state, State::Ready(_));
+        self.bench.assert_invariants(self.jobs.places(), is_ready);
+        debug_assert!(self.happened.is_empty(), "what happened is carried on");
+    }
+
+    /// Reservations in the cache that jobs and stops hold.
+    pub(super) fn reservations(&self) -> usize {
+        self.jobs.reservations() + self.bench.reservations()
+    }
+
+    /// Tries to find the tasklet of a job that waits for its catalogue, and to begin it.
+    fn resolve(&mut self, post: &mut Post<'_>, at: JobAt) -> Result<(), Fault> {
+        let (name, accepted) = (self.jobs[at].name, self.jobs[at].accepted);
+        let held = self.subscriptions.named(&name.namespace);
+        let held = held.ok_or(Fault::UnknownNamespace)?;
+        let found = self
+            .subscriptions
+            .look_up(post, held, &name.name, accepted)?;
+        let Lookup::Found(number) = found else {
+            return Ok(());
+        };
+        let epochs = self.subscriptions.catalogues().map(Catalogue::epoch);
+        self.jobs.set_epochs(at, epochs);
+        let job = &self.jobs[at];
+        let callee = self
+            .subscriptions
+            .callee(held, number, job.epochs[held.index()]);
+        let callee = callee.ok_or(Fault::UnknownTasklet)?;
+        let export = callee.entry.terms.export(job.export.as_str());
+        let signature = export.ok_or(Fault::UnknownExport)?.signature;
+        abi::check_args(&signature, &job.message).map_err(|_| Fault::WrongArguments)?;
+        if !self.subscriptions.may_run(&callee) {
+            return Err(Fault::CapabilityDenied);
+        }
+        let (export, fuel) = (job.export, callee.entry.fuel_ceiling());
+        self.jobs.push(at, &callee, export, fuel)?;
+        if post.config.preload {
+            let (first, limit) = (callee.tasklet(), post.config.limits.preload);
+            let mut list = self.jobs.take_preload(at);
+            let epochs = &self.jobs[at].epochs;
+            self.subscriptions
+                .list_callees(first, epochs, &mut list, limit);
+            self.jobs.set_preload(at, list);
+            self.preload_from(post, at, 0);
+        } else {
+            self.begin_top(post, at);
+        }
+        Ok(())
+    }
+
+    /// A catalogue changed, or could not be had: looks again at the jobs that wait for one.
+    fn resolve_waiting(&mut self, post: &mut Post<'_>) {
+        for at in self.jobs.places() {
+            if self.jobs[at].state == State::Resolving
+                && let Err(fault) = self.resolve(post, at)
+            {
+                self.end(post, at, Err(fault));
+            }
+        }
+    }
+
+    /// Acquires what the preload list names from `item` on, then the job's own tasklet (paper,
+    /// section 4.1).
+    fn preload_from(&mut self, post: &mut Post<'_>, at: JobAt, item: usize) {
+        for item in item..self.jobs[at].preload.len() {
+            let (tasklet, _) = self.jobs[at].preload[item];
+            let epochs = &self.jobs[at].epochs;
+            let callee = self.subscriptions.callee_of(tasklet, epochs);
+            let Some(callee) = callee.filter(|callee| callee.entry.has_module()) else {
+                continue;
+            };
+            let wanted = wanted(&self.subscriptions, callee.tasklet(), &callee.entry);
+            let acquisition = wanted.and_then(|wanted| self.acquisitions.acquire(post, wanted));
+            if let Ok(acquisition) = acquisition {
+                self.jobs.set(at, State::Preloading { item, acquisition });
+                return;
+            }
+        }
+        self.begin_top(post, at);
+    }
+
+    /// Acquires the top tasklet; a native one is there already.
+    fn begin_top(&mut self, post: &mut Post<'_>, at: JobAt) {
+        let Some(top) = self.jobs[at].top() else {
+            return;
+        };
+        if !top.has_module {
+            let (tasklet, name) = (top.tasklet, top.name);
+            self.jobs.note(
+                at,
+                Step {
+                    tasklet,
+                    name,
+                    source: Source::Native,
+                    hops: 0,
+                    attempts: 0,
+                    bytes: 0,
+                    took: core::time::Duration::ZERO,
+                },
+            );
+            self.make_ready(at, Next::Start);
+            return;
+        }
+        if self.jobs[at].leaves {
+            // Its module is wanted where it goes.
+            self.make_ready(at, Next::Start);
+            return;
+        }
+        let depth = Depth::new(self.jobs[at].depth() - 1);
+        match self.acquire(post, at, depth) {
+            Ok(acquisition) => self.jobs.set(at, State::Acquiring { acquisition }),
+            Err(fault) => self.callee_failed(post, at, fault),
+        }
+    }
+
+    /// Acquires the module of an activation.
+    fn acquire(
+        &mut self,
+        post: &mut Post<'_>,
+        at: JobAt,
+        depth: Depth,
+    ) -> Result<AcquisitionAt, Fault> {
+        let activation = self.jobs[at].activation(depth).ok_or(Fault::Stopped)?;
+        let wanted = wanted(&self.subscriptions, activation.tasklet, &activation.entry())?;
+        self.acquisitions.acquire(post, wanted)
+    }
+
+    /// Hands an ended acquisition to the jobs that wait for it.
+    fn acquired(&mut self, post: &mut Post<'_>, acquired: &Acquired) {
+        self.fetches.abandon(post, Owner::Acquisition(acquired.at));
+        for at in self.jobs.places() {
+            if self.jobs[at].state.awaited() == Some(acquired.at) {
+                match acquired.result {
+                    Ok(slot) => self.take_module(post, at, acquired, slot),
+                    Err(fault) => self.miss_module(post, at, fault),
+                }
+            }
+        }
+        if let Ok(slot) = acquired.result {
+            post.cache.release(slot);
+        }
+    }
+
+    /// The module that a job waits for is here.
+    fn take_module(&mut self, post: &mut Post<'_>, at: JobAt, acquired: &Acquired, slot: SlotId) {
+        post.counters.count_acquired(acquired.source);
+        post.cache.reserve(slot);
+        post.cache.touch(slot, post.now);
+        let job = &self.jobs[at];
+        let callee = self.subscriptions.callee_of(acquired.tasklet, &job.epochs);
+        let name = callee.map_or(job.name, |callee| callee.name);
+        self.jobs.note(at, acquired.step(name));
+        let state = self.jobs[at].state;
+        if let State::Preloading { item, .. } = state {
+            self.jobs.preloaded(at, item, slot);
+            self.preload_from(post, at, item + 1);
+        } else if let State::Arriving(Some((depth, _))) = state {
+            self.jobs.give_module_to(at, depth, slot);
+            self.jobs.set(at, State::Arriving(None));
+            self.happened.push_back(Happened::Arriving(Ok(())));
+        } else {
+            self.jobs.give_module(at, slot);
+            self.make_ready(at, Next::Start);
+        }
+    }
+
+    /// The module that a job waits for cannot be had.
+    fn miss_module(&mut self, post: &mut Post<'_>, at: JobAt, fault: Fault) {
+        post.counters.not_acquired += 1;
+        let state = self.jobs[at].state;
+        if let State::Preloading { item, .. } = state {
+            // What cannot be had in advance may never be called.
+            self.preload_from(post, at, item + 1);
+        } else if let State::Arriving(_) = state {
+            self.jobs.set(at, State::Arriving(None));
+            self.happened.push_back(Happened::Arriving(Err(fault)));
+        } else if fault == Fault::CacheFull && self.jobs.release_preload(post, at) {
+            // The chain is larger than the cache: on with loading on demand.
+            self.begin_top(post, at);
+        } else {
+            self.callee_failed(post, at, fault);
+        }
+    }
+
+    /// What an executor says of the top activation of a job.
+    fn go_on(&mut self, post: &mut Post<'_>, at: JobAt, outcome: Outcome<'_>) {
+        match outcome {
+            Outcome::Called {
+                import, args, fuel, ..
+            } => {
+                self.jobs.set_fuel(at, fuel);
+                match self.push_callee(post, at, import, args) {
+                    Ok(()) => self.begin_top(post, at),
+                    Err(fault) => self.make_ready(at, Next::Resume(Err(fault))),
+                }
+            }
+            Outcome::Done { result, fuel, .. } => {
+                self.jobs.pop(post, at, Some(fuel));
+                let fits = self.jobs.set_message(at, result);
+                let result = if fits {
+                    Ok(())
+                } else {
+                    Err(Fault::ValuesTooLarge)
+                };
+                self.callee_ended(post, at, result);
+            }
+            Outcome::Failed {
+                fault, trap, fuel, ..
+            } => {
+                self.jobs.pop(post, at, Some(fuel));
+                self.jobs.note_trap(at, trap);
+                self.callee_ended(post, at, Err(fault));
+            }
+            Outcome::Yielded { fuel, .. } => {
+                self.jobs.set_fuel(at, fuel);
+                self.make_ready(at, Next::Continue);
+            }
+            Outcome::Frozen { .. } | Outcome::NotFrozen { .. } | Outcome::Verified { .. } => {}
+        }
+    }
+
+    /// The top tasklet calls the tasklet of its import number `import`.
+    fn push_callee(
+        &mut self,
+        post: &mut Post<'_>,
+        at: JobAt,
+        import: u16,
+        args: &[u8],
+    ) -> Result<(), Fault> {
+        let wish = self.jobs.wish(post, at, import, args)?;
+        let held = self.subscriptions.of(wish.namespace);
+        let held = held.ok_or(Fault::UnknownNamespace)?;
+        let epoch = self.jobs[at].epochs.get(held.index()).copied();
+        let callee = epoch.and_then(|epoch| self.subscriptions.callee(held, wish.number, epoch));
+        let callee = callee.ok_or(Fault::UnknownTasklet)?;
+        let fuel = wish.admit(&callee.entry)?;
+        if !self.subscriptions.may_run(&callee) {
+            return Err(Fault::CapabilityDenied);
+        }
+        self.jobs.push(at, &callee, wish.export, fuel)
+    }
+
+    /// The top tasklet could not be acquired.
+    fn callee_failed(&mut self, post: &mut Post<'_>, at: JobAt, fault: Fault) {
+        self.jobs.pop(post, at, None);
+        self.callee_ended(post, at, Err(fault));
+    }
+
+    /// Hands the end of a callee to its caller, or ends the job.
+    fn callee_ended(&mut self, post: &mut Post<'_>, at: JobAt, result: Result<(), Fault>) {
+        if self.jobs[at].depth() > 0 {
+            self.make_ready(at, Next::Resume(result));
+        } else {
+            self.end(post, at, result);
+        }
+    }
+
+    /// Takes back everything that a job holds, and has executors forget it. Modules that an
+    /// executor may be reading stay where they are until it takes the stop.
+    fn release_all(&mut self, post: &mut Post<'_>, at: JobAt) {
+        while let Some(ended) = self.jobs.unwind(at) {
+            let (activation, modules) = (ended.activation, ended.modules);
+            if ended.started {
+                self.bench.stop(Stop {
+                    activation,
+                    modules,
+                });
+            } else {
+                release(post.cache, modules);
+            }
+        }
+        self.jobs.release_preload(post, at);
+    }
+
+    /// Drops an acquisition unless another job still waits for it.
+    fn abandon(&mut self, post: &mut Post<'_>, acquisition: AcquisitionAt) {
+        let waits = |at: JobAt| self.jobs[at].state.awaited() == Some(acquisition);
+        if !self.jobs.places().any(waits) {
+            self.fetches.abandon(post, Owner::Acquisition(acquisition));
+            self.acquisitions.abandon(post, acquisition);
+        }
+    }
+
+    /// Forgets replaced entries that no job needs any more.
+    fn forget_replaced(&mut self) {
+        let jobs = &self.jobs;
+        let oldest = |at: SubscriptionAt| jobs.oldest_epoch(at.index());
+        self.subscriptions.forget_replaced(oldest);
+    }
+
+    /// The start of an activation.
+    fn start_of<'n>(
+        &'n self,
+        cache: &'n Cache,
+        (at, depth): (JobAt, Depth),
+        args: &'n [u8],
+    ) -> Option<Start<'n>> {
+        let stack = self.jobs[at].activations();
+        let activation = stack.get(depth.index())?;
+        let parent = depth.index().checked_sub(1);
+        let parent = parent.and_then(|parent| stack.get(parent));
+        Some(Start {
+            activation: activation.id,
+            parent: parent.map(|parent| parent.id),
+            name: activation.name,
+            entry: activation.entry(),
+            code: activation.slot.map_or(&[], |slot| cache.code(slot)),
+            export: activation.export.as_str(),
+            args,
+            fuel: activation.fuel,
+            granted: self.subscriptions.granted(activation.tasklet.namespace),
+        })
+    }
+}
+
+/// How to acquire a version of a tasklet.
+fn wanted(
+    subscriptions: &Subscriptions,
+    tasklet: TaskletRef,
+    entry: &Entry<'_>,
+) -> Result<Wanted, Fault> {
+    let registry = subscriptions.registry(tasklet.namespace);
+    Ok(Wanted {
+        tasklet,
+        digest: entry.digest,
+        size: entry.size,
+        registry: registry.ok_or(Fault::UnknownNamespace)?,
+    })
+}
+
+fn release(cache: &mut Cache, modules: [Option<SlotId>; 2]) {
+    for slot in modules.into_iter().flatten() {
+        cache.release(slot);
+    }
+}

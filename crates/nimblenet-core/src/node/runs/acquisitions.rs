@@ -1,0 +1,510 @@
+//! Acquisitions: Algorithm 1 of the paper, line by line.
+//!
+//! An acquisition looks in the cache, asks the neighbours, the whole mesh and the registry, and
+//! has the module fetched from whichever answers first. After a failure the next attempt begins
+//! with the cache again; what a source has sent stays.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use nimblenet_tasklet::{Digest, Fault, NodeId, TaskletName, TaskletRef};
+
+use crate::cache::SlotId;
+use crate::config::Config;
+use crate::job::{Source, Step};
+use crate::mesh::Mesh;
+use crate::node::post::{Ask, FetchEnd, Order, Owner, Post};
+use crate::places::AcquisitionAt;
+use crate::time::Instant;
+use crate::wire::{Found, MAX_TTL, Message, Metadata, MetadataRequest, Object, Search};
+
+/// The TTL of the local search: one hop (Algorithm 1, line 2).
+const LOCAL_TTL: u8 = 1;
+
+/// What is acquired.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::node) struct Wanted {
+    pub(in crate::node) tasklet: TaskletRef,
+    pub(in crate::node) digest: Digest,
+    pub(in crate::node) size: u32,
+    /// The only registry that may be asked.
+    pub(in crate::node) registry: NodeId,
+}
+
+/// A node that has the tasklet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Holder {
+    id: NodeId,
+    hops: u8,
+    /// The smallest frame size on the route.
+    mtu: u16,
+}
+
+/// Where an acquisition stands. The comments name the lines of Algorithm 1.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Lines 6 to 11: is it in the cache?
+    Check,
+    /// Line 12: asked the neighbours.
+    LocalSearch,
+    /// Line 14: asked the whole mesh.
+    GlobalSearch,
+    /// Line 17: asked the registry.
+    Fallback,
+    /// Line 22: asked the holder for metadata.
+    Metadata(Holder),
+    /// Line 29: has the module fetched from the holder.
+    Fetch(Holder),
+    /// Lines 10 and 32: it is in the cache, and reserved until this is polled.
+    Acquired(SlotId),
+    /// Line 34.
+    Failed(Fault),
+}
+
+/// Who is asked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Scope {
+    Neighbours,
+    Mesh,
+    Registry,
+}
+
+/// One acquisition.
+#[derive(Clone, Copy, Debug)]
+struct Acquisition {
+    wanted: Wanted,
+    phase: Phase,
+    started: Instant,
+    /// Attempts begun.
+    attempts: u8,
+    /// The request number that an answer must have.
+    request: u16,
+    ask: Ask,
+    /// Where it came from: hops, 0 for the node's own cache.
+    hops: u8,
+    from_registry: bool,
+    /// The last source that failed.
+    avoid: Option<NodeId>,
+}
+
+/// An acquisition that has ended.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::node) struct Acquired {
+    pub(in crate::node) at: AcquisitionAt,
+    pub(in crate::node) tasklet: TaskletRef,
+    pub(in crate::node) source: Source,
+    /// Links to the source.
+    pub(in crate::node) hops: u8,
+    /// Attempts begun.
+    pub(in crate::node) attempts: u8,
+    /// Bytes that came over the mesh.
+    pub(in crate::node) bytes: u32,
+    pub(in crate::node) took: Duration,
+    /// The module, with a reservation that whoever polls takes over; or why it was not acquired.
+    pub(in crate::node) result: Result<SlotId, Fault>,
+}
+
+/// The acquisitions of a node.
+#[derive(Debug)]
+pub(in crate::node) struct Acquisitions {
+    table: Vec<Option<Acquisition>>,
+    /// Places of those that have ended, oldest first.
+    ended: VecDeque<AcquisitionAt>,
+}
+
+impl Acquired {
+    /// What the explanation of a call says of it; `name` is the tasklet's.
+    pub(in crate::node) fn step(&self, name: TaskletName) -> Step {
+        let Self {
+            tasklet,
+            source,
+            hops,
+            attempts,
+            bytes,
+            took,
+            ..
+        } = *self;
+        Step {
+            tasklet,
+            name,
+            source,
+            hops,
+            attempts,
+            bytes,
+            took,
+        }
+    }
+}
+
+impl Acquisitions {
+    /// Room for `places` acquisitions at a time.
+    pub(in crate::node) fn new(places: usize) -> Self {
+        Self {
+            table: (0..places).map(|_| None).collect(),
+            ended: VecDeque::with_capacity(places),
+        }
+    }
+
+    /// Starts to acquire a tasklet, or joins an acquisition of the same.
+    ///
+    /// # Errors
+    /// [`Fault::TooLarge`] if the module can never fit the cache, [`Fault::Busy`] at the limit.
+    pub(in crate::node) fn acquire(
+        &mut self,
+        post: &mut Post<'_>,
+        wanted: Wanted,
+    ) -> Result<AcquisitionAt, Fault> {
+        if wanted.size as usize > post.cache.capacity() {
+            return Err(Fault::TooLarge);
+        }
+        let same = |held: &Acquisition| held.wanted.tasklet == wanted.tasklet && !held.ended();
+        if post.config.merge_requests
+            && let Some(at) = self.position(same)
+        {
+            return Ok(at);
+        }
+        let free = self.table.iter().position(Option::is_none);
+        let at = AcquisitionAt::new(free.ok_or(Fault::Busy)?);
+        self.table[at.index()] = Some(Acquisition {
+            wanted,
+            phase: Phase::Check,
+            started: post.now,
+            attempts: 0,
+            request: 0,
+            ask: Ask::new(post.now),
+            hops: 0,
+            from_registry: false,
+            avoid: None,
+        });
+        self.with(at, |acquisition| acquisition.begin_attempt(post));
+        Ok(at)
+    }
+
+    /// A node has what a search asked for.
+    pub(in crate::node) fn handle_found(
+        &mut self,
+        post: &mut Post<'_>,
+        origin: NodeId,
+        hops: u8,
+        found: Found,
+    ) {
+        let Some(at) = self.awaiting(found.request) else {
+            post.unexpected();
+            return;
+        };
+        let holder = Holder {
+            id: origin,
+            hops,
+            mtu: found.mtu,
+        };
+        self.with(at, |acquisition| {
+            let searching = matches!(
+                acquisition.phase,
+                Phase::LocalSearch | Phase::GlobalSearch | Phase::Fallback
+            );
+            if searching && acquisition.avoid != Some(origin) {
+                acquisition.approach(post, at, holder);
+            }
+        });
+    }
+
+    /// A holder describes the module.
+    pub(in crate::node) fn handle_metadata(&mut self, post: &mut Post<'_>, metadata: Metadata<'_>) {
+        let Some(at) = self.awaiting(metadata.request) else {
+            post.unexpected();
+            return;
+        };
+        self.with(at, |acquisition| {
+            let Phase::Metadata(holder) = acquisition.phase else {
+                return;
+            };
+            let wanted = acquisition.wanted;
+            if (metadata.size, metadata.digest()) == (wanted.size, wanted.digest) {
+                acquisition.fetch(post, at, holder);
+            } else {
+                post.counters.digest_mismatches += 1;
+                acquisition.retry(post, Fault::DigestMismatch, Some(holder.id));
+            }
+        });
+    }
+
+    /// A node does not have what it was asked for.
+    pub(in crate::node) fn handle_refusal(&mut self, post: &mut Post<'_>, request: u16) {
+        if let Some(at) = self.awaiting(request) {
+            self.with(at, |acquisition| acquisition.source_lost(post, false));
+        }
+    }
+
+    /// A fetch that this acquisition ordered has ended.
+    pub(in crate::node) fn handle_fetched(
+        &mut self,
+        post: &mut Post<'_>,
+        at: AcquisitionAt,
+        source: NodeId,
+        end: FetchEnd,
+    ) {
+        self.with(at, |acquisition| match (acquisition.phase, end) {
+            (Phase::Fetch(holder), FetchEnd::Complete(Some(slot))) => {
+                acquisition.finish(post, slot, holder);
+            }
+            (Phase::Fetch(_), FetchEnd::Changed | FetchEnd::Complete(None)) => {
+                acquisition.retry(post, Fault::DigestMismatch, Some(source));
+            }
+            (Phase::Fetch(_), FetchEnd::NoRoom | FetchEnd::TooLong) => {
+                acquisition.retry(post, Fault::CacheFull, None);
+            }
+            (Phase::Fetch(_), FetchEnd::Refused | FetchEnd::Silent) => {
+                acquisition.retry(post, Fault::Unreachable, Some(source));
+            }
+            _ => debug_assert!(false, "a fetch ends for the acquisition that ordered it"),
+        });
+    }
+
+    pub(in crate::node) fn handle_timeout(&mut self, post: &mut Post<'_>) {
+        for at in (0..self.table.len()).map(AcquisitionAt::new) {
+            self.with(at, |acquisition| {
+                if acquisition.poll_timeout().is_none_or(|due| due > post.now) {
+                    return;
+                }
+                match acquisition.phase {
+                    Phase::LocalSearch => acquisition.search(post, Scope::Mesh),
+                    Phase::GlobalSearch => acquisition.search(post, Scope::Registry),
+                    Phase::Fallback => {
+                        post.mesh.doubt(acquisition.wanted.registry);
+                        if acquisition.ask.is_exhausted() {
+                            acquisition.retry(post, Fault::Unreachable, None);
+                        } else {
+                            acquisition.search(post, Scope::Registry);
+                        }
+                    }
+                    Phase::Metadata(_) => acquisition.source_lost(post, true),
+                    Phase::Check | Phase::Fetch(_) | Phase::Acquired(_) | Phase::Failed(_) => {}
+                }
+            });
+        }
+    }
+
+    pub(in crate::node) fn poll_timeout(&self) -> Option<Instant> {
+        let held = self.table.iter().flatten();
+        held.filter_map(Acquisition::poll_timeout).min()
+    }
+
+    /// The acquisition that ended longest ago. Its place is free then.
+    pub(in crate::node) fn poll_ended(&mut self, now: Instant) -> Option<Acquired> {
+        while let Some(at) = self.ended.pop_front() {
+            let place = &mut self.table[at.index()];
+            let Some(acquisition) = place.take_if(|acquisition| acquisition.ended()) else {
+                continue;
+            };
+            return Some(acquisition.report(at, now));
+        }
+        None
+    }
+
+    /// Drops an acquisition that nothing waits for any more.
+    pub(in crate::node) fn abandon(&mut self, post: &mut Post<'_>, at: AcquisitionAt) {
+        let dropped = self.table[at.index()].take();
+        if let Some(Phase::Acquired(slot)) = dropped.map(|acquisition| acquisition.phase) {
+            post.cache.release(slot);
+        }
+    }
+
+    /// Checks what must hold between inputs.
+    pub(in crate::node) fn assert_invariants(&self) {
+        for acquisition in self.table.iter().flatten() {
+            debug_assert!(!acquisition.ended(), "ended acquisitions are polled");
+            debug_assert!(acquisition.phase != Phase::Check, "a check ends at once");
+        }
+    }
+
+    /// Lets something happen to the acquisition at `at`, and notes if it has ended by that.
+    fn with(&mut self, at: AcquisitionAt, happen: impl FnOnce(&mut Acquisition)) {
+        let Some(acquisition) = &mut self.table[at.index()] else {
+            return;
+        };
+        if acquisition.ended() {
+            return;
+        }
+        happen(acquisition);
+        if acquisition.ended() {
+            self.ended.push_back(at);
+        }
+    }
+
+    fn position(&self, is: impl Fn(&Acquisition) -> bool) -> Option<AcquisitionAt> {
+        let is = |held: &Option<Acquisition>| held.as_ref().is_some_and(&is);
+        self.table.iter().position(is).map(AcquisitionAt::new)
+    }
+
+    fn awaiting(&self, request: u16) -> Option<AcquisitionAt> {
+        self.position(|held| held.awaits() && held.request == request)
+    }
+}
+
+impl Acquisition {
+    fn ended(&self) -> bool {
+        matches!(self.phase, Phase::Acquired(_) | Phase::Failed(_))
+    }
+
+    /// Whether it waits for a message.
+    fn awaits(&self) -> bool {
+        match self.phase {
+            Phase::LocalSearch | Phase::GlobalSearch | Phase::Fallback | Phase::Metadata(_) => true,
+            Phase::Check | Phase::Fetch(_) | Phase::Acquired(_) | Phase::Failed(_) => false,
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.awaits().then_some(self.ask.due())
+    }
+
+    /// Looks in the cache, then begins to search.
+    fn begin_attempt(&mut self, post: &mut Post<'_>) {
+        self.attempts += 1;
+        match post.cache.find(self.wanted.tasklet) {
+            Some(slot) => self.acquired(post, slot),
+            None => self.search(post, Scope::Neighbours),
+        }
+    }
+
+    /// This attempt is over; the next begins, or the acquisition fails.
+    fn retry(&mut self, post: &mut Post<'_>, fault: Fault, avoid: Option<NodeId>) {
+        // A registry that failed is asked again: there is no other.
+        self.avoid = avoid.filter(|id| *id != self.wanted.registry);
+        self.ask = Ask::new(post.now);
+        if self.attempts < post.config.attempts {
+            self.phase = Phase::Check;
+            self.begin_attempt(post);
+        } else {
+            self.phase = Phase::Failed(fault);
+        }
+    }
+
+    fn search(&mut self, post: &mut Post<'_>, scope: Scope) {
+        self.request = post.new_request();
+        let message = Message::Search(Search {
+            tasklet: self.wanted.tasklet,
+            request: self.request,
+            mtu: post.mesh.smallest_mtu(),
+        });
+        let Config {
+            local_search,
+            global_search,
+            ..
+        } = *post.config;
+        match scope {
+            Scope::Neighbours => {
+                self.phase = Phase::LocalSearch;
+                self.ask.answered(post.now, local_search);
+                post.flood(LOCAL_TTL, message);
+            }
+            Scope::Mesh => {
+                self.phase = Phase::GlobalSearch;
+                self.ask.answered(post.now, global_search);
+                post.flood(MAX_TTL, message);
+            }
+            Scope::Registry => {
+                self.phase = Phase::Fallback;
+                let registry = self.wanted.registry;
+                self.ask.asked(post.now, post.patience_for(registry));
+                post.send(registry, message);
+            }
+        }
+    }
+
+    /// Goes to a holder: for metadata, or for the module at once.
+    fn approach(&mut self, post: &mut Post<'_>, at: AcquisitionAt, holder: Holder) {
+        if !post.config.ask_metadata {
+            self.fetch(post, at, holder);
+            return;
+        }
+        self.phase = Phase::Metadata(holder);
+        self.request = post.new_request();
+        self.ask.answered(post.now, post.patience(holder.hops));
+        let request = MetadataRequest {
+            tasklet: self.wanted.tasklet,
+            request: self.request,
+        };
+        post.send(holder.id, Message::MetadataRequest(request));
+    }
+
+    fn fetch(&mut self, post: &mut Post<'_>, at: AcquisitionAt, holder: Holder) {
+        self.phase = Phase::Fetch(holder);
+        post.order(Order {
+            owner: Owner::Acquisition(at),
+            object: Object::Module(self.wanted.tasklet),
+            source: holder.id,
+            hops: Some(holder.hops),
+            part: Mesh::part_len(holder.mtu.min(post.mesh.smallest_mtu())),
+            expected: Some(self.wanted.size),
+        });
+    }
+
+    /// All bytes are here: are they the right ones?
+    fn finish(&mut self, post: &mut Post<'_>, slot: SlotId, holder: Holder) {
+        if post.cache.finish(slot, &self.wanted.digest) {
+            self.hops = holder.hops;
+            self.from_registry = holder.id == self.wanted.registry;
+            self.acquired(post, slot);
+        } else {
+            post.counters.digest_mismatches += 1;
+            self.retry(post, Fault::DigestMismatch, Some(holder.id));
+        }
+    }
+
+    fn acquired(&mut self, post: &mut Post<'_>, slot: SlotId) {
+        post.cache.reserve(slot);
+        self.phase = Phase::Acquired(slot);
+    }
+
+    /// The node that was asked refused or fell silent.
+    fn source_lost(&mut self, post: &mut Post<'_>, silent: bool) {
+        let source = match self.phase {
+            Phase::Metadata(holder) => holder.id,
+            Phase::Fallback => self.wanted.registry,
+            Phase::Check
+            | Phase::LocalSearch
+            | Phase::GlobalSearch
+            | Phase::Fetch(_)
+            | Phase::Acquired(_)
+            | Phase::Failed(_) => return,
+        };
+        if silent {
+            post.mesh.doubt(source);
+        }
+        self.retry(post, Fault::Unreachable, Some(source));
+    }
+
+    fn report(&self, at: AcquisitionAt, now: Instant) -> Acquired {
+        let source = match (self.hops, self.from_registry) {
+            (0, _) => Source::Local,
+            (_, true) => Source::Registry,
+            (1, false) => Source::Neighbour,
+            (_, false) => Source::Global,
+        };
+        Acquired {
+            at,
+            tasklet: self.wanted.tasklet,
+            source,
+            hops: self.hops,
+            attempts: self.attempts,
+            bytes: if source == Source::Local {
+                0
+            } else {
+                self.wanted.size
+            },
+            took: now - self.started,
+            result: match self.phase {
+                Phase::Acquired(slot) => Ok(slot),
+                Phase::Failed(fault) => Err(fault),
+                Phase::Check
+                | Phase::LocalSearch
+                | Phase::GlobalSearch
+                | Phase::Fallback
+                | Phase::Metadata(_)
+                | Phase::Fetch(_) => Err(Fault::Stopped),
+            },
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Fetches: objects on their way to this node, whatever they are for.
+//!
+//! A module or delta takes its place in the cache with its first part, since only then is its
+//! length certain; an image goes to the node's image buffer. A module that its source does not
+//! finish keeps what is here, and goes on from the next source. Everything else starts over.
+
+mod transfer;
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use nimblenet_tasklet::NodeId;
+
+use self::transfer::{Progress, Stall, Transfer};
+use crate::cache::SlotId;
+use crate::event::Reason;
+use crate::node::post::{FetchEnd, Order, Owner, Post};
+use crate::time::Instant;
+use crate::wire::{Data, Message, Object};
+
+/// The fetches of a node: at most one for each owner.
+#[derive(Debug)]
+pub(in crate::node) struct Fetches {
+    table: Vec<Option<Fetch>>,
+    ended: VecDeque<Ended>,
+}
+
+/// One object on its way.
+#[derive(Debug)]
+struct Fetch {
+    owner: Owner,
+    transfer: Transfer,
+    /// Where the bytes go; none before the first part, and for an image.
+    slot: Option<SlotId>,
+    hops: Option<u8>,
+    /// Whether it waits for another source.
+    paused: bool,
+}
+
+/// A fetch that has ended, or paused.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::node) struct Ended {
+    pub(in crate::node) owner: Owner,
+    pub(in crate::node) source: NodeId,
+    pub(in crate::node) end: FetchEnd,
+}
+
+impl Fetches {
+    /// Room for `places` fetches at a time.
+    pub(in crate::node) fn new(places: usize) -> Self {
+        Self {
+            table: (0..places).map(|_| None).collect(),
+            ended: VecDeque::with_capacity(places),
+        }
+    }
+
+    /// Begins what was ordered, or goes on with it from another source.
+    pub(in crate::node) fn begin(&mut self, post: &mut Post<'_>, order: Order) {
+        let held = self.place_of(order.owner);
+        let free = || self.table.iter().position(Option::is_none);
+        let Some(at) = held.or_else(free) else {
+            debug_assert!(false, "every owner has a place");
+            self.report(order.owner, order.source, FetchEnd::NoRoom);
+            return;
+        };
+        let has_bytes = self.table[at].as_ref().is_some_and(|it| it.slot.is_some());
+        if let (Object::Module(_), Some(len), false) = (order.object, order.expected, has_bytes)
+            && post.cache.make_room(len as usize).is_err()
+        {
+            self.report(order.owner, order.source, FetchEnd::NoRoom);
+            return;
+        }
+        match &mut self.table[at] {
+            Some(fetch) => {
+                post.counters.resumed_transfers += u64::from(fetch.transfer.prefix() > 0);
+                fetch.transfer.resume_from(order.source, order.part);
+                fetch.hops = order.hops;
+                fetch.paused = false;
+            }
+            empty @ None => {
+                let Order {
+                    owner,
+                    object,
+                    source,
+                    hops,
+                    part,
+                    expected,
+                } = order;
+                *empty = Some(Fetch {
+                    owner,
+                    transfer: Transfer::new(object, source, part, expected),
+                    slot: None,
+                    hops,
+                    paused: false,
+                });
+            }
+        }
+        self.ask(post, at);
+    }
+
+    /// Takes a part in; false if no fetch waits for it.
+    pub(in crate::node) fn handle_data(&mut self, post: &mut Post<'_>, data: &Data<'_>) -> bool {
+        let Some(at) = self.awaiting(data.request) else {
+            return false;
+        };
+        let Some(fetch) = &mut self.table[at] else {
+            return false;
+        };
+        if fetch.is_delta() && data.total as usize > post.config.limits.delta_bytes {
+            self.end(post, at, FetchEnd::TooLong);
+            return true;
+        }
+        match fetch.transfer.take(post.now, data) {
+            Progress::Unexpected => return false,
+            Progress::Changed => self.end(post, at, FetchEnd::Changed),
+            progress @ (Progress::Part | Progress::Complete) => {
+                if !fetch.keep(post, data) {
+                    self.end(post, at, FetchEnd::NoRoom);
+                } else if progress == Progress::Complete {
+                    let slot = fetch.slot;
+                    self.end(post, at, FetchEnd::Complete(slot));
+                } else if fetch.transfer.wants_more() {
+                    self.ask(post, at);
+                }
+            }
+        }
+        true
+    }
+
+    /// A source does not serve what was asked for.
+    pub(in crate::node) fn handle_refusal(&mut self, post: &mut Post<'_>, request: u16) {
+        if let Some(at) = self.awaiting(request) {
+            self.end(post, at, FetchEnd::Refused);
+        }
+    }
+
+    pub(in crate::node) fn handle_timeout(&mut self, post: &mut Post<'_>) {
+        for at in 0..self.table.len() {
+            let Some(fetch) = self.table[at].as_mut().filter(|fetch| !fetch.paused) else {
+                continue;
+            };
+            match fetch.transfer.handle_timeout(post.now) {
+                Stall::Waiting => {}
+                Stall::Ask => self.ask(post, at),
+                Stall::Lost => {
+                    post.mesh.doubt(fetch.transfer.source());
+                    self.end(post, at, FetchEnd::Silent);
+                }
+            }
+        }
+    }
+
+    pub(in crate::node) fn poll_timeout(&self) -> Option<(Instant, Reason)> {
+        let waiting = self.table.iter().flatten().filter(|fetch| !fetch.paused);
+        let timeouts = waiting.map(|fetch| {
+            let reason = match fetch.owner {
+                Owner::Acquisition(_) => Reason::Acquisition,
+                Owner::Subscription(_) => Reason::Catalogue,
+                Owner::Arrival => Reason::Move,
+            };
+            (fetch.transfer.deadline(), reason)
+        });
+        timeouts.min_by_key(|(at, _)| *at)
+    }
+
+    /// The fetch that ended or paused longest ago.
+    pub(in crate::node) fn poll_ended(&mut self) -> Option<Ended> {
+        self.ended.pop_front()
+    }
+
+    /// Gives a fetch up, with what is here of its object.
+    pub(in crate::node) fn abandon(&mut self, post: &mut Post<'_>, owner: Owner) {
+        if let Some(at) = self.place_of(owner) {
+            self.drop_bytes(post, at);
+        }
+        self.ended.retain(|ended| ended.owner != owner);
+    }
+
+    /// Checks what must hold between inputs.
+    pub(in crate::node) fn assert_invariants(&self) {
+        let held = || self.table.iter().flatten();
+        for fetch in held() {
+            let same = held().filter(|other| other.owner == fetch.owner);
+            debug_assert_eq!(same.count(), 1, "an owner has one fetch");
+            debug_assert!(
+                !fetch.paused || matches!(fetch.owner, Owner::Acquisition(_)),
+                "only modules wait for another source"
+            );
+        }
+        debug_assert!(self.ended.is_empty(), "ended fetches are polled");
+    }
+
+    fn ask(&mut self, post: &mut Post<'_>, at: usize) {
+        let Some(fetch) = &mut self.table[at] else {
+            return;
+        };
+        let source = fetch.transfer.source();
+        let request = post.new_request();
+        let wait = match fetch.hops {
+            Some(hops) => post.patience(hops),
+            None => post.patience_for(source),
+        };
+        let message = fetch.transfer.ask(post.now, request, wait);
+        post.send(source, Message::Fetch(message));
+    }
+
+    fn end(&mut self, post: &mut Post<'_>, at: usize, end: FetchEnd) {
+        let Some(fetch) = &mut self.table[at] else {
+            return;
+        };
+        let (owner, source) = (fetch.owner, fetch.transfer.source());
+        match (end, owner) {
+            (FetchEnd::Complete(_), _) => self.table[at] = None,
+            (FetchEnd::Refused | FetchEnd::Silent, Owner::Acquisition(_)) => fetch.paused = true,
+            _ => self.drop_bytes(post, at),
+        }
+        self.report(owner, source, end);
+    }
+
+    fn report(&mut self, owner: Owner, source: NodeId, end: FetchEnd) {
+        self.ended.push_back(Ended { owner, source, end });
+    }
+
+    fn drop_bytes(&mut self, post: &mut Post<'_>, at: usize) {
+        if let Some(slot) = self.table[at].take().and_then(|fetch| fetch.slot) {
+            post.cache.remove(slot);
+        }
+    }
+
+    fn place_of(&self, owner: Owner) -> Option<usize> {
+        let of_owner = |fetch: &Option<Fetch>| fetch.as_ref().is_some_and(|it| it.owner == owner);
+        self.table.iter().position(of_owner)
+    }
+
+    fn awaiting(&self, request: u16) -> Option<usize> {
+        let awaits = |fetch: &Fetch| !fetch.paused && fetch.transfer.request() == request;
+        let awaits = |fetch: &Option<Fetch>| fetch.as_ref().is_some_and(awaits);
+        self.table.iter().position(awaits)
+    }
+}
+
+impl Fetch {
+    fn is_delta(&self) -> bool {
+        matches!(self.owner, Owner::Subscription(_))
+    }
+
+    /// Puts a part in its place; false if there is no room any more.
+    fn keep(&mut self, post: &mut Post<'_>, data: &Data<'_>) -> bool {
+        let (from, total) = (data.offset as usize, data.total as usize);
+        let place = match (self.transfer.object(), self.slot) {
+            (Object::Job { .. }, _) => {
+                // The offer's size was checked, and the transfer keeps to it.
+                post.image.set_len(total);
+                post.image[from..from + data.bytes.len()].copy_from_slice(data.bytes);
+                return true;
+            }
+            (_, Some(slot)) => Ok(slot),
+            (Object::Module(tasklet), None) => post.cache.begin(tasklet, total, post.now),
+            (Object::Catalogue { .. }, None) => post.cache.begin_object(total, post.now),
+        };
+        self.slot = place.ok();
+        if let Some(slot) = self.slot {
+            post.cache.write(slot, from, data.bytes);
+        }
+        self.slot.is_some()
+    }
+}

@@ -1,0 +1,565 @@
+//! Jobs: the table of calls, and the stack of activations that each runs.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::ops::Index;
+use core::time::Duration;
+
+use nimblenet_tasklet::{
+    ActivationId, Entry, Fault, NamespaceId, Outcome, Signature, TaskletName, TaskletRef, Trap, abi,
+};
+
+use crate::cache::SlotId;
+use crate::config::Limits;
+use crate::job::{CallId, Callee, Caller, ExportName, Job, State, Step};
+use crate::node::post::Post;
+use crate::places::{Depth, JobAt};
+use crate::time::Instant;
+use crate::wire::GoNumber;
+use crate::wire::job::{JobHead, MovedActivation};
+
+/// The CBOR array of no results.
+const NO_RESULTS: &[u8] = &[0x80];
+
+/// The jobs of a node.
+#[derive(Debug)]
+pub(in crate::node) struct Jobs {
+    table: Vec<Job>,
+    /// Jobs that have ended and were not reported, oldest first.
+    finished: VecDeque<JobAt>,
+    /// A finished job whose result was handed out.
+    reported: Option<JobAt>,
+    last_call: u32,
+    last_activation: u32,
+    calls: u32,
+}
+
+/// What a call asks for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::node) struct Opening<'a> {
+    pub(in crate::node) name: TaskletName,
+    pub(in crate::node) export: ExportName,
+    pub(in crate::node) args: &'a [u8],
+    pub(in crate::node) caller: Option<Caller>,
+    pub(in crate::node) deadline: Option<Instant>,
+    pub(in crate::node) state: State,
+}
+
+impl Opening<'_> {
+    /// What is known of an offered job before its image is here.
+    pub(in crate::node) fn arrival(caller: Caller, deadline: Option<Instant>) -> Self {
+        Self {
+            name: TaskletName::new("-/-").expect("both segments are valid"),
+            export: ExportName::default(),
+            args: &[],
+            caller: Some(caller),
+            deadline,
+            state: State::Arriving(None),
+        }
+    }
+}
+
+/// A sub-tasklet that the top activation calls.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::node) struct Wish {
+    pub(in crate::node) namespace: NamespaceId,
+    pub(in crate::node) number: u16,
+    pub(in crate::node) export: ExportName,
+    signature: Signature,
+    /// Fuel that the caller has.
+    budget: u64,
+}
+
+/// An activation that a job has given up.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::node) struct Unwound {
+    pub(in crate::node) activation: ActivationId,
+    /// Modules that it had reserved.
+    pub(in crate::node) modules: [Option<SlotId>; 2],
+    /// Whether an executor knows it.
+    pub(in crate::node) started: bool,
+}
+
+impl Jobs {
+    /// Free places for all the jobs that the limits allow.
+    pub(in crate::node) fn new(limits: &Limits, namespaces: usize) -> Self {
+        let vacant = |_| Job::vacant(limits, namespaces);
+        Self {
+            table: (0..limits.jobs).map(vacant).collect(),
+            finished: VecDeque::with_capacity(limits.jobs),
+            reported: None,
+            last_call: 0,
+            last_activation: 0,
+            calls: limits.calls,
+        }
+    }
+
+    /// All places, in order.
+    pub(in crate::node) fn places(&self) -> impl Iterator<Item = JobAt> + use<> {
+        (0..self.table.len()).map(JobAt::new)
+    }
+
+    /// Jobs that have yet to end, with their places.
+    pub(in crate::node) fn live(&self) -> impl Iterator<Item = (JobAt, &Job)> {
+        let live = self
+            .table
+            .iter()
+            .enumerate()
+            .filter(|(_, job)| job.state.live());
+        live.map(|(at, job)| (JobAt::new(at), job))
+    }
+
+    /// Jobs that run or wait, those that only wait to be reported included.
+    pub(in crate::node) fn count(&self) -> usize {
+        let is_over =
+            |state| matches!(state, State::Free | State::Answered(_) | State::Declined(_));
+        self.table.iter().filter(|job| !is_over(job.state)).count()
+    }
+
+    /// Whether any job has catalogue entries in use.
+    pub(in crate::node) fn need_entries(&self) -> bool {
+        self.table.iter().any(|job| job.depth() > 0)
+    }
+
+    /// The oldest epoch of the node's namespace number `namespace` that a job goes by.
+    pub(in crate::node) fn oldest_epoch(&self, namespace: usize) -> Option<u32> {
+        let jobs = self.table.iter().filter(|job| job.depth() > 0);
+        jobs.filter_map(|job| job.epochs.get(namespace))
+            .min()
+            .copied()
+    }
+
+    /// The job of a call that has yet to end.
+    pub(in crate::node) fn by_call(&self, call: CallId) -> Option<JobAt> {
+        self.position(|job| job.call == call && job.state.live())
+    }
+
+    /// The job of another node's call, whether it runs or is kept for repetitions.
+    pub(in crate::node) fn by_caller(&self, caller: Caller) -> Option<JobAt> {
+        self.position(|job| job.caller == Some(caller) && job.state != State::Free)
+    }
+
+    /// The job that runs this activation.
+    pub(in crate::node) fn running(&self, activation: ActivationId) -> Option<JobAt> {
+        self.position(|job| {
+            job.state == State::Running && job.top().is_some_and(|top| top.id == activation)
+        })
+    }
+
+    /// Begins a job in a free place, or in one that is only kept for repetitions.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`] if there is no such place, [`Fault::ValuesTooLarge`] if the arguments are
+    /// longer than the limit.
+    pub(in crate::node) fn open(
+        &mut self,
+        now: Instant,
+        opening: Opening<'_>,
+    ) -> Result<JobAt, Fault> {
+        let at = self.vacancy().ok_or(Fault::Busy)?;
+        if opening.args.len() > self[at].message.capacity() {
+            return Err(Fault::ValuesTooLarge);
+        }
+        self.last_call = self.last_call.wrapping_add(1);
+        let call = CallId(self.last_call);
+        let calls_left = self.calls;
+        let job = self.job_mut(at);
+        job.set_message(opening.args);
+        debug_assert_eq!(job.depth(), 0, "a free place has no activations");
+        job.call = call;
+        job.state = opening.state;
+        job.name = opening.name;
+        job.export = opening.export;
+        job.caller = opening.caller;
+        job.leaves = false;
+        job.number = None;
+        job.accepted = now;
+        job.deadline = opening.deadline;
+        job.epochs.clear();
+        job.trap = None;
+        job.took = Duration::ZERO;
+        job.steps.clear();
+        job.calls_left = calls_left;
+        job.preload.clear();
+        Ok(at)
+    }
+
+    /// Frees the place of a job that was never reported to anyone.
+    pub(in crate::node) fn close(&mut self, at: JobAt) {
+        self.set(at, State::Free);
+    }
+
+    /// The job goes on from here.
+    pub(in crate::node) fn set(&mut self, at: JobAt, state: State) {
+        self.job_mut(at).state = state;
+    }
+
+    /// The job goes to another node as soon as it stands still, or no longer.
+    pub(in crate::node) fn set_leaves(&mut self, at: JobAt, leaves: bool) {
+        self.job_mut(at).leaves = leaves;
+    }
+
+    /// The job is ready under this number.
+    pub(in crate::node) fn set_number(&mut self, at: JobAt, number: GoNumber) {
+        self.job_mut(at).number = Some(number);
+    }
+
+    /// The job goes by these epochs of the node's namespaces.
+    pub(in crate::node) fn set_epochs(&mut self, at: JobAt, epochs: impl Iterator<Item = u32>) {
+        let job = self.job_mut(at);
+        job.epochs.clear();
+        job.epochs.extend(epochs);
+    }
+
+    /// Replaces arguments or results on their way; false if they are longer than the limit.
+    pub(in crate::node) fn set_message(&mut self, at: JobAt, message: &[u8]) -> bool {
+        self.job_mut(at).set_message(message)
+    }
+
+    /// The first trap of a job is the one that it reports.
+    pub(in crate::node) fn note_trap(&mut self, at: JobAt, trap: Option<Trap>) {
+        let job = self.job_mut(at);
+        job.trap = job.trap.or(trap);
+    }
+
+    /// Notes an acquisition for the explanation of the call.
+    pub(in crate::node) fn note(&mut self, at: JobAt, step: Step) {
+        self.job_mut(at).note(step);
+    }
+
+    /// The list of what the job acquires before it starts, empty; for
+    /// [`set_preload`](Self::set_preload) to take back.
+    pub(in crate::node) fn take_preload(&mut self, at: JobAt) -> Vec<(TaskletRef, Option<SlotId>)> {
+        core::mem::take(&mut self.job_mut(at).preload)
+    }
+
+    pub(in crate::node) fn set_preload(
+        &mut self,
+        at: JobAt,
+        list: Vec<(TaskletRef, Option<SlotId>)>,
+    ) {
+        self.job_mut(at).preload = list;
+    }
+
+    /// An item of the preload list was acquired, and its module reserved for the job.
+    pub(in crate::node) fn preloaded(&mut self, at: JobAt, item: usize, slot: SlotId) {
+        self.job_mut(at).preload[item].1 = Some(slot);
+    }
+
+    /// Takes back what was preloaded; false if there is nothing to take back.
+    pub(in crate::node) fn release_preload(&mut self, post: &mut Post<'_>, at: JobAt) -> bool {
+        let mut released = false;
+        for (_, slot) in self.job_mut(at).preload.drain(..) {
+            released |= slot.is_some();
+            slot.into_iter().for_each(|slot| post.cache.release(slot));
+        }
+        released
+    }
+
+    /// Puts a tasklet on top of a job.
+    ///
+    /// # Errors
+    /// [`Fault::TooDeep`] at the limit.
+    pub(in crate::node) fn push(
+        &mut self,
+        at: JobAt,
+        callee: &Callee<'_>,
+        export: ExportName,
+        fuel: u64,
+    ) -> Result<(), Fault> {
+        self.last_activation = self.last_activation.wrapping_add(1);
+        let id = ActivationId(self.last_activation);
+        self.job_mut(at).push(id, callee, export, fuel)
+    }
+
+    /// The top activation calls the tasklet of its import `import` with `args`. The module of the
+    /// callee before is no longer reserved.
+    ///
+    /// # Errors
+    /// [`Fault`] if the call is not allowed.
+    pub(in crate::node) fn wish(
+        &mut self,
+        post: &mut Post<'_>,
+        at: JobAt,
+        import: u16,
+        args: &[u8],
+    ) -> Result<Wish, Fault> {
+        let job = self.job_mut(at);
+        job.calls_left = job.calls_left.checked_sub(1).ok_or(Fault::TooManyCalls)?;
+        if !job.set_message(args) {
+            return Err(Fault::ValuesTooLarge);
+        }
+        let top = job.top_mut().ok_or(Fault::Stopped)?;
+        let (released, budget) = (top.callee_slot.take(), top.fuel);
+        let entry = top.entry();
+        let import = entry.imports().nth(usize::from(import));
+        let wish = import.map(|import| {
+            let export = ExportName::new(import.export).ok_or(Fault::UnknownExport)?;
+            Ok(Wish {
+                namespace: import.namespace,
+                number: import.number,
+                export,
+                signature: import.signature,
+                budget,
+            })
+        });
+        if let Some(slot) = released {
+            post.cache.release(slot);
+        }
+        wish.unwrap_or(Err(Fault::UnknownImport))
+    }
+
+    /// The module of the top activation is here, and reserved for it.
+    pub(in crate::node) fn give_module(&mut self, at: JobAt, slot: SlotId) {
+        if let Some(top) = self.job_mut(at).top_mut() {
+            top.slot = Some(slot);
+        }
+    }
+
+    /// The module of an arriving job's activation is here, and reserved for it.
+    pub(in crate::node) fn give_module_to(&mut self, at: JobAt, depth: Depth, slot: SlotId) {
+        if let Some(activation) = self.job_mut(at).activation_mut(depth) {
+            activation.slot = Some(slot);
+        }
+    }
+
+    /// An executor takes work for an activation; from here on it has to be told if the run is not
+    /// wanted any more.
+    pub(in crate::node) fn start(&mut self, at: JobAt, depth: Depth) {
+        if let Some(activation) = self.job_mut(at).activation_mut(depth) {
+            activation.started = true;
+        }
+    }
+
+    /// The top activation has this much fuel left.
+    pub(in crate::node) fn set_fuel(&mut self, at: JobAt, fuel: u64) {
+        if let Some(top) = self.job_mut(at).top_mut() {
+            top.fuel = fuel.min(top.fuel);
+        }
+    }
+
+    /// What an executor says of an activation that it was to freeze or thaw.
+    pub(in crate::node) fn note_image(&mut self, at: JobAt, depth: Depth, outcome: &Outcome<'_>) {
+        let Some(activation) = self.job_mut(at).activation_mut(depth) else {
+            return;
+        };
+        match *outcome {
+            Outcome::Frozen { .. } => {
+                activation.started = false;
+                activation.frozen = true;
+            }
+            Outcome::Called { fuel, .. } | Outcome::Yielded { fuel, .. } => {
+                activation.frozen = false;
+                activation.fuel = activation.fuel.min(fuel);
+            }
+            Outcome::Failed { .. } => activation.started = false,
+            Outcome::Done { .. } | Outcome::NotFrozen { .. } | Outcome::Verified { .. } => {}
+        }
+    }
+
+    /// Takes the top activation off, which leaves `fuel`; none for all that it had. Its module
+    /// stays reserved through the part of its caller that follows, which pays for the fuel.
+    pub(in crate::node) fn pop(&mut self, post: &mut Post<'_>, at: JobAt, fuel: Option<u64>) {
+        let job = self.job_mut(at);
+        let Some(ended) = job.pop() else { return };
+        let used = fuel.map_or(0, |left| ended.fuel.saturating_sub(left));
+        let (slot, callee_slot) = (ended.slot.take(), ended.callee_slot.take());
+        ended.started = false;
+        let kept = match job.top_mut() {
+            Some(caller) => {
+                caller.fuel = caller.fuel.saturating_sub(used);
+                core::mem::replace(&mut caller.callee_slot, slot)
+            }
+            None => slot,
+        };
+        for slot in [callee_slot, kept].into_iter().flatten() {
+            post.cache.release(slot);
+        }
+    }
+
+    /// Takes the top activation off a job that ends or leaves.
+    pub(in crate::node) fn unwind(&mut self, at: JobAt) -> Option<Unwound> {
+        let ended = self.job_mut(at).pop()?;
+        Some(Unwound {
+            activation: ended.id,
+            modules: [ended.slot.take(), ended.callee_slot.take()],
+            started: core::mem::take(&mut ended.started),
+        })
+    }
+
+    /// The job has ended: its result waits to be reported, or is kept for its caller.
+    pub(in crate::node) fn finish(&mut self, now: Instant, at: JobAt, result: Result<(), Fault>) {
+        let job = self.job_mut(at);
+        job.took = now - job.accepted;
+        if job.caller.is_some() {
+            job.state = State::Answered(result);
+        } else {
+            job.state = State::Finished(result);
+            self.finished.push_back(at);
+        }
+    }
+
+    /// The job that ended longest ago and was not reported. The place of the one before is free
+    /// now.
+    pub(in crate::node) fn poll_finished(&mut self) -> Option<&Job> {
+        self.forget_reported();
+        let at = self.finished.pop_front()?;
+        self.reported = Some(at);
+        Some(&self[at])
+    }
+
+    /// Frees the place of the job that was reported last.
+    pub(in crate::node) fn forget_reported(&mut self) {
+        if let Some(at) = self.reported.take() {
+            self.close(at);
+        }
+    }
+
+    /// Takes over what the record of an arriving job says besides its activations.
+    ///
+    /// # Errors
+    /// [`Fault`] if it says what this node does not allow.
+    pub(in crate::node) fn take_head(
+        &mut self,
+        at: JobAt,
+        head: &JobHead<'_>,
+    ) -> Result<(), Fault> {
+        let calls = self.calls;
+        let job = self.job_mut(at);
+        job.name = head.name;
+        job.export = ExportName::new(head.export).ok_or(Fault::UnknownExport)?;
+        job.trap = head.trap;
+        job.calls_left = head.calls_left.min(calls);
+        if job.set_message(head.message) {
+            Ok(())
+        } else {
+            Err(Fault::ValuesTooLarge)
+        }
+    }
+
+    /// Puts an activation of an arriving job on top.
+    ///
+    /// # Errors
+    /// [`Fault`] if the tasklet, as this node's catalogues have it, cannot be what it says.
+    pub(in crate::node) fn take_activation(
+        &mut self,
+        at: JobAt,
+        callee: &Callee<'_>,
+        moved: &MovedActivation<'_>,
+    ) -> Result<(), Fault> {
+        let entry = &callee.entry;
+        let export = ExportName::new(moved.export).ok_or(Fault::UnknownExport)?;
+        self.push(at, callee, export, moved.fuel.min(entry.fuel_ceiling()))?;
+        if entry.sequence != moved.tasklet.sequence {
+            return Err(Fault::UnknownTasklet);
+        }
+        let offered = entry.terms.export(moved.export);
+        let signature = offered.ok_or(Fault::UnknownExport)?.signature;
+        let frozen = !moved.image.is_empty();
+        if frozen && !entry.has_module() {
+            return Err(Fault::BadImage);
+        }
+        let job = self.job_mut(at);
+        if !frozen {
+            abi::check_args(&signature, &job.message).map_err(|_| Fault::WrongArguments)?;
+        }
+        if let Some(top) = job.top_mut() {
+            top.frozen = frozen;
+        }
+        Ok(())
+    }
+
+    /// The job at `at` is the very call that the one at `waits` stands for: it takes that call's
+    /// place. What is left at `waits` tells the node that the job came from that it has ended
+    /// there, so that a job may come and go without leaving a trail.
+    pub(in crate::node) fn rejoin(&mut self, at: JobAt, waits: JobAt) {
+        let [here, there] = self
+            .table
+            .get_disjoint_mut([at.index(), waits.index()])
+            .expect("a job that arrives is not one that waits");
+        core::mem::swap(&mut here.call, &mut there.call);
+        core::mem::swap(&mut here.caller, &mut there.caller);
+        core::mem::swap(&mut here.accepted, &mut there.accepted);
+        core::mem::swap(&mut here.deadline, &mut there.deadline);
+        core::mem::swap(&mut here.steps, &mut there.steps);
+        for step in &there.steps {
+            here.note(*step);
+        }
+        there.set_message(NO_RESULTS);
+        there.state = State::Answered(Ok(()));
+    }
+
+    /// Checks what must hold between inputs.
+    pub(in crate::node) fn assert_invariants(&self) {
+        for (at, job) in self.table.iter().enumerate() {
+            match job.state {
+                State::Free | State::Answered(_) | State::Declined(_) | State::Finished(_) => {
+                    debug_assert_eq!(job.depth(), 0, "job {at} has ended");
+                    debug_assert!(job.preload.is_empty(), "job {at} has ended");
+                }
+                State::Acquiring { .. } | State::Ready(_) | State::Running => {
+                    debug_assert!(job.depth() > 0, "job {at} runs something");
+                }
+                State::Resolving
+                | State::Preloading { .. }
+                | State::Remote
+                | State::Leaving
+                | State::Arriving(_) => {}
+            }
+        }
+        let moves = |job: &&Job| matches!(job.state, State::Leaving | State::Arriving(_));
+        let moving = self.table.iter().filter(moves).count();
+        debug_assert!(moving <= 1, "one job moves at a time");
+    }
+
+    /// Reservations that jobs hold in the cache.
+    pub(in crate::node) fn reservations(&self) -> usize {
+        let of_job = |job: &Job| {
+            let activations = job.activations().iter();
+            let slots = activations.flat_map(|held| [held.slot, held.callee_slot]);
+            let preloaded = job.preload.iter().map(|(_, slot)| *slot);
+            slots.chain(preloaded).flatten().count()
+        };
+        self.table.iter().map(of_job).sum()
+    }
+
+    /// A free place, or the one that was kept for longest.
+    fn vacancy(&self) -> Option<JobAt> {
+        let is_kept = |state| matches!(state, State::Answered(_) | State::Declined(_));
+        let kept = || {
+            let kept = self.places().filter(|at| is_kept(self[*at].state));
+            kept.min_by_key(|at| self[*at].accepted)
+        };
+        self.position(|job| job.state == State::Free).or_else(kept)
+    }
+
+    fn position(&self, is: impl Fn(&Job) -> bool) -> Option<JobAt> {
+        self.table.iter().position(is).map(JobAt::new)
+    }
+
+    fn job_mut(&mut self, at: JobAt) -> &mut Job {
+        &mut self.table[at.index()]
+    }
+}
+
+impl Index<JobAt> for Jobs {
+    type Output = Job;
+
+    fn index(&self, at: JobAt) -> &Job {
+        &self.table[at.index()]
+    }
+}
+
+impl Wish {
+    /// Whether `entry` is what the caller was compiled against; returns the fuel that it gets.
+    ///
+    /// # Errors
+    /// [`Fault`] if it is not.
+    pub(in crate::node) fn admit(&self, entry: &Entry<'_>) -> Result<u64, Fault> {
+        let offered = entry.terms.export(self.export.as_str());
+        if offered.ok_or(Fault::UnknownExport)?.signature != self.signature {
+            return Err(Fault::WrongSignature);
+        }
+        Ok(entry.fuel_ceiling().min(self.budget))
+    }
+}

@@ -1,0 +1,554 @@
+//! Subscriptions: the catalogues of the node's namespaces, kept up to date.
+//!
+//! Neighbours say in their hellos which epochs they hold. The node fetches a newer one as a delta
+//! from whichever neighbour has it, has its signature checked, and applies it. If no neighbour
+//! speaks of a namespace, the node asks the namespace's registry.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use nimblenet_tasklet::{
+    Capabilities, Delta, Entry, Fault, Name, NamespaceId, NodeId, SIGNED_BYTES, TaskletName,
+    TaskletRef, Work, signed_bytes,
+};
+
+use crate::cache::SlotId;
+use crate::catalogue::{BadDelta, Catalogue, CatalogueLimits};
+use crate::config::NamespaceConfig;
+use crate::counters::DropReason;
+use crate::job::Callee;
+use crate::mesh::Mesh;
+use crate::node::post::{FetchEnd, Order, Owner, Post};
+use crate::places::SubscriptionAt;
+use crate::time::Instant;
+use crate::wire::{EpochNote, Object};
+
+/// Failed tries double the pause up to this many times the global search timeout.
+const LONGEST_PAUSE: u32 = 32;
+/// Tasklets that are looked at to find namespaces without a catalogue.
+const CALLEES: usize = 32;
+
+/// The namespaces of a node.
+#[derive(Debug)]
+pub(in crate::node) struct Subscriptions {
+    table: Vec<Subscription>,
+    /// The delta whose signature is checked: for one subscription at a time.
+    delta: Option<SlotId>,
+    /// Subscriptions with news.
+    news: VecDeque<SubscriptionAt>,
+    /// Whether a catalogue has changed, or could not be had.
+    renewed: bool,
+}
+
+/// One namespace of the node.
+#[derive(Debug)]
+struct Subscription {
+    config: NamespaceConfig,
+    catalogue: Catalogue,
+    sync: Sync,
+    /// When the registry may be asked again, and after how long a pause the time after that.
+    retry: Option<(Instant, u32)>,
+    /// When asking for something newer last came to nothing.
+    checked: Option<Instant>,
+    /// Tries that failed since the last success.
+    failures: u8,
+    /// Why the last try failed.
+    fault: Fault,
+    /// A delta that waits for the check of its signature.
+    signed: [u8; SIGNED_BYTES],
+    signature: [u8; 64],
+}
+
+/// What a subscription is busy with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Sync {
+    Idle,
+    Fetching,
+    /// The signature is to be checked.
+    Unverified,
+    /// The signature is being checked.
+    Verifying,
+}
+
+/// What looking up a tasklet came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::node) enum Lookup {
+    /// The entry with this number.
+    Found(u16),
+    /// A catalogue is on its way.
+    Waits,
+}
+
+impl Subscriptions {
+    /// Subscriptions to these namespaces, without any catalogue yet.
+    pub(in crate::node) fn new(namespaces: &[NamespaceConfig], limits: CatalogueLimits) -> Self {
+        let table = namespaces.iter().map(|namespace| Subscription {
+            config: *namespace,
+            catalogue: Catalogue::new(namespace.name, limits).preallocated(),
+            sync: Sync::Idle,
+            retry: None,
+            checked: None,
+            failures: 0,
+            fault: Fault::NoCatalogue,
+            signed: [0; SIGNED_BYTES],
+            signature: [0; 64],
+        });
+        Self {
+            table: table.collect(),
+            delta: None,
+            news: VecDeque::with_capacity(namespaces.len()),
+            renewed: false,
+        }
+    }
+
+    /// The subscription to the namespace of this name.
+    pub(in crate::node) fn named(&self, name: &Name) -> Option<SubscriptionAt> {
+        let at = self.table.iter().position(|held| held.config.name == *name);
+        at.map(SubscriptionAt::new)
+    }
+
+    /// The subscription to the namespace with this id.
+    pub(in crate::node) fn of(&self, id: NamespaceId) -> Option<SubscriptionAt> {
+        let at = self.table.iter().position(|held| held.catalogue.id() == id);
+        at.map(SubscriptionAt::new)
+    }
+
+    /// The catalogue of the namespace with this id.
+    pub(in crate::node) fn catalogue(&self, id: NamespaceId) -> Option<&Catalogue> {
+        self.of(id).map(|at| &self.at(at).catalogue)
+    }
+
+    /// All catalogues, in the order of the node's namespaces.
+    pub(in crate::node) fn catalogues(&self) -> impl ExactSizeIterator<Item = &Catalogue> {
+        self.table.iter().map(|held| &held.catalogue)
+    }
+
+    /// The registry of the node's first namespace.
+    pub(in crate::node) fn first_registry(&self) -> Option<NodeId> {
+        self.table.first().map(|held| held.config.registry)
+    }
+
+    /// The registry of a namespace.
+    pub(in crate::node) fn registry(&self, id: NamespaceId) -> Option<NodeId> {
+        self.of(id).map(|at| self.at(at).config.registry)
+    }
+
+    /// The capabilities that tasklets of a namespace may have on this node.
+    pub(in crate::node) fn granted(&self, id: NamespaceId) -> Capabilities {
+        let held = self.of(id).map(|at| self.at(at).config.capabilities);
+        held.unwrap_or(Capabilities::NONE)
+    }
+
+    /// Looks a tasklet up for a call that was accepted at `accepted`, with all catalogues that its
+    /// sub-tasklets need. What lacks is asked for.
+    ///
+    /// # Errors
+    /// [`Fault`] if the tasklet does not exist, or its catalogue cannot be had.
+    pub(in crate::node) fn look_up(
+        &mut self,
+        post: &mut Post<'_>,
+        at: SubscriptionAt,
+        name: &Name,
+        accepted: Instant,
+    ) -> Result<Lookup, Fault> {
+        let Some(entry) = self.at(at).catalogue.find(name) else {
+            if let Some(fault) = self.unresolvable(post, at) {
+                return Err(fault);
+            }
+            // It may have been published a moment ago.
+            return if self.refresh(post, at, accepted) {
+                Ok(Lookup::Waits)
+            } else {
+                Err(Fault::UnknownTasklet)
+            };
+        };
+        // Callees may be in namespaces whose catalogue is still on its way.
+        let number = entry.number;
+        if let Some(lacking) = self.lacking(at, number)
+            && self.unresolvable(post, lacking).is_none()
+            && self.refresh(post, lacking, accepted)
+        {
+            return Ok(Lookup::Waits);
+        }
+        Ok(Lookup::Found(number))
+    }
+
+    /// The entry with this number as it was at `epoch`.
+    pub(in crate::node) fn callee(
+        &self,
+        at: SubscriptionAt,
+        number: u16,
+        epoch: u32,
+    ) -> Option<Callee<'_>> {
+        let held = self.at(at);
+        let entry = held.catalogue.entry_at(number, epoch)?;
+        Some(held.callee(entry))
+    }
+
+    /// The entry of `tasklet` as a job has it whose epochs are `epochs`.
+    pub(in crate::node) fn callee_of(
+        &self,
+        tasklet: TaskletRef,
+        epochs: &[u32],
+    ) -> Option<Callee<'_>> {
+        let at = self.of(tasklet.namespace)?;
+        self.callee(at, tasklet.number, *epochs.get(at.index())?)
+    }
+
+    /// Whether a tasklet has only capabilities that its namespace may have on this node.
+    pub(in crate::node) fn may_run(&self, callee: &Callee<'_>) -> bool {
+        let granted = self.granted(callee.namespace);
+        granted.covers(callee.entry.terms.capabilities)
+    }
+
+    /// Lists every version that `first` may call, directly or not, up to `limit` of them and
+    /// without itself. The list must be empty.
+    pub(in crate::node) fn list_callees(
+        &self,
+        first: TaskletRef,
+        epochs: &[u32],
+        list: &mut Vec<(TaskletRef, Option<SlotId>)>,
+        limit: usize,
+    ) {
+        let mut next = 0;
+        list.push((first, None));
+        while let Some((tasklet, _)) = list.get(next).copied() {
+            next += 1;
+            let Some(caller) = self.callee_of(tasklet, epochs) else {
+                continue;
+            };
+            for import in caller.entry.imports() {
+                let sequence = 0;
+                let named = TaskletRef {
+                    namespace: import.namespace,
+                    number: import.number,
+                    sequence,
+                };
+                let Some(callee) = self.callee_of(named, epochs) else {
+                    continue;
+                };
+                let callee = callee.tasklet();
+                let known = list.iter().any(|(other, _)| *other == callee);
+                if !known && list.len() < limit {
+                    list.push((callee, None));
+                }
+            }
+        }
+        list.remove(0);
+    }
+
+    /// A neighbour holds an epoch of some catalogue.
+    pub(in crate::node) fn handle_epoch(
+        &mut self,
+        post: &mut Post<'_>,
+        from: NodeId,
+        note: EpochNote,
+    ) {
+        if let Some(at) = self.of(note.namespace)
+            && self.at(at).catalogue.epoch() < note.epoch
+            && self.at(at).sync == Sync::Idle
+        {
+            self.fetch_from(post, at, from);
+        }
+    }
+
+    /// The fetch of a delta has ended.
+    pub(in crate::node) fn handle_fetched(
+        &mut self,
+        post: &mut Post<'_>,
+        at: SubscriptionAt,
+        source: NodeId,
+        end: FetchEnd,
+    ) {
+        match end {
+            FetchEnd::Complete(slot) => {
+                self.delta = slot;
+                self.examine(post, at);
+            }
+            FetchEnd::Refused => {
+                let held = self.at_mut(at);
+                held.sync = Sync::Idle;
+                // The source has nothing newer. From the registry that is the last word.
+                if source == held.config.registry {
+                    held.checked = Some(post.now);
+                    held.failures = 0;
+                    held.retry = None;
+                    self.renewed = true;
+                }
+            }
+            FetchEnd::TooLong => self.failed(post, at, Fault::TooLarge),
+            FetchEnd::NoRoom => self.failed(post, at, Fault::CacheFull),
+            FetchEnd::Changed | FetchEnd::Silent => self.failed(post, at, Fault::NoCatalogue),
+        }
+    }
+
+    pub(in crate::node) fn handle_timeout(&mut self, post: &mut Post<'_>) {
+        for at in (0..self.table.len()).map(SubscriptionAt::new) {
+            let held = self.at(at);
+            if held.poll_timeout().is_some_and(|due| due <= post.now) {
+                let registry = held.config.registry;
+                self.fetch_from(post, at, registry);
+            }
+        }
+    }
+
+    pub(in crate::node) fn poll_timeout(&self) -> Option<Instant> {
+        let held = self.table.iter();
+        held.filter_map(Subscription::poll_timeout).min()
+    }
+
+    /// The signature check that is due, if there is one.
+    pub(in crate::node) fn poll_verification(&mut self) -> Option<SubscriptionAt> {
+        let due = |held: &Subscription| held.sync == Sync::Unverified;
+        let at = SubscriptionAt::new(self.table.iter().position(due)?);
+        self.at_mut(at).sync = Sync::Verifying;
+        Some(at)
+    }
+
+    /// The signature check of a subscription, as work.
+    pub(in crate::node) fn verification(&self, at: SubscriptionAt) -> Work<'_> {
+        let held = self.at(at);
+        Work::Verify {
+            ticket: at.index() as u32,
+            key: &held.config.key,
+            message: &held.signed,
+            signature: &held.signature,
+        }
+    }
+
+    /// A signature was checked. Replaced entries are kept if a job may need them.
+    pub(in crate::node) fn handle_verified(
+        &mut self,
+        post: &mut Post<'_>,
+        ticket: u32,
+        good: bool,
+        keep_replaced: bool,
+    ) {
+        let waits = |held: &Subscription| held.sync == Sync::Verifying;
+        if !self.table.get(ticket as usize).is_some_and(waits) {
+            post.counters.drop(DropReason::StaleOutcome);
+            return;
+        }
+        let at = SubscriptionAt::new(ticket as usize);
+        if !good {
+            post.counters.bad_signatures += 1;
+            self.failed(post, at, Fault::BadSignature);
+            return;
+        }
+        let delta = self.delta.map(|slot| post.cache.code(slot));
+        let delta = delta.and_then(|bytes| Delta::decode(bytes).ok());
+        let catalogue = &mut self.table[at.index()].catalogue;
+        let applied = delta.is_some_and(|delta| catalogue.apply(&delta, keep_replaced).is_ok());
+        self.at_mut(at).sync = Sync::Idle;
+        self.drop_delta(post);
+        if applied {
+            self.note_newer(post, at);
+        } else {
+            self.failed(post, at, Fault::NoCatalogue);
+        }
+    }
+
+    /// Applies a delta that the driver has checked.
+    ///
+    /// # Errors
+    /// [`BadDelta`] if it does not fit, or the namespace is not one of the node's.
+    pub(in crate::node) fn install(
+        &mut self,
+        post: &mut Post<'_>,
+        delta: &Delta<'_>,
+        keep_replaced: bool,
+    ) -> Result<(), BadDelta> {
+        let at = self.of(NamespaceId::of(&delta.namespace));
+        let at = at.ok_or(BadDelta::OtherNamespace)?;
+        self.at_mut(at).catalogue.apply(delta, keep_replaced)?;
+        self.note_newer(post, at);
+        Ok(())
+    }
+
+    /// Whether a catalogue has changed, or could not be had, since the last time: whatever waits
+    /// for one is to be looked at again.
+    pub(in crate::node) fn poll_renewed(&mut self) -> bool {
+        core::mem::take(&mut self.renewed)
+    }
+
+    /// The catalogue that changed longest ago and was not reported.
+    pub(in crate::node) fn poll_news(&mut self) -> Option<&Catalogue> {
+        let at = self.news.pop_front()?;
+        Some(&self.at(at).catalogue)
+    }
+
+    /// Forgets replaced entries that no job needs any more. `oldest` is the oldest epoch of the
+    /// namespace that a job goes by.
+    pub(in crate::node) fn forget_replaced(
+        &mut self,
+        oldest: impl Fn(SubscriptionAt) -> Option<u32>,
+    ) {
+        for (at, held) in self.table.iter_mut().enumerate() {
+            let oldest = oldest(SubscriptionAt::new(at));
+            held.catalogue.forget_before(oldest.unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Checks what must hold between inputs.
+    pub(in crate::node) fn assert_invariants(&self) {
+        let busy = self.table.iter().filter(|held| held.sync != Sync::Idle);
+        debug_assert!(busy.clone().count() <= 1, "one delta at a time");
+        let checked = busy.filter(|held| held.sync != Sync::Fetching).count();
+        debug_assert_eq!(
+            self.delta.is_some(),
+            checked == 1,
+            "a delta is held to be checked"
+        );
+        debug_assert!(!self.renewed, "news are carried on");
+    }
+
+    fn at(&self, at: SubscriptionAt) -> &Subscription {
+        &self.table[at.index()]
+    }
+
+    fn at_mut(&mut self, at: SubscriptionAt) -> &mut Subscription {
+        &mut self.table[at.index()]
+    }
+
+    /// Makes sure that the registry is asked for a newer catalogue; false if it has said since
+    /// `since` that there is none.
+    fn refresh(&mut self, post: &mut Post<'_>, at: SubscriptionAt, since: Instant) -> bool {
+        let held = self.at(at);
+        if held.checked.is_some_and(|then| then >= since) {
+            return false;
+        }
+        if held.sync == Sync::Idle && held.retry.is_none_or(|(due, _)| due <= post.now) {
+            let registry = held.config.registry;
+            self.fetch_from(post, at, registry);
+        }
+        true
+    }
+
+    /// Why calls into a namespace cannot be resolved, once its tries are used up.
+    fn unresolvable(&self, post: &Post<'_>, at: SubscriptionAt) -> Option<Fault> {
+        let held = self.at(at);
+        (held.failures >= post.config.attempts).then_some(held.fault)
+    }
+
+    /// A subscription without any catalogue that the tasklet calls into, directly or not.
+    fn lacking(&self, at: SubscriptionAt, number: u16) -> Option<SubscriptionAt> {
+        let mut listed = [(at, number); CALLEES];
+        let (mut count, mut next) = (1, 0);
+        while next < count {
+            let (at, number) = listed[next];
+            next += 1;
+            let Some(entry) = self.at(at).catalogue.entry(number) else {
+                continue;
+            };
+            for import in entry.imports() {
+                let Some(at) = self.of(import.namespace) else {
+                    continue;
+                };
+                if self.at(at).catalogue.epoch() == 0 {
+                    return Some(at);
+                }
+                let callee = (at, import.number);
+                if count < CALLEES && !listed[..count].contains(&callee) {
+                    listed[count] = callee;
+                    count += 1;
+                }
+            }
+        }
+        None
+    }
+
+    /// Has a delta fetched from `source`, unless another delta is on its way.
+    fn fetch_from(&mut self, post: &mut Post<'_>, at: SubscriptionAt, source: NodeId) {
+        let busy = self.table.iter().any(|held| held.sync != Sync::Idle);
+        let held = self.at_mut(at);
+        if busy || source == post.config.id {
+            let factor = held.retry.map_or(1, |(_, factor)| factor);
+            held.retry = Some((post.now + post.config.local_search, factor));
+            return;
+        }
+        held.sync = Sync::Fetching;
+        post.order(Order {
+            owner: Owner::Subscription(at),
+            object: Object::Catalogue {
+                namespace: held.catalogue.id(),
+                since: held.catalogue.epoch(),
+            },
+            source,
+            hops: None,
+            part: Mesh::part_len(post.mesh.mtu_between(post.now, source)),
+            expected: None,
+        });
+    }
+
+    /// A delta is complete: does it fit, and what must its signature cover?
+    fn examine(&mut self, post: &mut Post<'_>, at: SubscriptionAt) {
+        let held = &mut self.table[at.index()];
+        let bytes = self.delta.map(|slot| post.cache.code(slot));
+        let delta = bytes.and_then(|bytes| Delta::decode(bytes).ok());
+        let fits = delta.and_then(|delta| Some((delta, held.catalogue.root_after(&delta).ok()?)));
+        match fits {
+            Some((delta, root)) => {
+                held.signed = signed_bytes(&root);
+                held.signature = delta.signature;
+                held.sync = Sync::Unverified;
+            }
+            None => self.failed(post, at, Fault::NoCatalogue),
+        }
+    }
+
+    /// A catalogue is at a newer epoch.
+    fn note_newer(&mut self, post: &mut Post<'_>, at: SubscriptionAt) {
+        let held = self.at_mut(at);
+        held.failures = 0;
+        held.retry = None;
+        if !self.news.contains(&at) {
+            self.news.push_back(at);
+        }
+        post.mesh.speak_soon(post.now);
+        self.renewed = true;
+    }
+
+    fn failed(&mut self, post: &mut Post<'_>, at: SubscriptionAt, fault: Fault) {
+        self.drop_delta(post);
+        let held = self.at_mut(at);
+        held.sync = Sync::Idle;
+        held.failures = held.failures.saturating_add(1);
+        held.fault = fault;
+        // A node that holds a catalogue goes by it when nothing newer can be had.
+        if held.catalogue.epoch() > 0 {
+            held.checked = Some(post.now);
+        }
+        let factor = held
+            .retry
+            .map_or(1, |(_, factor)| (factor * 2).min(LONGEST_PAUSE));
+        held.retry = Some((post.now + post.config.global_search * factor, factor));
+        self.renewed = true;
+    }
+
+    /// Gives the place of the delta back.
+    fn drop_delta(&mut self, post: &mut Post<'_>) {
+        if let Some(slot) = self.delta.take() {
+            post.cache.remove(slot);
+        }
+    }
+}
+
+impl Subscription {
+    fn poll_timeout(&self) -> Option<Instant> {
+        match self.sync {
+            Sync::Idle => self.retry.map(|(at, _)| at),
+            Sync::Fetching | Sync::Unverified | Sync::Verifying => None,
+        }
+    }
+
+    fn callee<'c>(&self, entry: Entry<'c>) -> Callee<'c> {
+        Callee {
+            name: TaskletName {
+                namespace: self.config.name,
+                name: entry.name,
+            },
+            namespace: self.catalogue.id(),
+            entry,
+        }
+    }
+}

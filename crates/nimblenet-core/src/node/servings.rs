@@ -1,0 +1,305 @@
+//! Servings: what other nodes fetch from this one, one part at a time.
+//!
+//! A part is made when its link has nothing else to send, so that parts never wait in a queue.
+
+use alloc::collections::VecDeque;
+
+use nimblenet_tasklet::{Digest, NamespaceId, NodeId};
+
+use super::post::Post;
+use crate::archive::Archive;
+use crate::cache::SlotId;
+use crate::catalogue::Catalogue;
+use crate::config::LinkId;
+use crate::wire::{
+    Data, Fetch, Found, Message, Metadata, MetadataRequest, Object, Refusal, Refuse, Search,
+};
+
+/// What a node serves.
+#[derive(Debug)]
+pub(in crate::node) struct Servings {
+    /// What it serves as a registry.
+    archive: Option<Archive>,
+    queue: VecDeque<Serving>,
+    limit: usize,
+    /// The delta that is served.
+    delta: Option<ServedDelta>,
+}
+
+/// A fetch that is served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::node) struct Serving {
+    pub(in crate::node) to: NodeId,
+    pub(in crate::node) fetch: Fetch,
+}
+
+/// A catalogue delta as it is encoded, kept from part to part.
+#[derive(Clone, Copy, Debug)]
+struct ServedDelta {
+    /// Namespace, the epoch before, the epoch after.
+    key: (NamespaceId, u32, u32),
+    slot: SlotId,
+    len: usize,
+}
+
+/// What the rest of the node holds of an object that is fetched.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::node) struct Holding<'h> {
+    /// The catalogue that a delta is made from, as the node is subscribed to it.
+    pub(in crate::node) catalogue: Option<&'h Catalogue>,
+    /// Whether the image is that of a job offered to the node that fetches it.
+    pub(in crate::node) offered: bool,
+}
+
+impl Servings {
+    /// Room for `limit` fetches at a time.
+    pub(in crate::node) fn new(archive: Option<Archive>, limit: usize) -> Self {
+        Self {
+            archive,
+            queue: VecDeque::with_capacity(limit),
+            limit,
+            delta: None,
+        }
+    }
+
+    /// What the node serves as a registry.
+    pub(in crate::node) fn archive(&self) -> Option<&Archive> {
+        self.archive.as_ref()
+    }
+
+    pub(in crate::node) fn archive_mut(&mut self) -> Option<&mut Archive> {
+        self.archive.as_mut()
+    }
+
+    /// Says that a tasklet is here, if it is. A registry does not answer floods.
+    pub(in crate::node) fn handle_search(
+        &mut self,
+        post: &mut Post<'_>,
+        origin: NodeId,
+        flooded: bool,
+        search: Search,
+    ) {
+        if flooded && self.archive.is_some() {
+            return;
+        }
+        let request = search.request;
+        let size = match self.find(post, Object::Module(search.tasklet)) {
+            Some((module, _)) => module.len() as u32,
+            None if flooded => return,
+            None => {
+                refuse(post, origin, request, Refusal::Gone);
+                return;
+            }
+        };
+        let mtu = search.mtu;
+        post.send(origin, Message::Found(Found { request, mtu, size }));
+    }
+
+    /// Describes a module.
+    pub(in crate::node) fn handle_metadata_request(
+        &mut self,
+        post: &mut Post<'_>,
+        origin: NodeId,
+        request: MetadataRequest,
+    ) {
+        let number = request.request;
+        let held = self.find(post, Object::Module(request.tasklet));
+        let known = held.map(|(module, _)| (module.len() as u32, Digest::of(module)));
+        let Some((size, digest)) = known else {
+            refuse(post, origin, number, Refusal::Gone);
+            return;
+        };
+        let metadata = Metadata {
+            request: number,
+            size,
+            digest: &digest.0,
+        };
+        post.send(origin, Message::Metadata(metadata));
+    }
+
+    /// Takes a fetch up, or refuses it. A repeated fetch of the same node replaces the former.
+    pub(in crate::node) fn handle_fetch(
+        &mut self,
+        post: &mut Post<'_>,
+        origin: NodeId,
+        fetch: Fetch,
+        holding: Holding<'_>,
+    ) {
+        self.prepare(post, fetch.object, holding);
+        let object = self.find(post, fetch.object);
+        let Some((object, _)) = object.filter(|_| holding.allows(fetch.object)) else {
+            refuse(post, origin, fetch.request, Refusal::Gone);
+            return;
+        };
+        if fetch.offset as usize >= object.len() {
+            refuse(post, origin, fetch.request, Refusal::BadRange);
+            return;
+        }
+        let serving = Serving { to: origin, fetch };
+        let same = |held: &&mut Serving| held.to == origin && held.fetch.object == fetch.object;
+        if let Some(held) = self.queue.iter_mut().find(same) {
+            *held = serving;
+        } else if self.queue.len() < self.limit {
+            self.queue.push_back(serving);
+        } else {
+            refuse(post, origin, fetch.request, Refusal::Busy);
+        }
+        self.forget_delta(post);
+    }
+
+    /// The fetch whose turn it is on `link`; [`serve`](Self::serve) it.
+    pub(in crate::node) fn poll_turn(&mut self, post: &Post<'_>, link: LinkId) -> Option<Serving> {
+        let on_link = |it: &Serving| {
+            let leaves_by = post.mesh.way(post.now, it.to);
+            leaves_by.is_none_or(|leaves_by| leaves_by == link)
+        };
+        let turn = self.queue.iter().position(on_link)?;
+        self.queue.remove(turn)
+    }
+
+    /// Sends the next part of a fetch.
+    pub(in crate::node) fn serve(
+        &mut self,
+        post: &mut Post<'_>,
+        serving: Serving,
+        holding: Holding<'_>,
+    ) {
+        let Serving { to, mut fetch } = serving;
+        if fetch.wanted == 0 {
+            self.forget_delta(post);
+            return;
+        }
+        let bit = fetch.wanted.trailing_zeros();
+        fetch.wanted &= fetch.wanted - 1;
+        let part = usize::from(fetch.part);
+        let offset = fetch.offset as usize + bit as usize * part;
+        self.prepare(post, fetch.object, holding);
+        // Split borrows: the bytes stay where they are while the mesh writes the frame.
+        let Post {
+            now,
+            mesh,
+            cache,
+            image,
+            counters,
+            ..
+        } = post;
+        let found = self.find_in(cache, image, fetch.object);
+        match found.filter(|_| holding.allows(fetch.object)) {
+            None => {
+                fetch.wanted = 0;
+                refuse(post, to, fetch.request, Refusal::Gone);
+            }
+            Some((object, version)) => {
+                let bytes = object.get(offset..object.len().min(offset + part));
+                match bytes.filter(|bytes| !bytes.is_empty()) {
+                    None => fetch.wanted = 0,
+                    Some(bytes) => {
+                        let data = Data {
+                            request: fetch.request,
+                            version,
+                            total: object.len() as u32,
+                            offset: offset as u32,
+                            bytes,
+                        };
+                        mesh.send(*now, to, Message::Data(data), counters);
+                    }
+                }
+            }
+        }
+        if fetch.wanted != 0 {
+            self.queue.push_back(Serving { to, fetch });
+        }
+        self.forget_delta(post);
+    }
+
+    /// Checks what must hold between inputs.
+    pub(in crate::node) fn assert_invariants(&self) {
+        debug_assert!(self.queue.len() <= self.limit, "servings have a limit");
+        let deltas = self.queue.iter().any(|it| is_delta(it.fetch.object));
+        debug_assert!(
+            deltas || self.delta.is_none(),
+            "a delta is kept to be served"
+        );
+    }
+
+    fn find<'p>(&'p self, post: &'p Post<'_>, object: Object) -> Option<(&'p [u8], u32)> {
+        self.find_in(post.cache, post.image, object)
+    }
+
+    /// The bytes and the version of an object.
+    fn find_in<'p>(
+        &'p self,
+        cache: &'p crate::cache::Cache,
+        image: &'p [u8],
+        object: Object,
+    ) -> Option<(&'p [u8], u32)> {
+        match object {
+            Object::Module(tasklet) => {
+                let cached = cache.find(tasklet).map(|slot| cache.code(slot));
+                let archive = self.archive.as_ref();
+                let bytes = cached.or_else(|| archive?.version(tasklet))?;
+                Some((bytes, u32::from(tasklet.sequence)))
+            }
+            Object::Catalogue { namespace, since } => {
+                let served = self.delta?;
+                let (of, from, to) = served.key;
+                let bytes = &cache.code(served.slot)[..served.len];
+                ((of, from) == (namespace, since)).then_some((bytes, to))
+            }
+            Object::Job { request } => Some((image, request)),
+        }
+    }
+
+    /// Encodes the delta that `object` asks for, unless it is at hand.
+    fn prepare(&mut self, post: &mut Post<'_>, object: Object, holding: Holding<'_>) {
+        let Object::Catalogue { namespace, since } = object else {
+            return;
+        };
+        let archive = self.archive.as_ref();
+        let archived = archive.and_then(|archive| archive.catalogue(namespace));
+        let Some(catalogue) = archived.or(holding.catalogue) else {
+            return;
+        };
+        let key = (namespace, since, catalogue.epoch());
+        if self.delta.is_some_and(|served| served.key == key) {
+            return;
+        }
+        if let Some(former) = self.delta.take() {
+            post.cache.remove(former.slot);
+        }
+        let bytes = catalogue.delta_bytes().min(post.config.limits.delta_bytes);
+        let Ok(slot) = post.cache.begin_object(bytes, post.now) else {
+            return;
+        };
+        match catalogue.encode_delta(since, post.cache.object_mut(slot)) {
+            Some(len) => self.delta = Some(ServedDelta { key, slot, len }),
+            None => post.cache.remove(slot),
+        }
+    }
+
+    /// Gives the place of the served delta back once nobody fetches it.
+    fn forget_delta(&mut self, post: &mut Post<'_>) {
+        if !self.queue.iter().any(|it| is_delta(it.fetch.object))
+            && let Some(served) = self.delta.take()
+        {
+            post.cache.remove(served.slot);
+        }
+    }
+}
+
+impl Holding<'_> {
+    fn allows(&self, object: Object) -> bool {
+        match object {
+            Object::Job { .. } => self.offered,
+            Object::Module(_) | Object::Catalogue { .. } => true,
+        }
+    }
+}
+
+fn is_delta(object: Object) -> bool {
+    matches!(object, Object::Catalogue { .. })
+}
+
+fn refuse(post: &mut Post<'_>, to: NodeId, request: u16, refusal: Refusal) {
+    post.send(to, Message::Refuse(Refuse { request, refusal }));
+}
