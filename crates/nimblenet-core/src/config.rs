@@ -13,6 +13,10 @@ use crate::catalogue::CatalogueLimits;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LinkId(pub u8);
 
+/// An executor of the node, from 0 to [`Limits::executors`] - 1.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ExecutorId(pub u8);
+
 /// A peer's address on a link, as numbered by the link's driver.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LinkAddress(pub u32);
@@ -189,6 +193,10 @@ impl Config {
         if self.attempts == 0 || self.local_search.is_zero() || self.global_search.is_zero() {
             return Err(ConfigError::Zero);
         }
+        let limits = &self.limits;
+        if limits.executors == 0 || limits.executors > 256 || limits.places < limits.depth {
+            return Err(ConfigError::Executors);
+        }
         Ok(())
     }
 }
@@ -202,6 +210,13 @@ pub struct Limits {
     pub cache_entries: usize,
     /// Jobs that run or wait.
     pub jobs: usize,
+    /// Executors, each of which runs one tasklet at a time.
+    pub executors: usize,
+    /// Activations that each executor holds, whether they run or wait; at least
+    /// [`depth`](Self::depth), so that a chain that is alone finds room.
+    pub places: usize,
+    /// Bytes of the images of activations that wait and for which executors have no place.
+    pub shelf_bytes: usize,
     /// Tasklets that call each other within one job, the first included.
     pub depth: usize,
     /// Sub-tasklet calls of one job.
@@ -239,6 +254,9 @@ impl Limits {
             cache_bytes: 32768,
             cache_entries: 512,
             jobs: 64,
+            executors: 1,
+            places: 16,
+            shelf_bytes: 4 << 20,
             depth: 8,
             calls: 4096,
             preload: 32,
@@ -262,6 +280,9 @@ impl Limits {
             cache_bytes: 50 << 10,
             cache_entries: 48,
             jobs: 3,
+            executors: 1,
+            places: 12,
+            shelf_bytes: 0,
             depth: 4,
             calls: 256,
             preload: 12,
@@ -292,6 +313,9 @@ pub enum ConfigError {
     NamespaceClash,
     /// Attempts or a timeout are zero.
     Zero,
+    /// There is no executor, there are more than 256, or each has fewer places than a chain may be
+    /// deep.
+    Executors,
 }
 
 impl fmt::Display for ConfigError {
@@ -303,6 +327,9 @@ impl fmt::Display for ConfigError {
                 f.write_str("two namespaces share an identifier; rename one of them")
             }
             Self::Zero => f.write_str("attempts and timeouts must not be zero"),
+            Self::Executors => f.write_str(
+                "a node needs 1 to 256 executors, each with a place for every tasklet of a chain",
+            ),
         }
     }
 }

@@ -8,7 +8,7 @@ use nimblenet_tasklet::{
 };
 
 use crate::cache::SlotId;
-use crate::config::Limits;
+use crate::config::{ExecutorId, Limits};
 use crate::places::{AcquisitionAt, Depth};
 use crate::time::Instant;
 use crate::wire::GoNumber;
@@ -133,13 +133,33 @@ pub(crate) struct Activation {
     /// The module of the sub-tasklet that ended last. It stays reserved through the part of this
     /// tasklet that follows.
     pub(crate) callee_slot: Option<SlotId>,
-    /// Whether the executor knows it.
-    pub(crate) started: bool,
-    /// Whether its state is an image in the node's buffer.
-    pub(crate) frozen: bool,
+    pub(crate) station: Station,
+    /// Whether an executor could not freeze it since it last ran.
+    pub(crate) fixed: bool,
+}
+
+/// Where the state of an activation is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Station {
+    /// Nowhere: it has not started.
+    Nowhere,
+    /// With this executor.
+    At(ExecutorId),
+    /// An image on the shelf.
+    Shelf(SlotId),
+    /// An image in the record of the job that moves.
+    Record,
 }
 
 impl Activation {
+    /// The executor that holds it.
+    pub(crate) fn holder(&self) -> Option<ExecutorId> {
+        match self.station {
+            Station::At(executor) => Some(executor),
+            Station::Nowhere | Station::Shelf(_) | Station::Record => None,
+        }
+    }
+
     pub(crate) fn entry(&self) -> Entry<'_> {
         Entry::reread(&self.entry).expect("entries were read before they were kept")
     }
@@ -187,6 +207,9 @@ pub(crate) enum State {
     Ready(Next),
     /// Is with an executor.
     Running,
+    /// The top activation was on the shelf, in this place, and an executor takes it in; then it
+    /// goes on with this.
+    Thawing(SlotId, Next),
     /// Runs on another node.
     Remote,
     /// Is frozen, or about to be, on its way to another node.
@@ -232,6 +255,7 @@ impl State {
             | Self::Resolving
             | Self::Ready(_)
             | Self::Running
+            | Self::Thawing(..)
             | Self::Remote
             | Self::Leaving
             | Self::Finished(_)
@@ -292,8 +316,8 @@ impl Job {
             fuel: 0,
             slot: None,
             callee_slot: None,
-            started: false,
-            frozen: false,
+            station: Station::Nowhere,
+            fixed: false,
         };
         Self {
             call: CallId(0),
@@ -385,8 +409,8 @@ impl Job {
         activation.fuel = fuel;
         activation.slot = None;
         activation.callee_slot = None;
-        activation.started = false;
-        activation.frozen = false;
+        activation.station = Station::Nowhere;
+        activation.fixed = false;
         self.depth += 1;
         Ok(())
     }

@@ -11,7 +11,9 @@
 //! ```
 //!
 //! ```
-//! use nimblenet_core::{CallRequest, Config, Driver, Event, Input, Instant, Node, Transmit, pump};
+//! use nimblenet_core::{
+//!     CallRequest, Config, Driver, Event, ExecutorId, Input, Instant, Node, Transmit, pump,
+//! };
 //! use nimblenet_tasklet::{Fault, NodeId, Work};
 //!
 //! /// Counts frames instead of sending them.
@@ -24,7 +26,7 @@
 //!     fn transmit(&mut self, _: Instant, _: Transmit, _frame: &[u8]) {
 //!         self.frames += 1;
 //!     }
-//!     fn work(&mut self, _: Instant, _: Work<'_>) {}
+//!     fn work(&mut self, _: Instant, _: ExecutorId, _: Work<'_>) {}
 //!     fn event(&mut self, _: Instant, _: Event<'_>) {}
 //! }
 //!
@@ -72,8 +74,8 @@ pub mod wire;
 pub use archive::Archive;
 pub use catalogue::{BadDelta, Catalogue, CatalogueLimits};
 pub use config::{
-    Config, ConfigError, Eviction, HelloConfig, Limits, LinkAddress, LinkConfig, LinkId, MIN_MTU,
-    NamespaceConfig, StaticNeighbour, StaticRoute,
+    Config, ConfigError, Eviction, ExecutorId, HelloConfig, Limits, LinkAddress, LinkConfig,
+    LinkId, MIN_MTU, NamespaceConfig, StaticNeighbour, StaticRoute,
 };
 pub use counters::{Acquired, Counters, DropReason, Traffic};
 pub use event::{CallRequest, Event, Input, Progress, Reason, Standing};

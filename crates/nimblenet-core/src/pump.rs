@@ -2,7 +2,7 @@
 
 use nimblenet_tasklet::Work;
 
-use crate::config::LinkId;
+use crate::config::{ExecutorId, LinkId};
 use crate::event::{Event, Input, Reason};
 use crate::mesh::Transmit;
 use crate::node::Node;
@@ -16,14 +16,15 @@ pub trait Driver {
         let _ = link;
         true
     }
-    /// Whether the executor takes work now. Until it does, work waits in the node.
-    fn takes_work(&self) -> bool {
+    /// Whether this executor takes work now. Until it does, work waits in the node.
+    fn takes_work(&self, executor: ExecutorId) -> bool {
+        let _ = executor;
         true
     }
     /// Put `frame` on the link.
     fn transmit(&mut self, now: Instant, transmit: Transmit, frame: &[u8]);
-    /// Give `work` to the executor. Its outcome is a later input.
-    fn work(&mut self, now: Instant, work: Work<'_>);
+    /// Give `work` to this executor. Its outcome is a later input.
+    fn work(&mut self, now: Instant, executor: ExecutorId, work: Work<'_>);
     /// Tell the user.
     fn event(&mut self, now: Instant, event: Event<'_>);
 }
@@ -57,10 +58,12 @@ pub fn drain(
             driver.transmit(now, transmit, &frame[..transmit.len]);
         }
     }
-    while driver.takes_work()
-        && let Some(work) = node.poll_work()
-    {
-        driver.work(now, work);
+    for executor in (0..node.config().limits.executors).map(|it| ExecutorId(it as u8)) {
+        while driver.takes_work(executor)
+            && let Some(work) = node.poll_work(executor)
+        {
+            driver.work(now, executor, work);
+        }
     }
     while let Some(event) = node.poll_event() {
         driver.event(now, event);

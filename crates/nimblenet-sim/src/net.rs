@@ -10,8 +10,8 @@ use core::cmp::Reverse;
 use core::time::Duration;
 
 use nimblenet_core::{
-    Archive, CallId, CallRequest, Config, Driver, Event, Input, Instant, LinkAddress, LinkId,
-    NamespaceConfig, Node, Source, Transmit, drain, pump,
+    Archive, CallId, CallRequest, Config, Driver, Event, ExecutorId, Input, Instant, LinkAddress,
+    LinkId, NamespaceConfig, Node, Source, Transmit, drain, pump,
 };
 use nimblenet_tasklet::{Capabilities, Delta, Fault, NodeId, TaskletName, Trap, Work};
 use rand::SeedableRng;
@@ -59,14 +59,15 @@ pub struct Fates {
     pub dead: u64,
 }
 
-/// Makes the executor of a node, at its start and after each crash.
+/// Makes an executor of a node, at its start and after each crash.
 type Factory = Box<dyn Fn(NodeId) -> Box<dyn SimExecutor>>;
 
 struct Place {
     /// None while the node is down.
     node: Option<Node>,
     config: Config,
-    executor: Box<dyn SimExecutor>,
+    /// One for each that the node's limits name.
+    executors: Vec<Box<dyn SimExecutor>>,
     /// Rises with each crash; what was meant for an earlier life does not arrive.
     life: u32,
     /// The wake-up that is queued.
@@ -507,14 +508,15 @@ impl Net {
 
     fn start(&mut self, id: NodeId, config: Config, life: u32) {
         let node = Node::new(config.clone()).expect("a test's configuration is accepted");
-        let executor = (self.factory)(id);
+        let executors = (0..config.limits.executors).map(|_| (self.factory)(id));
+        let executors = executors.collect();
         let node = Some(node);
         self.places.insert(
             id,
             Place {
                 node,
                 config,
-                executor,
+                executors,
                 life,
                 wake: None,
             },
@@ -607,7 +609,7 @@ impl Net {
             return;
         };
         let mut collector = Collector {
-            executor: &mut *place.executor,
+            executors: &mut place.executors,
             frames: Vec::new(),
             outcomes: Vec::new(),
             finished: Vec::new(),
@@ -705,7 +707,7 @@ impl Net {
 
 /// Gathers what a node wants done.
 struct Collector<'p> {
-    executor: &'p mut dyn SimExecutor,
+    executors: &'p mut [Box<dyn SimExecutor>],
     frames: Vec<(LinkId, Option<NodeId>, Vec<u8>)>,
     outcomes: Vec<(Duration, OwnedOutcome)>,
     finished: Vec<(CallId, Finished)>,
@@ -718,8 +720,9 @@ impl Driver for Collector<'_> {
         self.frames.push((transmit.link, to, frame.to_vec()));
     }
 
-    fn work(&mut self, _: Instant, work: Work<'_>) {
-        self.outcomes.extend(self.executor.execute(&work));
+    fn work(&mut self, _: Instant, executor: ExecutorId, work: Work<'_>) {
+        let executor = &mut self.executors[usize::from(executor.0)];
+        self.outcomes.extend(executor.execute(&work));
     }
 
     fn event(&mut self, now: Instant, event: Event<'_>) {

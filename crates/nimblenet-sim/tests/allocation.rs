@@ -8,7 +8,7 @@ use core::time::Duration;
 use std::alloc::System;
 
 use nimblenet_core::{
-    Archive, CallRequest, Config, Event, Input, Instant, Limits, LinkAddress, LinkId,
+    Archive, CallRequest, Config, Event, ExecutorId, Input, Instant, Limits, LinkAddress, LinkId,
     NamespaceConfig, Node,
 };
 use nimblenet_sim::{Draft, OwnedOutcome, Publisher, SimExecutor, TimedExecutor, shelve};
@@ -91,7 +91,7 @@ impl Peer {
             let to = transmit.to.map(|to| to.0);
             frames.push((to, frame[..transmit.len].to_vec()));
         }
-        while let Some(work) = counted(|| self.node.poll_work()) {
+        while let Some(work) = counted(|| self.node.poll_work(ExecutorId(0))) {
             self.outcomes
                 .extend(self.executor.execute(&work).map(|(_, outcome)| outcome));
         }

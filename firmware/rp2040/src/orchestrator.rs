@@ -8,7 +8,7 @@ use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::signal::Signal;
 use embassy_sync::{channel, zerocopy_channel};
 use nimblenet_core::{
-    Counters, Driver, Event, Input, Instant, LinkAddress, LinkId, Node, Transmit, drain, pump,
+    Counters, Driver, Event, ExecutorId, Input, Instant, LinkAddress, LinkId, Node, Transmit, drain, pump,
 };
 use nimblenet_tasklet::Work;
 
@@ -89,7 +89,7 @@ impl<M: RawMutex, const LINKS: usize, C: Caller> Driver for Outside<'_, M, LINKS
             .is_some_and(|link| !link.is_full())
     }
 
-    fn takes_work(&self) -> bool {
+    fn takes_work(&self, _: ExecutorId) -> bool {
         !self.work.is_full()
     }
 
@@ -106,7 +106,7 @@ impl<M: RawMutex, const LINKS: usize, C: Caller> Driver for Outside<'_, M, LINKS
         }
     }
 
-    fn work(&mut self, now: Instant, work: Work<'_>) {
+    fn work(&mut self, now: Instant, _: ExecutorId, work: Work<'_>) {
         if let Some(parcel) = self.work.try_send() {
             parcel.pack(work);
             self.work.send_done();

@@ -40,7 +40,7 @@ use self::servings::{Holding, Servings};
 use crate::archive::Archive;
 use crate::cache::{Buffer, Cache, Disk, Evict, Lfu, Lru};
 use crate::catalogue::{BadDelta, Catalogue};
-use crate::config::{Config, ConfigError, Eviction, LinkId};
+use crate::config::{Config, ConfigError, Eviction, ExecutorId, LinkId};
 use crate::counters::Counters;
 use crate::event::{CallRequest, Event, Input, Progress, Reason, Standing};
 use crate::job::{CallId, ExportName, State};
@@ -86,7 +86,8 @@ impl Node {
     /// [`ConfigError`] if the parts of the configuration do not fit each other.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
         let limits = &config.limits;
-        let bytes = limits.cache_bytes + OBJECTS * limits.delta_bytes + limits.image_bytes;
+        let objects = OBJECTS * limits.delta_bytes + limits.shelf_bytes;
+        let bytes = limits.cache_bytes + objects + limits.image_bytes;
         let disk = Disk::allocate(bytes);
         Self::with_disk(config, disk)
     }
@@ -177,7 +178,7 @@ impl Node {
                 standing: match (job.state, self.exchanges.node_of(at)) {
                     (State::Remote, Some(node)) => Standing::At(node),
                     (State::Leaving | State::Arriving(_), _) => Standing::Moving,
-                    (State::Ready(_) | State::Running, _) => Standing::Running,
+                    (State::Ready(_) | State::Running | State::Thawing(..), _) => Standing::Running,
                     _ => Standing::Waiting,
                 },
                 caller: job.caller.map(|(caller, _)| caller),
@@ -335,10 +336,11 @@ impl Node {
         self.ground.mesh.poll_transmit(link, out)
     }
 
-    /// The next work for the executor.
-    pub fn poll_work(&mut self) -> Option<Work<'_>> {
+    /// The next work for an executor.
+    pub fn poll_work(&mut self, executor: ExecutorId) -> Option<Work<'_>> {
         let Ground { cache, image, .. } = &mut self.ground;
-        self.runs.poll_work(cache, self.moves.work(), image)
+        let work = self.moves.work();
+        self.runs.poll_work(executor, cache, work, image)
     }
 
     /// The next news for the user.
@@ -745,7 +747,7 @@ impl Node {
         };
         let home = settled.home;
         let waits = home.and_then(|(node, request)| self.exchanges.find(node, request));
-        self.runs.make_ready(at, settled.next);
+        self.runs.settle(at, settled.next);
         if let Some(waits) = waits {
             let heard = self.exchanges.redirected(waits, None, Ok(()));
             self.heard(now, waits, heard);

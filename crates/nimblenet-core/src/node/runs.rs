@@ -12,26 +12,30 @@ pub(super) mod jobs;
 pub(super) mod subscriptions;
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use nimblenet_tasklet::{Entry, Fault, NodeId, Outcome, Start, TaskletRef, Trap, Work, abi};
 
 use self::acquisitions::{Acquired, Acquisitions, Wanted};
-use self::bench::{Bench, Stop};
+use self::bench::{Bench, Demand, Stop, Turn};
 use self::fetches::Fetches;
 use self::jobs::Jobs;
 pub(super) use self::jobs::Opening;
 use self::subscriptions::{Lookup, Subscriptions};
-use super::post::{FetchEnd, ImageWork, Owner, Post};
+use super::post::{FetchEnd, ImageWork, Need, Owner, Post};
 use crate::cache::{Buffer, Cache, SlotId};
 use crate::catalogue::Catalogue;
-use crate::config::Config;
+use crate::config::{Config, ExecutorId, Limits};
 use crate::counters::DropReason;
 use crate::event::{CallRequest, Reason};
-use crate::job::{Caller, ExportName, Next, Source, State, Step};
+use crate::job::{Caller, ExportName, Next, Source, State, Station, Step};
 use crate::places::{AcquisitionAt, Depth, JobAt, SubscriptionAt};
 use crate::time::Instant;
 use crate::wire::job::{MovedJob, image, image_room};
 use crate::wire::{Data, Found, Metadata};
+
+/// Entries that are read at most to find out what a chain needs.
+const READS: usize = 64;
 
 /// The jobs of a node and all that they need to run.
 pub(super) struct Runs {
@@ -40,6 +44,9 @@ pub(super) struct Runs {
     bench: Bench,
     acquisitions: Acquisitions,
     fetches: Fetches,
+    limits: Limits,
+    /// The activation that each executor puts on the shelf.
+    freezing: Vec<Option<(JobAt, Depth)>>,
     happened: VecDeque<Happened>,
 }
 
@@ -60,7 +67,9 @@ impl Runs {
         Self {
             jobs: Jobs::new(limits, config.namespaces.len()),
             subscriptions: Subscriptions::new(&config.namespaces, limits.catalogue),
-            bench: Bench::new(limits.jobs, limits.depth),
+            bench: Bench::new(limits),
+            limits: *limits,
+            freezing: (0..limits.executors).map(|_| None).collect(),
             acquisitions: Acquisitions::new(limits.acquisitions),
             // Each acquisition, the delta and the image.
             fetches: Fetches::new(limits.acquisitions + 2),
@@ -129,16 +138,36 @@ impl Runs {
             subscriptions.handle_verified(post, ticket, good, needed);
             return false;
         }
-        let activation = outcome.activation().filter(|it| self.bench.end(*it));
-        if let (Some(activation), Some((job, at))) = (activation, image_work.map(ImageWork::place))
-            && self.jobs[job].activation(at).map(|held| held.id) == Some(activation)
-        {
-            self.jobs.note_image(job, at, &outcome);
+        let leaves = matches!(
+            outcome,
+            Outcome::Done { .. } | Outcome::Failed { .. } | Outcome::Frozen { .. }
+        );
+        let answered = outcome
+            .activation()
+            .and_then(|activation| Some((activation, self.bench.end(activation, leaves)?)));
+        let Some((activation, executor)) = answered else {
+            post.counters.drop(DropReason::StaleOutcome);
+            return false;
+        };
+        let is_for = |(at, depth): (JobAt, Depth)| {
+            let held = self.jobs[at].activation(depth);
+            held.is_some_and(|held| held.id == activation)
+        };
+        if let Some(work) = image_work.filter(|work| is_for(work.place())) {
+            self.jobs.note_image(work, &outcome);
             return true;
         }
-        match activation.and_then(|activation| self.jobs.running(activation)) {
-            Some(at) => self.go_on(post, at, outcome),
-            None => post.counters.drop(DropReason::StaleOutcome),
+        let freezing = self.freezing[usize::from(executor.0)].take();
+        if let Some((at, depth)) = freezing.filter(|place| is_for(*place)) {
+            self.shelved(post, (at, depth), outcome);
+        } else if let Some(at) = self.jobs.running(activation) {
+            if let State::Thawing(image, next) = self.jobs[at].state {
+                self.thawed(post, at, (image, next), outcome);
+            } else {
+                self.go_on(post, at, outcome);
+            }
+        } else {
+            post.counters.drop(DropReason::StaleOutcome);
         }
         false
     }
@@ -239,66 +268,228 @@ impl Runs {
         self.happened.pop_front()
     }
 
-    /// The next work for the executor. `image_work` is what the job that moves needs, and `record`
+    /// The next work for an executor. `image_work` is what the job that moves needs, and `record`
     /// its record.
     pub(super) fn poll_work<'n>(
         &'n mut self,
+        executor: ExecutorId,
         cache: &'n mut Cache,
         image_work: Option<ImageWork>,
         record: &'n Buffer,
     ) -> Option<Work<'n>> {
-        if let Some(Stop {
-            activation,
-            modules,
-        }) = self.bench.poll_stop()
-        {
+        if let Some(stop) = self.bench.poll_stop(executor) {
             // The executor works in order: once it has taken this, it no longer runs the
             // activation.
-            release(cache, modules);
+            release(cache, stop.modules);
+            if let Some(image) = stop.image {
+                cache.release(image);
+                cache.remove(image);
+            }
+            let activation = stop.activation;
             return Some(Work::Stop { activation });
         }
         if let Some(at) = self.subscriptions.poll_verification() {
             return Some(self.subscriptions.verification(at));
         }
-        if !self.bench.is_idle() {
+        if !self.bench.is_idle(executor) {
             return None;
         }
-        if let Some(work) = image_work {
-            let (at, depth) = work.place();
-            let activation = self.jobs[at].activation(depth)?.id;
-            self.bench.begin(activation);
-            self.jobs.start(at, depth);
-            return Some(match work {
-                ImageWork::Freeze { .. } => Work::Freeze {
-                    activation,
-                    room: image_room(record.room()),
-                },
-                ImageWork::Thaw { .. } => Work::Thaw {
-                    start: self.start_of(cache, (at, depth), &[])?,
-                    image: image(record, depth.index()),
-                },
-            });
+        if let Some(work) = image_work.filter(|work| self.takes_image_work(executor, *work)) {
+            return self.work_for_move(executor, cache, work, record);
         }
-        let at = self.bench.poll_ready()?;
+        let victim = self.victim(executor, cache);
+        let Self {
+            bench,
+            jobs,
+            subscriptions,
+            limits,
+            ..
+        } = self;
+        let demand = |at: JobAt| {
+            let top = jobs[at].top().filter(|top| top.has_module);
+            let placed = top.map_or(Demand::Nothing, |_| Demand::Place);
+            top.and_then(|top| top.holder())
+                .map_or(placed, Demand::Holder)
+        };
+        let need = |at: JobAt| {
+            let job = &jobs[at];
+            let (depth, mut reads) = (limits.depth, READS);
+            let top = job.top();
+            top.map_or(Need::NONE, |top| {
+                subscriptions.need(&top.entry(), &job.epochs, depth, &mut reads)
+            })
+        };
+        match bench.poll_turn(executor, victim.is_some(), demand, need)? {
+            Turn::MakePlace(_) => self.clear_place(executor, cache, victim?),
+            Turn::Run(at) => self.run(executor, cache, at),
+        }
+    }
+
+    /// Whether the executor can do this for the job that moves: freezing is for the one that
+    /// holds the activation.
+    fn takes_image_work(&self, executor: ExecutorId, work: ImageWork) -> bool {
+        let (at, depth) = work.place();
+        let holder = self.jobs[at].activation(depth).and_then(|it| it.holder());
+        match work {
+            ImageWork::Freeze { .. } => holder == Some(executor),
+            ImageWork::Thaw { .. } => holder.is_none(),
+        }
+    }
+
+    /// Work for the job that moves.
+    fn work_for_move<'n>(
+        &'n mut self,
+        executor: ExecutorId,
+        cache: &'n Cache,
+        work: ImageWork,
+        record: &'n Buffer,
+    ) -> Option<Work<'n>> {
+        let (at, depth) = work.place();
+        let activation = self.jobs[at].activation(depth)?.id;
+        let new = matches!(work, ImageWork::Thaw { .. });
+        self.bench.begin(executor, activation, true, new);
+        self.jobs.start(at, depth, executor);
+        Some(match work {
+            ImageWork::Freeze { .. } => Work::Freeze {
+                activation,
+                room: image_room(record.room()),
+            },
+            ImageWork::Thaw { .. } => Work::Thaw {
+                start: self.start_of(cache, (at, depth), &[])?,
+                image: image(record, depth.index()),
+            },
+        })
+    }
+
+    /// Work for the job whose turn it is.
+    fn run<'n>(
+        &'n mut self,
+        executor: ExecutorId,
+        cache: &'n mut Cache,
+        at: JobAt,
+    ) -> Option<Work<'n>> {
         let State::Ready(next) = self.jobs[at].state else {
             return None;
         };
         let depth = Depth::new(self.jobs[at].depth().checked_sub(1)?);
+        let top = self.jobs[at].top()?;
+        let (activation, placed, station) = (top.id, top.has_module, top.station);
+        let new = top.holder().is_none();
+        self.bench.begin(executor, activation, placed, new);
+        self.jobs.start(at, depth, executor);
+        if let Station::Shelf(slot) = station {
+            // The executor may read the image until it has answered.
+            cache.reserve(slot);
+            self.jobs.set(at, State::Thawing(slot, next));
+            return Some(Work::Thaw {
+                start: self.start_of(cache, (at, depth), &[])?,
+                image: cache.code(slot),
+            });
+        }
         self.jobs.set(at, State::Running);
-        self.jobs.start(at, depth);
         let job = &self.jobs[at];
-        let top = job.top()?;
-        let activation = top.id;
-        self.bench.begin(activation);
         Some(match next {
             Next::Start => Work::Start(self.start_of(cache, (at, depth), &job.message)?),
             Next::Continue => Work::Continue { activation },
             Next::Resume(result) => Work::Resume {
                 activation,
                 result: result.map(|()| &job.message[..]),
-                fuel: top.fuel,
+                fuel: job.top()?.fuel,
             },
         })
+    }
+
+    /// The activation that is put on the shelf if the executor needs a place: of those that may
+    /// be, the one that is needed last. None while it has places, or the shelf has no room.
+    fn victim(&self, executor: ExecutorId, cache: &Cache) -> Option<(JobAt, Depth)> {
+        if self.bench.has_place(executor) || self.shelf_room(cache) == 0 {
+            return None;
+        }
+        let in_line = |at: &JobAt| matches!(self.jobs[*at].state, State::Ready(_));
+        let elsewhere = self.jobs.places().filter(|at| !in_line(at));
+        let mut jobs = elsewhere
+            .chain(self.bench.backwards())
+            .filter(|at| self.bench.may_shelve(*at));
+        jobs.find_map(|at| Some((at, self.jobs.idle_activation(at, executor)?)))
+    }
+
+    /// Bytes that are free on the shelf.
+    fn shelf_room(&self, cache: &Cache) -> usize {
+        let used: usize = self.jobs.shelf().map(|slot| cache.code(slot).len()).sum();
+        self.limits.shelf_bytes.saturating_sub(used)
+    }
+
+    /// Work that makes a place: the activation is put on the shelf.
+    fn clear_place(
+        &mut self,
+        executor: ExecutorId,
+        cache: &Cache,
+        victim: (JobAt, Depth),
+    ) -> Option<Work<'static>> {
+        let (at, depth) = victim;
+        let activation = self.jobs[at].activation(depth)?.id;
+        self.bench.begin(executor, activation, true, false);
+        self.freezing[usize::from(executor.0)] = Some(victim);
+        Some(Work::Freeze {
+            activation,
+            room: self.shelf_room(cache),
+        })
+    }
+
+    /// An executor was to freeze an activation that goes to the shelf.
+    fn shelved(&mut self, post: &mut Post<'_>, (at, depth): (JobAt, Depth), outcome: Outcome<'_>) {
+        let slot = match outcome {
+            Outcome::Frozen { image, .. } => {
+                let slot = post.cache.begin_object(image.len(), post.now).ok();
+                if let Some(slot) = slot {
+                    post.cache.write(slot, 0, image);
+                }
+                slot
+            }
+            Outcome::NotFrozen { .. } => {
+                self.jobs.shelve(at, depth, None);
+                return;
+            }
+            Outcome::Called { .. }
+            | Outcome::Done { .. }
+            | Outcome::Failed { .. }
+            | Outcome::Yielded { .. }
+            | Outcome::Verified { .. } => None,
+        };
+        if slot.is_some() {
+            self.jobs.shelve(at, depth, slot);
+        } else {
+            // Its state is lost.
+            self.jobs.lose(at, depth);
+            self.end(post, at, Err(Fault::BadImage));
+        }
+    }
+
+    /// An executor was to take the top activation of a job in from the shelf.
+    fn thawed(
+        &mut self,
+        post: &mut Post<'_>,
+        at: JobAt,
+        (image, next): (SlotId, Next),
+        outcome: Outcome<'_>,
+    ) {
+        post.cache.release(image);
+        post.cache.remove(image);
+        match outcome {
+            Outcome::Called { .. } | Outcome::Yielded { .. } => {
+                self.jobs.set(at, State::Ready(next));
+                self.bench.make_first(at);
+            }
+            Outcome::Failed { fault, trap, .. } => {
+                self.jobs.pop(post, at, None);
+                self.jobs.note_trap(at, trap);
+                self.callee_ended(post, at, Err(fault));
+            }
+            Outcome::Done { .. }
+            | Outcome::Frozen { .. }
+            | Outcome::NotFrozen { .. }
+            | Outcome::Verified { .. } => self.callee_failed(post, at, Fault::BadImage),
+        }
     }
 
     /// Ends a job, whatever it is doing; its reservations are taken back. One that arrives is
@@ -346,14 +537,21 @@ impl Runs {
     /// Lets a job go on with `next`.
     pub(super) fn make_ready(&mut self, at: JobAt, next: Next) {
         self.jobs.set(at, State::Ready(next));
-        self.bench.make_ready(at);
+        self.bench.make_ready(at, next == Next::Continue);
+    }
+
+    /// Lets a job that has arrived go on with `next`.
+    pub(super) fn settle(&mut self, at: JobAt, next: Next) {
+        self.bench.take_over(at, self.jobs[at].depth());
+        self.make_ready(at, next);
     }
 
     /// Takes the job that is to leave off the bench, if it stands still; returns what it does
     /// next. An executor may read the image of a thaw that nobody waits for any more until it has
     /// taken the stop; until then nothing leaves.
     pub(super) fn leave(&mut self, post: &mut Post<'_>, at: JobAt) -> Option<Next> {
-        if !self.bench.is_clear() {
+        let is_frozen = |(frozen, _): &(JobAt, Depth)| *frozen == at;
+        if !self.bench.is_clear() || self.freezing.iter().flatten().any(is_frozen) {
             return None;
         }
         let state = self.jobs[at].state;
@@ -378,7 +576,7 @@ impl Runs {
     pub(super) fn stay(&mut self, post: &mut Post<'_>, at: JobAt, next: Next) {
         let lacks_module = self.jobs[at]
             .top()
-            .is_some_and(|top| top.slot.is_none() && !top.started && top.has_module);
+            .is_some_and(|top| top.slot.is_none() && top.has_module);
         if lacks_module {
             self.begin_top(post, at);
         } else {
@@ -458,7 +656,9 @@ impl Runs {
         self.acquisitions.assert_invariants();
         self.fetches.assert_invariants();
         let is_ready = |at: JobAt| matches!(self.jobs[at].state, State::Ready(_));
-        self.bench.assert_invariants(self.jobs.places(), is_ready);
+        let held = |executor| self.jobs.places_held(executor);
+        self.bench
+            .assert_invariants(self.jobs.places(), is_ready, held);
         debug_assert!(self.happened.is_empty(), "what happened is carried on");
     }
 
@@ -717,18 +917,29 @@ impl Runs {
     /// Takes back everything that a job holds, and has executors forget it. Modules that an
     /// executor may be reading stay where they are until it takes the stop.
     fn release_all(&mut self, post: &mut Post<'_>, at: JobAt) {
+        let mut thawing = match self.jobs[at].state {
+            State::Thawing(image, _) => Some(image),
+            _ => None,
+        };
         while let Some(ended) = self.jobs.unwind(at) {
             let (activation, modules) = (ended.activation, ended.modules);
-            if ended.started {
+            if let Some(executor) = ended.holder {
                 self.bench.stop(Stop {
                     activation,
+                    executor,
+                    placed: ended.placed,
                     modules,
+                    image: thawing.take(),
                 });
             } else {
                 release(post.cache, modules);
             }
+            if let Some(image) = ended.image {
+                post.cache.remove(image);
+            }
         }
         self.jobs.release_preload(post, at);
+        self.bench.forget(at);
     }
 
     /// Drops an acquisition unless another job still waits for it.

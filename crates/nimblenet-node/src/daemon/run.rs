@@ -8,7 +8,8 @@ use std::io;
 use std::sync::mpsc::Sender;
 
 use nimblenet_core::{
-    CallId, Driver, Event, Input, Instant, LinkAddress, LinkId, Node, Transmit, drain, pump,
+    CallId, Driver, Event, ExecutorId, Input, Instant, LinkAddress, LinkId, Node, Transmit, drain,
+    pump,
 };
 use nimblenet_tasklet::{Fault, Name, NamespaceId, Work};
 use tokio::net::UdpSocket;
@@ -73,7 +74,7 @@ impl Driver for Outside {
         }
     }
 
-    fn work(&mut self, _: Instant, work: Work<'_>) {
+    fn work(&mut self, _: Instant, _: ExecutorId, work: Work<'_>) {
         self.workers.give(work);
     }
 

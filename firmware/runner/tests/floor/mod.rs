@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use ed25519_compact::{KeyPair, PublicKey, Seed, Signature};
 use nimblenet_core::wire::Cause;
 use nimblenet_core::{
-    Archive, CallId, CallRequest, Config, Driver, Event, Input, Instant, LinkAddress, LinkId,
+    Archive, CallId, CallRequest, Config, Driver, Event, ExecutorId, Input, Instant, LinkAddress, LinkId,
     NamespaceConfig, Node, Provision, Step, Transmit, drain, pump,
 };
 use nimblenet_sim::{Device, Draft, OwnedOutcome, Publisher, SimExecutor, WasmExecutor, shelve};
@@ -120,7 +120,7 @@ impl Driver for Outside {
         self.frames.push(frame.to_vec());
     }
 
-    fn work(&mut self, now: Instant, work: Work<'_>) {
+    fn work(&mut self, now: Instant, _: ExecutorId, work: Work<'_>) {
         let outcome = if let Work::Verify {
             ticket,
             key,

@@ -6,7 +6,7 @@
 use nimblenet_tasklet::{Digest, Fault, NodeId, Outcome};
 
 use super::{Ask, FetchEnd, ImageWork, Passed, Post};
-use crate::job::{Caller, Job, Next};
+use crate::job::{Caller, Job, Next, Station};
 use crate::mesh::Mesh;
 use crate::node::post::{Order, Owner};
 use crate::places::{Depth, JobAt};
@@ -194,10 +194,8 @@ impl Arrival {
 
     /// Thaws what is frozen of the stack from `at` on, then says that the job is ready.
     fn thaw_from(&mut self, post: &mut Post<'_>, job: &Job, at: Depth) -> Option<Passed> {
-        if job
-            .activation(at)
-            .is_some_and(|activation| activation.frozen)
-        {
+        let station = job.activation(at).map(|activation| activation.station);
+        if station == Some(Station::Record) {
             self.step = Arriving::Thawing { at };
             return None;
         }

@@ -11,7 +11,7 @@
 use nimblenet_tasklet::{Digest, Fault, NamespaceId, NodeId, Outcome};
 
 use super::{Ask, Gone, ImageWork, OfferAnswer, Passed, Post};
-use crate::job::{Job, Next};
+use crate::job::{Job, Next, Station};
 use crate::places::{Depth, JobAt};
 use crate::time::Instant;
 use crate::wire::job::{JobHead, write_activation, write_head, write_image};
@@ -266,13 +266,18 @@ impl Departure {
             let (tasklet, fuel) = (activation.tasklet, activation.fuel);
             let export = activation.export.as_str();
             let head = |out: &mut [u8]| write_activation(out, tasklet, fuel, export);
-            let written = post.image.extend(head);
-            if written.is_ok() && activation.started {
-                self.step = Leaving::Freezing { at };
-                return None;
+            if post.image.extend(head).is_err() {
+                return self.come_back(job, Fault::TooLarge);
             }
-            let written = written.and_then(|()| post.image.extend(|out| write_image(out, &[])));
-            if written.is_err() {
+            let image = match activation.station {
+                Station::At(_) => {
+                    self.step = Leaving::Freezing { at };
+                    return None;
+                }
+                Station::Shelf(slot) => post.cache.code(slot),
+                Station::Nowhere | Station::Record => &[],
+            };
+            if post.image.extend(|out| write_image(out, image)).is_err() {
                 return self.come_back(job, Fault::TooLarge);
             }
             at = at.above();
@@ -325,7 +330,7 @@ impl Departure {
     /// Thaws what is frozen of the stack from `at` on, then lets the job go on.
     fn thaw_from(&mut self, job: &Job, from: Depth) -> Option<Passed> {
         let mut rest = job.activations().iter().skip(from.index());
-        let Some(offset) = rest.position(|activation| activation.frozen) else {
+        let Some(offset) = rest.position(|activation| activation.station == Station::Record) else {
             return Some(Passed::Stays(self.job, self.next));
         };
         let at = Depth::new(from.index() + offset);

@@ -1,41 +1,112 @@
-//! The bench: what executors have to do next.
+//! The bench: what each executor has to do next.
 //!
-//! Stops come first, so that an executor lets go of what nobody waits for before it takes on more.
-//! Signature checks do not wait for a run to stand still. Then comes the job that moves, then
-//! whichever job has been ready for longest.
+//! An executor has *places*, one for each activation that it holds, whether that runs or waits.
+//! Places are a store, not a limit: when none is free, an activation that waits is frozen and its
+//! image kept on the node's disk, on the *shelf*, until it goes on. So that jobs never wait for
+//! each other in a circle, a job is begun only if its whole chain can get places: because so many
+//! are not promised to others yet, or because the shelf has room for everything that its chain may
+//! have to leave there. The first job is always begun. Whatever is promised room on the shelf can
+//! be frozen, so jobs with promised places find theirs; and a place is kept free of promises as
+//! long as there is a shelf, so those on the shelf go on in turn.
+//!
+//! For each executor stops come first, so that it lets go of what nobody waits for before it takes
+//! on more. Signature checks do not wait for a run to stand still. Then comes the job that moves.
+//! Then new work and work that has used up a slice of fuel take turns, so that a short call is
+//! answered soon however many long ones run.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use nimblenet_tasklet::ActivationId;
 
 use crate::cache::SlotId;
+use crate::config::{ExecutorId, Limits};
+use crate::node::post::Need;
 use crate::places::JobAt;
 
 /// What executors have to do.
 #[derive(Debug)]
 pub(in crate::node) struct Bench {
-    /// Jobs that wait for an executor, oldest first.
-    ready: VecDeque<JobAt>,
+    seats: Vec<Seat>,
+    /// Places of each executor.
+    places: usize,
+    /// Jobs that wait for an executor with new work, oldest first.
+    fresh: VecDeque<JobAt>,
+    /// Jobs that wait for an executor after a slice, oldest first.
+    sliced: VecDeque<JobAt>,
+    /// Whether the last job that was handed out had used up a slice.
+    last_was_sliced: bool,
     /// Activations that an executor is to forget.
     stops: VecDeque<Stop>,
-    /// What the executor is busy with.
-    executing: Option<ActivationId>,
+    /// What was promised to jobs that have begun, by their place.
+    promises: Vec<Promise>,
+    shelf_bytes: usize,
 }
 
-/// An activation that the executor is to forget, and the modules that stay reserved until then.
+/// One executor.
+#[derive(Clone, Copy, Default, Debug)]
+struct Seat {
+    /// What it is busy with, and whether that takes a place.
+    executing: Option<(ActivationId, bool)>,
+    /// Places that are taken.
+    held: usize,
+}
+
+/// What a job that has begun can count on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Promise {
+    /// It has not begun.
+    Waiting,
+    /// So many places.
+    Places(usize),
+    /// So many bytes on the shelf.
+    Shelf(usize),
+}
+
+/// An activation that an executor is to forget, and the modules that stay reserved until then.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) struct Stop {
     pub(in crate::node) activation: ActivationId,
+    pub(in crate::node) executor: ExecutorId,
+    /// Whether it takes a place.
+    pub(in crate::node) placed: bool,
     pub(in crate::node) modules: [Option<SlotId>; 2],
+    /// Its image on the shelf, if the executor may be reading it.
+    pub(in crate::node) image: Option<SlotId>,
+}
+
+/// What a job needs of the executor that takes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::node) enum Demand {
+    /// Nothing: a native tasklet.
+    Nothing,
+    /// To be this one, which holds the activation.
+    Holder(ExecutorId),
+    /// A place.
+    Place,
+}
+
+/// The job whose turn it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::node) enum Turn {
+    /// It is handed to the executor.
+    Run(JobAt),
+    /// A place has to be made for it first.
+    MakePlace(JobAt),
 }
 
 impl Bench {
-    /// Room for `jobs` jobs of `depth` activations.
-    pub(in crate::node) fn new(jobs: usize, depth: usize) -> Self {
+    /// The executors and the room that the limits name.
+    pub(in crate::node) fn new(limits: &Limits) -> Self {
         Self {
-            ready: VecDeque::with_capacity(jobs),
-            stops: VecDeque::with_capacity(2 * jobs * depth),
-            executing: None,
+            seats: (0..limits.executors).map(|_| Seat::default()).collect(),
+            places: limits.places,
+            fresh: VecDeque::with_capacity(limits.jobs),
+            sliced: VecDeque::with_capacity(limits.jobs),
+            last_was_sliced: false,
+            stops: VecDeque::with_capacity(2 * limits.jobs * limits.depth),
+            promises: (0..limits.jobs).map(|_| Promise::Waiting).collect(),
+            shelf_bytes: limits.shelf_bytes,
         }
     }
 
@@ -49,65 +120,234 @@ impl Bench {
         self.stops.is_empty()
     }
 
-    /// Puts a job in line.
-    pub(in crate::node) fn make_ready(&mut self, job: JobAt) {
-        self.ready.push_back(job);
+    /// Puts a job at the front of the line: what it waited for was made for it.
+    pub(in crate::node) fn make_first(&mut self, job: JobAt) {
+        self.fresh.push_front(job);
+        self.last_was_sliced = true;
+    }
+
+    /// Puts a job in line: with new work, or after a slice.
+    pub(in crate::node) fn make_ready(&mut self, job: JobAt, sliced: bool) {
+        let line = if sliced {
+            &mut self.sliced
+        } else {
+            &mut self.fresh
+        };
+        line.push_back(job);
     }
 
     /// Takes a job out of the line.
     pub(in crate::node) fn withdraw(&mut self, job: JobAt) {
-        self.ready.retain(|held| *held != job);
+        self.fresh.retain(|held| *held != job);
+        self.sliced.retain(|held| *held != job);
+    }
+
+    /// The job has ended here: what it was promised is free.
+    pub(in crate::node) fn forget(&mut self, job: JobAt) {
+        self.promises[job.index()] = Promise::Waiting;
+    }
+
+    /// The job has begun elsewhere, and goes on here with so many activations.
+    pub(in crate::node) fn take_over(&mut self, job: JobAt, places: usize) {
+        self.promises[job.index()] = Promise::Places(places);
+    }
+
+    /// Whether activations of the job may be put on the shelf.
+    pub(in crate::node) fn may_shelve(&self, job: JobAt) -> bool {
+        matches!(self.promises[job.index()], Promise::Shelf(_))
+    }
+
+    /// Whether the job has begun.
+    fn has_begun(&self, job: JobAt) -> bool {
+        self.promises[job.index()] != Promise::Waiting
     }
 
     /// Has an activation stopped, which an executor knows.
     pub(in crate::node) fn stop(&mut self, stop: Stop) {
-        if self.executing == Some(stop.activation) {
-            self.executing = None;
-        }
+        let seat = self.seat_mut(stop.executor);
+        seat.executing.take_if(|(held, _)| *held == stop.activation);
         self.stops.push_back(stop);
     }
 
-    /// The next activation to stop.
-    pub(in crate::node) fn poll_stop(&mut self) -> Option<Stop> {
-        self.stops.pop_front()
+    /// The next activation that an executor is to forget.
+    pub(in crate::node) fn poll_stop(&mut self, executor: ExecutorId) -> Option<Stop> {
+        let at = self.stops.iter().position(|it| it.executor == executor)?;
+        let stop = self.stops.remove(at)?;
+        if stop.placed {
+            self.free_place(executor);
+        }
+        Some(stop)
     }
 
-    /// Whether the executor has nothing to do.
-    pub(in crate::node) fn is_idle(&self) -> bool {
-        self.executing.is_none()
+    /// Whether an executor has nothing to do.
+    pub(in crate::node) fn is_idle(&self, executor: ExecutorId) -> bool {
+        let seat = self.seats.get(usize::from(executor.0));
+        seat.is_some_and(|seat| seat.executing.is_none())
     }
 
-    /// The job whose turn it is.
-    pub(in crate::node) fn poll_ready(&mut self) -> Option<JobAt> {
-        self.ready.pop_front()
+    /// Whether an executor has a place left.
+    pub(in crate::node) fn has_place(&self, executor: ExecutorId) -> bool {
+        let seat = self.seats.get(usize::from(executor.0));
+        seat.is_some_and(|seat| seat.held < self.places)
     }
 
-    /// The executor has taken work for an activation.
-    pub(in crate::node) fn begin(&mut self, activation: ActivationId) {
-        debug_assert!(self.is_idle(), "an executor has one thing to do at a time");
-        self.executing = Some(activation);
+    /// The job whose turn it is on an executor that has nothing to do. `demand` says what each job
+    /// needs of it, `need` what the whole chain of a job needs that has yet to begin.
+    /// `can_make_place` says whether a place can be made by putting something on the shelf.
+    pub(in crate::node) fn poll_turn(
+        &mut self,
+        executor: ExecutorId,
+        can_make_place: bool,
+        demand: impl Fn(JobAt) -> Demand,
+        need: impl Fn(JobAt) -> Need,
+    ) -> Option<Turn> {
+        let room = self.has_place(executor) || can_make_place;
+        let first_sliced = !self.last_was_sliced;
+        let turn = self.turn_in(first_sliced, (executor, room), &demand, &need);
+        turn.or_else(|| self.turn_in(!first_sliced, (executor, room), &demand, &need))
     }
 
-    /// The executor has answered for an activation; false if nothing was asked of it.
-    pub(in crate::node) fn end(&mut self, activation: ActivationId) -> bool {
-        self.executing.take_if(|held| *held == activation).is_some()
+    /// Jobs in line, the one that is needed last first.
+    pub(in crate::node) fn backwards(&self) -> impl Iterator<Item = JobAt> {
+        let fresh = self.fresh.iter().rev();
+        self.sliced.iter().rev().chain(fresh).copied()
     }
 
-    /// Checks what must hold between inputs: `is_ready` says whether a job waits for an executor.
+    /// An executor has taken work for an activation that takes a place if it is `placed`: from now
+    /// on if it is `new` there.
+    pub(in crate::node) fn begin(
+        &mut self,
+        executor: ExecutorId,
+        activation: ActivationId,
+        placed: bool,
+        new: bool,
+    ) {
+        let seat = self.seat_mut(executor);
+        debug_assert!(seat.executing.is_none(), "one thing at a time");
+        seat.executing = Some((activation, placed));
+        seat.held += usize::from(placed && new);
+    }
+
+    /// An executor has answered for an activation, which leaves its place or not; none if nothing
+    /// was asked of it.
+    pub(in crate::node) fn end(
+        &mut self,
+        activation: ActivationId,
+        leaves: bool,
+    ) -> Option<ExecutorId> {
+        let is_for = |seat: &Seat| seat.executing.is_some_and(|(held, _)| held == activation);
+        let at = self.seats.iter().position(is_for)?;
+        let (_, placed) = self.seats[at].executing.take()?;
+        let executor = ExecutorId(at as u8);
+        if leaves && placed {
+            self.free_place(executor);
+        }
+        Some(executor)
+    }
+
+    /// An activation has left its place.
+    fn free_place(&mut self, executor: ExecutorId) {
+        let seat = self.seat_mut(executor);
+        debug_assert!(seat.held > 0, "a place is freed once");
+        seat.held = seat.held.saturating_sub(1);
+    }
+
+    /// Checks what must hold between inputs: `is_ready` says whether a job waits for an executor,
+    /// `held` how many places of an executor are taken by activations of jobs.
     pub(in crate::node) fn assert_invariants(
         &self,
         jobs: impl Iterator<Item = JobAt>,
         is_ready: impl Fn(JobAt) -> bool,
+        held: impl Fn(ExecutorId) -> usize,
     ) {
         for at in jobs {
-            let queued = self.ready.iter().filter(|held| **held == at).count();
+            let line = self.fresh.iter().chain(&self.sliced);
+            let queued = line.filter(|held| **held == at).count();
             debug_assert_eq!(queued, usize::from(is_ready(at)), "{at:?} in line");
+        }
+        for (at, seat) in self.seats.iter().enumerate() {
+            let executor = ExecutorId(at as u8);
+            let stops = self.stops.iter();
+            let stopped = stops.filter(|stop| stop.executor == executor && stop.placed);
+            let expected = held(executor) + stopped.count();
+            debug_assert_eq!(seat.held, expected, "places of executor {at}");
         }
     }
 
     /// Reservations of modules that stay until their activations are stopped.
     pub(in crate::node) fn reservations(&self) -> usize {
-        let modules = self.stops.iter().flat_map(|stop| stop.modules);
-        modules.flatten().count()
+        let stops = self.stops.iter();
+        let held = stops.flat_map(|stop| stop.modules.into_iter().chain([stop.image]));
+        held.flatten().count()
+    }
+
+    fn turn_in(
+        &mut self,
+        sliced: bool,
+        (executor, room): (ExecutorId, bool),
+        demand: &impl Fn(JobAt) -> Demand,
+        need: &impl Fn(JobAt) -> Need,
+    ) -> Option<Turn> {
+        let line = if sliced { &self.sliced } else { &self.fresh };
+        let mut blocked = false;
+        let mut turn = None;
+        for (at, job) in line.iter().copied().enumerate() {
+            let (fits, needs_place) = match demand(job) {
+                Demand::Nothing => (true, false),
+                Demand::Holder(holder) => (holder == executor, false),
+                Demand::Place if self.has_begun(job) => (room, true),
+                // Jobs begin in order, so that a large one has its turn too.
+                Demand::Place if blocked || !room => (false, true),
+                Demand::Place => {
+                    let promise = self.promise(need(job));
+                    blocked = promise.is_none();
+                    self.promises[job.index()] = promise.unwrap_or(Promise::Waiting);
+                    (!blocked, true)
+                }
+            };
+            if fits {
+                turn = Some((at, job, needs_place));
+                break;
+            }
+        }
+        let (at, job, needs_place) = turn?;
+        if needs_place && !self.has_place(executor) {
+            return Some(Turn::MakePlace(job));
+        }
+        let line = if sliced {
+            &mut self.sliced
+        } else {
+            &mut self.fresh
+        };
+        line.remove(at);
+        self.last_was_sliced = sliced;
+        Some(Turn::Run(job))
+    }
+
+    /// What a job that needs this can be promised, if anything.
+    fn promise(&self, need: Need) -> Option<Promise> {
+        let (mut places, mut bytes, mut begun) = (0, 0, false);
+        for promise in &self.promises {
+            begun |= *promise != Promise::Waiting;
+            match promise {
+                Promise::Places(promised) => places += promised,
+                Promise::Shelf(promised) => bytes += promised,
+                Promise::Waiting => {}
+            }
+        }
+        let all = self.places * self.seats.len();
+        // One place stays for those on the shelf.
+        let kept = usize::from(self.shelf_bytes > 0);
+        if !begun || places + need.places + kept <= all {
+            Some(Promise::Places(need.places))
+        } else if bytes + need.bytes <= self.shelf_bytes {
+            Some(Promise::Shelf(need.bytes))
+        } else {
+            None
+        }
+    }
+
+    fn seat_mut(&mut self, executor: ExecutorId) -> &mut Seat {
+        &mut self.seats[usize::from(executor.0)]
     }
 }

@@ -10,9 +10,9 @@ use nimblenet_tasklet::{
 };
 
 use crate::cache::SlotId;
-use crate::config::Limits;
-use crate::job::{CallId, Callee, Caller, ExportName, Job, State, Step};
-use crate::node::post::Post;
+use crate::config::{ExecutorId, Limits};
+use crate::job::{Activation, CallId, Callee, Caller, ExportName, Job, State, Station, Step};
+use crate::node::post::{ImageWork, Post};
 use crate::places::{Depth, JobAt};
 use crate::time::Instant;
 use crate::wire::GoNumber;
@@ -76,8 +76,12 @@ pub(in crate::node) struct Unwound {
     pub(in crate::node) activation: ActivationId,
     /// Modules that it had reserved.
     pub(in crate::node) modules: [Option<SlotId>; 2],
-    /// Whether an executor knows it.
-    pub(in crate::node) started: bool,
+    /// The executor that knows it.
+    pub(in crate::node) holder: Option<ExecutorId>,
+    /// Whether it takes a place there.
+    pub(in crate::node) placed: bool,
+    /// Its image on the shelf.
+    pub(in crate::node) image: Option<SlotId>,
 }
 
 impl Jobs {
@@ -142,7 +146,8 @@ impl Jobs {
     /// The job that runs this activation.
     pub(in crate::node) fn running(&self, activation: ActivationId) -> Option<JobAt> {
         self.position(|job| {
-            job.state == State::Running && job.top().is_some_and(|top| top.id == activation)
+            matches!(job.state, State::Running | State::Thawing(..))
+                && job.top().is_some_and(|top| top.id == activation)
         })
     }
 
@@ -325,10 +330,68 @@ impl Jobs {
 
     /// An executor takes work for an activation; from here on it has to be told if the run is not
     /// wanted any more.
-    pub(in crate::node) fn start(&mut self, at: JobAt, depth: Depth) {
+    pub(in crate::node) fn start(&mut self, at: JobAt, depth: Depth, executor: ExecutorId) {
         if let Some(activation) = self.job_mut(at).activation_mut(depth) {
-            activation.started = true;
+            activation.station = Station::At(executor);
+            activation.fixed = false;
         }
+    }
+
+    /// An executor has frozen an activation, whose image is on the shelf now; or it could not.
+    pub(in crate::node) fn shelve(&mut self, at: JobAt, depth: Depth, image: Option<SlotId>) {
+        if let Some(activation) = self.job_mut(at).activation_mut(depth) {
+            activation.fixed = image.is_none();
+            if let Some(slot) = image {
+                activation.station = Station::Shelf(slot);
+            }
+        }
+    }
+
+    /// The activation of a job that waits and that an executor can be freed of first: the one that
+    /// is needed last.
+    pub(in crate::node) fn idle_activation(
+        &self,
+        at: JobAt,
+        executor: ExecutorId,
+    ) -> Option<Depth> {
+        let job = &self[at];
+        let busy = match job.state {
+            State::Leaving | State::Arriving(_) => return None,
+            State::Running | State::Thawing(..) => 1,
+            _ => 0,
+        };
+        let waiting = &job.activations()[..job.depth().saturating_sub(busy)];
+        let idle = |held: &Activation| held.holder() == Some(executor) && !held.fixed;
+        let idle = |held: &Activation| idle(held) && held.has_module;
+        waiting.iter().position(idle).map(Depth::new)
+    }
+
+    /// The state of an activation is lost.
+    pub(in crate::node) fn lose(&mut self, at: JobAt, depth: Depth) {
+        if let Some(activation) = self.job_mut(at).activation_mut(depth) {
+            activation.station = Station::Nowhere;
+        }
+    }
+
+    /// Places of an executor that activations take.
+    pub(in crate::node) fn places_held(&self, executor: ExecutorId) -> usize {
+        let activations = self.table.iter().flat_map(|job| job.activations());
+        let held = |it: &&Activation| it.has_module && it.holder() == Some(executor);
+        activations.filter(held).count()
+    }
+
+    /// Bytes of the images on the shelf.
+    pub(in crate::node) fn shelf(&self) -> impl Iterator<Item = SlotId> {
+        let activations = self.table.iter().flat_map(|job| job.activations());
+        let shelved = activations.filter_map(|held| match held.station {
+            Station::Shelf(slot) => Some(slot),
+            Station::Nowhere | Station::At(_) | Station::Record => None,
+        });
+        let thawing = self.table.iter().filter_map(|job| match job.state {
+            State::Thawing(slot, _) => Some(slot),
+            _ => None,
+        });
+        shelved.chain(thawing)
     }
 
     /// The top activation has this much fuel left.
@@ -338,22 +401,23 @@ impl Jobs {
         }
     }
 
-    /// What an executor says of an activation that it was to freeze or thaw.
-    pub(in crate::node) fn note_image(&mut self, at: JobAt, depth: Depth, outcome: &Outcome<'_>) {
+    /// What an executor says of an activation that it was to freeze or thaw for a move.
+    pub(in crate::node) fn note_image(&mut self, work: ImageWork, outcome: &Outcome<'_>) {
+        let (at, depth) = work.place();
         let Some(activation) = self.job_mut(at).activation_mut(depth) else {
             return;
         };
-        match *outcome {
-            Outcome::Frozen { .. } => {
-                activation.started = false;
-                activation.frozen = true;
+        match (*outcome, work) {
+            (Outcome::Frozen { .. }, _) | (Outcome::Failed { .. }, ImageWork::Thaw { .. }) => {
+                activation.station = Station::Record;
             }
-            Outcome::Called { fuel, .. } | Outcome::Yielded { fuel, .. } => {
-                activation.frozen = false;
+            (Outcome::Called { fuel, .. } | Outcome::Yielded { fuel, .. }, _) => {
                 activation.fuel = activation.fuel.min(fuel);
             }
-            Outcome::Failed { .. } => activation.started = false,
-            Outcome::Done { .. } | Outcome::NotFrozen { .. } | Outcome::Verified { .. } => {}
+            (Outcome::Failed { .. }, ImageWork::Freeze { .. }) => {
+                activation.station = Station::Nowhere;
+            }
+            (Outcome::Done { .. } | Outcome::NotFrozen { .. } | Outcome::Verified { .. }, _) => {}
         }
     }
 
@@ -364,7 +428,7 @@ impl Jobs {
         let Some(ended) = job.pop() else { return };
         let used = fuel.map_or(0, |left| ended.fuel.saturating_sub(left));
         let (slot, callee_slot) = (ended.slot.take(), ended.callee_slot.take());
-        ended.started = false;
+        ended.station = Station::Nowhere;
         let kept = match job.top_mut() {
             Some(caller) => {
                 caller.fuel = caller.fuel.saturating_sub(used);
@@ -383,7 +447,12 @@ impl Jobs {
         Some(Unwound {
             activation: ended.id,
             modules: [ended.slot.take(), ended.callee_slot.take()],
-            started: core::mem::take(&mut ended.started),
+            holder: ended.holder(),
+            placed: ended.has_module,
+            image: match core::mem::replace(&mut ended.station, Station::Nowhere) {
+                Station::Shelf(slot) => Some(slot),
+                Station::Nowhere | Station::At(_) | Station::Record => None,
+            },
         })
     }
 
@@ -464,7 +533,11 @@ impl Jobs {
             abi::check_args(&signature, &job.message).map_err(|_| Fault::WrongArguments)?;
         }
         if let Some(top) = job.top_mut() {
-            top.frozen = frozen;
+            top.station = if frozen {
+                Station::Record
+            } else {
+                Station::Nowhere
+            };
         }
         Ok(())
     }
@@ -497,7 +570,7 @@ impl Jobs {
                     debug_assert_eq!(job.depth(), 0, "job {at} has ended");
                     debug_assert!(job.preload.is_empty(), "job {at} has ended");
                 }
-                State::Acquiring { .. } | State::Ready(_) | State::Running => {
+                State::Acquiring { .. } | State::Ready(_) | State::Running | State::Thawing(..) => {
                     debug_assert!(job.depth() > 0, "job {at} runs something");
                 }
                 State::Resolving
@@ -520,7 +593,9 @@ impl Jobs {
             let preloaded = job.preload.iter().map(|(_, slot)| *slot);
             slots.chain(preloaded).flatten().count()
         };
-        self.table.iter().map(of_job).sum()
+        let thawing = |job: &&Job| matches!(job.state, State::Thawing(..));
+        let images = self.table.iter().filter(thawing).count();
+        self.table.iter().map(of_job).sum::<usize>() + images
     }
 
     /// A free place, or the one that was kept for longest.

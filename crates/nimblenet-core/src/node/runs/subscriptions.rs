@@ -18,7 +18,7 @@ use crate::config::NamespaceConfig;
 use crate::counters::DropReason;
 use crate::job::Callee;
 use crate::mesh::Mesh;
-use crate::node::post::{FetchEnd, Order, Owner, Post};
+use crate::node::post::{FetchEnd, Need, Order, Owner, Post};
 use crate::places::SubscriptionAt;
 use crate::time::Instant;
 use crate::wire::{EpochNote, Object};
@@ -27,6 +27,9 @@ use crate::wire::{EpochNote, Object};
 const LONGEST_PAUSE: u32 = 32;
 /// Tasklets that are looked at to find namespaces without a catalogue.
 const CALLEES: usize = 32;
+/// Bytes of an image besides linear memory: head, globals, tables, operand stack, and arguments
+/// that wait for a start function.
+const IMAGE_BYTES: usize = 8 << 10;
 
 /// The namespaces of a node.
 #[derive(Debug)]
@@ -235,6 +238,53 @@ impl Subscriptions {
             }
         }
         list.remove(0);
+    }
+
+    /// What a tasklet and those that it calls, directly or not, need at most at the same time, to
+    /// a depth of `depth`; `reads` more entries may be read to find out. Images are at most
+    /// `IMAGE_BYTES` longer than linear memory.
+    pub(in crate::node) fn need(
+        &self,
+        entry: &Entry<'_>,
+        epochs: &[u32],
+        depth: usize,
+        reads: &mut usize,
+    ) -> Need {
+        let own = entry.terms.memory_bytes as usize + IMAGE_BYTES;
+        let mut deepest = Need {
+            places: 0,
+            bytes: 0,
+        };
+        if depth > 1 {
+            for import in entry.imports() {
+                let callee = TaskletRef {
+                    namespace: import.namespace,
+                    number: import.number,
+                    sequence: 0,
+                };
+                let Some(left) = reads.checked_sub(1) else {
+                    // Too many to look at: the limit, each as large as this one.
+                    let places = depth - 1;
+                    let bytes = places * own;
+                    return Need {
+                        places: places + 1,
+                        bytes: bytes + own,
+                    };
+                };
+                *reads = left;
+                if let Some(callee) = self.callee_of(callee, epochs)
+                    && callee.entry.has_module()
+                {
+                    let need = self.need(&callee.entry, epochs, depth - 1, reads);
+                    deepest.places = deepest.places.max(need.places);
+                    deepest.bytes = deepest.bytes.max(need.bytes);
+                }
+            }
+        }
+        Need {
+            places: deepest.places + 1,
+            bytes: deepest.bytes + own,
+        }
     }
 
     /// A neighbour holds an epoch of some catalogue.
