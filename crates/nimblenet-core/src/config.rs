@@ -7,6 +7,7 @@ use core::time::Duration;
 use nimblenet_tasklet::{Capabilities, Name, NamespaceId, NodeId};
 
 use crate::archive::Archive;
+use crate::cache::Eviction;
 use crate::catalogue::CatalogueLimits;
 
 /// A link of the node, by its place in [`Config::links`].
@@ -39,15 +40,6 @@ pub struct NamespaceConfig {
     pub key: [u8; 32],
     /// The capabilities that its tasklets may have on this node.
     pub capabilities: Capabilities,
-}
-
-/// How tasklets leave a full cache.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Eviction {
-    /// Least frequently used since insertion, ties to the least recently used (the paper's).
-    Lfu,
-    /// Least recently used.
-    Lru,
 }
 
 /// How often a node says hello: Trickle's bounds (RFC 6206).
@@ -140,7 +132,7 @@ impl Config {
             ask_metadata: false,
             merge_requests: true,
             preload: false,
-            eviction: Eviction::Lfu,
+            eviction: Eviction::LFU,
             hello: Some(HelloConfig {
                 min: Duration::from_millis(250),
                 max: Duration::from_secs(8),

@@ -71,9 +71,10 @@ mod transfer;
 pub mod wire;
 
 pub use archive::Archive;
+pub use cache::Eviction;
 pub use catalogue::{BadDelta, Catalogue, CatalogueLimits};
 pub use config::{
-    Config, ConfigError, Eviction, HelloConfig, Limits, LinkAddress, LinkConfig, LinkId, MIN_MTU,
+    Config, ConfigError, HelloConfig, Limits, LinkAddress, LinkConfig, LinkId, MIN_MTU,
     NamespaceConfig, StaticNeighbour, StaticRoute,
 };
 pub use counters::{Acquired, Counters, DropReason, Traffic};

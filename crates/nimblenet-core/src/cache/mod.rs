@@ -1,15 +1,15 @@
 //! The node's cache of modules: one region of bytes in which code that is in use never moves.
 //!
-//! The mechanism is here: space, reservations, moving. Which module leaves when there is no room
-//! is the policy's word ([`Evict`]). Objects on their way, such as catalogue deltas, are kept in
-//! the same region for as long as they are needed.
+//! The mechanism is here: space, reservations, moving. The policy ([`Evict`]) decides which module
+//! leaves when there is no room. Objects in transfer, such as catalogue deltas, are kept in the
+//! same region for as long as they are needed.
 
 mod disk;
 mod evict;
 
 pub(crate) use disk::Buffer;
 pub use disk::Disk;
-pub use evict::{Evict, Facts, Lfu, Lru};
+pub use evict::{Evict, Eviction, Exit, Facts, Nearby, Size};
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -23,6 +23,13 @@ use crate::time::Instant;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct SlotId(u16);
 
+impl SlotId {
+    /// Its place among the slots, below the number of entries that the cache was made with.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     /// Whose module it is; none for an object on its way.
@@ -35,11 +42,24 @@ struct Slot {
     reservations: u16,
     /// Whether all bytes are here and match the digest.
     ready: bool,
+    nearby: Nearby,
 }
 
 impl Slot {
     fn end(&self) -> usize {
         self.offset + self.len
+    }
+
+    /// What a policy may know of the module; none for what is no complete module.
+    fn facts(&self) -> Option<Facts> {
+        let tasklet = self.tasklet.filter(|_| self.ready)?;
+        Some(Facts {
+            tasklet,
+            uses: self.uses,
+            last_used: self.last_used,
+            bytes: self.len as u32,
+            nearby: self.nearby,
+        })
     }
 }
 
@@ -61,18 +81,25 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// A cache on `disk` of at most `entries` modules with `capacity` bytes. What the disk has
-    /// beyond that is left to objects on their way.
-    pub fn new(disk: Disk, capacity: usize, entries: usize, policy: Box<dyn Evict + Send>) -> Self {
+    /// A cache on `disk` of at most `entries` modules with `capacity` bytes, whose policy is made by
+    /// `policy`. What the disk has beyond that is left to objects in transfer.
+    pub fn new(
+        disk: Disk,
+        capacity: usize,
+        entries: usize,
+        policy: impl FnOnce(Size) -> Box<dyn Evict + Send>,
+    ) -> Self {
+        let capacity = capacity.min(disk.len());
         let entries = entries.min(usize::from(u16::MAX));
+        let bytes = capacity;
         Self {
-            capacity: capacity.min(disk.len()),
+            capacity,
             bytes: disk,
             slots: vec![None; entries],
             order: Vec::with_capacity(entries),
             used: 0,
             evicted: 0,
-            policy,
+            policy: policy(Size { entries, bytes }),
         }
     }
 
@@ -131,11 +158,21 @@ impl Cache {
         slot.reservations = slot.reservations.saturating_sub(1);
     }
 
-    /// Counts a use.
+    /// Counts a use; the first one is that for which the module was fetched.
     pub fn touch(&mut self, id: SlotId, now: Instant) {
         let slot = self.slot_mut(id);
         slot.uses = slot.uses.saturating_add(1);
         slot.last_used = now;
+        let facts = slot.facts().filter(|facts| facts.uses > 1);
+        if let Some(facts) = facts {
+            self.policy.on_hit(id, &facts);
+        }
+    }
+
+    /// Notes what is known of other copies of a module. Policies see it from the next call on; said
+    /// before [`finish`](Self::finish), they see it with the insertion.
+    pub fn set_nearby(&mut self, id: SlotId, nearby: Nearby) {
+        self.slot_mut(id).nearby = nearby;
     }
 
     /// Makes `len` bytes for a module free in one piece: evicts what the policy gives up, then
@@ -212,6 +249,7 @@ impl Cache {
             last_used,
             reservations: 0,
             ready: false,
+            nearby: Nearby::default(),
         };
         self.slots[free] = Some(slot);
         self.order.insert(at, free as u16);
@@ -245,7 +283,11 @@ impl Cache {
     pub fn finish(&mut self, id: SlotId, digest: &Digest) -> bool {
         let good = Digest::of(self.code(id)) == *digest;
         if good {
-            self.slot_mut(id).ready = true;
+            let slot = self.slot_mut(id);
+            slot.ready = true;
+            if let Some(facts) = slot.facts() {
+                self.policy.on_insert(id, &facts);
+            }
         } else {
             self.remove(id);
         }
@@ -254,30 +296,31 @@ impl Cache {
 
     /// Drops a module, an arrival or an object; its space is free at once.
     pub fn remove(&mut self, id: SlotId) {
+        self.take_out(id, Exit::Removed);
+    }
+
+    fn take_out(&mut self, id: SlotId, exit: Exit) {
         self.order.retain(|other| *other != id.0);
-        if let Some(slot) = self.slots[usize::from(id.0)].take()
-            && slot.tasklet.is_some()
-        {
+        let Some(slot) = self.slots[id.index()].take() else {
+            return;
+        };
+        if slot.tasklet.is_some() {
             self.used -= slot.len;
+        }
+        if let Some(facts) = slot.facts() {
+            self.policy.on_evict(id, &facts, exit);
         }
     }
 
     fn evict_one(&mut self) -> Option<()> {
-        let may_go = |slot: &Slot| slot.ready && slot.reservations == 0;
-        let worth = |slot: &Slot| {
-            let facts = Facts {
-                uses: slot.uses,
-                last_used: slot.last_used,
-                bytes: slot.len as u32,
-            };
-            (self.policy.worth(&facts), slot.tasklet)
-        };
-        let candidates = self
-            .order
-            .iter()
-            .filter(|id| may_go(self.slot(SlotId(**id))));
-        let least = candidates.min_by_key(|id| worth(self.slot(SlotId(**id))))?;
-        self.remove(SlotId(*least));
+        let candidates = self.order.iter().filter_map(|id| {
+            let id = SlotId(*id);
+            let slot = self.slot(id);
+            let facts = slot.facts().filter(|_| slot.reservations == 0)?;
+            Some((self.policy.worth(id, &facts), facts.tasklet, id))
+        });
+        let (.., least) = candidates.min_by_key(|(worth, tasklet, _)| (*worth, *tasklet))?;
+        self.take_out(least, Exit::Evicted);
         self.evicted += 1;
         Some(())
     }
@@ -315,13 +358,13 @@ impl Cache {
     }
 
     fn slot(&self, id: SlotId) -> &Slot {
-        self.slots[usize::from(id.0)]
+        self.slots[id.index()]
             .as_ref()
             .expect("a slot id is given for a held slot")
     }
 
     fn slot_mut(&mut self, id: SlotId) -> &mut Slot {
-        self.slots[usize::from(id.0)]
+        self.slots[id.index()]
             .as_mut()
             .expect("a slot id is given for a held slot")
     }

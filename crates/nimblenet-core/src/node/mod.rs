@@ -22,7 +22,6 @@ mod serve;
 mod subscribe;
 mod transit;
 
-use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -33,9 +32,9 @@ use self::subscribe::Subscription;
 use self::transit::{Moved, Transit};
 use crate::acquisition::Acquisition;
 use crate::archive::Archive;
-use crate::cache::{Buffer, Cache, Disk, Evict, Lfu, Lru, SlotId};
+use crate::cache::{Buffer, Cache, Disk, SlotId};
 use crate::catalogue::{BadDelta, Catalogue};
-use crate::config::{Config, ConfigError, Eviction, LinkId};
+use crate::config::{Config, ConfigError, LinkId};
 use crate::counters::{Counters, DropReason};
 use crate::event::{CallRequest, Event, Input, Progress, Reason, Standing};
 use crate::job::{CallId, Job, State};
@@ -124,10 +123,6 @@ impl Node {
         let cached = disk.len().saturating_sub(config.limits.image_bytes);
         let image = Buffer::new(disk.split_off(cached));
         let limits = config.limits;
-        let policy: Box<dyn Evict + Send> = match config.eviction {
-            Eviction::Lfu => Box::new(Lfu),
-            Eviction::Lru => Box::new(Lru),
-        };
         let namespaces = config.namespaces.iter();
         let subscriptions: Vec<_> = namespaces
             .map(|namespace| Subscription::new(*namespace, limits.catalogue))
@@ -138,7 +133,12 @@ impl Node {
         let vacant = || Job::vacant(&limits, subscriptions.len());
         Ok(Self {
             mesh,
-            cache: Cache::new(disk, limits.cache_bytes, limits.cache_entries, policy),
+            cache: Cache::new(
+                disk,
+                limits.cache_bytes,
+                limits.cache_entries,
+                config.eviction.make,
+            ),
             archive,
             counters: Counters::default(),
             delta: None,
