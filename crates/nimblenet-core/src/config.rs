@@ -73,6 +73,15 @@ pub struct StaticNeighbour {
     pub address: LinkAddress,
 }
 
+/// What a node is in the mesh.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    /// It forwards floods and answers them.
+    Node,
+    /// It serves an archive, and neither forwards nor answers floods.
+    Registry,
+}
+
 /// What a node is told at its start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -160,6 +169,14 @@ impl Config {
             hello.max /= factor;
         }
         self
+    }
+
+    /// What the node is, as long as the configuration has the archive.
+    pub(crate) fn role(&self) -> Role {
+        match self.archive {
+            Some(_) => Role::Registry,
+            None => Role::Node,
+        }
     }
 
     /// Checks that the parts fit each other.

@@ -8,6 +8,7 @@ mod duplicates;
 mod neighbours;
 mod outbox;
 mod routes;
+mod seal;
 mod trickle;
 
 pub use outbox::Transmit;
@@ -22,14 +23,14 @@ use self::duplicates::{Duplicates, Sighting};
 use self::neighbours::{Neighbour, Neighbours};
 use self::outbox::Outbox;
 use self::routes::{Route, Routes};
+use self::seal::{Plain, Seal};
 use self::trickle::Trickle;
-use crate::config::{Config, LinkAddress, LinkConfig, LinkId, MIN_MTU};
+use crate::config::{Config, LinkAddress, LinkConfig, LinkId, MIN_MTU, Role};
 use crate::counters::{Counters, DropReason};
 use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::{
-    EpochNote, Frame, HEADER_LEN, HELLO_BYTES, Hello, MAX_TTL, Message, OVERHEAD, Offer,
-    RegistryNote, Search,
+    EpochNote, Frame, HEADER_LEN, HELLO_BYTES, Hello, MAX_TTL, Message, OVERHEAD, RegistryNote,
 };
 
 /// A neighbour is forgotten after this many of the longest hello intervals.
@@ -44,16 +45,14 @@ pub(crate) struct Delivery<'a> {
     /// Whether it came to everyone rather than to this node.
     pub(crate) flooded: bool,
     pub(crate) message: Message<'a>,
-    /// The link's frame size.
-    pub(crate) mtu: u16,
 }
 
 /// The mesh as one node sees it.
 #[derive(Debug)]
-pub(crate) struct Mesh {
+pub(crate) struct Mesh<S = Plain> {
     id: NodeId,
     links: Vec<LinkConfig>,
-    forwards_floods: bool,
+    role: Role,
     neighbours: Neighbours,
     routes: Routes,
     duplicates: Duplicates,
@@ -65,10 +64,24 @@ pub(crate) struct Mesh {
     sequence: u32,
     random: Random,
     scratch: Vec<u8>,
+    seal: S,
 }
 
 impl Mesh {
     pub(crate) fn new(config: &Config) -> Self {
+        Self::with_seal(config, Plain)
+    }
+
+    /// The part size for a packet over links of at least `mtu`.
+    pub(crate) fn part_len(mtu: u16) -> u16 {
+        let fixed = HEADER_LEN + OVERHEAD + crate::wire::Data::FIXED_LEN;
+        mtu.saturating_sub(fixed as u16).max(1)
+    }
+}
+
+impl<S: Seal> Mesh<S> {
+    /// A mesh whose frames are sealed by `seal`.
+    fn with_seal(config: &Config, seal: S) -> Self {
         let limits = &config.limits;
         let mut random = Random::new(config.seed ^ u64::from(config.id.0) << 48);
         let now = Instant::ZERO;
@@ -82,7 +95,7 @@ impl Mesh {
         Self {
             id: config.id,
             links: config.links.clone(),
-            forwards_floods: config.archive.is_none(),
+            role: config.role(),
             neighbours: Neighbours::new(limits.neighbours, &config.neighbours, lifetime),
             routes: Routes::new(limits.routes, &config.routes),
             duplicates: Duplicates::new(limits.peers),
@@ -96,6 +109,7 @@ impl Mesh {
             sequence: config.first_sequence,
             random,
             scratch: vec![0; usize::from(mtu)],
+            seal,
         }
     }
 
@@ -110,12 +124,6 @@ impl Mesh {
             return Some(1);
         }
         self.routes.find(now, destination).map(|route| route.hops)
-    }
-
-    /// The part size for a packet to `destination` over links of at least `mtu`.
-    pub(crate) fn part_len(mtu: u16) -> u16 {
-        let fixed = HEADER_LEN + OVERHEAD + crate::wire::Data::FIXED_LEN;
-        mtu.saturating_sub(fixed as u16).max(1)
     }
 
     /// The smallest frame size among the node's links.
@@ -160,12 +168,10 @@ impl Mesh {
         bytes: &'a [u8],
         counters: &mut Counters,
     ) -> Option<Delivery<'a>> {
-        let Ok(frame) = Frame::parse(bytes) else {
-            counters.drop(DropReason::Malformed);
-            return None;
-        };
-        let known = self.links.get(usize::from(link.0)).map(|link| link.mtu);
-        let Some(mtu) = known.filter(|_| frame.sender != self.id) else {
+        let opened = self.seal.open((link, from), bytes);
+        let frame = opened.and_then(|it| Frame::parse_opened(it.header, it.body).ok());
+        let known = usize::from(link.0) < self.links.len();
+        let Some(frame) = frame.filter(|frame| known && frame.sender != self.id) else {
             counters.drop(DropReason::Malformed);
             return None;
         };
@@ -210,7 +216,6 @@ impl Mesh {
             hops: frame.hops,
             flooded: !for_us,
             message: frame.message,
-            mtu,
         })
     }
 
@@ -295,7 +300,6 @@ impl Mesh {
         }
         self.neighbours.forget_silent(now);
         let sequence = self.sequence;
-        let is_registry = !self.forwards_floods;
         let registry = self.id;
         let own = RegistryNote {
             registry,
@@ -303,7 +307,7 @@ impl Mesh {
             hops: 0,
             age_s: 0,
         };
-        let own = is_registry.then_some(own);
+        let own = (self.role == Role::Registry).then_some(own);
         let mut space = [0; HELLO_BYTES];
         let known = self.registries.iter().filter_map(|registry| {
             let route = self.routes.find(now, *registry)?;
@@ -322,9 +326,11 @@ impl Mesh {
         true
     }
 
-    /// The next frame for `link`, written to the start of `out`.
+    /// The next frame for `link`, sealed and written to the start of `out`.
     pub(crate) fn poll_transmit(&mut self, link: LinkId, out: &mut [u8]) -> Option<Transmit> {
-        self.outboxes.get_mut(usize::from(link.0))?.pop(link, out)
+        let outbox = self.outboxes.get_mut(usize::from(link.0))?;
+        let frame = outbox.pop(link, out)?;
+        Some(self.seal.seal(frame, out))
     }
 
     /// Whether no frame waits for `link`.
@@ -366,7 +372,7 @@ impl Mesh {
 
     fn forward(&mut self, now: Instant, frame: Frame<'_>, counters: &mut Counters) {
         let unicast = frame.destination != NodeId::EVERYONE;
-        if !unicast && !self.forwards_floods {
+        if !unicast && self.role == Role::Registry {
             return;
         }
         let Some(hops) = frame.hops.checked_add(1) else {
@@ -400,7 +406,7 @@ impl Mesh {
             );
             return;
         }
-        if frame.origin != self.id && !self.forwards_floods {
+        if frame.origin != self.id && self.role == Role::Registry {
             return;
         }
         for link in 0..self.links.len() as u8 {
@@ -424,18 +430,7 @@ impl Mesh {
         counters: &mut Counters,
     ) {
         let mtu = self.links[usize::from(link.0)].mtu;
-        if let Message::Search(search) = frame.message {
-            frame.message = Message::Search(Search {
-                mtu: search.mtu.min(mtu),
-                ..search
-            });
-        }
-        if let Message::Offer(offer) = frame.message {
-            frame.message = Message::Offer(Offer {
-                mtu: offer.mtu.min(mtu),
-                ..offer
-            });
-        }
+        frame.message.lower_mtu(mtu);
         if frame.len() + OVERHEAD > usize::from(mtu) {
             counters.drop(DropReason::TooLong);
             return;

@@ -14,7 +14,9 @@ pub struct Found {
 }
 
 impl Found {
-    pub(super) const LEN: usize = 8;
+    pub(super) fn len(&self) -> usize {
+        8
+    }
 
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(Self {

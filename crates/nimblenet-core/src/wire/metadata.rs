@@ -16,7 +16,9 @@ pub struct MetadataRequest {
 }
 
 impl MetadataRequest {
-    pub(super) const LEN: usize = 10;
+    pub(super) fn len(&self) -> usize {
+        10
+    }
 
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(Self {

@@ -19,7 +19,9 @@ pub struct Move {
 }
 
 impl Move {
-    pub(super) const LEN: usize = 6;
+    pub(super) fn len(&self) -> usize {
+        6
+    }
 
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(Self {
@@ -56,7 +58,9 @@ impl Offer {
     /// The deadline of a job that has none.
     pub const NO_DEADLINE: u32 = u32::MAX;
 
-    pub(super) const LEN: usize = 4 + 4 + 2 + 4 + 2 + 4 + 32;
+    pub(super) fn len(&self) -> usize {
+        4 + 4 + 2 + 4 + 2 + 4 + 32
+    }
 
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(Self {
@@ -91,7 +95,9 @@ pub struct Go {
 }
 
 impl Go {
-    pub(super) const LEN: usize = 8;
+    pub(super) fn len(&self) -> usize {
+        8
+    }
 
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let (request, number) = (reader.u32()?, reader.u32()?);

@@ -24,7 +24,9 @@ pub struct Refuse {
 }
 
 impl Refuse {
-    pub(super) const LEN: usize = 3;
+    pub(super) fn len(&self) -> usize {
+        3
+    }
 
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let request = reader.u16()?;

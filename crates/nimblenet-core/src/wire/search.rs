@@ -16,7 +16,9 @@ pub struct Search {
 }
 
 impl Search {
-    pub(super) const LEN: usize = 12;
+    pub(super) fn len(&self) -> usize {
+        12
+    }
 
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(Self {
