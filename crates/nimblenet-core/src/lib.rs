@@ -47,7 +47,8 @@
 //! ```
 //!
 //! Where to look: [`wire`] has the messages, one file each; [`cache`] the modules and the policies
-//! for a full cache; [`Config`] and [`Limits`] what a node is told and may take.
+//! for a full cache; [`place`] the policies for where a call runs; [`Config`] and [`Limits`] what a
+//! node is told and may take.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -63,6 +64,7 @@ mod event;
 mod job;
 mod mesh;
 mod node;
+pub mod place;
 mod provision;
 mod pump;
 mod random;
