@@ -5,6 +5,7 @@
 
 mod arrows;
 mod crates;
+mod dependencies;
 mod length;
 mod links;
 mod text;
@@ -23,6 +24,7 @@ pub(crate) fn run(remarks: bool) -> Result<()> {
     let mut findings = text::check(&files);
     findings.extend(links::check(&files));
     findings.extend(crates::check(&files, &metadata));
+    findings.extend(dependencies::check(&files));
     findings.extend(arrows::check(&metadata));
     for finding in &findings {
         eprintln!("{finding}");
