@@ -8,6 +8,7 @@ mod crates;
 mod dependencies;
 mod length;
 mod links;
+mod spec;
 mod text;
 
 use core::fmt;
@@ -23,6 +24,7 @@ pub(crate) fn run(remarks: bool) -> Result<()> {
     let metadata = workspace::metadata()?;
     let mut findings = text::check(&files);
     findings.extend(links::check(&files));
+    findings.extend(spec::check(&files));
     findings.extend(crates::check(&files, &metadata));
     findings.extend(dependencies::check(&files));
     findings.extend(arrows::check(&metadata));
