@@ -19,7 +19,8 @@ use nimblenet_tasklet::{Digest, TaskletRef};
 
 use crate::time::Instant;
 
-/// A cached module, as long as it is reserved or looked up anew.
+/// A cached module. It is valid as long as the module is reserved; otherwise it is looked up again for
+/// each use.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct SlotId(u16);
 
@@ -32,7 +33,7 @@ impl SlotId {
 
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    /// Whose module it is; none for an object on its way.
+    /// The tasklet of the module; none for an object in transfer.
     tasklet: Option<TaskletRef>,
     offset: usize,
     len: usize,
@@ -50,7 +51,7 @@ impl Slot {
         self.offset + self.len
     }
 
-    /// What a policy may know of the module; none for what is no complete module.
+    /// The facts for a policy; none unless this is a complete module.
     fn facts(&self) -> Option<Facts> {
         let tasklet = self.tasklet.filter(|_| self.ready)?;
         Some(Facts {
@@ -63,7 +64,7 @@ impl Slot {
     }
 }
 
-/// There is no room, even without everything that may go.
+/// There is no room, even after every eviction that is allowed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoRoom;
 
@@ -145,7 +146,7 @@ impl Cache {
         &self.bytes[slot.offset..slot.end()]
     }
 
-    /// Marks the module as needed: it neither leaves nor moves until it is released as often.
+    /// Reserves the module: it neither leaves nor moves until it is released as often.
     pub fn reserve(&mut self, id: SlotId) {
         let slot = self.slot_mut(id);
         slot.reservations = slot.reservations.saturating_add(1);
@@ -175,11 +176,11 @@ impl Cache {
         self.slot_mut(id).nearby = nearby;
     }
 
-    /// Makes `len` bytes for a module free in one piece: evicts what the policy gives up, then
-    /// moves what may move (Algorithm 1, lines 23 to 28).
+    /// Frees `len` bytes in one piece for a module: evicts the modules that the policy chooses, then
+    /// moves those that are not reserved (Algorithm 1, lines 23 to 28).
     ///
     /// # Errors
-    /// [`NoRoom`] if that is not enough. What can never fit evicts nothing.
+    /// [`NoRoom`] if that is not enough. A length that can never fit evicts nothing.
     pub fn make_room(&mut self, len: usize) -> Result<(), NoRoom> {
         self.clear(len, true)
     }
@@ -222,7 +223,7 @@ impl Cache {
         self.place(Some(tasklet), len, now)
     }
 
-    /// Takes space for an object on its way. It stays until it is [removed](Self::remove).
+    /// Takes space for an object in transfer. It stays until it is [removed](Self::remove).
     ///
     /// # Errors
     /// [`NoRoom`] if modules that are in use leave no gap of that length.
@@ -278,7 +279,7 @@ impl Cache {
         &mut self.bytes[slot.offset..slot.end()]
     }
 
-    /// Ends an arrival: the module is kept if its bytes match `digest`, else dropped. Returns
+    /// Ends an arrival: keeps the module if its bytes match `digest`, and drops it otherwise. Returns
     /// whether it is kept.
     pub fn finish(&mut self, id: SlotId, digest: &Digest) -> bool {
         let good = Digest::of(self.code(id)) == *digest;
@@ -338,7 +339,7 @@ impl Cache {
         (self.bytes.len() - from >= len).then_some((self.order.len(), from))
     }
 
-    /// Moves modules that nobody reads towards the start of the region.
+    /// Moves modules that are not reserved towards the start of the region.
     fn compact(&mut self) {
         let mut to = 0;
         for id in &self.order {

@@ -1,8 +1,8 @@
-//! The mesh: neighbours, ways, floods and forwarding.
+//! The mesh: neighbours, routes, floods and forwarding (spec/behaviour.md, sections 2 to 5).
 //!
-//! Packets for one node follow ways learnt from packets that came by. A packet without a way is
-//! flooded with its destination, which so learns the way back. Floods are forwarded once, as long
-//! as their TTL lasts.
+//! A packet for one node follows the route that earlier packets taught. A packet without a route is
+//! flooded with its destination, which thus learns the route back. Every node forwards a flood once, as
+//! long as the TTL lasts.
 
 mod duplicates;
 mod neighbours;
@@ -59,7 +59,7 @@ pub(crate) struct Mesh<S = Plain> {
     /// Frames that wait, by link.
     outboxes: Vec<Outbox>,
     trickle: Option<Trickle>,
-    /// Registries that were heard of.
+    /// Registries that hellos told of.
     registries: Vec<NodeId>,
     sequence: u32,
     random: Random,
@@ -118,7 +118,7 @@ impl<S: Seal> Mesh<S> {
         self.neighbours.iter().map(|neighbour| neighbour.id)
     }
 
-    /// Links to `destination` on the way that is known.
+    /// Links to `destination` on the known route.
     pub(crate) fn hops(&self, now: Instant, destination: NodeId) -> Option<u8> {
         if self.neighbours.find(destination).is_some() {
             return Some(1);
@@ -131,8 +131,8 @@ impl<S: Seal> Mesh<S> {
         self.links.iter().map(|link| link.mtu).min().unwrap_or(0)
     }
 
-    /// The smallest frame size on the way between this node and `other`, as far as it can be known:
-    /// links that neither of the two has may be as short as links get.
+    /// The smallest frame size between this node and `other`, as far as this node can know: links of
+    /// other nodes may have the smallest frames that are allowed.
     pub(crate) fn mtu_between(&self, now: Instant, other: NodeId) -> u16 {
         let mtu = self.smallest_mtu();
         if self.next(now, other).is_some_and(|next| next.id == other) {
@@ -142,11 +142,10 @@ impl<S: Seal> Mesh<S> {
         }
     }
 
-    /// Whether a message to `destination` fits the link that it leaves by, or any link if it is
-    /// flooded.
+    /// Whether a message to `destination` fits the link of its route, or any link if it is flooded.
     pub(crate) fn fits(&self, now: Instant, destination: NodeId, message: &Message<'_>) -> bool {
-        let way = self.way(now, destination);
-        let chosen = |link: usize| way.is_none_or(|way| usize::from(way.0) == link);
+        let route = self.way(now, destination);
+        let chosen = |link: usize| route.is_none_or(|route| usize::from(route.0) == link);
         let links = self.links.iter().enumerate();
         let mtu = links
             .filter(|(at, _)| chosen(*at))
@@ -160,7 +159,7 @@ impl<S: Seal> Mesh<S> {
         self.sequence
     }
 
-    /// Takes a frame in: learns from it, forwards it, and returns it if it is for this node.
+    /// Receives a frame: learns from it, forwards it, and returns it if it is for this node.
     pub(crate) fn receive<'a>(
         &mut self,
         now: Instant,
@@ -219,7 +218,7 @@ impl<S: Seal> Mesh<S> {
         })
     }
 
-    /// Sends a packet to one node; without a way to it, floods it.
+    /// Sends a packet to one node; without a route to it, floods it.
     pub(crate) fn send(
         &mut self,
         now: Instant,
@@ -243,28 +242,28 @@ impl<S: Seal> Mesh<S> {
         self.transmit(now, frame, counters);
     }
 
-    /// The way to `destination` did not answer.
+    /// The route to `destination` brought no answer.
     pub(crate) fn doubt(&mut self, destination: NodeId) {
         self.routes.doubt(destination);
     }
 
-    /// What this node holds has changed: say so soon.
+    /// Something that hellos tell has changed: says hello soon.
     pub(crate) fn speak_soon(&mut self, now: Instant) {
         if let Some(trickle) = &mut self.trickle {
             trickle.reset(now, &mut self.random);
         }
     }
 
-    /// Takes up what a neighbour says of registries.
+    /// Learns from the registry notes of a neighbour's hello.
     pub(crate) fn hear_registries(&mut self, now: Instant, from: NodeId, hello: &Hello<'_>) {
         let mut news = false;
         for note in hello.registries().filter(|note| note.registry != self.id) {
             let hops = note.hops.saturating_add(1);
             let age = Duration::from_secs(note.age_s.into());
-            let word = now.before(age);
+            let sent = now.before(age);
             if !self
                 .duplicates
-                .hear_of(now, word, note.registry, note.sequence)
+                .hear_of(now, sent, note.registry, note.sequence)
             {
                 continue;
             }
@@ -311,7 +310,7 @@ impl<S: Seal> Mesh<S> {
         let mut space = [0; HELLO_BYTES];
         let known = self.registries.iter().filter_map(|registry| {
             let route = self.routes.find(now, *registry)?;
-            // Rounded up, so that word ages by at least a second a hop.
+            // spec/wire.md, section 8: rounded up, so that a note ages by a second a hop at least.
             let age_s = u8::try_from(route.age(now).as_secs() + 1).ok()?;
             let Route { hops, sequence, .. } = *route;
             Some(RegistryNote {
@@ -344,7 +343,7 @@ impl<S: Seal> Mesh<S> {
         self.next(now, destination).map(|next| next.link)
     }
 
-    /// The neighbour that comes first on the way to `destination`.
+    /// The next hop to `destination`.
     fn next(&self, now: Instant, destination: NodeId) -> Option<Neighbour> {
         let route = self.routes.find(now, destination);
         route
@@ -371,6 +370,7 @@ impl<S: Seal> Mesh<S> {
     }
 
     fn forward(&mut self, now: Instant, frame: Frame<'_>, counters: &mut Counters) {
+        // spec/behaviour.md, section 5: a registry forwards no floods.
         let unicast = frame.destination != NodeId::EVERYONE;
         if !unicast && self.role == Role::Registry {
             return;
@@ -431,6 +431,7 @@ impl<S: Seal> Mesh<S> {
     ) {
         let mtu = self.links[usize::from(link.0)].mtu;
         frame.message.lower_mtu(mtu);
+        // spec/wire.md, section 2: counter and tag have to fit the link too.
         if frame.len() + OVERHEAD > usize::from(mtu) {
             counters.drop(DropReason::TooLong);
             return;

@@ -23,11 +23,11 @@ pub(crate) struct Opened<'a> {
 
 /// How frames look on links.
 pub(crate) trait Seal {
-    /// Seals the frame at the start of `out`, in place; returns where it goes and its new length,
+    /// Seals the frame at the start of `out`, in place; returns its destination and its new length,
     /// which is at most [`OVERHEAD`](crate::wire::OVERHEAD) more. The outbox leaves that room in the link's frame size.
     fn seal(&mut self, frame: Transmit, out: &mut [u8]) -> Transmit;
 
-    /// Opens what came from an address on a link; none if it is to be dropped.
+    /// Opens a frame from an address on a link; none if the frame is to be dropped.
     fn open<'a>(&mut self, from: (LinkId, LinkAddress), bytes: &'a [u8]) -> Option<Opened<'a>>;
 }
 

@@ -22,9 +22,9 @@ pub struct Frame<'a> {
     pub ttl: u8,
     /// The node that put the frame on the link.
     pub sender: NodeId,
-    /// The neighbour it is for, or [`NodeId::EVERYONE`].
+    /// The neighbour that is to receive it, or [`NodeId::EVERYONE`].
     pub receiver: NodeId,
-    /// The node that made the packet.
+    /// The node that created the packet.
     pub origin: NodeId,
     /// The node that the packet is for, or [`NodeId::EVERYONE`].
     pub destination: NodeId,
@@ -67,6 +67,7 @@ impl<'a> Frame<'a> {
         let sequence = reader.u32()?;
         let hops = reader.u8()?;
         let kind = Kind::from_number(reader.u8()?).ok_or(Malformed)?;
+        // spec/wire.md, section 2: senders and origins are nodes, and hops is never 0.
         if sender == NodeId::EVERYONE || origin == NodeId::EVERYONE || hops == 0 {
             return Err(Malformed);
         }

@@ -1,7 +1,7 @@
 //! Frames and messages as bytes (spec/wire.md).
 //!
-//! Every message has a type with `parse`, which is total, allocates nothing and refuses what is
-//! cut short or too long, and `emit`, which writes exactly [`Message::len`] bytes. All numbers
+//! Every message has a type with `parse`, which is total, allocates nothing and refuses bytes that
+//! are cut short or too long, and `emit`, which writes exactly [`Message::len`] bytes. All numbers
 //! are big endian. A frame is
 //!
 //! ```text
@@ -11,9 +11,10 @@
 //!  +--------+--------+--------+--------+--------+----------+--------+--------+--------+------
 //! ```
 //!
-//! `sender` and `receiver` are the two ends of one link; `origin` and `destination` the two ends
-//! of the way. With the flag [`AUTHENTICATED`] a 32-bit counter stands before the body and an
-//! 8-byte tag after it; [`OVERHEAD`] is always left free for them.
+//! `sender` and `receiver` are the two ends of one link; `origin` and `destination` the two ends of
+//! the route. With the flag [`AUTHENTICATED`] a 32-bit counter precedes the body and an 8-byte tag
+//! follows it; every frame leaves [`OVERHEAD`] free for them. A message is a file in this folder and a
+//! line in the list below.
 
 mod frame;
 pub(crate) mod job;
@@ -48,7 +49,7 @@ macro_rules! messages {
             $($($(#[doc = $doc])+ $message($message $(<$life>)?),)+)+
         }
 
-        /// A message's kind, as it stands in the header and as statistics are kept.
+        /// The kind of a message, as the header has it and as statistics are kept.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
         #[repr(u8)]
         pub enum Kind {

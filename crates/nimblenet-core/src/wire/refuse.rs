@@ -1,4 +1,4 @@
-//! Refuse: a request that cannot be served.
+//! Refuse: a request that cannot be served (spec/wire.md, section 7).
 
 use super::{Malformed, Reader, Writer};
 

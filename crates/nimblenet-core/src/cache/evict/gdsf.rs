@@ -2,8 +2,8 @@
 //! Greedy-Dual-Size-Frequency Caching Policy", HP Labs 1998).
 //!
 //! A module has the priority `age + uses * cost / bytes`, taken anew at each use; the lowest leaves
-//! first, and its priority becomes the age. So what is small, costly to fetch again and often used
-//! stays, and what was often used long ago is overtaken by the age. The cost is the number of links
+//! first, and its priority becomes the age. So modules stay that are small, costly to fetch again
+//! and often used, and the age overtakes those that were often used long ago. The cost is the number of links
 //! to where the module came from, or 1 if that is unknown.
 //!
 //! Priorities are fixed-point numbers and saturate, so that the policy computes the same everywhere
