@@ -109,7 +109,7 @@ pub struct Config {
     /// Fetch every tasklet that a chain may call before it starts.
     pub preload: bool,
     /// How tasklets leave a full cache.
-    pub eviction: Eviction,
+    pub eviction: &'static Eviction,
     /// Hellos; none in a mesh whose neighbours and routes are all static.
     pub hello: Option<HelloConfig>,
     /// Neighbours known from the start.

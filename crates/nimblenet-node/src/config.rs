@@ -44,7 +44,7 @@ pub struct NodeConfig {
     /// Whether the tasklets that a tasklet may call are fetched before it starts.
     pub preload: bool,
     /// How tasklets leave a full cache.
-    pub eviction: Eviction,
+    pub eviction: &'static Eviction,
     /// The directory in which the newest catalogues are kept, so that a restarted node takes no
     /// older ones.
     pub state: Option<PathBuf>,
@@ -420,7 +420,7 @@ impl<'de> Deserialize<'de> for CapabilityName {
 }
 
 /// An eviction policy by its name in the table.
-struct EvictionName(Eviction);
+struct EvictionName(&'static Eviction);
 
 impl<'de> Deserialize<'de> for EvictionName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

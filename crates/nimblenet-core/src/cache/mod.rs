@@ -64,6 +64,14 @@ impl Slot {
     }
 }
 
+/// Something that a policy is told of.
+#[derive(Clone, Copy, Debug)]
+enum Happening {
+    Insertion,
+    Hit,
+    Exit(Exit),
+}
+
 /// There is no room, even after every eviction that is allowed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoRoom;
@@ -164,9 +172,8 @@ impl Cache {
         let slot = self.slot_mut(id);
         slot.uses = slot.uses.saturating_add(1);
         slot.last_used = now;
-        let facts = slot.facts().filter(|facts| facts.uses > 1);
-        if let Some(facts) = facts {
-            self.policy.on_hit(id, &facts);
+        if slot.uses > 1 {
+            self.tell(id, Happening::Hit);
         }
     }
 
@@ -284,11 +291,8 @@ impl Cache {
     pub fn finish(&mut self, id: SlotId, digest: &Digest) -> bool {
         let good = Digest::of(self.code(id)) == *digest;
         if good {
-            let slot = self.slot_mut(id);
-            slot.ready = true;
-            if let Some(facts) = slot.facts() {
-                self.policy.on_insert(id, &facts);
-            }
+            self.slot_mut(id).ready = true;
+            self.tell(id, Happening::Insertion);
         } else {
             self.remove(id);
         }
@@ -301,26 +305,42 @@ impl Cache {
     }
 
     fn take_out(&mut self, id: SlotId, exit: Exit) {
+        self.tell(id, Happening::Exit(exit));
         self.order.retain(|other| *other != id.0);
-        let Some(slot) = self.slots[id.index()].take() else {
-            return;
-        };
-        if slot.tasklet.is_some() {
+        if let Some(slot) = self.slots[id.index()].take()
+            && slot.tasklet.is_some()
+        {
             self.used -= slot.len;
         }
-        if let Some(facts) = slot.facts() {
-            self.policy.on_evict(id, &facts, exit);
+    }
+
+    /// Tells the policy, if the slot has a complete module.
+    #[inline(never)]
+    fn tell(&mut self, id: SlotId, happening: Happening) {
+        let held = self.slots[id.index()].as_ref();
+        let Some(facts) = held.and_then(Slot::facts) else {
+            return;
+        };
+        match happening {
+            Happening::Insertion => self.policy.on_insert(id, &facts),
+            Happening::Hit => self.policy.on_hit(id, &facts),
+            Happening::Exit(exit) => self.policy.on_evict(id, &facts, exit),
         }
     }
 
     fn evict_one(&mut self) -> Option<()> {
-        let candidates = self.order.iter().filter_map(|id| {
-            let id = SlotId(*id);
+        let mut least = None;
+        for id in self.order.iter().map(|id| SlotId(*id)) {
             let slot = self.slot(id);
-            let facts = slot.facts().filter(|_| slot.reservations == 0)?;
-            Some((self.policy.worth(id, &facts), facts.tasklet, id))
-        });
-        let (.., least) = candidates.min_by_key(|(worth, tasklet, _)| (*worth, *tasklet))?;
+            let free = slot.reservations == 0;
+            if let Some(facts) = slot.facts().filter(|_| free) {
+                let worth = (self.policy.worth(id, &facts), facts.tasklet);
+                if least.is_none_or(|(held, _)| worth < held) {
+                    least = Some((worth, id));
+                }
+            }
+        }
+        let (_, least) = least?;
         self.take_out(least, Exit::Evicted);
         self.evicted += 1;
         Some(())

@@ -168,11 +168,13 @@ impl<S: Seal> Mesh<S> {
         counters: &mut Counters,
     ) -> Option<Delivery<'a>> {
         let opened = self.seal.open((link, from), bytes);
-        let frame = opened.and_then(|it| Frame::parse_opened(it.header, it.body).ok());
         let known = usize::from(link.0) < self.links.len();
-        let Some(frame) = frame.filter(|frame| known && frame.sender != self.id) else {
-            counters.drop(DropReason::Malformed);
-            return None;
+        let frame = match opened.map(|it| Frame::parse_opened(it.header, it.body)) {
+            Some(Ok(frame)) if known && frame.sender != self.id => frame,
+            _ => {
+                counters.drop(DropReason::Malformed);
+                return None;
+            }
         };
         if frame.origin == self.id {
             counters.drop(DropReason::Duplicate);

@@ -24,9 +24,11 @@ use nimblenet_tasklet::TaskletRef;
 use super::{Evict, Eviction, Exit, Facts, Size};
 use crate::cache::SlotId;
 
-pub(super) const EVICTION: Eviction = Eviction {
+pub(super) const ABOUT: &str =
+    "modules used once or modules used again leave first, as past evictions proved wrong";
+
+pub(super) static EVICTION: Eviction = Eviction {
     name: "arc",
-    about: "modules used once or modules used again leave first, as past evictions proved wrong",
     make: |size| Box::new(Arc::new(size)),
 };
 

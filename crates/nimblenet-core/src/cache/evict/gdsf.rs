@@ -16,9 +16,11 @@ use alloc::vec::Vec;
 use super::{Evict, Eviction, Exit, Facts};
 use crate::cache::SlotId;
 
-pub(super) const EVICTION: Eviction = Eviction {
+pub(super) const ABOUT: &str =
+    "the large, cheap to fetch and seldom used leaves first";
+
+pub(super) static EVICTION: Eviction = Eviction {
     name: "gdsf",
-    about: "the large, cheap to fetch and seldom used leaves first",
     make: |size| {
         Box::new(Gdsf {
             age: 0,

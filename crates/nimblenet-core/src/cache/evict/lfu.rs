@@ -5,9 +5,11 @@ use alloc::boxed::Box;
 use super::{Evict, Eviction, Facts};
 use crate::cache::SlotId;
 
-pub(super) const EVICTION: Eviction = Eviction {
+pub(super) const ABOUT: &str =
+    "the least used since it came leaves first, among equals the least recently used";
+
+pub(super) static EVICTION: Eviction = Eviction {
     name: "lfu",
-    about: "the least used since it came leaves first, among equals the least recently used",
     make: |_| Box::new(Lfu),
 };
 

@@ -5,9 +5,11 @@ use alloc::boxed::Box;
 use super::{Evict, Eviction, Facts};
 use crate::cache::SlotId;
 
-pub(super) const EVICTION: Eviction = Eviction {
+pub(super) const ABOUT: &str =
+    "the least recently used leaves first";
+
+pub(super) static EVICTION: Eviction = Eviction {
     name: "lru",
-    about: "the least recently used leaves first",
     make: |_| Box::new(Lru),
 };
 

@@ -74,12 +74,9 @@ pub struct Size {
 }
 
 /// An eviction policy by its name.
-#[derive(Clone, Copy)]
 pub struct Eviction {
     /// The name in configurations.
     pub name: &'static str,
-    /// What leaves first, in one sentence.
-    pub about: &'static str,
     /// Makes the policy for one cache, with all the memory that it will need.
     pub make: fn(Size) -> Box<dyn Evict + Send>,
 }
@@ -92,11 +89,20 @@ macro_rules! policies {
         impl Eviction {
             $(
                 #[doc = concat!("The policy of `cache/evict/", stringify!($module), ".rs`.")]
-                pub const $constant: Self = $module::EVICTION;
+                pub const $constant: &'static Self = &$module::EVICTION;
             )+
 
             /// Every policy.
-            pub const ALL: &'static [Self] = &[$(Self::$constant,)+];
+            pub const ALL: &'static [&'static Self] = &[$(Self::$constant,)+];
+
+            /// Which module leaves first, in one sentence. Not a field, so that an image contains the
+            /// sentences only if it shows them.
+            pub fn about(&self) -> &'static str {
+                $(if self.name == $module::EVICTION.name {
+                    return $module::ABOUT;
+                })+
+                ""
+            }
         }
     };
 }
@@ -110,7 +116,7 @@ policies! {
 
 impl Eviction {
     /// The policy of that name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn named(name: &str) -> Option<&'static Self> {
         Self::ALL.iter().find(|policy| policy.name == name).copied()
     }
 }
