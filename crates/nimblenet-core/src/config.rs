@@ -7,6 +7,7 @@ use core::time::Duration;
 use nimblenet_tasklet::{Capabilities, Name, NamespaceId, NodeId};
 
 use crate::archive::Archive;
+use crate::cache::Eviction;
 use crate::catalogue::CatalogueLimits;
 
 /// A link of the node, by its place in [`Config::links`].
@@ -45,15 +46,6 @@ pub struct NamespaceConfig {
     pub capabilities: Capabilities,
 }
 
-/// How tasklets leave a full cache.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Eviction {
-    /// Least frequently used since insertion, ties to the least recently used (the paper's).
-    Lfu,
-    /// Least recently used.
-    Lru,
-}
-
 /// How often a node says hello: Trickle's bounds (RFC 6206).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct HelloConfig {
@@ -85,6 +77,15 @@ pub struct StaticNeighbour {
     pub address: LinkAddress,
 }
 
+/// What a node is in the mesh.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Role {
+    /// It forwards floods and answers them.
+    Node,
+    /// It serves an archive, and neither forwards nor answers floods.
+    Registry,
+}
+
 /// What a node is told at its start.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -112,7 +113,7 @@ pub struct Config {
     /// Fetch every tasklet that a chain may call before it starts.
     pub preload: bool,
     /// How tasklets leave a full cache.
-    pub eviction: Eviction,
+    pub eviction: &'static Eviction,
     /// Hellos; none in a mesh whose neighbours and routes are all static.
     pub hello: Option<HelloConfig>,
     /// Neighbours known from the start.
@@ -144,7 +145,7 @@ impl Config {
             ask_metadata: false,
             merge_requests: true,
             preload: false,
-            eviction: Eviction::Lfu,
+            eviction: Eviction::LFU,
             hello: Some(HelloConfig {
                 min: Duration::from_millis(250),
                 max: Duration::from_secs(8),
@@ -172,6 +173,14 @@ impl Config {
             hello.max /= factor;
         }
         self
+    }
+
+    /// What the node is, as long as the configuration has the archive.
+    pub(crate) fn role(&self) -> Role {
+        match self.archive {
+            Some(_) => Role::Registry,
+            None => Role::Node,
+        }
     }
 
     /// Checks that the parts fit each other.

@@ -49,7 +49,8 @@
 //! ```
 //!
 //! Where to look: [`wire`] has the messages, one file each; [`cache`] the modules and the policies
-//! for a full cache; [`Config`] and [`Limits`] what a node is told and may take.
+//! for a full cache; [`place`] the policies for where a call runs; [`Config`] and [`Limits`] what a
+//! node is told and may take.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -64,6 +65,7 @@ mod event;
 mod job;
 mod mesh;
 mod node;
+pub mod place;
 mod places;
 mod provision;
 mod pump;
@@ -72,10 +74,11 @@ mod time;
 pub mod wire;
 
 pub use archive::Archive;
+pub use cache::Eviction;
 pub use catalogue::{BadDelta, Catalogue, CatalogueLimits};
 pub use config::{
-    Config, ConfigError, Eviction, ExecutorId, HelloConfig, Limits, LinkAddress, LinkConfig,
-    LinkId, MIN_MTU, NamespaceConfig, StaticNeighbour, StaticRoute,
+    Config, ConfigError, ExecutorId, HelloConfig, Limits, LinkAddress, LinkConfig, LinkId, MIN_MTU,
+    NamespaceConfig, StaticNeighbour, StaticRoute,
 };
 pub use counters::{Acquired, Counters, DropReason, Traffic};
 pub use event::{CallRequest, Event, Input, Progress, Reason, Standing};

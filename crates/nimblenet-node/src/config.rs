@@ -44,7 +44,7 @@ pub struct NodeConfig {
     /// Whether the tasklets that a tasklet may call are fetched before it starts.
     pub preload: bool,
     /// How tasklets leave a full cache.
-    pub eviction: Eviction,
+    pub eviction: &'static Eviction,
     /// The directory in which the newest catalogues are kept, so that a restarted node takes no
     /// older ones.
     pub state: Option<PathBuf>,
@@ -143,7 +143,7 @@ impl NodeConfig {
             cache_bytes: cache_bytes(),
             arena_bytes: arena_bytes(),
             preload: false,
-            eviction: Eviction::Lfu,
+            eviction: eviction().0,
             state: None,
             timeouts: Timeouts::default(),
             natives: Vec::new(),
@@ -179,10 +179,7 @@ impl NodeConfig {
             cache_bytes: file.cache_bytes,
             arena_bytes: file.arena_bytes,
             preload: file.preload,
-            eviction: match file.eviction {
-                EvictionFile::Lfu => Eviction::Lfu,
-                EvictionFile::Lru => Eviction::Lru,
-            },
+            eviction: file.eviction.0,
             state: file.state,
             timeouts: file.timeouts.timeouts(),
             natives: file.natives.into_iter().map(|Native(name)| name).collect(),
@@ -265,8 +262,8 @@ struct NodeFile {
     arena_bytes: usize,
     #[serde(default)]
     preload: bool,
-    #[serde(default)]
-    eviction: EvictionFile,
+    #[serde(default = "eviction")]
+    eviction: EvictionName,
     state: Option<PathBuf>,
     #[serde(default)]
     timeouts: TimeoutsFile,
@@ -357,17 +354,14 @@ impl TimeoutsFile {
     }
 }
 
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "lowercase")]
-enum EvictionFile {
-    #[default]
-    Lfu,
-    Lru,
-}
-
 /// Fits an unfragmented IPv6 datagram on any path.
 fn mtu() -> u16 {
     1200
+}
+
+/// The paper's policy.
+fn eviction() -> EvictionName {
+    EvictionName(Eviction::LFU)
 }
 
 /// The paper's cache.
@@ -422,6 +416,22 @@ impl<'de> Deserialize<'de> for CapabilityName {
             ))
         };
         Capability::from_name(&name).map(Self).ok_or_else(unknown)
+    }
+}
+
+/// An eviction policy by its name in the table.
+struct EvictionName(&'static Eviction);
+
+impl<'de> Deserialize<'de> for EvictionName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Eviction::named(&name).map(Self).ok_or_else(|| {
+            let names: Vec<&str> = Eviction::ALL.iter().map(|policy| policy.name).collect();
+            D::Error::custom(format!(
+                "there is no eviction policy {name:?}; there are {}",
+                names.join(", ")
+            ))
+        })
     }
 }
 
@@ -537,6 +547,11 @@ mod tests {
             ("coap = \"nowhere\"", 3, "coap"),
             ("natives = [\"shop/laser\"]", 3, "no device for shop/laser"),
             ("preload = 3", 3, "preload"),
+            (
+                "eviction = \"best\"",
+                3,
+                "no eviction policy \"best\"; there are lfu, lru, arc, gdsf",
+            ),
             ("serial = \"ttyACM0\"", 3, "sequence"),
             ("serial = [1]", 3, "a device, or a table"),
             (

@@ -8,11 +8,12 @@ use core::time::Duration;
 use std::alloc::System;
 
 use nimblenet_core::{
-    Archive, CallRequest, Config, Event, ExecutorId, Input, Instant, Limits, LinkAddress, LinkId,
-    NamespaceConfig, Node,
+    Archive, CallRequest, Config, Event, Eviction, ExecutorId, Input, Instant, Limits, LinkAddress,
+    LinkId, NamespaceConfig, Node,
+    cache::{Cache, Disk, Nearby},
 };
 use nimblenet_sim::{Draft, OwnedOutcome, Publisher, SimExecutor, TimedExecutor, shelve};
-use nimblenet_tasklet::{Capabilities, NodeId};
+use nimblenet_tasklet::{Capabilities, Digest, NamespaceId, NodeId, TaskletRef};
 
 thread_local! {
     static COUNTING: Cell<bool> = const { Cell::new(false) };
@@ -191,4 +192,46 @@ fn a_node_allocates_nothing_after_its_start() {
         assert!(counters.moved_in > 10, "{counters:?}");
     }
     assert_eq!(ALLOCATIONS.get(), 0);
+}
+
+#[test]
+fn an_eviction_policy_takes_its_memory_when_it_is_made() {
+    let module = [7; 300];
+    for policy in Eviction::ALL {
+        let mut cache = Cache::new(Disk::allocate(2000), 2000, 16, policy.make);
+        let before = ALLOCATIONS.get();
+        // Fifteen tasklets in disorder; every third use is doubled, and every seventh is the last.
+        for step in 0..3000u64 {
+            let now = Instant::from_micros(step);
+            let number = (step.wrapping_mul(0x9e37_79b9) >> 7) as u16 % 15;
+            let tasklet = TaskletRef {
+                namespace: NamespaceId(1),
+                number,
+                sequence: 1,
+            };
+            let module = &module[..100 + usize::from(number) * 13];
+            let nearby = Nearby {
+                copies: None,
+                hops: Some(number as u8),
+            };
+            counted(|| {
+                let id = cache.find(tasklet).unwrap_or_else(|| {
+                    let id = cache.begin(tasklet, module.len(), now).unwrap();
+                    cache.write(id, 0, module);
+                    cache.set_nearby(id, nearby);
+                    assert!(cache.finish(id, &Digest::of(module)));
+                    id
+                });
+                cache.touch(id, now);
+                if step % 3 == 0 {
+                    cache.touch(id, now);
+                }
+                if step % 7 == 0 {
+                    cache.remove(id);
+                }
+            });
+        }
+        assert!(cache.evicted() > 100, "{policy:?}");
+        assert_eq!(ALLOCATIONS.get(), before, "{policy:?}");
+    }
 }

@@ -549,6 +549,65 @@ mod tests {
         }
     }
 
+    fn bytes_of(hex: &str) -> Vec<u8> {
+        let digits: Vec<u32> = hex.chars().filter_map(|c| c.to_digit(16)).collect();
+        let pairs = digits.chunks(2);
+        pairs.map(|it| (it[0] << 4 | it[1]) as u8).collect()
+    }
+
+    /// The lines of a block of spec/values.md: a type's name and what follows it.
+    fn vectors(block: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let spec = include_str!("../../../spec/values.md");
+        let start = spec.find(block).unwrap() + block.len();
+        let block = spec[start..].split("```").next().unwrap();
+        let lines = block.lines().skip(1);
+        lines.map(|line| line.split_once(' ').unwrap())
+    }
+
+    const AREA: Area = Area {
+        offset: 16,
+        len: 64,
+    };
+
+    /// The value of a vector as WebAssembly values and as a memory.
+    fn given(ty: Type, value: &str) -> (Vec<u64>, [u8; 128]) {
+        let mut memory = [0; 128];
+        let Some(element) = ty.element() else {
+            return (vec![u64::from_str_radix(value, 16).unwrap()], memory);
+        };
+        let bytes = bytes_of(value);
+        memory[16..16 + bytes.len()].copy_from_slice(&bytes);
+        let count = bytes.len() / element.size();
+        (vec![16, count as u64], memory)
+    }
+
+    #[test]
+    fn the_specification_s_values_are_what_is_written_and_read() {
+        for (block, written) in [("```hex written", true), ("```hex read", false)] {
+            for (name, rest) in vectors(block) {
+                let (value, cbor) = rest.trim().split_once(' ').unwrap();
+                let (cbor, what) = (bytes_of(cbor), alloc::format!("{name} {rest}"));
+                let signature: Signature = alloc::format!("func({name})").parse().unwrap();
+                let ty = signature.params().next().unwrap();
+                let (flat, memory) = given(ty, value);
+                if written {
+                    let mut out = [0; 64];
+                    let len = lift_args(&signature, &flat, &memory, &mut out).unwrap();
+                    assert_eq!(out[..len], cbor, "{what}");
+                }
+                check_args(&signature, &cbor).unwrap();
+                let mut read = [0; 128];
+                let lowered = lower_args(&signature, &cbor, AREA, &mut read).unwrap();
+                assert_eq!((&lowered[..], read), (&flat[..], memory), "{what}");
+            }
+        }
+        for (name, cbor) in vectors("```hex refused") {
+            let signature: Signature = alloc::format!("func({name})").parse().unwrap();
+            let refused = check_args(&signature, &bytes_of(cbor)).is_err();
+            assert!(refused, "{name} {cbor}");
+        }
+    }
+
     #[test]
     fn a_list_crosses_into_the_callee_and_its_result_back_into_the_caller() {
         let signature: Signature = "func(list<s32>, u32) -> list<s32>".parse().unwrap();

@@ -154,4 +154,31 @@ mod tests {
             assert_eq!(Trap::from_number(trap.number()), Some(*trap));
         }
     }
+
+    #[test]
+    fn the_specification_has_every_number_code_and_meaning() {
+        extern crate alloc;
+        use alloc::format;
+        use alloc::string::String;
+        let spec = include_str!("../../../spec/faults.md");
+        let (faults, traps) = spec.split_once("## 2. Traps").unwrap();
+        let rows = |part: &str| -> String {
+            let rows = part.lines().filter(|line| line.starts_with("| "));
+            rows.skip(1).map(|row| format!("{row}\n")).collect()
+        };
+        let row = |number: u8, code, meaning: &str| {
+            let meaning = meaning.trim();
+            format!("| {number} | `{code}` | {meaning} |\n")
+        };
+        let expected = Fault::ALL.iter();
+        let expected: String = expected
+            .map(|it| row(it.number(), it.code(), it.meaning()))
+            .collect();
+        assert_eq!(rows(faults), expected, "spec/faults.md has:\n{expected}");
+        let expected = Trap::ALL.iter();
+        let expected: String = expected
+            .map(|it| row(it.number(), it.code(), it.meaning()))
+            .collect();
+        assert_eq!(rows(traps), expected, "spec/faults.md has:\n{expected}");
+    }
 }

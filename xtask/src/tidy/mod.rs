@@ -5,8 +5,10 @@
 
 mod arrows;
 mod crates;
+mod dependencies;
 mod length;
 mod links;
+mod spec;
 mod text;
 
 use core::fmt;
@@ -22,7 +24,9 @@ pub(crate) fn run(remarks: bool) -> Result<()> {
     let metadata = workspace::metadata()?;
     let mut findings = text::check(&files);
     findings.extend(links::check(&files));
+    findings.extend(spec::check(&files));
     findings.extend(crates::check(&files, &metadata));
+    findings.extend(dependencies::check(&files));
     findings.extend(arrows::check(&metadata));
     for finding in &findings {
         eprintln!("{finding}");

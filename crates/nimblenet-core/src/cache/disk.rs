@@ -4,8 +4,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
 
-/// A region of bytes: taken from the heap, or lent by whoever makes the node, as a board does
-/// with a part of its RAM that its second core reads too.
+/// A region of bytes: taken from the heap, or lent by the creator of the node, as a board lends a part
+/// of its RAM that its second core reads too.
 #[derive(Debug)]
 pub struct Disk(Region);
 
@@ -97,7 +97,7 @@ impl Buffer {
         self.len = 0;
     }
 
-    /// Makes it `len` bytes long, as far as it reaches; new ones are as the region has them.
+    /// Makes it `len` bytes long, at most its capacity; new bytes are those of the region.
     pub(crate) fn set_len(&mut self, len: usize) {
         self.len = len.min(self.region.len());
     }
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_disk_is_split_whoever_owns_it() {
+    fn a_disk_is_split_whether_it_is_owned_or_lent() {
         let lent: &'static mut [u8] = Vec::leak(vec![0; 10]);
         for mut disk in [Disk::allocate(10), Disk::from(lent)] {
             disk[7] = 9;

@@ -1,15 +1,15 @@
 //! The node's cache of modules: one region of bytes in which code that is in use never moves.
 //!
-//! The mechanism is here: space, reservations, moving. Which module leaves when there is no room
-//! is the policy's word ([`Evict`]). Objects on their way, such as catalogue deltas, are kept in
-//! the same region for as long as they are needed.
+//! The mechanism is here: space, reservations, moving. The policy ([`Evict`]) decides which module
+//! leaves when there is no room. Objects in transfer, such as catalogue deltas, are kept in the
+//! same region for as long as they are needed.
 
 mod disk;
 mod evict;
 
 pub(crate) use disk::Buffer;
 pub use disk::Disk;
-pub use evict::{Evict, Facts, Lfu, Lru};
+pub use evict::{Evict, Eviction, Exit, Facts, Nearby, Size};
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -19,13 +19,21 @@ use nimblenet_tasklet::{Digest, TaskletRef};
 
 use crate::time::Instant;
 
-/// A cached module, as long as it is reserved or looked up anew.
+/// A cached module. It is valid as long as the module is reserved; otherwise it is looked up again for
+/// each use.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct SlotId(u16);
 
+impl SlotId {
+    /// Its place among the slots, below the number of entries that the cache was made with.
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    /// Whose module it is; none for an object on its way.
+    /// The tasklet of the module; none for an object in transfer.
     tasklet: Option<TaskletRef>,
     offset: usize,
     len: usize,
@@ -35,15 +43,36 @@ struct Slot {
     reservations: u16,
     /// Whether all bytes are here and match the digest.
     ready: bool,
+    nearby: Nearby,
 }
 
 impl Slot {
     fn end(&self) -> usize {
         self.offset + self.len
     }
+
+    /// The facts for a policy; none unless this is a complete module.
+    fn facts(&self) -> Option<Facts> {
+        let tasklet = self.tasklet.filter(|_| self.ready)?;
+        Some(Facts {
+            tasklet,
+            uses: self.uses,
+            last_used: self.last_used,
+            bytes: self.len as u32,
+            nearby: self.nearby,
+        })
+    }
 }
 
-/// There is no room, even without everything that may go.
+/// Something that a policy is told of.
+#[derive(Clone, Copy, Debug)]
+enum Happening {
+    Insertion,
+    Hit,
+    Exit(Exit),
+}
+
+/// There is no room, even after every eviction that is allowed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoRoom;
 
@@ -61,18 +90,25 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// A cache on `disk` of at most `entries` modules with `capacity` bytes. What the disk has
-    /// beyond that is left to objects on their way.
-    pub fn new(disk: Disk, capacity: usize, entries: usize, policy: Box<dyn Evict + Send>) -> Self {
+    /// A cache on `disk` of at most `entries` modules with `capacity` bytes, whose policy is made by
+    /// `policy`. What the disk has beyond that is left to objects in transfer.
+    pub fn new(
+        disk: Disk,
+        capacity: usize,
+        entries: usize,
+        policy: impl FnOnce(Size) -> Box<dyn Evict + Send>,
+    ) -> Self {
+        let capacity = capacity.min(disk.len());
         let entries = entries.min(usize::from(u16::MAX));
+        let bytes = capacity;
         Self {
-            capacity: capacity.min(disk.len()),
+            capacity,
             bytes: disk,
             slots: vec![None; entries],
             order: Vec::with_capacity(entries),
             used: 0,
             evicted: 0,
-            policy,
+            policy: policy(Size { entries, bytes }),
         }
     }
 
@@ -118,7 +154,7 @@ impl Cache {
         &self.bytes[slot.offset..slot.end()]
     }
 
-    /// Marks the module as needed: it neither leaves nor moves until it is released as often.
+    /// Reserves the module: it neither leaves nor moves until it is released as often.
     pub fn reserve(&mut self, id: SlotId) {
         let slot = self.slot_mut(id);
         slot.reservations = slot.reservations.saturating_add(1);
@@ -131,18 +167,27 @@ impl Cache {
         slot.reservations = slot.reservations.saturating_sub(1);
     }
 
-    /// Counts a use.
+    /// Counts a use; the first one is that for which the module was fetched.
     pub fn touch(&mut self, id: SlotId, now: Instant) {
         let slot = self.slot_mut(id);
         slot.uses = slot.uses.saturating_add(1);
         slot.last_used = now;
+        if slot.uses > 1 {
+            self.tell(id, Happening::Hit);
+        }
     }
 
-    /// Makes `len` bytes for a module free in one piece: evicts what the policy gives up, then
-    /// moves what may move (Algorithm 1, lines 23 to 28).
+    /// Notes what is known of other copies of a module. Policies see it from the next call on; said
+    /// before [`finish`](Self::finish), they see it with the insertion.
+    pub fn set_nearby(&mut self, id: SlotId, nearby: Nearby) {
+        self.slot_mut(id).nearby = nearby;
+    }
+
+    /// Frees `len` bytes in one piece for a module: evicts the modules that the policy chooses, then
+    /// moves those that are not reserved (Algorithm 1, lines 23 to 28).
     ///
     /// # Errors
-    /// [`NoRoom`] if that is not enough. What can never fit evicts nothing.
+    /// [`NoRoom`] if that is not enough. A length that can never fit evicts nothing.
     pub fn make_room(&mut self, len: usize) -> Result<(), NoRoom> {
         self.clear(len, true)
     }
@@ -185,7 +230,7 @@ impl Cache {
         self.place(Some(tasklet), len, now)
     }
 
-    /// Takes space for an object on its way. It stays until it is [removed](Self::remove).
+    /// Takes space for an object in transfer. It stays until it is [removed](Self::remove).
     ///
     /// # Errors
     /// [`NoRoom`] if modules that are in use leave no gap of that length.
@@ -212,6 +257,7 @@ impl Cache {
             last_used,
             reservations: 0,
             ready: false,
+            nearby: Nearby::default(),
         };
         self.slots[free] = Some(slot);
         self.order.insert(at, free as u16);
@@ -240,12 +286,13 @@ impl Cache {
         &mut self.bytes[slot.offset..slot.end()]
     }
 
-    /// Ends an arrival: the module is kept if its bytes match `digest`, else dropped. Returns
+    /// Ends an arrival: keeps the module if its bytes match `digest`, and drops it otherwise. Returns
     /// whether it is kept.
     pub fn finish(&mut self, id: SlotId, digest: &Digest) -> bool {
         let good = Digest::of(self.code(id)) == *digest;
         if good {
             self.slot_mut(id).ready = true;
+            self.tell(id, Happening::Insertion);
         } else {
             self.remove(id);
         }
@@ -254,30 +301,47 @@ impl Cache {
 
     /// Drops a module, an arrival or an object; its space is free at once.
     pub fn remove(&mut self, id: SlotId) {
+        self.take_out(id, Exit::Removed);
+    }
+
+    fn take_out(&mut self, id: SlotId, exit: Exit) {
+        self.tell(id, Happening::Exit(exit));
         self.order.retain(|other| *other != id.0);
-        if let Some(slot) = self.slots[usize::from(id.0)].take()
+        if let Some(slot) = self.slots[id.index()].take()
             && slot.tasklet.is_some()
         {
             self.used -= slot.len;
         }
     }
 
-    fn evict_one(&mut self) -> Option<()> {
-        let may_go = |slot: &Slot| slot.ready && slot.reservations == 0;
-        let worth = |slot: &Slot| {
-            let facts = Facts {
-                uses: slot.uses,
-                last_used: slot.last_used,
-                bytes: slot.len as u32,
-            };
-            (self.policy.worth(&facts), slot.tasklet)
+    /// Tells the policy, if the slot has a complete module.
+    #[inline(never)]
+    fn tell(&mut self, id: SlotId, happening: Happening) {
+        let held = self.slots[id.index()].as_ref();
+        let Some(facts) = held.and_then(Slot::facts) else {
+            return;
         };
-        let candidates = self
-            .order
-            .iter()
-            .filter(|id| may_go(self.slot(SlotId(**id))));
-        let least = candidates.min_by_key(|id| worth(self.slot(SlotId(**id))))?;
-        self.remove(SlotId(*least));
+        match happening {
+            Happening::Insertion => self.policy.on_insert(id, &facts),
+            Happening::Hit => self.policy.on_hit(id, &facts),
+            Happening::Exit(exit) => self.policy.on_evict(id, &facts, exit),
+        }
+    }
+
+    fn evict_one(&mut self) -> Option<()> {
+        let mut least = None;
+        for id in self.order.iter().map(|id| SlotId(*id)) {
+            let slot = self.slot(id);
+            let free = slot.reservations == 0;
+            if let Some(facts) = slot.facts().filter(|_| free) {
+                let worth = (self.policy.worth(id, &facts), facts.tasklet);
+                if least.is_none_or(|(held, _)| worth < held) {
+                    least = Some((worth, id));
+                }
+            }
+        }
+        let (_, least) = least?;
+        self.take_out(least, Exit::Evicted);
         self.evicted += 1;
         Some(())
     }
@@ -295,7 +359,7 @@ impl Cache {
         (self.bytes.len() - from >= len).then_some((self.order.len(), from))
     }
 
-    /// Moves modules that nobody reads towards the start of the region.
+    /// Moves modules that are not reserved towards the start of the region.
     fn compact(&mut self) {
         let mut to = 0;
         for id in &self.order {
@@ -315,13 +379,13 @@ impl Cache {
     }
 
     fn slot(&self, id: SlotId) -> &Slot {
-        self.slots[usize::from(id.0)]
+        self.slots[id.index()]
             .as_ref()
             .expect("a slot id is given for a held slot")
     }
 
     fn slot_mut(&mut self, id: SlotId) -> &mut Slot {
-        self.slots[usize::from(id.0)]
+        self.slots[id.index()]
             .as_mut()
             .expect("a slot id is given for a held slot")
     }

@@ -1,4 +1,4 @@
-//! Which packets were seen already, and which nodes started anew.
+//! Which packets were seen before, and which nodes have restarted.
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -7,27 +7,27 @@ use nimblenet_tasklet::NodeId;
 
 use crate::time::Instant;
 
-/// After this silence a node's numbers may start anew.
+/// After this silence any number of a node is believed.
 const FORGET_AFTER: Duration = Duration::from_secs(120);
-/// A number that is further than this from the newest, either way, is not of the same run of the
-/// node: no packet is on its way for so long.
+/// A number that differs by more than this from the newest, in either direction, belongs to another
+/// run of the node: no packet travels for so long.
 pub(super) const RUN: u32 = 1 << 16;
-/// A node that is new or has started anew is not believed to start anew again for this long. It
-/// is more than twice the time that a packet takes through the mesh, so what the node said before
-/// is gone from the mesh when another start is believed.
+/// A node that is new or has restarted is not believed to restart again for this long. It is more
+/// than twice the time that a packet takes through the mesh, so the node's earlier packets have left
+/// the mesh when another restart is believed.
 const SETTLE: Duration = Duration::from_secs(3);
-/// Word that was passed on tells of a new start if it is younger than the last word of the node
-/// by more than this, which is above the error of ages that are rounded up at each hop.
+/// A note that was passed on announces a restart if it is younger than the last packet of the node by
+/// more than this, which exceeds the error of ages that are rounded up at each hop.
 const YOUNGER: Duration = Duration::from_secs(16);
 
-/// How a packet stands to those before it.
+/// How a packet relates to those before it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Sighting {
     /// It is new.
     First,
     /// It was seen before, or is too old to tell.
     Again,
-    /// It is new, and its origin has started anew.
+    /// It is new, and its origin has restarted.
     Restarted,
 }
 
@@ -36,10 +36,11 @@ struct Seen {
     origin: NodeId,
     /// The newest packet number.
     newest: u32,
-    /// Bit n: the packet n before the newest was seen. None were if all that is known is word of
-    /// the node that was passed on: that may be false, and tells the run of its numbers at most.
+    /// Bit n: the packet n before the newest was seen. No bit is set if only a note that was passed on
+    /// tells of the node: the note may be false, and shows at most the run of its numbers.
     before: u64,
-    /// When a packet of the node last counted, or the word was given that this run is known by.
+    /// When a packet of the node last counted, or when the packet was sent that the note of this run
+    /// goes back to.
     at: Instant,
     /// When it was first heard in this run of its numbers.
     since: Instant,
@@ -47,12 +48,11 @@ struct Seen {
 
 /// A window over the packet numbers of each node.
 ///
-/// A node whose numbers leap has started anew: its window moves to where they are now, and stays
-/// there for [`SETTLE`], whatever else comes in its name. So a packet counts at most once in that
-/// time and a flood ends, even if frames of two runs are about: an ancient frame that somebody
-/// plays back makes the node unheard for that long, and no more. As all nodes on the way hold on
-/// to the run that they believe in, and drop frames of another as a whole, ways of the one never
-/// lead into ways of the other and back.
+/// A node whose numbers leap has restarted: its window moves to its present numbers and stays there for
+/// [`SETTLE`], even if other numbers come in its name. So a packet counts at most once in that time and
+/// a flood ends, even if frames of two runs travel at once: a replayed old frame silences the node for
+/// that long, and no longer. Every node on a path keeps to the run that it believes in and drops all
+/// frames of another, so routes of one run never lead into routes of the other and back.
 #[derive(Debug)]
 pub(crate) struct Duplicates {
     /// Ordered by origin.
@@ -89,12 +89,12 @@ impl Duplicates {
         sighting
     }
 
-    /// Notes the number that a node had at `word`, as another node has it; false if that is of a
-    /// run of the node that is over.
+    /// Notes the number that a node had at the moment `sent`, as a neighbour reports it; false if the
+    /// number belongs to an earlier run of the node.
     pub(crate) fn hear_of(
         &mut self,
         now: Instant,
-        word: Instant,
+        sent: Instant,
         origin: NodeId,
         sequence: u32,
     ) -> bool {
@@ -102,7 +102,7 @@ impl Duplicates {
             origin,
             newest: sequence,
             before: 0,
-            at: word,
+            at: sent,
             since: now,
         };
         let Some(seen) = self.find_or_insert(heard) else {
@@ -111,7 +111,8 @@ impl Duplicates {
         if seen.has_in_run(sequence) {
             return true;
         }
-        let restarted = word - seen.at > YOUNGER && seen.is_settled(now);
+        // spec/wire.md, section 8: notes from before a restart may still be about.
+        let restarted = sent - seen.at > YOUNGER && seen.is_settled(now);
         if restarted {
             *seen = heard;
         }
@@ -141,6 +142,7 @@ impl Duplicates {
 impl Seen {
     fn note(&mut self, now: Instant, sequence: u32) -> Sighting {
         let silent = now - self.at > FORGET_AFTER;
+        // spec/wire.md, section 2: when a restart is believed.
         if !self.has_in_run(sequence) {
             return if silent || self.is_settled(now) {
                 Sighting::Restarted
@@ -168,18 +170,18 @@ impl Seen {
         }
     }
 
-    /// Whether the number is of the run that the newest is of.
+    /// Whether the number belongs to the same run as the newest.
     fn has_in_run(&self, sequence: u32) -> bool {
         same_run(self.newest, sequence)
     }
 
-    /// Whether the node may have started anew.
+    /// Whether a restart of the node is believed.
     fn is_settled(&self, now: Instant) -> bool {
         now - self.since > SETTLE
     }
 }
 
-/// Whether a node can have given both numbers without having started anew in between.
+/// Whether a node can have used both numbers without a restart in between.
 pub(super) fn same_run(one: u32, other: u32) -> bool {
     let ahead = one.wrapping_sub(other);
     ahead.min(ahead.wrapping_neg()) <= RUN
@@ -223,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_whose_numbers_leap_either_way_has_started_anew() {
+    fn a_node_whose_numbers_leap_in_either_direction_has_restarted() {
         for next in [5, 1_000_000 - RUN - 1, 1_000_000 + RUN + 1, 1 << 31] {
             let mut seen = Duplicates::new(2);
             seen.see(Instant::ZERO, NODE, 1_000_000);
@@ -266,9 +268,9 @@ mod tests {
     }
 
     #[test]
-    fn word_of_a_new_start_is_believed_if_it_is_the_younger_and_old_word_never_after_it() {
+    fn a_note_of_a_restart_is_believed_if_it_is_younger_and_an_older_one_never_after_it() {
         let mut seen = Duplicates::new(2);
-        let mut hear_of = |now, word, sequence| seen.hear_of(at(now), at(word), NODE, sequence);
+        let mut hear_of = |now, sent, sequence| seen.hear_of(at(now), at(sent), NODE, sequence);
         assert!(hear_of(20_000, 19_000, 1_000_000));
         assert!(hear_of(30_000, 21_000, 1_000_000 + 9));
         assert!(!hear_of(40_000, 35_000, 5), "not clearly younger");
@@ -280,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn word_that_is_passed_on_hides_no_packets_of_the_same_run() {
+    fn a_note_that_is_passed_on_hides_no_packets_of_the_same_run() {
         let mut seen = Duplicates::new(2);
         assert!(seen.hear_of(at(9_000), at(8_000), NODE, 50_000));
         assert_eq!(seen.see(at(9_000), NODE, 7), Sighting::First);

@@ -1,13 +1,14 @@
-//! The mesh: neighbours, ways, floods and forwarding.
+//! The mesh: neighbours, routes, floods and forwarding (spec/behaviour.md, sections 2 to 5).
 //!
-//! Packets for one node follow ways learnt from packets that came by. A packet without a way is
-//! flooded with its destination, which so learns the way back. Floods are forwarded once, as long
-//! as their TTL lasts.
+//! A packet for one node follows the route that earlier packets taught. A packet without a route is
+//! flooded with its destination, which thus learns the route back. Every node forwards a flood once, as
+//! long as the TTL lasts.
 
 mod duplicates;
 mod neighbours;
 mod outbox;
 mod routes;
+mod seal;
 mod trickle;
 
 pub use outbox::Transmit;
@@ -22,14 +23,14 @@ use self::duplicates::{Duplicates, Sighting};
 use self::neighbours::{Neighbour, Neighbours};
 use self::outbox::Outbox;
 use self::routes::{Route, Routes};
+use self::seal::{Plain, Seal};
 use self::trickle::Trickle;
-use crate::config::{Config, LinkAddress, LinkConfig, LinkId, MIN_MTU};
+use crate::config::{Config, LinkAddress, LinkConfig, LinkId, MIN_MTU, Role};
 use crate::counters::{Counters, DropReason};
 use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::{
-    EpochNote, Frame, HEADER_LEN, HELLO_BYTES, Hello, MAX_TTL, Message, OVERHEAD, Offer,
-    RegistryNote, Search,
+    EpochNote, Frame, HEADER_LEN, HELLO_BYTES, Hello, MAX_TTL, Message, OVERHEAD, RegistryNote,
 };
 
 /// A neighbour is forgotten after this many of the longest hello intervals.
@@ -44,31 +45,43 @@ pub(crate) struct Delivery<'a> {
     /// Whether it came to everyone rather than to this node.
     pub(crate) flooded: bool,
     pub(crate) message: Message<'a>,
-    /// The link's frame size.
-    pub(crate) mtu: u16,
 }
 
 /// The mesh as one node sees it.
 #[derive(Debug)]
-pub(crate) struct Mesh {
+pub(crate) struct Mesh<S = Plain> {
     id: NodeId,
     links: Vec<LinkConfig>,
-    forwards_floods: bool,
+    role: Role,
     neighbours: Neighbours,
     routes: Routes,
     duplicates: Duplicates,
     /// Frames that wait, by link.
     outboxes: Vec<Outbox>,
     trickle: Option<Trickle>,
-    /// Registries that were heard of.
+    /// Registries that hellos told of.
     registries: Vec<NodeId>,
     sequence: u32,
     random: Random,
     scratch: Vec<u8>,
+    seal: S,
 }
 
 impl Mesh {
     pub(crate) fn new(config: &Config) -> Self {
+        Self::with_seal(config, Plain)
+    }
+
+    /// The part size for a packet over links of at least `mtu`.
+    pub(crate) fn part_len(mtu: u16) -> u16 {
+        let fixed = HEADER_LEN + OVERHEAD + crate::wire::Data::FIXED_LEN;
+        mtu.saturating_sub(fixed as u16).max(1)
+    }
+}
+
+impl<S: Seal> Mesh<S> {
+    /// A mesh whose frames are sealed by `seal`.
+    fn with_seal(config: &Config, seal: S) -> Self {
         let limits = &config.limits;
         let mut random = Random::new(config.seed ^ u64::from(config.id.0) << 48);
         let now = Instant::ZERO;
@@ -82,7 +95,7 @@ impl Mesh {
         Self {
             id: config.id,
             links: config.links.clone(),
-            forwards_floods: config.archive.is_none(),
+            role: config.role(),
             neighbours: Neighbours::new(limits.neighbours, &config.neighbours, lifetime),
             routes: Routes::new(limits.routes, &config.routes),
             duplicates: Duplicates::new(limits.peers),
@@ -96,6 +109,7 @@ impl Mesh {
             sequence: config.first_sequence,
             random,
             scratch: vec![0; usize::from(mtu)],
+            seal,
         }
     }
 
@@ -104,7 +118,7 @@ impl Mesh {
         self.neighbours.iter().map(|neighbour| neighbour.id)
     }
 
-    /// Links to `destination` on the way that is known.
+    /// Links to `destination` on the known route.
     pub(crate) fn hops(&self, now: Instant, destination: NodeId) -> Option<u8> {
         if self.neighbours.find(destination).is_some() {
             return Some(1);
@@ -112,19 +126,13 @@ impl Mesh {
         self.routes.find(now, destination).map(|route| route.hops)
     }
 
-    /// The part size for a packet to `destination` over links of at least `mtu`.
-    pub(crate) fn part_len(mtu: u16) -> u16 {
-        let fixed = HEADER_LEN + OVERHEAD + crate::wire::Data::FIXED_LEN;
-        mtu.saturating_sub(fixed as u16).max(1)
-    }
-
     /// The smallest frame size among the node's links.
     pub(crate) fn smallest_mtu(&self) -> u16 {
         self.links.iter().map(|link| link.mtu).min().unwrap_or(0)
     }
 
-    /// The smallest frame size on the way between this node and `other`, as far as it can be known:
-    /// links that neither of the two has may be as short as links get.
+    /// The smallest frame size between this node and `other`, as far as this node can know: links of
+    /// other nodes may have the smallest frames that are allowed.
     pub(crate) fn mtu_between(&self, now: Instant, other: NodeId) -> u16 {
         let mtu = self.smallest_mtu();
         if self.next(now, other).is_some_and(|next| next.id == other) {
@@ -134,11 +142,10 @@ impl Mesh {
         }
     }
 
-    /// Whether a message to `destination` fits the link that it leaves by, or any link if it is
-    /// flooded.
+    /// Whether a message to `destination` fits the link of its route, or any link if it is flooded.
     pub(crate) fn fits(&self, now: Instant, destination: NodeId, message: &Message<'_>) -> bool {
-        let way = self.way(now, destination);
-        let chosen = |link: usize| way.is_none_or(|way| usize::from(way.0) == link);
+        let route = self.way(now, destination);
+        let chosen = |link: usize| route.is_none_or(|route| usize::from(route.0) == link);
         let links = self.links.iter().enumerate();
         let mtu = links
             .filter(|(at, _)| chosen(*at))
@@ -152,7 +159,7 @@ impl Mesh {
         self.sequence
     }
 
-    /// Takes a frame in: learns from it, forwards it, and returns it if it is for this node.
+    /// Receives a frame: learns from it, forwards it, and returns it if it is for this node.
     pub(crate) fn receive<'a>(
         &mut self,
         now: Instant,
@@ -160,14 +167,14 @@ impl Mesh {
         bytes: &'a [u8],
         counters: &mut Counters,
     ) -> Option<Delivery<'a>> {
-        let Ok(frame) = Frame::parse(bytes) else {
-            counters.drop(DropReason::Malformed);
-            return None;
-        };
-        let known = self.links.get(usize::from(link.0)).map(|link| link.mtu);
-        let Some(mtu) = known.filter(|_| frame.sender != self.id) else {
-            counters.drop(DropReason::Malformed);
-            return None;
+        let opened = self.seal.open((link, from), bytes);
+        let known = usize::from(link.0) < self.links.len();
+        let frame = match opened.map(|it| Frame::parse_opened(it.header, it.body)) {
+            Some(Ok(frame)) if known && frame.sender != self.id => frame,
+            _ => {
+                counters.drop(DropReason::Malformed);
+                return None;
+            }
         };
         if frame.origin == self.id {
             counters.drop(DropReason::Duplicate);
@@ -210,11 +217,10 @@ impl Mesh {
             hops: frame.hops,
             flooded: !for_us,
             message: frame.message,
-            mtu,
         })
     }
 
-    /// Sends a packet to one node; without a way to it, floods it.
+    /// Sends a packet to one node; without a route to it, floods it.
     pub(crate) fn send(
         &mut self,
         now: Instant,
@@ -238,28 +244,28 @@ impl Mesh {
         self.transmit(now, frame, counters);
     }
 
-    /// The way to `destination` did not answer.
+    /// The route to `destination` brought no answer.
     pub(crate) fn doubt(&mut self, destination: NodeId) {
         self.routes.doubt(destination);
     }
 
-    /// What this node holds has changed: say so soon.
+    /// Something that hellos tell has changed: says hello soon.
     pub(crate) fn speak_soon(&mut self, now: Instant) {
         if let Some(trickle) = &mut self.trickle {
             trickle.reset(now, &mut self.random);
         }
     }
 
-    /// Takes up what a neighbour says of registries.
+    /// Learns from the registry notes of a neighbour's hello.
     pub(crate) fn hear_registries(&mut self, now: Instant, from: NodeId, hello: &Hello<'_>) {
         let mut news = false;
         for note in hello.registries().filter(|note| note.registry != self.id) {
             let hops = note.hops.saturating_add(1);
             let age = Duration::from_secs(note.age_s.into());
-            let word = now.before(age);
+            let sent = now.before(age);
             if !self
                 .duplicates
-                .hear_of(now, word, note.registry, note.sequence)
+                .hear_of(now, sent, note.registry, note.sequence)
             {
                 continue;
             }
@@ -295,7 +301,6 @@ impl Mesh {
         }
         self.neighbours.forget_silent(now);
         let sequence = self.sequence;
-        let is_registry = !self.forwards_floods;
         let registry = self.id;
         let own = RegistryNote {
             registry,
@@ -303,11 +308,11 @@ impl Mesh {
             hops: 0,
             age_s: 0,
         };
-        let own = is_registry.then_some(own);
+        let own = (self.role == Role::Registry).then_some(own);
         let mut space = [0; HELLO_BYTES];
         let known = self.registries.iter().filter_map(|registry| {
             let route = self.routes.find(now, *registry)?;
-            // Rounded up, so that word ages by at least a second a hop.
+            // spec/wire.md, section 8: rounded up, so that a note ages by a second a hop at least.
             let age_s = u8::try_from(route.age(now).as_secs() + 1).ok()?;
             let Route { hops, sequence, .. } = *route;
             Some(RegistryNote {
@@ -322,9 +327,11 @@ impl Mesh {
         true
     }
 
-    /// The next frame for `link`, written to the start of `out`.
+    /// The next frame for `link`, sealed and written to the start of `out`.
     pub(crate) fn poll_transmit(&mut self, link: LinkId, out: &mut [u8]) -> Option<Transmit> {
-        self.outboxes.get_mut(usize::from(link.0))?.pop(link, out)
+        let outbox = self.outboxes.get_mut(usize::from(link.0))?;
+        let frame = outbox.pop(link, out)?;
+        Some(self.seal.seal(frame, out))
     }
 
     /// Whether no frame waits for `link`.
@@ -338,7 +345,7 @@ impl Mesh {
         self.next(now, destination).map(|next| next.link)
     }
 
-    /// The neighbour that comes first on the way to `destination`.
+    /// The next hop to `destination`.
     fn next(&self, now: Instant, destination: NodeId) -> Option<Neighbour> {
         let route = self.routes.find(now, destination);
         route
@@ -365,8 +372,9 @@ impl Mesh {
     }
 
     fn forward(&mut self, now: Instant, frame: Frame<'_>, counters: &mut Counters) {
+        // spec/behaviour.md, section 5: a registry forwards no floods.
         let unicast = frame.destination != NodeId::EVERYONE;
-        if !unicast && !self.forwards_floods {
+        if !unicast && self.role == Role::Registry {
             return;
         }
         let Some(hops) = frame.hops.checked_add(1) else {
@@ -400,7 +408,7 @@ impl Mesh {
             );
             return;
         }
-        if frame.origin != self.id && !self.forwards_floods {
+        if frame.origin != self.id && self.role == Role::Registry {
             return;
         }
         for link in 0..self.links.len() as u8 {
@@ -424,18 +432,8 @@ impl Mesh {
         counters: &mut Counters,
     ) {
         let mtu = self.links[usize::from(link.0)].mtu;
-        if let Message::Search(search) = frame.message {
-            frame.message = Message::Search(Search {
-                mtu: search.mtu.min(mtu),
-                ..search
-            });
-        }
-        if let Message::Offer(offer) = frame.message {
-            frame.message = Message::Offer(Offer {
-                mtu: offer.mtu.min(mtu),
-                ..offer
-            });
-        }
+        frame.message.lower_mtu(mtu);
+        // spec/wire.md, section 2: counter and tag have to fit the link too.
         if frame.len() + OVERHEAD > usize::from(mtu) {
             counters.drop(DropReason::TooLong);
             return;

@@ -1,4 +1,4 @@
-//! Nodes in direct reach.
+//! Nodes in direct reach (spec/behaviour.md, section 3).
 
 use alloc::vec::Vec;
 use core::time::Duration;

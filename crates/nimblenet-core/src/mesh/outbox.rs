@@ -15,7 +15,7 @@ pub struct Transmit {
     pub len: usize,
 }
 
-/// What stands before each frame: its length, and its peer's address behind a 1, or a 0.
+/// Precedes each frame in the queue: its length; then 1 and its peer's address, or 0.
 const HEAD_BYTES: usize = 7;
 
 /// A queue with a byte limit. Frames that do not fit are dropped and counted by the caller.

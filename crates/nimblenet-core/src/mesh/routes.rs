@@ -1,4 +1,4 @@
-//! Ways to other nodes, learnt from the packets that come by.
+//! Routes to other nodes, learnt from the packets that come in (spec/behaviour.md, section 4).
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -9,7 +9,7 @@ use super::duplicates::same_run;
 use crate::config::StaticRoute;
 use crate::time::Instant;
 
-/// A way is no longer used this long after the destination's word that taught it.
+/// A route is no longer used this long after its destination sent the packet that taught it.
 const LIFETIME: Duration = Duration::from_secs(240);
 
 /// How to reach a node.
@@ -18,23 +18,23 @@ pub(crate) struct Route {
     pub(crate) destination: NodeId,
     /// The neighbour that comes first.
     pub(crate) next: NodeId,
-    /// Links on the way.
+    /// Links to the destination.
     pub(crate) hops: u8,
-    /// The destination's packet number that taught the way.
+    /// The number of the destination's packet that taught the route.
     pub(crate) sequence: u32,
-    /// When the destination's word that taught it was given; none for a static way.
-    word: Option<Instant>,
-    /// False once the way failed; number and hops still guard against loops.
+    /// When the destination sent that packet; none for a static route.
+    sent: Option<Instant>,
+    /// False once the route failed; number and hops still guard against loops.
     usable: bool,
 }
 
-/// The table of ways.
+/// The table of routes.
 ///
-/// A way is taken if its number is newer, or equal with fewer hops before the neighbour than the
-/// way held; so along any path the pair (number, hops) rises towards the destination and packets
+/// A route is taken if its number is newer, or equal with fewer hops before the neighbour than those of
+/// the route held; so along any path the pair (number, hops) rises towards the destination and packets
 /// cannot circle (the feasibility condition of AODV, RFC 3561 section 6.2, and Babel, RFC 8966
-/// section 3.5.1). Between numbers of two runs of a node there is no such order: a way by the word of
-/// another run is taken, as only word of the run that is believed in comes here (see
+/// section 3.5.1). Between numbers of two runs of a node there is no such order: a route of another
+/// run is always taken, because only packets of the run that is believed in come here (see
 /// [`Duplicates`](super::duplicates::Duplicates)).
 #[derive(Debug)]
 pub(crate) struct Routes {
@@ -55,7 +55,7 @@ impl Routes {
                 next: fixed.next,
                 hops: fixed.hops,
                 sequence: 0,
-                word: None,
+                sent: None,
                 usable: true,
             };
             routes.insert(at, route);
@@ -63,7 +63,7 @@ impl Routes {
         Self { routes, limit }
     }
 
-    /// The way to `destination`.
+    /// The route to `destination`.
     pub(crate) fn find(&self, now: Instant, destination: NodeId) -> Option<&Route> {
         let at = self
             .routes
@@ -72,8 +72,8 @@ impl Routes {
         Some(&self.routes[at]).filter(|route| route.usable && !route.expired(now))
     }
 
-    /// Takes up a way to `destination` over the neighbour `next`, `hops` links long, by the
-    /// destination's word that is `age` old.
+    /// Learns a route to `destination` over the neighbour `next`, `hops` links long, from a packet that
+    /// the destination sent `age` ago.
     pub(crate) fn learn(
         &mut self,
         now: Instant,
@@ -86,13 +86,13 @@ impl Routes {
         if age > LIFETIME {
             return;
         }
-        let word = Some(now.before(age));
+        let sent = Some(now.before(age));
         let route = Route {
             destination,
             next,
             hops,
             sequence,
-            word,
+            sent,
             usable: true,
         };
         match self
@@ -101,15 +101,15 @@ impl Routes {
         {
             Ok(at) => {
                 let held = &mut self.routes[at];
-                if held.word.is_some() && held.gives_way_to(&route, now) {
+                if held.sent.is_some() && held.yields_to(&route, now) {
                     *held = route;
                 }
             }
             Err(mut at) => {
                 if self.routes.len() >= self.limit {
                     let learnt =
-                        (0..self.routes.len()).filter(|at| self.routes[*at].word.is_some());
-                    let Some(oldest) = learnt.min_by_key(|at| self.routes[*at].word) else {
+                        (0..self.routes.len()).filter(|at| self.routes[*at].sent.is_some());
+                    let Some(oldest) = learnt.min_by_key(|at| self.routes[*at].sent) else {
                         return;
                     };
                     self.routes.remove(oldest);
@@ -120,41 +120,41 @@ impl Routes {
         }
     }
 
-    /// The neighbour `next` has started anew and knows of no ways: those over it are not used until
-    /// they are learnt anew.
+    /// The neighbour `next` has restarted and knows no routes: the routes over it are not used until
+    /// they are learnt again.
     pub(crate) fn doubt_over(&mut self, next: NodeId) {
         for route in self.routes.iter_mut().filter(|route| route.next == next) {
-            route.usable &= route.word.is_none() || route.destination == next;
+            route.usable &= route.sent.is_none() || route.destination == next;
         }
     }
 
-    /// A packet to `destination` was not answered: the way is not used until it is learnt anew.
+    /// A packet to `destination` was not answered: the route is not used until it is learnt again.
     pub(crate) fn doubt(&mut self, destination: NodeId) {
         if let Ok(at) = self
             .routes
             .binary_search_by_key(&destination, |r| r.destination)
         {
             let route = &mut self.routes[at];
-            route.usable &= route.word.is_none();
+            route.usable &= route.sent.is_none();
         }
     }
 }
 
 impl Route {
-    /// How old the destination's word is.
+    /// The time since the destination sent the packet that taught the route.
     pub(crate) fn age(&self, now: Instant) -> Duration {
-        self.word.map_or(Duration::ZERO, |at| now - at)
+        self.sent.map_or(Duration::ZERO, |at| now - at)
     }
 
     fn expired(&self, now: Instant) -> bool {
-        self.word.is_some_and(|at| now - at > LIFETIME)
+        self.sent.is_some_and(|at| now - at > LIFETIME)
     }
 
-    fn gives_way_to(&self, other: &Self, now: Instant) -> bool {
+    fn yields_to(&self, other: &Self, now: Instant) -> bool {
         let ahead = other.sequence.wrapping_sub(self.sequence);
         let newer = ahead != 0 && ahead < 1 << 31;
         let as_new = ahead == 0;
-        // The neighbour's own distance is one less than the way over it.
+        // The neighbour's own distance is one less than the length of the route over it.
         let nearer = other.hops < self.hops || other.hops == self.hops && !self.usable;
         let restarted = !same_run(self.sequence, other.sequence);
         restarted || newer || as_new && nearer || self.expired(now)
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn newer_word_wins_and_of_equally_new_ways_the_shorter() {
+    fn the_newer_packet_wins_and_of_equally_new_routes_the_shorter() {
         let mut routes = routes();
         let mut learn = |via, hops, sequence| {
             routes.learn(Instant::ZERO, FRESH, NodeId(9), NodeId(via), hops, sequence);
@@ -187,12 +187,16 @@ mod tests {
         assert_eq!(learn(1, 3, 10), Some(1));
         assert_eq!(learn(2, 3, 10), Some(1));
         assert_eq!(learn(2, 2, 10), Some(2));
-        assert_eq!(learn(3, 1, 9), Some(2), "older word");
-        assert_eq!(learn(3, 7, 11), Some(3), "newer word, although longer");
+        assert_eq!(learn(3, 1, 9), Some(2), "an older packet");
+        assert_eq!(
+            learn(3, 7, 11),
+            Some(3),
+            "a newer packet, although the route is longer"
+        );
     }
 
     #[test]
-    fn a_failed_way_comes_back_only_over_a_node_that_is_nearer() {
+    fn a_failed_route_comes_back_only_over_a_node_that_is_nearer() {
         let mut routes = routes();
         routes.learn(Instant::ZERO, FRESH, NodeId(9), NodeId(1), 3, 10);
         routes.doubt(NodeId(9));
@@ -201,14 +205,14 @@ mod tests {
         assert_eq!(
             next(&routes, 9),
             None,
-            "that way may lead back to this node"
+            "that route may lead back to this node"
         );
         routes.learn(Instant::ZERO, FRESH, NodeId(9), NodeId(3), 3, 10);
         assert_eq!(next(&routes, 9), Some(3));
     }
 
     #[test]
-    fn the_word_of_a_node_that_started_anew_counts_whatever_its_number() {
+    fn a_packet_of_a_restarted_node_counts_with_any_number() {
         for number in [5, 1 << 31, u32::MAX] {
             let mut routes = routes();
             let mut learn = |via, sequence| {
@@ -222,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn ways_over_a_neighbour_that_started_anew_are_not_used_until_it_says_that_it_has_them() {
+    fn routes_over_a_restarted_neighbour_are_not_used_until_it_announces_them() {
         let mut routes = routes();
         for destination in [8, 9] {
             routes.learn(Instant::ZERO, FRESH, NodeId(destination), NodeId(8), 3, 10);
@@ -234,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_table_forgets_the_oldest_way_and_static_ways_stay() {
+    fn a_full_table_forgets_the_oldest_route_and_static_routes_stay() {
         let fixed = StaticRoute {
             destination: NodeId(1),
             next: NodeId(2),

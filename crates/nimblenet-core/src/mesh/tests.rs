@@ -1,4 +1,4 @@
-//! Several meshes wired to each other, whose nodes start anew while packets are on their way.
+//! Several meshes wired to each other, whose nodes restart while packets travel.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -14,7 +14,7 @@ use crate::wire::{Fetch, Object, Refusal, Refuse};
 const LONGEST_MICROS: u64 = 150_000;
 const STEP_MICROS: u64 = 50_000;
 
-/// A frame on its way: when it arrives, in which order it was sent, from whom, to whom.
+/// A travelling frame: when it arrives, its number in the order of sending, its sender, its receiver.
 type Due = (u64, usize, usize, usize);
 
 struct Town {
@@ -33,7 +33,7 @@ fn config(node: usize, first_sequence: u32) -> Config {
     let mut config = Config::new(NodeId(node as u16), 256);
     config.first_sequence = first_sequence;
     config.seed = u64::from(first_sequence);
-    // Hellos pass word of the node 0 on.
+    // Hellos pass notes of the node 0 on.
     config.archive = (node == 0).then(Archive::new);
     config
 }
@@ -100,7 +100,7 @@ impl Town {
         }
     }
 
-    /// Lets an intruder who is beside `to` send a frame that looks as if it came from `from`.
+    /// Lets an intruder beside `to` send a frame that looks as if it came from `from`.
     fn play_back(&mut self, from: usize, to: usize, frame: Vec<u8>) {
         let due = (self.now.as_micros(), self.sent, from, to);
         self.wire.insert(due, frame);
@@ -123,7 +123,7 @@ impl Town {
                     self.meshes[to].hear_registries(now, delivery.origin, &hello);
                 }
                 self.carry(to);
-                self.no_way_circles();
+                self.no_route_circles();
             }
             for node in 0..self.meshes.len() {
                 let (now, counters) = (self.now, &mut self.counters);
@@ -133,8 +133,8 @@ impl Town {
         }
     }
 
-    /// From wherever one follows the ways to the node 0, nobody is met twice.
-    fn no_way_circles(&self) {
+    /// Routes to the node 0 lead from every node to it without meeting any node twice.
+    fn no_route_circles(&self) {
         for start in 1..self.meshes.len() {
             let mut at = start;
             let mut met = 0;
@@ -149,13 +149,13 @@ impl Town {
     }
 
     fn reaches(&self, destination: usize) -> bool {
-        let way = |mesh: &Mesh| {
+        let route = |mesh: &Mesh| {
             mesh.routes
                 .find(self.now, NodeId(destination as u16))
                 .is_some()
         };
         let mut others = (0..self.meshes.len()).filter(|node| *node != destination);
-        others.all(|node| way(&self.meshes[node]))
+        others.all(|node| route(&self.meshes[node]))
     }
 }
 
@@ -176,7 +176,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn no_way_circles_whatever_starts_anew_and_is_played_back(
+    fn no_route_circles_whatever_restarts_and_is_replayed(
         seed: u64, nodes in 3usize..8, chords in proptest::collection::vec((0usize..8, 0usize..8), 0..4),
         turns in proptest::collection::vec((0u8..8, any::<u32>(), any::<u16>(), 0u64..400_000), 1..60),
     ) {
@@ -202,7 +202,7 @@ proptest! {
             }
             town.run(pause);
         }
-        // All of it has an end, and the next word is heard everywhere.
+        // Every flood ends, and the next packet reaches every node.
         town.run(4_000_000);
         let sent = town.counters.traffic(crate::wire::Kind::Fetch).sent;
         town.run(4_000_000);

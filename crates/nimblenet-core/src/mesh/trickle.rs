@@ -1,4 +1,5 @@
-//! The Trickle timer (RFC 6206): often after a change, seldom when nothing happens.
+//! The Trickle timer (RFC 6206; spec/behaviour.md, section 2): often after a change, seldom when
+//! nothing happens.
 //!
 //! Suppression (the constant k) is left out: a hello is also the sign that a node is there, so
 //! hearing others' does not replace one's own.

@@ -26,7 +26,6 @@ mod reports;
 mod runs;
 mod servings;
 
-use alloc::boxed::Box;
 use core::time::Duration;
 
 use nimblenet_tasklet::{Delta, Fault, NamespaceId, NodeId, Work};
@@ -38,9 +37,9 @@ use self::reports::Reports;
 use self::runs::{Happened, Opening, Runs};
 use self::servings::{Holding, Servings};
 use crate::archive::Archive;
-use crate::cache::{Buffer, Cache, Disk, Evict, Lfu, Lru};
+use crate::cache::{Buffer, Cache, Disk};
 use crate::catalogue::{BadDelta, Catalogue};
-use crate::config::{Config, ConfigError, Eviction, ExecutorId, LinkId};
+use crate::config::{Config, ConfigError, ExecutorId, LinkId};
 use crate::counters::Counters;
 use crate::event::{CallRequest, Event, Input, Progress, Reason, Standing};
 use crate::job::{CallId, ExportName, State};
@@ -102,10 +101,7 @@ impl Node {
         let cached = disk.len().saturating_sub(config.limits.image_bytes);
         let image = Buffer::new(disk.split_off(cached));
         let limits = config.limits;
-        let policy: Box<dyn Evict + Send> = match config.eviction {
-            Eviction::Lfu => Box::new(Lfu),
-            Eviction::Lru => Box::new(Lru),
-        };
+        let policy = config.eviction.make;
         let mesh = Mesh::new(&config);
         let cache = Cache::new(disk, limits.cache_bytes, limits.cache_entries, policy);
         let archive = config.archive.take();

@@ -4,7 +4,8 @@ use nimblenet_tasklet::{Fault, Name, NodeId, TaskletName, Trap};
 
 use super::{GoNumber, Malformed, Reader, Writer};
 
-/// Asks a node to run a tasklet. Repeated until it is answered; the node runs it once.
+/// Asks a node to run a tasklet. The caller repeats it until it is answered; the node runs it once
+/// (spec/wire.md, section 9).
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Call<'a> {
     /// Returned with the answer; the origin uses it for no other call, over restarts too.
@@ -55,10 +56,10 @@ impl<'a> Call<'a> {
     }
 }
 
-/// How a call stands.
+/// The state of a call.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Answer<'a> {
-    /// It is being worked on.
+    /// The node works on it.
     Working,
     /// It has ended with these results: a CBOR array.
     Done(&'a [u8]),
@@ -70,7 +71,7 @@ pub enum Answer<'a> {
     /// The node will not run an offered job and never ran it; or a move is not possible. The
     /// number is that of a job that was ready.
     Refused(Fault, Option<GoNumber>),
-    /// The call is on its way to this node, or there.
+    /// The call is moving to this node, or has moved there.
     Moving(NodeId),
 }
 
@@ -78,7 +79,7 @@ pub enum Answer<'a> {
 /// [`Go`](super::Go).
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Return<'a> {
-    /// From what it answers.
+    /// The request number of the message that it answers.
     pub request: u32,
     /// The answer.
     pub answer: Answer<'a>,

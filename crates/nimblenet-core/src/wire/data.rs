@@ -1,4 +1,4 @@
-//! Data: one part of an object.
+//! Data: one part of an object (spec/wire.md, section 6).
 
 use super::{Malformed, Reader, Writer};
 
@@ -29,6 +29,7 @@ impl<'a> Data<'a> {
     pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let (request, version) = (reader.u16()?, reader.u32()?);
         let (total, offset, bytes) = (reader.u32()?, reader.u32()?, reader.rest());
+        // spec/wire.md, section 6: the part is not empty and lies within the whole.
         let end = offset.checked_add(bytes.len() as u32).ok_or(Malformed)?;
         if end > total || bytes.is_empty() {
             return Err(Malformed);

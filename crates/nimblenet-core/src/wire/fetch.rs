@@ -1,4 +1,4 @@
-//! Fetch: the receiver of a transfer asks for the parts it lacks.
+//! Fetch: the receiver of a transfer asks for the parts it lacks (spec/wire.md, section 6).
 //!
 //! There are no acknowledgements: a part that was lost is asked for again, of the same source or
 //! of another.
@@ -29,7 +29,7 @@ pub enum Object {
 /// Asks for up to 32 parts of an object.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Fetch {
-    /// Of what.
+    /// The object.
     pub object: Object,
     /// Returned with each part.
     pub request: u16,
@@ -37,7 +37,7 @@ pub struct Fetch {
     pub offset: u32,
     /// Length of a part in bytes; the last one may be shorter.
     pub part: u16,
-    /// Which parts: bit n stands for the one at `offset + n * part`.
+    /// Which parts: bit n means the part at `offset + n * part`.
     pub wanted: u32,
 }
 

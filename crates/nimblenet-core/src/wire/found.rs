@@ -1,4 +1,4 @@
-//! Found: the answer to a search.
+//! Found: the answer to a search (spec/wire.md, section 4).
 
 use super::{Malformed, Reader, Writer};
 
@@ -7,14 +7,16 @@ use super::{Malformed, Reader, Writer};
 pub struct Found {
     /// From the search.
     pub request: u16,
-    /// The smallest frame size on the way of the search, in bytes.
+    /// The smallest frame size on the route of the search, in bytes.
     pub mtu: u16,
     /// The module's length in bytes.
     pub size: u32,
 }
 
 impl Found {
-    pub(super) const LEN: usize = 8;
+    pub(super) fn len(&self) -> usize {
+        8
+    }
 
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(Self {

@@ -22,9 +22,9 @@ pub struct Frame<'a> {
     pub ttl: u8,
     /// The node that put the frame on the link.
     pub sender: NodeId,
-    /// The neighbour it is for, or [`NodeId::EVERYONE`].
+    /// The neighbour that is to receive it, or [`NodeId::EVERYONE`].
     pub receiver: NodeId,
-    /// The node that made the packet.
+    /// The node that created the packet.
     pub origin: NodeId,
     /// The node that the packet is for, or [`NodeId::EVERYONE`].
     pub destination: NodeId,
@@ -42,9 +42,21 @@ impl<'a> Frame<'a> {
     /// # Errors
     /// [`Malformed`] unless `bytes` are exactly one unauthenticated frame of this version.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader(bytes);
-        // Authenticated frames need keys, which no node has before admission.
-        if reader.u8()? != VERSION << 4 {
+        let (header, body) = bytes.split_first_chunk().ok_or(Malformed)?;
+        if header[0] & AUTHENTICATED != 0 {
+            return Err(Malformed);
+        }
+        Self::parse_opened(header, body)
+    }
+
+    /// Reads a frame without counter and tag; if it had them, they were checked.
+    pub(crate) fn parse_opened(
+        header: &'a [u8; HEADER_LEN],
+        body: &'a [u8],
+    ) -> Result<Self, Malformed> {
+        let mut reader = Reader(header);
+        // spec/wire.md, section 2: frames with unknown flags are dropped.
+        if reader.u8()? & !AUTHENTICATED != VERSION << 4 {
             return Err(Malformed);
         }
         let ttl = reader.u8()?;
@@ -55,10 +67,11 @@ impl<'a> Frame<'a> {
         let sequence = reader.u32()?;
         let hops = reader.u8()?;
         let kind = Kind::from_number(reader.u8()?).ok_or(Malformed)?;
+        // spec/wire.md, section 2: senders and origins are nodes, and hops is never 0.
         if sender == NodeId::EVERYONE || origin == NodeId::EVERYONE || hops == 0 {
             return Err(Malformed);
         }
-        let message = Message::parse(kind, reader.rest())?;
+        let message = Message::parse(kind, body)?;
         Ok(Self {
             ttl,
             sender,

@@ -1,4 +1,4 @@
-//! Hello: what a node tells its neighbours about itself.
+//! Hello: a node tells its neighbours about itself (spec/wire.md, section 8).
 
 use nimblenet_tasklet::{NamespaceId, NodeId};
 
@@ -18,12 +18,12 @@ const EPOCH_LEN: usize = 8;
 pub struct RegistryNote {
     /// The registry.
     pub registry: NodeId,
-    /// The registry's packet number when it last said so; newer is fresher.
+    /// The number of the registry's packet that the note goes back to; newer is fresher.
     pub sequence: u32,
     /// Links between the registry and the sender; 0 if the sender is the registry.
     pub hops: u8,
-    /// How long ago the registry said so, in seconds. It grows from node to node, so that old
-    /// word dies out wherever it goes.
+    /// How long ago the registry sent that packet, in seconds. It grows from node to node, so that
+    /// old notes die out on every path.
     pub age_s: u8,
 }
 
@@ -67,7 +67,7 @@ impl<'a> Hello<'a> {
         Self { registries, epochs }
     }
 
-    /// Registries that the sender has a way to.
+    /// Registries that the sender has a route to.
     pub fn registries(&self) -> impl Iterator<Item = RegistryNote> + use<'a> {
         self.registries
             .chunks_exact(REGISTRY_LEN)

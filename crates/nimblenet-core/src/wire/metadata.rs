@@ -1,6 +1,8 @@
-//! Metadata: a holder's word on a tasklet's size and hash (Algorithm 1, line 22).
+//! Metadata: a holder tells the size and digest of a module (Algorithm 1, line 22; spec/wire.md,
+//! section 5).
 //!
-//! Nodes with a catalogue need no such word; the profile `paper` asks for it all the same.
+//! A node with a catalogue needs neither; with [`Config::ask_metadata`](crate::Config::ask_metadata)
+//! it asks all the same, as the paper does.
 
 use nimblenet_tasklet::{Digest, TaskletRef};
 
@@ -16,7 +18,9 @@ pub struct MetadataRequest {
 }
 
 impl MetadataRequest {
-    pub(super) const LEN: usize = 10;
+    pub(super) fn len(&self) -> usize {
+        10
+    }
 
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(Self {

@@ -1,7 +1,7 @@
 //! Frames and messages as bytes (spec/wire.md).
 //!
-//! Every message has a type with `parse`, which is total, allocates nothing and refuses what is
-//! cut short or too long, and `emit`, which writes exactly [`Message::len`] bytes. All numbers
+//! Every message has a type with `parse`, which is total, allocates nothing and refuses bytes that
+//! are cut short or too long, and `emit`, which writes exactly [`Message::len`] bytes. All numbers
 //! are big endian. A frame is
 //!
 //! ```text
@@ -11,34 +11,21 @@
 //!  +--------+--------+--------+--------+--------+----------+--------+--------+--------+------
 //! ```
 //!
-//! `sender` and `receiver` are the two ends of one link; `origin` and `destination` the two ends
-//! of the way. With the flag [`AUTHENTICATED`] a 32-bit counter stands before the body and an
-//! 8-byte tag after it; [`OVERHEAD`] is always left free for them.
+//! `sender` and `receiver` are the two ends of one link; `origin` and `destination` the two ends of
+//! the route. With the flag [`AUTHENTICATED`] a 32-bit counter precedes the body and an 8-byte tag
+//! follows it; every frame leaves [`OVERHEAD`] free for them. A message is a file in this folder and a
+//! line in the list below.
 
-mod call;
-mod data;
-mod fetch;
-mod found;
 mod frame;
-mod hello;
 pub(crate) mod job;
-mod metadata;
-mod offer;
-mod refuse;
-mod report;
-mod search;
 
-pub use call::{Answer, Call, Return};
-pub use data::Data;
-pub use fetch::{Fetch, Object};
-pub use found::Found;
+pub use call::Answer;
+pub use fetch::Object;
 pub use frame::{AUTHENTICATED, Frame, HEADER_LEN, MAX_TTL, OVERHEAD};
-pub use hello::{EpochNote, HELLO_BYTES, Hello, MAX_NOTES, RegistryNote};
-pub use metadata::{Metadata, MetadataRequest};
-pub use offer::{Go, GoNumber, Move, Offer};
-pub use refuse::{Refusal, Refuse};
-pub use report::{Cause, REPORT_ADDRESSES, REPORT_TEXT_BYTES, Report};
-pub use search::Search;
+pub use hello::{EpochNote, HELLO_BYTES, MAX_NOTES, RegistryNote};
+pub use offer::GoNumber;
+pub use refuse::Refusal;
+pub use report::{Cause, REPORT_ADDRESSES, REPORT_TEXT_BYTES};
 
 use nimblenet_tasklet::{NamespaceId, TaskletRef};
 
@@ -47,187 +34,144 @@ use nimblenet_tasklet::{NamespaceId, TaskletRef};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Malformed;
 
-/// The content of a frame.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub enum Message<'a> {
-    /// Who has this tasklet?
-    Search(Search),
-    /// I have it.
-    Found(Found),
-    /// What is this tasklet like?
-    MetadataRequest(MetadataRequest),
-    /// Like this.
-    Metadata(Metadata<'a>),
-    /// Send me these parts.
-    Fetch(Fetch),
-    /// One part.
-    Data(Data<'a>),
-    /// I cannot serve that.
-    Refuse(Refuse),
-    /// I am here, and this is what I know.
-    Hello(Hello<'a>),
-    /// Run this tasklet.
-    Call(Call<'a>),
-    /// This is how it went.
-    Return(Return<'a>),
-    /// Let this call go on elsewhere.
-    Move(Move),
-    /// Will you take this job?
-    Offer(Offer),
-    /// It is yours; how does it stand?
-    Go(Go),
-    /// My program has crashed, like this.
-    Report(Report<'a>),
+/// Declares the modules of messages and the two enums over them. A message is a type in its module
+/// with three methods: `len`, `parse` and `emit`.
+macro_rules! messages {
+    ($enum:ident<$a:lifetime> {
+        $($module:ident {
+            $($(#[doc = $doc:literal])+ $message:ident $(<$life:lifetime>)? = $number:literal $name:literal,)+
+        })+
+    }) => {
+        $(mod $module; pub use $module::{$($message),+};)+
+
+        /// The content of a frame.
+        #[derive(Clone, Copy, PartialEq, Debug)]
+        pub enum $enum<$a> {
+            $($($(#[doc = $doc])+ $message($message $(<$life>)?),)+)+
+        }
+
+        /// The kind of a message, as the header has it and as statistics are kept.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        #[repr(u8)]
+        pub enum Kind {
+            $($(#[doc = concat!("[`Message::", stringify!($message), "`].")] $message = $number,)+)+
+        }
+
+        impl Kind {
+            /// Every kind, in the order of their numbers, which begin at 1 and have no gaps.
+            pub const ALL: [Self; [$($($number),+),+].len()] = [$($(Self::$message),+),+];
+
+            /// The kind's name in tables.
+            pub const fn name(self) -> &'static str {
+                match self { $($(Self::$message => $name,)+)+ }
+            }
+        }
+
+        impl<$a> $enum<$a> {
+            /// The message's kind.
+            pub const fn kind(&self) -> Kind {
+                match self { $($(Self::$message(_) => Kind::$message,)+)+ }
+            }
+
+            /// Reads a message of this kind.
+            ///
+            /// # Errors
+            /// [`Malformed`] unless `body` is exactly one such message.
+            pub fn parse(kind: Kind, body: &$a [u8]) -> Result<Self, Malformed> {
+                let mut reader = Reader(body);
+                let message = match kind {
+                    $($(Kind::$message => Self::$message($message::parse(&mut reader)?),)+)+
+                };
+                if reader.0.is_empty() {
+                    Ok(message)
+                } else {
+                    Err(Malformed)
+                }
+            }
+
+            /// The bytes that [`emit`](Self::emit) writes.
+            pub fn len(&self) -> usize {
+                match self { $($(Self::$message(message) => message.len(),)+)+ }
+            }
+
+            fn put(&self, writer: &mut Writer<'_>) {
+                match self { $($(Self::$message(message) => message.emit(writer),)+)+ }
+            }
+        }
+    };
 }
 
-/// A message's kind, as it stands in the header and as statistics are kept.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[repr(u8)]
-pub enum Kind {
-    /// [`Message::Search`].
-    Search = 1,
-    /// [`Message::Found`].
-    Found = 2,
-    /// [`Message::MetadataRequest`].
-    MetadataRequest = 3,
-    /// [`Message::Metadata`].
-    Metadata = 4,
-    /// [`Message::Fetch`].
-    Fetch = 5,
-    /// [`Message::Data`].
-    Data = 6,
-    /// [`Message::Refuse`].
-    Refuse = 7,
-    /// [`Message::Hello`].
-    Hello = 8,
-    /// [`Message::Call`].
-    Call = 9,
-    /// [`Message::Return`].
-    Return = 10,
-    /// [`Message::Move`].
-    Move = 11,
-    /// [`Message::Offer`].
-    Offer = 12,
-    /// [`Message::Go`].
-    Go = 13,
-    /// [`Message::Report`].
-    Report = 14,
-}
-
-impl Kind {
-    /// Every kind, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
-        Self::Search,
-        Self::Found,
-        Self::MetadataRequest,
-        Self::Metadata,
-        Self::Fetch,
-        Self::Data,
-        Self::Refuse,
-        Self::Hello,
-        Self::Call,
-        Self::Return,
-        Self::Move,
-        Self::Offer,
-        Self::Go,
-        Self::Report,
-    ];
-
-    /// The kind's name in tables.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Search => "search",
-            Self::Found => "found",
-            Self::MetadataRequest => "metadata-request",
-            Self::Metadata => "metadata",
-            Self::Fetch => "fetch",
-            Self::Data => "data",
-            Self::Refuse => "refuse",
-            Self::Hello => "hello",
-            Self::Call => "call",
-            Self::Return => "return",
-            Self::Move => "move",
-            Self::Offer => "offer",
-            Self::Go => "go",
-            Self::Report => "report",
+messages! {
+    Message<'a> {
+        search {
+            /// Who has this tasklet?
+            Search = 1 "search",
+        }
+        found {
+            /// I have it.
+            Found = 2 "found",
+        }
+        metadata {
+            /// What is this tasklet like?
+            MetadataRequest = 3 "metadata-request",
+            /// Like this.
+            Metadata<'a> = 4 "metadata",
+        }
+        fetch {
+            /// Send me these parts.
+            Fetch = 5 "fetch",
+        }
+        data {
+            /// One part.
+            Data<'a> = 6 "data",
+        }
+        refuse {
+            /// I cannot serve that.
+            Refuse = 7 "refuse",
+        }
+        hello {
+            /// I am here, and this is what I know.
+            Hello<'a> = 8 "hello",
+        }
+        call {
+            /// Run this tasklet.
+            Call<'a> = 9 "call",
+            /// This is how it went.
+            Return<'a> = 10 "return",
+        }
+        offer {
+            /// Let this call go on elsewhere.
+            Move = 11 "move",
+            /// Will you take this job?
+            Offer = 12 "offer",
+            /// It is yours; how does it stand?
+            Go = 13 "go",
+        }
+        report {
+            /// My program has crashed, like this.
+            Report<'a> = 14 "report",
         }
     }
+}
 
+const _: () = {
+    let mut at = 0;
+    while at < Kind::ALL.len() {
+        assert!(
+            Kind::ALL[at] as usize == at + 1,
+            "kinds are numbered from 1 on without gaps"
+        );
+        at += 1;
+    }
+};
+
+impl Kind {
     fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number).checked_sub(1)?).copied()
     }
 }
 
-impl<'a> Message<'a> {
-    /// The message's kind.
-    pub const fn kind(&self) -> Kind {
-        match self {
-            Self::Search(_) => Kind::Search,
-            Self::Found(_) => Kind::Found,
-            Self::MetadataRequest(_) => Kind::MetadataRequest,
-            Self::Metadata(_) => Kind::Metadata,
-            Self::Fetch(_) => Kind::Fetch,
-            Self::Data(_) => Kind::Data,
-            Self::Refuse(_) => Kind::Refuse,
-            Self::Hello(_) => Kind::Hello,
-            Self::Call(_) => Kind::Call,
-            Self::Return(_) => Kind::Return,
-            Self::Move(_) => Kind::Move,
-            Self::Offer(_) => Kind::Offer,
-            Self::Go(_) => Kind::Go,
-            Self::Report(_) => Kind::Report,
-        }
-    }
-
-    /// Reads a message of this kind.
-    ///
-    /// # Errors
-    /// [`Malformed`] unless `body` is exactly one such message.
-    pub fn parse(kind: Kind, body: &'a [u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader(body);
-        let message = match kind {
-            Kind::Search => Self::Search(Search::parse(&mut reader)?),
-            Kind::Found => Self::Found(Found::parse(&mut reader)?),
-            Kind::MetadataRequest => Self::MetadataRequest(MetadataRequest::parse(&mut reader)?),
-            Kind::Metadata => Self::Metadata(Metadata::parse(&mut reader)?),
-            Kind::Fetch => Self::Fetch(Fetch::parse(&mut reader)?),
-            Kind::Data => Self::Data(Data::parse(&mut reader)?),
-            Kind::Refuse => Self::Refuse(Refuse::parse(&mut reader)?),
-            Kind::Hello => Self::Hello(Hello::parse(&mut reader)?),
-            Kind::Call => Self::Call(Call::parse(&mut reader)?),
-            Kind::Return => Self::Return(Return::parse(&mut reader)?),
-            Kind::Move => Self::Move(Move::parse(&mut reader)?),
-            Kind::Offer => Self::Offer(Offer::parse(&mut reader)?),
-            Kind::Go => Self::Go(Go::parse(&mut reader)?),
-            Kind::Report => Self::Report(Report::parse(&mut reader)?),
-        };
-        if reader.0.is_empty() {
-            Ok(message)
-        } else {
-            Err(Malformed)
-        }
-    }
-
-    /// The bytes that [`emit`](Self::emit) writes.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Search(_) => Search::LEN,
-            Self::Found(_) => Found::LEN,
-            Self::MetadataRequest(_) => MetadataRequest::LEN,
-            Self::Metadata(message) => message.len(),
-            Self::Fetch(message) => message.len(),
-            Self::Data(message) => message.len(),
-            Self::Refuse(_) => Refuse::LEN,
-            Self::Hello(message) => message.len(),
-            Self::Call(message) => message.len(),
-            Self::Return(message) => message.len(),
-            Self::Move(_) => Move::LEN,
-            Self::Offer(_) => Offer::LEN,
-            Self::Go(_) => Go::LEN,
-            Self::Report(message) => message.len(),
-        }
-    }
-
+impl Message<'_> {
     /// Whether the message has no bytes; none has.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -241,24 +185,19 @@ impl<'a> Message<'a> {
             out: out.get_mut(..len)?,
             at: 0,
         };
-        match self {
-            Self::Search(message) => message.emit(&mut writer),
-            Self::Found(message) => message.emit(&mut writer),
-            Self::MetadataRequest(message) => message.emit(&mut writer),
-            Self::Metadata(message) => message.emit(&mut writer),
-            Self::Fetch(message) => message.emit(&mut writer),
-            Self::Data(message) => message.emit(&mut writer),
-            Self::Refuse(message) => message.emit(&mut writer),
-            Self::Hello(message) => message.emit(&mut writer),
-            Self::Call(message) => message.emit(&mut writer),
-            Self::Return(message) => message.emit(&mut writer),
-            Self::Move(message) => message.emit(&mut writer),
-            Self::Offer(message) => message.emit(&mut writer),
-            Self::Go(message) => message.emit(&mut writer),
-            Self::Report(message) => message.emit(&mut writer),
-        }
+        self.put(&mut writer);
         debug_assert_eq!(writer.at, len);
         Some(len)
+    }
+
+    /// Lowers the frame size of the route so far to `mtu`, in messages that collect it
+    /// (spec/wire.md, sections 3 and 10).
+    pub fn lower_mtu(&mut self, mtu: u16) {
+        if let Self::Search(Search { mtu: smallest, .. })
+        | Self::Offer(Offer { mtu: smallest, .. }) = self
+        {
+            *smallest = mtu.min(*smallest);
+        }
     }
 }
 

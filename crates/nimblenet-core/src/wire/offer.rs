@@ -1,9 +1,9 @@
-//! Move, offer and go: a running job goes on at another node.
+//! Move, offer and go: a running job continues at another node (spec/wire.md, section 10).
 //!
-//! Whoever waits for a call may ask for the move; the node that runs the call makes the offer. The
-//! other node gets the image ready to run and says so with a number; only the go with that number
-//! lets it run, and whoever has said go never runs the job again. That is what keeps a job from
-//! running twice, whatever is lost, doubled, late or restarted.
+//! The node that waits for a call may ask for the move; the node that runs the call makes the offer.
+//! The other node prepares the job and reports it ready with a number; it runs the job only after the
+//! go with that number, and the node that sent the go never runs the job again. So no job runs twice,
+//! even if messages are lost, doubled or late, or nodes restart.
 
 use core::num::NonZeroU32;
 
@@ -21,7 +21,9 @@ pub struct Move {
 }
 
 impl Move {
-    pub(super) const LEN: usize = 6;
+    pub(super) fn len(&self) -> usize {
+        6
+    }
 
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(Self {
@@ -43,10 +45,11 @@ pub struct Offer {
     pub request: u32,
     /// How long the job may still take, in milliseconds; [`Offer::NO_DEADLINE`] for any time.
     pub deadline_ms: u32,
-    /// Whom the origin runs the job for, and under which request number: a node to which its own
-    /// call is offered takes it back. [`NodeId::EVERYONE`] and 0 if no node waits for it.
+    /// The node for which the origin runs the job, and the request number: a node that is offered its
+    /// own call takes it back. [`NodeId::EVERYONE`] and 0 if no node waits for it.
     pub caller: (NodeId, u32),
-    /// The smallest frame size on the way; each forwarder lowers it to that of its link.
+    /// The smallest frame size on the route so far; each sender and forwarder lowers it to that of its
+    /// link.
     pub mtu: u16,
     /// The image's length in bytes.
     pub size: u32,
@@ -58,7 +61,9 @@ impl Offer {
     /// The deadline of a job that has none.
     pub const NO_DEADLINE: u32 = u32::MAX;
 
-    pub(super) const LEN: usize = 4 + 4 + 2 + 4 + 2 + 4 + 32;
+    pub(super) fn len(&self) -> usize {
+        4 + 4 + 2 + 4 + 2 + 4 + 32
+    }
 
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(Self {
@@ -107,21 +112,24 @@ impl GoNumber {
     }
 }
 
-/// Lets a node that is ready run the job that it was offered, and asks how the job stands.
+/// Lets a node that is ready run the job that it was offered, and asks for the state of the job.
 /// Repeated until it is answered by a return.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Go {
     /// From the offer.
     pub request: u32,
-    /// The number under which the node said that it is ready.
+    /// The number with which the node reported the job ready.
     pub number: GoNumber,
 }
 
 impl Go {
-    pub(super) const LEN: usize = 8;
+    pub(super) fn len(&self) -> usize {
+        8
+    }
 
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let request = reader.u32()?;
+        // spec/wire.md, section 10: the number is not 0.
         let number = GoNumber::new(reader.u32()?).ok_or(Malformed)?;
         Ok(Self { request, number })
     }

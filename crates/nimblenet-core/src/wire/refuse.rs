@@ -1,4 +1,4 @@
-//! Refuse: a request that cannot be served.
+//! Refuse: a request that cannot be served (spec/wire.md, section 7).
 
 use super::{Malformed, Reader, Writer};
 
@@ -24,7 +24,9 @@ pub struct Refuse {
 }
 
 impl Refuse {
-    pub(super) const LEN: usize = 3;
+    pub(super) fn len(&self) -> usize {
+        3
+    }
 
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         let request = reader.u16()?;

@@ -1,4 +1,5 @@
-//! Report: how a board's program ended before the one that runs now.
+//! Report: how the program of a board ended before the present one started (spec/wire.md,
+//! section 11).
 
 use super::{Malformed, Reader, Writer};
 
@@ -15,9 +16,9 @@ pub enum Cause {
     Panic = 1,
     /// The processor refused an instruction or an address.
     Fault = 2,
-    /// The interpreter did not answer any more.
+    /// The interpreter no longer answered.
     InterpreterLost = 3,
-    /// Nobody fed the watchdog.
+    /// The watchdog was not fed.
     Watchdog = 4,
 }
 
@@ -47,7 +48,7 @@ impl Cause {
 /// How a program ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Report<'a> {
-    /// Tells this end from others of the same node.
+    /// Distinguishes this end from other ends of programs of the same node.
     pub number: u32,
     /// Why.
     pub cause: Cause,
@@ -55,10 +56,9 @@ pub struct Report<'a> {
     pub core: u8,
     /// Milliseconds from its start to its end.
     pub uptime_ms: u32,
-    /// Where it was, big-endian: the address of a fault first, then addresses that it would have
-    /// returned to, as far as they were found.
+    /// Big-endian addresses: of the fault first, then return addresses as far as they were found.
     addresses: &'a [u8],
-    /// What it said.
+    /// Its message.
     pub text: &'a str,
 }
 
@@ -89,7 +89,7 @@ impl<'a> Report<'a> {
         })
     }
 
-    /// Where it was.
+    /// The address of the fault, then return addresses.
     pub fn addresses(&self) -> impl Iterator<Item = u32> + use<'a> {
         let words = self.addresses.chunks_exact(4);
         words.map(|word| u32::from_be_bytes([word[0], word[1], word[2], word[3]]))

@@ -1,4 +1,4 @@
-//! Search: who has this tasklet? (Algorithm 1, lines 12 to 17.)
+//! Search: who has this tasklet? (Algorithm 1, lines 12 to 17; spec/wire.md, section 3.)
 
 use nimblenet_tasklet::TaskletRef;
 
@@ -7,16 +7,18 @@ use super::{Malformed, Reader, Writer};
 /// Flooded to find a holder, or sent to a registry as the fallback.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Search {
-    /// What is wanted.
+    /// The tasklet that is wanted.
     pub tasklet: TaskletRef,
     /// Returned with the answer.
     pub request: u16,
-    /// The smallest frame size on the way so far, in bytes.
+    /// The smallest frame size on the route so far, in bytes.
     pub mtu: u16,
 }
 
 impl Search {
-    pub(super) const LEN: usize = 12;
+    pub(super) fn len(&self) -> usize {
+        12
+    }
 
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Ok(Self {

@@ -165,6 +165,48 @@ proptest! {
 }
 
 #[test]
+fn a_search_and_an_offer_collect_the_smallest_frame_size_of_their_route() {
+    let tasklet = TaskletRef {
+        namespace: NamespaceId(1),
+        number: 2,
+        sequence: 3,
+    };
+    let search = |mtu| {
+        Message::Search(Search {
+            tasklet,
+            request: 1,
+            mtu,
+        })
+    };
+    let offer = |mtu| {
+        Message::Offer(Offer {
+            request: 1,
+            deadline_ms: 2,
+            caller: (NodeId(3), 4),
+            mtu,
+            size: 5,
+            digest: Digest([6; 32]),
+        })
+    };
+    let lowered = |mut message: Message<'static>, mtu| {
+        message.lower_mtu(mtu);
+        message
+    };
+    assert_eq!(lowered(search(1200), 256), search(256));
+    assert_eq!(lowered(search(200), 256), search(200));
+    assert_eq!(lowered(offer(1200), 256), offer(256));
+    assert_eq!(lowered(offer(200), 256), offer(200));
+    // What comes back from the end of the route stays as it is.
+    let (request, size) = (1, 5);
+    let found = Message::Found(Found {
+        request,
+        mtu: 1200,
+        size,
+    });
+    assert_eq!(lowered(found, 256), found);
+}
+
+#[test]
 fn att_53_offsets_that_wrap_are_refused() {
     let data = |offset: u32, total: u32| {
         let mut body = vec![0, 1, 0, 0, 0, 0];

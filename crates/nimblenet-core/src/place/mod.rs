@@ -1,0 +1,102 @@
+//! Placement policies: where a call runs.
+//!
+//! A policy is a file in this folder and a line in the list below. It is a pure function: the node
+//! gathers the [`Facts`] when it takes a call, the policy answers with a [`Decision`], and the node
+//! carries that out. A policy keeps nothing between two calls, so that the same facts always lead
+//! to the same decision.
+
+use core::fmt;
+use core::time::Duration;
+
+use nimblenet_tasklet::{NodeId, TaskletRef};
+
+/// What a policy may look at: what a node knows of itself and of the call that it takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Facts<'a> {
+    /// The tasklet that is called.
+    pub tasklet: TaskletRef,
+    /// The length of its module in bytes; 0 for a native tasklet, which runs only where its device
+    /// is.
+    pub module_bytes: u32,
+    /// Fuel that one typical activation of it uses; 0 if that is not known.
+    pub cost: u64,
+    /// Whether its module is in the cache.
+    pub cached: bool,
+    /// The node that calls; none for a call from outside the mesh.
+    pub caller: Option<NodeId>,
+    /// The time until the call must have ended; none if it may take any time.
+    pub left: Option<Duration>,
+    /// Activations that run or wait here.
+    pub backlog: usize,
+    /// Activations that can run here at a time.
+    pub executors: usize,
+    /// The nodes in direct reach, lowest id first.
+    pub neighbours: &'a [NodeId],
+}
+
+/// Where a call runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Decision {
+    /// On this node.
+    Here,
+    /// On this neighbour, which returns the result.
+    Send(NodeId),
+    /// Where this neighbour decides; it returns the result.
+    PassOn(NodeId),
+}
+
+/// A policy: decides where a call runs.
+pub trait Place {
+    /// The decision for one call. A neighbour that it names is one of [`Facts::neighbours`] and not
+    /// the caller.
+    fn place(&self, facts: &Facts<'_>) -> Decision;
+}
+
+/// A placement policy by its name.
+#[derive(Clone, Copy)]
+pub struct Placement {
+    /// The name in configurations.
+    pub name: &'static str,
+    /// Where calls run, in one sentence.
+    pub about: &'static str,
+    /// The policy.
+    pub policy: &'static (dyn Place + Sync),
+}
+
+/// Declares the modules of policies and the table of their values.
+macro_rules! policies {
+    ($($module:ident $constant:ident,)+) => {
+        $(mod $module;)+
+
+        impl Placement {
+            $(
+                #[doc = concat!("The policy of `place/", stringify!($module), ".rs`.")]
+                pub const $constant: Self = $module::PLACEMENT;
+            )+
+
+            /// Every policy.
+            pub const ALL: &'static [Self] = &[$(Self::$constant,)+];
+        }
+    };
+}
+
+policies! {
+    here HERE,
+}
+
+impl Placement {
+    /// The policy of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|policy| policy.name == name).copied()
+    }
+}
+
+impl fmt::Debug for Placement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Placement({})", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests;
