@@ -9,6 +9,13 @@
 //! A package says what its module really needs: the memory is declared in bytes, custom sections
 //! and exports for tools are gone, and the place where lists cross is known (spec/package.md).
 
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a library for programs of an operating system"
+)]
+
 mod error;
 mod interface;
 mod layout;
@@ -19,15 +26,16 @@ mod rewrite;
 mod survey;
 #[cfg(test)]
 mod tests;
+pub mod values;
 
 use nimblenet_tasklet::{
     Capabilities, Executor, Export, NamedImport, Package, PackageFields, TaskletName, Terms,
 };
 use nimblenet_wasm::Limits;
 
-pub(crate) use error::PackError;
-pub(crate) use manifest::Manifest;
-pub(crate) use report::Report;
+pub use error::PackError;
+pub use manifest::Manifest;
+pub use report::{Report, ReportedArea, ReportedImport};
 
 use interface::Interface;
 use layout::Layout;
@@ -41,18 +49,18 @@ const VALIDATION_BYTES: usize = 4 << 20;
 
 /// What came out of [`pack`].
 #[derive(Debug)]
-pub(crate) struct Packed {
+pub struct Packed {
     /// The package file.
-    pub(crate) file: Vec<u8>,
+    pub file: Vec<u8>,
     /// What was derived.
-    pub(crate) report: Report,
+    pub report: Report,
 }
 
 /// Packs `module`, a WebAssembly binary or its text form; empty for a native tasklet.
 ///
 /// # Errors
 /// [`PackError`] says what is wrong with the module or the manifest, or between them.
-pub(crate) fn pack(module: &[u8], manifest: &Manifest) -> Result<Packed, PackError> {
+pub fn pack(module: &[u8], manifest: &Manifest) -> Result<Packed, PackError> {
     let name = manifest.name.ok_or(PackError::NoName)?;
     match manifest.executor {
         Executor::Native if !module.is_empty() => Err(PackError::ModuleOfNative),
