@@ -22,6 +22,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         "nimblenet-node",
         &["nimblenet-tasklet", "nimblenet-wasm", "nimblenet-core"],
     ),
+    (
+        "nimblenet-board",
+        &["nimblenet-tasklet", "nimblenet-wasm", "nimblenet-core"],
+    ),
     ("nimblenet-pack", &["nimblenet-tasklet", "nimblenet-wasm"]),
     (
         "nimblenet",
@@ -31,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "nimblenet-core",
             "nimblenet-sim",
             "nimblenet-node",
+            "nimblenet-board",
             "nimblenet-pack",
         ],
     ),

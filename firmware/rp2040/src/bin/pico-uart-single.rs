@@ -4,8 +4,8 @@
 #![no_main]
 #![allow(unsafe_code)]
 
-use board::chip::uart::{self, UartBoard};
-use board::chip::{start, start_in_interrupt};
+use chip::uart::{self, UartBoard};
+use chip::{start, start_in_interrupt};
 use embassy_rp::executor::{Executor, InterruptExecutor};
 use embassy_rp::interrupt;
 use embassy_rp::interrupt::{InterruptExt as _, Priority};

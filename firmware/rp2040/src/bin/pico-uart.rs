@@ -2,8 +2,8 @@
 #![no_std]
 #![no_main]
 
-use board::chip::start;
-use board::chip::uart::{self, UartBoard};
+use chip::start;
+use chip::uart::{self, UartBoard};
 use embassy_rp::executor::Executor;
 use embassy_rp::multicore::{Stack, spawn_core1};
 use static_cell::{ConstStaticCell, StaticCell};

@@ -2,8 +2,8 @@
 #![no_std]
 #![no_main]
 
-use board::chip::wifi::{self, WifiBoard};
-use board::chip::{start, uart};
+use chip::wifi::{self, WifiBoard};
+use chip::{start, uart};
 use embassy_rp::executor::Executor;
 use embassy_rp::multicore::{Stack, spawn_core1};
 use embassy_rp::peripherals::{DMA_CH0, PIO0};

@@ -6,7 +6,7 @@ use embassy_rp::clocks::RoscRng;
 use embassy_rp::gpio::{AnyPin, Flex};
 use embassy_rp::peripherals::{ADC, ADC_TEMP_SENSOR};
 
-use crate::host::Devices;
+use nimblenet_board::host::Devices;
 
 /// Pins that tasklets may drive, by their numbers: those that neither a link nor the board itself
 /// needs.

@@ -16,8 +16,8 @@ use embassy_time::Duration;
 
 use nimblenet_core::wire::Cause;
 
-use crate::crash::{Crash, Kept, Places};
-use crate::orchestrator;
+use nimblenet_board::crash::{Crash, Kept, Places};
+use nimblenet_board::orchestrator;
 
 /// The board is reset if nobody feeds the watchdog for this long.
 const HUNGER: Duration = Duration::from_secs(2);

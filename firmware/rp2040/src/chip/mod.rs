@@ -1,5 +1,9 @@
 //! What only the chip itself has: memory at fixed places, pins, the watchdog.
+#![no_std]
+#![cfg(target_os = "none")]
 #![allow(unsafe_code)]
+
+extern crate alloc;
 
 mod devices;
 mod kept;
@@ -14,7 +18,7 @@ pub use time::ChipClock;
 
 use embassy_executor::{SendSpawner, SpawnError, SpawnToken, Spawner};
 
-use crate::heap::SealedHeap;
+use nimblenet_board::heap::SealedHeap;
 
 /// Memory of the node besides its disk: what it takes at its start, 23.5 kB with one namespace or
 /// with four, and about 1 kB to spare. A board for which it is not enough does not start.

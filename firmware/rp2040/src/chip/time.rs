@@ -3,7 +3,7 @@
 use embassy_time::Timer;
 use nimblenet_core::Instant;
 
-use crate::orchestrator::Clock;
+use nimblenet_board::orchestrator::Clock;
 
 /// Microseconds since the chip's start.
 #[derive(Clone, Copy, Debug)]

@@ -11,19 +11,22 @@ use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex as Shared;
 use embassy_sync::channel::Channel;
 use embassy_sync::signal::Signal;
 use embassy_sync::zerocopy_channel;
+use nimblenet_board::provision::Provision;
 use nimblenet_core::cache::Disk;
-use nimblenet_core::{LinkId, Node, Provision};
+use nimblenet_core::{LinkId, Node};
 use nimblenet_tasklet::NodeId;
 use static_cell::{ConstStaticCell, StaticCell};
 
 use super::{ChipClock, ChipDevices, ChipWatchdog, boot, provision_sector, seal_heap};
-use crate::calls::Nobody;
-use crate::host::BoardHost;
-use crate::link::{self, Counters};
-use crate::orchestrator::{Arrival, Departure, INCOMING_FRAMES, OUTGOING_FRAMES, Orchestrator};
-use crate::parcel::{Answer, Parcel};
-use crate::start::config;
-use crate::worker::Worker;
+use nimblenet_board::calls::Nobody;
+use nimblenet_board::host::BoardHost;
+use nimblenet_board::link::{self, Counters};
+use nimblenet_board::orchestrator::{
+    Arrival, Departure, INCOMING_FRAMES, OUTGOING_FRAMES, Orchestrator,
+};
+use nimblenet_board::parcel::{Answer, Parcel};
+use nimblenet_board::start::config;
+use nimblenet_board::worker::Worker;
 
 pub(super) const LINES: usize = 2;
 pub(super) const BAUD: u32 = 1_000_000;

@@ -23,8 +23,9 @@ use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex as Shared;
 use embassy_sync::channel::Channel;
 use embassy_sync::zerocopy_channel;
 use embassy_time::{Duration, Timer, with_timeout};
+use nimblenet_board::provision::{Network, Provision};
 use nimblenet_core::cache::Disk;
-use nimblenet_core::{LinkId, Network, Node, Provision};
+use nimblenet_core::{LinkId, Node};
 use nimblenet_tasklet::NodeId;
 use static_cell::{ConstStaticCell, StaticCell};
 
@@ -35,13 +36,13 @@ use super::uart::{
 use super::{
     ChipClock, ChipDevices, ChipWatchdog, boot, provision_sector, seal_heap, start as start_task,
 };
-use crate::calls::{ANSWERS, CoapCaller, Datagram, MAX_REQUEST_BYTES, REQUESTS};
-use crate::coap::MAX_MESSAGE_BYTES;
-use crate::framing::{Frame, MAX_FRAME_BYTES};
-use crate::neighbours::{Neighbours, PORT};
-use crate::orchestrator::{Arrival, Departure, Orchestrator};
-use crate::parcel::Answer;
-use crate::start::config;
+use nimblenet_board::calls::{ANSWERS, CoapCaller, Datagram, MAX_REQUEST_BYTES, REQUESTS};
+use nimblenet_board::coap::MAX_MESSAGE_BYTES;
+use nimblenet_board::framing::{Frame, MAX_FRAME_BYTES};
+use nimblenet_board::neighbours::{Neighbours, PORT};
+use nimblenet_board::orchestrator::{Arrival, Departure, Orchestrator};
+use nimblenet_board::parcel::Answer;
+use nimblenet_board::start::config;
 
 use nvram::NVRAM;
 

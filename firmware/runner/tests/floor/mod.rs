@@ -8,10 +8,11 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use ed25519_compact::{KeyPair, PublicKey, Seed, Signature};
+use nimblenet_board::provision::Provision;
 use nimblenet_core::wire::Cause;
 use nimblenet_core::{
     Archive, CallId, CallRequest, Config, Driver, Event, Input, Instant, LinkAddress, LinkId,
-    NamespaceConfig, Node, Provision, Step, Transmit, drain, pump,
+    NamespaceConfig, Node, Step, Transmit, drain, pump,
 };
 use nimblenet_sim::{Device, Draft, OwnedOutcome, Publisher, SimExecutor, WasmExecutor, shelve};
 use nimblenet_tasklet::{
