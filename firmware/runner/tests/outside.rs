@@ -11,7 +11,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use runner::{Bench, Image, Losses, Port, Tie, Uart, stuffed};
+use nimblenet_board::framing::{Frame, MAX_FRAME_BYTES, MAX_LINE_BYTES, stuffed};
+use runner::{Bench, Image, Losses, Port, Tie, Uart};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -129,13 +130,26 @@ fn a_datagram_is_a_frame_in_both_directions() {
 }
 
 #[test]
+fn a_datagram_that_is_longer_than_a_frame_is_refused_and_counted() {
+    let client = client();
+    let mut bench = tied(&echo(), udp(&client));
+    bench.run(100_000, |_, _, _| {}).unwrap();
+    client.send(&[7; MAX_FRAME_BYTES + 1]).unwrap();
+    client.send(&[8]).unwrap();
+    assert_eq!(received(&mut bench, &client), [8]);
+    let (_, tie) = bench.ties().next().unwrap();
+    assert_eq!(tie.losses().refused_frames, 1);
+}
+
+#[test]
 fn a_damaged_frame_becomes_no_datagram_and_is_counted() {
     let client = client();
-    let whole = stuffed(&[7]);
-    let mut changed = whole.clone();
+    let mut line = [0; MAX_LINE_BYTES];
+    let whole = stuffed(&Frame::from_slice(&[7]).unwrap(), &mut line);
+    let mut changed = whole.to_vec();
     changed[1] ^= 1;
     // No more than the UART's FIFO holds.
-    let bytes = [&[9, 1, 1, 0, 0][..], &changed, &whole].concat();
+    let bytes = [&[9, 1, 1, 0, 0][..], &changed, whole].concat();
     let mut bench = tied(&sending(&bytes), udp(&client));
     assert_eq!(received(&mut bench, &client), [7]);
     let (_, tie) = bench.ties().next().unwrap();

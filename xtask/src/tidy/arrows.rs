@@ -7,7 +7,7 @@ use super::Finding;
 /// Each crate with all workspace crates it may depend on, for tests too.
 ///
 /// The contract is seen by everyone and sees no one; interpreter, state machine and SDK never
-/// see each other; the drivers bring the first two together, the packer has its modules judged by
+/// see each other; Linux nodes have of boards what both ends of a serial line share; the drivers bring the first two together, the packer has its modules judged by
 /// the interpreter; the binary brings all of them together.
 const ARROWS: &[(&str, &[&str])] = &[
     ("nimblenet-tasklet", &[]),
@@ -20,7 +20,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "nimblenet-node",
-        &["nimblenet-tasklet", "nimblenet-wasm", "nimblenet-core"],
+        &[
+            "nimblenet-tasklet",
+            "nimblenet-wasm",
+            "nimblenet-core",
+            "nimblenet-board",
+        ],
     ),
     (
         "nimblenet-board",
