@@ -21,6 +21,7 @@
 extern crate alloc;
 
 pub mod calls;
+pub mod clock;
 pub mod coap;
 pub mod crash;
 pub mod framing;
