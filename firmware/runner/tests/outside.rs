@@ -12,6 +12,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use nimblenet_board::framing::{Frame, MAX_FRAME_BYTES, MAX_LINE_BYTES, stuffed};
+use nimblenet_board::provision::Provision;
+use nimblenet_tasklet::NodeId;
 use runner::{Bench, Image, Losses, Port, Tie, Uart};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
@@ -266,7 +268,8 @@ fn the_command_line_holds_several_boards_and_says_how_they_did() {
     for (name, image) in [("relay", relay()), ("echo", echo())] {
         std::fs::write(folder.path().join(name), image.bytes()).unwrap();
     }
-    std::fs::write(folder.path().join("record"), b"NNPR").unwrap();
+    let record = Provision::new(NodeId(7), Vec::new()).unwrap().encode();
+    std::fs::write(folder.path().join("record"), record).unwrap();
     let runner = Runner::start(
         &folder,
         &[
@@ -301,6 +304,7 @@ fn the_command_line_holds_several_boards_and_says_how_they_did() {
 fn a_command_line_that_does_not_fit_is_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("echo"), echo().bytes()).unwrap();
+    std::fs::write(folder.path().join("erased"), [0xff; 4096]).unwrap();
     for (word, arguments) in [
         ("no board b", &["--board=a=echo", "--wire=a.0-b.0"][..]),
         (
@@ -310,6 +314,14 @@ fn a_command_line_that_does_not_fit_is_refused_with_the_reason() {
         ("two boards a", &["--board=a=echo", "--board=a=echo"]),
         ("udp:LISTEN,PEER or pty:PATH", &["echo", "--uart0=serial:x"]),
         ("cannot read nothing", &["echo", "--provision=nothing"]),
+        (
+            "echo is not the record of a board; `nimblenet provision` writes one",
+            &["echo", "--provision=echo"],
+        ),
+        (
+            "the board is not provisioned",
+            &["--board=a=echo,provision=erased"],
+        ),
         ("NAME.0 or NAME.1", &["--board=a=echo", "--tie=a.2=pty:x"]),
         ("required", &[]),
         ("cannot be used with", &["echo", "--board=a=echo"]),
