@@ -66,7 +66,6 @@ const FAST_COPIES: &str = "profile.release.package.compiler_builtins.opt-level=3
 
 /// Builds and weighs all images; fails past a limit.
 pub(crate) fn run(json: bool, uf2: bool) -> Result<()> {
-    test()?;
     let folder = build()?;
     let mut report = serde_json::Map::new();
     let mut exceeded = Vec::new();
@@ -88,30 +87,6 @@ pub(crate) fn run(json: bool, uf2: bool) -> Result<()> {
     if !exceeded.is_empty() {
         bail!("too large: {}", exceeded.join("; "));
     }
-    Ok(())
-}
-
-/// Tests on the host what of the firmware does not need a board.
-fn test() -> Result<()> {
-    let target = workspace::target_directory()?.join("firmware");
-    let cargo = |arguments: &[&str]| {
-        let mut command = workspace::cargo();
-        command
-            .current_dir(workspace::root().join("firmware/rp2040"))
-            .args(arguments)
-            .env("CARGO_TARGET_DIR", &target);
-        command
-    };
-    workspace::run(&mut cargo(&[
-        "clippy",
-        "--lib",
-        "--tests",
-        "--",
-        "-Dwarnings",
-    ]))?;
-    // What a task prints to standard output is its result.
-    let output = workspace::output(&mut cargo(&["test", "--lib", "--quiet"]))?;
-    eprint!("{output}");
     Ok(())
 }
 

@@ -163,8 +163,8 @@ mod tests {
     fn the_crate_of_a_path_is_its_first_name() {
         assert_eq!(crate_of("embassy_rp::uart::init"), "embassy_rp");
         assert_eq!(
-            crate_of("<board::link::Counters as core::fmt::Debug>::fmt"),
-            "board"
+            crate_of("<nimblenet_board::link::Counters as core::fmt::Debug>::fmt"),
+            "nimblenet_board"
         );
         assert_eq!(
             crate_of("<&mut heapless::Vec<u8> as core::fmt::Write>::write"),

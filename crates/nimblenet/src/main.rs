@@ -7,12 +7,10 @@
     reason = "a program for an operating system"
 )]
 
-mod args;
 mod clock;
 mod demo;
 mod local;
 mod output;
-mod pack;
 mod remote;
 mod uf2;
 mod verb;

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use nimblenet_core::Provision;
+use nimblenet_board::provision::Provision;
 use nimblenet_tasklet::{Capabilities, Capability, NodeId};
 use tempfile::TempDir;
 

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use nimblenet_board::provision::Provision;
 use object::read::elf::{ElfFile32, ProgramHeader as _};
 
 use crate::uf2;
@@ -123,7 +124,8 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// If the file cannot be read, or is for another place than that of the record.
+    /// If the file cannot be read, is for another place than that of the record, or holds no record
+    /// that a board of this version could use.
     pub fn provisioned_by(&self, path: &Path) -> Result<Self> {
         let bytes = read(path)?;
         let sector = if uf2::is(&bytes) {
@@ -131,9 +133,16 @@ impl Image {
         } else {
             Ok(bytes)
         };
-        sector
-            .and_then(|sector| self.provisioned(&sector))
-            .with_context(|| format!("{} is not the record of a board", path.display()))
+        let provisioned = sector.and_then(|sector| {
+            Provision::decode(&sector)?;
+            self.provisioned(&sector)
+        });
+        provisioned.with_context(|| {
+            format!(
+                "{} is not the record of a board; `nimblenet provision` writes one",
+                path.display()
+            )
+        })
     }
 
     /// The bytes from the beginning of the flash to its end.

@@ -17,7 +17,6 @@
 
 mod bench;
 mod board;
-mod frames;
 mod image;
 mod live;
 mod tie;
@@ -25,7 +24,6 @@ mod uf2;
 
 pub use bench::{Bench, BoardId, Port};
 pub use board::{Board, Uart};
-pub use frames::{Frames, stuffed};
 pub use image::Image;
 pub use live::Pace;
 pub use tie::{Losses, Tie};

@@ -23,7 +23,8 @@ enum End {
 pub struct Losses {
     /// Frames from the board that were damaged (UDP).
     pub damaged_frames: u64,
-    /// Datagrams that neither the socket nor the board had room for (UDP).
+    /// Datagrams that are longer than a frame, or that neither the socket nor the board had room
+    /// for (UDP).
     pub refused_frames: u64,
     /// Bytes from the board that no program was there to read, or that it read too slowly
     /// (pseudo-terminal).

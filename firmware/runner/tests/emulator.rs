@@ -2,6 +2,8 @@
 
 mod thumb;
 
+use nimblenet_board::provision::Provision;
+use nimblenet_tasklet::NodeId;
 use runner::{Board, Image, Uart};
 use thumb::{NVIC_ENABLE, Program, RESETS_CLEAR, UARTS};
 
@@ -194,24 +196,29 @@ fn a_program_finds_the_record_of_who_it_is_in_its_last_sector() {
     );
 
     // The same sector as a UF2 file: its first block, with only that much in it.
-    let mut block = b"UF2\nWQ]\x9e".to_vec();
-    for word in [0x2000, RECORD, 4, 0, 1, 0xe48b_ff56] {
-        block.extend(u32::to_le_bytes(word));
-    }
-    block.extend(b"NNPR");
-    block.resize(512, 0);
+    let record = Provision::new(NodeId(7), Vec::new()).unwrap().encode();
+    let block = |address: u32, record: &[u8]| {
+        let mut block = b"UF2\nWQ]\x9e".to_vec();
+        for word in [0x2000, address, record.len() as u32, 0, 1, 0xe48b_ff56] {
+            block.extend(word.to_le_bytes());
+        }
+        block.extend(record);
+        block.resize(512, 0);
+        block
+    };
     let file = std::env::temp_dir().join(format!("record-{}.uf2", std::process::id()));
-    std::fs::write(&file, &block).unwrap();
+    std::fs::write(&file, block(RECORD, &record)).unwrap();
     assert_eq!(
         found(program.image().provisioned_by(&file).unwrap()),
         *b"NNPR"
     );
-    block[14] = 0;
-    std::fs::write(&file, &block).unwrap();
-    assert!(
-        program.image().provisioned_by(&file).is_err(),
-        "not its place"
-    );
+    for (address, record) in [(RECORD - 0x1000, &record[..]), (RECORD, b"NNPR")] {
+        std::fs::write(&file, block(address, record)).unwrap();
+        assert!(
+            program.image().provisioned_by(&file).is_err(),
+            "{address:#x}"
+        );
+    }
     std::fs::remove_file(&file).unwrap();
 }
 

@@ -11,7 +11,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
-use runner::{Bench, Image, Losses, Port, Tie, Uart, stuffed};
+use nimblenet_board::framing::{Frame, MAX_FRAME_BYTES, MAX_LINE_BYTES, stuffed};
+use nimblenet_board::provision::Provision;
+use nimblenet_tasklet::NodeId;
+use runner::{Bench, Image, Losses, Port, Tie, Uart};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -129,13 +132,26 @@ fn a_datagram_is_a_frame_in_both_directions() {
 }
 
 #[test]
+fn a_datagram_that_is_longer_than_a_frame_is_refused_and_counted() {
+    let client = client();
+    let mut bench = tied(&echo(), udp(&client));
+    bench.run(100_000, |_, _, _| {}).unwrap();
+    client.send(&[7; MAX_FRAME_BYTES + 1]).unwrap();
+    client.send(&[8]).unwrap();
+    assert_eq!(received(&mut bench, &client), [8]);
+    let (_, tie) = bench.ties().next().unwrap();
+    assert_eq!(tie.losses().refused_frames, 1);
+}
+
+#[test]
 fn a_damaged_frame_becomes_no_datagram_and_is_counted() {
     let client = client();
-    let whole = stuffed(&[7]);
-    let mut changed = whole.clone();
+    let mut line = [0; MAX_LINE_BYTES];
+    let whole = stuffed(&Frame::from_slice(&[7]).unwrap(), &mut line);
+    let mut changed = whole.to_vec();
     changed[1] ^= 1;
     // No more than the UART's FIFO holds.
-    let bytes = [&[9, 1, 1, 0, 0][..], &changed, &whole].concat();
+    let bytes = [&[9, 1, 1, 0, 0][..], &changed, whole].concat();
     let mut bench = tied(&sending(&bytes), udp(&client));
     assert_eq!(received(&mut bench, &client), [7]);
     let (_, tie) = bench.ties().next().unwrap();
@@ -252,7 +268,8 @@ fn the_command_line_holds_several_boards_and_says_how_they_did() {
     for (name, image) in [("relay", relay()), ("echo", echo())] {
         std::fs::write(folder.path().join(name), image.bytes()).unwrap();
     }
-    std::fs::write(folder.path().join("record"), b"NNPR").unwrap();
+    let record = Provision::new(NodeId(7), Vec::new()).unwrap().encode();
+    std::fs::write(folder.path().join("record"), record).unwrap();
     let runner = Runner::start(
         &folder,
         &[
@@ -287,6 +304,7 @@ fn the_command_line_holds_several_boards_and_says_how_they_did() {
 fn a_command_line_that_does_not_fit_is_refused_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("echo"), echo().bytes()).unwrap();
+    std::fs::write(folder.path().join("erased"), [0xff; 4096]).unwrap();
     for (word, arguments) in [
         ("no board b", &["--board=a=echo", "--wire=a.0-b.0"][..]),
         (
@@ -296,6 +314,14 @@ fn a_command_line_that_does_not_fit_is_refused_with_the_reason() {
         ("two boards a", &["--board=a=echo", "--board=a=echo"]),
         ("udp:LISTEN,PEER or pty:PATH", &["echo", "--uart0=serial:x"]),
         ("cannot read nothing", &["echo", "--provision=nothing"]),
+        (
+            "echo is not the record of a board; `nimblenet provision` writes one",
+            &["echo", "--provision=echo"],
+        ),
+        (
+            "the board is not provisioned",
+            &["--board=a=echo,provision=erased"],
+        ),
         ("NAME.0 or NAME.1", &["--board=a=echo", "--tie=a.2=pty:x"]),
         ("required", &[]),
         ("cannot be used with", &["echo", "--board=a=echo"]),

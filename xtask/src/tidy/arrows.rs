@@ -7,8 +7,8 @@ use super::Finding;
 /// Each crate with all workspace crates it may depend on, for tests too.
 ///
 /// The contract is seen by everyone and sees no one; interpreter, state machine and SDK never
-/// see each other; the drivers bring the first two together; the binary brings the drivers
-/// together.
+/// see each other; Linux nodes have of boards what both ends of a serial line share; the drivers bring the first two together, the packer has its modules judged by
+/// the interpreter; the binary brings all of them together.
 const ARROWS: &[(&str, &[&str])] = &[
     ("nimblenet-tasklet", &[]),
     ("nimblenet-wasm", &["nimblenet-tasklet"]),
@@ -20,8 +20,18 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "nimblenet-node",
+        &[
+            "nimblenet-tasklet",
+            "nimblenet-wasm",
+            "nimblenet-core",
+            "nimblenet-board",
+        ],
+    ),
+    (
+        "nimblenet-board",
         &["nimblenet-tasklet", "nimblenet-wasm", "nimblenet-core"],
     ),
+    ("nimblenet-pack", &["nimblenet-tasklet", "nimblenet-wasm"]),
     (
         "nimblenet",
         &[
@@ -30,6 +40,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "nimblenet-core",
             "nimblenet-sim",
             "nimblenet-node",
+            "nimblenet-board",
+            "nimblenet-pack",
         ],
     ),
     ("xtask", &["nimblenet-tasklet"]),

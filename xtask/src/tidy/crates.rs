@@ -17,6 +17,10 @@ const UNSAFE: &[(&str, &str)] = &[
         "nimblenet-sdk",
         "a guest's exports and imports are raw symbols",
     ),
+    (
+        "nimblenet-board",
+        "firmware: memory that two cores share, and the heap",
+    ),
 ];
 
 /// The map of the repository.

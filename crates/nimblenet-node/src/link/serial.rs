@@ -4,24 +4,20 @@
 //! dropped and counted, so that a slow line holds nothing else up. A device that is not there is
 //! looked for again and again.
 
-mod framing;
-
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use std::io;
 use std::path::PathBuf;
 
+use nimblenet_board::framing::{Deframer, Frame, MAX_LINE_BYTES, stuffed};
 use nimblenet_core::LinkId;
 use serial2_tokio::SerialPort;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::time::{Instant, sleep_until};
 
 use crate::config::SerialConfig;
-use framing::Deframer;
 
-/// The longest frame of a serial line, which is what boards have room for.
-pub(crate) const MAX_FRAME_BYTES: usize = 256;
 /// Frames that wait for a line: a third of a second at 1 MBd.
 const QUEUE_FRAMES: usize = 128;
 /// How often a device that is not there is looked for.
@@ -60,7 +56,7 @@ pub(crate) struct Heard {
 #[derive(Debug)]
 pub(crate) struct SerialLink {
     device: PathBuf,
-    queue: Sender<Vec<u8>>,
+    queue: Sender<Frame>,
     counters: Arc<Counters>,
 }
 
@@ -99,7 +95,9 @@ impl SerialLink {
 
     /// Gives the line a frame to send.
     pub(crate) fn send(&self, frame: &[u8]) {
-        if self.queue.try_send(frame.to_vec()).is_err() {
+        // The node keeps to the link's MTU, so that none is too long.
+        let taken = Frame::from_slice(frame).is_ok_and(|frame| self.queue.try_send(frame).is_ok());
+        if !taken {
             add(&self.counters.dropped, 1);
         }
     }
@@ -130,7 +128,7 @@ struct Line {
     config: SerialConfig,
     link: LinkId,
     heard: Sender<Heard>,
-    waiting: Receiver<Vec<u8>>,
+    waiting: Receiver<Frame>,
     counters: Arc<Counters>,
 }
 
@@ -168,7 +166,7 @@ impl Line {
 
     /// Moves frames until the device is gone or the daemon ends.
     async fn carry(&mut self, port: &SerialPort) -> io::Result<Ended> {
-        let mut deframer = Deframer::default();
+        let mut deframer = Deframer::new();
         let mut buffer = vec![0; READ_BYTES];
         // Ends whatever the other side has begun to read.
         let mut line = vec![0];
@@ -188,7 +186,7 @@ impl Line {
                         };
                         add(&self.counters.received, 1);
                         add(&self.counters.received_bytes, frame.len());
-                        let link = self.link;
+                        let (link, frame) = (self.link, frame.to_vec());
                         if self.heard.send(Heard { link, frame }).await.is_err() {
                             return Ok(Ended);
                         }
@@ -203,7 +201,7 @@ impl Line {
                 }
                 frame = self.waiting.recv(), if line.is_empty() => {
                     let Some(frame) = frame else { return Ok(Ended) };
-                    framing::stuff(&frame, &mut line);
+                    line.extend(stuffed(&frame, &mut [0; MAX_LINE_BYTES]));
                     frame_bytes = Some(frame.len());
                 }
             }

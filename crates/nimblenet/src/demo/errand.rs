@@ -3,7 +3,7 @@
 use anyhow::{Context, anyhow};
 use nimblenet_tasklet::TaskletName;
 
-use crate::args::{self, Item};
+use nimblenet_pack::values::{self, Item};
 
 /// How many different errands a robot has.
 const PER_ROBOT: usize = 6;
@@ -49,7 +49,7 @@ pub(crate) fn all() -> anyhow::Result<Vec<Errand>> {
     let errand = |(name, texts): (&str, &[&str])| {
         let items: Result<Vec<Item>, _> = texts.iter().map(|text| text.parse()).collect();
         let items = items.map_err(|error| anyhow!("{name}: {error}"))?;
-        let args = args::encode(&items);
+        let args = values::encode(&items);
         let name = TaskletName::new(name).with_context(|| name.to_owned())?;
         Ok(Errand { name, args })
     };
@@ -81,7 +81,7 @@ mod tests {
                 .export("run")
                 .expect("a call names no other")
                 .signature;
-            let count = args::decode(&errand.args).unwrap().len();
+            let count = values::decode(&errand.args).unwrap().len();
             assert_eq!(count, signature.params().len(), "{}", errand.name);
         }
     }

@@ -9,7 +9,7 @@ use minicbor::Decoder;
 use nimblenet_tasklet::{NodeId, TaskletName};
 use serde_json::{Value as Json, json};
 
-use crate::args::{self, Item};
+use nimblenet_pack::values::{self, Item};
 use crate::output;
 use crate::remote::{self, Address};
 
@@ -53,7 +53,7 @@ pub(crate) struct Args {
 /// # Errors
 /// If the node cannot be reached, or the call fails.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let values = args::encode(&args.args);
+    let values = values::encode(&args.args);
     let invoke = args.invoke.as_deref();
     let answer = remote::block_on(async {
         let patience = Duration::from_secs(args.timeout);
@@ -64,7 +64,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let explained = if args.explain {
         Explained::read(&answer)
     } else {
-        args::decode(&answer).map(Explained::results)
+        values::decode(&answer).map(Explained::results)
     };
     let explained = explained.context("the node's answer is not what it should be")?;
     if args.json {
@@ -113,7 +113,7 @@ impl Explained {
                 "result" => {
                     let from = decoder.position();
                     decoder.skip().ok()?;
-                    explained.results = args::decode(&bytes[from..decoder.position()])?;
+                    explained.results = values::decode(&bytes[from..decoder.position()])?;
                 }
                 "steps" => {
                     for _ in 0..decoder.array().ok()?? {
@@ -128,7 +128,7 @@ impl Explained {
     }
 
     fn to_json(&self, explain: bool) -> Json {
-        let results = args::to_json(&self.results);
+        let results = values::to_json(&self.results);
         if !explain {
             return json!({ "results": results });
         }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use nimblenet_tasklet::TaskletName;
 
-use crate::pack::{Manifest, pack};
+use nimblenet_pack::{Manifest, pack};
 
 /// Shrinks a module's memory, derives its catalogue entry and writes a package file.
 #[derive(clap::Args, Debug)]

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, bail, ensure};
-use nimblenet_core::{NamespaceConfig, Network, Provision};
+use nimblenet_board::provision::{Network, Provision};
+use nimblenet_core::NamespaceConfig;
 use nimblenet_node::{PublicKey, SigningKey};
 use nimblenet_tasklet::{Capabilities, Capability, Name, NodeId};
 use serde_json::json;

@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use nimblenet_tasklet::{Signature, abi};
 use serde_json::json;
 
-use crate::args::{self, Item};
+use nimblenet_pack::values::{self, Item};
 use crate::local::{self, End, JobImage, LocalHost, Report, Request, Runner, Tasklets, With};
 use crate::output;
 
@@ -127,9 +127,9 @@ fn arguments(args: &Args, tasklets: &Tasklets) -> anyhow::Result<Vec<u8>> {
         .context("the export has a signature")?;
     let mut items = args.args.clone();
     if root.derived {
-        args::wrap(&mut items, &signature);
+        values::wrap(&mut items, &signature);
     }
-    let values = args::encode(&items);
+    let values = values::encode(&items);
     if let Err(error) = abi::check_args(&signature, &values) {
         bail!(
             "the arguments do not fit: {error}; {export} of {} is {signature}",
@@ -155,14 +155,14 @@ fn save(image: &JobImage, call: &str, path: &std::path::Path, as_json: bool) -> 
 
 /// Prints what came out of `runs` runs.
 pub(super) fn print(report: &Report, runs: u32, as_json: bool) -> anyhow::Result<()> {
-    let results = args::decode(&report.results).context("the results are not values")?;
+    let results = values::decode(&report.results).context("the results are not values")?;
     let micros = |sum: std::time::Duration| sum.as_secs_f64() * 1e6 / f64::from(runs);
     // Nanoseconds are the finest that the clock tells.
     let micros = |sum| (micros(sum) * 1000.0).round() / 1000.0;
     let (load_us, run_us) = (micros(report.load), micros(report.run));
     if as_json {
         return output::json(&json!({
-            "results": args::to_json(&results),
+            "results": values::to_json(&results),
             "fuel_used": report.fuel_used,
             "calls": report.calls,
             "load_us": load_us,

@@ -4,8 +4,8 @@
 #![no_main]
 #![allow(unsafe_code)]
 
-use board::chip::uart::{self, UartBoard};
-use board::chip::{start, start_in_interrupt};
+use chip::uart::{self, UartBoard};
+use chip::{interpret, start, start_in_interrupt};
 use embassy_rp::executor::{Executor, InterruptExecutor};
 use embassy_rp::interrupt;
 use embassy_rp::interrupt::{InterruptExt as _, Priority};
@@ -34,7 +34,7 @@ fn main() -> ! {
     }
     start_in_interrupt(tasks, uart::orchestrate(node));
     let executor = INTERPRETER.init(Executor::new());
-    executor.run(|tasks| start(tasks, uart::work(interpreter)));
+    executor.run(|tasks| start(tasks, interpret(interpreter)));
 }
 
 #[interrupt]

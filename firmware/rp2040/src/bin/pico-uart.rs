@@ -2,8 +2,8 @@
 #![no_std]
 #![no_main]
 
-use board::chip::start;
-use board::chip::uart::{self, UartBoard};
+use chip::uart::{self, UartBoard};
+use chip::{interpret, start};
 use embassy_rp::executor::Executor;
 use embassy_rp::multicore::{Stack, spawn_core1};
 use static_cell::{ConstStaticCell, StaticCell};
@@ -25,7 +25,7 @@ fn main() -> ! {
     } = UartBoard::start(embassy_rp::init(embassy_rp::config::Config::default()));
     spawn_core1(core1, CORE1_STACK.take(), || {
         let executor = CORE1.init(Executor::new());
-        executor.run(|tasks| start(tasks, uart::work(interpreter)));
+        executor.run(|tasks| start(tasks, interpret(interpreter)));
     });
     CORE0.init(Executor::new()).run(|tasks| {
         for (at, line) in (0..).zip(lines) {

@@ -2,8 +2,8 @@
 #![no_std]
 #![no_main]
 
-use board::chip::wifi::{self, WifiBoard};
-use board::chip::{start, uart};
+use chip::wifi::{self, WifiBoard};
+use chip::{interpret, start, uart};
 use embassy_rp::executor::Executor;
 use embassy_rp::multicore::{Stack, spawn_core1};
 use embassy_rp::peripherals::{DMA_CH0, PIO0};
@@ -34,7 +34,7 @@ fn main() -> ! {
     } = WifiBoard::start(chip, Interrupts);
     spawn_core1(core1, CORE1_STACK.take(), || {
         let executor = CORE1.init(Executor::new());
-        executor.run(|tasks| start(tasks, uart::work(interpreter)));
+        executor.run(|tasks| start(tasks, interpret(interpreter)));
     });
     CORE0.init(Executor::new()).run(|tasks| {
         let (sending, receiving) = line.split();

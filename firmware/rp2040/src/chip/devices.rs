@@ -6,16 +6,25 @@ use embassy_rp::clocks::RoscRng;
 use embassy_rp::gpio::{AnyPin, Flex};
 use embassy_rp::peripherals::{ADC, ADC_TEMP_SENSOR};
 
-use crate::host::Devices;
+use nimblenet_board::host::Devices;
 
 /// Pins that tasklets may drive, by their numbers: those that neither a link nor the board itself
 /// needs.
-pub type Pins<const PINS: usize> = [(u8, Peri<'static, AnyPin>); PINS];
+pub(crate) type Pins<const PINS: usize> = [(u8, Peri<'static, AnyPin>); PINS];
+
+/// Pins of a chip by their numbers.
+macro_rules! pins {
+    ($chip:ident: $($number:literal $pin:ident),+ $(,)?) => {
+        [$(($number, $chip.$pin.into())),+]
+    };
+}
+pub(crate) use pins;
+
 /// As many as any board has.
 const MAX_PINS: usize = 21;
 
 /// The devices of a Raspberry Pi Pico.
-pub struct ChipDevices {
+pub(crate) struct ChipDevices {
     adc: Adc<'static, Blocking>,
     sensor: Channel<'static>,
     pins: heapless::Vec<(u8, Flex<'static>), MAX_PINS>,
@@ -23,7 +32,7 @@ pub struct ChipDevices {
 
 impl ChipDevices {
     /// Takes the sensor and the pins.
-    pub fn new<const PINS: usize>(
+    pub(crate) fn new<const PINS: usize>(
         adc: Peri<'static, ADC>,
         sensor: Peri<'static, ADC_TEMP_SENSOR>,
         pins: Pins<PINS>,

@@ -16,8 +16,9 @@ use embassy_time::Duration;
 
 use nimblenet_core::wire::Cause;
 
-use crate::crash::{Crash, Kept, Places};
-use crate::orchestrator;
+use nimblenet_board::clock;
+use nimblenet_board::crash::{Kept, Places};
+use nimblenet_board::start::Boot;
 
 /// The board is reset if nobody feeds the watchdog for this long.
 const HUNGER: Duration = Duration::from_secs(2);
@@ -34,51 +35,27 @@ fn kept() -> &'static mut Kept {
     unsafe { (*core::ptr::addr_of_mut!(KEPT)).assume_init_mut() }
 }
 
-/// How the board came to start.
-#[derive(Clone, Debug)]
-pub struct Boot {
-    /// The first packet number to use.
-    pub first_sequence: u32,
-    /// Seed of random numbers.
-    pub seed: u64,
-    /// What ended the program before, if that is known.
-    pub crash: Option<Crash>,
-}
-
 /// Reads and clears what the program before left.
-pub fn boot(watchdog: &mut ChipWatchdog) -> Boot {
-    let random = || u64::from(RoscRng.next_u32());
+pub(crate) fn boot(watchdog: &ChipWatchdog) -> Boot {
     let hungry = watchdog.0.reset_reason() == Some(ResetReason::TimedOut);
-    let before = kept().take(hungry);
-    let fresh = random() as u32;
-    let (first_sequence, crash) = match before {
-        Some(before) => (before.sequence, before.crash),
-        None => (fresh, None),
-    };
-    kept().begin(first_sequence);
-    Boot {
-        first_sequence,
-        seed: random() << 32 | random(),
-        crash,
-    }
+    Boot::new(kept(), hungry, || RoscRng.next_u32())
 }
 
 /// The chip's watchdog.
-pub struct ChipWatchdog(Watchdog);
+pub(crate) struct ChipWatchdog(Watchdog);
 
 impl ChipWatchdog {
     /// A watchdog that sleeps.
-    pub fn new(watchdog: Peri<'static, WATCHDOG>) -> Self {
+    pub(crate) fn new(watchdog: Peri<'static, WATCHDOG>) -> Self {
         Self(Watchdog::new(watchdog))
-    }
-
-    /// From now on it must be fed.
-    pub fn start(&mut self) {
-        self.0.start(HUNGER);
     }
 }
 
-impl orchestrator::Watchdog for ChipWatchdog {
+impl clock::Watchdog for ChipWatchdog {
+    fn start(&mut self) {
+        self.0.start(HUNGER);
+    }
+
     fn feed(&mut self, sequence: u32) {
         kept().go_on(sequence);
         self.0.feed(HUNGER);

@@ -3,11 +3,11 @@
 use embassy_time::Timer;
 use nimblenet_core::Instant;
 
-use crate::orchestrator::Clock;
+use nimblenet_board::clock::Clock;
 
 /// Microseconds since the chip's start.
 #[derive(Clone, Copy, Debug)]
-pub struct ChipClock;
+pub(crate) struct ChipClock;
 
 impl Clock for ChipClock {
     fn now(&self) -> Instant {

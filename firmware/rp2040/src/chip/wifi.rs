@@ -17,31 +17,28 @@ use embassy_rp::gpio::{Level, Output};
 use embassy_rp::interrupt::typelevel::{Binding, DMA_IRQ_0, PIO0_IRQ_0};
 use embassy_rp::peripherals::{CORE1, DMA_CH0, PIO0};
 use embassy_rp::pio::Pio;
-use embassy_rp::uart::{BufferedUart, Config};
+use embassy_rp::uart::BufferedUart;
 use embassy_rp::{Peri, Peripherals, dma, pio};
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex as Shared;
 use embassy_sync::channel::Channel;
-use embassy_sync::zerocopy_channel;
 use embassy_time::{Duration, Timer, with_timeout};
-use nimblenet_core::cache::Disk;
-use nimblenet_core::{LinkId, Network, Node, Provision};
-use nimblenet_tasklet::NodeId;
+use nimblenet_board::calls::{ANSWERS, CoapCaller, Datagram, MAX_REQUEST_BYTES, REQUESTS};
+use nimblenet_board::coap::MAX_MESSAGE_BYTES;
+use nimblenet_board::framing::{Frame, MAX_FRAME_BYTES};
+use nimblenet_board::neighbours::{Neighbours, PORT};
+use nimblenet_board::orchestrator::{Arrival, Departure};
+use nimblenet_board::provision::{Network, Provision};
+use nimblenet_core::LinkId;
 use static_cell::{ConstStaticCell, StaticCell};
 
-use super::uart::{
-    Aligned, BAUD, DISK, INCOMING, InterpreterSide, Interrupts, LINES, OUTGOING, RECEIVED_BYTES,
-    ROOM, SENDING_BYTES,
+use crate::devices::pins;
+use crate::interpreter::Arena;
+use crate::node::{INCOMING, OUTGOING, Place, ROOM};
+use crate::uart::{Buffers, Interrupts, line_config};
+use crate::{
+    ChipClock, ChipDevices, ChipWatchdog, InterpreterSide, NodeSide, boot, record, seal_heap,
+    start as start_task,
 };
-use super::{
-    ChipClock, ChipDevices, ChipWatchdog, boot, provision_sector, seal_heap, start as start_task,
-};
-use crate::calls::{ANSWERS, CoapCaller, Datagram, MAX_REQUEST_BYTES, REQUESTS};
-use crate::coap::MAX_MESSAGE_BYTES;
-use crate::framing::{Frame, MAX_FRAME_BYTES};
-use crate::neighbours::{Neighbours, PORT};
-use crate::orchestrator::{Arrival, Departure, Orchestrator};
-use crate::parcel::Answer;
-use crate::start::config;
 
 use nvram::NVRAM;
 
@@ -60,15 +57,14 @@ const FRAMES: usize = 4;
 /// Sockets: frames, CoAP, DHCP.
 const SOCKETS: usize = 3;
 
-static ARENA: ConstStaticCell<Aligned<ARENA_BYTES>> =
-    ConstStaticCell::new(Aligned([0; ARENA_BYTES]));
+static ARENA: ConstStaticCell<Arena<ARENA_BYTES>> = ConstStaticCell::new(Arena([0; ARENA_BYTES]));
 static REQUEST: Channel<Shared, Datagram<SocketAddrV4, MAX_REQUEST_BYTES>, REQUESTS> =
     Channel::new();
 static ANSWER: Channel<Shared, Datagram<SocketAddrV4, MAX_MESSAGE_BYTES>, ANSWERS> = Channel::new();
 
 type Wire = PioSpi<'static, PIO0, 0>;
-type WifiCaller = CoapCaller<'static, Shared, SocketAddrV4>;
-type WifiOrchestrator = Orchestrator<'static, Shared, LINES, WifiCaller>;
+/// Calls for CoAP clients on the network.
+pub type WifiCaller = CoapCaller<'static, Shared, SocketAddrV4>;
 
 /// The parts of a board, each for a task.
 pub struct WifiBoard {
@@ -77,8 +73,8 @@ pub struct WifiBoard {
     /// For [`join`].
     pub radio: RadioSide,
     /// For [`orchestrate`].
-    pub node: NodeSide,
-    /// For [`work`](super::uart::work).
+    pub node: NodeSide<WifiCaller>,
+    /// For [`interpret`](crate::interpret).
     pub interpreter: InterpreterSide,
     /// The second core.
     pub core1: Peri<'static, CORE1>,
@@ -90,13 +86,6 @@ pub struct RadioSide {
     wire: Wire,
     network: Option<Network>,
     seed: u64,
-}
-
-/// The node, the answers that it waits for, and its watchdog.
-pub struct NodeSide {
-    orchestrator: &'static mut WifiOrchestrator,
-    answers: zerocopy_channel::Receiver<'static, Shared, Answer>,
-    watchdog: ChipWatchdog,
 }
 
 impl WifiBoard {
@@ -111,25 +100,18 @@ impl WifiBoard {
             + Copy
             + 'static,
     {
-        static SENDING: ConstStaticCell<[u8; SENDING_BYTES]> =
-            ConstStaticCell::new([0; SENDING_BYTES]);
-        static RECEIVED: ConstStaticCell<[u8; RECEIVED_BYTES]> =
-            ConstStaticCell::new([0; RECEIVED_BYTES]);
-        static ORCHESTRATOR: StaticCell<WifiOrchestrator> = StaticCell::new();
+        static BUFFERS: Buffers = Buffers::new();
+        static NODE: Place<WifiCaller> = Place::new();
 
-        let mut watchdog = ChipWatchdog::new(chip.WATCHDOG);
-        let boot = boot(&mut watchdog);
-
-        let mut config_of_line = Config::default();
-        config_of_line.baudrate = BAUD;
+        let watchdog = ChipWatchdog::new(chip.WATCHDOG);
+        let boot = boot(&watchdog);
+        let (sending, received, line) = (
+            BUFFERS.sending.take(),
+            BUFFERS.received.take(),
+            line_config(),
+        );
         let line = BufferedUart::new(
-            chip.UART0,
-            chip.PIN_0,
-            chip.PIN_1,
-            Interrupts,
-            SENDING.take(),
-            RECEIVED.take(),
-            config_of_line,
+            chip.UART0, chip.PIN_0, chip.PIN_1, Interrupts, sending, received, line,
         );
         let power = Output::new(chip.PIN_23, Level::Low);
         let select = Output::new(chip.PIN_25, Level::High);
@@ -144,56 +126,17 @@ impl WifiBoard {
             chip.PIN_29,
             dma::Channel::new(chip.DMA_CH0, interrupts),
         );
-        let devices = ChipDevices::new(
-            chip.ADC,
-            chip.ADC_TEMP_SENSOR,
-            [
-                (2, chip.PIN_2.into()),
-                (3, chip.PIN_3.into()),
-                (4, chip.PIN_4.into()),
-                (5, chip.PIN_5.into()),
-                (6, chip.PIN_6.into()),
-                (7, chip.PIN_7.into()),
-                (8, chip.PIN_8.into()),
-                (9, chip.PIN_9.into()),
-                (10, chip.PIN_10.into()),
-                (11, chip.PIN_11.into()),
-                (12, chip.PIN_12.into()),
-                (13, chip.PIN_13.into()),
-                (14, chip.PIN_14.into()),
-                (15, chip.PIN_15.into()),
-                (16, chip.PIN_16.into()),
-                (17, chip.PIN_17.into()),
-                (18, chip.PIN_18.into()),
-                (19, chip.PIN_19.into()),
-                (20, chip.PIN_20.into()),
-                (21, chip.PIN_21.into()),
-                (22, chip.PIN_22.into()),
-            ],
-        );
-
-        // A board that nobody has given a name yet forwards frames and runs nothing.
-        let (id, namespaces, network) = match Provision::decode(provision_sector()) {
-            Ok(provision) => {
-                let network = provision.network().cloned();
-                (provision.id(), provision.into_namespaces(), network)
-            }
-            Err(_) => (
-                NodeId(boot.seed as u16 & 0x7fff),
-                alloc::vec::Vec::new(),
-                None,
-            ),
-        };
-        let config = config(id, namespaces, LINES, boot.first_sequence, boot.seed);
-        let disk: &'static mut [u8] = DISK.take();
-        let mut node = Node::with_disk(config, Disk::from(disk)).expect("its parts fit");
-        if let Some(crash) = boot.crash {
-            crash.report(boot.first_sequence, |report| node.report(report));
-        }
-        let outgoing = [OUTGOING[0].sender(), OUTGOING[1].sender()];
-        let (interpreter, give, hear) = InterpreterSide::new(&mut ARENA.take().0, devices);
+        let pins = pins!(chip: 2 PIN_2, 3 PIN_3, 4 PIN_4, 5 PIN_5, 6 PIN_6, 7 PIN_7, 8 PIN_8,
+            9 PIN_9, 10 PIN_10, 11 PIN_11, 12 PIN_12, 13 PIN_13, 14 PIN_14, 15 PIN_15, 16 PIN_16,
+            17 PIN_17, 18 PIN_18, 19 PIN_19, 20 PIN_20, 21 PIN_21, 22 PIN_22);
+        let devices = ChipDevices::new(chip.ADC, chip.ADC_TEMP_SENSOR, pins);
+        let (interpreter, ends) = InterpreterSide::new(&mut ARENA.take().0, devices);
         let caller = CoapCaller::new(boot.seed as u16, REQUEST.receiver(), ANSWER.sender());
-        let board = Self {
+        let record = record();
+        let network = record.as_ref().and_then(Provision::network).cloned();
+        let node = NodeSide::new(&NODE, &boot, record, watchdog, ends, caller);
+        seal_heap();
+        Self {
             line,
             radio: RadioSide {
                 power,
@@ -201,32 +144,23 @@ impl WifiBoard {
                 network,
                 seed: boot.seed,
             },
-            node: NodeSide {
-                orchestrator: ORCHESTRATOR
-                    .init_with(|| Orchestrator::new(node, outgoing, give, caller)),
-                answers: hear,
-                watchdog,
-            },
+            node,
             interpreter,
             core1: chip.CORE1,
-        };
-        seal_heap();
-        board
+        }
     }
 }
 
 /// Is the node.
 #[task]
-pub async fn orchestrate(side: NodeSide) {
+pub async fn orchestrate(side: NodeSide<WifiCaller>) {
     let NodeSide {
         orchestrator,
         answers,
-        mut watchdog,
+        watchdog,
     } = side;
-    watchdog.start();
-    let incoming = INCOMING.receiver();
     orchestrator
-        .run(ChipClock, incoming, &ROOM, answers, watchdog)
+        .run(ChipClock, INCOMING.receiver(), &ROOM, answers, watchdog)
         .await;
 }
 

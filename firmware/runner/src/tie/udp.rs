@@ -4,16 +4,15 @@ use core::net::SocketAddr;
 use std::net::UdpSocket;
 
 use anyhow::{Context as _, Result};
+use nimblenet_board::framing::{Deframer, Frame, MAX_FRAME_BYTES, MAX_LINE_BYTES, stuffed};
 
 use super::Losses;
-use crate::frames::{Frames, stuffed};
 use crate::{Board, Uart};
-
-const MAX_DATAGRAM_BYTES: usize = 2048;
 
 pub(super) struct End {
     socket: UdpSocket,
-    frames: Frames,
+    deframer: Deframer,
+    damaged: u64,
     refused: u64,
 }
 
@@ -29,7 +28,8 @@ impl End {
             .context("cannot poll a socket")?;
         Ok(Self {
             socket,
-            frames: Frames::default(),
+            deframer: Deframer::new(),
+            damaged: 0,
             refused: 0,
         })
     }
@@ -40,26 +40,29 @@ impl End {
 
     pub(super) fn losses(&self) -> Losses {
         Losses {
-            damaged_frames: self.frames.damaged(),
+            damaged_frames: self.damaged,
             refused_frames: self.refused,
             unread_bytes: 0,
         }
     }
 
     pub(super) fn carry(&mut self, board: &mut Board, uart: Uart) {
-        let mut datagram = [0; MAX_DATAGRAM_BYTES];
+        // One byte more than a frame shows what is longer.
+        let mut datagram = [0; MAX_FRAME_BYTES + 1];
         while let Ok(length) = self.socket.recv(&mut datagram) {
-            let line = stuffed(&datagram[..length]);
-            // Half a frame would spoil the next one too.
-            if line.len() <= board.room(uart) {
-                board.send(uart, &line);
-            } else {
-                self.refused += 1;
+            let mut line = [0; MAX_LINE_BYTES];
+            let frame = Frame::from_slice(&datagram[..length]);
+            match frame.map(|frame| stuffed(&frame, &mut line)) {
+                // Half a frame would spoil the next one too.
+                Ok(line) if line.len() <= board.room(uart) => board.send(uart, line),
+                Ok(_) | Err(_) => self.refused += 1,
             }
         }
         for byte in board.take(uart) {
-            if let Some(frame) = self.frames.push(byte) {
-                self.refused += u64::from(self.socket.send(&frame).is_err());
+            match self.deframer.push(byte) {
+                None => {}
+                Some(Ok(frame)) => self.refused += u64::from(self.socket.send(&frame).is_err()),
+                Some(Err(_)) => self.damaged += 1,
             }
         }
     }

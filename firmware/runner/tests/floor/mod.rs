@@ -8,16 +8,18 @@ use core::time::Duration;
 use std::collections::VecDeque;
 
 use ed25519_compact::{KeyPair, PublicKey, Seed, Signature};
+use nimblenet_board::framing::{self, Deframer, Frame, MAX_LINE_BYTES};
+use nimblenet_board::provision::Provision;
 use nimblenet_core::wire::Cause;
 use nimblenet_core::{
     Archive, CallId, CallRequest, Config, Driver, Event, ExecutorId, Input, Instant, LinkAddress, LinkId,
-    NamespaceConfig, Node, Provision, Step, Transmit, drain, pump,
+    NamespaceConfig, Node, Step, Transmit, drain, pump,
 };
 use nimblenet_sim::{Device, Draft, OwnedOutcome, Publisher, SimExecutor, WasmExecutor, shelve};
 use nimblenet_tasklet::{
     Capabilities, Delta, Fault, Name, NodeId, Outcome, TaskletName, Trap, Work,
 };
-use runner::{Bench, Board, BoardId, Frames, Image, Port, Uart, stuffed};
+use runner::{Bench, Board, BoardId, Image, Port, Uart};
 
 /// A microsecond, in cycles.
 pub(crate) const MICROSECOND: u64 = 125;
@@ -98,11 +100,17 @@ pub(crate) struct Floor {
     publisher: Publisher,
 }
 
+/// A frame as it goes onto a line.
+pub(crate) fn stuffed(frame: &[u8]) -> Vec<u8> {
+    let frame = Frame::from_slice(frame).expect("no frame of a test is too long");
+    framing::stuffed(&frame, &mut [0; MAX_LINE_BYTES]).to_vec()
+}
+
 /// A node of the host, at the other end of a board's line.
 struct Peer {
     node: Node,
     port: Port,
-    frames: Frames,
+    deframer: Deframer,
     due: Option<Instant>,
     outside: Outside,
 }
@@ -233,7 +241,7 @@ impl Floor {
         self.peers.push(Peer {
             node: Node::new(config).expect("its parts fit"),
             port,
-            frames: Frames::default(),
+            deframer: Deframer::new(),
             due: Some(Instant::ZERO),
             outside: Outside {
                 executor: WasmExecutor::new(ARENA_BYTES, SLICE, Device::default()),
@@ -292,7 +300,7 @@ impl Floor {
         for peer in &mut self.peers {
             let board = self.bench.board(peer.port.board);
             for byte in board.take(peer.port.uart) {
-                if let Some(frame) = peer.frames.push(byte) {
+                if let Some(Ok(frame)) = peer.deframer.push(byte) {
                     let (link, from) = (LinkId(0), LinkAddress(0));
                     let bytes = &frame[..];
                     peer.handle(now, Input::Frame { link, from, bytes });

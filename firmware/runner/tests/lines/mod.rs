@@ -5,7 +5,7 @@ use nimblenet_sim::Draft;
 use nimblenet_tasklet::Fault;
 use runner::{BoardId, Uart};
 
-use crate::floor::{BOARD, Floor, GATEWAY, OTHER_BOARD, REGISTRY, draft, port};
+use crate::floor::{BOARD, Floor, GATEWAY, OTHER_BOARD, REGISTRY, draft, port, stuffed};
 
 /// Adds one hundred to what `shop/triple` makes of its argument, calling it twice.
 const CHAIN: &str = r#"(module
@@ -436,7 +436,7 @@ fn att_43_noise_and_forged_frames_cost_a_board_nothing() {
             bytes.truncate(250);
             bytes.extend([0; 6]);
             (bytes[14], bytes[15]) = (1, (round / 3 % 17) as u8);
-            bytes = runner::stuffed(&bytes);
+            bytes = stuffed(&bytes);
         }
         floor.disturb(port(board, Uart::One), &bytes);
         floor.run(4);
@@ -461,7 +461,7 @@ fn att_48_a_line_full_of_frames_stops_nothing_else() {
             let mut frame = vec![0x10, 0, 0, 9, 0xff, 0xff, 0, 9, 0xff, 0xff];
             frame.extend(sequence.to_be_bytes());
             frame.extend([1, 1, 9, 9, 9, 9, 0, 1, 0, 1, 0, 7, 0, 200]);
-            floor.disturb(stranger, &runner::stuffed(&frame));
+            floor.disturb(stranger, &stuffed(&frame));
         }
         floor.run(11);
     };

@@ -8,8 +8,8 @@ use embassy_sync::channel::{Receiver, Sender};
 use nimblenet_core::{CallId, Instant, Node};
 use nimblenet_tasklet::{Fault, Trap};
 
+use crate::clock::Clock;
 use crate::coap::{Endpoint, MAX_EXCHANGES, MAX_MESSAGE_BYTES, Reaction, RequestId};
-use crate::orchestrator::Clock;
 
 /// The longest request that is read; a longer one is dropped by who receives it.
 pub const MAX_REQUEST_BYTES: usize = 1024;

@@ -1,6 +1,6 @@
 //! The node's side: frames, answers and time go in; frames and parcels come out.
 
-use core::future::{Future, pending};
+use core::future::pending;
 use core::time::Duration;
 
 use embassy_futures::select::{Either, Either4, select, select4};
@@ -8,11 +8,13 @@ use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::signal::Signal;
 use embassy_sync::{channel, zerocopy_channel};
 use nimblenet_core::{
-    Counters, Driver, Event, ExecutorId, Input, Instant, LinkAddress, LinkId, Node, Transmit, drain, pump,
+    Counters, Driver, Event, ExecutorId, Input, Instant, LinkAddress, LinkId, Node, Transmit,
+    drain, pump,
 };
 use nimblenet_tasklet::Work;
 
 use crate::calls::{Caller, Nobody};
+use crate::clock::{Clock, Watchdog};
 use crate::framing::{Frame, MAX_FRAME_BYTES};
 use crate::parcel::{Answer, Parcel};
 
@@ -50,22 +52,6 @@ pub struct Departure {
 pub type Outgoing<'c, M> = channel::Sender<'c, M, Departure, OUTGOING_FRAMES>;
 /// Where frames of all links come from.
 pub type Incoming<'c, M> = channel::Receiver<'c, M, Arrival, INCOMING_FRAMES>;
-
-/// The time, as the board tells it.
-pub trait Clock {
-    /// Since the board's start.
-    fn now(&self) -> Instant;
-    /// Waits until then.
-    fn until(&self, then: Instant) -> impl Future<Output = ()>;
-}
-
-/// What resets the board unless it is fed.
-pub trait Watchdog {
-    /// All is well for now, and the next packet has this number.
-    fn feed(&mut self, sequence: u32);
-    /// The interpreter no longer answers; the reset follows for want of food.
-    fn interpreter_lost(&mut self);
-}
 
 /// A node and what it acts on; `C` makes calls of the board's own.
 pub struct Orchestrator<'c, M: RawMutex, const LINKS: usize, C = Nobody> {
@@ -106,6 +92,8 @@ impl<M: RawMutex, const LINKS: usize, C: Caller> Driver for Outside<'_, M, LINKS
         }
     }
 
+    /// Inlined into `drain`, it would cost the image half a kilobyte of flash.
+    #[inline(never)]
     fn work(&mut self, now: Instant, _: ExecutorId, work: Work<'_>) {
         if let Some(parcel) = self.work.try_send() {
             parcel.pack(work);
@@ -187,7 +175,7 @@ impl<'c, M: RawMutex, const LINKS: usize, C: Caller> Orchestrator<'c, M, LINKS, 
         next.map(|(at, _)| at)
     }
 
-    /// Carries everything that happens to the node, for ever.
+    /// Starts the watchdog and carries everything that happens to the node, without end.
     pub async fn run(
         &mut self,
         clock: impl Clock,
@@ -196,6 +184,7 @@ impl<'c, M: RawMutex, const LINKS: usize, C: Caller> Orchestrator<'c, M, LINKS, 
         mut answers: zerocopy_channel::Receiver<'c, M, Answer>,
         mut watchdog: impl Watchdog,
     ) -> ! {
+        watchdog.start();
         let mut due = self.handle(clock.now(), Input::Timeout);
         loop {
             let now = clock.now();

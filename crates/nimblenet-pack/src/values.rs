@@ -18,7 +18,7 @@ const DEPTH_MAX: usize = 4;
 
 /// One value of a call.
 #[derive(Clone, PartialEq, Debug)]
-pub(crate) enum Item {
+pub enum Item {
     /// An integer from -2^64 to 2^64 - 1.
     Int(i128),
     /// A number that came as 32 bits; printed with no more digits than it has.
@@ -36,7 +36,7 @@ pub(crate) enum Item {
 }
 
 /// The CBOR array of `items`.
-pub(crate) fn encode(items: &[Item]) -> Vec<u8> {
+pub fn encode(items: &[Item]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes);
     write_list(&mut encoder, items);
@@ -44,7 +44,7 @@ pub(crate) fn encode(items: &[Item]) -> Vec<u8> {
 }
 
 /// The values of a CBOR array; nothing if it is not one, or holds what no call has.
-pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<Item>> {
+pub fn decode(bytes: &[u8]) -> Option<Vec<Item>> {
     let mut decoder = Decoder::new(bytes);
     let items = read_list(&mut decoder, 0)?;
     (decoder.position() == bytes.len()).then_some(items)
@@ -52,7 +52,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Vec<Item>> {
 
 /// Folds unsigned integers into the signed types of `signature`, whose types were derived from a
 /// module that does not tell signed from unsigned.
-pub(crate) fn wrap(items: &mut [Item], signature: &Signature) {
+pub fn wrap(items: &mut [Item], signature: &Signature) {
     for (item, expected) in items.iter_mut().zip(signature.params()) {
         if let (Item::Int(value), Expected::Scalar(scalar)) = (item, expected) {
             let bits = if scalar == Scalar::S32 {
@@ -71,7 +71,7 @@ pub(crate) fn wrap(items: &mut [Item], signature: &Signature) {
 
 /// The values as JSON. Numbers are exact; what JSON has no number for is one of the strings
 /// `"NaN"`, `"Infinity"` and `"-Infinity"`; bytes are a list of numbers.
-pub(crate) fn to_json(items: &[Item]) -> Json {
+pub fn to_json(items: &[Item]) -> Json {
     Json::Array(items.iter().map(Item::to_json).collect())
 }
 
@@ -201,7 +201,7 @@ impl FromStr for Item {
 
 /// Why a text is not a value.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct BadItem(String);
+pub struct BadItem(String);
 
 impl fmt::Display for BadItem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,7 +5,7 @@ use nimblenet_tasklet::{Export, FlatType, Package};
 use nimblenet_wasm::{Instance, LoadOptions, Step, Value, aligned};
 
 use super::{Manifest, PackError};
-use crate::args::{self, Item};
+use crate::values::{self, Item};
 
 /// Room for the translated code and the stack, besides the linear memory.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -36,7 +36,7 @@ pub(super) fn cost(file: &[u8], manifest: &Manifest) -> Result<(u64, Option<Stri
 /// The CBOR array that an array of values in text stands for.
 fn read_args(example: &str) -> Result<Vec<u8>, String> {
     match example.parse() {
-        Ok(Item::List(items)) => Ok(args::encode(&items)),
+        Ok(Item::List(items)) => Ok(values::encode(&items)),
         Ok(_) => Err("the arguments are one array, `[...]`".to_owned()),
         Err(error) => Err(error.to_string()),
     }

@@ -1,4 +1,4 @@
-//! What boards with an RP2040 have in common and the mains only wire together.
+//! A node on a microcontroller: what is the same on every chip, and the mains only wire together.
 //!
 //! ```text
 //!   core 0                                                      core 1
@@ -14,14 +14,14 @@
 //! [`orchestrator`] drives the node, [`worker`] the interpreter, and what passes between the two
 //! is in [`parcel`]. [`neighbours`] tells the other ends of a radio link apart. [`host`] is what
 //! tasklets find on the board, [`coap`] reads what robots ask for in datagrams, and [`calls`] asks
-//! the node for it. Registers and fixed addresses are left to `chip`, which only the board has.
+//! the node for it. [`provision`] is the record of who a board is. Registers and fixed addresses are
+//! left to the firmware of each chip.
 #![no_std]
 
 extern crate alloc;
 
 pub mod calls;
-#[cfg(target_os = "none")]
-pub mod chip;
+pub mod clock;
 pub mod coap;
 pub mod crash;
 pub mod framing;
@@ -32,5 +32,6 @@ pub mod link;
 pub mod neighbours;
 pub mod orchestrator;
 pub mod parcel;
+pub mod provision;
 pub mod start;
 pub mod worker;

@@ -12,31 +12,31 @@ const DEFAULT_FUEL: u64 = 10_000_000;
 
 /// A tasklet's manifest, checked (spec/package.md, section 4).
 #[derive(Clone, Debug)]
-pub(crate) struct Manifest {
+pub struct Manifest {
     /// The tasklet's full name, here or on the command line.
-    pub(crate) name: Option<TaskletName>,
+    pub name: Option<TaskletName>,
     /// What runs it.
-    pub(crate) executor: Executor,
+    pub executor: Executor,
     /// Signatures by export name; empty if they are to be derived.
-    pub(crate) exports: BTreeMap<String, Signature>,
+    pub exports: BTreeMap<String, Signature>,
     /// Signatures by `namespace/name` (its export `run`) or `namespace/name/export`.
-    pub(crate) imports: BTreeMap<String, Signature>,
+    pub imports: BTreeMap<String, Signature>,
     /// Ceiling on fuel for one activation.
-    pub(crate) fuel: u64,
+    pub fuel: u64,
     /// Fuel of a typical activation, where it is not measured.
-    pub(crate) cost: Option<u64>,
+    pub cost: Option<u64>,
     /// Bytes of memory for data, stack and heap, instead of what is derived.
-    pub(crate) memory_bytes: Option<u64>,
+    pub memory_bytes: Option<u64>,
     /// Bytes of heap above data and stack.
-    pub(crate) heap_bytes: u64,
+    pub heap_bytes: u64,
     /// Length of the area where lists cross.
-    pub(crate) area_bytes: Option<u32>,
+    pub area_bytes: Option<u32>,
     /// The shadow stack that the module was linked with.
-    pub(crate) stack_bytes: Option<u32>,
+    pub stack_bytes: Option<u32>,
     /// Capabilities; derived if not given.
-    pub(crate) capabilities: Option<Capabilities>,
+    pub capabilities: Option<Capabilities>,
     /// Arguments of a typical activation, as a JSON array.
-    pub(crate) example: Option<String>,
+    pub example: Option<String>,
 }
 
 /// The manifest as it stands in the file.
@@ -68,7 +68,7 @@ enum WrittenExecutor {
 
 impl Manifest {
     /// A manifest that leaves everything to be derived.
-    pub(crate) fn named(name: TaskletName) -> Self {
+    pub fn named(name: TaskletName) -> Self {
         Self {
             name: Some(name),
             executor: Executor::Wasm,
@@ -89,7 +89,7 @@ impl Manifest {
     ///
     /// # Errors
     /// [`PackError`] names the key that is unknown or has a wrong value.
-    pub(crate) fn parse(text: &str) -> Result<Self, PackError> {
+    pub fn parse(text: &str) -> Result<Self, PackError> {
         let written: Written = toml::from_str(text)
             .map_err(|error| PackError::Manifest(error.to_string().trim_end().to_owned()))?;
         if written.cost.is_some() && written.example.is_some() {
@@ -120,7 +120,7 @@ impl Manifest {
     ///
     /// # Errors
     /// [`PackError::OtherName`] if the manifest names another.
-    pub(crate) fn with_name(self, given: TaskletName) -> Result<Self, PackError> {
+    pub fn with_name(self, given: TaskletName) -> Result<Self, PackError> {
         match self.name {
             Some(manifest) if manifest != given => Err(PackError::OtherName {
                 manifest: manifest.to_string(),

@@ -1,7 +1,8 @@
 //! Frames on a serial line (spec/board.md, section 1): with a checksum, stuffed with COBS, each
 //! frame ended by a zero byte.
 //!
-//! A receiver that starts in the middle, or loses bytes, is back in step with the next zero.
+//! A receiver that starts in the middle, or loses bytes, is back in step with the next zero. Both
+//! ends of a line use this module: boards, Linux nodes, and the runner of emulated boards.
 
 use cobs::CobsEncoder;
 use crc::{CRC_16_GENIBUS, Crc, NoTable};
@@ -19,8 +20,11 @@ pub const MAX_LINE_BYTES: usize = MAX_CHECKED_BYTES + MAX_CHECKED_BYTES / 254 + 
 /// Without a table, which would take half a kilobyte of flash.
 const CHECKSUM: Crc<u16, NoTable> = Crc::<u16, NoTable>::new(&CRC_16_GENIBUS);
 
-/// A frame, decoded.
+/// A frame as the node knows it.
 pub type Frame = heapless::Vec<u8, MAX_FRAME_BYTES>;
+
+/// Room for a frame as it is on the line.
+pub type Line = [u8; MAX_LINE_BYTES];
 
 /// Why bytes between two zeros were dropped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,25 +86,17 @@ impl Deframer {
     }
 }
 
-/// Writes a frame as it goes onto the line, checksum and zero byte included; returns its length there.
-///
-/// # Panics
-///
-/// If the frame is longer than [`MAX_FRAME_BYTES`].
-pub fn encode(frame: &[u8], line: &mut [u8; MAX_LINE_BYTES]) -> usize {
-    assert!(
-        frame.len() <= MAX_FRAME_BYTES,
-        "a frame of {} bytes",
-        frame.len()
-    );
+/// Writes a frame as it goes onto the line, checksum and zero byte included; returns what is
+/// written.
+pub fn stuffed<'l>(frame: &Frame, line: &'l mut Line) -> &'l [u8] {
     let checksum = CHECKSUM.checksum(frame).to_be_bytes();
     let mut encoder = CobsEncoder::new(&mut line[..]);
-    for bytes in [frame, &checksum] {
+    for bytes in [&frame[..], &checksum] {
         encoder.push(bytes).expect("the longest frame has room");
     }
     let length = encoder.finalize();
     line[length] = 0;
-    length + 1
+    &line[..=length]
 }
 
 #[cfg(test)]
@@ -112,9 +108,11 @@ mod tests {
     use super::*;
 
     fn line(frame: &[u8]) -> Vec<u8> {
-        let mut line = [0xff; MAX_LINE_BYTES];
-        let length = encode(frame, &mut line);
-        line[..length].to_vec()
+        stuffed(
+            &Frame::from_slice(frame).unwrap(),
+            &mut [0xff; MAX_LINE_BYTES],
+        )
+        .to_vec()
     }
 
     fn frames(bytes: &[u8]) -> Vec<Result<Vec<u8>, Dropped>> {
@@ -146,7 +144,8 @@ mod tests {
 
     #[test]
     fn a_frame_with_any_bit_changed_is_dropped() {
-        for frame in [&vector()[0][..], &[0; 40], &[7; MAX_FRAME_BYTES]] {
+        let zeros = [[0; 40], [3; 40]].concat();
+        for frame in [&vector()[0][..], b"", &zeros, &[7; MAX_FRAME_BYTES]] {
             let whole = line(frame);
             for bit in 0..whole.len() * 8 {
                 let mut changed = [&whole[..], &[0]].concat();
@@ -177,23 +176,24 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_is_in_step_after_noise() {
-        let mut bytes = [9, 1, 1, 0].to_vec();
-        bytes.extend(line(b"after"));
-        assert_eq!(
-            frames(&bytes),
-            [Err(Dropped::Malformed), Ok(b"after".to_vec())]
-        );
-    }
+    fn what_is_no_frame_costs_only_itself() {
+        use Dropped::{Malformed, TooLong};
 
-    #[test]
-    fn a_line_without_zeros_costs_one_frame() {
-        let mut bytes = [1].repeat(MAX_LINE_BYTES * 3);
-        bytes.push(0);
-        bytes.extend(line(b"after"));
-        assert_eq!(
-            frames(&bytes),
-            [Err(Dropped::TooLong), Ok(b"after".to_vec())]
-        );
+        let frame = [1; MAX_FRAME_BYTES + 1];
+        let checksum = CHECKSUM.checksum(&frame).to_be_bytes();
+        let mut longer = [0; MAX_LINE_BYTES + 1];
+        let length = cobs::encode(&[&frame[..], &checksum].concat(), &mut longer);
+        assert_eq!(length, MAX_LINE_BYTES, "with its zero, a byte too many");
+        let endless = [&[1].repeat(MAX_LINE_BYTES * 3)[..], &[0]].concat();
+        for (noise, dropped) in [
+            (&[9, 1, 1, 0][..], Malformed),
+            (&[2, 7, 0], Malformed),
+            (&line(b""), Malformed),
+            (&longer, TooLong),
+            (&endless, TooLong),
+        ] {
+            let bytes = [noise, &line(b"after")].concat();
+            assert_eq!(frames(&bytes), [Err(dropped), Ok(b"after".to_vec())]);
+        }
     }
 }

@@ -7,7 +7,7 @@ use embedded_io_async::{Read, Write};
 use nimblenet_core::{LinkAddress, LinkId};
 use portable_atomic::{AtomicU32, Ordering};
 
-use crate::framing::{Deframer, Dropped, MAX_LINE_BYTES, encode};
+use crate::framing::{Deframer, Dropped, MAX_LINE_BYTES, stuffed};
 use crate::orchestrator::{Arrival, Departure};
 
 /// Bytes taken from the line at once.
@@ -127,8 +127,7 @@ pub async fn send<M: RawMutex, const DEPTH: usize>(
     loop {
         let Departure { frame, .. } = frames.receive().await;
         room.signal(());
-        let length = encode(&frame, &mut bytes);
-        match line.write_all(&bytes[..length]).await {
+        match line.write_all(stuffed(&frame, &mut bytes)).await {
             Ok(()) => count(&counters.sent),
             Err(_) => count(&counters.line_errors),
         }
@@ -168,13 +167,10 @@ mod tests {
     }
 
     fn line(frames: &[&[u8]]) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for frame in frames {
-            let mut line = [0; MAX_LINE_BYTES];
-            let length = encode(frame, &mut line);
-            bytes.extend_from_slice(&line[..length]);
-        }
-        bytes
+        let lines = frames
+            .iter()
+            .map(|bytes| stuffed(&frame(bytes), &mut [0; MAX_LINE_BYTES]).to_vec());
+        lines.flatten().collect()
     }
 
     #[test]

@@ -10,59 +10,59 @@ use super::capability_names;
 
 /// What was derived for a package.
 #[derive(Clone, PartialEq, Debug, Serialize)]
-pub(crate) struct Report {
+pub struct Report {
     /// Full name.
-    pub(crate) name: String,
+    pub name: String,
     /// `wasm` or `native`.
-    pub(crate) executor: &'static str,
+    pub executor: &'static str,
     /// SHA-256 of the packed module, in hexadecimal.
-    pub(crate) digest: String,
+    pub digest: String,
     /// Length of the module as it came.
-    pub(crate) module_bytes_before: usize,
+    pub module_bytes_before: usize,
     /// Length of the packed module.
-    pub(crate) module_bytes: usize,
+    pub module_bytes: usize,
     /// Length of the package file.
-    pub(crate) package_bytes: usize,
+    pub package_bytes: usize,
     /// The memory that the module declared.
-    pub(crate) memory_bytes_before: u64,
+    pub memory_bytes_before: u64,
     /// The ceiling on its memory after packing.
-    pub(crate) memory_bytes: u32,
+    pub memory_bytes: u32,
     /// The page size of the memory; 0 without memory.
-    pub(crate) page_bytes: u64,
+    pub page_bytes: u64,
     /// Where lists cross.
-    pub(crate) area: ReportedArea,
+    pub area: ReportedArea,
     /// Signatures by export.
-    pub(crate) exports: BTreeMap<String, String>,
+    pub exports: BTreeMap<String, String>,
     /// Called tasklets, in the module's order.
-    pub(crate) imports: Vec<ReportedImport>,
+    pub imports: Vec<ReportedImport>,
     /// Capabilities used.
-    pub(crate) capabilities: Vec<&'static str>,
+    pub capabilities: Vec<&'static str>,
     /// Fuel ceiling.
-    pub(crate) fuel: u64,
+    pub fuel: u64,
     /// Fuel of a typical activation; 0 if not known.
-    pub(crate) cost: u64,
+    pub cost: u64,
     /// What the author should know.
-    pub(crate) notes: Vec<String>,
+    pub notes: Vec<String>,
 }
 
 /// Where lists cross.
 #[derive(Clone, Copy, PartialEq, Debug, Serialize)]
-pub(crate) struct ReportedArea {
+pub struct ReportedArea {
     /// Address.
-    pub(crate) offset: u32,
+    pub offset: u32,
     /// Length in bytes.
-    pub(crate) len: u32,
+    pub len: u32,
 }
 
 /// A called tasklet.
 #[derive(Clone, PartialEq, Debug, Serialize)]
-pub(crate) struct ReportedImport {
+pub struct ReportedImport {
     /// Full name.
-    pub(crate) name: String,
+    pub name: String,
     /// Its export.
-    pub(crate) export: String,
+    pub export: String,
     /// The signature that the module was compiled against.
-    pub(crate) signature: String,
+    pub signature: String,
 }
 
 impl Report {

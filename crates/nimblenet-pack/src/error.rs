@@ -7,7 +7,7 @@ use nimblenet_tasklet::{BadName, BadSignature, Malformed};
 /// Why packing failed.
 #[derive(Clone, PartialEq, Debug)]
 #[non_exhaustive]
-pub(crate) enum PackError {
+pub enum PackError {
     /// Neither the manifest nor the caller names the tasklet.
     NoName,
     /// The manifest and the caller name it differently.

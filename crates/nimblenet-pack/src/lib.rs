@@ -8,6 +8,47 @@
 //!
 //! A package says what its module really needs: the memory is declared in bytes, custom sections
 //! and exports for tools are gone, and the place where lists cross is known (spec/package.md).
+//!
+//! ```
+//! use nimblenet_pack::{Manifest, pack};
+//! use nimblenet_tasklet::Package;
+//!
+//! // Reserves a page of memory, and uses the first two bytes of it.
+//! let module = r#"(module
+//!     (memory (export "memory") 1)
+//!     (data (i32.const 0) "\07\00")
+//!     (func (export "run") (param i32) (result i32)
+//!         (i32.add (local.get 0) (i32.load16_u (i32.const 0)))))"#;
+//! let manifest = Manifest::parse(
+//!     r#"
+//!     name = "shop/add-seven"
+//!     exports = { run = "func(x: u32) -> u32" }
+//!     example = "[35]"
+//!     "#,
+//! )?;
+//! let packed = pack(module.as_bytes(), &manifest)?;
+//!
+//! // The package holds what becomes the tasklet's entry in a catalogue.
+//! let package = Package::decode(&packed.file).expect("the packer writes packages");
+//! assert_eq!(package.name, "shop/add-seven".parse().unwrap());
+//! assert_eq!(package.terms.memory_bytes, 2);
+//! let run = package.terms.export("").expect("it is the export `run`");
+//! assert_eq!(run.signature.to_string(), "func(u32) -> u32");
+//! // The fuel that the example took.
+//! assert!(package.terms.cost > 0);
+//! # Ok::<(), nimblenet_pack::PackError>(())
+//! ```
+//!
+//! [`pack`] is the whole packer; [`Manifest`] is what an author says of a module, [`Report`] what
+//! the packer has found out. [`values`] are arguments and results as people write them, which a
+//! manifest's example is.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::std_instead_of_core,
+    clippy::std_instead_of_alloc,
+    reason = "a library for programs of an operating system"
+)]
 
 mod error;
 mod interface;
@@ -19,15 +60,16 @@ mod rewrite;
 mod survey;
 #[cfg(test)]
 mod tests;
+pub mod values;
 
 use nimblenet_tasklet::{
     Capabilities, Executor, Export, NamedImport, Package, PackageFields, TaskletName, Terms,
 };
 use nimblenet_wasm::Limits;
 
-pub(crate) use error::PackError;
-pub(crate) use manifest::Manifest;
-pub(crate) use report::Report;
+pub use error::PackError;
+pub use manifest::Manifest;
+pub use report::{Report, ReportedArea, ReportedImport};
 
 use interface::Interface;
 use layout::Layout;
@@ -41,18 +83,18 @@ const VALIDATION_BYTES: usize = 4 << 20;
 
 /// What came out of [`pack`].
 #[derive(Debug)]
-pub(crate) struct Packed {
+pub struct Packed {
     /// The package file.
-    pub(crate) file: Vec<u8>,
+    pub file: Vec<u8>,
     /// What was derived.
-    pub(crate) report: Report,
+    pub report: Report,
 }
 
 /// Packs `module`, a WebAssembly binary or its text form; empty for a native tasklet.
 ///
 /// # Errors
 /// [`PackError`] says what is wrong with the module or the manifest, or between them.
-pub(crate) fn pack(module: &[u8], manifest: &Manifest) -> Result<Packed, PackError> {
+pub fn pack(module: &[u8], manifest: &Manifest) -> Result<Packed, PackError> {
     let name = manifest.name.ok_or(PackError::NoName)?;
     match manifest.executor {
         Executor::Native if !module.is_empty() => Err(PackError::ModuleOfNative),

@@ -6,7 +6,7 @@ use core::fmt;
 
 use nimblenet_tasklet::{Capabilities, Digest, Name, NamespaceId, NodeId};
 
-use crate::config::NamespaceConfig;
+use nimblenet_core::NamespaceConfig;
 
 mod network;
 

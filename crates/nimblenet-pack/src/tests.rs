@@ -394,7 +394,7 @@ fn a_native_tasklet_is_its_manifest() {
 
 /// The bytes in the `hex` blocks of spec/package.md.
 fn vectors() -> Vec<Vec<u8>> {
-    let spec = include_str!("../../../../spec/package.md");
+    let spec = include_str!("../../../spec/package.md");
     let blocks = spec.split("```hex\n").skip(1);
     blocks
         .map(|block| {
@@ -413,7 +413,7 @@ fn vectors() -> Vec<Vec<u8>> {
 
 #[test]
 fn the_packages_of_the_specification_are_what_is_packed() {
-    let spec = include_str!("../../../../spec/package.md");
+    let spec = include_str!("../../../spec/package.md");
     let (_, module) = spec.split_once("```wat\n").unwrap();
     let (module, _) = module.split_once("```").unwrap();
     let (_, manifest) = spec.split_once("```toml\n").unwrap();

@@ -1,0 +1,199 @@
+//! How a board starts: what the program before has left, who the board is, and its node.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use nimblenet_core::cache::Disk;
+use nimblenet_core::{Config, HelloConfig, Limits, LinkConfig, NamespaceConfig, Node};
+use nimblenet_tasklet::NodeId;
+
+use crate::crash::{Crash, Kept};
+use crate::framing::MAX_FRAME_BYTES;
+use crate::provision::Provision;
+
+/// How the board came to start.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Boot {
+    /// The first packet number to use.
+    pub first_sequence: u32,
+    /// Seed of random numbers.
+    pub seed: u64,
+    /// What ended the program before, if that is known.
+    pub crash: Option<Crash>,
+}
+
+impl Boot {
+    /// Takes what the program before left in `kept`, and begins the record of this one there.
+    /// `hungry` says that the watchdog has ended the program before; `random` gives bits that
+    /// differ from start to start.
+    pub fn new(kept: &mut Kept, hungry: bool, random: impl Fn() -> u32) -> Self {
+        let before = kept.take(hungry);
+        let fresh = random();
+        let (first_sequence, crash) = match before {
+            Some(before) => (before.sequence, before.crash),
+            None => (fresh, None),
+        };
+        kept.begin(first_sequence);
+        Self {
+            first_sequence,
+            seed: u64::from(random()) << 32 | u64::from(random()),
+            crash,
+        }
+    }
+}
+
+/// The node of a board with `links` links, which keeps modules on `disk` and tells its registry of
+/// the crash before this start.
+///
+/// Without a record that it can use, a board forwards frames under a number that it has drawn, and
+/// runs nothing.
+///
+/// # Panics
+/// If the heap has no room for the node.
+#[must_use]
+pub fn node(boot: &Boot, record: Option<Provision>, links: usize, disk: &'static mut [u8]) -> Node {
+    let (id, namespaces) = match record {
+        Some(record) => (record.id(), record.into_namespaces()),
+        None => (NodeId(boot.seed as u16 & 0x7fff), Vec::new()),
+    };
+    let config = config(id, namespaces, links, boot.first_sequence, boot.seed);
+    let mut node = Node::with_disk(config, Disk::from(disk)).expect("its parts fit");
+    if let Some(crash) = boot.crash {
+        crash.report(boot.first_sequence, |report| node.report(report));
+    }
+    node
+}
+
+/// What a namespace takes besides its catalogue.
+const NAMESPACE_BYTES: usize = 704;
+
+/// The configuration of the node `id` with `lines` serial links.
+pub(crate) fn config(
+    id: NodeId,
+    namespaces: Vec<NamespaceConfig>,
+    lines: usize,
+    first_sequence: u32,
+    seed: u64,
+) -> Config {
+    let mtu = MAX_FRAME_BYTES as u16;
+    let mut config = Config::new(id, mtu);
+    config.links = (0..lines).map(|_| LinkConfig { mtu }).collect();
+    config.namespaces = namespaces;
+    // A frame takes 3 ms on a line.
+    config.local_search = Duration::from_millis(50);
+    config.global_search = Duration::from_millis(250);
+    config.hop_time = Duration::from_millis(20);
+    config.hello = Some(HelloConfig {
+        min: Duration::from_millis(250),
+        max: Duration::from_secs(8),
+    });
+    config.first_sequence = first_sequence;
+    config.seed = seed;
+    config.limits = Limits::board();
+    // All namespaces together take what one would, whatever they are.
+    let shares = config.namespaces.len().max(1);
+    let catalogue = &mut config.limits.catalogue;
+    catalogue.bytes = (catalogue.bytes - NAMESPACE_BYTES * (shares - 1)) / shares;
+    catalogue.entries /= shares;
+    config
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::boxed::Box;
+    use std::cell::Cell;
+    use std::vec;
+
+    use nimblenet_core::wire::{Cause, Frame, Message};
+    use nimblenet_core::{Driver, Event, Input, Instant, Transmit, pump};
+    use nimblenet_tasklet::{Capabilities, Name, Work};
+
+    use super::*;
+    use crate::crash::Places;
+
+    const LINKS: usize = 2;
+
+    /// Starts a board; its random numbers rise from 100.
+    fn boot(kept: &mut Kept, hungry: bool) -> Boot {
+        let next = Cell::new(100);
+        Boot::new(kept, hungry, || next.replace(next.get() + 1))
+    }
+
+    fn started(boot: &Boot, record: Option<Provision>) -> Node {
+        let disk = Box::leak(vec![0; 50 << 10].into_boxed_slice());
+        node(boot, record, LINKS, disk)
+    }
+
+    fn record() -> Provision {
+        let shop = NamespaceConfig {
+            name: Name::new("shop").unwrap(),
+            registry: NodeId(1),
+            key: [7; 32],
+            capabilities: Capabilities::NONE,
+        };
+        Provision::new(NodeId(7), vec![shop]).unwrap()
+    }
+
+    /// Counts reports among the frames that a node sends.
+    #[derive(Default)]
+    struct Reports(u32);
+
+    impl Driver for Reports {
+        fn transmit(&mut self, _: Instant, _: Transmit, frame: &[u8]) {
+            let message = Frame::parse(frame).unwrap().message;
+            if let Message::Report(report) = message {
+                assert_eq!(report.cause, Cause::Panic);
+                self.0 += 1;
+            }
+        }
+        fn work(&mut self, _: Instant, _: Work<'_>) {}
+        fn event(&mut self, _: Instant, _: Event<'_>) {}
+    }
+
+    /// Reports that a node sends in its first seconds.
+    fn reports(mut node: Node) -> u32 {
+        let (mut now, mut driver) = (Instant::ZERO, Reports::default());
+        while now < Instant::from_micros(10_000_000) {
+            let mut frame = [0; MAX_FRAME_BYTES];
+            let next = pump(&mut node, now, Input::Timeout, &mut driver, &mut frame);
+            (now, _) = next.expect("there is always another hello");
+        }
+        driver.0
+    }
+
+    #[test]
+    fn packet_numbers_go_on_where_the_program_before_ended() {
+        let mut kept = Kept::NOTHING;
+        let first = boot(&mut kept, false);
+        assert_eq!((first.first_sequence, first.crash), (100, None));
+        assert_eq!(first.seed, 101 << 32 | 102);
+        kept.go_on(5000);
+        let second = boot(&mut kept, false);
+        assert!(second.first_sequence > 5000, "{second:?}");
+        assert_eq!(second.crash, None);
+    }
+
+    #[test]
+    fn a_board_is_who_its_record_says() {
+        let boot = boot(&mut Kept::NOTHING.clone(), false);
+        assert_eq!(started(&boot, Some(record())).id(), NodeId(7));
+    }
+
+    #[test]
+    fn a_board_without_a_record_takes_a_drawn_number() {
+        let boot = boot(&mut Kept::NOTHING.clone(), false);
+        assert_eq!(started(&boot, None).id(), NodeId(102));
+    }
+
+    #[test]
+    fn the_registry_is_told_of_the_crash_before() {
+        let mut kept = Kept::NOTHING;
+        let first = boot(&mut kept, false);
+        kept.crash(Cause::Panic, 1, 1_234_567, &Places::default());
+        let second = boot(&mut kept, false);
+        assert_eq!(reports(started(&first, Some(record()))), 0);
+        assert!(reports(started(&second, Some(record()))) > 0);
+    }
+}

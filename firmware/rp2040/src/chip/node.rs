@@ -1,0 +1,63 @@
+//! The node: its disk, the queues between it and its links, and what its task drives.
+
+use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex as Shared;
+use embassy_sync::channel::Channel;
+use embassy_sync::signal::Signal;
+use embassy_sync::zerocopy_channel::Receiver;
+use nimblenet_board::calls::{Caller, Nobody};
+use nimblenet_board::orchestrator::{
+    Arrival, Departure, INCOMING_FRAMES, OUTGOING_FRAMES, Orchestrator,
+};
+use nimblenet_board::parcel::Answer;
+use nimblenet_board::provision::Provision;
+use nimblenet_board::start::{self, Boot};
+use static_cell::{ConstStaticCell, StaticCell};
+
+use crate::ChipWatchdog;
+use crate::interpreter::NodeEnds;
+
+/// Every board of this chip has two.
+pub(crate) const LINKS: usize = 2;
+/// Room for modules.
+const DISK_BYTES: usize = 50 << 10;
+
+static DISK: ConstStaticCell<[u8; DISK_BYTES]> = ConstStaticCell::new([0; DISK_BYTES]);
+/// Frames that have come in.
+pub(crate) static INCOMING: Channel<Shared, Arrival, INCOMING_FRAMES> = Channel::new();
+/// Frames that are to go out, for each link.
+pub(crate) static OUTGOING: [Channel<Shared, Departure, OUTGOING_FRAMES>; LINKS] =
+    [Channel::new(), Channel::new()];
+/// A link takes more frames than it did.
+pub(crate) static ROOM: Signal<Shared, ()> = Signal::new();
+
+type ChipOrchestrator<C> = Orchestrator<'static, Shared, LINKS, C>;
+/// Where the node of a board stays.
+pub(crate) type Place<C> = StaticCell<ChipOrchestrator<C>>;
+
+/// The node, the answers that it waits for, and its watchdog.
+pub struct NodeSide<C: 'static = Nobody> {
+    pub(crate) orchestrator: &'static mut ChipOrchestrator<C>,
+    pub(crate) answers: Receiver<'static, Shared, Answer>,
+    pub(crate) watchdog: ChipWatchdog,
+}
+
+impl<C: Caller> NodeSide<C> {
+    /// Makes the node that `record` names, which gives the interpreter work and lets `caller` call.
+    pub(crate) fn new(
+        place: &'static Place<C>,
+        boot: &Boot,
+        record: Option<Provision>,
+        watchdog: ChipWatchdog,
+        interpreter: NodeEnds,
+        caller: C,
+    ) -> Self {
+        let node = start::node(boot, record, LINKS, DISK.take());
+        let links = [OUTGOING[0].sender(), OUTGOING[1].sender()];
+        let NodeEnds { work, answers } = interpreter;
+        Self {
+            orchestrator: place.init_with(|| Orchestrator::new(node, links, work, caller)),
+            answers,
+            watchdog,
+        }
+    }
+}
