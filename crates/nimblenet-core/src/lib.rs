@@ -47,7 +47,7 @@
 //! ```
 //!
 //! Where to look: [`wire`] has the messages, one file each; [`cache`] the modules and the policies
-//! for a full cache; [`Config`] and [`Limits`] what a node is told and may take.
+//! for a full cache; [`publication`] how catalogues are numbered; [`Config`] and [`Limits`] what a node is told and may take.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -64,6 +64,7 @@ mod job;
 mod mesh;
 mod node;
 mod provision;
+pub mod publication;
 mod pump;
 mod random;
 mod time;

@@ -6,13 +6,13 @@ use core::time::Duration;
 use std::io;
 
 use minicbor::Decoder;
+use nimblenet_core::publication::{BadPackages, Publication};
 use nimblenet_core::{BadDelta, Catalogue, CatalogueLimits};
 use nimblenet_tasklet::{Delta, Digest, Executor, Name, NodeId, Package, TaskletName};
 use tokio::net::ToSocketAddrs;
 
 use crate::coap::{Client, ClientError, Code, Format, Method, Request, Response, Timers};
 use crate::key::{PublicKey, SigningKey};
-use crate::publication::{BadPackages, Publication};
 
 /// How often a publication is worked out anew when others publish at the same time.
 const ATTEMPTS: usize = 5;
@@ -257,7 +257,7 @@ impl Remote {
                 return Ok(moved);
             }
             self.upload(&catalogue, packages, &mut moved).await?;
-            let delta = publication.sign(&catalogue, key);
+            let delta = publication.sign(&catalogue, |bytes| key.sign(bytes));
             let delta = delta.map_err(RemoteError::Catalogue)?;
             moved.delta_bytes = delta.len();
             let mut request = Request::new(Method::Put, &format!("r/{namespace}"));
