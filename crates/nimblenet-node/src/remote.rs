@@ -57,9 +57,9 @@ pub struct JobSummary {
     pub left: Option<Duration>,
 }
 
-/// What a publication has moved, for one namespace.
+/// What a publication has changed and uploaded, for one namespace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Moved {
+pub struct PublishReport {
     /// The namespace.
     pub namespace: Name,
     /// The epoch that it is at.
@@ -198,13 +198,13 @@ impl Remote {
         packages: &[Package<'_>],
         key: &SigningKey,
         others: &mut [Self],
-    ) -> Result<Vec<Moved>, RemoteError> {
+    ) -> Result<Vec<PublishReport>, RemoteError> {
         let mut waiting: BTreeMap<Name, Vec<Package<'_>>> = BTreeMap::new();
         for package in packages {
             let group = waiting.entry(package.name.namespace).or_default();
             group.push(*package);
         }
-        let mut moved = Vec::new();
+        let mut reports = Vec::new();
         while !waiting.is_empty() {
             // First those that call nothing of what still waits; a circle goes as it comes.
             let calls_waiting = |group: &[Package<'_>]| {
@@ -220,9 +220,9 @@ impl Remote {
                 break;
             };
             let group = waiting.remove(&name).unwrap_or_default();
-            moved.push(self.publish_namespace(&name, &group, key, others).await?);
+            reports.push(self.publish_namespace(&name, &group, key, others).await?);
         }
-        Ok(moved)
+        Ok(reports)
     }
 
     async fn publish_namespace(
@@ -231,7 +231,7 @@ impl Remote {
         packages: &[Package<'_>],
         key: &SigningKey,
         others: &mut [Self],
-    ) -> Result<Moved, RemoteError> {
+    ) -> Result<PublishReport, RemoteError> {
         let elsewhere = self.resolve(namespace, packages, others).await?;
         let mut attempt = 0;
         loop {
@@ -242,7 +242,7 @@ impl Remote {
             let find = |name: &TaskletName| elsewhere.get(name).copied();
             let publication = Publication::new(&catalogue, packages, find);
             let publication = publication.map_err(RemoteError::Packages)?;
-            let mut moved = Moved {
+            let mut report = PublishReport {
                 namespace: *namespace,
                 epoch: catalogue.epoch(),
                 entries: publication.changed(),
@@ -253,21 +253,21 @@ impl Remote {
                 claimed: catalogue.epoch() == 0,
             };
             if publication.changed() == 0 {
-                moved.claimed = false;
-                return Ok(moved);
+                report.claimed = false;
+                return Ok(report);
             }
-            self.upload(&catalogue, packages, &mut moved).await?;
+            self.upload(&catalogue, packages, &mut report).await?;
             let delta = publication.sign(&catalogue, |bytes| key.sign(bytes));
             let delta = delta.map_err(RemoteError::Catalogue)?;
-            moved.delta_bytes = delta.len();
+            report.delta_bytes = delta.len();
             let mut request = Request::new(Method::Put, &format!("r/{namespace}"));
             request.query = vec![format!("key={}", key.public())];
             request.format = Some(Format::CBOR);
             request.payload = delta;
             match self.request(&request).await {
                 Ok(_) => {
-                    moved.epoch += 1;
-                    return Ok(moved);
+                    report.epoch += 1;
+                    return Ok(report);
                 }
                 Err(error) if error.code() == "stale-epoch" && attempt < ATTEMPTS => {}
                 Err(error) => return Err(error),
@@ -280,7 +280,7 @@ impl Remote {
         &mut self,
         catalogue: &Catalogue,
         packages: &[Package<'_>],
-        moved: &mut Moved,
+        report: &mut PublishReport,
     ) -> Result<(), RemoteError> {
         let mut known: Vec<Digest> = catalogue.entries().map(|entry| entry.digest).collect();
         for package in packages {
@@ -292,8 +292,8 @@ impl Remote {
             request.format = Some(Format::BYTES);
             request.payload = package.module.to_vec();
             self.request(&request).await?;
-            moved.modules += 1;
-            moved.module_bytes += package.module.len();
+            report.modules += 1;
+            report.module_bytes += package.module.len();
             known.push(digest);
         }
         Ok(())
