@@ -9,6 +9,7 @@ use nimblenet_tasklet::{
 use std::path::Path;
 use tempfile::TempDir;
 
+mod links;
 mod serial;
 
 const PATIENCE: Duration = Duration::from_secs(20);
