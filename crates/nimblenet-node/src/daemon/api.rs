@@ -144,3 +144,6 @@ impl fmt::Debug for Answer {
         f.debug_tuple("Answer").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
