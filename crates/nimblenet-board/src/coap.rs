@@ -22,6 +22,7 @@ use coap_numbers::code;
 use minicbor::Encoder;
 use minicbor::encode::write::Cursor;
 use nimblenet_core::{CallRequest, Instant};
+use nimblenet_tasklet::api::{Problem, Status, failure, segment};
 use nimblenet_tasklet::{Fault, TaskletName, Trap};
 
 use message::{Bytes, Header, Incoming, Kind, Request};
@@ -441,13 +442,19 @@ fn route<'d>(request: &Request<'d>) -> Result<Route<'d>, Refusal> {
     let (method, accept) = (request.method, request.accept);
     let accepts = |format| accept.is_none_or(|accept| accept == format);
     match (&request.path[..], method) {
-        ([".well-known", "core"], code::GET) if accepts(LINK_FORMAT) => Ok(Route::Links),
-        (["status"], code::GET) if accepts(CBOR) => Ok(Route::Status),
-        (["t", namespace, name], code::POST) if accepts(CBOR) => call(namespace, name, request),
-        ([".well-known", "core"] | ["status"], code::GET) | (["t", _, _], code::POST) => {
-            Err(Refusal::NOT_ACCEPTABLE)
+        ([segment::WELL_KNOWN, segment::CORE], code::GET) if accepts(LINK_FORMAT) => {
+            Ok(Route::Links)
         }
-        ([".well-known", "core"] | ["status"] | ["t", _, _], _) => Err(Refusal::WRONG_METHOD),
+        ([segment::STATUS], code::GET) if accepts(CBOR) => Ok(Route::Status),
+        ([segment::TASKLETS, namespace, name], code::POST) if accepts(CBOR) => {
+            call(namespace, name, request)
+        }
+        ([segment::WELL_KNOWN, segment::CORE] | [segment::STATUS], code::GET)
+        | ([segment::TASKLETS, _, _], code::POST) => Err(Refusal::NOT_ACCEPTABLE),
+        (
+            [segment::WELL_KNOWN, segment::CORE] | [segment::STATUS] | [segment::TASKLETS, _, _],
+            _,
+        ) => Err(Refusal::WRONG_METHOD),
         _ => Err(Refusal::UNKNOWN_RESOURCE),
     }
 }
@@ -483,30 +490,16 @@ struct Refusal {
 }
 
 impl Refusal {
-    const UNKNOWN_RESOURCE: Self =
-        Self::new(code::NOT_FOUND, "unknown-resource", "see .well-known/core");
-    const WRONG_METHOD: Self = Self::new(
-        code::METHOD_NOT_ALLOWED,
-        "method-not-allowed",
-        "see .well-known/core",
-    );
-    const WRONG_FORMAT: Self = Self::new(
-        code::UNSUPPORTED_CONTENT_FORMAT,
-        "unsupported-format",
-        "arguments are CBOR",
-    );
-    const NOT_ACCEPTABLE: Self =
-        Self::new(code::NOT_ACCEPTABLE, "not-acceptable", "results are CBOR");
-    const UNKNOWN_QUERY: Self = Self::new(
-        code::BAD_REQUEST,
-        "bad-request",
-        "a board understands no query but x",
-    );
-    const BAD_NAME: Self = Self::new(
-        code::BAD_REQUEST,
-        "bad-request",
-        "no tasklet can have this name",
-    );
+    const UNKNOWN_RESOURCE: Self = Self::of(Problem::UnknownResource, "see .well-known/core");
+    const WRONG_METHOD: Self = Self::of(Problem::MethodNotAllowed, "see .well-known/core");
+    const WRONG_FORMAT: Self = Self::of(Problem::UnsupportedFormat, "arguments are CBOR");
+    const NOT_ACCEPTABLE: Self = Self::of(Problem::NotAcceptable, "results are CBOR");
+    const UNKNOWN_QUERY: Self = Self::of(Problem::BadRequest, "a board understands no query but x");
+    const BAD_NAME: Self = Self::of(Problem::BadRequest, "no tasklet can have this name");
+
+    const fn of(problem: Problem, message: &'static str) -> Self {
+        Self::new(problem.status().number(), problem.code(), message)
+    }
 
     const fn new(response: u8, code: &'static str, message: &'static str) -> Self {
         Self {
@@ -517,35 +510,28 @@ impl Refusal {
     }
 
     const fn option(response: u8) -> Self {
-        Self::new(response, "bad-option", "an option is not understood")
+        Self::new(
+            response,
+            Problem::BadOption.code(),
+            "an option is not understood",
+        )
     }
 
     fn fault(fault: Fault, trap: Option<Trap>) -> Self {
-        let response = match fault {
-            Fault::UnknownNamespace | Fault::UnknownTasklet | Fault::UnknownExport => {
-                code::NOT_FOUND
-            }
-            Fault::WrongArguments => code::BAD_REQUEST,
-            Fault::ValuesTooLarge | Fault::TooLarge => code::REQUEST_ENTITY_TOO_LARGE,
-            Fault::Busy
-            | Fault::Unreachable
-            | Fault::NoCatalogue
-            | Fault::CacheFull
-            | Fault::NoMemory
-            | Fault::Stopped => code::SERVICE_UNAVAILABLE,
-            Fault::Deadline => code::GATEWAY_TIMEOUT,
-            _ => code::INTERNAL_SERVER_ERROR,
-        };
         let message = trap.map_or(fault.meaning(), Trap::meaning);
-        Self::new(response, fault.code(), message.trim_ascii())
+        Self::new(
+            Status::of(fault).number(),
+            fault.code(),
+            message.trim_ascii(),
+        )
     }
 
     fn write(self, header: &Header) -> Bytes {
         let mut payload = [0; MAX_MESSAGE_BYTES];
         let mut out = Encoder::new(Cursor::new(&mut payload[..]));
         let written = out.map(2).and_then(|out| {
-            out.str("code")?.str(self.code)?;
-            out.str("message")?.str(self.message).map(|_| ())
+            out.str(failure::CODE)?.str(self.code)?;
+            out.str(failure::MESSAGE)?.str(self.message).map(|_| ())
         });
         let len = out.writer().position();
         debug_assert!(written.is_ok(), "the longest message fits");

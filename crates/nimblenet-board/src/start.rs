@@ -107,7 +107,7 @@ mod tests {
     use std::vec;
 
     use nimblenet_core::wire::{Cause, Frame, Message};
-    use nimblenet_core::{Driver, Event, Input, Instant, Transmit, pump};
+    use nimblenet_core::{Driver, Event, ExecutorId, Input, Instant, Transmit, pump};
     use nimblenet_tasklet::{Capabilities, Name, Work};
 
     use super::*;
@@ -148,7 +148,7 @@ mod tests {
                 self.0 += 1;
             }
         }
-        fn work(&mut self, _: Instant, _: Work<'_>) {}
+        fn work(&mut self, _: Instant, _: ExecutorId, _: Work<'_>) {}
         fn event(&mut self, _: Instant, _: Event<'_>) {}
     }
 

@@ -38,17 +38,17 @@ impl DropReason {
         Self::StaleOutcome,
     ];
 
-    /// The reason's name in tables and metrics.
+    /// The reason's name in tables and status documents (spec/api.md).
     pub const fn name(self) -> &'static str {
         match self {
             Self::Malformed => "malformed",
             Self::Duplicate => "duplicate",
-            Self::NotForUs => "not-for-us",
-            Self::TooLong => "too-long",
-            Self::QueueFull => "queue-full",
-            Self::TtlExceeded => "ttl-exceeded",
+            Self::NotForUs => "not_for_us",
+            Self::TooLong => "too_long",
+            Self::QueueFull => "queue_full",
+            Self::TtlExceeded => "ttl_exceeded",
             Self::Unexpected => "unexpected",
-            Self::StaleOutcome => "stale-outcome",
+            Self::StaleOutcome => "stale_outcome",
         }
     }
 }

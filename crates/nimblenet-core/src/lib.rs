@@ -49,8 +49,8 @@
 //! ```
 //!
 //! Where to look: [`wire`] has the messages, one file each; [`cache`] the modules and the policies
-//! for a full cache; [`place`] the policies for where a call runs; [`Config`] and [`Limits`] what a
-//! node is told and may take.
+//! for a full cache; [`place`] the policies for where a call runs; [`publication`] how catalogues
+//! are numbered; [`Config`] and [`Limits`] what a node is told and may take.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -67,6 +67,7 @@ mod mesh;
 mod node;
 pub mod place;
 mod places;
+pub mod publication;
 mod pump;
 mod random;
 mod time;

@@ -1,12 +1,14 @@
 //! The Constrained Application Protocol (RFC 7252) with block-wise transfer (RFC 7959): a server
-//! as a state machine, and a client on a socket.
+//! as a state machine, the daemon's endpoint that runs one on a socket, and a client.
 
 mod block;
 mod client;
+mod endpoint;
 mod message;
 mod server;
 
 pub use client::{Client, ClientError};
+pub(crate) use endpoint::{Endpoint, EndpointState};
 pub use message::{Code, Format, Method, Request, Response};
 pub use server::{RequestId, Server, ServerCounters, ServerLimits};
 

@@ -5,7 +5,9 @@
 mod serial;
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use core::fmt;
+use core::mem::take;
 use core::net::SocketAddr;
 use core::str::FromStr;
 use core::time::Duration;
@@ -19,11 +21,10 @@ use serde::{Deserialize, Deserializer};
 
 use crate::host::Device;
 use crate::key::PublicKey;
+use crate::link::LinkPlan;
 use crate::store::{StoreLimits, Trust};
 
 use serial::SerialLines;
-
-pub use serial::SerialConfig;
 
 /// The id of a registry whose configuration gives none, and the registry of a namespace whose
 /// configuration gives none.
@@ -57,7 +58,7 @@ pub struct NodeConfig {
 }
 
 /// How a node or registry takes part in the mesh.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 pub struct MeshConfig {
     /// Its id, unique in the mesh.
     pub id: NodeId,
@@ -70,8 +71,8 @@ pub struct MeshConfig {
     pub open: bool,
     /// Bytes of the largest frame in a datagram.
     pub mtu: u16,
-    /// Serial lines, each with one neighbour at its other end.
-    pub serial: Vec<SerialConfig>,
+    /// Links besides UDP.
+    pub links: Vec<Arc<dyn LinkPlan>>,
 }
 
 /// How long things may take.
@@ -123,7 +124,7 @@ impl MeshConfig {
             neighbours: Vec::new(),
             open: false,
             mtu: mtu(),
-            serial: Vec::new(),
+            links: Vec::new(),
         }
     }
 }
@@ -164,17 +165,11 @@ impl NodeConfig {
     /// # Errors
     /// [`BadConfig`] says where and what.
     pub fn parse(text: &str, path: &Path) -> Result<Self, BadConfig> {
-        let file: NodeFile = parse(text, path)?;
+        let mut file: NodeFile = parse(text, path)?;
+        let mesh = file.mesh();
         let namespaces = file.namespaces.into_iter();
         Ok(Self {
-            mesh: MeshConfig {
-                id: file.id.0,
-                listen: file.listen,
-                neighbours: file.neighbours,
-                open: file.open,
-                mtu: file.mtu,
-                serial: file.serial.0,
-            },
+            mesh,
             coap: file.coap,
             cache_bytes: file.cache_bytes,
             arena_bytes: file.arena_bytes,
@@ -215,7 +210,8 @@ impl RegistryConfig {
     /// # Errors
     /// [`BadConfig`] says where and what.
     pub fn parse(text: &str, path: &Path) -> Result<Self, BadConfig> {
-        let file: RegistryFile = parse(text, path)?;
+        let mut file: RegistryFile = parse(text, path)?;
+        let mesh = file.mesh();
         let keys = file.namespaces.map(|namespaces| {
             let namespaces = namespaces.into_iter();
             namespaces
@@ -223,14 +219,7 @@ impl RegistryConfig {
                 .collect()
         });
         Ok(Self {
-            mesh: MeshConfig {
-                id: file.id.0,
-                listen: file.listen,
-                neighbours: file.neighbours,
-                open: file.open,
-                mtu: file.mtu,
-                serial: file.serial.0,
-            },
+            mesh,
             coap: file.coap,
             data: file.data,
             trust: keys.map_or(Trust::FirstUse, Trust::Keys),
@@ -242,20 +231,44 @@ impl RegistryConfig {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NodeFile {
+/// Declares a configuration file: its own keys, and those of the mesh side.
+macro_rules! file {
+    ($name:ident { $($own:tt)* }) => {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct $name {
+            $($own)*
+            listen: SocketAddr,
+            #[serde(default)]
+            neighbours: Vec<SocketAddr>,
+            #[serde(default)]
+            open: bool,
+            #[serde(default = "mtu")]
+            mtu: u16,
+            // Kinds of links.
+            #[serde(default)]
+            serial: SerialLines,
+        }
+
+        impl $name {
+            fn mesh(&mut self) -> MeshConfig {
+                let links = [take(&mut self.serial).plans()];
+                MeshConfig {
+                    id: self.id.0,
+                    listen: self.listen,
+                    neighbours: take(&mut self.neighbours),
+                    open: self.open,
+                    mtu: self.mtu,
+                    links: links.into_iter().flatten().collect(),
+                }
+            }
+        }
+    };
+}
+
+file!(NodeFile {
     id: Id,
-    listen: SocketAddr,
     coap: Option<SocketAddr>,
-    #[serde(default)]
-    neighbours: Vec<SocketAddr>,
-    #[serde(default)]
-    open: bool,
-    #[serde(default = "mtu")]
-    mtu: u16,
-    #[serde(default)]
-    serial: SerialLines,
     #[serde(default = "cache_bytes")]
     cache_bytes: usize,
     #[serde(default = "arena_bytes")]
@@ -271,28 +284,17 @@ struct NodeFile {
     natives: Vec<Native>,
     #[serde(default)]
     namespaces: BTreeMap<Text<Name>, NamespaceFile>,
-}
+});
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RegistryFile {
+file!(RegistryFile {
     #[serde(default = "registry_id")]
     id: Id,
-    listen: SocketAddr,
     coap: SocketAddr,
     data: PathBuf,
-    #[serde(default)]
-    neighbours: Vec<SocketAddr>,
-    #[serde(default)]
-    open: bool,
-    #[serde(default = "mtu")]
-    mtu: u16,
-    #[serde(default)]
-    serial: SerialLines,
     #[serde(default = "module_bytes")]
     module_bytes: usize,
     namespaces: Option<BTreeMap<Text<Name>, PublisherFile>>,
-}
+});
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

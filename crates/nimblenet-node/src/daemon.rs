@@ -2,19 +2,23 @@
 //! sockets, timers and worker threads.
 //!
 //! ```text
-//!   mesh socket ---+                          +--> mesh socket
-//!   serial lines --+   (a task each)          +--> serial lines
-//!   CoAP socket ---+--> one loop, one node ---+--> CoAP socket
-//!   executor ------+   (a thread of its own)  +--> executor, signature checks
-//!   store ---------+                          +--> store, kept catalogues
+//!   links ----frames----+   (a task each)          +--> links
+//!   CoAP -----requests--+   (a task of its own)    +--> replies
+//!   handle ---requests--+--> one loop, one node ---+--> replies
+//!   executor -----------+   (a thread of its own)  +--> executor, signature checks
+//!   store --------------+   (a thread of its own)  +--> store, kept catalogues
 //! ```
+//!
+//! The loop knows links by the trait [`Link`](crate::link::Link) and clients by the requests and
+//! replies of `api.rs`; what carries them is elsewhere.
 //!
 //! Several daemons can live in one process, each on its own threads; the command line runs one.
 
+pub(crate) mod api;
 mod crash;
 mod keeper;
+mod links;
 mod registry;
-mod resources;
 mod run;
 mod serve;
 mod setup;
@@ -33,15 +37,16 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::coap::ServerCounters;
 use crate::config::{NodeConfig, RegistryConfig};
-use crate::link::{LinkCounters, SerialStatus};
+use crate::link::LinkStatus;
 
+use self::api::{Answer, Reply, Request};
 pub use self::crash::Crash;
 use crate::store::{OpenError, Store};
 
 /// A running node or registry. Dropping the handle stops it at once.
 #[derive(Debug)]
 pub struct Daemon {
-    commands: UnboundedSender<Command>,
+    requests: Requests,
     thread: Option<JoinHandle<()>>,
     addresses: Addresses,
 }
@@ -110,10 +115,8 @@ pub struct Status {
     pub id: NodeId,
     /// What the node has counted.
     pub counters: Counters,
-    /// What its UDP link has moved.
-    pub link: LinkCounters,
-    /// What its serial lines have moved, in the order of the configuration.
-    pub serial: Vec<SerialStatus>,
+    /// What its links have moved: UDP, then those of the configuration in their order.
+    pub links: Vec<LinkStatus>,
     /// What its CoAP server has met.
     pub coap: ServerCounters,
     /// Jobs that run or wait.
@@ -132,6 +135,18 @@ pub struct Status {
     pub crashes: Vec<Crash>,
     /// Time since the start.
     pub uptime: Duration,
+}
+
+impl Status {
+    /// Bytes of frames sent, on all links.
+    pub fn sent_bytes(&self) -> u64 {
+        self.links.iter().map(|link| link.sent_bytes).sum()
+    }
+
+    /// Bytes of frames received, on all links.
+    pub fn received_bytes(&self) -> u64 {
+        self.links.iter().map(|link| link.received_bytes).sum()
+    }
 }
 
 impl Daemon {
@@ -168,11 +183,17 @@ impl Daemon {
 
     /// Takes a call; the report comes through the receiver when it has ended.
     pub fn start_call(&self, call: Call) -> mpsc::Receiver<CallReport> {
-        let (reply, report) = mpsc::channel();
-        let refusal = reply.clone();
-        if self.commands.send(Command::Call(call, reply)).is_err() {
-            let _ = refusal.send(CallReport::refused(Fault::Stopped));
-        }
+        let (send, report) = mpsc::channel();
+        let request = Request::Call {
+            call,
+            explain: false,
+        };
+        let answer = Answer::new(move |reply| {
+            if let Reply::Ended { report, .. } = reply {
+                let _ = send.send(report);
+            }
+        });
+        self.requests.give(request, answer);
         report
     }
 
@@ -190,8 +211,13 @@ impl Daemon {
 
     /// Its numbers; nothing if it has ended.
     pub fn status(&self) -> Option<Status> {
-        let (reply, status) = mpsc::channel();
-        self.commands.send(Command::Status(reply)).ok()?;
+        let (send, status) = mpsc::channel();
+        let answer = Answer::new(move |reply| {
+            if let Reply::Status(status) = reply {
+                let _ = send.send(*status);
+            }
+        });
+        self.requests.give(Request::Status, answer);
         status.recv().ok()
     }
 
@@ -199,8 +225,7 @@ impl Daemon {
     /// numbers.
     pub fn stop(mut self, patience: Duration) -> Option<Status> {
         let (reply, status) = mpsc::channel();
-        let sent = self.commands.send(Command::Stop(patience, Some(reply)));
-        sent.ok()?;
+        self.requests.stop(patience, Some(reply));
         let status = status.recv().ok();
         self.join();
         status
@@ -215,16 +240,35 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        let _ = self.commands.send(Command::Stop(Duration::ZERO, None));
+        self.requests.stop(Duration::ZERO, None);
         self.join();
     }
 }
 
-/// What a handle asks of its daemon.
+/// Where a daemon takes requests.
+#[derive(Clone, Debug)]
+pub(crate) struct Requests(UnboundedSender<Command>);
+
+impl Requests {
+    /// Gives the daemon a request. If it has ended, a call is refused as stopped and anything else
+    /// gets no reply.
+    pub(crate) fn give(&self, request: Request, answer: Answer) {
+        let unsent = self.0.send(Command::Serve(request, answer)).err();
+        if let Some(Command::Serve(Request::Call { .. }, answer)) = unsent.map(|error| error.0) {
+            answer.give(Reply::refused_call(Fault::Stopped, None));
+        }
+    }
+
+    fn stop(&self, patience: Duration, last: Option<mpsc::Sender<Status>>) {
+        let _ = self.0.send(Command::Stop(patience, last));
+    }
+}
+
+/// What comes to a daemon's loop.
 #[derive(Debug)]
 enum Command {
-    Call(Call, mpsc::Sender<CallReport>),
-    Status(mpsc::Sender<Status>),
+    Serve(Request, Answer),
+    /// End within this time and tell the last numbers.
     Stop(Duration, Option<mpsc::Sender<Status>>),
 }
 

@@ -11,7 +11,7 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use ed25519_dalek::{Signature, Signer as _, VerifyingKey};
-use nimblenet_tasklet::{Digest, signed_bytes};
+use nimblenet_tasklet::{Digest, SIGNED_BYTES, signed_bytes};
 use serde::Deserialize;
 
 /// Key files are far smaller; anything larger is something else.
@@ -118,9 +118,9 @@ impl SigningKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
 
-    /// Signs a catalogue's root.
-    pub fn sign_root(&self, root: &Digest) -> [u8; 64] {
-        self.0.sign(&signed_bytes(root)).to_bytes()
+    /// Signs a catalogue, by the bytes that stand for it.
+    pub fn sign(&self, catalogue: &[u8; SIGNED_BYTES]) -> [u8; 64] {
+        self.0.sign(catalogue).to_bytes()
     }
 
     /// Writes the key to a new file that only its owner can read.
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn a_signature_holds_for_its_root_and_its_key_only() {
         let (root, other) = (Digest::of(b"a"), Digest::of(b"b"));
-        let signature = key().sign_root(&root);
+        let signature = key().sign(&signed_bytes(&root));
         assert!(key().public().verifies_root(&root, &signature));
         assert!(!key().public().verifies_root(&other, &signature));
         let stranger = SigningKey::from_secret(&[8; 32]);

@@ -11,10 +11,8 @@ mod executor;
 mod host;
 mod key;
 pub mod link;
-mod publication;
 pub mod remote;
 mod store;
 
 pub use key::{BadHex, KeyError, PublicKey, SigningKey, hex_bytes};
-pub use publication::{BadPackages, Publication};
 pub use store::{OpenError, Published, Refusal, StorageFault, Store, StoreLimits, Trust};

@@ -6,13 +6,14 @@ use core::time::Duration;
 use std::io;
 
 use minicbor::Decoder;
+use nimblenet_core::publication::{BadPackages, Publication};
 use nimblenet_core::{BadDelta, Catalogue, CatalogueLimits};
+use nimblenet_tasklet::api::{Problem, Resource, failure, job, namespace, query};
 use nimblenet_tasklet::{Delta, Digest, Executor, Name, NodeId, Package, TaskletName};
 use tokio::net::ToSocketAddrs;
 
-use crate::coap::{Client, ClientError, Code, Format, Method, Request, Response, Timers};
+use crate::coap::{Client, ClientError, Code, Format, Request, Response, Timers};
 use crate::key::{PublicKey, SigningKey};
-use crate::publication::{BadPackages, Publication};
 
 /// How often a publication is worked out anew when others publish at the same time.
 const ATTEMPTS: usize = 5;
@@ -57,9 +58,9 @@ pub struct JobSummary {
     pub left: Option<Duration>,
 }
 
-/// What a publication has moved, for one namespace.
+/// What a publication has changed and uploaded, for one namespace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Moved {
+pub struct PublishReport {
     /// The namespace.
     pub namespace: Name,
     /// The epoch that it is at.
@@ -101,12 +102,14 @@ impl Remote {
         explain: bool,
         at: Option<NodeId>,
     ) -> Result<Vec<u8>, RemoteError> {
-        let mut request = Request::new(Method::Post, &format!("t/{name}"));
-        request
-            .query
-            .extend(export.map(|export| format!("x={export}")));
-        request.query.extend(at.map(|at| format!("at={at}")));
-        request.query.extend(explain.then(|| "explain".to_owned()));
+        let path = [name.namespace.as_str(), name.name.as_str()];
+        let mut request = ask(Resource::Call, &path);
+        let export = export.map(|export| format!("{}={export}", query::EXPORT));
+        request.query.extend(export);
+        let at = at.map(|at| format!("{}={at}", query::AT));
+        request.query.extend(at);
+        let explain = explain.then(|| query::EXPLAIN.to_owned());
+        request.query.extend(explain);
         request.format = Some(Format::CBOR);
         request.payload = args.to_vec();
         Ok(self.request(&request).await?.payload)
@@ -117,7 +120,7 @@ impl Remote {
     /// # Errors
     /// [`RemoteError`].
     pub async fn jobs(&mut self) -> Result<Vec<JobSummary>, RemoteError> {
-        let request = Request::new(Method::Get, "jobs");
+        let request = ask(Resource::Jobs, &[]);
         let payload = self.request(&request).await?.payload;
         read_jobs(&payload).ok_or(RemoteError::Malformed)
     }
@@ -128,8 +131,8 @@ impl Remote {
     /// # Errors
     /// [`RemoteError`], with the fault's code if it goes on where it was.
     pub async fn move_call(&mut self, call: u32, to: NodeId) -> Result<(), RemoteError> {
-        let mut request = Request::new(Method::Post, &format!("jobs/{call}"));
-        request.query = vec![format!("to={to}")];
+        let mut request = ask(Resource::Move, &[&call.to_string()]);
+        request.query = vec![format!("{}={to}", query::TO)];
         self.request(&request).await.map(drop)
     }
 
@@ -138,7 +141,7 @@ impl Remote {
     /// # Errors
     /// [`RemoteError`].
     pub async fn status(&mut self) -> Result<Vec<u8>, RemoteError> {
-        let request = Request::new(Method::Get, "status");
+        let request = ask(Resource::Status, &[]);
         Ok(self.request(&request).await?.payload)
     }
 
@@ -147,7 +150,7 @@ impl Remote {
     /// # Errors
     /// [`RemoteError`].
     pub async fn namespaces(&mut self) -> Result<Vec<NamespaceSummary>, RemoteError> {
-        let request = Request::new(Method::Get, "r");
+        let request = ask(Resource::Namespaces, &[]);
         let payload = self.request(&request).await?.payload;
         read_namespaces(&payload).ok_or(RemoteError::Malformed)
     }
@@ -179,7 +182,7 @@ impl Remote {
     /// # Errors
     /// [`RemoteError`].
     pub async fn module(&mut self, digest: &Digest) -> Result<Vec<u8>, RemoteError> {
-        let request = Request::new(Method::Get, &format!("m/{digest}"));
+        let request = ask(Resource::Module, &[&digest.to_string()]);
         let module = self.request(&request).await?.payload;
         if Digest::of(&module) == *digest {
             Ok(module)
@@ -198,13 +201,13 @@ impl Remote {
         packages: &[Package<'_>],
         key: &SigningKey,
         others: &mut [Self],
-    ) -> Result<Vec<Moved>, RemoteError> {
+    ) -> Result<Vec<PublishReport>, RemoteError> {
         let mut waiting: BTreeMap<Name, Vec<Package<'_>>> = BTreeMap::new();
         for package in packages {
             let group = waiting.entry(package.name.namespace).or_default();
             group.push(*package);
         }
-        let mut moved = Vec::new();
+        let mut reports = Vec::new();
         while !waiting.is_empty() {
             // First those that call nothing of what still waits; a circle goes as it comes.
             let calls_waiting = |group: &[Package<'_>]| {
@@ -220,9 +223,9 @@ impl Remote {
                 break;
             };
             let group = waiting.remove(&name).unwrap_or_default();
-            moved.push(self.publish_namespace(&name, &group, key, others).await?);
+            reports.push(self.publish_namespace(&name, &group, key, others).await?);
         }
-        Ok(moved)
+        Ok(reports)
     }
 
     async fn publish_namespace(
@@ -231,7 +234,7 @@ impl Remote {
         packages: &[Package<'_>],
         key: &SigningKey,
         others: &mut [Self],
-    ) -> Result<Moved, RemoteError> {
+    ) -> Result<PublishReport, RemoteError> {
         let elsewhere = self.resolve(namespace, packages, others).await?;
         let mut attempt = 0;
         loop {
@@ -242,7 +245,7 @@ impl Remote {
             let find = |name: &TaskletName| elsewhere.get(name).copied();
             let publication = Publication::new(&catalogue, packages, find);
             let publication = publication.map_err(RemoteError::Packages)?;
-            let mut moved = Moved {
+            let mut report = PublishReport {
                 namespace: *namespace,
                 epoch: catalogue.epoch(),
                 entries: publication.changed(),
@@ -253,23 +256,23 @@ impl Remote {
                 claimed: catalogue.epoch() == 0,
             };
             if publication.changed() == 0 {
-                moved.claimed = false;
-                return Ok(moved);
+                report.claimed = false;
+                return Ok(report);
             }
-            self.upload(&catalogue, packages, &mut moved).await?;
-            let delta = publication.sign(&catalogue, key);
+            self.upload(&catalogue, packages, &mut report).await?;
+            let delta = publication.sign(&catalogue, |bytes| key.sign(bytes));
             let delta = delta.map_err(RemoteError::Catalogue)?;
-            moved.delta_bytes = delta.len();
-            let mut request = Request::new(Method::Put, &format!("r/{namespace}"));
-            request.query = vec![format!("key={}", key.public())];
+            report.delta_bytes = delta.len();
+            let mut request = ask(Resource::Publish, &[namespace.as_str()]);
+            request.query = vec![format!("{}={}", query::KEY, key.public())];
             request.format = Some(Format::CBOR);
             request.payload = delta;
             match self.request(&request).await {
                 Ok(_) => {
-                    moved.epoch += 1;
-                    return Ok(moved);
+                    report.epoch += 1;
+                    return Ok(report);
                 }
-                Err(error) if error.code() == "stale-epoch" && attempt < ATTEMPTS => {}
+                Err(error) if error.code() == Problem::StaleEpoch.code() && attempt < ATTEMPTS => {}
                 Err(error) => return Err(error),
             }
         }
@@ -280,7 +283,7 @@ impl Remote {
         &mut self,
         catalogue: &Catalogue,
         packages: &[Package<'_>],
-        moved: &mut Moved,
+        report: &mut PublishReport,
     ) -> Result<(), RemoteError> {
         let mut known: Vec<Digest> = catalogue.entries().map(|entry| entry.digest).collect();
         for package in packages {
@@ -288,12 +291,12 @@ impl Remote {
             if package.terms.executor == Executor::Native || known.contains(&digest) {
                 continue;
             }
-            let mut request = Request::new(Method::Put, &format!("m/{digest}"));
+            let mut request = ask(Resource::Stage, &[&digest.to_string()]);
             request.format = Some(Format::BYTES);
             request.payload = package.module.to_vec();
             self.request(&request).await?;
-            moved.modules += 1;
-            moved.module_bytes += package.module.len();
+            report.modules += 1;
+            report.module_bytes += package.module.len();
             known.push(digest);
         }
         Ok(())
@@ -335,10 +338,10 @@ impl Remote {
         key: Option<&PublicKey>,
     ) -> Result<Catalogue, RemoteError> {
         let mut catalogue = Catalogue::new(*namespace, CatalogueLimits::LARGE);
-        let request = Request::new(Method::Get, &format!("r/{namespace}"));
+        let request = ask(Resource::Delta, &[namespace.as_str()]);
         let response = match self.request(&request).await {
             Ok(response) => response,
-            Err(error) if error.code() == "unknown-namespace" => return Ok(catalogue),
+            Err(error) if error.code() == Problem::UnknownNamespace.code() => return Ok(catalogue),
             Err(error) => return Err(error),
         };
         if response.code == Code::VALID {
@@ -367,6 +370,10 @@ impl Remote {
     }
 }
 
+fn ask(resource: Resource, values: &[&str]) -> Request {
+    Request::new(resource.method(), &resource.at(values).to_string())
+}
+
 fn refused(response: &Response) -> RemoteError {
     let (mut code, mut message) = (None, None);
     let mut decoder = Decoder::new(&response.payload);
@@ -376,8 +383,8 @@ fn refused(response: &Response) -> RemoteError {
             break;
         };
         match key {
-            "code" => code = Some(value.into()),
-            "message" => message = Some(value.into()),
+            failure::CODE => code = Some(value.into()),
+            failure::MESSAGE => message = Some(value.into()),
             _ => {}
         }
     }
@@ -401,9 +408,9 @@ fn read_namespaces(payload: &[u8]) -> Option<Vec<NamespaceSummary>> {
         };
         for _ in 0..decoder.map().ok()?? {
             match decoder.str().ok()? {
-                "epoch" => summary.epoch = decoder.u32().ok()?,
-                "entries" => summary.entries = decoder.u16().ok()?,
-                "key" => summary.key = Some(decoder.str().ok()?.parse().ok()?),
+                namespace::EPOCH => summary.epoch = decoder.u32().ok()?,
+                namespace::ENTRIES => summary.entries = decoder.u16().ok()?,
+                namespace::KEY => summary.key = Some(decoder.str().ok()?.parse().ok()?),
                 _ => decoder.skip().ok()?,
             }
         }
@@ -420,14 +427,14 @@ fn read_jobs(payload: &[u8]) -> Option<Vec<JobSummary>> {
         let mut job = JobSummary::default();
         for _ in 0..decoder.map().ok()?? {
             match decoder.str().ok()? {
-                "call" => job.call = decoder.u32().ok()?,
-                "tasklet" => job.tasklet = Some(TaskletName::new(decoder.str().ok()?).ok()?),
-                "state" => job.state = decoder.str().ok()?.to_owned(),
-                "at" => job.at = Some(NodeId(decoder.u16().ok()?)),
-                "for" => job.caller = Some(NodeId(decoder.u16().ok()?)),
-                "depth" => job.depth = decoder.u64().ok()?,
-                "age_ms" => job.age = Duration::from_millis(decoder.u64().ok()?),
-                "left_ms" => job.left = Some(Duration::from_millis(decoder.u64().ok()?)),
+                job::CALL => job.call = decoder.u32().ok()?,
+                job::TASKLET => job.tasklet = Some(TaskletName::new(decoder.str().ok()?).ok()?),
+                job::STATE => job.state = decoder.str().ok()?.to_owned(),
+                job::AT => job.at = Some(NodeId(decoder.u16().ok()?)),
+                job::FOR => job.caller = Some(NodeId(decoder.u16().ok()?)),
+                job::DEPTH => job.depth = decoder.u64().ok()?,
+                job::AGE_MS => job.age = Duration::from_millis(decoder.u64().ok()?),
+                job::LEFT_MS => job.left = Some(Duration::from_millis(decoder.u64().ok()?)),
                 _ => decoder.skip().ok()?,
             }
         }
@@ -470,10 +477,10 @@ impl RemoteError {
             Self::Client(error) => error.code(),
             Self::Refused { code, .. } => code,
             Self::Packages(error) => error.code(),
-            Self::Catalogue(_) => "bad-catalogue",
-            Self::OtherKey => "unknown-key",
-            Self::WrongDigest => "digest-mismatch",
-            Self::Malformed => "malformed",
+            Self::Catalogue(_) => Problem::BadCatalogue.code(),
+            Self::OtherKey => Problem::UnknownKey.code(),
+            Self::WrongDigest => Problem::DigestMismatch.code(),
+            Self::Malformed => Problem::Malformed.code(),
         }
     }
 }

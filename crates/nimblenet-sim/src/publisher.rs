@@ -3,11 +3,15 @@
 //! The signature is a digest of key and message. It stands in for Ed25519, which the simulator
 //! has no reason to compute; what a node does with a good or a bad signature is the same.
 
+use nimblenet_core::publication::Publication;
 use nimblenet_core::{Archive, Catalogue, CatalogueLimits};
 use nimblenet_tasklet::{
-    Area, Capabilities, Delta, Digest, DigestHasher, EntryFields, Executor, Export, Import, Name,
-    NamespaceId, Signature, TaskletName, Terms, signed_bytes,
+    Area, Capabilities, Delta, Digest, DigestHasher, Executor, Export, Name, NamedImport, Package,
+    PackageFields, Signature, TaskletName, Terms,
 };
+
+/// What a package takes besides its module, at the format's limits.
+const PACKAGE_BYTES: usize = 4096;
 
 /// A tasklet to publish.
 #[derive(Clone, Debug)]
@@ -71,6 +75,37 @@ impl Draft {
         self.executor = Executor::Native;
         self
     }
+
+    /// The package file that it makes in `namespace`.
+    fn pack(&self, namespace: &Name) -> Vec<u8> {
+        let mut space = [0; 64];
+        let mut terms = Terms::empty();
+        terms.executor = self.executor;
+        terms.memory_bytes = self.memory_bytes;
+        terms.area = self.area;
+        terms.fuel = self.fuel;
+        terms.capabilities = self.capabilities;
+        let terms = terms.with_exports(&[Export::run(self.signature)], &mut space);
+        let imports = self.calls.iter().map(|(callee, signature)| NamedImport {
+            name: *callee,
+            export: "run",
+            signature: *signature,
+        });
+        let imports: Vec<NamedImport<'_>> = imports.collect();
+        let fields = PackageFields {
+            name: TaskletName {
+                namespace: *namespace,
+                name: Name::new(&self.name).expect("a draft has a valid name"),
+            },
+            terms: terms.expect("one export fits"),
+            imports: &imports,
+            module: &self.module,
+        };
+        let mut out = vec![0; PACKAGE_BYTES + self.module.len()];
+        let len = fields.encode(&mut out);
+        out.truncate(len.expect("a draft is within the limits"));
+        out
+    }
 }
 
 /// A namespace's publisher: its key, and the catalogue it has published.
@@ -131,53 +166,22 @@ impl Publisher {
         drafts: &[Draft],
         resolve: impl Fn(&TaskletName) -> Option<u16>,
     ) -> Vec<u8> {
-        let own = *self.catalogue.name();
-        let mut count = self.catalogue.count();
-        let mut numbers: Vec<(Name, u16)> = Vec::new();
-        for draft in drafts {
-            let name = Name::new(&draft.name).expect("a draft has a valid name");
-            let held = self.catalogue.find(&name).map(|entry| entry.number);
-            let number = held.unwrap_or_else(|| {
-                count += 1;
-                count - 1
-            });
-            numbers.push((name, number));
-        }
-        let number_of = |name: &TaskletName| {
-            if name.namespace != own {
-                return resolve(name);
-            }
-            let new = numbers.iter().find(|(other, _)| *other == name.name);
-            new.map(|(_, number)| *number)
-                .or_else(|| self.catalogue.find(&name.name).map(|entry| entry.number))
-        };
-        let mut entries: Vec<(u16, Vec<u8>)> = Vec::new();
-        for (draft, (name, number)) in drafts.iter().zip(&numbers) {
-            let held = self.catalogue.entry(*number);
-            let sequence = held.map_or(1, |entry| entry.sequence + 1);
-            entries.push((*number, encode(draft, *name, *number, sequence, &number_of)));
-        }
-        entries.sort();
-        let epochs = (self.catalogue.epoch(), self.catalogue.epoch() + 1);
-        let encode = |signature: &[u8; 64]| {
-            let mut out = vec![0; 256 + entries.iter().map(|(_, e)| e.len() + 3).sum::<usize>()];
-            let bytes = entries.iter().map(|(_, entry)| &entry[..]);
-            let len = Delta::encode(&own, epochs, count, signature, bytes, &mut out);
-            out.truncate(len.expect("the buffer holds every entry"));
-            out
-        };
-        let unsigned = encode(&[0; 64]);
-        let delta = Delta::decode(&unsigned).expect("made from valid entries");
-        let root = self
-            .catalogue
-            .root_after(&delta)
-            .expect("made for this catalogue");
-        let signed = encode(&(self.sign)(&self.key, &signed_bytes(&root)));
-        let delta = Delta::decode(&signed).expect("made from valid entries");
+        let files: Vec<_> = drafts
+            .iter()
+            .map(|draft| draft.pack(&self.name()))
+            .collect();
+        let packages = files.iter().map(|file| Package::decode(file));
+        let packages: Result<Vec<_>, _> = packages.collect();
+        let packages = packages.expect("a draft makes a well-formed package");
+        let publication = Publication::new(&self.catalogue, &packages, resolve);
+        let publication = publication.expect("drafts call tasklets that exist");
+        let delta = publication.sign(&self.catalogue, |bytes| (self.sign)(&self.key, bytes));
+        let bytes = delta.expect("drafts are within the limits");
+        let delta = Delta::decode(&bytes).expect("made from valid entries");
         self.catalogue
             .apply(&delta, false)
             .expect("made for this catalogue");
-        signed
+        bytes
     }
 }
 
@@ -208,43 +212,4 @@ pub fn sign(key: &[u8; 32], message: &[u8]) -> [u8; 64] {
     signature[..32].copy_from_slice(&half(0));
     signature[32..].copy_from_slice(&half(1));
     signature
-}
-
-fn encode(
-    draft: &Draft,
-    name: Name,
-    number: u16,
-    sequence: u16,
-    number_of: &impl Fn(&TaskletName) -> Option<u16>,
-) -> Vec<u8> {
-    let mut space = [0; 64];
-    let mut terms = Terms::empty();
-    terms.executor = draft.executor;
-    terms.memory_bytes = draft.memory_bytes;
-    terms.area = draft.area;
-    terms.fuel = draft.fuel;
-    terms.capabilities = draft.capabilities;
-    let terms = terms.with_exports(&[Export::run(draft.signature)], &mut space);
-    let imports = draft.calls.iter().map(|(callee, signature)| Import {
-        namespace: NamespaceId::of(&callee.namespace),
-        number: number_of(callee).expect("a draft calls tasklets that exist"),
-        export: "run",
-        signature: *signature,
-    });
-    let imports: Vec<Import<'_>> = imports.collect();
-    let fields = EntryFields {
-        number,
-        name,
-        sequence,
-        digest: Digest::of(&draft.module),
-        size: draft.module.len() as u32,
-        terms: terms.expect("one export fits"),
-        imports: &imports,
-    };
-    let mut out = vec![0; 1024];
-    let len = fields
-        .encode(&mut out)
-        .expect("a draft is within the limits");
-    out.truncate(len);
-    out
 }

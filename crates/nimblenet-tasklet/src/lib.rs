@@ -10,7 +10,8 @@
 //! - what a tasklet promises and wants: [`Terms`], [`Entry`], [`Delta`], [`Package`];
 //! - how it is called: [`Signature`], the [`abi`] between CBOR and linear memory;
 //! - what a node and an executor say to each other: [`Work`] and [`Outcome`];
-//! - why a call failed: [`Fault`], with codes that never change.
+//! - why a call failed: [`Fault`], with codes that never change;
+//! - the names of a node's interface to its clients: [`api`].
 //!
 //! All stored formats are CBOR in deterministic form (RFC 8949 section 4.2.1); anything else is
 //! refused by [`deterministic::check`].
@@ -18,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+pub mod api;
 mod capability;
 mod catalogue;
 pub mod deterministic;

@@ -4,6 +4,7 @@ use alloc::collections::LinkedList;
 use core::fmt;
 
 use coap_lite::{CoapOption, MessageClass, MessageType, Packet};
+pub use nimblenet_tasklet::api::Method;
 
 use super::block::Block;
 
@@ -22,20 +23,6 @@ const UNDERSTOOD: [CoapOption; 7] = [
     CoapOption::Block1,
     CoapOption::Block2,
 ];
-
-/// What a request asks for.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[repr(u8)]
-pub enum Method {
-    /// Read.
-    Get = 1,
-    /// Run.
-    Post = 2,
-    /// Write.
-    Put = 3,
-    /// Remove.
-    Delete = 4,
-}
 
 /// A response code, as its class and detail (RFC 7252 section 5.9).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,18 +136,6 @@ impl Request {
             accept: None,
             payload: Vec::new(),
         }
-    }
-
-    /// The value of the query `name=value`; empty for a bare `name`.
-    pub fn query(&self, name: &str) -> Option<&str> {
-        self.query.iter().find_map(|query| {
-            let rest = query.strip_prefix(name)?;
-            if rest.is_empty() {
-                Some("")
-            } else {
-                rest.strip_prefix('=')
-            }
-        })
     }
 }
 
@@ -301,13 +276,7 @@ fn ends_with_marker(bytes: &[u8], packet: &Packet) -> bool {
 
 impl Parsed {
     fn read(code: u8, packet: Packet) -> Result<Self, Code> {
-        let method = match code {
-            1 => Method::Get,
-            2 => Method::Post,
-            3 => Method::Put,
-            4 => Method::Delete,
-            _ => return Err(Code::METHOD_NOT_ALLOWED),
-        };
+        let method = Method::from_number(code).ok_or(Code::METHOD_NOT_ALLOWED)?;
         for (number, _) in packet.options() {
             // Odd numbers are critical (section 5.4.1).
             let critical = number % 2 == 1;
@@ -492,9 +461,6 @@ mod tests {
             panic!("not a request");
         };
         assert_eq!((read, &parsed.request), (header, &request));
-        assert_eq!(parsed.request.query("x"), Some("run"));
-        assert_eq!(parsed.request.query("explain"), Some(""));
-        assert_eq!(parsed.request.query("e"), None);
     }
 
     #[test]

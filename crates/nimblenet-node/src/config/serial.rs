@@ -1,5 +1,6 @@
 //! Serial lines in configuration files.
 
+use alloc::sync::Arc;
 use core::fmt;
 use core::num::NonZero;
 use std::path::PathBuf;
@@ -8,34 +9,22 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::link::{LinkPlan, SerialConfig};
+
 /// Serial lines of one node.
 const MAX_SERIAL: usize = 16;
 
-/// A serial line to a neighbour.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SerialConfig {
-    /// The device, which need not be there yet.
-    pub device: PathBuf,
-    /// Bits a second; the same at both ends.
-    pub baud: u32,
-}
-
-impl SerialConfig {
-    /// The rate of a line whose configuration gives none, which is that of boards.
-    pub const DEFAULT_BAUD: u32 = 1_000_000;
-
-    /// A line at the usual rate.
-    pub fn new(device: impl Into<PathBuf>) -> Self {
-        Self {
-            device: device.into(),
-            baud: Self::DEFAULT_BAUD,
-        }
-    }
-}
-
 /// Serial lines, no device twice.
 #[derive(Default)]
-pub(super) struct SerialLines(pub(super) Vec<SerialConfig>);
+pub(super) struct SerialLines(Vec<SerialConfig>);
+
+impl SerialLines {
+    /// The links that they are.
+    pub(super) fn plans(self) -> impl Iterator<Item = Arc<dyn LinkPlan>> {
+        let plan = |line| -> Arc<dyn LinkPlan> { Arc::new(line) };
+        self.0.into_iter().map(plan)
+    }
+}
 
 impl<'de> Deserialize<'de> for SerialLines {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -7,7 +7,7 @@ use std::thread::{Builder, JoinHandle};
 use nimblenet_tasklet::{Delta, Digest, Executor, Name};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::coap::RequestId;
+use super::api;
 use crate::key::PublicKey;
 use crate::store::{Published, Refusal, Store};
 
@@ -42,18 +42,18 @@ pub(super) struct Publication {
     pub(super) modules: Vec<Vec<u8>>,
 }
 
-/// The answer to one request.
-pub(super) type Answer = (RequestId, Result<Done, Refusal>);
+/// What has come of a task, and who wants to know.
+pub(super) type Answer = (api::Answer, Result<Done, Refusal>);
 
 #[derive(Debug)]
 pub(super) struct StoreThread {
-    queue: Option<Sender<(RequestId, Task)>>,
+    queue: Option<Sender<(api::Answer, Task)>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl StoreThread {
     pub(super) fn start(store: Store, answers: UnboundedSender<Answer>) -> io::Result<Self> {
-        // The CoAP server bounds the requests that are being worked on, and with them the queue.
+        // Carriers bound the requests that are being worked on, and with them the queue.
         let (queue, due) = channel();
         let thread = Builder::new()
             .name("store".into())
@@ -64,9 +64,9 @@ impl StoreThread {
         })
     }
 
-    pub(super) fn give(&self, id: RequestId, task: Task) {
+    pub(super) fn give(&self, answer: api::Answer, task: Task) {
         if let Some(queue) = &self.queue {
-            let _ = queue.send((id, task));
+            let _ = queue.send((answer, task));
         }
     }
 
@@ -79,8 +79,8 @@ impl StoreThread {
     }
 }
 
-fn serve(mut store: Store, due: &Receiver<(RequestId, Task)>, answers: &UnboundedSender<Answer>) {
-    while let Ok((id, task)) = due.recv() {
+fn serve(mut store: Store, due: &Receiver<(api::Answer, Task)>, answers: &UnboundedSender<Answer>) {
+    while let Ok((answer, task)) = due.recv() {
         let result = match task {
             Task::Stage { digest, module } => store.stage(&digest, &module).map(|()| Done::Staged),
             Task::Publish {
@@ -89,7 +89,7 @@ fn serve(mut store: Store, due: &Receiver<(RequestId, Task)>, answers: &Unbounde
                 delta,
             } => publish(&mut store, namespace, key, delta).map(Done::Published),
         };
-        if answers.send((id, result)).is_err() {
+        if answers.send((answer, result)).is_err() {
             return;
         }
     }

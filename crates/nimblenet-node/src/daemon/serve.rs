@@ -1,149 +1,140 @@
-//! CoAP requests and their answers.
+//! Requests and their replies.
 
-use nimblenet_core::{CallId, Catalogue};
-use nimblenet_tasklet::{Delta, Fault, Name, NamespaceId, abi};
+use nimblenet_core::{CallId, CallRequest, Catalogue};
+use nimblenet_tasklet::api::Problem;
+use nimblenet_tasklet::{Delta, Digest, Fault, Name, NamespaceId, NodeId, TaskletName, abi};
 
+use super::api::{Answer, Refused, Reply, Request};
 use super::registry::{self, Done};
-use super::resources::{self, Action};
-use super::run::{Body, Waiting};
+use super::run::{Service, Waiting};
 use super::{Call, CallReport};
-use crate::coap::{Code, Format, RequestId, Response};
+use crate::remote::NamespaceSummary;
 use crate::store::Refusal;
 
-/// Links of `.well-known/core`; catalogues have the rest.
-const MAX_LINKS: usize = 1024;
+/// Tasklets that discovery lists; catalogues have the rest.
+const MAX_LISTED: usize = 1024;
 
-impl Body {
-    /// Takes up the requests that have come in.
-    pub(super) fn serve_requests(&mut self) {
-        while let Some((id, request)) = self.coap.poll_request() {
-            let action = Action::of(request);
-            let response = action.map_or_else(Some, |action| self.act(id, action));
-            if let Some(response) = response {
-                self.coap.respond(self.clock.now(), id, &response);
-            }
-        }
-    }
-
-    /// Does what a request asks for; answers at once if that takes no time.
-    fn act(&mut self, id: RequestId, action: Action) -> Option<Response> {
-        match action {
-            Action::Call {
-                name,
-                export,
-                args,
+impl Service {
+    /// Does what a request asks for. The answer gets its reply at once if that takes no time.
+    pub(super) fn serve(&mut self, request: Request, answer: Answer) {
+        match request {
+            Request::Call { call, explain } => self.call(Waiting {
+                call,
                 explain,
-                at,
-            } => {
-                let call = Call {
-                    name,
-                    export,
-                    args,
-                    deadline: None,
-                    at,
-                };
-                let detail = self.mismatch(&call);
-                let refused = detail.clone();
-                let waiting = Waiting::Coap {
-                    id,
-                    explain,
-                    detail,
-                };
-                let fault = self.call(&call, self.timeouts.call, waiting).err()?;
-                let report = CallReport::refused(fault);
-                Some(resources::ended(
-                    &report,
-                    explain,
-                    detail_of(fault, refused.as_ref()),
-                ))
+                answer,
+            }),
+            Request::Discovery => answer.give(self.discovery()),
+            Request::Status => answer.give(Reply::Status(Box::new(self.status()))),
+            Request::Jobs => {
+                let mut jobs: Vec<_> = self.node.calls().collect();
+                jobs.sort_by_key(|job| job.call);
+                let now = self.clock.now();
+                answer.give(Reply::Jobs { now, jobs });
             }
-            Action::Discover => Some(self.links()),
-            Action::Status => Some(resources::status(&self.status())),
-            Action::Jobs => {
-                let mut held: Vec<_> = self.node.calls().collect();
-                held.sort_by_key(|job| job.call);
-                Some(resources::jobs(self.clock.now(), &held))
-            }
-            Action::Move { call, to } => {
-                let moved = self.node.move_call(self.clock.now(), call, to);
-                if let Err(fault) = moved {
-                    return Some(resources::moved(Err(fault)));
-                }
-                self.moves.push((call, id));
-                self.drain();
-                None
-            }
-            Action::Namespaces => Some(self.namespaces()),
-            Action::Delta { namespace, from } => Some(self.delta(&namespace, from)),
-            Action::Module { digest } => {
-                let archive = self.node.archive();
-                let module = archive.and_then(|archive| archive.module(&digest));
-                Some(match module {
-                    Some(module) => Response::new(Code::CONTENT, Format::BYTES, module.to_vec()),
-                    None => not_found("unknown-module", "no such module is published here"),
-                })
-            }
-            Action::Publish {
+            Request::Move { call, to } => self.begin_move(call, to, answer),
+            Request::Namespaces => answer.give(self.namespaces()),
+            Request::Delta { namespace, from } => answer.give(self.delta(&namespace, from)),
+            Request::Module { digest } => answer.give(self.module(&digest)),
+            Request::Publish {
                 namespace,
                 key,
                 delta,
             } => self.store(
-                id,
+                answer,
                 registry::Task::Publish {
                     namespace,
                     key,
                     delta,
                 },
             ),
-            Action::Stage { digest, module } => {
-                self.store(id, registry::Task::Stage { digest, module })
+            Request::Stage { digest, module } => {
+                self.store(answer, registry::Task::Stage { digest, module });
             }
         }
     }
 
-    /// What is wrong with the arguments of a call, in more words than the fault has.
-    fn mismatch(&self, call: &Call) -> Option<String> {
-        let namespace = NamespaceId::of(&call.name.namespace);
-        let entry = self.node.catalogue(namespace)?.find(&call.name.name)?;
+    fn call(&mut self, waiting: Waiting) {
+        let accepted = if self.stopping.is_some() {
+            Err(Fault::Stopped)
+        } else {
+            self.begin(&waiting.call)
+        };
+        match accepted {
+            Ok(id) => drop(self.calls.insert(id, waiting)),
+            Err(fault) => {
+                let detail = self.mismatch(fault, &waiting.call);
+                waiting.answer.give(Reply::refused_call(fault, detail));
+            }
+        }
+        self.drain();
+    }
+
+    fn begin(&mut self, call: &Call) -> Result<CallId, Fault> {
+        let request = CallRequest {
+            name: call.name,
+            export: &call.export,
+            args: &call.args,
+            deadline: Some(call.deadline.unwrap_or(self.timeouts.call)),
+        };
+        let now = self.clock.now();
+        match call.at {
+            Some(node) => self.node.call_at(now, node, request),
+            None => self.node.call(now, request),
+        }
+    }
+
+    /// What is wrong with the arguments of a call that failed for them, in more words than the
+    /// fault has.
+    fn mismatch(&self, fault: Fault, call: &Call) -> Option<String> {
+        if fault != Fault::WrongArguments {
+            return None;
+        }
+        let entry = self
+            .catalogue(&call.name.namespace)?
+            .find(&call.name.name)?;
         let signature = entry.terms.export(&call.export)?.signature;
         let error = abi::check_args(&signature, &call.args).err()?;
         Some(format!("{error}: {signature}"))
     }
 
-    fn store(&mut self, id: RequestId, task: registry::Task) -> Option<Response> {
-        let Some(store) = &self.store else {
-            let message = "this node is no registry";
-            return Some(not_found("not-a-registry", message));
-        };
-        if self.stopping.is_some() {
-            let fault = Fault::Stopped;
-            let code = Code::UNAVAILABLE;
-            return Some(resources::failure(
-                code,
-                fault.code(),
-                "the registry is stopping",
-            ));
+    fn begin_move(&mut self, call: CallId, to: NodeId, answer: Answer) {
+        match self.node.move_call(self.clock.now(), call, to) {
+            Ok(()) => {
+                self.moves.push((call, answer));
+                self.drain();
+            }
+            Err(fault) => answer.give(Reply::Moved(Err(fault))),
         }
-        store.give(id, task);
-        None
+    }
+
+    fn store(&mut self, answer: Answer, task: registry::Task) {
+        match &self.store {
+            None => {
+                let problem = Problem::NotARegistry;
+                answer.give(Refused::new(problem, "this node is no registry"));
+            }
+            Some(_) if self.stopping.is_some() => {
+                answer.give(Refused::new(Problem::Stopped, "the registry is stopping"));
+            }
+            Some(store) => store.give(answer, task),
+        }
     }
 
     /// Takes up what the store has done.
-    pub(super) fn stored(&mut self, id: RequestId, result: Result<Done, Refusal>) {
-        let response = match result {
-            Ok(Done::Staged) => Response::empty(Code::CHANGED),
+    pub(super) fn stored(&mut self, answer: Answer, result: Result<Done, Refusal>) {
+        match result {
+            Ok(Done::Staged) => answer.give(Reply::Staged),
             Ok(Done::Published(publication)) => {
                 self.take_up(&publication);
-                resources::published(&publication.outcome)
+                answer.give(Reply::Published(publication.outcome));
             }
             Err(refusal) => {
                 if let Refusal::Storage(error) = &refusal {
                     tracing::error!(%error, "a publication failed");
                 }
-                resources::refusal(&refusal)
+                answer.give(Refused::new(refusal.problem(), refusal.to_string()));
             }
-        };
-        self.coap.respond(self.clock.now(), id, &response);
+        }
     }
 
     /// Serves a publication that is safely stored.
@@ -173,83 +164,80 @@ impl Body {
 
     /// Reports the end of a move to who waits for it.
     pub(super) fn finish_move(&mut self, call: CallId, result: Result<(), Fault>) {
-        let now = self.clock.now();
-        for (_, id) in self.moves.extract_if(.., |(waits, _)| *waits == call) {
-            self.coap.respond(now, id, &resources::moved(result));
+        for (_, answer) in self.moves.extract_if(.., |(waits, _)| *waits == call) {
+            answer.give(Reply::Moved(result));
         }
     }
 
     /// Reports the end of a call to who waits for it.
-    pub(super) fn finish(&mut self, call: CallId, report: CallReport) {
-        self.finish_move(call, Err(Fault::UnknownCall));
-        match self.calls.remove(&call) {
-            Some(Waiting::Coap {
-                id,
-                explain,
-                detail,
-            }) => {
-                let fault = report.result.as_ref().err().copied();
-                let detail = fault.and_then(|fault| detail_of(fault, detail.as_ref()));
-                let response = resources::ended(&report, explain, detail);
-                self.coap.respond(self.clock.now(), id, &response);
-            }
-            Some(Waiting::Handle(reply)) => {
-                let _ = reply.send(report);
-            }
-            None => {}
-        }
+    pub(super) fn finish(&mut self, id: CallId, report: CallReport) {
+        self.finish_move(id, Err(Fault::UnknownCall));
+        let Some(waiting) = self.calls.remove(&id) else {
+            return;
+        };
+        let fault = report.result.as_ref().err();
+        let detail = fault.and_then(|fault| self.mismatch(*fault, &waiting.call));
+        waiting.answer.give(Reply::Ended {
+            report,
+            explain: waiting.explain,
+            detail,
+        });
     }
 
     fn catalogue(&self, namespace: &Name) -> Option<&Catalogue> {
         self.node.catalogue(NamespaceId::of(namespace))
     }
 
-    fn links(&self) -> Response {
+    fn discovery(&self) -> Reply {
         let tasklets = self.keys.keys().flat_map(|namespace| {
             let entries = self.catalogue(namespace).into_iter();
             let names = entries.flat_map(|catalogue| catalogue.entries().map(|entry| entry.name));
-            names.map(move |name| (namespace, name))
+            names.map(move |name| TaskletName {
+                namespace: *namespace,
+                name,
+            })
         });
-        resources::links(tasklets.take(MAX_LINKS), self.store.is_some())
+        Reply::Discovery {
+            tasklets: tasklets.take(MAX_LISTED).collect(),
+            registry: self.store.is_some(),
+        }
     }
 
-    fn namespaces(&self) -> Response {
+    fn namespaces(&self) -> Reply {
         let held = self.keys.iter().map(|(name, key)| {
             let catalogue = self.catalogue(name);
-            let epoch = catalogue.map_or(0, Catalogue::epoch);
-            let entries = catalogue.map_or(0, Catalogue::count);
-            (*name, epoch, entries, Some(*key))
+            NamespaceSummary {
+                name: *name,
+                epoch: catalogue.map_or(0, Catalogue::epoch),
+                entries: catalogue.map_or(0, Catalogue::count),
+                key: Some(*key),
+            }
         });
-        resources::namespaces(&held.collect::<Vec<_>>())
+        Reply::Namespaces(held.collect())
     }
 
-    fn delta(&self, namespace: &Name, from: u32) -> Response {
+    fn delta(&self, namespace: &Name, from: u32) -> Reply {
         let Some(catalogue) = self.catalogue(namespace) else {
-            return not_found(
-                "unknown-namespace",
-                "no catalogue of that namespace is here",
-            );
+            let message = "no catalogue of that namespace is here";
+            return Refused::new(Problem::UnknownNamespace, message).into();
         };
         if from >= catalogue.epoch() {
-            return Response::empty(Code::VALID);
+            return Reply::Delta(None);
         }
         let mut bytes = vec![0; catalogue.delta_bytes()];
-        match catalogue.encode_delta(from, &mut bytes) {
-            Some(len) => {
-                bytes.truncate(len);
-                Response::new(Code::CONTENT, Format::CBOR, bytes)
+        let len = catalogue.encode_delta(from, &mut bytes);
+        bytes.truncate(len.expect("there is something newer, and as much room as it takes"));
+        Reply::Delta(Some(bytes))
+    }
+
+    fn module(&self, digest: &Digest) -> Reply {
+        let archive = self.node.archive();
+        match archive.and_then(|archive| archive.module(digest)) {
+            Some(module) => Reply::Module(module.to_vec()),
+            None => {
+                let message = "no such module is published here";
+                Refused::new(Problem::UnknownModule, message).into()
             }
-            None => Response::empty(Code::INTERNAL),
         }
     }
-}
-
-/// Details are about arguments.
-fn detail_of(fault: Fault, detail: Option<&String>) -> Option<&str> {
-    let detail = detail.filter(|_| fault == Fault::WrongArguments);
-    detail.map(String::as_str)
-}
-
-fn not_found(code: &str, message: &str) -> Response {
-    resources::failure(Code::NOT_FOUND, code, message)
 }

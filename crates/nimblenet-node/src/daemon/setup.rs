@@ -1,32 +1,34 @@
 //! Everything that is made before a daemon's loop starts.
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use std::io;
+use std::net::UdpSocket;
 use std::sync::mpsc;
 use std::thread::Builder;
 
-use nimblenet_core::{Config, Limits, LinkConfig, LinkId, NamespaceConfig, Node};
+use nimblenet_core::{Config, Limits, LinkConfig, NamespaceConfig, Node};
 use nimblenet_tasklet::{Delta, Name, TaskletName};
-use tokio::sync::mpsc::{UnboundedReceiver, channel, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::task::JoinSet;
 
 use super::crash::Crashes;
 use super::keeper::{self, Keeper};
+use super::links::Links;
 use super::registry::StoreThread;
-use super::run::{Body, Inputs, Outside, UDP};
-use super::{Command, Daemon, Sockets, StartError};
+use super::run::{Edge, Inputs, Service};
+use super::{Command, Daemon, Requests, Sockets, StartError};
 use crate::clock::{self, Clock};
-use crate::coap::{Server, ServerLimits, Timers};
+use crate::coap::Endpoint;
 use crate::config::{MeshConfig, NodeConfig, RegistryConfig, Timeouts};
 use crate::executor::Workers;
 use crate::host::LinuxHost;
 use crate::key::PublicKey;
-use crate::link::{MAX_FRAME_BYTES, SerialLink, UdpLink};
+use crate::link::{LinkPlan, UdpPlan};
 use crate::store::Store;
 
 /// A registry runs no tasklets; its executor only exists.
 const REGISTRY_ARENA_BYTES: usize = 4096;
-/// Frames from serial lines that wait for the loop; past it, lines are not read.
-const HEARD_FRAMES: usize = 64;
 
 /// What a daemon is made from.
 pub(super) struct Setup {
@@ -97,26 +99,28 @@ impl Setup {
         let addresses = sockets.addresses().map_err(StartError::System)?;
         let name = format!("node-{}", self.config.id);
         let (commands, inbox) = unbounded_channel();
+        let requests = Requests(commands);
+        let asking = requests.clone();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(StartError::System)?;
         // The node is made on the thread that it stays on.
         let (report, made) = mpsc::channel();
-        let body = move || {
+        let service = move || {
             // Tasks are started while the daemon is built.
             let entered = runtime.enter();
-            let built = self.build(sockets, inbox);
+            let built = self.build(sockets, asking, inbox);
             drop(entered);
             match built {
-                Ok((body, inputs)) => {
+                Ok((service, inputs)) => {
                     let _ = report.send(Ok(()));
-                    runtime.block_on(body.run(inputs));
+                    runtime.block_on(service.run(inputs));
                 }
                 Err(error) => drop(report.send(Err(error))),
             }
         };
-        let thread = Builder::new().name(name).spawn(body);
+        let thread = Builder::new().name(name).spawn(service);
         let thread = thread.map_err(StartError::System)?;
         let made = made.recv().unwrap_or_else(|_| {
             let ended = io::Error::other("the daemon's thread ended at its start");
@@ -124,20 +128,25 @@ impl Setup {
         });
         made?;
         Ok(Daemon {
-            commands,
+            requests,
             thread: Some(thread),
             addresses,
         })
     }
 
     fn build(
-        self,
+        mut self,
         sockets: Sockets,
+        requests: Requests,
         inbox: UnboundedReceiver<Command>,
-    ) -> Result<(Body, Inputs), StartError> {
+    ) -> Result<(Service, Inputs), StartError> {
         let clock = Clock::start();
         let seed = u64::from(clock::fresh_sequence()) << 16 | u64::from(self.config.id.0);
         let name = format!("node-{}", self.config.id);
+        let plans = plans(self.mesh, sockets.mesh);
+        let links = plans.iter().map(|plan| LinkConfig { mtu: plan.mtu() });
+        self.config.links = links.collect();
+        let frame_bytes = plans.iter().map(|plan| plan.mtu()).max().unwrap_or(0);
         let mut node = Node::new(self.config).map_err(StartError::Config)?;
         for bytes in &self.kept {
             let delta = Delta::decode(bytes).expect("it was decoded when it was read");
@@ -150,42 +159,37 @@ impl Setup {
         let workers = Workers::start(&name, self.arena_bytes, host, outcomes);
         let (stored, store_answers) = unbounded_channel();
         let store = self.store.map(|store| StoreThread::start(store, stored));
-        let nonblocking = |socket: &std::net::UdpSocket| {
-            socket.set_nonblocking(true)?;
-            socket.try_clone()
-        };
-        let sender = nonblocking(&sockets.mesh).map_err(StartError::System)?;
-        let udp = UdpLink::new(sender, self.mesh.neighbours, self.mesh.open);
-        let frame_bytes = usize::from(self.mesh.mtu).max(MAX_FRAME_BYTES);
-        let (hears, heard) = channel(HEARD_FRAMES);
-        let serial = self.mesh.serial.into_iter().zip(UDP.0 + 1..);
-        let serial =
-            serial.map(|(config, link)| SerialLink::start(config, LinkId(link), hears.clone()));
-        let serial = serial.collect();
-        let coap_sender = sockets.coap.as_ref().map(nonblocking).transpose();
+        let mut tasks = JoinSet::new();
+        let (links, heard) = Links::start(&plans, &mut tasks).map_err(StartError::System)?;
+        let endpoint = sockets.coap;
+        let endpoint = endpoint.map(|socket| Endpoint::new(socket, clock, seed, requests));
+        let endpoint = endpoint.transpose().map_err(StartError::System)?;
+        let coap = endpoint.as_ref().map(Endpoint::state);
+        if let Some(endpoint) = endpoint {
+            tasks.spawn(endpoint.run());
+        }
         let inputs = Inputs {
-            sockets,
             heard,
             answers,
             store_answers,
             inbox,
+            coap: coap.clone(),
+            tasks,
         };
-        let body = Body {
+        let service = Service {
             node,
             clock,
-            outside: Outside {
-                udp,
-                serial,
+            edge: Edge {
+                links,
                 workers: workers.map_err(StartError::System)?,
                 finished: Vec::new(),
                 moved: Vec::new(),
                 renewed: Vec::new(),
                 crashes: Crashes::default(),
             },
-            frame: vec![0; frame_bytes],
+            frame: vec![0; usize::from(frame_bytes)],
             wake: None,
-            coap: Server::new(ServerLimits::DEFAULT, Timers::STANDARD, seed),
-            coap_sender: coap_sender.map_err(StartError::System)?,
+            coap,
             store: store.transpose().map_err(StartError::System)?,
             calls: BTreeMap::new(),
             moves: Vec::new(),
@@ -194,16 +198,25 @@ impl Setup {
             timeouts: self.timeouts,
             stopping: None,
         };
-        Ok((body, inputs))
+        Ok((service, inputs))
     }
+}
+
+/// The links of a daemon: UDP, then those of its configuration.
+fn plans(mesh: MeshConfig, socket: UdpSocket) -> Vec<Arc<dyn LinkPlan>> {
+    let udp = UdpPlan {
+        socket,
+        neighbours: mesh.neighbours,
+        open: mesh.open,
+        mtu: mesh.mtu,
+    };
+    let mut plans: Vec<Arc<dyn LinkPlan>> = vec![Arc::new(udp)];
+    plans.extend(mesh.links);
+    plans
 }
 
 fn core_config(mesh: &MeshConfig, timeouts: &Timeouts) -> Config {
     let mut config = Config::new(mesh.id, mesh.mtu);
-    let mtu = MAX_FRAME_BYTES as u16;
-    config
-        .links
-        .extend(mesh.serial.iter().map(|_| LinkConfig { mtu }));
     config.local_search = timeouts.local_search;
     config.global_search = timeouts.global_search;
     config.hop_time = timeouts.hop;

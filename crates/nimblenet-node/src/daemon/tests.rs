@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::{DEFAULT_REGISTRY, MeshConfig, NamespaceConfig};
 use crate::key::SigningKey;
-use crate::remote::{Moved, Remote, RemoteError};
+use crate::remote::{PublishReport, Remote, RemoteError};
 use nimblenet_core::Source;
 use nimblenet_tasklet::{
     Capabilities, Export, NamedImport, Package, PackageFields, Signature, Terms,
@@ -9,6 +9,7 @@ use nimblenet_tasklet::{
 use std::path::Path;
 use tempfile::TempDir;
 
+mod links;
 mod serial;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -77,7 +78,7 @@ impl Mesh {
         }
     }
 
-    fn publish(&self, packages: &[Vec<u8>]) -> Result<Vec<Moved>, RemoteError> {
+    fn publish(&self, packages: &[Vec<u8>]) -> Result<Vec<PublishReport>, RemoteError> {
         let packages: Vec<_> = packages
             .iter()
             .map(|bytes| Package::decode(bytes).unwrap())

@@ -10,51 +10,58 @@ use core::time::Duration;
 use std::io;
 use std::path::PathBuf;
 
-use nimblenet_board::framing::{Deframer, Frame, MAX_LINE_BYTES, stuffed};
-use nimblenet_core::LinkId;
+use nimblenet_board::framing::{Deframer, Frame, MAX_FRAME_BYTES, MAX_LINE_BYTES, stuffed};
+use nimblenet_core::LinkAddress;
 use serial2_tokio::SerialPort;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::config::SerialConfig;
+use super::{Closed, Inlet, Link, LinkPlan, LinkStatus};
 
+/// The only neighbour on a line.
+const OTHER_END: LinkAddress = LinkAddress(0);
 /// Frames that wait for a line: a third of a second at 1 MBd.
 const QUEUE_FRAMES: usize = 128;
 /// How often a device that is not there is looked for.
 const RETRY: Duration = Duration::from_secs(1);
 const READ_BYTES: usize = 4096;
 
-/// What a serial line has moved since the start.
+/// A serial line to a neighbour.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SerialStatus {
-    /// Its device.
+pub struct SerialConfig {
+    /// The device, which need not be there yet.
     pub device: PathBuf,
-    /// Whether the device is there.
-    pub up: bool,
-    /// Frames written.
-    pub sent: u64,
-    /// Their bytes, without checksums and stuffing.
-    pub sent_bytes: u64,
-    /// Frames received.
-    pub received: u64,
-    /// Their bytes, without checksums and stuffing.
-    pub received_bytes: u64,
-    /// What came in and was no frame: noise, or bytes that got lost or changed.
-    pub damaged: u64,
-    /// Frames that were not sent, because too many waited or the device was not there.
-    pub dropped: u64,
+    /// Bits a second; the same at both ends.
+    pub baud: u32,
 }
 
-/// A frame that came in over a serial line.
-#[derive(Debug)]
-pub(crate) struct Heard {
-    pub(crate) link: LinkId,
-    pub(crate) frame: Vec<u8>,
+impl SerialConfig {
+    /// The rate of a line whose configuration gives none, which is that of boards.
+    pub const DEFAULT_BAUD: u32 = 1_000_000;
+
+    /// A line at the usual rate.
+    pub fn new(device: impl Into<PathBuf>) -> Self {
+        Self {
+            device: device.into(),
+            baud: Self::DEFAULT_BAUD,
+        }
+    }
+}
+
+impl LinkPlan for SerialConfig {
+    fn mtu(&self) -> u16 {
+        MAX_FRAME_BYTES as u16
+    }
+
+    fn start(&self, inlet: Inlet, tasks: &mut JoinSet<()>) -> io::Result<Box<dyn Link>> {
+        Ok(Box::new(SerialLink::start(self.clone(), inlet, tasks)))
+    }
 }
 
 /// The sending half of a serial line.
 #[derive(Debug)]
-pub(crate) struct SerialLink {
+struct SerialLink {
     device: PathBuf,
     queue: Sender<Frame>,
     counters: Arc<Counters>,
@@ -72,29 +79,27 @@ struct Counters {
 }
 
 impl SerialLink {
-    /// A line that gives what it hears to `heard`. Must be called within a runtime, which carries
-    /// the line until it ends.
-    pub(crate) fn start(config: SerialConfig, link: LinkId, heard: Sender<Heard>) -> Self {
+    fn start(config: SerialConfig, inlet: Inlet, tasks: &mut JoinSet<()>) -> Self {
         let (queue, waiting) = channel(QUEUE_FRAMES);
         let counters = Arc::new(Counters::default());
         let device = config.device.clone();
         let line = Line {
             config,
-            link,
-            heard,
+            inlet,
             waiting,
             counters: Arc::clone(&counters),
         };
-        tokio::spawn(line.run());
+        tasks.spawn(line.run());
         Self {
             device,
             queue,
             counters,
         }
     }
+}
 
-    /// Gives the line a frame to send.
-    pub(crate) fn send(&self, frame: &[u8]) {
+impl Link for SerialLink {
+    fn send(&mut self, _: Option<LinkAddress>, frame: &[u8]) {
         // The node keeps to the link's MTU, so that none is too long.
         let taken = Frame::from_slice(frame).is_ok_and(|frame| self.queue.try_send(frame).is_ok());
         if !taken {
@@ -102,12 +107,12 @@ impl SerialLink {
         }
     }
 
-    /// What the line has moved.
-    pub(crate) fn status(&self) -> SerialStatus {
+    fn status(&self) -> LinkStatus {
         let counters = &self.counters;
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        SerialStatus {
-            device: self.device.clone(),
+        LinkStatus {
+            kind: "serial",
+            name: self.device.to_string_lossy().into_owned(),
             up: counters.up.load(Ordering::Relaxed),
             sent: of(&counters.sent),
             sent_bytes: of(&counters.sent_bytes),
@@ -115,6 +120,7 @@ impl SerialLink {
             received_bytes: of(&counters.received_bytes),
             damaged: of(&counters.damaged),
             dropped: of(&counters.dropped),
+            strangers: 0,
         }
     }
 }
@@ -126,14 +132,10 @@ fn add(counter: &AtomicU64, number: usize) {
 /// The task of a line.
 struct Line {
     config: SerialConfig,
-    link: LinkId,
-    heard: Sender<Heard>,
+    inlet: Inlet,
     waiting: Receiver<Frame>,
     counters: Arc<Counters>,
 }
-
-/// The daemon has ended.
-struct Ended;
 
 impl Line {
     async fn run(mut self) {
@@ -148,7 +150,7 @@ impl Line {
                     let ended = self.carry(&port).await;
                     self.counters.up.store(false, Ordering::Relaxed);
                     match ended {
-                        Ok(Ended) => return,
+                        Ok(Closed) => return,
                         Err(error) => error,
                     }
                 }
@@ -158,14 +160,14 @@ impl Line {
                 tracing::warn!(device, %error, "the serial line is down; it is tried every second");
                 reported = true;
             }
-            if let Some(Ended) = self.idle().await {
+            if let Some(Closed) = self.idle().await {
                 return;
             }
         }
     }
 
     /// Moves frames until the device is gone or the daemon ends.
-    async fn carry(&mut self, port: &SerialPort) -> io::Result<Ended> {
+    async fn carry(&mut self, port: &SerialPort) -> io::Result<Closed> {
         let mut deframer = Deframer::new();
         let mut buffer = vec![0; READ_BYTES];
         // Ends whatever the other side has begun to read.
@@ -186,9 +188,9 @@ impl Line {
                         };
                         add(&self.counters.received, 1);
                         add(&self.counters.received_bytes, frame.len());
-                        let (link, frame) = (self.link, frame.to_vec());
-                        if self.heard.send(Heard { link, frame }).await.is_err() {
-                            return Ok(Ended);
+                        let frame = frame.to_vec();
+                        if let Err(Closed) = self.inlet.give(OTHER_END, frame).await {
+                            return Ok(Closed);
                         }
                     }
                 }
@@ -200,7 +202,7 @@ impl Line {
                     }
                 }
                 frame = self.waiting.recv(), if line.is_empty() => {
-                    let Some(frame) = frame else { return Ok(Ended) };
+                    let Some(frame) = frame else { return Ok(Closed) };
                     line.extend(stuffed(&frame, &mut [0; MAX_LINE_BYTES]));
                     frame_bytes = Some(frame.len());
                 }
@@ -210,14 +212,14 @@ impl Line {
 
     /// Waits until the device is worth another look. Nothing is kept for it: what a node had to
     /// say a second ago is old.
-    async fn idle(&mut self) -> Option<Ended> {
+    async fn idle(&mut self) -> Option<Closed> {
         let end = Instant::now() + RETRY;
         loop {
             tokio::select! {
                 () = sleep_until(end) => return None,
                 frame = self.waiting.recv() => match frame {
                     Some(_) => add(&self.counters.dropped, 1),
-                    None => return Some(Ended),
+                    None => return Some(Closed),
                 },
             }
         }
@@ -238,15 +240,18 @@ async fn open(config: SerialConfig) -> io::Result<SerialPort> {
 
 #[cfg(test)]
 mod tests {
+    use nimblenet_core::LinkId;
+
     use super::*;
 
     #[tokio::test]
     async fn frames_beyond_the_queue_are_dropped_and_hold_nobody_up() {
         let nowhere = SerialConfig::new("/dev/there-is-no-such-line");
-        let link = SerialLink::start(nowhere, LinkId(1), channel(1).0);
+        let (inlet, mut tasks) = (Inlet::new(LinkId(1), channel(1).0), JoinSet::new());
+        let mut link = SerialLink::start(nowhere, inlet, &mut tasks);
         // The line's own task gets no turn before the first await.
         for _ in 0..QUEUE_FRAMES + 3 {
-            link.send(b"frame");
+            link.send(None, b"frame");
         }
         assert_eq!(link.status().dropped, 3);
         assert!(!link.status().up);

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use nimblenet_core::BadDelta;
+use nimblenet_tasklet::api::Problem;
 use nimblenet_tasklet::{Digest, Malformed, Name};
 use nimblenet_wasm::InvalidModule;
 
@@ -90,30 +91,35 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// What clients are told that it is.
+    pub fn problem(&self) -> Problem {
+        match self {
+            Self::Malformed(_) => Problem::Malformed,
+            Self::OtherNamespace => Problem::OtherNamespace,
+            Self::UnknownNamespace => Problem::UnknownNamespace,
+            Self::NamespaceClash => Problem::NamespaceClash,
+            Self::UnknownKey => Problem::UnknownKey,
+            Self::BadSignature => Problem::BadSignature,
+            Self::StaleEpoch { .. } => Problem::StaleEpoch,
+            Self::VersionExists { .. } => Problem::VersionExists,
+            Self::SequenceGap { .. } => Problem::SequenceGap,
+            Self::Catalogue(_) => Problem::BadCatalogue,
+            Self::DuplicateName { .. } => Problem::DuplicateName,
+            Self::BadImport { .. } => Problem::BadImport,
+            Self::MissingModule { .. } => Problem::MissingModule,
+            Self::WrongSize { .. } => Problem::WrongSize,
+            Self::InvalidModule { .. } => Problem::InvalidModule,
+            Self::DigestMismatch => Problem::DigestMismatch,
+            Self::TooLarge { .. } => Problem::TooLarge,
+            Self::Full => Problem::RegistryFull,
+            Self::Storage(_) => Problem::StorageFailed,
+            Self::Damaged => Problem::StorageDamaged,
+        }
+    }
+
     /// The stable code: lower-case words joined by hyphens.
     pub fn code(&self) -> &'static str {
-        match self {
-            Self::Malformed(_) => "malformed",
-            Self::OtherNamespace => "other-namespace",
-            Self::UnknownNamespace => "unknown-namespace",
-            Self::NamespaceClash => "namespace-clash",
-            Self::UnknownKey => "unknown-key",
-            Self::BadSignature => "bad-signature",
-            Self::StaleEpoch { .. } => "stale-epoch",
-            Self::VersionExists { .. } => "version-exists",
-            Self::SequenceGap { .. } => "sequence-gap",
-            Self::Catalogue(_) => "bad-catalogue",
-            Self::DuplicateName { .. } => "duplicate-name",
-            Self::BadImport { .. } => "bad-import",
-            Self::MissingModule { .. } => "missing-module",
-            Self::WrongSize { .. } => "wrong-size",
-            Self::InvalidModule { .. } => "invalid-module",
-            Self::DigestMismatch => "digest-mismatch",
-            Self::TooLarge { .. } => "too-large",
-            Self::Full => "registry-full",
-            Self::Storage(_) => "storage-failed",
-            Self::Damaged => "storage-damaged",
-        }
+        self.problem().code()
     }
 }
 

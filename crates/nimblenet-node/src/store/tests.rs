@@ -1,9 +1,9 @@
 use super::*;
 use crate::key::SigningKey;
-use crate::publication::Publication;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
+use nimblenet_core::publication::Publication;
 use nimblenet_tasklet::{Export, NamedImport, Package, PackageFields, TaskletName, Terms};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
@@ -62,7 +62,9 @@ fn delta(store: &Store, packages: &[Vec<u8>], key: &SigningKey) -> Vec<u8> {
     let empty = Catalogue::new(namespace, CatalogueLimits::LARGE);
     let catalogue = store.catalogue(&namespace).unwrap_or(&empty);
     let publication = Publication::new(catalogue, &packages, |_| None).unwrap();
-    publication.sign(catalogue, key).unwrap()
+    publication
+        .sign(catalogue, |bytes| key.sign(bytes))
+        .unwrap()
 }
 
 fn stage(store: &mut Store, module: &[u8]) {
@@ -269,7 +271,9 @@ fn an_import_without_a_matching_export_is_refused() {
     let packages = [Package::decode(&bytes).unwrap()];
     let catalogue = Catalogue::new(name("shop"), CatalogueLimits::LARGE);
     let publication = Publication::new(&catalogue, &packages, |_| Some(5)).unwrap();
-    let bytes = publication.sign(&catalogue, &key()).unwrap();
+    let bytes = publication
+        .sign(&catalogue, |bytes| key().sign(bytes))
+        .unwrap();
     publish(&mut store, "lab/rms", 2).unwrap();
     let refused = store.publish(&bytes, &name("shop"), Some(key().public()));
     assert_eq!(code(refused), "bad-import");

@@ -40,16 +40,16 @@ impl Report {
                 "global": acquired.global,
                 "registry": acquired.registry,
             },
-            "tx_bytes": by_id(&self.nodes, |status| status.link.sent_bytes),
+            "tx_bytes": by_id(&self.nodes, |status| status.sent_bytes()),
             "mean_response_s": tally.mean_response_s(),
             "p99_response_s": tally.p99_response_s(),
             "triggers": tally.triggers(),
             "no_contact_share": tally.without_contact_share(),
             "failures": Map::from_iter(failures),
-            "rx_bytes": by_id(&self.nodes, |status| status.link.received_bytes),
+            "rx_bytes": by_id(&self.nodes, |status| status.received_bytes()),
             "cache_used_bytes": by_id(&self.nodes, |status| status.cache_used as u64),
             "evicted": by_id(&self.nodes, |status| status.evicted),
-            "registry_tx_bytes": by_id(&self.registries, |status| status.link.sent_bytes),
+            "registry_tx_bytes": by_id(&self.registries, |status| status.sent_bytes()),
             "interrupted": self.interrupted,
         })
     }
@@ -87,8 +87,8 @@ impl Report {
                 },
                 counters.calls.to_string(),
                 counters.completed.to_string(),
-                status.link.sent_bytes.to_string(),
-                status.link.received_bytes.to_string(),
+                status.sent_bytes().to_string(),
+                status.received_bytes().to_string(),
                 if registry {
                     "-".to_owned()
                 } else {

@@ -6,6 +6,7 @@ use anyhow::Context;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use minicbor::Decoder;
+use nimblenet_tasklet::api::{explained, step};
 use nimblenet_tasklet::{NodeId, TaskletName};
 use serde_json::{Value as Json, json};
 
@@ -110,17 +111,17 @@ impl Explained {
         let mut explained = Self::results(Vec::new());
         for _ in 0..decoder.map().ok()?? {
             match decoder.str().ok()? {
-                "result" => {
+                explained::RESULT => {
                     let from = decoder.position();
                     decoder.skip().ok()?;
                     explained.results = values::decode(&bytes[from..decoder.position()])?;
                 }
-                "steps" => {
+                explained::STEPS => {
                     for _ in 0..decoder.array().ok()?? {
                         explained.steps.push(Step::read(&mut decoder)?);
                     }
                 }
-                "took_us" => explained.took_us = decoder.u64().ok()?,
+                explained::TOOK_US => explained.took_us = decoder.u64().ok()?,
                 _ => decoder.skip().ok()?,
             }
         }
@@ -133,7 +134,7 @@ impl Explained {
             return json!({ "results": results });
         }
         let steps: Vec<_> = self.steps.iter().map(Step::to_json).collect();
-        json!({ "results": results, "steps": steps, "took_us": self.took_us })
+        json!({ "results": results, explained::STEPS: steps, explained::TOOK_US: self.took_us })
     }
 
     fn table(&self) -> String {
@@ -148,12 +149,12 @@ impl Explained {
             table.add_row([
                 // Escaped: it comes from elsewhere and goes to a terminal.
                 step.tasklet.escape_debug().to_string(),
-                number("version"),
+                number(step::VERSION),
                 step.source.escape_debug().to_string(),
-                number("hops"),
-                number("attempts"),
-                number("bytes"),
-                milliseconds(step.number("wait_us")),
+                number(step::HOPS),
+                number(step::ATTEMPTS),
+                number(step::BYTES),
+                milliseconds(step.number(step::WAIT_US)),
             ]);
         }
         format!("{table}\ntook {}", milliseconds(self.took_us))
@@ -165,8 +166,8 @@ impl Step {
         let mut step = Self::default();
         for _ in 0..decoder.map().ok()?? {
             match decoder.str().ok()? {
-                "tasklet" => step.tasklet = decoder.str().ok()?.to_owned(),
-                "source" => step.source = decoder.str().ok()?.to_owned(),
+                step::TASKLET => step.tasklet = decoder.str().ok()?.to_owned(),
+                step::SOURCE => step.source = decoder.str().ok()?.to_owned(),
                 name => {
                     let name = name.to_owned();
                     step.numbers.push((name, decoder.u64().ok()?));
@@ -182,7 +183,7 @@ impl Step {
     }
 
     fn to_json(&self) -> Json {
-        let mut step = json!({ "tasklet": self.tasklet, "source": self.source });
+        let mut step = json!({ step::TASKLET: self.tasklet, step::SOURCE: self.source });
         for (name, value) in &self.numbers {
             step[name] = (*value).into();
         }

@@ -6,6 +6,7 @@ use anyhow::Context;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use nimblenet_node::remote::JobSummary;
+use nimblenet_tasklet::api::job;
 use serde_json::{Value as Json, json};
 
 use crate::output;
@@ -72,13 +73,13 @@ fn seconds(time: Duration) -> String {
 
 fn to_json(job: &JobSummary) -> Json {
     json!({
-        "call": job.call,
-        "tasklet": tasklet(job),
-        "state": job.state,
-        "at": job.at.map(|node| node.0),
-        "for": job.caller.map(|node| node.0),
-        "depth": job.depth,
-        "age_ms": job.age.as_millis() as u64,
-        "left_ms": job.left.map(|left| left.as_millis() as u64),
+        job::CALL: job.call,
+        job::TASKLET: tasklet(job),
+        job::STATE: job.state,
+        job::AT: job.at.map(|node| node.0),
+        job::FOR: job.caller.map(|node| node.0),
+        job::DEPTH: job.depth,
+        job::AGE_MS: job.age.as_millis() as u64,
+        job::LEFT_MS: job.left.map(|left| left.as_millis() as u64),
     })
 }

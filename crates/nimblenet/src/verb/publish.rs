@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use nimblenet_node::SigningKey;
-use nimblenet_node::remote::Moved;
+use nimblenet_node::remote::PublishReport;
 use nimblenet_tasklet::Package;
 use serde_json::{Value as Json, json};
 
@@ -59,20 +59,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let package = Package::decode(bytes);
         packages.push(package.with_context(|| format!("{} is damaged", path.display()))?);
     }
-    let moved = remote::block_on(async {
+    let reports = remote::block_on(async {
         let mut others = Vec::new();
         for address in &args.also {
             others.push(address.connect(PATIENCE).await?);
         }
         let mut registry = args.registry.connect(PATIENCE).await?;
-        let moved = registry.publish(&packages, &key, &mut others).await;
-        moved.with_context(|| format!("publishing at {} failed", args.registry))
+        let reports = registry.publish(&packages, &key, &mut others).await;
+        reports.with_context(|| format!("publishing at {} failed", args.registry))
     })?;
     if args.json {
-        let namespaces: Vec<_> = moved.iter().map(to_json).collect();
+        let namespaces: Vec<_> = reports.iter().map(to_json).collect();
         return output::json(&json!({ "namespaces": namespaces }));
     }
-    let lines: Vec<_> = moved.iter().map(to_text).collect();
+    let lines: Vec<_> = reports.iter().map(to_text).collect();
     output::text(&lines.join("\n"))
 }
 
@@ -89,18 +89,18 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn to_text(moved: &Moved) -> String {
-    let Moved {
+fn to_text(report: &PublishReport) -> String {
+    let PublishReport {
         namespace, epoch, ..
-    } = moved;
-    if moved.entries == 0 {
+    } = report;
+    if report.entries == 0 {
         return format!("{namespace}: nothing new, still at epoch {epoch}");
     }
-    let unchanged = match moved.unchanged {
+    let unchanged = match report.unchanged {
         0 => String::new(),
         count => format!(", {count} unchanged"),
     };
-    let claimed = if moved.claimed {
+    let claimed = if report.claimed {
         ", namespace claimed"
     } else {
         ""
@@ -108,10 +108,10 @@ fn to_text(moved: &Moved) -> String {
     format!(
         "{namespace}: epoch {epoch}, {}{unchanged}, {} ({} bytes) and {} bytes of catalogue \
          moved{claimed}",
-        counted(moved.entries, "entry changed", "entries changed"),
-        counted(moved.modules, "module", "modules"),
-        moved.module_bytes,
-        moved.delta_bytes,
+        counted(report.entries, "entry changed", "entries changed"),
+        counted(report.modules, "module", "modules"),
+        report.module_bytes,
+        report.delta_bytes,
     )
 }
 
@@ -119,15 +119,15 @@ fn counted(count: usize, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 
-fn to_json(moved: &Moved) -> Json {
+fn to_json(report: &PublishReport) -> Json {
     json!({
-        "namespace": moved.namespace.as_str(),
-        "epoch": moved.epoch,
-        "entries": moved.entries,
-        "unchanged": moved.unchanged,
-        "modules": moved.modules,
-        "module_bytes": moved.module_bytes,
-        "delta_bytes": moved.delta_bytes,
-        "claimed": moved.claimed,
+        "namespace": report.namespace.as_str(),
+        "epoch": report.epoch,
+        "entries": report.entries,
+        "unchanged": report.unchanged,
+        "modules": report.modules,
+        "module_bytes": report.module_bytes,
+        "delta_bytes": report.delta_bytes,
+        "claimed": report.claimed,
     })
 }

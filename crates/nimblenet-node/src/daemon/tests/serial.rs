@@ -1,8 +1,7 @@
 //! Daemons with serial lines, which are pseudo-terminals with a cable between them.
 
 use super::*;
-use crate::config::SerialConfig;
-use crate::link::SerialStatus;
+use crate::link::{LinkPlan, LinkStatus, SerialConfig};
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, Ordering};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -132,15 +131,19 @@ fn wait<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     panic!("no {what} in time");
 }
 
-fn line(daemon: &Daemon) -> SerialStatus {
-    daemon.status().unwrap().serial.remove(0)
+fn line(daemon: &Daemon) -> LinkStatus {
+    daemon.status().unwrap().links.remove(1)
+}
+
+fn plan(cable: &Cable, end: usize) -> Arc<dyn LinkPlan> {
+    Arc::new(SerialConfig::new(cable.device(end)))
 }
 
 /// A registry and a node with nothing but a cable between them.
 fn across(cable: &Cable) -> Mesh {
     Mesh::with(1, |at, mesh| {
         mesh.neighbours.clear();
-        mesh.serial = vec![SerialConfig::new(cable.device(at))];
+        mesh.links = vec![plan(cable, at)];
     })
 }
 
@@ -151,13 +154,15 @@ fn a_cable_is_enough_to_fetch_and_run() {
     mesh.publish(&[chain(), add(0)]).unwrap();
     assert_eq!(mesh.call(1, "shop/chain", &[2, 3]), Ok(10));
     let node = mesh.nodes[0].status().unwrap();
-    let line = &node.serial[0];
+    let [udp, line] = &node.links[..] else {
+        panic!("a node without a socket or a line");
+    };
     assert!(line.up && line.sent > 0 && line.received > 0);
     assert!(line.sent_bytes > line.sent && line.received_bytes > line.received);
     // One frame may have been under way when the device was opened.
     assert!(line.damaged <= 1 && line.dropped == 0, "{line:?}");
-    assert_eq!(node.link, LinkCounters::default(), "nothing went over UDP");
-    let shown = resources::status(&node).payload;
+    assert_eq!((udp.kind, udp.sent, udp.received), ("udp", 0, 0));
+    let shown = Reply::Status(Box::new(node.clone())).document().bytes;
     let device = cable.device(1).display().to_string();
     for text in ["serial", &device, "tx_frames"] {
         let shows = shown.windows(text.len()).any(|it| it == text.as_bytes());
@@ -172,11 +177,11 @@ fn a_node_passes_on_between_datagrams_and_a_cable() {
         0 => {}
         1 => {
             mesh.neighbours.truncate(1);
-            mesh.serial = vec![SerialConfig::new(cable.device(0))];
+            mesh.links = vec![plan(&cable, 0)];
         }
         _ => {
             mesh.neighbours.clear();
-            mesh.serial = vec![SerialConfig::new(cable.device(1))];
+            mesh.links = vec![plan(&cable, 1)];
         }
     });
     mesh.publish(&[chain(), add(0)]).unwrap();
@@ -186,7 +191,7 @@ fn a_node_passes_on_between_datagrams_and_a_cable() {
         Ok(4)
     );
     let registry = mesh.registry.as_ref().unwrap().status().unwrap();
-    assert!(registry.link.sent > 0 && registry.serial.is_empty());
+    assert!(registry.links.len() == 1 && registry.links[0].sent > 0);
 }
 
 #[test]

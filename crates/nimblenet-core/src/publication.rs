@@ -1,13 +1,20 @@
 //! Publishing from the publisher's side: from packages to a signed delta.
+//!
+//! This is the rule for numbers: a name keeps its entry's number, a new name gets the next one;
+//! a changed entry gets the next sequence number, the first is 1; a publication is one epoch. What
+//! signs is the publisher's.
 
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
 use core::fmt;
 
-use nimblenet_core::{BadDelta, Catalogue};
 use nimblenet_tasklet::{
-    Delta, Digest, EntryFields, Executor, Import, NamespaceId, Package, TaskletName,
+    Delta, Digest, EntryFields, Executor, Import, NamespaceId, Package, SIGNED_BYTES, TaskletName,
+    signed_bytes,
 };
 
-use crate::key::SigningKey;
+use crate::catalogue::{BadDelta, Catalogue};
 
 /// No entry takes more, at the format's limits on imports and exports.
 const MAX_ENTRY_BYTES: usize = 4096;
@@ -84,15 +91,20 @@ impl Publication {
         self.unchanged
     }
 
-    /// The signed delta that leads `catalogue` to its next epoch.
+    /// The delta that leads `catalogue` to its next epoch. `signer` makes the signature on what the
+    /// namespace's key signs (spec/catalogue.md, section 4).
     ///
     /// # Errors
     /// [`BadDelta`] if the entries are over the format's limits.
-    pub fn sign(&self, catalogue: &Catalogue, key: &SigningKey) -> Result<Vec<u8>, BadDelta> {
+    pub fn sign(
+        &self,
+        catalogue: &Catalogue,
+        signer: impl FnOnce(&[u8; SIGNED_BYTES]) -> [u8; 64],
+    ) -> Result<Vec<u8>, BadDelta> {
         let unsigned = self.encode(catalogue, &[0; 64])?;
         let delta = Delta::decode(&unsigned).map_err(|_| BadDelta::TooLarge)?;
         let root = catalogue.root_after(&delta)?;
-        self.encode(catalogue, &key.sign_root(&root))
+        self.encode(catalogue, &signer(&signed_bytes(&root)))
     }
 
     fn encode(&self, catalogue: &Catalogue, signature: &[u8; 64]) -> Result<Vec<u8>, BadDelta> {
@@ -226,3 +238,126 @@ impl fmt::Display for BadPackages {
 }
 
 impl core::error::Error for BadPackages {}
+
+#[cfg(test)]
+mod tests {
+    use nimblenet_tasklet::{Export, Name, NamedImport, PackageFields, Terms};
+
+    use super::*;
+    use crate::catalogue::CatalogueLimits;
+
+    fn package(name: &str, module: &[u8], callee: Option<&str>) -> Vec<u8> {
+        let signature = "func(u32) -> u32".parse().unwrap();
+        let mut space = [0; 64];
+        let terms = Terms::empty()
+            .with_exports(&[Export::run(signature)], &mut space)
+            .unwrap();
+        let import = callee.map(|callee| NamedImport {
+            name: callee.parse().unwrap(),
+            export: "run",
+            signature,
+        });
+        let fields = PackageFields {
+            name: name.parse().unwrap(),
+            terms,
+            imports: import.as_slice(),
+            module,
+        };
+        let mut bytes = vec![0; 256];
+        let len = fields.encode(&mut bytes).unwrap();
+        bytes.truncate(len);
+        bytes
+    }
+
+    fn shop() -> Catalogue {
+        Catalogue::new(Name::new("shop").unwrap(), CatalogueLimits::LARGE)
+    }
+
+    fn publication(catalogue: &Catalogue, files: &[Vec<u8>]) -> Result<Publication, BadPackages> {
+        let decoded = files.iter().map(|bytes| Package::decode(bytes).unwrap());
+        Publication::new(catalogue, &decoded.collect::<Vec<_>>(), |_| Some(9))
+    }
+
+    fn publish(catalogue: &mut Catalogue, files: &[Vec<u8>]) -> Publication {
+        let publication = publication(catalogue, files).unwrap();
+        let delta = publication.sign(catalogue, |_| [7; 64]).unwrap();
+        let delta = Delta::decode(&delta).unwrap();
+        catalogue.apply(&delta, false).unwrap();
+        publication
+    }
+
+    /// Names with their numbers and sequence numbers.
+    fn numbers(catalogue: &Catalogue) -> Vec<(Name, u16, u16)> {
+        let entries = catalogue.entries();
+        entries
+            .map(|entry| (entry.name, entry.number, entry.sequence))
+            .collect()
+    }
+
+    #[test]
+    fn a_name_keeps_its_number_and_a_changed_entry_gets_the_next_sequence_number() {
+        let mut catalogue = shop();
+        let (add, mul) = (
+            package("shop/add", b"1", None),
+            package("shop/mul", b"2", None),
+        );
+        publish(&mut catalogue, &[add.clone(), mul]);
+        assert_eq!(catalogue.epoch(), 1);
+        let second = [
+            package("shop/neg", b"3", None),
+            package("shop/mul", b"22", None),
+            add,
+        ];
+        let publication = publish(&mut catalogue, &second);
+        assert_eq!((publication.changed(), publication.unchanged()), (2, 1));
+        assert_eq!(catalogue.epoch(), 2);
+        let expected = [("add", 0, 1), ("mul", 1, 2), ("neg", 2, 1)]
+            .map(|(name, number, sequence)| (Name::new(name).unwrap(), number, sequence));
+        assert_eq!(numbers(&catalogue), expected);
+    }
+
+    #[test]
+    fn callees_have_the_numbers_of_this_publication_or_of_their_own_namespace() {
+        let mut catalogue = shop();
+        let files = [
+            package("shop/chain", b"1", Some("shop/add")),
+            package("shop/add", b"2", None),
+            package("shop/far", b"3", Some("std/rms")),
+        ];
+        publish(&mut catalogue, &files);
+        let callee = |at| {
+            let import = catalogue.entry(at).unwrap().imports().next().unwrap();
+            (import.namespace, import.number)
+        };
+        let id = |name| NamespaceId::of(&Name::new(name).unwrap());
+        assert_eq!(callee(0), (id("shop"), 1));
+        assert_eq!(callee(2), (id("std"), 9));
+        let lost = publication(&catalogue, &[package("shop/lost", b"4", Some("shop/none"))]);
+        assert_eq!(lost.unwrap_err().code(), "bad-import");
+    }
+
+    #[test]
+    fn packages_of_one_publication_are_of_its_namespace_and_have_different_names() {
+        let add = package("shop/add", b"1", None);
+        let twice = publication(&shop(), &[add.clone(), add]);
+        assert_eq!(twice.unwrap_err().code(), "duplicate-name");
+        let other = publication(&shop(), &[package("std/add", b"1", None)]);
+        assert_eq!(other.unwrap_err().code(), "other-namespace");
+    }
+
+    #[test]
+    fn the_signature_is_over_the_catalogue_that_results() {
+        let catalogue = shop();
+        let publication = publication(&catalogue, &[package("shop/add", b"1", None)]).unwrap();
+        let mut signed = None;
+        let delta = publication.sign(&catalogue, |bytes| {
+            signed = Some(*bytes);
+            [7; 64]
+        });
+        let delta = delta.unwrap();
+        let delta = Delta::decode(&delta).unwrap();
+        let root = catalogue.root_after(&delta).unwrap();
+        assert_eq!(signed, Some(signed_bytes(&root)));
+        assert_eq!(delta.signature, [7; 64]);
+    }
+}

@@ -1,0 +1,149 @@
+//! What a daemon can be asked and what it answers, whatever carries it.
+//!
+//! A carrier, such as `coap/`, makes a [`Request`] of what comes in and gives it to the daemon's
+//! loop with an [`Answer`], which takes the [`Reply`]. Carriers of resources have help at both
+//! ends: [`Asked`] says what a method on a path means, and [`Reply::document`] writes the bytes of
+//! an answer (spec/api.md).
+
+mod document;
+mod read;
+
+use core::fmt;
+
+use nimblenet_core::{CallId, Instant, Progress};
+use nimblenet_tasklet::api::Problem;
+use nimblenet_tasklet::{Digest, Fault, Name, NodeId, TaskletName};
+
+use super::{Call, CallReport, Status};
+use crate::key::PublicKey;
+use crate::remote::NamespaceSummary;
+use crate::store::Published;
+
+pub(crate) use document::{Document, Media};
+pub(crate) use read::Asked;
+
+/// Something that a daemon is asked for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Request {
+    /// Run a tasklet.
+    Call {
+        /// Which, and with what.
+        call: Call,
+        /// Whether the answer says where the tasklets came from.
+        explain: bool,
+    },
+    /// List what can be asked for.
+    Discovery,
+    /// Tell the numbers.
+    Status,
+    /// List the calls in progress.
+    Jobs,
+    /// Let a call in progress go on at another node.
+    Move { call: CallId, to: NodeId },
+    /// List the namespaces.
+    Namespaces,
+    /// Give a catalogue's changes since an epoch.
+    Delta { namespace: Name, from: u32 },
+    /// Publish a catalogue's next epoch.
+    Publish {
+        namespace: Name,
+        key: Option<PublicKey>,
+        delta: Vec<u8>,
+    },
+    /// Give a module.
+    Module { digest: Digest },
+    /// Keep a module until it is published.
+    Stage { digest: Digest, module: Vec<u8> },
+}
+
+/// What a daemon answers.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// A call has ended, well or not.
+    Ended {
+        report: CallReport,
+        explain: bool,
+        /// More words than the fault has.
+        detail: Option<String>,
+    },
+    /// The tasklets that can be called, and whether this is a registry.
+    Discovery {
+        tasklets: Vec<TaskletName>,
+        registry: bool,
+    },
+    /// The numbers.
+    Status(Box<Status>),
+    /// The calls in progress at this moment.
+    Jobs { now: Instant, jobs: Vec<Progress> },
+    /// A move has ended, or was refused.
+    Moved(Result<(), Fault>),
+    /// The namespaces.
+    Namespaces(Vec<NamespaceSummary>),
+    /// A catalogue's changes; nothing if there are none.
+    Delta(Option<Vec<u8>>),
+    /// A publication is in force.
+    Published(Published),
+    /// A module.
+    Module(Vec<u8>),
+    /// A module is kept.
+    Staged,
+    /// A request is refused.
+    Refused(Refused),
+}
+
+impl Reply {
+    /// A call that was refused at once.
+    pub(crate) fn refused_call(fault: Fault, detail: Option<String>) -> Self {
+        Self::Ended {
+            report: CallReport::refused(fault),
+            explain: false,
+            detail,
+        }
+    }
+}
+
+impl From<Refused> for Reply {
+    fn from(refused: Refused) -> Self {
+        Self::Refused(refused)
+    }
+}
+
+/// Why a request is refused.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Refused {
+    problem: Problem,
+    message: String,
+}
+
+impl Refused {
+    pub(crate) fn new(problem: Problem, message: impl Into<String>) -> Self {
+        Self {
+            problem,
+            message: message.into(),
+        }
+    }
+}
+
+/// Takes the reply to one request. Dropped, there is none.
+pub(crate) struct Answer(Box<dyn FnOnce(Reply) + Send>);
+
+impl Answer {
+    /// An answer that gives the reply to `take`, which must not wait.
+    pub(crate) fn new(take: impl FnOnce(Reply) + Send + 'static) -> Self {
+        Self(Box::new(take))
+    }
+
+    /// Gives the reply.
+    pub(crate) fn give(self, reply: impl Into<Reply>) {
+        (self.0)(reply.into());
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Answer").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,322 @@
+//! Answers as bytes: CBOR, mostly. The keys are those of `nimblenet_tasklet::api`.
+
+use nimblenet_core::{Counters, DropReason, Instant, Progress, Standing, Step};
+use nimblenet_tasklet::api::{
+    self, crash, explained, failure, job, link, namespace, published, segment, status, step,
+};
+use nimblenet_tasklet::{Fault, TaskletName, Trap};
+
+use super::Reply;
+use crate::daemon::{CallReport, Crash, Status};
+use crate::link::LinkStatus;
+use crate::remote::NamespaceSummary;
+use crate::store::Published;
+
+type Writer = minicbor::Encoder<Vec<u8>>;
+type WriteError = minicbor::encode::Error<core::convert::Infallible>;
+type Written<'w> = Result<&'w mut Writer, WriteError>;
+
+/// What bytes are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Media {
+    /// CBOR (RFC 8949).
+    Cbor,
+    /// Links (RFC 6690).
+    Links,
+    /// Bytes.
+    Bytes,
+    /// Something else, which no answer is.
+    Other,
+}
+
+/// An answer as carriers of resources send it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Document {
+    /// How it went.
+    pub(crate) status: api::Status,
+    /// What the bytes are; nothing if there are none.
+    pub(crate) media: Option<Media>,
+    /// The body.
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Reply {
+    /// The reply as bytes.
+    pub(crate) fn document(&self) -> Document {
+        match self {
+            Self::Ended {
+                report,
+                explain,
+                detail,
+            } => ended(report, *explain, detail.as_deref()),
+            Self::Discovery { tasklets, registry } => links(tasklets, *registry),
+            Self::Status(numbers) => content(|to| write_status(to, numbers)),
+            Self::Jobs { now, jobs } => content(|to| write_jobs(to, *now, jobs)),
+            Self::Moved(Ok(())) | Self::Staged => empty(api::Status::Changed),
+            Self::Moved(Err(fault)) => failed(*fault, None, None),
+            Self::Namespaces(held) => content(|to| write_namespaces(to, held)),
+            Self::Delta(Some(changes)) => content(|to| raw(to, changes)),
+            Self::Delta(None) => empty(api::Status::Valid),
+            Self::Published(outcome) => {
+                cbor(api::Status::Changed, |to| write_published(to, outcome))
+            }
+            Self::Module(module) => Document {
+                status: api::Status::Content,
+                media: Some(Media::Bytes),
+                bytes: module.clone(),
+            },
+            Self::Refused(refused) => {
+                let problem = refused.problem;
+                failure(problem.status(), problem.code(), &refused.message)
+            }
+        }
+    }
+}
+
+/// `detail` says more than the fault does.
+fn ended(report: &CallReport, explain: bool, detail: Option<&str>) -> Document {
+    let result = match &report.result {
+        Ok(result) => result,
+        Err(fault) => return failed(*fault, report.trap, detail),
+    };
+    if !explain {
+        return content(|to| raw(to, result));
+    }
+    content(|to| {
+        raw(to.map(3)?.str(explained::RESULT)?, result)?;
+        to.str(explained::STEPS)?.array(report.steps.len() as u64)?;
+        for step in &report.steps {
+            write_step(to, step)?;
+        }
+        to.str(explained::TOOK_US)?
+            .u64(report.took.as_micros() as u64)
+    })
+}
+
+fn write_step<'w>(to: &'w mut Writer, step: &Step) -> Written<'w> {
+    to.map(7)?;
+    to.str(step::TASKLET)?.str(&step.name.to_string())?;
+    to.str(step::VERSION)?.u16(step.tasklet.sequence)?;
+    to.str(step::SOURCE)?.str(step.source.name())?;
+    to.str(step::HOPS)?.u8(step.hops)?;
+    to.str(step::ATTEMPTS)?.u8(step.attempts)?;
+    to.str(step::BYTES)?.u32(step.bytes)?;
+    to.str(step::WAIT_US)?.u64(step.took.as_micros() as u64)
+}
+
+/// Calls in progress, oldest first.
+fn write_jobs<'w>(to: &'w mut Writer, now: Instant, jobs: &[Progress]) -> Written<'w> {
+    to.array(jobs.len() as u64)?;
+    for job in jobs {
+        write_job(to, now, job)?;
+    }
+    Ok(to)
+}
+
+fn write_job<'w>(to: &'w mut Writer, now: Instant, job: &Progress) -> Written<'w> {
+    let node = match job.standing {
+        Standing::At(node) => Some(node),
+        Standing::Waiting | Standing::Running | Standing::Moving => None,
+    };
+    let optional = [
+        job.name.is_some(),
+        node.is_some(),
+        job.caller.is_some(),
+        job.deadline.is_some(),
+    ];
+    let fields = 4 + optional.iter().filter(|there| **there).count();
+    to.map(fields as u64)?.str(job::CALL)?.u32(job.call.0)?;
+    if let Some(name) = job.name {
+        to.str(job::TASKLET)?.str(&name.to_string())?;
+    }
+    to.str(job::STATE)?.str(job.standing.name())?;
+    if let Some(node) = node {
+        to.str(job::AT)?.u16(node.0)?;
+    }
+    if let Some(caller) = job.caller {
+        to.str(job::FOR)?.u16(caller.0)?;
+    }
+    to.str(job::DEPTH)?.u64(job.depth as u64)?;
+    if let Some(deadline) = job.deadline {
+        to.str(job::LEFT_MS)?
+            .u64((deadline - now).as_millis() as u64)?;
+    }
+    to.str(job::AGE_MS)?
+        .u64((now - job.accepted).as_millis() as u64)
+}
+
+fn failed(fault: Fault, trap: Option<Trap>, detail: Option<&str>) -> Document {
+    let mut message = fault.meaning().trim().to_owned();
+    if let Some(trap) = trap {
+        message = format!("{message} {}", trap.meaning().trim());
+    }
+    if let Some(detail) = detail {
+        message = format!("{message} ({detail})");
+    }
+    failure(api::Status::of(fault), fault.code(), &message)
+}
+
+fn failure(status: api::Status, code: &str, message: &str) -> Document {
+    cbor(status, |to| {
+        to.map(2)?.str(failure::CODE)?.str(code)?;
+        to.str(failure::MESSAGE)?.str(message)
+    })
+}
+
+fn write_published<'w>(to: &'w mut Writer, outcome: &Published) -> Written<'w> {
+    to.map(4)?.str(published::EPOCH)?.u32(outcome.epoch)?;
+    to.str(published::ENTRIES)?.u64(outcome.entries as u64)?;
+    to.str(published::MODULES)?.u64(outcome.modules as u64)?;
+    to.str(published::CLAIMED)?.bool(outcome.claimed)
+}
+
+/// The links of `.well-known/core` (RFC 6690).
+fn links(tasklets: &[TaskletName], registry: bool) -> Document {
+    let mut links = format!("</{}>;ct=60,</{}>;ct=60", segment::STATUS, segment::JOBS);
+    if registry {
+        let namespaces = segment::NAMESPACES;
+        links.push_str(&format!(",</{namespaces}>;rt=\"nimblenet.registry\";ct=60"));
+    }
+    for name in tasklets {
+        let names = [name.namespace.as_str(), name.name.as_str()];
+        let path = api::Resource::Call.at(&names);
+        links.push_str(&format!(",</{path}>;rt=\"nimblenet.tasklet\";ct=60"));
+    }
+    Document {
+        status: api::Status::Content,
+        media: Some(Media::Links),
+        bytes: links.into_bytes(),
+    }
+}
+
+/// Each namespace with its epoch, entries and key.
+fn write_namespaces<'w>(to: &'w mut Writer, held: &[NamespaceSummary]) -> Written<'w> {
+    to.map(held.len() as u64)?;
+    for summary in held {
+        to.str(summary.name.as_str())?;
+        to.map(2 + u64::from(summary.key.is_some()))?;
+        to.str(namespace::EPOCH)?.u32(summary.epoch)?;
+        to.str(namespace::ENTRIES)?.u16(summary.entries)?;
+        if let Some(key) = summary.key {
+            to.str(namespace::KEY)?.str(&key.to_string())?;
+        }
+    }
+    Ok(to)
+}
+
+fn write_status<'w>(to: &'w mut Writer, status: &Status) -> Written<'w> {
+    let numbers = numbers(status);
+    to.map(numbers.len() as u64 + 3)?;
+    for (name, value) in &numbers {
+        to.str(name)?.u64(*value)?;
+    }
+    to.str(status::EPOCHS)?.map(status.epochs.len() as u64)?;
+    for (name, epoch) in &status.epochs {
+        to.str(name.as_str())?.u32(*epoch)?;
+    }
+    to.str(status::LINKS)?.array(status.links.len() as u64)?;
+    for link in &status.links {
+        write_link(to, link)?;
+    }
+    to.str(status::CRASHES)?
+        .array(status.crashes.len() as u64)?;
+    for crash in &status.crashes {
+        write_crash(to, crash)?;
+    }
+    Ok(to)
+}
+
+fn numbers(status: &Status) -> Vec<(&'static str, u64)> {
+    let node: &Counters = &status.counters;
+    let acquired = &node.acquired;
+    let mut numbers = vec![
+        (status::ID, u64::from(status.id.0)),
+        (status::UPTIME_MS, status.uptime.as_millis() as u64),
+        (status::JOBS, status.jobs as u64),
+        (status::NEIGHBOURS, status.neighbours.len() as u64),
+        (status::CALLS, node.calls),
+        (status::COMPLETED, node.completed),
+        (status::FAILED, node.failed),
+        (status::ACQUIRED_LOCAL, acquired.local),
+        (status::ACQUIRED_NEIGHBOUR, acquired.neighbour),
+        (status::ACQUIRED_GLOBAL, acquired.global),
+        (status::ACQUIRED_REGISTRY, acquired.registry),
+        (status::NOT_ACQUIRED, node.not_acquired),
+        (status::DIGEST_MISMATCHES, node.digest_mismatches),
+        (status::BAD_SIGNATURES, node.bad_signatures),
+        (status::RESUMED_TRANSFERS, node.resumed_transfers),
+        (status::MOVED_OUT, node.moved_out),
+        (status::MOVED_IN, node.moved_in),
+        (status::MOVES_REFUSED, node.moves_refused),
+        (status::MOVES_FAILED, node.moves_failed),
+        (status::TX_BYTES, status.sent_bytes()),
+        (status::RX_BYTES, status.received_bytes()),
+        (status::COAP_REQUESTS, status.coap.requests),
+        (status::COAP_REPEATED, status.coap.repeated),
+    ];
+    for reason in DropReason::ALL {
+        numbers.push((reason.name(), node.dropped(reason)));
+    }
+    numbers
+}
+
+fn write_link<'w>(to: &'w mut Writer, link: &LinkStatus) -> Written<'w> {
+    let numbers = [
+        (link::TX_BYTES, link.sent_bytes),
+        (link::RX_BYTES, link.received_bytes),
+        (link::TX_FRAMES, link.sent),
+        (link::RX_FRAMES, link.received),
+        (link::DAMAGED, link.damaged),
+        (link::DROPPED, link.dropped),
+        (link::STRANGERS, link.strangers),
+    ];
+    to.map(numbers.len() as u64 + 3)?;
+    to.str(link::KIND)?.str(link.kind)?;
+    to.str(link::NAME)?.str(&link.name)?;
+    to.str(link::UP)?.bool(link.up)?;
+    for (name, value) in numbers {
+        to.str(name)?.u64(value)?;
+    }
+    Ok(to)
+}
+
+fn write_crash<'w>(to: &'w mut Writer, crash: &Crash) -> Written<'w> {
+    to.map(6)?.str(crash::NODE)?.u16(crash.node.0)?;
+    to.str(crash::CAUSE)?.str(crash.cause)?;
+    to.str(crash::CORE)?.u8(crash.core)?;
+    to.str(crash::UPTIME_MS)?.u32(crash.uptime_ms)?;
+    to.str(crash::ADDRESSES)?
+        .array(crash.addresses.len() as u64)?;
+    for address in &crash.addresses {
+        to.u32(*address)?;
+    }
+    to.str(crash::TEXT)?.str(&crash.text)
+}
+
+/// Writes what is CBOR already.
+fn raw<'w>(to: &'w mut Writer, bytes: &[u8]) -> Written<'w> {
+    to.writer_mut().extend_from_slice(bytes);
+    Ok(to)
+}
+
+fn empty(status: api::Status) -> Document {
+    Document {
+        status,
+        media: None,
+        bytes: Vec::new(),
+    }
+}
+
+fn content(write: impl FnOnce(&mut Writer) -> Written<'_>) -> Document {
+    cbor(api::Status::Content, write)
+}
+
+fn cbor(status: api::Status, write: impl FnOnce(&mut Writer) -> Written<'_>) -> Document {
+    let mut writer = Writer::new(Vec::new());
+    write(&mut writer).expect("writing to memory does not fail");
+    Document {
+        status,
+        media: Some(Media::Cbor),
+        bytes: writer.into_writer(),
+    }
+}

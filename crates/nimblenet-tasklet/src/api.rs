@@ -1,0 +1,414 @@
+//! The interface of a node to its clients, apart from what carries it (spec/api.md): the names of
+//! resources and queries, the status of each answer, and the keys of documents.
+//!
+//! Daemons, boards and clients take these names from here. Resources are a [`Resource`] each, and
+//! each document has a module with a constant for each of its keys.
+
+mod document;
+
+use core::fmt;
+
+use crate::Fault;
+
+pub use document::{
+    DOCUMENTS, Key, Value, crash, explained, failure, job, link, namespace, published, status, step,
+};
+
+/// What a request does with a resource. The numbers are those of CoAP (RFC 7252 section 12.1.1).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Method {
+    /// Read.
+    Get = 1,
+    /// Run.
+    Post = 2,
+    /// Write.
+    Put = 3,
+    /// Remove.
+    Delete = 4,
+}
+
+impl Method {
+    /// The method with this number.
+    pub const fn from_number(number: u8) -> Option<Self> {
+        match number {
+            1 => Some(Self::Get),
+            2 => Some(Self::Post),
+            3 => Some(Self::Put),
+            4 => Some(Self::Delete),
+            _ => None,
+        }
+    }
+
+    /// The method's name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// The fixed segments of paths.
+pub mod segment {
+    /// Tasklets, each below its namespace.
+    pub const TASKLETS: &str = "t";
+    /// Calls in progress.
+    pub const JOBS: &str = "jobs";
+    /// Namespaces and their catalogues.
+    pub const NAMESPACES: &str = "r";
+    /// Modules.
+    pub const MODULES: &str = "m";
+    /// The numbers of a node.
+    pub const STATUS: &str = "status";
+    /// Where discovery begins (RFC 8615).
+    pub const WELL_KNOWN: &str = ".well-known";
+    /// The list of resources (RFC 6690 section 4).
+    pub const CORE: &str = "core";
+}
+
+/// The names of queries.
+pub mod query {
+    /// The export to call; `run` without it.
+    pub const EXPORT: &str = "x";
+    /// The node of the mesh that is to run a call.
+    pub const AT: &str = "at";
+    /// Whether the answer to a call explains it.
+    pub const EXPLAIN: &str = "explain";
+    /// The node that a call moves to.
+    pub const TO: &str = "to";
+    /// The epoch after which changes are wanted; 0 without it.
+    pub const FROM: &str = "from";
+    /// The public key that a publication is signed by, in hexadecimal digits.
+    pub const KEY: &str = "key";
+}
+
+/// A segment of a path.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Segment {
+    /// This word.
+    Is(&'static str),
+    /// Any word; this is what it stands for, in capitals.
+    Any(&'static str),
+}
+
+/// Declares the resources, one a method and path.
+macro_rules! resources {
+    ($($(#[doc = $doc:literal])+ $name:ident = $method:ident [$($kind:ident($word:expr)),+] [$($query:expr),*],)+) => {
+        /// Something that a node can be asked for: a method on a path.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        pub enum Resource { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Resource {
+            /// Every resource.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// Its method.
+            pub const fn method(self) -> Method {
+                match self { $(Self::$name => Method::$method,)+ }
+            }
+
+            /// The segments of its path.
+            pub const fn path(self) -> &'static [Segment] {
+                match self { $(Self::$name => &[$(Segment::$kind($word)),+],)+ }
+            }
+
+            /// The queries that it understands. Others are ignored.
+            pub const fn queries(self) -> &'static [&'static str] {
+                match self { $(Self::$name => &[$($query),*],)+ }
+            }
+        }
+    };
+}
+
+resources! {
+    /// Runs a tasklet.
+    Call = Post [Is(segment::TASKLETS), Any("NS"), Any("NAME")] [query::EXPORT, query::AT, query::EXPLAIN],
+    /// Lists the resources.
+    Discovery = Get [Is(segment::WELL_KNOWN), Is(segment::CORE)] [],
+    /// Tells a node's numbers.
+    Status = Get [Is(segment::STATUS)] [],
+    /// Lists the calls in progress.
+    Jobs = Get [Is(segment::JOBS)] [],
+    /// Moves a call in progress to another node.
+    Move = Post [Is(segment::JOBS), Any("CALL")] [query::TO],
+    /// Lists the namespaces.
+    Namespaces = Get [Is(segment::NAMESPACES)] [],
+    /// Gives a catalogue's changes since an epoch.
+    Delta = Get [Is(segment::NAMESPACES), Any("NS")] [query::FROM],
+    /// Publishes a catalogue's next epoch.
+    Publish = Put [Is(segment::NAMESPACES), Any("NS")] [query::KEY],
+    /// Gives a module.
+    Module = Get [Is(segment::MODULES), Any("DIGEST")] [],
+    /// Uploads a module, which waits to be published.
+    Stage = Put [Is(segment::MODULES), Any("DIGEST")] [],
+}
+
+impl Resource {
+    /// The resource that `method` and `path` name.
+    ///
+    /// # Errors
+    /// [`Problem::UnknownResource`] if there is nothing at the path, and
+    /// [`Problem::MethodNotAllowed`] if what is there has no such method.
+    pub fn find(method: Method, path: &[&str]) -> Result<Self, Problem> {
+        let mut problem = Problem::UnknownResource;
+        for resource in Self::ALL.iter().filter(|resource| resource.is_at(path)) {
+            if resource.method() == method {
+                return Ok(*resource);
+            }
+            problem = Problem::MethodNotAllowed;
+        }
+        Err(problem)
+    }
+
+    /// The path with `values` for the segments that stand for any word, in their order, without a
+    /// slash at its start.
+    pub const fn at<'v>(self, values: &'v [&'v str]) -> Path<'v> {
+        Path {
+            segments: self.path(),
+            values,
+        }
+    }
+
+    fn is_at(self, path: &[&str]) -> bool {
+        let expected = self.path();
+        let fits = |(expected, word): (&Segment, &&str)| match expected {
+            Segment::Is(expected) => expected == word,
+            Segment::Any(_) => true,
+        };
+        expected.len() == path.len() && expected.iter().zip(path).all(fits)
+    }
+}
+
+/// A path of a resource, to be shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Path<'v> {
+    segments: &'static [Segment],
+    values: &'v [&'v str],
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut values = self.values.iter();
+        for (at, segment) in self.segments.iter().enumerate() {
+            let slash = if at == 0 { "" } else { "/" };
+            let word = match segment {
+                Segment::Is(word) => word,
+                Segment::Any(what) => values.next().unwrap_or(what),
+            };
+            write!(f, "{slash}{word}")?;
+        }
+        Ok(())
+    }
+}
+
+/// How a request went. The numbers are those of CoAP: class and detail, in three and five bits
+/// (RFC 7252 section 12.1.2).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub enum Status {
+    /// There is nothing newer.
+    Valid = number(2, 3),
+    /// It is done, and has changed something.
+    Changed = number(2, 4),
+    /// Here it is.
+    Content = number(2, 5),
+    /// The request is not what it should be.
+    BadRequest = number(4, 0),
+    /// The request has an option that is not understood.
+    BadOption = number(4, 2),
+    /// The client may not do that.
+    Forbidden = number(4, 3),
+    /// There is no such thing here.
+    NotFound = number(4, 4),
+    /// The resource has no such method.
+    MethodNotAllowed = number(4, 5),
+    /// The answer has no such format.
+    NotAcceptable = number(4, 6),
+    /// Something else is there already.
+    Conflict = number(4, 9),
+    /// A body or a value is too long.
+    TooLarge = number(4, 13),
+    /// The body has a format that is not understood.
+    UnsupportedFormat = number(4, 15),
+    /// The body is well formed and cannot be used.
+    Unprocessable = number(4, 22),
+    /// The call failed.
+    Internal = number(5, 0),
+    /// Not now; later, perhaps.
+    Unavailable = number(5, 3),
+    /// It took too long.
+    GatewayTimeout = number(5, 4),
+}
+
+const fn number(class: u8, detail: u8) -> u8 {
+    class << 5 | detail
+}
+
+impl Status {
+    /// The status of the answer to a call that failed.
+    pub const fn of(fault: Fault) -> Self {
+        match fault {
+            Fault::UnknownNamespace
+            | Fault::UnknownTasklet
+            | Fault::UnknownExport
+            | Fault::UnknownCall => Self::NotFound,
+            Fault::WrongArguments => Self::BadRequest,
+            Fault::ValuesTooLarge | Fault::TooLarge => Self::TooLarge,
+            Fault::Busy
+            | Fault::Unreachable
+            | Fault::NoCatalogue
+            | Fault::CacheFull
+            | Fault::NoMemory
+            | Fault::Stopped => Self::Unavailable,
+            Fault::Deadline => Self::GatewayTimeout,
+            Fault::WrongSignature
+            | Fault::DigestMismatch
+            | Fault::BadSignature
+            | Fault::InvalidModule
+            | Fault::UnknownImport
+            | Fault::CapabilityDenied
+            | Fault::NoExecutor
+            | Fault::OutOfFuel
+            | Fault::Trapped
+            | Fault::DeviceFailed
+            | Fault::BadImage
+            | Fault::TooDeep
+            | Fault::TooManyCalls => Self::Internal,
+        }
+    }
+
+    /// Its number in CoAP.
+    pub const fn number(self) -> u8 {
+        self as u8
+    }
+}
+
+/// As CoAP writes it, such as 4.04.
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:02}", self.number() >> 5, self.number() & 31)
+    }
+}
+
+/// Declares why requests fail, apart from calls: each problem has a status and a code.
+macro_rules! problems {
+    ($($(#[doc = $doc:literal])+ $name:ident = $status:ident $code:literal,)+) => {
+        /// Why a request is refused, if not because a call failed. Codes never change.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+        #[non_exhaustive]
+        pub enum Problem { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Problem {
+            /// Every problem.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The stable code: lower-case words joined by hyphens.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// The status of the answer.
+            pub const fn status(self) -> Status {
+                match self { $(Self::$name => Status::$status,)+ }
+            }
+        }
+    };
+}
+
+problems! {
+    /// A name, number or query is not what it should be.
+    BadRequest = BadRequest "bad-request",
+    /// An option of the message is not understood.
+    BadOption = BadOption "bad-option",
+    /// There is no such resource.
+    UnknownResource = NotFound "unknown-resource",
+    /// The resource has no such method.
+    MethodNotAllowed = MethodNotAllowed "method-not-allowed",
+    /// The arguments of a call are in another format than CBOR.
+    UnsupportedFormat = UnsupportedFormat "unsupported-format",
+    /// The answer is wanted in a format that it does not have.
+    NotAcceptable = NotAcceptable "not-acceptable",
+    /// No such module is published here.
+    UnknownModule = NotFound "unknown-module",
+    /// Only registries take publications.
+    NotARegistry = NotFound "not-a-registry",
+    /// No catalogue of the namespace is here, or the registry is not for it.
+    UnknownNamespace = NotFound "unknown-namespace",
+    /// The registry is stopping.
+    Stopped = Unavailable "stopped",
+    /// The delta is not what the format says.
+    Malformed = BadRequest "malformed",
+    /// The delta is for another namespace than the path.
+    OtherNamespace = BadRequest "other-namespace",
+    /// The bytes do not have the digest in the path.
+    DigestMismatch = BadRequest "digest-mismatch",
+    /// The namespace belongs to another key.
+    UnknownKey = Forbidden "unknown-key",
+    /// The signature does not match the catalogue that would result.
+    BadSignature = Forbidden "bad-signature",
+    /// Another namespace has the same short identifier.
+    NamespaceClash = Conflict "namespace-clash",
+    /// The delta does not follow on the present epoch.
+    StaleEpoch = Conflict "stale-epoch",
+    /// The version is published, with other content.
+    VersionExists = Conflict "version-exists",
+    /// A sequence number is not its predecessor's plus one.
+    SequenceGap = Conflict "sequence-gap",
+    /// The module is over the registry's limit.
+    TooLarge = TooLarge "too-large",
+    /// The entries make no catalogue.
+    BadCatalogue = Unprocessable "bad-catalogue",
+    /// Two entries have one name.
+    DuplicateName = Unprocessable "duplicate-name",
+    /// An import names no published export with its signature.
+    BadImport = Unprocessable "bad-import",
+    /// A module was not uploaded.
+    MissingModule = Unprocessable "missing-module",
+    /// A module has another size than its entry says.
+    WrongSize = Unprocessable "wrong-size",
+    /// A module is not valid WebAssembly, or uses a feature that is off.
+    InvalidModule = Unprocessable "invalid-module",
+    /// The registry has no room for more.
+    RegistryFull = Unavailable "registry-full",
+    /// The registry's disk is full or fails; nothing has changed.
+    StorageFailed = Unavailable "storage-failed",
+    /// After a failure of the disk, what is there is not what was published.
+    StorageDamaged = Unavailable "storage-damaged",
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate alloc;
+
+    use alloc::string::ToString as _;
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn a_path_leads_to_the_resource_that_it_was_made_for() {
+        for resource in Resource::ALL {
+            let path = resource.at(&["one", "two"]).to_string();
+            let words: Vec<&str> = path.split('/').collect();
+            let found = Resource::find(resource.method(), &words);
+            assert_eq!(found, Ok(*resource), "{path}");
+            let deleted = Resource::find(Method::Delete, &words);
+            assert_eq!(deleted, Err(Problem::MethodNotAllowed));
+        }
+        for nothing in [&[][..], &["t"], &["t", "shop"], &["jobs", "1", "2"], &["x"]] {
+            let found = Resource::find(Method::Get, nothing);
+            assert_eq!(found, Err(Problem::UnknownResource), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn a_code_stands_for_one_problem() {
+        for (at, problem) in Problem::ALL.iter().enumerate() {
+            let earlier = &Problem::ALL[..at];
+            assert!(earlier.iter().all(|other| other.code() != problem.code()));
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The keys of documents (spec/api.md, section 3).
+
+/// What a document has under a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Value {
+    /// A number, not negative.
+    Uint,
+    /// True or false.
+    Bool,
+    /// Text.
+    Text,
+    /// A list.
+    Array,
+    /// A map.
+    Map,
+}
+
+impl Value {
+    /// Its name in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Uint => "uint",
+            Self::Bool => "bool",
+            Self::Text => "text",
+            Self::Array => "array",
+            Self::Map => "map",
+        }
+    }
+}
+
+/// A key of a document.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Key {
+    /// The key: lower-case words joined by underscores.
+    pub name: &'static str,
+    /// What stands under it.
+    pub value: Value,
+    /// Whether every such document has it.
+    pub always: bool,
+}
+
+/// Declares documents: each is a module with a constant for each key.
+macro_rules! documents {
+    ($($(#[doc = $doc:literal])+ $document:ident { $($(#[doc = $key_doc:literal])+ $key:ident = $name:literal $value:ident $(, $optional:ident)?;)+ })+) => {
+        $(
+            $(#[doc = $doc])+
+            pub mod $document {
+                use super::{Key, Value};
+
+                $($(#[doc = $key_doc])+ pub const $key: &str = $name;)+
+
+                /// Its keys, in the order in which they are written.
+                pub const KEYS: &[Key] = &[$(
+                    Key {
+                        name: $key,
+                        value: Value::$value,
+                        always: concat!($(stringify!($optional))?).is_empty(),
+                    },
+                )+];
+            }
+        )+
+
+        /// Every document with its keys.
+        pub const DOCUMENTS: &[(&str, &[Key])] = &[$((stringify!($document), $document::KEYS),)+];
+    };
+}
+
+documents! {
+    /// Why a request failed.
+    failure {
+        /// The stable code: lower-case words joined by hyphens.
+        CODE = "code" Text;
+        /// A sentence for people.
+        MESSAGE = "message" Text;
+    }
+    /// The answer to a call that is to be explained.
+    explained {
+        /// The results.
+        RESULT = "result" Array;
+        /// Where its tasklets came from, in order: a `step` each.
+        STEPS = "steps" Array;
+        /// Microseconds from the call to its end.
+        TOOK_US = "took_us" Uint;
+    }
+    /// One acquisition of a tasklet.
+    step {
+        /// The tasklet's full name.
+        TASKLET = "tasklet" Text;
+        /// The sequence number of its version.
+        VERSION = "version" Uint;
+        /// Where it came from: `local`, `neighbour`, `global` or `registry`.
+        SOURCE = "source" Text;
+        /// How many hops away that was.
+        HOPS = "hops" Uint;
+        /// Attempts that it took.
+        ATTEMPTS = "attempts" Uint;
+        /// Bytes of the module that came over the mesh.
+        BYTES = "bytes" Uint;
+        /// Microseconds that it took.
+        WAIT_US = "wait_us" Uint;
+    }
+    /// A call in progress.
+    job {
+        /// Its number at this node.
+        CALL = "call" Uint;
+        /// Its tasklet's full name, if the node knows.
+        TASKLET = "tasklet" Text, optional;
+        /// `waiting`, `running`, `moving` or `remote`.
+        STATE = "state" Text;
+        /// The other node that runs it.
+        AT = "at" Uint, optional;
+        /// The other node that it runs for.
+        FOR = "for" Uint, optional;
+        /// Tasklets on its stack here.
+        DEPTH = "depth" Uint;
+        /// Milliseconds until its deadline.
+        LEFT_MS = "left_ms" Uint, optional;
+        /// Milliseconds since the call.
+        AGE_MS = "age_ms" Uint;
+    }
+    /// A namespace in the list of them, under its name.
+    namespace {
+        /// The epoch of its catalogue; 0 for none.
+        EPOCH = "epoch" Uint;
+        /// Its entries.
+        ENTRIES = "entries" Uint;
+        /// The public key that it belongs to, in hexadecimal digits.
+        KEY = "key" Text, optional;
+    }
+    /// What a publication has changed.
+    published {
+        /// The epoch that the namespace is at.
+        EPOCH = "epoch" Uint;
+        /// Entries that are new or changed.
+        ENTRIES = "entries" Uint;
+        /// Modules that are new.
+        MODULES = "modules" Uint;
+        /// Whether the namespace was claimed for the publication's key.
+        CLAIMED = "claimed" Bool;
+    }
+    /// A node's numbers. Boards have a part of them.
+    status {
+        /// The node's id.
+        ID = "id" Uint;
+        /// Milliseconds since its start.
+        UPTIME_MS = "uptime_ms" Uint, optional;
+        /// Jobs that run or wait.
+        JOBS = "jobs" Uint, optional;
+        /// Nodes in direct reach.
+        NEIGHBOURS = "neighbours" Uint, optional;
+        /// Calls from outside.
+        CALLS = "calls" Uint;
+        /// Calls that gave results.
+        COMPLETED = "completed" Uint;
+        /// Calls that failed.
+        FAILED = "failed" Uint;
+        /// Acquisitions from the own cache.
+        ACQUIRED_LOCAL = "acquired_local" Uint, optional;
+        /// Acquisitions from neighbours.
+        ACQUIRED_NEIGHBOUR = "acquired_neighbour" Uint, optional;
+        /// Acquisitions from nodes further away.
+        ACQUIRED_GLOBAL = "acquired_global" Uint, optional;
+        /// Acquisitions from registries.
+        ACQUIRED_REGISTRY = "acquired_registry" Uint, optional;
+        /// Acquisitions that failed.
+        NOT_ACQUIRED = "not_acquired" Uint, optional;
+        /// Modules that were not what the catalogue names.
+        DIGEST_MISMATCHES = "digest_mismatches" Uint, optional;
+        /// Catalogues whose signature was wrong.
+        BAD_SIGNATURES = "bad_signatures" Uint, optional;
+        /// Transfers that went on from another holder.
+        RESUMED_TRANSFERS = "resumed_transfers" Uint, optional;
+        /// Jobs that moved to other nodes.
+        MOVED_OUT = "moved_out" Uint, optional;
+        /// Jobs that came from other nodes.
+        MOVED_IN = "moved_in" Uint, optional;
+        /// Jobs of other nodes that were refused.
+        MOVES_REFUSED = "moves_refused" Uint, optional;
+        /// Moves that were begun here and failed.
+        MOVES_FAILED = "moves_failed" Uint, optional;
+        /// Bytes of frames sent, on all links.
+        TX_BYTES = "tx_bytes" Uint;
+        /// Bytes of frames received, on all links.
+        RX_BYTES = "rx_bytes" Uint;
+        /// Requests by CoAP.
+        COAP_REQUESTS = "coap_requests" Uint, optional;
+        /// CoAP messages that were repetitions.
+        COAP_REPEATED = "coap_repeated" Uint, optional;
+        /// Frames dropped that are not of this protocol.
+        MALFORMED = "malformed" Uint, optional;
+        /// Frames dropped that were seen before.
+        DUPLICATE = "duplicate" Uint, optional;
+        /// Frames dropped that are for another node.
+        NOT_FOR_US = "not_for_us" Uint, optional;
+        /// Frames dropped that are too long for their link.
+        TOO_LONG = "too_long" Uint, optional;
+        /// Frames dropped because too many wait.
+        QUEUE_FULL = "queue_full" Uint, optional;
+        /// Frames dropped that have travelled as far as they may.
+        TTL_EXCEEDED = "ttl_exceeded" Uint, optional;
+        /// Answers dropped that nobody waits for.
+        UNEXPECTED = "unexpected" Uint, optional;
+        /// Outcomes dropped whose activation has ended.
+        STALE_OUTCOME = "stale_outcome" Uint, optional;
+        /// The epoch of each catalogue held, under the namespace's name.
+        EPOCHS = "epochs" Map, optional;
+        /// Links, in the order of their numbers: a `link` each.
+        LINKS = "links" Array, optional;
+        /// The newest crashes that nodes have reported: a `crash` each.
+        CRASHES = "crashes" Array, optional;
+    }
+    /// A link's numbers.
+    link {
+        /// Its kind, such as `udp` or `serial`.
+        KIND = "kind" Text;
+        /// Its device or address.
+        NAME = "name" Text;
+        /// Whether it can be sent to.
+        UP = "up" Bool;
+        /// Bytes of frames sent, without what the link adds.
+        TX_BYTES = "tx_bytes" Uint;
+        /// Bytes of frames received, without what the link adds.
+        RX_BYTES = "rx_bytes" Uint;
+        /// Frames sent.
+        TX_FRAMES = "tx_frames" Uint;
+        /// Frames received.
+        RX_FRAMES = "rx_frames" Uint;
+        /// What came in and was no frame.
+        DAMAGED = "damaged" Uint;
+        /// Frames that were not sent.
+        DROPPED = "dropped" Uint;
+        /// Frames from senders that are no neighbours.
+        STRANGERS = "strangers" Uint;
+    }
+    /// How a node's program crashed.
+    crash {
+        /// The node's id.
+        NODE = "node" Uint;
+        /// `panic`, `fault`, `interpreter-lost` or `watchdog`.
+        CAUSE = "cause" Text;
+        /// The core that it was on.
+        CORE = "core" Uint;
+        /// Milliseconds from the program's start to its end.
+        UPTIME_MS = "uptime_ms" Uint;
+        /// Addresses in its image.
+        ADDRESSES = "addresses" Array;
+        /// What it said.
+        TEXT = "text" Text;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_words_joined_by_underscores_and_unique_in_their_document() {
+        for (document, keys) in DOCUMENTS {
+            for (at, key) in keys.iter().enumerate() {
+                let good = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+                assert!(key.name.bytes().all(good), "{document}: {}", key.name);
+                let known = keys[..at].iter().any(|other| other.name == key.name);
+                assert!(!known, "{document}: {} twice", key.name);
+            }
+        }
+    }
+}
