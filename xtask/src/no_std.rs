@@ -6,7 +6,12 @@ use crate::toolchain::Toolchain;
 use crate::{imports, workspace};
 
 /// What runs on a board.
-const DEVICE_CRATES: [&str; 3] = ["nimblenet-tasklet", "nimblenet-wasm", "nimblenet-core"];
+const DEVICE_CRATES: [&str; 4] = [
+    "nimblenet-tasklet",
+    "nimblenet-wasm",
+    "nimblenet-executor",
+    "nimblenet-core",
+];
 
 /// The board's processor, a Cortex-M0+ without compare-and-swap.
 pub(crate) const BOARD: &str = "thumbv6m-none-eabi";

@@ -7,10 +7,10 @@ use alloc::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
+use nimblenet_executor::{CodeSource, Executor, ExecutorOptions};
 use nimblenet_tasklet::{
     ActivationId, Capabilities, Entry, Fault, Host, Outcome, Start, TaskletName, Trap, Work,
 };
-use nimblenet_wasm::{CodeSource, Executor, ExecutorOptions};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::key::PublicKey;

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use core::time::Duration;
 
+use nimblenet_executor::{CodeSource, Executor, ExecutorOptions};
 use nimblenet_tasklet::{
     ActivationId, Capabilities, Capability, Fault, Host, Outcome, TaskletName, Work,
 };
-use nimblenet_wasm::{CodeSource, Executor, ExecutorOptions};
 
 use crate::executor::{OwnedOutcome, SimExecutor, verify};
 

@@ -93,7 +93,6 @@ mod block;
 mod bulk;
 mod constant;
 mod exec;
-mod executor;
 mod fault;
 mod init;
 mod instance;
@@ -108,9 +107,6 @@ mod translate;
 mod value;
 
 pub use block::{BLOCK_ALIGN, aligned};
-pub use executor::{
-    ACTIVATIONS, CodeSource, Counts, Executor, ExecutorOptions, Freezing, HOST_CALL_FUEL,
-};
 pub use fault::{
     Fault, Feature, FreezeError, InvalidModule, InvokeError, LoadError, NotAnInstance, Quantity,
     ResumeError, ThawError, Trap,

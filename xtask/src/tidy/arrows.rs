@@ -6,27 +6,37 @@ use super::Finding;
 
 /// Each crate with all workspace crates it may depend on, for tests too.
 ///
-/// The contract is seen by everyone and sees no one; interpreter, state machine and SDK never
-/// see each other; the drivers bring the first two together; the binary brings the drivers
-/// together.
+/// Contract and interpreter see no one; the executor brings these two together; executor, state
+/// machine and SDK never see each other; the drivers bring executor and state machine together;
+/// the binary brings the drivers together.
 const ARROWS: &[(&str, &[&str])] = &[
     ("nimblenet-tasklet", &[]),
-    ("nimblenet-wasm", &["nimblenet-tasklet"]),
+    ("nimblenet-wasm", &[]),
+    (
+        "nimblenet-executor",
+        &["nimblenet-tasklet", "nimblenet-wasm"],
+    ),
     ("nimblenet-core", &["nimblenet-tasklet"]),
     ("nimblenet-sdk", &["nimblenet-tasklet"]),
     (
         "nimblenet-sim",
-        &["nimblenet-tasklet", "nimblenet-wasm", "nimblenet-core"],
+        &["nimblenet-tasklet", "nimblenet-executor", "nimblenet-core"],
     ),
     (
         "nimblenet-node",
-        &["nimblenet-tasklet", "nimblenet-wasm", "nimblenet-core"],
+        &[
+            "nimblenet-tasklet",
+            "nimblenet-wasm",
+            "nimblenet-executor",
+            "nimblenet-core",
+        ],
     ),
     (
         "nimblenet",
         &[
             "nimblenet-tasklet",
             "nimblenet-wasm",
+            "nimblenet-executor",
             "nimblenet-core",
             "nimblenet-sim",
             "nimblenet-node",

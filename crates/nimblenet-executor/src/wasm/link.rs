@@ -2,8 +2,8 @@
 
 use nimblenet_tasklet::{Capabilities, Capability, Entry, Fault, FlatType, Signature};
 
-use crate::module::{FunctionType, Import};
-use crate::value::ValType;
+use nimblenet_wasm::ValType;
+use nimblenet_wasm::{FunctionType, Import};
 
 /// Length of a link in the preamble.
 pub(super) const LINK_BYTES: usize = 16;

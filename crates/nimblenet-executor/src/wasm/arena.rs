@@ -34,7 +34,7 @@ enum Kind {
 }
 
 /// The arena. Regions are numbered like the activations they belong to.
-pub(super) struct Arena<'m> {
+pub(crate) struct Arena<'m> {
     bytes: &'m mut [u8],
     regions: [Region; ACTIVATIONS],
 }
@@ -81,7 +81,7 @@ impl<'m> Arena<'m> {
     }
 
     /// The free bytes between the highest block and the lowest image.
-    pub(super) fn gap(&mut self) -> &mut [u8] {
+    pub(crate) fn gap(&mut self) -> &mut [u8] {
         let (from, to) = self.gap_range();
         &mut self.bytes[from..to]
     }

@@ -27,18 +27,16 @@ mod link;
 mod room;
 mod run;
 mod start;
-#[cfg(test)]
-mod tests;
 
 use nimblenet_tasklet::{
     ActivationId, Digest, Executor as Kind, Fault, Host, Outcome, Start, Work, abi,
 };
 
-use crate::fault::FreezeError;
-use crate::instance::Instance;
-use crate::limits::Limits;
 use activation::{Activation, Event, Form, Waits};
 use arena::{Arena, rounded};
+use nimblenet_wasm::FreezeError;
+use nimblenet_wasm::Instance;
+use nimblenet_wasm::Limits;
 use room::Spare;
 use run::Around;
 pub use run::HOST_CALL_FUEL;
@@ -105,7 +103,7 @@ pub struct Counts {
 
 /// Runs tasklets in an arena of the caller's.
 pub struct Executor<'m> {
-    arena: Arena<'m>,
+    pub(super) arena: Arena<'m>,
     activations: [Option<Activation>; ACTIVATIONS],
     options: ExecutorOptions,
     counts: Counts,

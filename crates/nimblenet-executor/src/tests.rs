@@ -21,7 +21,7 @@ use nimblenet_tasklet::{
 };
 
 use super::{CodeSource, Counts, Executor, ExecutorOptions, Freezing};
-use crate::limits::Limits;
+use nimblenet_wasm::Limits;
 
 /// A tasklet of the world. What it calls are other tasklets, by position.
 struct Tasklet {

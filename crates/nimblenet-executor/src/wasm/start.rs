@@ -9,10 +9,10 @@ use super::arena::rounded;
 use super::image::Header;
 use super::link::{LINK_BYTES, Link, has_types};
 use super::run::{Values, trapped};
-use crate::fault::{Fault as Invalid, InvokeError, LoadError, Quantity, ThawError};
-use crate::instance::Instance;
-use crate::limits::LoadOptions;
-use crate::module::{ExternKind, MemoryType, Module};
+use nimblenet_wasm::Instance;
+use nimblenet_wasm::LoadOptions;
+use nimblenet_wasm::{ExternKind, MemoryType, Module};
+use nimblenet_wasm::{Fault as Invalid, InvokeError, LoadError, Quantity, ThawError};
 
 /// Why a tasklet is not in yet.
 pub(super) enum Refusal {

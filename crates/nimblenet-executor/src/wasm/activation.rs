@@ -2,7 +2,7 @@
 
 use nimblenet_tasklet::{ActivationId, Area, Fault, Signature, Trap};
 
-use crate::limits::{Limits, LoadOptions};
+use nimblenet_wasm::{Limits, LoadOptions};
 
 /// One run of one tasklet, from its start to its result.
 ///

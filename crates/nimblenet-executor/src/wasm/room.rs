@@ -5,8 +5,8 @@ use nimblenet_tasklet::Fault;
 use super::activation::Form;
 use super::arena::rounded;
 use super::{ACTIVATIONS, CodeSource, Executor};
-use crate::fault::{LoadError, ThawError};
-use crate::instance::Instance;
+use nimblenet_wasm::Instance;
+use nimblenet_wasm::{LoadError, ThawError};
 
 /// What making room needs from outside the arena.
 pub(super) struct Spare<'s> {

@@ -6,9 +6,9 @@ use nimblenet_tasklet::{Capability, Fault, FlatType, Host, Signature, Trap as Ta
 use super::activation::{Activation, Event, Phase};
 use super::link::{Link, val_type};
 use super::start;
-use crate::fault::Trap;
-use crate::instance::{Instance, Step};
-use crate::value::Value;
+use nimblenet_wasm::Trap;
+use nimblenet_wasm::Value;
+use nimblenet_wasm::{Instance, Step};
 
 /// Fuel that a call of a device function costs besides the instructions around it.
 pub const HOST_CALL_FUEL: u64 = 64;
