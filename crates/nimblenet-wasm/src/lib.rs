@@ -54,7 +54,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let code = wat::parse_str(
 //!     r#"(module
-//!       (import "nimblenet:sensor" "read" (func $read (result i32)))
+//!       (import "sensor" "read" (func $read (result i32)))
 //!       (func (export "run") (param i32) (result i32)
 //!         (i32.mul (call $read) (local.get 0))))"#,
 //! )?;
