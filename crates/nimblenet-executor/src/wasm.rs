@@ -1,247 +1,180 @@
-//! An executor: runs tasklets that call each other, in one fixed arena.
-//!
-//! The [`Executor`] takes pieces of [`Work`] and answers with an [`Outcome`]. It never calls
-//! back: a tasklet that calls another is an outcome, and the caller waits in the arena until the
-//! answer comes as new work.
-//!
-//! ```text
-//!   Start ------> Called ---> Resume ---> Called | Yielded | Done | Failed
-//!   Continue ---> Yielded --> Continue
-//!   Freeze -----> Frozen | NotFrozen     Thaw ---> Called | Yielded        Stop ---> (nothing)
-//! ```
+//! The kind that runs WebAssembly: activations in an arena, on the interpreter.
 //!
 //! Blocks of activations are stacked from the bottom of the arena. Each reserves its tasklet's
 //! whole memory ceiling, so whether `memory.grow` succeeds does not depend on what else runs.
-//! When room is short, the executor in this order moves blocks together, lends the unused part of
-//! reservations of suspended activations, and freezes suspended activations into images at the
-//! arena's top, where they take less; the one that frees most goes first. They come back when
-//! they must go on. If that is not enough, the work fails with [`Fault::NoMemory`].
-//!
-//! The executor does not keep modules' bytes. Who calls it pins them where they are (in flash, in
-//! a cache, in a map of a thread) and hands them out through [`CodeSource`].
+//! When room is short, the executor in this order moves blocks together, gives up loaded modules
+//! that it keeps for another start, lends the unused part of reservations of suspended activations,
+//! and freezes suspended activations into images at the arena's top, where they take less; the one
+//! that frees most goes first. They come back when they must go on. If that is not enough, the work
+//! fails with [`Fault::NoMemory`].
 
 mod activation;
-mod arena;
+pub(crate) mod arena;
 mod image;
 mod link;
 mod room;
-mod run;
+pub(crate) mod run;
 mod start;
+mod values;
+mod warm;
 
-use nimblenet_tasklet::{
-    ActivationId, Digest, Executor as Kind, Fault, Host, Outcome, Start, Work, abi,
-};
+use nimblenet_tasklet::{ActivationId, Digest, Fault, Host, Outcome, Start};
+use nimblenet_wasm::{FreezeError, Instance};
 
+use crate::options::{ACTIVATIONS, CodeSource, ExecutorOptions, Freezing};
+use crate::{Counts, refused};
 use activation::{Activation, Event, Form, Waits};
 use arena::{Arena, rounded};
-use nimblenet_wasm::FreezeError;
-use nimblenet_wasm::Instance;
-use nimblenet_wasm::Limits;
 use room::Spare;
 use run::Around;
-pub use run::HOST_CALL_FUEL;
 use start::Refusal;
+use warm::Warm;
 
-/// The most activations that an executor holds.
-pub const ACTIVATIONS: usize = 16;
-
-/// Where the executor gets modules' bytes from.
-pub trait CodeSource {
-    /// The module that `activation` was started with, the same bytes from its start to its end.
-    /// An empty slice makes the activation fail.
-    fn code(&self, activation: ActivationId) -> &[u8];
-}
-
-/// When activations are frozen.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum Freezing {
-    /// When another one needs the room.
-    #[default]
-    UnderPressure,
-    /// At each call of another tasklet, as the NimbleNet paper describes it. If there is no room
-    /// for the image, the activation stays as it is.
-    Always,
-}
-
-/// How an executor works.
+/// A place for an activation.
 #[derive(Clone, Copy, Debug)]
-pub struct ExecutorOptions {
-    /// What modules may ask for.
-    pub limits: Limits,
-    /// When activations are frozen.
-    pub freezing: Freezing,
-    /// Fuel after which an activation yields.
-    pub slice: u64,
-    /// Whether fuel is charged. Without it nothing yields and nothing runs out.
-    pub metered: bool,
+enum Slot {
+    Free,
+    Run(Activation),
+    Warm(Warm),
 }
 
-impl Default for ExecutorOptions {
-    fn default() -> Self {
-        Self {
-            limits: Limits::default(),
-            freezing: Freezing::default(),
-            slice: u64::MAX,
-            metered: true,
-        }
-    }
-}
-
-/// What an executor has done so far.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub struct Counts {
-    /// Activations frozen to make room, or at a call.
-    pub frozen: u64,
-    /// Of those, how many came back.
-    pub thawed: u64,
-    /// Pieces of work for an activation that is not there or waits for something else.
-    pub stray: u64,
-    /// The most bytes of the arena that were in use at once: blocks with linear memory as far as
-    /// it has grown, and images.
-    pub peak_bytes: usize,
-}
-
-/// Runs tasklets in an arena of the caller's.
-pub struct Executor<'m> {
-    pub(super) arena: Arena<'m>,
-    activations: [Option<Activation>; ACTIVATIONS],
+/// Runs WebAssembly tasklets in an arena.
+pub(crate) struct Wasm<'m> {
+    pub(crate) arena: Arena<'m>,
+    slots: [Slot; ACTIVATIONS],
     options: ExecutorOptions,
     counts: Counts,
 }
 
-impl<'m> Executor<'m> {
-    /// An executor that works in `arena`.
-    pub fn new(arena: &'m mut [u8], options: ExecutorOptions) -> Self {
+impl<'m> Wasm<'m> {
+    pub(crate) fn new(arena: &'m mut [u8], options: ExecutorOptions) -> Self {
         Self {
             arena: Arena::new(arena),
-            activations: [None; ACTIVATIONS],
+            slots: [Slot::Free; ACTIVATIONS],
             options,
             counts: Counts::default(),
         }
     }
 
-    /// Bytes of the arena that belong to activations, reservations included.
-    pub fn used_bytes(&self) -> usize {
-        self.arena.used()
+    pub(crate) fn used_bytes(&self) -> usize {
+        let runs = self.runs();
+        runs.map(|(slot, _)| self.arena.region_len(slot)).sum()
     }
 
-    /// Bytes of the arena.
-    pub fn arena_bytes(&self) -> usize {
+    pub(crate) fn arena_bytes(&self) -> usize {
         self.arena.len()
     }
 
-    /// How many activations there are.
-    pub fn activations(&self) -> usize {
-        self.activations.iter().flatten().count()
+    pub(crate) fn activations(&self) -> usize {
+        self.runs().count()
     }
 
-    /// What has been done so far.
-    pub fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// Changes the fuel after which an activation yields.
-    pub fn set_slice(&mut self, fuel: u64) {
+    pub(crate) fn set_slice(&mut self, fuel: u64) {
         self.options.slice = fuel;
     }
 
-    /// Does a piece of work. Arguments, results and images are written to `out`; a call with more
-    /// fails with [`Fault::ValuesTooLarge`]. A run whose image is longer than `out` is not frozen
-    /// and stays.
-    ///
-    /// Nothing is answered to a stop, to a signature check (not this executor's work), and to
-    /// work for an activation that is not there or waits for something else.
-    pub fn execute<'o>(
+    /// Does [`Work::Start`](nimblenet_tasklet::Work::Start).
+    pub(crate) fn start<'o>(
         &mut self,
-        work: &Work<'_>,
+        start: &Start<'_>,
         source: &dyn CodeSource,
         host: &mut dyn Host,
         out: &'o mut [u8],
     ) -> Option<Outcome<'o>> {
-        match work {
-            Work::Start(start) if start.entry.terms.executor == Kind::Native => {
-                Some(serve_native(start, host, out))
-            }
-            Work::Start(start) => match self.admit(start, source, out) {
-                Ok(()) => self.go_on(start.activation, Waits::ToContinue, None, source, host, out),
-                Err(outcome) => Some(outcome),
-            },
-            Work::Continue { activation } => {
-                self.go_on(*activation, Waits::ToContinue, None, source, host, out)
-            }
-            Work::Resume {
-                activation,
-                result,
-                fuel,
-            } => {
-                let slot = self.waiting(*activation, Waits::ForCallee)?;
-                self.activation_mut(slot).fuel = *fuel;
-                match result {
-                    Ok(result) => self.go_on(
-                        *activation,
-                        Waits::ForCallee,
-                        Some(result),
-                        source,
-                        host,
-                        out,
-                    ),
-                    Err(fault) => Some(self.conclude(slot, (*fault).into(), out)),
-                }
-            }
-            Work::Freeze { activation, room } => {
-                let slot = self.slot(*activation)?;
-                let room = out.len().min(*room);
-                Some(match self.save(slot, source, &mut out[..room]) {
-                    Ok(len) => {
-                        self.release(slot);
-                        Outcome::Frozen {
-                            activation: *activation,
-                            image: &out[..len],
-                        }
-                    }
-                    Err(fault) => Outcome::NotFrozen {
-                        activation: *activation,
-                        fault,
-                    },
-                })
-            }
-            Work::Thaw { start, image } => Some(match self.restore(start, image, source, out) {
-                Ok((slot, event)) => self.conclude(slot, event, out),
-                Err(end) => refused(start, end),
-            }),
-            Work::Stop { activation } => {
-                let slot = self.slot(*activation)?;
-                self.release(slot);
-                None
-            }
-            Work::Verify { .. } => None,
+        match self.admit(start, source, out) {
+            Ok(()) => self.go_on(start.activation, source, host, out),
+            Err(outcome) => Some(outcome),
         }
     }
 
-    /// Loads a WebAssembly tasklet without running any of its code: the first half of
-    /// [`Work::Start`]. The second half is [`Work::Continue`]. What is in `scratch` is overwritten.
-    ///
-    /// # Errors
-    /// The outcome that answers the start, if it fails; nothing is left of it then.
-    pub fn admit(
+    /// Does [`Work::Continue`](nimblenet_tasklet::Work::Continue).
+    pub(crate) fn go_on<'o>(
+        &mut self,
+        activation: ActivationId,
+        source: &dyn CodeSource,
+        host: &mut dyn Host,
+        out: &'o mut [u8],
+    ) -> Option<Outcome<'o>> {
+        let slot = self.waiting(activation, Waits::ToContinue)?;
+        Some(self.run(slot, None, source, host, out))
+    }
+
+    /// Does [`Work::Resume`](nimblenet_tasklet::Work::Resume).
+    pub(crate) fn resume<'o>(
+        &mut self,
+        activation: ActivationId,
+        result: Result<&[u8], Fault>,
+        fuel: u64,
+        source: &dyn CodeSource,
+        host: &mut dyn Host,
+        out: &'o mut [u8],
+    ) -> Option<Outcome<'o>> {
+        let slot = self.waiting(activation, Waits::ForCallee)?;
+        self.activation_mut(slot).fuel = fuel;
+        Some(match result {
+            Ok(result) => self.run(slot, Some(result), source, host, out),
+            Err(fault) => self.conclude(slot, fault.into(), out),
+        })
+    }
+
+    /// Does [`Work::Freeze`](nimblenet_tasklet::Work::Freeze) into the room that there is.
+    pub(crate) fn freeze<'o>(
+        &mut self,
+        activation: ActivationId,
+        source: &dyn CodeSource,
+        room: &'o mut [u8],
+    ) -> Option<Outcome<'o>> {
+        let slot = self.slot(activation)?;
+        Some(match self.save(slot, source, room) {
+            Ok(len) => {
+                self.release(slot);
+                Outcome::Frozen {
+                    activation,
+                    image: &room[..len],
+                }
+            }
+            Err(fault) => Outcome::NotFrozen { activation, fault },
+        })
+    }
+
+    /// Does [`Work::Thaw`](nimblenet_tasklet::Work::Thaw).
+    pub(crate) fn thaw<'o>(
+        &mut self,
+        start: &Start<'_>,
+        image: &[u8],
+        source: &dyn CodeSource,
+        out: &'o mut [u8],
+    ) -> Outcome<'o> {
+        match self.restore(start, image, source, out) {
+            Ok((slot, event)) => self.conclude(slot, event, out),
+            Err(end) => failed(start, end),
+        }
+    }
+
+    /// Does [`Work::Stop`](nimblenet_tasklet::Work::Stop).
+    pub(crate) fn stop(&mut self, activation: ActivationId) {
+        if let Some(slot) = self.slot(activation) {
+            self.release(slot);
+        }
+    }
+
+    /// The first half of a start: see [`Executor::admit`](crate::Executor::admit).
+    pub(crate) fn admit(
         &mut self,
         start: &Start<'_>,
         source: &dyn CodeSource,
         scratch: &mut [u8],
     ) -> Result<(), Outcome<'static>> {
-        let options = self.options;
-        let load = |gap: &mut [u8]| start::load(gap, start, &options);
         let mut spare = Spare { source, scratch };
-        let admitted = self.vacancy(start).map_err(Event::from).and_then(|slot| {
-            let activation = self.place(&mut spare, load)?;
-            self.settle(slot, activation);
-            Ok(())
-        });
-        admitted.map_err(|end| refused(start, end))
+        self.take_up(start, &mut spare)
+            .map_err(|end| failed(start, end))
     }
 
-    /// The length of the image that [`Work::Freeze`] would make.
-    pub fn image_len(
+    pub(crate) fn image_len(
         &mut self,
         activation: ActivationId,
         source: &dyn CodeSource,
@@ -257,21 +190,40 @@ impl<'m> Executor<'m> {
         };
         Some(image::HEADER_BYTES + run.layout.args + instance)
     }
-}
 
-/// Work on activations.
-impl Executor<'_> {
-    /// Runs an activation that waits for `waits` until it stands still.
-    fn go_on<'o>(
+    /// Loads a tasklet, or takes a block in which it is loaded.
+    fn take_up(&mut self, start: &Start<'_>, spare: &mut Spare<'_>) -> Result<(), Event> {
+        self.check_new(start)?;
+        let options = self.options;
+        for slot in 0..ACTIVATIONS {
+            let Slot::Warm(warm) = &self.slots[slot] else {
+                continue;
+            };
+            let region = self.arena.region(slot);
+            if let Some(activation) = start::load_warm(region, warm, start, &options) {
+                self.slots[slot] = Slot::Run(activation?);
+                self.counts.warm += 1;
+                self.note_peak();
+                return Ok(());
+            }
+        }
+        let slot = self.vacancy(start)?;
+        let load = |gap: &mut [u8]| start::load(gap, start, &options);
+        let activation = self.place(spare, load)?;
+        self.settle(slot, activation);
+        self.counts.loaded += 1;
+        Ok(())
+    }
+
+    /// Runs an activation until it stands still.
+    fn run<'o>(
         &mut self,
-        activation: ActivationId,
-        waits: Waits,
+        slot: usize,
         answer: Option<&[u8]>,
         source: &dyn CodeSource,
         host: &mut dyn Host,
         out: &'o mut [u8],
-    ) -> Option<Outcome<'o>> {
-        let slot = self.waiting(activation, waits)?;
+    ) -> Outcome<'o> {
         let mut spare = Spare {
             source,
             scratch: out,
@@ -280,14 +232,16 @@ impl Executor<'_> {
             Err(fault) => fault.into(),
             Ok(()) => {
                 let mut around = Around {
-                    code: source.code(activation),
+                    code: source.code(self.activation(slot).id),
                     host,
                     slice: self.options.slice,
                     out,
                 };
                 let region = self.arena.region(slot);
-                let run = self.activations[slot].as_mut().expect("it waits");
-                run::run(run, region, answer, &mut around)
+                match &mut self.slots[slot] {
+                    Slot::Run(run) => run::run(run, region, answer, &mut around),
+                    Slot::Free | Slot::Warm(_) => Fault::BadImage.into(),
+                }
             }
         };
         self.note_peak();
@@ -296,7 +250,7 @@ impl Executor<'_> {
             let scratch = &mut [];
             self.freeze_out(slot, &mut Spare { source, scratch });
         }
-        Some(self.conclude(slot, event, out))
+        self.conclude(slot, event, out)
     }
 
     /// Turns the event of `slot` into an outcome, and lets go of an activation that has ended.
@@ -338,7 +292,7 @@ impl Executor<'_> {
     }
 
     /// Writes the image of an activation.
-    fn save(
+    pub(crate) fn save(
         &mut self,
         slot: usize,
         source: &dyn CodeSource,
@@ -382,6 +336,7 @@ impl Executor<'_> {
         source: &dyn CodeSource,
         out: &mut [u8],
     ) -> Result<(usize, Event), Event> {
+        self.check_new(start)?;
         let slot = self.vacancy(start)?;
         let options = self.options;
         let thaw = |gap: &mut [u8]| start::thaw(gap, start, image, &options);
@@ -389,8 +344,7 @@ impl Executor<'_> {
         let activation = self.place(&mut Spare { source, scratch }, thaw)?;
         self.settle(slot, activation);
         let region = self.arena.region(slot);
-        let run = self.activations[slot].as_ref().expect("just settled");
-        let event = match run::pending_call(run, region, out) {
+        let event = match run::pending_call(&activation, region, out) {
             Ok(Some(event)) => event,
             Ok(None) => Event::Yielded,
             Err(end) => end,
@@ -398,20 +352,28 @@ impl Executor<'_> {
         Ok((slot, event))
     }
 
-    /// A free slot for `start`, whose module is what its entry says.
-    fn vacancy(&self, start: &Start<'_>) -> Result<usize, Fault> {
-        if self.slot(start.activation).is_some() {
+    /// Refuses a start of an activation that there is.
+    fn check_new(&self, start: &Start<'_>) -> Result<(), Fault> {
+        match self.slot(start.activation) {
+            Some(_) => Err(Fault::Busy),
+            None => Ok(()),
+        }
+    }
+
+    /// A free place for `start`, whose module is what its entry says.
+    fn vacancy(&mut self, start: &Start<'_>) -> Result<usize, Fault> {
+        if self.activations() == ACTIVATIONS {
             return Err(Fault::Busy);
         }
-        let slot = self.activations.iter().position(Option::is_none);
-        let slot = slot.ok_or(Fault::Busy)?;
-        if start.entry.terms.executor == Kind::Native {
+        if !start.entry.has_module() {
             return Err(Fault::BadImage);
         }
         if Digest::of(start.code) != start.entry.digest {
             return Err(Fault::DigestMismatch);
         }
-        Ok(slot)
+        let is_free = |slot: &Slot| matches!(slot, Slot::Free);
+        let free = self.slots.iter().position(is_free);
+        free.or_else(|| self.give_up_warm()).ok_or(Fault::Busy)
     }
 
     /// Calls `fill` with the gap until it is long enough.
@@ -437,18 +399,42 @@ impl Executor<'_> {
 
     fn settle(&mut self, slot: usize, activation: Activation) {
         self.arena.take_gap(slot, rounded(activation.layout.full));
-        self.activations[slot] = Some(activation);
+        self.slots[slot] = Slot::Run(activation);
         self.note_peak();
     }
 
+    /// Lets go of an activation. Its block is kept for another start.
     fn release(&mut self, slot: usize) {
-        self.arena.release(slot);
-        self.activations[slot] = None;
+        let run = *self.activation(slot);
+        self.slots[slot] = match run.form {
+            Form::Block => {
+                let starts = self.starts();
+                Slot::Warm(Warm::keep(&run, self.arena.region(slot), starts))
+            }
+            Form::Image(_) => {
+                self.arena.release(slot);
+                Slot::Free
+            }
+        };
     }
 
-    fn slot(&self, id: ActivationId) -> Option<usize> {
-        let mut activations = self.activations.iter();
-        activations.position(|it| it.as_ref().is_some_and(|it| it.id == id))
+    /// How many starts there have been.
+    fn starts(&self) -> u64 {
+        self.counts.loaded + self.counts.warm
+    }
+
+    /// The activations and their places.
+    fn runs(&self) -> impl Iterator<Item = (usize, &Activation)> {
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(|(at, slot)| match slot {
+            Slot::Run(run) => Some((at, run)),
+            Slot::Free | Slot::Warm(_) => None,
+        })
+    }
+
+    pub(crate) fn slot(&self, id: ActivationId) -> Option<usize> {
+        let found = self.runs().find(|(_, run)| run.id == id);
+        found.map(|(slot, _)| slot)
     }
 
     /// The slot of `id` if it waits for `waits`. Anything else is a stray and has no effect, so
@@ -462,55 +448,33 @@ impl Executor<'_> {
     }
 
     fn activation(&self, slot: usize) -> &Activation {
-        self.activations[slot].as_ref().expect("the slot is taken")
+        match &self.slots[slot] {
+            Slot::Run(run) => run,
+            Slot::Free | Slot::Warm(_) => unreachable!("the place is taken"),
+        }
     }
 
     fn activation_mut(&mut self, slot: usize) -> &mut Activation {
-        self.activations[slot].as_mut().expect("the slot is taken")
+        match &mut self.slots[slot] {
+            Slot::Run(run) => run,
+            Slot::Free | Slot::Warm(_) => unreachable!("the place is taken"),
+        }
     }
 
     fn note_peak(&mut self) {
-        let slots = 0..ACTIVATIONS;
-        let used = slots.map(|slot| match &self.activations[slot] {
-            None => 0,
-            Some(run) if run.form == Form::Block => run.layout.used,
-            Some(_) => self.arena.region_len(slot),
+        let used = self.runs().map(|(slot, run)| match run.form {
+            Form::Block => run.layout.used,
+            Form::Image(_) => self.arena.region_len(slot),
         });
         self.counts.peak_bytes = self.counts.peak_bytes.max(used.sum());
     }
 }
 
 /// The failure of a start.
-fn refused<'o>(start: &Start<'_>, end: Event) -> Outcome<'o> {
+fn failed<'o>(start: &Start<'_>, end: Event) -> Outcome<'o> {
     let (fault, trap) = match end {
         Event::Failed { fault, trap } => (fault, trap),
         Event::Called { .. } | Event::Done { .. } | Event::Yielded => (Fault::BadImage, None),
     };
-    Outcome::Failed {
-        activation: start.activation,
-        fault,
-        trap,
-        fuel: start.fuel,
-    }
-}
-
-/// Runs a native tasklet, from its start to its result.
-fn serve_native<'o>(start: &Start<'_>, host: &mut dyn Host, out: &'o mut [u8]) -> Outcome<'o> {
-    let terms = &start.entry.terms;
-    let served = match terms.export(start.export) {
-        None => Err(Fault::UnknownExport),
-        Some(_) if terms.cost > start.fuel => Err(Fault::OutOfFuel),
-        Some(export) => match abi::check_args(&export.signature, start.args) {
-            Ok(()) => host.native(&start.name, export.name, start.args, out),
-            Err(_) => Err(Fault::WrongArguments),
-        },
-    };
-    match served.and_then(|len| out.get(..len).ok_or(Fault::ValuesTooLarge)) {
-        Ok(result) => Outcome::Done {
-            activation: start.activation,
-            result,
-            fuel: start.fuel - terms.cost,
-        },
-        Err(fault) => refused(start, fault.into()),
-    }
+    refused(start, fault, trap)
 }

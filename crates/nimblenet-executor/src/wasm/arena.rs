@@ -8,7 +8,7 @@
 //! Images are always packed. Blocks are packed only when room is needed ([`Arena::compact`]), for
 //! moving them costs time; nothing in a block depends on where it stands.
 
-use super::ACTIVATIONS;
+use crate::options::ACTIVATIONS;
 
 /// What every region starts at a multiple of, and is a multiple of in length.
 pub(super) const ALIGN: usize = 16;
@@ -57,11 +57,6 @@ impl<'m> Arena<'m> {
     /// The bytes there are to share out.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
-    }
-
-    /// Bytes that belong to activations.
-    pub(super) fn used(&self) -> usize {
-        self.regions.iter().map(|region| region.len).sum()
     }
 
     /// Bytes that images take.
