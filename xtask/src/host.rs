@@ -49,12 +49,13 @@ pub(crate) fn test(arguments: &[String]) -> Result<Totals> {
     counted(&mut command)
 }
 
-/// Runs the interpreter's tests with the dispatcher of boards with little flash. In a folder of its
+/// Runs the tests of interpreter and executor with the dispatcher of boards with little flash. In a folder of its
 /// own, so that nothing else is built anew.
 pub(crate) fn test_compact() -> Result<()> {
     let mut command = cargo();
     command
         .args(["test", "--package", "nimblenet-wasm"])
+        .args(["--package", "nimblenet-executor"])
         .env("NIMBLENET_DISPATCH", "compact")
         .env("CARGO_TARGET_DIR", target_directory()?.join("compact"));
     let totals = counted(&mut command)?;

@@ -6,9 +6,10 @@ use crate::toolchain::Toolchain;
 use crate::{imports, workspace};
 
 /// What runs on a board.
-const DEVICE_CRATES: [&str; 4] = [
+const DEVICE_CRATES: [&str; 5] = [
     "nimblenet-tasklet",
     "nimblenet-wasm",
+    "nimblenet-executor",
     "nimblenet-core",
     "nimblenet-board",
 ];

@@ -1,16 +1,18 @@
 //! The interpreter on a thread of its own, and signature checks on another.
 //!
 //! Neither a long-running tasklet nor a signature check delays a frame. Work crosses to the
-//! threads as copies; the node's cache may move or drop a module while it runs.
+//! threads as copies; the node's cache may move or drop a module while it runs. Modules are kept
+//! for a while, so that another start of the same module copies nothing of it.
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
+use nimblenet_executor::{CodeSource, Executor, ExecutorOptions};
 use nimblenet_tasklet::{
-    ActivationId, Capabilities, Entry, Fault, Host, Outcome, Start, TaskletName, Trap, Work,
+    ActivationId, Capabilities, Digest, Entry, Fault, Host, Outcome, Start, TaskletName, Trap, Work,
 };
-use nimblenet_wasm::{CodeSource, Executor, ExecutorOptions};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::key::PublicKey;
@@ -19,6 +21,9 @@ use crate::key::PublicKey;
 const SLICE: u64 = 1_000_000;
 /// Pieces of work that wait; a node gives one at a time, besides stops.
 const QUEUE: usize = 1024;
+/// Modules that are kept for another start, and their bytes.
+const MODULES: usize = 64;
+const MODULES_BYTES: usize = 1 << 20;
 /// Results and images are not longer.
 const OUTPUT_BYTES: usize = 1 << 20;
 
@@ -28,6 +33,7 @@ pub(crate) struct Workers {
     work: Option<SyncSender<Task>>,
     checks: Option<SyncSender<Check>>,
     outcomes: UnboundedSender<Answer>,
+    shelf: Shelf,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -51,13 +57,14 @@ impl Workers {
             work: Some(work),
             checks: Some(checks),
             outcomes,
+            shelf: Shelf::default(),
             threads: vec![executor, checker],
         })
     }
 
     /// Hands a piece of work over. If the queue is full the work fails at once.
-    pub(crate) fn give(&self, work: Work<'_>) {
-        let result = match Piece::copy(work) {
+    pub(crate) fn give(&mut self, work: Work<'_>) {
+        let result = match Piece::copy(work, &mut self.shelf) {
             Piece::Task(task) => send(self.work.as_ref(), task).map_err(Piece::Task),
             Piece::Check(check) => send(self.checks.as_ref(), check).map_err(Piece::Check),
         };
@@ -277,7 +284,7 @@ struct Begin {
     parent: Option<ActivationId>,
     name: TaskletName,
     entry: Vec<u8>,
-    code: Vec<u8>,
+    code: Arc<[u8]>,
     export: String,
     args: Vec<u8>,
     fuel: u64,
@@ -285,11 +292,11 @@ struct Begin {
 }
 
 impl Piece {
-    fn copy(work: Work<'_>) -> Self {
+    fn copy(work: Work<'_>, shelf: &mut Shelf) -> Self {
         Self::Task(match work {
-            Work::Start(start) => Task::Start(Box::new(Begin::copy(&start))),
+            Work::Start(start) => Task::Start(Box::new(Begin::copy(&start, shelf))),
             Work::Thaw { start, image } => {
-                Task::Thaw(Box::new(Begin::copy(&start)), image.to_vec())
+                Task::Thaw(Box::new(Begin::copy(&start, shelf)), image.to_vec())
             }
             Work::Continue { activation } => Task::Continue(activation),
             Work::Resume {
@@ -354,13 +361,13 @@ impl Task {
 }
 
 impl Begin {
-    fn copy(start: &Start<'_>) -> Self {
+    fn copy(start: &Start<'_>, shelf: &mut Shelf) -> Self {
         Self {
             activation: start.activation,
             parent: start.parent,
             name: start.name,
             entry: start.entry.encoded().to_vec(),
-            code: start.code.to_vec(),
+            code: shelf.module(start.entry.digest, start.code),
             export: start.export.to_owned(),
             args: start.args.to_vec(),
             fuel: start.fuel,
@@ -373,7 +380,7 @@ impl Begin {
             activation: self.activation,
             parent: self.parent,
             name: self.name,
-            entry: Entry::decode(&self.entry).expect("it was read before it was copied"),
+            entry: Entry::reread(&self.entry).expect("it was read before it was copied"),
             code: &self.code,
             export: &self.export,
             args: &self.args,
@@ -383,9 +390,33 @@ impl Begin {
     }
 }
 
+/// Modules that were handed over before, the last one at the end.
+#[derive(Default, Debug)]
+struct Shelf(Vec<(Digest, Arc<[u8]>)>);
+
+impl Shelf {
+    /// The module with this digest and these bytes; a copy only if it is not held.
+    fn module(&mut self, digest: Digest, bytes: &[u8]) -> Arc<[u8]> {
+        let held = self.0.iter().position(|(held, _)| *held == digest);
+        let held = held.map(|at| self.0.remove(at).1);
+        // Whether the digest is theirs has not been looked at yet.
+        let held = held.filter(|module| module[..] == *bytes);
+        let module = held.unwrap_or_else(|| bytes.into());
+        self.0.push((digest, module.clone()));
+        while self.0.len() > MODULES || self.bytes() > MODULES_BYTES {
+            self.0.remove(0);
+        }
+        module
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.iter().map(|(_, module)| module.len()).sum()
+    }
+}
+
 /// Modules of the activations that there are.
 #[derive(Default)]
-struct Modules(BTreeMap<ActivationId, Vec<u8>>);
+struct Modules(BTreeMap<ActivationId, Arc<[u8]>>);
 
 impl CodeSource for Modules {
     fn code(&self, activation: ActivationId) -> &[u8] {
@@ -436,5 +467,36 @@ fn check(due: &Receiver<Check>, answers: &UnboundedSender<Answer>) {
         if answers.send(answer).is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_is_copied_once_and_never_taken_for_another_of_the_same_digest() {
+        let mut shelf = Shelf::default();
+        let digest = Digest::of(b"module");
+        let first = shelf.module(digest, b"module");
+        let again = shelf.module(digest, b"module");
+        assert!(Arc::ptr_eq(&first, &again));
+        assert_eq!(shelf.module(digest, b"mudole")[..], *b"mudole");
+        assert_eq!(shelf.module(digest, b"module")[..], *b"module");
+    }
+
+    #[test]
+    fn the_modules_that_were_not_used_for_longest_are_let_go() {
+        let mut shelf = Shelf::default();
+        let small = |at: usize| (Digest::of(&at.to_le_bytes()), at.to_le_bytes());
+        for at in 0..=MODULES {
+            let (digest, bytes) = small(at);
+            shelf.module(digest, &bytes);
+        }
+        assert_eq!(shelf.0.len(), MODULES);
+        assert_eq!(shelf.0[0].0, small(1).0);
+        let large = vec![0; MODULES_BYTES];
+        assert_eq!(shelf.module(Digest::of(&large), &large).len(), large.len());
+        assert_eq!((shelf.0.len(), shelf.bytes()), (1, MODULES_BYTES));
     }
 }

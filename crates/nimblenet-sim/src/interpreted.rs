@@ -1,15 +1,19 @@
 //! The real interpreter in virtual time.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use core::time::Duration;
 
+use nimblenet_executor::{CodeSource, Counts, Executor, ExecutorOptions};
 use nimblenet_tasklet::{
-    ActivationId, Capabilities, Capability, Fault, Host, Outcome, TaskletName, Work,
+    ActivationId, Capabilities, Capability, Digest, Fault, Host, Outcome, TaskletName, Work,
 };
-use nimblenet_wasm::{CodeSource, Executor, ExecutorOptions};
 
 use crate::executor::{OwnedOutcome, SimExecutor, verify};
+
+/// Modules that are remembered after their runs.
+const MODULES: usize = 64;
 
 /// Runs real modules on the real interpreter. Fuel is time: a microsecond each thousand units.
 pub struct WasmExecutor {
@@ -39,6 +43,11 @@ impl WasmExecutor {
         }
     }
 
+    /// What the executor has done so far.
+    pub fn counts(&self) -> Counts {
+        self.executor.counts()
+    }
+
     /// Bytes of the arena in use.
     pub fn used_bytes(&self) -> usize {
         self.executor.used_bytes()
@@ -60,22 +69,40 @@ impl SimExecutor for WasmExecutor {
     }
 }
 
-/// Modules of the activations that run, and the fuel they were last seen with.
+/// Modules of the activations that run, and the fuel they were last seen with; and modules that
+/// ran before, of which another start copies nothing.
 #[derive(Default)]
-struct Codes(BTreeMap<ActivationId, (Vec<u8>, u64)>);
+struct Codes {
+    runs: BTreeMap<ActivationId, (Rc<[u8]>, u64)>,
+    seen: BTreeMap<Digest, Rc<[u8]>>,
+}
 
 impl Codes {
+    /// The module with this digest and these bytes.
+    fn module(&mut self, digest: Digest, bytes: &[u8]) -> Rc<[u8]> {
+        let seen = self.seen.get(&digest);
+        if let Some(module) = seen.filter(|module| module[..] == *bytes) {
+            return module.clone();
+        }
+        if self.seen.len() == MODULES {
+            self.seen.clear();
+        }
+        let module: Rc<[u8]> = bytes.into();
+        self.seen.insert(digest, module.clone());
+        module
+    }
+
     fn take_up(&mut self, work: &Work<'_>) -> u64 {
         match *work {
             Work::Start(start) | Work::Thaw { start, .. } => {
-                self.0
-                    .insert(start.activation, (start.code.to_vec(), start.fuel));
+                let module = self.module(start.entry.digest, start.code);
+                self.runs.insert(start.activation, (module, start.fuel));
                 start.fuel
             }
             Work::Resume { fuel, .. } => fuel,
-            Work::Continue { activation } => self.0.get(&activation).map_or(0, |held| held.1),
+            Work::Continue { activation } => self.runs.get(&activation).map_or(0, |held| held.1),
             Work::Stop { activation } => {
-                self.0.remove(&activation);
+                self.runs.remove(&activation);
                 0
             }
             Work::Freeze { .. } | Work::Verify { .. } => 0,
@@ -88,7 +115,7 @@ impl Codes {
                 activation, fuel, ..
             }
             | Outcome::Yielded { activation, fuel } => {
-                if let Some(held) = self.0.get_mut(&activation) {
+                if let Some(held) = self.runs.get_mut(&activation) {
                     held.1 = fuel;
                 }
                 fuel
@@ -99,11 +126,11 @@ impl Codes {
             | Outcome::Failed {
                 activation, fuel, ..
             } => {
-                self.0.remove(&activation);
+                self.runs.remove(&activation);
                 fuel
             }
             Outcome::Frozen { activation, .. } => {
-                self.0.remove(&activation);
+                self.runs.remove(&activation);
                 0
             }
             Outcome::NotFrozen { .. } | Outcome::Verified { .. } => 0,
@@ -113,7 +140,7 @@ impl Codes {
 
 impl CodeSource for Codes {
     fn code(&self, activation: ActivationId) -> &[u8] {
-        self.0.get(&activation).map_or(&[], |(code, _)| code)
+        self.runs.get(&activation).map_or(&[], |(code, _)| code)
     }
 }
 

@@ -34,6 +34,93 @@ pub(crate) fn read_number<T: TryFrom<u64>>(decoder: &mut Decoder<'_>) -> Result<
     T::try_from(value).map_err(|_| NotANumber)
 }
 
+/// Reads items that [`check`] has accepted before: nothing but lengths is looked at.
+pub(crate) struct Items<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Items<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes }
+    }
+
+    /// What `read` takes from where `decoder` stands, and moves the decoder behind it. The bytes
+    /// must have been checked.
+    pub(crate) fn of<E>(
+        decoder: &mut Decoder<'a>,
+        read: impl FnOnce(&mut Self) -> Result<(), E>,
+    ) -> Result<&'a [u8], E> {
+        let bytes = &decoder.input()[decoder.position()..];
+        let mut items = Self::new(bytes);
+        read(&mut items)?;
+        let taken = bytes.len() - items.bytes.len();
+        decoder.set_position(decoder.position() + taken);
+        Ok(&bytes[..taken])
+    }
+
+    /// The argument of the next head, which must be of this major type.
+    pub(crate) fn head(&mut self, wanted: u8) -> Option<u64> {
+        let (major, value) = self.any_head()?;
+        (major == wanted).then_some(value)
+    }
+
+    /// Major type and argument of the next head.
+    #[inline]
+    fn any_head(&mut self) -> Option<(u8, u64)> {
+        // Most heads are one byte.
+        let (&first, rest) = self.bytes.split_first()?;
+        if first & 0x1f < 24 {
+            self.bytes = rest;
+            return Some((first >> 5, u64::from(first & 0x1f)));
+        }
+        let (major, value, len) = head(self.bytes)?;
+        self.bytes = self.bytes.get(len..)?;
+        Some((major, value))
+    }
+
+    /// An unsigned number.
+    pub(crate) fn number<T: TryFrom<u64>>(&mut self) -> Option<T> {
+        T::try_from(self.head(0)?).ok()
+    }
+
+    /// The content of a byte string (major type 2) or a text (3).
+    pub(crate) fn content(&mut self, major: u8) -> Option<&'a [u8]> {
+        let len = usize::try_from(self.head(major)?).ok()?;
+        let (content, rest) = self.bytes.split_at_checked(len)?;
+        self.bytes = rest;
+        Some(content)
+    }
+
+    /// A text.
+    pub(crate) fn text(&mut self) -> Option<&'a str> {
+        core::str::from_utf8(self.content(3)?).ok()
+    }
+
+    /// The encoded bytes of the next item, whatever it is.
+    pub(crate) fn item(&mut self) -> Option<&'a [u8]> {
+        let all = self.bytes;
+        let mut items = 1u64;
+        while items > 0 {
+            let (major, value) = self.any_head()?;
+            items -= 1;
+            let content = match major {
+                2 | 3 => usize::try_from(value).ok()?,
+                4 => {
+                    items = items.checked_add(value)?;
+                    0
+                }
+                5 => {
+                    items = items.checked_add(value.checked_mul(2)?)?;
+                    0
+                }
+                _ => 0,
+            };
+            self.bytes = self.bytes.get(content..)?;
+        }
+        Some(&all[..all.len() - self.bytes.len()])
+    }
+}
+
 /// An open container: items still to come, and for a map where its previous key stood.
 #[derive(Clone, Copy)]
 struct Open {

@@ -3,16 +3,17 @@
 use minicbor::encode::write::Cursor;
 use minicbor::{Decoder, Encoder};
 
-use crate::deterministic::{self, read_number};
+use crate::deterministic::{self, Items, read_number};
 use crate::terms::{TermsReader, encode_exports};
 use crate::{Digest, Executor, Export, Malformed, Name, NamespaceId, Signature, TaskletRef, Terms};
 
 /// An entry lists at most this many imports.
 const MAX_IMPORTS: usize = 16;
-/// Fuel of a tasklet whose entry sets no ceiling.
-const DEFAULT_FUEL: u64 = 100_000_000;
 /// Keys from here on may be skipped by a reader that does not know them.
 const FIRST_OPTIONAL_KEY: u8 = 64;
+
+/// Fuel of a tasklet whose entry sets no ceiling.
+const DEFAULT_FUEL: u64 = 100_000_000;
 
 /// A call that a tasklet makes to another.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,18 +62,42 @@ impl<'a> Entry<'a> {
     /// Reads an entry that [`decode`](Self::decode) has accepted before, which need not be looked
     /// at as closely again; nothing if it is none.
     pub fn reread(encoded: &'a [u8]) -> Option<Self> {
-        Self::read(encoded).ok()
+        let mut items = Items::new(encoded);
+        let mut terms = TermsReader::new();
+        let (mut number, mut name, mut sequence) = (0, None, 0);
+        let (mut digest, mut size, mut imports) = (None, 0, &[0x80][..]);
+        for _ in 0..items.head(5)? {
+            match items.number::<u8>()? {
+                0 => number = items.number()?,
+                1 => name = Some(Name::new(items.text()?).ok()?),
+                2 => sequence = items.number()?,
+                3 => digest = Some(Digest(items.content(2)?.try_into().ok()?)),
+                4 => size = items.number()?,
+                13 => imports = items.item()?,
+                key => terms.reread(key, &mut items)?,
+            }
+        }
+        Some(Self {
+            number,
+            name: name?,
+            sequence,
+            digest: digest?,
+            size,
+            terms: terms.finish().ok()?,
+            imports,
+            encoded,
+        })
     }
 
     /// The name in an entry that [`decode`](Self::decode) has accepted before.
     pub fn reread_name(encoded: &'a [u8]) -> Option<&'a str> {
-        let mut decoder = Decoder::new(encoded);
-        decoder.map().ok()?;
+        let mut items = Items::new(encoded);
+        items.head(5)?;
         // Keys stand in order: number, then name.
-        read_number::<u8>(&mut decoder).ok()?;
-        read_number::<u16>(&mut decoder).ok()?;
-        read_number::<u8>(&mut decoder).ok()?;
-        decoder.str().ok()
+        items.head(0)?;
+        items.head(0)?;
+        items.head(0)?;
+        items.text()
     }
 
     fn read(encoded: &'a [u8]) -> Result<Self, Malformed> {
@@ -130,19 +155,22 @@ impl<'a> Entry<'a> {
 
     /// The sub-tasklets that it calls, in the order of their numbers in outcomes.
     pub fn imports(&self) -> impl Iterator<Item = Import<'a>> + use<'a> {
-        let mut decoder = Decoder::new(self.imports);
-        let count = decoder.array().ok().flatten().unwrap_or(0);
-        (0..count).map_while(move |_| read_import(&mut decoder))
+        let mut items = Items::new(self.imports);
+        let count = items.head(4).unwrap_or(0);
+        (0..count).map_while(move |_| read_import(&mut items))
     }
 
-    /// Whether the tasklet is a module that nodes fetch and cache; a native one is not.
-    pub fn has_module(&self) -> bool {
-        self.terms.executor != Executor::Native
+    /// Whether the tasklet has a module, which is fetched before it runs. What the device itself
+    /// offers has none.
+    pub const fn has_module(&self) -> bool {
+        match self.terms.executor {
+            Executor::Wasm => true,
+            Executor::Native => false,
+        }
     }
 
-    /// The most fuel that a call gets: what the entry says, or 100,000,000 if it sets no
-    /// ceiling.
-    pub fn fuel_ceiling(&self) -> u64 {
+    /// The most fuel that one activation gets, its sub-tasklets included.
+    pub const fn fuel_ceiling(&self) -> u64 {
         match self.terms.fuel {
             0 => DEFAULT_FUEL,
             fuel => fuel,
@@ -215,32 +243,30 @@ impl EntryFields<'_> {
     }
 }
 
-fn read_import<'a>(decoder: &mut Decoder<'a>) -> Option<Import<'a>> {
-    if decoder.array().ok()? != Some(4) {
+fn read_import<'a>(items: &mut Items<'a>) -> Option<Import<'a>> {
+    if items.head(4)? != 4 {
         return None;
     }
     Some(Import {
-        namespace: NamespaceId(read_number::<u32>(decoder).ok()?),
-        number: read_number::<u16>(decoder).ok()?,
-        export: decoder.str().ok()?,
-        signature: Signature::decode(decoder.bytes().ok()?)?,
+        namespace: NamespaceId(items.number()?),
+        number: items.number()?,
+        export: items.text()?,
+        signature: Signature::decode(items.content(2)?)?,
     })
 }
 
 fn read_imports<'a>(decoder: &mut Decoder<'a>, key: u8) -> Result<&'a [u8], Malformed> {
-    let from = decoder.position();
-    let count = decoder
-        .array()
-        .ok()
-        .flatten()
-        .ok_or(Malformed::Field(key))?;
-    if count > MAX_IMPORTS as u64 {
-        return Err(Malformed::TooMany);
-    }
-    for _ in 0..count {
-        read_import(decoder).ok_or(Malformed::Field(key))?;
-    }
-    Ok(&decoder.input()[from..decoder.position()])
+    let wrong = Malformed::Field(key);
+    Items::of(decoder, |items| {
+        let count = items.head(4).ok_or(wrong)?;
+        if count > MAX_IMPORTS as u64 {
+            return Err(Malformed::TooMany);
+        }
+        for _ in 0..count {
+            read_import(items).ok_or(wrong)?;
+        }
+        Ok(())
+    })
 }
 
 impl<'a> Terms<'a> {
@@ -373,6 +399,30 @@ mod tests {
         );
         assert_eq!(entry.imports().next().unwrap().number, 2);
         assert_eq!(entry.imports().count(), 1);
+        assert!(entry.has_module());
+        assert_eq!(entry.fuel_ceiling(), 90_000);
+    }
+
+    #[test]
+    fn an_entry_without_a_ceiling_has_the_usual_one_and_a_native_one_has_no_module() {
+        let mut space = [0; 64];
+        let export = Export::run("func()".parse().unwrap());
+        let mut terms = Terms::empty().with_exports(&[export], &mut space).unwrap();
+        terms.executor = Executor::Native;
+        let mut bytes = [0; 256];
+        let fields = EntryFields {
+            number: 0,
+            name: Name::new("lamp").unwrap(),
+            sequence: 1,
+            digest: Digest::of(b""),
+            size: 0,
+            terms,
+            imports: &[],
+        };
+        let len = fields.encode(&mut bytes).unwrap();
+        let entry = Entry::decode(&bytes[..len]).unwrap();
+        assert!(!entry.has_module());
+        assert_eq!(entry.fuel_ceiling(), DEFAULT_FUEL);
     }
 
     #[test]

@@ -5,6 +5,8 @@
 use core::fmt;
 use core::str::FromStr;
 
+use crate::abi::MAX_FLAT;
+
 /// A function takes at most this many parameters.
 pub const MAX_PARAMS: usize = 8;
 /// A function has at most this many results.
@@ -229,15 +231,21 @@ impl Signature {
     }
 
     /// The WebAssembly parameter types of a function with this signature.
-    pub fn flat_params(&self) -> impl Iterator<Item = FlatType> + '_ {
-        let space = if self.list_result().is_some() { 2 } else { 0 };
-        self.params()
-            .flat_map(|ty| match ty {
-                Type::Scalar(scalar) => [Some(scalar.flat()), None],
-                Type::List(_) | Type::String => [Some(FlatType::I32), Some(FlatType::I32)],
-            })
-            .flatten()
-            .chain(core::iter::repeat_n(FlatType::I32, space))
+    pub fn flat_params(&self) -> impl Iterator<Item = FlatType> + use<> {
+        let mut flat = [FlatType::I32; MAX_FLAT];
+        let mut len = 0;
+        for ty in self.params() {
+            if let Type::Scalar(scalar) = ty {
+                flat[len] = scalar.flat();
+                len += 1;
+            } else {
+                len += 2;
+            }
+        }
+        if self.list_result().is_some() {
+            len += 2;
+        }
+        flat.into_iter().take(len)
     }
 
     /// The WebAssembly result types of a function with this signature.
@@ -264,11 +272,18 @@ impl Signature {
         if params > MAX_PARAMS || results > MAX_RESULTS {
             return None;
         }
-        let mut types = [Type::String; MAX_PARAMS + MAX_RESULTS];
-        for (ty, code) in types.iter_mut().zip(codes) {
-            *ty = Type::from_code(*code)?;
+        let is_list = |code: &u8| code & (LIST | STRING) != 0;
+        let are_types = codes.iter().all(|code| Type::from_code(*code).is_some());
+        if !are_types || results > 1 && codes[params..].iter().any(is_list) {
+            return None;
         }
-        Self::new(&types[..params], &types[params..params + results]).ok()
+        let mut own = [0; MAX_PARAMS + MAX_RESULTS];
+        own[..codes.len()].copy_from_slice(codes);
+        Some(Self {
+            codes: own,
+            params: params as u8,
+            results: results as u8,
+        })
     }
 
     fn types(codes: &[u8]) -> impl ExactSizeIterator<Item = Type> + Clone + '_ {

@@ -1,10 +1,9 @@
 //! What a tasklet promises and wants: the part of an entry that the packer derives.
 
-use minicbor::decode::Error as CborError;
 use minicbor::encode::write::Cursor;
 use minicbor::{Decoder, Encoder};
 
-use crate::deterministic::read_number;
+use crate::deterministic::{Items, read_number};
 use crate::{Malformed, Signature};
 
 /// The export that is called when a caller names none.
@@ -166,9 +165,9 @@ pub struct Terms<'a> {
 impl<'a> Terms<'a> {
     /// The exported functions.
     pub fn exports(&self) -> impl Iterator<Item = Export<'a>> + use<'a> {
-        let mut decoder = Decoder::new(self.exports);
-        let count = decoder.array().ok().flatten().unwrap_or(0);
-        (0..count).map_while(move |_| read_export(&mut decoder).ok())
+        let mut items = Items::new(self.exports);
+        let count = items.head(4).unwrap_or(0);
+        (0..count).map_while(move |_| read_export(&mut items))
     }
 
     /// The exported function called `name`; the empty name means `run`.
@@ -239,22 +238,40 @@ impl<'a> TermsReader<'a> {
     pub(crate) fn read(&mut self, key: u8, decoder: &mut Decoder<'a>) -> Result<bool, Malformed> {
         let wrong = Malformed::Field(key);
         match key {
-            5 => match read_number::<u8>(decoder).map_err(|_| wrong)? {
-                1 => self.executor = Executor::Native,
-                _ => return Err(wrong),
-            },
-            6 => self.exports = Some(read_exports(decoder, key)?),
-            7..=12 => {
-                let value = decoder.u64().map_err(|_| wrong)?;
-                let narrow = key != 8 && key != 9;
-                if value == 0 || narrow && value > u64::from(u32::MAX) {
-                    return Err(wrong);
-                }
-                self.numbers[usize::from(key - 7)] = value;
+            5 | 7..=12 => {
+                let value = read_number(decoder).map_err(|_| wrong)?;
+                self.set(key, value).ok_or(wrong)?;
             }
+            6 => self.exports = Some(read_exports(decoder, key)?),
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// Reads the value of `key` from an entry that was read before; skips what is no term.
+    pub(crate) fn reread(&mut self, key: u8, items: &mut Items<'a>) -> Option<()> {
+        match key {
+            5 | 7..=12 => self.set(key, items.number()?),
+            6 => {
+                self.exports = Some(items.item()?);
+                Some(())
+            }
+            _ => items.item().map(|_| ()),
+        }
+    }
+
+    /// Takes the number of `key`; nothing if it is not one that stands there.
+    fn set(&mut self, key: u8, value: u64) -> Option<()> {
+        if key == 5 {
+            self.executor = Executor::Native;
+            return (value == 1).then_some(());
+        }
+        let narrow = key != 8 && key != 9;
+        if value == 0 || narrow && value > u64::from(u32::MAX) {
+            return None;
+        }
+        self.numbers[usize::from(key - 7)] = value;
+        Some(())
     }
 
     pub(crate) fn finish(self) -> Result<Terms<'a>, Malformed> {
@@ -304,25 +321,26 @@ pub(crate) fn encode_exports(exports: &[Export<'_>], out: &mut [u8]) -> Option<u
     Some(encoder.writer().position())
 }
 
-fn read_export<'a>(decoder: &mut Decoder<'a>) -> Result<Export<'a>, CborError> {
-    if decoder.array()? != Some(2) {
-        return Err(CborError::message("an export has two parts"));
+fn read_export<'a>(items: &mut Items<'a>) -> Option<Export<'a>> {
+    if items.head(4)? != 2 {
+        return None;
     }
-    let name = decoder.str()?;
-    let signature =
-        Signature::decode(decoder.bytes()?).ok_or_else(|| CborError::message("not a signature"))?;
-    Ok(Export { name, signature })
+    Some(Export {
+        name: items.text()?,
+        signature: Signature::decode(items.content(2)?)?,
+    })
 }
 
 fn read_exports<'a>(decoder: &mut Decoder<'a>, key: u8) -> Result<&'a [u8], Malformed> {
     let wrong = Malformed::Field(key);
-    let from = decoder.position();
-    let count = decoder.array().ok().flatten().ok_or(wrong)?;
-    if count > MAX_EXPORTS as u64 {
-        return Err(Malformed::TooMany);
-    }
-    for _ in 0..count {
-        read_export(decoder).map_err(|_| wrong)?;
-    }
-    Ok(&decoder.input()[from..decoder.position()])
+    Items::of(decoder, |items| {
+        let count = items.head(4).ok_or(wrong)?;
+        if count > MAX_EXPORTS as u64 {
+            return Err(Malformed::TooMany);
+        }
+        for _ in 0..count {
+            read_export(items).ok_or(wrong)?;
+        }
+        Ok(())
+    })
 }

@@ -37,6 +37,10 @@ macro_rules! fields {
 }
 
 impl Field {
+    /// The fields of a run: the state and all that follows it, up to the function. Where nothing
+    /// runs, they are 0.
+    pub(crate) const RUN: core::ops::Range<usize> = Self::STATE.0..Self::TYPES.0;
+
     /// A word of the digest.
     pub(crate) const fn digest(index: usize) -> Self {
         Self(Self::DIGEST.0 + index * 4)

@@ -24,7 +24,9 @@ mod memory;
 mod moves;
 mod numeric;
 mod operand;
+mod operations;
 mod shape;
+mod table;
 
 use crate::block::{
     Field, Parts, STATE_CALL, STATE_DONE, STATE_IDLE, STATE_READY, STATE_TRAPPED, Words, header_mut,
@@ -32,7 +34,7 @@ use crate::block::{
 use crate::fault::Trap;
 use machine::{Context, Exit};
 
-pub(crate) use dispatch::length;
+pub(crate) use table::length;
 
 /// Goes on with the run that the block holds, until it ends or is suspended. The state in the
 /// block tells which.

@@ -172,7 +172,6 @@ impl core::error::Error for InvalidModule {}
 
 /// Why a run was stopped for good.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 #[repr(u8)]
 pub enum Trap {
     /// The program executed `unreachable`.
@@ -248,7 +247,6 @@ impl core::error::Error for Trap {}
 
 /// Why a module was not loaded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 pub enum LoadError {
     /// The module is not one that this interpreter runs.
     Invalid(InvalidModule),
@@ -370,7 +368,6 @@ impl core::error::Error for ResumeError {}
 
 /// Why an instance was not frozen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 pub enum FreezeError {
     /// Nothing is suspended: there is no run to continue.
     NotSuspended,
@@ -394,7 +391,6 @@ impl core::error::Error for FreezeError {}
 
 /// Why an image was not thawed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
 pub enum ThawError {
     /// The module could not be loaded.
     Load(LoadError),

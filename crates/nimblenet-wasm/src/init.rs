@@ -1,28 +1,43 @@
 //! The initial state of an instance: globals, tables, memory, segments.
 
-use crate::block::{Field, Parts, SEGMENT_BYTES, SEGMENT_DROPPED, STATE_IDLE, Words};
+use crate::block::{Field, Parts, SEGMENT_BYTES, SEGMENT_DROPPED, Words};
 use crate::constant::{self, Scope};
 use crate::fault::{LoadError, Trap};
-use crate::load::value_type;
 use crate::reader::Reader;
 use crate::segment::{Element, Mode, data_segment};
 
 /// Puts the state of the instance in `block` back to what instantiation makes of it. `code` was
 /// validated when the instance was loaded; nothing is validated or translated again.
+///
+/// Other bytes of the same length make a wrong state at worst. Nothing is written outside the parts
+/// of the block that hold state.
 pub(crate) fn reset(block: &mut [u8], code: &[u8]) -> Result<(), LoadError> {
     if code.len() != block.offset(Field::CODE_LEN) {
         return Err(LoadError::WrongModule);
     }
-    block.set_field(Field::STATE, STATE_IDLE);
-    block.set_wide_field(Field::DEBT, 0);
+    block[Field::RUN].fill(0);
+    // Stack and memory stand one after the other. What an earlier run has left on the stack would
+    // show in images.
+    let stack = block.offset(Field::STACK);
     let min = block.field(Field::MEMORY_MIN);
+    let needed = block.offset(Field::MEMORY) + min as usize;
+    let cleared = block.get_mut(stack..needed);
+    cleared.ok_or(LoadError::OutOfMemory { needed })?.fill(0);
     block.set_field(Field::MEMORY_BYTES, min);
-    let memory = block.offset(Field::MEMORY);
-    block[memory..memory + min as usize].fill(0);
     globals(block, code)?;
     tables(block);
     elements(block, code)?;
     data(block, code)
+}
+
+/// The number of items in the section at `reader`, which must be the one that was loaded.
+fn count(block: &[u8], reader: &mut Reader<'_>, loaded: Field) -> Result<u32, LoadError> {
+    let count = reader.u32()?;
+    if count == block.field(loaded) {
+        Ok(count)
+    } else {
+        Err(LoadError::WrongModule)
+    }
 }
 
 fn globals(block: &mut [u8], code: &[u8]) -> Result<(), LoadError> {
@@ -35,15 +50,15 @@ fn globals(block: &mut [u8], code: &[u8]) -> Result<(), LoadError> {
     };
     let mut reader = Reader::new(code, section);
     let mut at = block.offset(Field::GLOBALS);
-    for _ in 0..reader.u32()? {
-        let ty = value_type(&mut reader)?;
+    let end = at + block.offset(Field::GLOBALS_BYTES);
+    for _ in 0..count(block, &mut reader, Field::GLOBAL_COUNT)? {
+        let ty = reader.value_type()?;
         reader.u8()?;
-        let bits = constant::read(&mut reader, ty, scope)?.bits;
-        block.set_word(at, bits as u32);
-        if ty.cells() == 2 {
-            block.set_word(at + 4, (bits >> 32) as u32);
-        }
-        at += ty.cells() * 4;
+        let bits = constant::read(&mut reader, ty, scope)?.bits.to_le_bytes();
+        let cells = &bits[..ty.cells() * 4];
+        let global = block[..end].get_mut(at..at + cells.len());
+        global.ok_or(LoadError::WrongModule)?.copy_from_slice(cells);
+        at += cells.len();
     }
     Ok(())
 }
@@ -66,9 +81,12 @@ fn elements(block: &mut [u8], code: &[u8]) -> Result<(), LoadError> {
         functions: block.field(Field::FUNC_COUNT),
     };
     let mut reader = Reader::new(code, section);
-    for index in 0..reader.u32()? {
+    for index in 0..count(block, &mut reader, Field::ELEM_COUNT)? {
         let mut element = Element::read(&mut reader, scope)?;
         if let Mode::Active { table, offset } = element.mode {
+            if table >= block.field(Field::TABLE_COUNT) {
+                return Err(LoadError::WrongModule);
+            }
             let table = block.table(table);
             if u64::from(offset) + u64::from(element.count) > u64::from(table.len) {
                 return Err(LoadError::Trapped(Trap::OutOfBoundsTable));
@@ -117,7 +135,7 @@ fn data(block: &mut [u8], code: &[u8]) -> Result<(), LoadError> {
                 None => return Err(LoadError::Trapped(Trap::OutOfBoundsMemory)),
             }
         }
-        if records != 0 {
+        if index < block.field(Field::DATA_COUNT) {
             let dropped = if segment.offset.is_some() {
                 SEGMENT_DROPPED
             } else {

@@ -6,7 +6,7 @@ use crate::block::{
 };
 use crate::fault::{InvokeError, LoadError, NotAnInstance, ResumeError, Trap};
 use crate::limits::LoadOptions;
-use crate::module::{ExternKind, Module};
+use crate::module::{ExternKind, FunctionType, Module};
 use crate::value::Value;
 use crate::{exec, init, load};
 
@@ -91,7 +91,7 @@ impl<'b> Instance<'b> {
     pub fn invoke_start(&mut self) -> Result<(), InvokeError> {
         match self.block.field(Field::START) {
             NONE => Err(InvokeError::NoSuchExport),
-            func => self.invoke_index(func, &[]),
+            func => self.invoke_function(func, &[]),
         }
     }
 
@@ -108,14 +108,20 @@ impl<'b> Instance<'b> {
         if found.kind != ExternKind::Function {
             return Err(InvokeError::NotAFunction);
         }
-        self.invoke_index(found.index, args)
+        self.invoke_function(found.index, args)
     }
 
-    fn invoke_index(&mut self, func: u32, args: &[Value]) -> Result<(), InvokeError> {
+    /// Sets up a run of the function with this index, exported or not, like
+    /// [`invoke`](Self::invoke).
+    ///
+    /// # Errors
+    /// As for `invoke`; [`InvokeError::NotAFunction`] if there is none or it is an import.
+    pub fn invoke_function(&mut self, func: u32, args: &[Value]) -> Result<(), InvokeError> {
         if matches!(self.block.field(Field::STATE), STATE_READY | STATE_CALL) {
             return Err(InvokeError::Busy);
         }
-        if func < self.block.field(Field::IMPORT_COUNT) {
+        let defined = self.block.field(Field::IMPORT_COUNT)..self.block.field(Field::FUNC_COUNT);
+        if !defined.contains(&func) {
             return Err(InvokeError::NotAFunction);
         }
         let params = self.block.func_type(self.block.func(func).ty).params;
@@ -265,13 +271,38 @@ impl<'b> Instance<'b> {
         Some(out[0])
     }
 
-    /// Puts the instance back to the state after loading, without validating or translating
-    /// again. A run that is under way is given up; fuel stays.
+    /// Puts the instance back to the state right after [`load`](Self::load), byte for byte, without
+    /// validating or translating again: memory has its initial size and contents, globals, tables
+    /// and segments are what the module says, the stack is clear, no fuel is left and none is owed.
+    /// A run is given up wherever it stands.
     ///
     /// # Errors
-    /// When the bytes are not those of the module.
+    /// [`LoadError::WrongModule`] if the bytes are seen not to be those of the module, and
+    /// [`LoadError::OutOfMemory`] if the block has become too short for the initial memory. Either
+    /// leaves no run and a state that only another reset makes good.
     pub fn reset(&mut self, code: &[u8]) -> Result<(), LoadError> {
         init::reset(self.block, code)
+    }
+
+    /// The function that is exported under this name: its index and type.
+    pub fn export_function(&self, code: &[u8], name: &str) -> Option<(u32, FunctionType<'_>)> {
+        self.same_module(code).ok()?;
+        let section = self.block.offset(Field::EXPORT_SECTION);
+        let export = Module::export_in(code, section, name)?;
+        let is_function = export.kind == ExternKind::Function;
+        let func = is_function.then(|| self.block.func(export.index))?;
+        Some((export.index, self.block.func_type(func.ty).into()))
+    }
+
+    /// Bytes of linear memory at the start.
+    pub fn memory_at_start(&self) -> u32 {
+        self.block.field(Field::MEMORY_MIN)
+    }
+
+    /// Bytes that linear memory may grow to, by the module and by the limits that it was loaded
+    /// with.
+    pub fn memory_limit(&self) -> u32 {
+        self.block.field(Field::MEMORY_LIMIT)
     }
 
     /// Bytes of the block that are in use, from its start to the end of linear memory.

@@ -54,7 +54,7 @@
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let code = wat::parse_str(
 //!     r#"(module
-//!       (import "nimblenet:sensor" "read" (func $read (result i32)))
+//!       (import "sensor" "read" (func $read (result i32)))
 //!       (func (export "run") (param i32) (result i32)
 //!         (i32.mul (call $read) (local.get 0))))"#,
 //! )?;
@@ -93,7 +93,6 @@ mod block;
 mod bulk;
 mod constant;
 mod exec;
-mod executor;
 mod fault;
 mod init;
 mod instance;
@@ -108,9 +107,6 @@ mod translate;
 mod value;
 
 pub use block::{BLOCK_ALIGN, aligned};
-pub use executor::{
-    ACTIVATIONS, CodeSource, Counts, Executor, ExecutorOptions, Freezing, HOST_CALL_FUEL,
-};
 pub use fault::{
     Fault, Feature, FreezeError, InvalidModule, InvokeError, LoadError, NotAnInstance, Quantity,
     ResumeError, ThawError, Trap,

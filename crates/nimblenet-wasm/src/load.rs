@@ -6,18 +6,18 @@
 //! stack and linear memory will be.
 
 mod sections;
-
-pub(crate) use sections::{ref_type, size, value_type};
+pub(crate) mod space;
 
 use crate::block::{
-    BLOCK_ALIGN, FLAG_MEMORY, FLAG_METERED, FUNC_BYTES, Field, HEADER_BYTES, MAGIC, NONE, Parts,
-    STATE_IDLE, Words,
+    BLOCK_ALIGN, FLAG_METERED, FUNC_BYTES, Field, HEADER_BYTES, MAGIC, NONE, Parts, STATE_IDLE,
+    Words,
 };
 use crate::fault::{Fault, InvalidModule, LoadError, Quantity};
 use crate::init;
 use crate::limits::{Limits, LoadOptions};
 use crate::reader::Reader;
 use crate::translate::Translator;
+use space::{Known, Space};
 
 /// What validation finds out about a module.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,7 +65,7 @@ pub fn validate(code: &[u8], limits: &Limits, scratch: &mut [u8]) -> Result<Fact
         digest: [0; 32],
     };
     let outcome = Loader::new(scratch, code, &options).and_then(|mut loader| {
-        loader.counting = true;
+        loader.space.counting = true;
         loader.sections()
     });
     match outcome {
@@ -83,43 +83,22 @@ pub(crate) fn load(
 ) -> Result<Facts, LoadError> {
     let mut loader = Loader::new(block, code, options)?;
     let facts = loader.sections()?;
-    if loader.counting || facts.load_bytes > block.len() {
+    if loader.space.counting || facts.load_bytes > block.len() {
         // A block as large as the one that failed would fail again.
         return Err(LoadError::OutOfMemory {
             needed: facts.load_bytes.max(block.len() + 1),
         });
     }
-    let stack = block.offset(Field::STACK);
-    let end = stack + block.offset(Field::STACK_BYTES);
-    block[stack..end].fill(0);
     init::reset(block, code)?;
     Ok(facts)
 }
 
 /// The state of loading.
-pub(crate) struct Loader<'l> {
-    pub(crate) block: &'l mut [u8],
-    pub(crate) code: &'l [u8],
-    pub(crate) limits: Limits,
-    /// End of the tables that grow from the block's start.
-    pub(crate) at: usize,
-    /// Start of the loading-time tables at the block's end.
-    pub(crate) top: usize,
-    /// Steps left to validation.
-    pub(crate) work: u32,
-    /// Translated code is counted but not written: the block is too small, or nobody wants it.
-    pub(crate) counting: bool,
-    /// The most bytes that were in use at once.
-    pub(crate) peak: usize,
-    /// Loading-time table: for each type, the offset of its description (2 bytes each).
-    pub(crate) type_index: usize,
-    pub(crate) type_count: u32,
-    /// Loading-time table: for each global its type, mutability and byte offset (4 bytes each).
-    pub(crate) global_types: usize,
-    pub(crate) exports: u32,
-    /// Some function calls another of the module.
-    pub(crate) calls_inside: bool,
-    pub(crate) has_data_count: bool,
+struct Loader<'l> {
+    space: Space<'l>,
+    known: Known<'l>,
+    exports: u32,
+    has_data_count: bool,
 }
 
 impl<'l> Loader<'l> {
@@ -147,29 +126,23 @@ impl<'l> Loader<'l> {
             let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
             block.set_field(Field::digest(index), word);
         }
-        // Offsets are 32 bits wide, and the loading-time tables are aligned.
-        let top = block.len().min(1 << 31) & !7;
         Ok(Self {
-            block,
-            code,
-            limits: options.limits,
-            at: HEADER_BYTES,
-            top,
-            work: options.limits.validation_work,
-            counting: false,
-            peak: HEADER_BYTES,
-            type_index: 0,
-            type_count: 0,
-            global_types: 0,
+            space: Space::new(block, options.limits.validation_work),
+            known: Known {
+                code,
+                limits: options.limits,
+                type_index: 0,
+                type_count: 0,
+                global_types: 0,
+            },
             exports: 0,
-            calls_inside: false,
             has_data_count: false,
         })
     }
 
     /// Reads all sections and lays out what comes after them.
     fn sections(&mut self) -> Result<Facts, LoadError> {
-        let code = self.code;
+        let code = self.known.code;
         let mut reader = Reader::new(code, 0);
         if reader.bytes(8).ok() != Some(b"\0asm\x01\0\0\0") {
             return Err(reader.fault(Fault::BadHeader).into());
@@ -191,7 +164,7 @@ impl<'l> Loader<'l> {
                 }
                 last = rank;
             }
-            self.spend(1, &part)?;
+            self.space.spend(1, &part)?;
             match id {
                 0 => {
                     part.name()?;
@@ -212,10 +185,11 @@ impl<'l> Loader<'l> {
             }
             part.end()?;
         }
-        let defined = self.block.field(Field::FUNC_COUNT) - self.block.field(Field::IMPORT_COUNT);
+        let defined =
+            self.space.block.field(Field::FUNC_COUNT) - self.space.block.field(Field::IMPORT_COUNT);
         let promised = self
             .has_data_count
-            .then(|| self.block.field(Field::DATA_COUNT));
+            .then(|| self.space.block.field(Field::DATA_COUNT));
         if bodies != defined || promised.is_some_and(|count| segments.unwrap_or(0) != count) {
             return Err(reader.fault(Fault::CountMismatch).into());
         }
@@ -224,22 +198,23 @@ impl<'l> Loader<'l> {
 
     /// Places what follows the translated code.
     fn finish(&mut self) -> Result<Facts, LoadError> {
-        let block = &mut *self.block;
+        let block = &mut *self.space.block;
         if block.field(Field::IR) == 0 {
-            block.set_field(Field::IR, self.at as u32);
+            block.set_field(Field::IR, self.space.at as u32);
         }
-        let stack = self.at.next_multiple_of(8);
+        let stack = self.space.at.next_multiple_of(8);
         let frame = block.field(Field::MAX_FRAME) as usize;
-        let wanted = self.limits.stack_slots as usize * 8;
-        let stack_bytes = match self.calls_inside {
-            true => wanted.max(frame.min(wanted)),
-            false => frame.min(wanted),
+        let wanted = self.known.limits.stack_slots as usize * 8;
+        let stack_bytes = if self.space.calls_inside {
+            wanted
+        } else {
+            frame.min(wanted)
         };
         let stack_bytes = stack_bytes.next_multiple_of(8);
         let memory = stack + stack_bytes;
         let min = block.offset(Field::MEMORY_MIN);
         let needed = memory.saturating_add(min);
-        self.peak = self.peak.max(needed);
+        self.space.peak = self.space.peak.max(needed);
         if needed > 1 << 31 {
             return Err(LoadError::OutOfMemory { needed });
         }
@@ -259,56 +234,15 @@ impl<'l> Loader<'l> {
             exports: self.exports,
             frame_bytes: frame as u32,
             stack_bytes: stack_bytes as u32,
-            load_bytes: self.peak,
+            load_bytes: self.space.peak,
         })
     }
 
-    /// Takes `steps` from the validation budget.
-    pub(crate) fn spend(&mut self, steps: u32, at: &Reader<'_>) -> Result<(), InvalidModule> {
-        match self.work.checked_sub(steps) {
-            Some(left) => {
-                self.work = left;
-                Ok(())
-            }
-            None => Err(at.fault(Fault::ValidationBudget)),
-        }
-    }
-
-    /// Appends `len` zeroed bytes, aligned to 4, to the tables; returns their offset.
-    pub(crate) fn reserve(&mut self, len: usize) -> Result<usize, LoadError> {
-        let at = self.at.next_multiple_of(4);
-        let end = at.saturating_add(len);
-        if end > self.top {
-            return Err(self.out_of_memory(end - self.top));
-        }
-        self.block[at..end].fill(0);
-        self.at = end;
-        self.peak = self.peak.max(end + (self.block.len() - self.top));
-        Ok(at)
-    }
-
-    /// Sets `len` bytes aside at the block's end; returns their offset.
-    pub(crate) fn reserve_top(&mut self, len: usize) -> Result<usize, LoadError> {
-        let len = len.next_multiple_of(8);
-        if len > self.top - self.at.min(self.top) {
-            return Err(self.out_of_memory(len));
-        }
-        self.top -= len;
-        self.peak = self.peak.max(self.at + (self.block.len() - self.top));
-        Ok(self.top)
-    }
-
-    pub(crate) fn out_of_memory(&self, missing: usize) -> LoadError {
-        LoadError::OutOfMemory {
-            needed: self.block.len() + missing.max(1024),
-        }
-    }
-
     /// A count of items, each of at least `each` bytes, below the limit for items.
-    pub(crate) fn items(&self, part: &mut Reader<'_>, each: usize) -> Result<u32, InvalidModule> {
+    fn items(&self, part: &mut Reader<'_>, each: usize) -> Result<u32, InvalidModule> {
         let count = part.count()?;
         // Translated code holds indices in 16 bits.
-        if count > self.limits.functions.min(u32::from(u16::MAX)) {
+        if count > self.known.limits.functions.min(u32::from(u16::MAX)) {
             return Err(part.fault(Fault::TooMany(Quantity::Items)));
         }
         if (count as usize).saturating_mul(each) > part.remaining() {
@@ -317,48 +251,38 @@ impl<'l> Loader<'l> {
         Ok(count)
     }
 
-    /// The description of the type with this index: its offset in the table of types.
-    pub(crate) fn type_at(&self, index: u32, at: &Reader<'_>) -> Result<u16, InvalidModule> {
-        if index >= self.type_count {
-            return Err(at.fault(Fault::UnknownIndex));
-        }
-        Ok(self.block.half(self.type_index + index as usize * 2))
-    }
-
-    pub(crate) fn has_memory(&self) -> bool {
-        self.block.field(Field::FLAGS) & FLAG_MEMORY != 0
-    }
-
     /// Marks a function as one that `ref.func` may name.
-    pub(crate) fn declare(&mut self, func: u32) {
-        let at = self.block.offset(Field::FUNCS) + func as usize * FUNC_BYTES + 6;
-        let flags = self.block.half(at);
-        self.block.set_half(at, flags | crate::block::FUNC_DECLARED);
+    fn declare(&mut self, func: u32) {
+        let at = self.space.block.offset(Field::FUNCS) + func as usize * FUNC_BYTES + 6;
+        let flags = self.space.block.half(at);
+        self.space
+            .block
+            .set_half(at, flags | crate::block::FUNC_DECLARED);
     }
 
     /// Translates all function bodies.
     fn bodies(&mut self, part: &mut Reader<'l>) -> Result<u32, LoadError> {
         let count = part.count()?;
-        let imports = self.block.field(Field::IMPORT_COUNT);
-        let functions = self.block.field(Field::FUNC_COUNT);
+        let imports = self.space.block.field(Field::IMPORT_COUNT);
+        let functions = self.space.block.field(Field::FUNC_COUNT);
         if count != functions - imports {
             return Err(part.fault(Fault::CountMismatch).into());
         }
-        let at = self.at.next_multiple_of(4);
-        self.at = at;
-        self.block.set_field(Field::IR, at as u32);
-        let mut ir = Translator::begin(self)?;
+        let at = self.space.at.next_multiple_of(4);
+        self.space.at = at;
+        self.space.block.set_field(Field::IR, at as u32);
+        let mut ir = Translator::begin(&mut self.space)?;
         for index in imports..functions {
             let len = part.u32()? as usize;
             let body = part.part(len)?;
             let entry = ir;
-            let slot = self.block.offset(Field::FUNCS) + index as usize * FUNC_BYTES;
-            self.block.set_word(slot, entry);
-            let ty = self.block.func(index).ty;
-            ir = Translator::function(self, body, ty, ir)?;
+            let slot = self.space.block.offset(Field::FUNCS) + index as usize * FUNC_BYTES;
+            self.space.block.set_word(slot, entry);
+            let ty = self.space.block.func(index).ty;
+            ir = Translator::function(&mut self.space, self.known, body, ty, ir)?;
         }
-        self.block.set_field(Field::IR_WORDS, ir);
-        self.at = at + ir as usize * 2;
+        self.space.block.set_field(Field::IR_WORDS, ir);
+        self.space.at = at + ir as usize * 2;
         Ok(count)
     }
 }

@@ -1,8 +1,9 @@
 //! A view of a module's bytes, for tools: what it imports, exports and contains.
 
+use crate::block::FuncType;
 use crate::constant::{self, Scope};
 use crate::fault::{Fault, InvalidModule};
-use crate::load::{rank, size, value_type};
+use crate::load::rank;
 use crate::reader::Reader;
 use crate::segment::data_segment;
 use crate::value::ValType;
@@ -70,6 +71,15 @@ impl<'a> FunctionType<'a> {
     /// The types of the results.
     pub fn results(&self) -> impl ExactSizeIterator<Item = ValType> + use<'a> {
         self.results.iter().map(|&ty| crate::block::val_type(ty))
+    }
+}
+
+impl<'a> From<FuncType<'a>> for FunctionType<'a> {
+    fn from(ty: FuncType<'a>) -> Self {
+        Self {
+            params: ty.params,
+            results: ty.results,
+        }
     }
 }
 
@@ -197,10 +207,10 @@ impl<'a> Module<'a> {
                     }
                     1 => {
                         reader.u8().ok()?;
-                        size(reader, false).ok()?;
+                        reader.size(false).ok()?;
                     }
                     2 => {
-                        size(reader, true).ok()?;
+                        reader.size(true).ok()?;
                     }
                     _ => {
                         reader.bytes(2).ok()?;
@@ -270,7 +280,7 @@ impl<'a> Module<'a> {
         if reader.u32().ok()? == 0 {
             return None;
         }
-        let size = size(&mut reader, true).ok()?;
+        let size = reader.size(true).ok()?;
         Some(MemoryType {
             min: size.min,
             max: size.max,
@@ -314,7 +324,7 @@ impl<'a> Module<'a> {
         };
         core::iter::from_fn(move || {
             left = left.checked_sub(1)?;
-            let ty = value_type(&mut reader).ok()?;
+            let ty = reader.value_type().ok()?;
             reader.u8().ok()?;
             constant::read(
                 &mut reader,

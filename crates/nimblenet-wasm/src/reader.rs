@@ -1,6 +1,16 @@
-//! Reading the binary format: bytes, LEB128 integers, names.
+//! Reading the binary format: bytes, LEB128 integers, names, types.
 
-use crate::fault::{Fault, InvalidModule};
+use crate::fault::{Fault, Feature, InvalidModule};
+use crate::value::ValType;
+
+/// The size of a memory or table as it is declared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    pub(crate) min: u32,
+    pub(crate) max: Option<u32>,
+    /// Page size as a power of two; 16 unless the memory says otherwise.
+    pub(crate) page_log: u32,
+}
 
 /// A position in the bytes of a module, and the end that it may not pass.
 #[derive(Clone, Copy, Debug)]
@@ -139,6 +149,64 @@ impl<'a> Reader<'a> {
         let len = self.u32()? as usize;
         let bytes = self.bytes(len)?;
         core::str::from_utf8(bytes).map_err(|_| self.fault(Fault::BadName))
+    }
+
+    /// A value type; types of features that are left out are named.
+    pub(crate) fn value_type(&mut self) -> Result<ValType, InvalidModule> {
+        let byte = self.u8()?;
+        ValType::from_byte(byte).ok_or_else(|| {
+            self.fault(match byte {
+                0x7b => Fault::UnsupportedFeature(Feature::Simd),
+                0x69 | 0x74 => Fault::UnsupportedFeature(Feature::Exceptions),
+                0x63 | 0x64 | 0x6a..=0x6e | 0x71..=0x73 => Fault::UnsupportedFeature(Feature::Gc),
+                _ => Fault::BadEncoding,
+            })
+        })
+    }
+
+    /// The type of a reference.
+    pub(crate) fn ref_type(&mut self) -> Result<ValType, InvalidModule> {
+        let ty = self.value_type()?;
+        if ty.is_ref() {
+            Ok(ty)
+        } else {
+            Err(self.fault(Fault::BadEncoding))
+        }
+    }
+
+    /// The limits of a memory (`is_memory`) or of a table.
+    pub(crate) fn size(&mut self, is_memory: bool) -> Result<Size, InvalidModule> {
+        let flags = self.u8()?;
+        let fault = match flags {
+            0 | 1 => None,
+            8 | 9 if is_memory => None,
+            2 | 3 | 10 | 11 if is_memory => Some(Fault::UnsupportedFeature(Feature::Threads)),
+            4..=7 | 12..=15 => Some(Fault::UnsupportedFeature(Feature::Memory64)),
+            _ => Some(Fault::BadEncoding),
+        };
+        if let Some(fault) = fault {
+            return Err(self.fault(fault));
+        }
+        let min = self.u32()?;
+        let max = if flags & 1 != 0 {
+            Some(self.u32()?)
+        } else {
+            None
+        };
+        let page_log = if flags & 8 != 0 { self.u32()? } else { 16 };
+        if is_memory {
+            if page_log != 0 && page_log != 16 {
+                return Err(self.fault(Fault::BadLimits));
+            }
+            let most = if page_log == 16 { 65_536 } else { u32::MAX };
+            if min > most || max.is_some_and(|max| max > most) {
+                return Err(self.fault(Fault::BadLimits));
+            }
+        }
+        if max.is_some_and(|max| max < min) {
+            return Err(self.fault(Fault::BadLimits));
+        }
+        Ok(Size { min, max, page_log })
     }
 
     /// A reader of the next `len` bytes, which are skipped here.

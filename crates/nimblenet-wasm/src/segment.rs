@@ -2,7 +2,6 @@
 
 use crate::constant::{self, Constant, Scope};
 use crate::fault::{Fault, InvalidModule};
-use crate::load::ref_type;
 use crate::reader::Reader;
 use crate::value::ValType;
 
@@ -49,7 +48,7 @@ impl<'a> Element<'a> {
         let ty = if flags & 3 == 0 {
             ValType::FuncRef
         } else if expressions {
-            ref_type(reader)?
+            reader.ref_type()?
         } else if reader.u8()? == 0 {
             ValType::FuncRef
         } else {

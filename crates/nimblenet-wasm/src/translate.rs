@@ -23,7 +23,7 @@ mod transfer;
 use crate::block::{FLAG_METERED, Field, NONE, Parts, Words, cells, val_type};
 use crate::fault::{Fault, InvalidModule, LoadError, Quantity};
 use crate::isa::Op;
-use crate::load::{Loader, value_type};
+use crate::load::space::{Known, Space};
 use crate::reader::Reader;
 use crate::value::ValType;
 
@@ -36,8 +36,8 @@ pub(crate) const LINK_CELLS: u32 = 2;
 /// Words before a function's first instruction: frame size, size of the parameters (both in
 /// bytes), cells to clear.
 pub(crate) const PROLOGUE_WORDS: u32 = 3;
-/// What a host call costs in fuel, besides the instruction itself.
-pub(crate) const HOST_CALL_FUEL: u32 = 15;
+/// What a call of an import or through a table costs in fuel, besides the instruction itself.
+pub(crate) const FAR_CALL_FUEL: u32 = 15;
 
 /// Where the value of an operand is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -147,7 +147,8 @@ const UNKNOWN: Last = Last {
 
 /// The state of translating one function.
 pub(crate) struct Translator<'t, 'l> {
-    loader: &'t mut Loader<'l>,
+    space: &'t mut Space<'l>,
+    known: Known<'l>,
     reader: Reader<'l>,
     /// Offset in the block of word 0 of the translated code.
     code: usize,
@@ -183,25 +184,27 @@ pub(crate) struct Translator<'t, 'l> {
 
 impl<'t, 'l> Translator<'t, 'l> {
     /// Starts the translated code with the instruction that ends a run; returns the next word.
-    pub(crate) fn begin(loader: &mut Loader<'l>) -> Result<u32, LoadError> {
-        let at = loader.reserve(4)?;
-        loader.block.set_half(at, Op::Halt as u16);
-        loader.at = at;
+    pub(crate) fn begin(space: &mut Space<'l>) -> Result<u32, LoadError> {
+        let at = space.reserve(4)?;
+        space.block.set_half(at, Op::Halt as u16);
+        space.at = at;
         Ok(1)
     }
 
     /// Translates one function body, to word `ir` and on; returns the word after it.
     pub(crate) fn function(
-        loader: &'t mut Loader<'l>,
+        space: &'t mut Space<'l>,
+        known: Known<'l>,
         body: Reader<'l>,
         ty: u16,
         ir: u32,
     ) -> Result<u32, LoadError> {
-        let code = loader.block.offset(Field::IR);
-        let top = loader.top;
-        let metered = loader.block.field(Field::FLAGS) & FLAG_METERED != 0;
+        let code = space.block.offset(Field::IR);
+        let top = space.top;
+        let metered = space.block.field(Field::FLAGS) & FLAG_METERED != 0;
         let mut this = Translator {
-            loader,
+            space,
+            known,
             reader: body,
             code,
             ir,
@@ -233,8 +236,8 @@ impl<'t, 'l> Translator<'t, 'l> {
             return Err(this.fault(Fault::TooMany(Quantity::FunctionCode)).into());
         }
         this.set_word(this.start, frame as u16);
-        let most = this.loader.block.field(Field::MAX_FRAME);
-        this.loader
+        let most = this.space.block.field(Field::MAX_FRAME);
+        this.space
             .block
             .set_field(Field::MAX_FRAME, most.max(frame));
         Ok(this.ir)
@@ -244,27 +247,27 @@ impl<'t, 'l> Translator<'t, 'l> {
     fn read_locals(&mut self, ty: u16) -> Result<(), LoadError> {
         // Declared runs are walked twice: to learn how many there are, then to fill the table.
         let mut peek = self.reader;
-        let params = self.loader.block.func_type(ty).params.len() as u32;
+        let params = self.space.block.func_type(ty).params.len() as u32;
         let runs = peek.count()?;
         let mut count = params;
         for _ in 0..runs {
             count = count.saturating_add(peek.u32()?);
-            if count > self.loader.limits.locals {
+            if count > self.known.limits.locals {
                 return Err(self.fault(Fault::TooMany(Quantity::Locals)).into());
             }
-            value_type(&mut peek)?;
+            peek.value_type()?;
         }
-        if count > self.loader.limits.locals {
+        if count > self.known.limits.locals {
             return Err(self.fault(Fault::TooMany(Quantity::Locals)).into());
         }
-        self.loader.spend(count + runs, &peek)?;
+        self.space.spend(count + runs, &peek)?;
         self.base = self
             .base
             .saturating_sub((count as usize * 2).next_multiple_of(8));
         self.room(0)?;
         self.locals = self.base;
         for index in 0..params {
-            let ty = self.loader.block.func_type(ty).params[index as usize];
+            let ty = self.space.block.func_type(ty).params[index as usize];
             self.add_local(val_type(ty))?;
         }
         self.link = (self.height * 4) as u16;
@@ -273,7 +276,7 @@ impl<'t, 'l> Translator<'t, 'l> {
         let runs = self.reader.u32()?;
         for _ in 0..runs {
             let count = self.reader.u32()?;
-            let ty = value_type(&mut self.reader)?;
+            let ty = self.reader.value_type()?;
             for _ in 0..count {
                 self.add_local(ty)?;
             }
@@ -301,7 +304,7 @@ impl<'t, 'l> Translator<'t, 'l> {
             other => other & 7,
         };
         let at = self.locals + self.local_count as usize * 2;
-        self.loader.block.set_half(at, cell as u16 | tag << 13);
+        self.space.block.set_half(at, cell as u16 | tag << 13);
         self.local_count += 1;
         Ok(())
     }
@@ -311,7 +314,7 @@ impl<'t, 'l> Translator<'t, 'l> {
         if index >= self.local_count {
             return Err(self.fault(Fault::UnknownIndex));
         }
-        let bits = self.loader.block.half(self.locals + index as usize * 2);
+        let bits = self.space.block.half(self.locals + index as usize * 2);
         let ty = match bits >> 13 {
             0 => ValType::FuncRef as u8,
             1 => ValType::ExternRef as u8,
@@ -325,18 +328,18 @@ impl<'t, 'l> Translator<'t, 'l> {
     }
 
     fn spend(&mut self, steps: u32) -> Result<(), InvalidModule> {
-        self.loader.spend(steps, &self.reader)
+        self.space.spend(steps, &self.reader)
     }
 
     // --- The validation stack: entries of 8 bytes, operands and blocks' records.
 
     fn entry(&self, index: u32) -> u64 {
-        self.loader.block.wide(self.base - (index as usize + 1) * 8)
+        self.space.block.wide(self.base - (index as usize + 1) * 8)
     }
 
     fn set_entry(&mut self, index: u32, bits: u64) {
         let at = self.base - (index as usize + 1) * 8;
-        self.loader.block.set_wide(at, bits);
+        self.space.block.set_wide(at, bits);
     }
 
     /// Makes sure that `more` entries fit on the stack. Where stack and translated code meet, the
@@ -344,13 +347,13 @@ impl<'t, 'l> Translator<'t, 'l> {
     fn room(&mut self, more: u32) -> Result<(), LoadError> {
         let need = (self.len + more) as usize * 8;
         if self.base < self.code + need {
-            return Err(self.loader.out_of_memory(self.code + need - self.base));
+            return Err(self.space.out_of_memory(self.code + need - self.base));
         }
-        let used = self.loader.block.len() - (self.base - need);
+        let used = self.space.block.len() - (self.base - need);
         let end = self.code + self.ir as usize * 2;
-        self.loader.peak = self.loader.peak.max(end + used);
+        self.space.peak = self.space.peak.max(end + used);
         if self.base - need < end {
-            self.loader.counting = true;
+            self.space.counting = true;
         }
         Ok(())
     }
@@ -423,26 +426,26 @@ impl<'t, 'l> Translator<'t, 'l> {
         let at = self.code + self.ir as usize * 2;
         let free = self.base - self.len as usize * 8;
         if at + 2 > free {
-            self.loader.counting = true;
+            self.space.counting = true;
         }
         self.ir += 1;
-        if self.loader.counting {
-            let used = self.loader.block.len() - free;
-            self.loader.peak = self.loader.peak.max(at + 2 + used);
+        if self.space.counting {
+            let used = self.space.block.len() - free;
+            self.space.peak = self.space.peak.max(at + 2 + used);
         } else {
-            self.loader.block.set_half(at, word);
+            self.space.block.set_half(at, word);
         }
     }
 
     fn set_word(&mut self, at: u32, word: u16) {
-        if !self.loader.counting {
+        if !self.space.counting {
             let at = self.code + at as usize * 2;
-            self.loader.block.set_half(at, word);
+            self.space.block.set_half(at, word);
         }
     }
 
     fn word(&self, at: u32) -> u16 {
-        self.loader.block.half(self.code + at as usize * 2)
+        self.space.block.half(self.code + at as usize * 2)
     }
 
     /// Emits the first word of an instruction.

@@ -92,9 +92,8 @@ impl Value {
         }
     }
 
-    /// The bits a value of this type has in the cells of the stack; a null reference is 0 and
-    /// reference `n` is `n + 1`.
-    pub(crate) const fn to_bits(self) -> u64 {
+    /// The bits of the value; a null reference is 0 and reference `n` is `n + 1`.
+    pub const fn to_bits(self) -> u64 {
         match self {
             Self::I32(v) => v as u32 as u64,
             Self::I64(v) => v as u64,
@@ -105,8 +104,8 @@ impl Value {
         }
     }
 
-    /// The value that cells with these bits hold.
-    pub(crate) const fn from_bits(ty: ValType, bits: u64) -> Self {
+    /// The value of this type with these bits; those above its width are not looked at.
+    pub const fn from_bits(ty: ValType, bits: u64) -> Self {
         let low = bits as u32;
         match ty {
             ValType::I32 => Self::I32(low as i32),

@@ -322,17 +322,21 @@ fn here(code: &[u8], metered: bool, slice: u64) -> Outcome {
     };
     let mut block = Block::new(300_000);
     let mut instance = Instance::load(block.bytes(), code, &options).unwrap();
+    let extent = instance.extent();
+    let bytes = instance.into_block();
+    let fresh = bytes[..extent].to_vec();
+    instance = Instance::attach(bytes).unwrap();
     instance.invoke(code, "run", &ARGS).unwrap();
     let mut image = vec![0; 300_000];
-    loop {
+    let outcome = loop {
         instance.set_fuel(instance.fuel() + slice);
         match instance.run(code) {
             Step::Done => {
                 let mut out = [Value::I32(0); 4];
                 instance.results(&mut out);
-                return (Some(out.map(alike).to_vec()), instance.memory().to_vec());
+                break (Some(out.map(alike).to_vec()), instance.memory().to_vec());
             }
-            Step::Trapped(_) => return (None, instance.memory().to_vec()),
+            Step::Trapped(_) => break (None, instance.memory().to_vec()),
             Step::OutOfFuel => {
                 let len = instance.freeze(code, &mut image).unwrap();
                 let bytes = instance.into_block();
@@ -340,7 +344,11 @@ fn here(code: &[u8], metered: bool, slice: u64) -> Outcome {
             }
             Step::Call(_) => panic!("there are no imports"),
         }
-    }
+    };
+    instance.reset(code).unwrap();
+    assert_eq!(instance.extent(), fresh.len());
+    assert!(instance.into_block()[..fresh.len()] == fresh, "a reset");
+    outcome
 }
 
 fn there(code: &[u8]) -> Outcome {

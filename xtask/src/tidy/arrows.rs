@@ -6,30 +6,41 @@ use super::Finding;
 
 /// Each crate with all workspace crates it may depend on, for tests too.
 ///
-/// The contract is seen by everyone and sees no one; interpreter, state machine and SDK never
-/// see each other; Linux nodes have of boards what both ends of a serial line share; the drivers bring the first two together, the packer has its modules judged by
-/// the interpreter; the binary brings all of them together.
+/// Contract and interpreter see no one; the executor brings these two together; executor, state
+/// machine and SDK never see each other; the drivers bring executor and state machine together.
+/// Linux nodes have of boards what both ends of a serial line share; the packer has its modules
+/// judged by the interpreter; the binary brings all of them together.
 const ARROWS: &[(&str, &[&str])] = &[
     ("nimblenet-tasklet", &[]),
-    ("nimblenet-wasm", &["nimblenet-tasklet"]),
+    ("nimblenet-wasm", &[]),
+    (
+        "nimblenet-executor",
+        &["nimblenet-tasklet", "nimblenet-wasm"],
+    ),
     ("nimblenet-core", &["nimblenet-tasklet"]),
     ("nimblenet-sdk", &["nimblenet-tasklet"]),
     (
         "nimblenet-sim",
-        &["nimblenet-tasklet", "nimblenet-wasm", "nimblenet-core"],
+        &["nimblenet-tasklet", "nimblenet-executor", "nimblenet-core"],
     ),
     (
         "nimblenet-node",
         &[
             "nimblenet-tasklet",
             "nimblenet-wasm",
+            "nimblenet-executor",
             "nimblenet-core",
             "nimblenet-board",
         ],
     ),
     (
         "nimblenet-board",
-        &["nimblenet-tasklet", "nimblenet-wasm", "nimblenet-core"],
+        &[
+            "nimblenet-tasklet",
+            "nimblenet-wasm",
+            "nimblenet-executor",
+            "nimblenet-core",
+        ],
     ),
     ("nimblenet-pack", &["nimblenet-tasklet", "nimblenet-wasm"]),
     (
@@ -37,6 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "nimblenet-tasklet",
             "nimblenet-wasm",
+            "nimblenet-executor",
             "nimblenet-core",
             "nimblenet-sim",
             "nimblenet-node",

@@ -5,16 +5,16 @@
 //! 32-bit value is arbitrary: every operation takes as many bits as its types have.
 
 use super::control::{
-    Br, Call, CallHost, CallIndirect, FuelCharge, Halt, Ret0, RetN, Settle, Unreachable, jump,
-    leave,
+    Br, Call, CallHost, CallIndirect, FuelCharge, Halt, Ret0, RetN, Settle, Unreachable, leave,
 };
-use super::dispatch::SHAPES;
 use super::machine::{Flow, Registers};
 use super::memory::{Bulk, Cell, address};
-use super::moves::{Const64, double_word};
-use super::numeric::{self, Binary, Unary, operations};
+use super::moves::Const64;
+use super::numeric::{self, Binary, Unary};
 use super::operand::{Instruction, Value};
+use super::operations::operations;
 use super::shape::{Operand, Operation, Place};
+use super::table::SHAPES;
 use crate::fault::Trap;
 
 /// A value as the low of 64 bits, the others being arbitrary.
@@ -96,9 +96,9 @@ impl Words {
                 Operand::Slot => u64::from(u32::load(registers.slot(self.take(1)))),
                 Operand::WideSlot => u64::load(registers.slot(self.take(1))),
                 Operand::Immediate => registers.word(self.take(1)) as i16 as u64,
-                Operand::Long => u64::from(double_word(registers, self.take(2))),
+                Operand::Long => u64::from(registers.double_word(self.take(2))),
                 Operand::Promoted => {
-                    let value = f32::from_bits(double_word(registers, self.take(2)));
+                    let value = f32::from_bits(registers.double_word(self.take(2)));
                     f64::from(value).to_bits()
                 }
             }
@@ -210,7 +210,7 @@ macro_rules! define {
                         u64::from_le(cell.read_unaligned())
                     }
                     Operation::Offset => {
-                        let offset = double_word(registers, words.take(2));
+                        let offset = registers.double_word(words.take(2));
                         let sum = (left as u32).checked_add(offset);
                         u64::from(or_trap!(sum.ok_or(Trap::OutOfBoundsMemory)))
                     }
@@ -246,7 +246,7 @@ macro_rules! define {
                     Operation::BrTable => {
                         let count = u32::from(registers.word(words.take(1)));
                         let index = (left as u32).min(count);
-                        return jump(registers, words.at + index as usize);
+                        return registers.jump(words.at + index as usize);
                     }
                     Operation::Ret32 => {
                         // The result may overlap the link, so it is written after leaving, to
@@ -290,7 +290,7 @@ macro_rules! define {
                     }
                     Place::Slot => (value as u32).store(registers.slot(words.take(1))),
                     Place::WideSlot => value.store(registers.slot(words.take(1))),
-                    Place::Branch if value != 0 => return jump(registers, words.at),
+                    Place::Branch if value != 0 => return registers.jump(words.at),
                     Place::Branch => words.at += 1,
                 }
                 registers.step(words.at)

@@ -3,27 +3,11 @@
 use core::marker::PhantomData;
 
 use super::machine::{Exit, Flow, Registers, word_at};
-use super::moves::double_word;
 use super::operand::{Instruction, Source, Value};
 use super::shape::{Operand, Operation, Place, Shape};
 use crate::block::{FUNC_BYTES, NONE, TABLE_BYTES};
 use crate::fault::Trap;
 use crate::translate::PROLOGUE_WORDS;
-
-/// Goes to where operand word `index`, a signed distance from itself, leads.
-///
-/// # Safety
-/// The word is such a distance.
-#[inline(always)]
-pub(super) unsafe fn jump(registers: &mut Registers<'_, '_>, index: usize) -> Flow {
-    // SAFETY: the translator has resolved the distance to the start of an instruction of the same
-    // function (invariant 1).
-    unsafe {
-        let distance = registers.word(index) as i16;
-        registers.ip = registers.ip.add(index).offset(distance as isize);
-    }
-    Flow::Next
-}
 
 /// Ends the run: what the outermost function returns to.
 pub(super) struct Halt;
@@ -64,7 +48,7 @@ impl Instruction for FuelCharge {
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
         // SAFETY: the words are as said (invariant 1).
         unsafe {
-            let cost = u64::from(double_word(registers, 1));
+            let cost = u64::from(registers.double_word(1));
             registers.step(Self::WORDS);
             pay(registers, cost)
         }
@@ -111,7 +95,7 @@ impl Instruction for Br {
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
         // SAFETY: the word is a distance.
-        unsafe { jump(registers, 1) }
+        unsafe { registers.jump(1) }
     }
 }
 
@@ -126,7 +110,7 @@ impl<L: Source<u32>> Instruction for BrNez<L> {
         // SAFETY: the words are the operand and a distance (invariants 1 and 2).
         unsafe {
             if L::read(registers, 1) != 0 {
-                jump(registers, 1 + L::WORDS)
+                registers.jump(1 + L::WORDS)
             } else {
                 registers.step(Self::WORDS)
             }
@@ -145,7 +129,7 @@ impl<L: Source<u32>> Instruction for BrEqz<L> {
         // SAFETY: the words are the operand and a distance (invariants 1 and 2).
         unsafe {
             if L::read(registers, 1) == 0 {
-                jump(registers, 1 + L::WORDS)
+                registers.jump(1 + L::WORDS)
             } else {
                 registers.step(Self::WORDS)
             }
@@ -167,7 +151,7 @@ impl<L: Source<u32>> Instruction for BrTable<L> {
         unsafe {
             let index = L::read(registers, 1);
             let count = u32::from(registers.word(1 + L::WORDS));
-            jump(registers, Self::WORDS + index.min(count) as usize)
+            registers.jump(Self::WORDS + index.min(count) as usize)
         }
     }
 }

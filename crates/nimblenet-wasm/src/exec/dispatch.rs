@@ -1,42 +1,10 @@
 //! From an instruction's number to its execution.
 
-use super::control::*;
 use super::machine::{Context, Registers};
-use super::memory::*;
-use super::moves::*;
-use super::numeric::*;
-use super::operand::{A, I, Instruction, S, T};
-use super::shape::Shape;
-use crate::isa::{OP_COUNT, instructions};
-
-/// The shape of an instruction, which must say the same about its length as the handler.
-const fn shape<H: Instruction>() -> Shape {
-    assert!(H::WORDS == H::SHAPE.words());
-    H::SHAPE
-}
-
-#[cfg(dispatch_compact)]
-macro_rules! tables {
-    ($($name:ident: $handler:ty,)*) => {
-        pub(super) static SHAPES: [Shape; OP_COUNT] = [$(shape::<$handler>(),)*];
-    };
-}
 #[cfg(not(dispatch_compact))]
-macro_rules! tables {
-    ($($name:ident: $handler:ty,)*) => {
-        static LENGTHS: [u8; OP_COUNT] = [$(shape::<$handler>().words() as u8,)*];
-    };
-}
-instructions!(tables);
-
-/// How many words the instruction with this number has, the distances of a branch table left out.
-pub(crate) fn length(op: u16) -> Option<usize> {
-    let at = usize::from(op);
-    #[cfg(dispatch_compact)]
-    return SHAPES.get(at).map(|shape| shape.words());
-    #[cfg(not(dispatch_compact))]
-    return LENGTHS.get(at).map(|&words| usize::from(words));
-}
+use super::{control::*, memory::*, moves::*, numeric::*, operand::*};
+#[cfg(not(dispatch_compact))]
+use crate::isa::instructions;
 
 #[cfg(dispatch_compact)]
 use super::compact as dispatcher;
@@ -90,6 +58,7 @@ mod dispatcher {
 
     use super::super::machine::Flow;
     use super::*;
+    use crate::isa::OP_COUNT;
 
     /// The registers are passed one by one: as many as the processor's calling convention keeps in
     /// its own registers. The table is one of them, which saves its address being worked out in

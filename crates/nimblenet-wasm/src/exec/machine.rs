@@ -129,6 +129,31 @@ impl Registers<'_, '_> {
         unsafe { self.fp.add(self.word(index) as usize) }
     }
 
+    /// The number in the operand words `index` and `index + 1`, the low one first.
+    ///
+    /// # Safety
+    /// The instruction has these words (invariant 1).
+    #[inline(always)]
+    pub(super) unsafe fn double_word(&self, index: usize) -> u32 {
+        // SAFETY: by the caller's promise.
+        unsafe { u32::from(self.word(index)) | u32::from(self.word(index + 1)) << 16 }
+    }
+
+    /// Goes to where operand word `index`, a signed distance from itself, leads.
+    ///
+    /// # Safety
+    /// The word is such a distance.
+    #[inline(always)]
+    pub(super) unsafe fn jump(&mut self, index: usize) -> Flow {
+        // SAFETY: the translator has resolved the distance to the start of an instruction of the
+        // same function (invariant 1).
+        unsafe {
+            let distance = self.word(index) as i16;
+            self.ip = self.ip.add(index).offset(distance as isize);
+        }
+        Flow::Next
+    }
+
     /// Steps to the instruction after this one, which has `words` words.
     ///
     /// # Safety

@@ -3,7 +3,6 @@
 use core::marker::PhantomData;
 
 use super::machine::{Context, Flow, Registers};
-use super::moves::double_word;
 use super::operand::{A, Instruction, S, Source, Target, Value};
 use super::shape::{Operand, Operation, Place, Shape};
 use crate::block::{Field, Words};
@@ -238,7 +237,7 @@ impl<L: Source<u32>> Instruction for Offset<L> {
         // SAFETY: the words are the address and the offset (invariants 1 and 2).
         unsafe {
             let base = L::read(registers, 1);
-            let offset = double_word(registers, 1 + L::WORDS);
+            let offset = registers.double_word(1 + L::WORDS);
             let Some(sum) = base.checked_add(offset) else {
                 return Flow::Trap(Trap::OutOfBoundsMemory);
             };

@@ -93,7 +93,7 @@ impl Instruction for Const32 {
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
         // SAFETY: the words are a constant and a slot (invariants 1 and 2).
         unsafe {
-            let value = double_word(registers, 1);
+            let value = registers.double_word(1);
             value.store(registers.slot(3));
             registers.step(Self::WORDS)
         }
@@ -111,23 +111,13 @@ impl Instruction for Const64 {
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
         // SAFETY: the words are a constant and a slot (invariants 1 and 2).
         unsafe {
-            let low = double_word(registers, 1);
-            let high = double_word(registers, 3);
+            let low = registers.double_word(1);
+            let high = registers.double_word(3);
             let value = u64::from(low) | u64::from(high) << 32;
             value.store(registers.slot(5));
             registers.step(Self::WORDS)
         }
     }
-}
-
-/// A number in two words, the low one first.
-///
-/// # Safety
-/// The instruction has the words `index` and `index + 1`.
-#[inline(always)]
-pub(super) unsafe fn double_word(registers: &Registers<'_, '_>, index: usize) -> u32 {
-    // SAFETY: by the caller's promise.
-    unsafe { u32::from(registers.word(index)) | u32::from(registers.word(index + 1)) << 16 }
 }
 
 /// One of two slots: the first if the condition is not zero.

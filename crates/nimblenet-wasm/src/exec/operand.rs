@@ -1,7 +1,6 @@
 //! Where instructions take operands from and put results to.
 
 use super::machine::Registers;
-use super::moves::double_word;
 use super::shape::{Operand, Place, Shape};
 
 /// The accumulator.
@@ -175,7 +174,7 @@ impl Source<f32> for I {
     #[inline(always)]
     unsafe fn read(registers: &Registers<'_, '_>, at: usize) -> f32 {
         // SAFETY: by the caller's promise.
-        f32::from_bits(unsafe { double_word(registers, at) })
+        f32::from_bits(unsafe { registers.double_word(at) })
     }
 }
 
@@ -186,7 +185,7 @@ impl Source<f64> for I {
     #[inline(always)]
     unsafe fn read(registers: &Registers<'_, '_>, at: usize) -> f64 {
         // SAFETY: by the caller's promise.
-        f64::from(f32::from_bits(unsafe { double_word(registers, at) }))
+        f64::from(f32::from_bits(unsafe { registers.double_word(at) }))
     }
 }
 

@@ -2,7 +2,7 @@
 //! goes to a place. The compact dispatcher executes from this; the others have a handler for each
 //! combination and only compare its length with what is said here.
 
-use super::numeric::operations;
+use super::operations::operations;
 
 /// What an instruction consists of, in 2 bytes.
 #[derive(Clone, Copy)]

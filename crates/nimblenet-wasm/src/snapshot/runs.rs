@@ -2,7 +2,6 @@
 
 use crate::block::{Field, Words};
 use crate::constant::{self, Scope};
-use crate::load::value_type;
 use crate::reader::Reader;
 use crate::segment::{Element, Mode, data_segment};
 use crate::value::ValType;
@@ -277,7 +276,7 @@ impl<'c> Baseline<'c> {
 
 /// The next global's initial bits, and its size in bytes.
 fn global(reader: &mut Reader<'_>, scope: Scope) -> Option<(u64, usize)> {
-    let ty: ValType = value_type(reader).ok()?;
+    let ty: ValType = reader.value_type().ok()?;
     reader.u8().ok()?;
     let bits = constant::read(reader, ty, scope).ok()?.bits;
     Some((bits, ty.cells() * 4))

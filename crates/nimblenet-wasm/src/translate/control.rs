@@ -12,7 +12,6 @@ use super::{Operand, Place, Translator, UNKNOWN, class};
 use crate::block::{FuncType, NONE, Parts};
 use crate::fault::{Fault, Feature, InvalidModule, LoadError, Quantity};
 use crate::isa::Op;
-use crate::load::value_type;
 use crate::reader::Reader;
 
 /// Entries that a record takes.
@@ -138,7 +137,7 @@ impl Translator<'_, '_> {
     }
 
     fn types(&self, ty: u16) -> FuncType<'_> {
-        self.loader.block.func_type(ty)
+        self.space.block.func_type(ty)
     }
 
     /// How many parameters and results a block has.
@@ -179,11 +178,15 @@ impl Translator<'_, '_> {
             return Ok(BlockType::Empty);
         }
         if byte & 0xc0 == 0x40 {
-            return Ok(BlockType::Result(value_type(&mut self.reader)? as u8));
+            return Ok(BlockType::Result(self.reader.value_type()? as u8));
         }
         let index = self.reader.signed(33)?;
         let index = u32::try_from(index).map_err(|_| self.fault(Fault::BadEncoding))?;
-        Ok(BlockType::Type(self.loader.type_at(index, &self.reader)?))
+        Ok(BlockType::Type(self.known.type_at(
+            self.space.block,
+            index,
+            &self.reader,
+        )?))
     }
 
     /// Opens the block of the whole function. Its label takes the results.
@@ -212,7 +215,7 @@ impl Translator<'_, '_> {
             charge: NONE,
             cost: 0,
         };
-        if u32::from(depth) >= self.loader.limits.control_depth.min(u32::from(u16::MAX)) {
+        if u32::from(depth) >= self.known.limits.control_depth.min(u32::from(u16::MAX)) {
             return Err(self.fault(Fault::TooMany(Quantity::ControlDepth)).into());
         }
         self.room(RECORD)?;
@@ -525,7 +528,7 @@ impl Translator<'_, '_> {
     }
 
     fn resolve_chain(&mut self, label: u32) {
-        if label == NONE || self.loader.counting {
+        if label == NONE || self.space.counting {
             return;
         }
         let to = self.ir;

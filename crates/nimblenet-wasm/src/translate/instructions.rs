@@ -7,7 +7,6 @@ use crate::block::{FUNC_DECLARED, Field, Parts, Words};
 use crate::bulk::Bulk;
 use crate::fault::{Fault, Feature, InvalidModule, LoadError};
 use crate::isa::Op;
-use crate::load::{ref_type, value_type};
 use crate::value::ValType::{self, F32, F64, I32, I64};
 
 /// Result type and width, as a power of two, of the loads `0x28..=0x35`.
@@ -102,7 +101,7 @@ impl Translator<'_, '_> {
                 self.wide_constant(F64, bits)?;
             }
             0xd0 => {
-                let ty = ref_type(&mut self.reader)?;
+                let ty = self.reader.ref_type()?;
                 self.push(ty as u8, Place::Const(0))?;
             }
             0xd1 => self.ref_is_null()?,
@@ -138,7 +137,7 @@ impl Translator<'_, '_> {
     }
 
     fn need_memory(&self) -> Result<(), InvalidModule> {
-        if self.loader.has_memory() {
+        if self.space.has_memory() {
             Ok(())
         } else {
             Err(self.fault(Fault::UnknownIndex))
@@ -191,11 +190,11 @@ impl Translator<'_, '_> {
 
     fn global(&mut self) -> Result<(u8, bool, u16), InvalidModule> {
         let index = self.reader.u32()?;
-        let block = &self.loader.block;
+        let block = &self.space.block;
         if index >= block.field(Field::GLOBAL_COUNT) {
             return Err(self.fault(Fault::UnknownIndex));
         }
-        let record = self.loader.global_types + index as usize * 4;
+        let record = self.known.global_types + index as usize * 4;
         Ok((
             block[record],
             block[record + 1] != 0,
@@ -239,7 +238,7 @@ impl Translator<'_, '_> {
         if self.reader.u32()? != 1 {
             return Err(self.fault(Fault::BadEncoding).into());
         }
-        let ty = value_type(&mut self.reader)?;
+        let ty = self.reader.value_type()?;
         self.select(Some(ty as u8))
     }
 
@@ -403,10 +402,10 @@ impl Translator<'_, '_> {
 
     fn table_index(&mut self) -> Result<(u32, ValType), InvalidModule> {
         let index = self.reader.u32()?;
-        if index >= self.loader.block.field(Field::TABLE_COUNT) {
+        if index >= self.space.block.field(Field::TABLE_COUNT) {
             return Err(self.fault(Fault::UnknownIndex));
         }
-        Ok((index, self.loader.block.table(index).ty))
+        Ok((index, self.space.block.table(index).ty))
     }
 
     fn table_access(&mut self, op: u8) -> Result<(), LoadError> {
@@ -442,10 +441,10 @@ impl Translator<'_, '_> {
 
     fn ref_func(&mut self) -> Result<(), LoadError> {
         let index = self.reader.u32()?;
-        if index >= self.loader.block.field(Field::FUNC_COUNT) {
+        if index >= self.space.block.field(Field::FUNC_COUNT) {
             return Err(self.fault(Fault::UnknownIndex).into());
         }
-        if self.loader.block.func(index).flags & FUNC_DECLARED == 0 {
+        if self.space.block.func(index).flags & FUNC_DECLARED == 0 {
             return Err(self.fault(Fault::UndeclaredReference).into());
         }
         self.push(ValType::FuncRef as u8, Place::Const(index as i32 + 1))
@@ -517,7 +516,7 @@ impl Translator<'_, '_> {
     /// The index of a data segment; it needs the section that announces how many there are.
     fn data_index(&mut self) -> Result<u32, InvalidModule> {
         let index = self.reader.u32()?;
-        if index >= self.loader.block.field(Field::DATA_COUNT) {
+        if index >= self.space.block.field(Field::DATA_COUNT) {
             return Err(self.fault(Fault::UnknownIndex));
         }
         Ok(index)
@@ -525,15 +524,15 @@ impl Translator<'_, '_> {
 
     fn element_index(&mut self) -> Result<(u32, ValType), InvalidModule> {
         let index = self.reader.u32()?;
-        if index >= self.loader.block.field(Field::ELEM_COUNT) {
+        if index >= self.space.block.field(Field::ELEM_COUNT) {
             return Err(self.fault(Fault::UnknownIndex));
         }
         let scope = crate::constant::Scope {
-            functions: self.loader.block.field(Field::FUNC_COUNT),
+            functions: self.space.block.field(Field::FUNC_COUNT),
         };
-        let at = self.loader.block.offset(Field::ELEMS) + index as usize * 8;
-        let at = self.loader.block.word(at) as usize;
-        let mut reader = crate::reader::Reader::new(self.loader.code, at);
+        let at = self.space.block.offset(Field::ELEMS) + index as usize * 8;
+        let at = self.space.block.word(at) as usize;
+        let mut reader = crate::reader::Reader::new(self.known.code, at);
         Ok((index, crate::segment::Element::read(&mut reader, scope)?.ty))
     }
 }

@@ -67,7 +67,7 @@ impl Translator<'_, '_> {
         }
         if self.last.result && !self.dead {
             let at = self.last.at;
-            if !self.loader.counting {
+            if !self.space.counting {
                 let op = self.word(at);
                 self.set_word(at, op + 1);
             }

@@ -2,7 +2,7 @@
 
 use super::control::{Block, RECORD};
 use super::operands::Source;
-use super::{HOST_CALL_FUEL, Operand, Place, Translator, class};
+use super::{FAR_CALL_FUEL, Operand, Place, Translator, class};
 use crate::block::{Field, NONE, Parts, Words};
 use crate::fault::{Fault, InvalidModule, LoadError, Quantity};
 use crate::isa::Op;
@@ -172,13 +172,13 @@ impl Translator<'_, '_> {
 
     pub(super) fn call(&mut self) -> Result<(), LoadError> {
         let func = self.reader.u32()?;
-        if func >= self.loader.block.field(Field::FUNC_COUNT) {
+        if func >= self.space.block.field(Field::FUNC_COUNT) {
             return Err(self.fault(Fault::UnknownIndex).into());
         }
-        let ty = self.loader.block.func(func).ty;
+        let ty = self.space.block.func(func).ty;
         let first = self.pop_arguments(ty)?;
         let window = (self.height * 4) as u16;
-        let imported = func < self.loader.block.field(Field::IMPORT_COUNT);
+        let imported = func < self.space.block.field(Field::IMPORT_COUNT);
         if !self.dead {
             self.spill();
             self.settle_popped(first);
@@ -186,21 +186,21 @@ impl Translator<'_, '_> {
             self.emit_op(op, &[func as u16, window]);
         }
         if imported {
-            self.cost += HOST_CALL_FUEL;
+            self.cost += FAR_CALL_FUEL;
         } else {
-            self.loader.calls_inside = true;
+            self.space.calls_inside = true;
         }
         self.push_results(ty, (!imported).then_some(window))
     }
 
     pub(super) fn call_indirect(&mut self) -> Result<(), LoadError> {
         let index = self.reader.u32()?;
-        let ty = self.loader.type_at(index, &self.reader)?;
+        let ty = self.known.type_at(self.space.block, index, &self.reader)?;
         let table = self.reader.u32()?;
-        if table >= self.loader.block.field(Field::TABLE_COUNT) {
+        if table >= self.space.block.field(Field::TABLE_COUNT) {
             return Err(self.fault(Fault::UnknownIndex).into());
         }
-        if self.loader.block.table(table).ty != ValType::FuncRef {
+        if self.space.block.table(table).ty != ValType::FuncRef {
             return Err(self.fault(Fault::TypeMismatch).into());
         }
         let index = self.pop(ValType::I32 as u8)?;
@@ -212,17 +212,17 @@ impl Translator<'_, '_> {
             self.settle_popped(first);
             self.emit_op(Op::CallIndirect, &[table as u16, ty, slot, window]);
         }
-        self.loader.calls_inside = true;
-        self.cost += HOST_CALL_FUEL;
+        self.space.calls_inside = true;
+        self.cost += FAR_CALL_FUEL;
         self.push_results(ty, None)
     }
 
     /// Pops the arguments of a call; returns the stack's length before.
     fn pop_arguments(&mut self, ty: u16) -> Result<u32, InvalidModule> {
         let top = self.len;
-        let params = self.loader.block.func_type(ty).params.len();
+        let params = self.space.block.func_type(ty).params.len();
         for index in (0..params).rev() {
-            let param = self.loader.block.func_type(ty).params[index];
+            let param = self.space.block.func_type(ty).params[index];
             self.pop(param)?;
         }
         Ok(top)
@@ -241,9 +241,9 @@ impl Translator<'_, '_> {
         self.mirror = None;
         self.last = super::UNKNOWN;
         debug_assert!(self.dead || self.acc == NONE);
-        let results = self.loader.block.func_type(ty).results.len();
+        let results = self.space.block.func_type(ty).results.len();
         for index in 0..results {
-            let result = self.loader.block.func_type(ty).results[index];
+            let result = self.space.block.func_type(ty).results[index];
             self.push(result, Place::Slot)?;
             if let (1, Some(window), false) = (results, window, self.dead) {
                 self.mirror = Some((window, class(result)));

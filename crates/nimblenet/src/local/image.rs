@@ -11,7 +11,7 @@ use nimblenet_tasklet::{Digest, TaskletName};
 /// Files start with these bytes; the last one is the version.
 const MAGIC: [u8; 8] = *b"NIMBJOB\x01";
 /// A job has at most this many activations.
-const ACTIVATIONS_MAX: u64 = nimblenet_wasm::ACTIVATIONS as u64;
+const ACTIVATIONS_MAX: u64 = nimblenet_executor::ACTIVATIONS as u64;
 const DIGEST_BYTES: usize = 32;
 
 /// A suspended job: it waits for a sub-tasklet call of its innermost activation.

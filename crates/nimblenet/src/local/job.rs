@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};
+use nimblenet_executor::{ACTIVATIONS, CodeSource, Executor, ExecutorOptions};
 use nimblenet_tasklet::{ActivationId, Digest, Fault, Outcome, Start, TaskletName, Trap, Work};
-use nimblenet_wasm::{ACTIVATIONS, CodeSource, Executor, ExecutorOptions, Limits};
+use nimblenet_wasm::Limits;
 
 use super::host::LocalHost;
 use super::image::{JobImage, Saved};

@@ -264,9 +264,6 @@ fn att_27_ten_thousand_runs_leave_nothing() {
             assert!(world.is_empty());
         }
         assert!(tally.iter().all(|count| *count > 1600));
-        assert_eq!(
-            world.executor.arena_bytes(),
-            world.executor.arena.gap().len()
-        );
+        assert_eq!(world.executor.arena_bytes(), world.free_bytes());
     }
 }

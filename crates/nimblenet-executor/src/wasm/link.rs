@@ -1,9 +1,7 @@
 //! Imports of a module, resolved once at the start.
 
 use nimblenet_tasklet::{Capabilities, Capability, Entry, Fault, FlatType, Signature};
-
-use crate::module::{FunctionType, Import};
-use crate::value::ValType;
+use nimblenet_wasm::{FunctionType, Import, ValType};
 
 /// Length of a link in the preamble.
 pub(super) const LINK_BYTES: usize = 16;

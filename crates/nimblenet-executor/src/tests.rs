@@ -8,6 +8,7 @@ mod calls;
 mod ends;
 mod images;
 mod pressure;
+mod warm;
 
 use alloc::borrow::ToOwned;
 use alloc::collections::VecDeque;
@@ -20,8 +21,7 @@ use nimblenet_tasklet::{
     Import, Name, NamespaceId, Outcome, Start, TaskletName, Terms, Trap, Work,
 };
 
-use super::{CodeSource, Counts, Executor, ExecutorOptions, Freezing};
-use crate::limits::Limits;
+use super::{CodeSource, Counts, Executor, ExecutorOptions, Freezing, Limits};
 
 /// A tasklet of the world. What it calls are other tasklets, by position.
 struct Tasklet {
@@ -306,6 +306,13 @@ impl<'t, 'm> World<'t, 'm> {
 
     fn counts(&self) -> Counts {
         self.executor.counts()
+    }
+
+    /// What is free in one piece once no module is kept.
+    fn free_bytes(&mut self) -> usize {
+        let wasm = &mut self.executor.wasm;
+        while wasm.give_up_warm().is_some() {}
+        wasm.arena.gap().len()
     }
 
     fn is_empty(&self) -> bool {

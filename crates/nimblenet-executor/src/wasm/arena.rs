@@ -8,7 +8,7 @@
 //! Images are always packed. Blocks are packed only when room is needed ([`Arena::compact`]), for
 //! moving them costs time; nothing in a block depends on where it stands.
 
-use super::ACTIVATIONS;
+use crate::options::ACTIVATIONS;
 
 /// What every region starts at a multiple of, and is a multiple of in length.
 pub(super) const ALIGN: usize = 16;
@@ -34,7 +34,7 @@ enum Kind {
 }
 
 /// The arena. Regions are numbered like the activations they belong to.
-pub(super) struct Arena<'m> {
+pub(crate) struct Arena<'m> {
     bytes: &'m mut [u8],
     regions: [Region; ACTIVATIONS],
 }
@@ -59,11 +59,6 @@ impl<'m> Arena<'m> {
         self.bytes.len()
     }
 
-    /// Bytes that belong to activations.
-    pub(super) fn used(&self) -> usize {
-        self.regions.iter().map(|region| region.len).sum()
-    }
-
     /// Bytes that images take.
     pub(super) fn image_bytes(&self) -> usize {
         self.bytes.len() - self.images_start()
@@ -81,7 +76,7 @@ impl<'m> Arena<'m> {
     }
 
     /// The free bytes between the highest block and the lowest image.
-    pub(super) fn gap(&mut self) -> &mut [u8] {
+    pub(crate) fn gap(&mut self) -> &mut [u8] {
         let (from, to) = self.gap_range();
         &mut self.bytes[from..to]
     }

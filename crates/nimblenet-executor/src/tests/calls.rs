@@ -135,7 +135,7 @@ fn device_functions_are_served_in_place_and_cost_fuel() {
     assert_eq!(result, [8]);
     assert_eq!(world.device.calls, ["hello", "u32"]);
     let used = 1000 - fuel;
-    assert!(used >= 2 * crate::HOST_CALL_FUEL);
+    assert!(used >= 2 * crate::wasm::run::DEVICE_CALL_FUEL);
 
     // Slices smaller than the cost of a call change nothing.
     world.executor.set_slice(1);

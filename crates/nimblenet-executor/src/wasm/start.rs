@@ -1,18 +1,19 @@
 //! Bringing a tasklet into a stretch of free bytes, from its module or from an image.
 
 use nimblenet_tasklet::abi::{self, AbiError};
-use nimblenet_tasklet::{Fault, Start, Trap};
+use nimblenet_tasklet::{Export as Promised, Fault, Start, Trap};
+use nimblenet_wasm::{
+    Fault as Invalid, Instance, InvokeError, LoadError, LoadOptions, MemoryType, Module, Quantity,
+    ThawError,
+};
 
-use super::ExecutorOptions;
 use super::activation::{Activation, Event, Export, Form, Layout, Phase, Waits, load_options};
 use super::arena::rounded;
 use super::image::Header;
 use super::link::{LINK_BYTES, Link, has_types};
-use super::run::{Values, trapped};
-use crate::fault::{Fault as Invalid, InvokeError, LoadError, Quantity, ThawError};
-use crate::instance::Instance;
-use crate::limits::LoadOptions;
-use crate::module::{ExternKind, MemoryType, Module};
+use super::values::{Values, trapped};
+use super::warm::Warm;
+use crate::ExecutorOptions;
 
 /// Why a tasklet is not in yet.
 pub(super) enum Refusal {
@@ -43,20 +44,30 @@ pub(super) fn load(
 ) -> Result<Activation, Refusal> {
     let plan = Plan::make(gap, start, options)?;
     let block = &mut gap[plan.layout.instance..];
-    let mut instance = Instance::load(block, start.code, &plan.options)
+    Instance::load(block, start.code, &plan.options)
         .map_err(|error| load_failed(error, plan.layout.instance))?;
-    let name = plan.name;
-    if instance.has_start() {
-        let invoked = instance.invoke_start();
-        invoked.map_err(|_| Event::from(Trap::StackExhausted))?;
-        let mut activation = plan.activation(start, &instance, Phase::Start);
-        keep_call(gap, &mut activation.layout, start.args, name)?;
-        Ok(activation)
-    } else {
-        let mut activation = plan.activation(start, &instance, Phase::Export);
-        let export = &mut activation.export;
-        invoke(&mut instance, export, start.code, name, start.args)?;
-        Ok(activation)
+    plan.begin(gap, start)
+}
+
+/// Does what [`load`] does in a region whose block was loaded before. Nothing if the block is none
+/// of such a start.
+pub(super) fn load_warm(
+    region: &mut [u8],
+    warm: &Warm,
+    start: &Start<'_>,
+    options: &ExecutorOptions,
+) -> Option<Result<Activation, Event>> {
+    if warm.digest != start.entry.digest.0 {
+        return None;
+    }
+    let plan = Plan::of_warm(region, warm, start, options)?;
+    let mut instance = Instance::attach(&mut region[plan.layout.instance..]).ok()?;
+    instance.reset(start.code).ok()?;
+    match plan.begin(region, start) {
+        Ok(activation) => Some(Ok(activation)),
+        Err(Refusal::End(end)) => Some(Err(end)),
+        // Before the block there is no room for the arguments.
+        Err(Refusal::NeedsBytes(_)) => None,
     }
 }
 
@@ -78,22 +89,19 @@ pub(super) fn thaw(
         | ThawError::OtherModule
         | ThawError::Inconsistent => Fault::BadImage.into(),
     })?;
-    let name = plan.name;
-    let mut activation = plan.activation(start, &instance, header.phase);
+    let mut activation = plan.activation(start, &instance, header.phase)?;
     activation.fuel = start.fuel.min(header.fuel);
-    activation.export.result_space = header.result_space.map(u64::from);
+    activation.export.result_space = header.result_space;
     if header.phase == Phase::Start {
-        keep_call(gap, &mut activation.layout, args, name)?;
+        keep_call(gap, &mut activation.layout, args)?;
     }
     Ok(activation)
 }
 
-/// Sets up the call of the export called `name` with the CBOR array `args`.
+/// Sets up the call of the export with the CBOR array `args`.
 pub(super) fn invoke(
     instance: &mut Instance<'_>,
     export: &mut Export,
-    code: &[u8],
-    name: &str,
     args: &[u8],
 ) -> Result<(), Event> {
     let lowered = abi::lower_args(&export.signature, args, export.area, instance.memory_mut());
@@ -105,10 +113,10 @@ pub(super) fn invoke(
         }
     })?;
     if let (Some(_), [.., address, capacity]) = (export.signature.list_result(), &flat[..]) {
-        export.result_space = [*address, *capacity];
+        export.result_space = [*address as u32, *capacity as u32];
     }
     let values = Values::from_bits(export.signature.flat_params(), &flat);
-    let invoked = instance.invoke(code, name, values.as_slice());
+    let invoked = instance.invoke_function(export.func, values.as_slice());
     invoked.map_err(|error| {
         if error == InvokeError::StackExhausted {
             Event::from(Trap::StackExhausted)
@@ -123,52 +131,77 @@ pub(super) fn header(activation: &Activation) -> Header {
     Header {
         phase: activation.phase,
         fuel: activation.fuel,
-        result_space: activation.export.result_space.map(|it| it as u32),
+        result_space: activation.export.result_space,
         args: activation.layout.args as u32,
     }
 }
 
-/// What is known of a tasklet before it is loaded.
+/// What is known of a tasklet besides its block.
 struct Plan<'a> {
     layout: Layout,
     options: LoadOptions,
     export: Export,
     name: &'a str,
-    /// What linear memory may grow to.
-    memory_limit: usize,
 }
 
 impl<'a> Plan<'a> {
     /// Checks the module against its entry, and writes its links to the start of `gap`.
     fn make(gap: &mut [u8], start: &Start<'a>, options: &ExecutorOptions) -> Result<Self, Refusal> {
-        let terms = &start.entry.terms;
-        let promised = terms.export(start.export).ok_or(Fault::UnknownExport)?;
+        let promised = start.entry.terms.export(start.export);
+        let promised = promised.ok_or(Fault::UnknownExport)?;
         let module = Module::parse(start.code).map_err(|_| Fault::InvalidModule)?;
-        let function = module
-            .export(promised.name)
-            .filter(|export| export.kind == ExternKind::Function)
-            .and_then(|export| module.function(export.index))
-            .ok_or(Fault::UnknownExport)?;
-        let signature = promised.signature;
-        if !has_types(&function, signature.flat_params(), signature.flat_results()) {
-            return Err(Fault::WrongSignature.into());
-        }
         let links = resolve(gap, &module, start)?;
+        let bytes = |pages, memory: MemoryType| u64::from(pages) * u64::from(memory.page_bytes);
         let memory = module.memory();
-        let bytes =
-            |pages: u32, memory: &MemoryType| u64::from(pages) * u64::from(memory.page_bytes);
-        let initial = memory.map_or(0, |memory| bytes(memory.min, &memory));
-        let own = memory.and_then(|memory| Some(bytes(memory.max?, &memory)));
-        let ceiling = match u64::from(terms.memory_bytes) {
-            0 => initial,
-            ceiling => ceiling,
-        };
-        let ceiling = ceiling.min(options.limits.memory_bytes.into());
-        Ok(Self {
+        let initial = memory.map_or(0, |memory| bytes(memory.min, memory));
+        let ceiling = ceiling(start, initial, options);
+        let plan = Self::with(links, ceiling, promised, start, options);
+        // Before anything is loaded that finds no room for its memory.
+        let most = memory.map_or(0, |memory| {
+            memory
+                .max
+                .map_or(ceiling, |max| bytes(max, memory).min(ceiling))
+        });
+        let needed = plan.layout.instance.saturating_add(most as usize);
+        if needed > gap.len() {
+            return Err(Refusal::NeedsBytes(needed));
+        }
+        Ok(plan)
+    }
+
+    /// The same for a module whose block is there: what follows from the entry is checked, and
+    /// the links are written again. Nothing if another block is needed, or none will do.
+    fn of_warm(
+        region: &mut [u8],
+        warm: &Warm,
+        start: &Start<'a>,
+        options: &ExecutorOptions,
+    ) -> Option<Self> {
+        let promised = start.entry.terms.export(start.export)?;
+        let (links, block) = region.split_at_mut(warm.instance());
+        let initial = Instance::attach(block).ok()?.memory_at_start();
+        let ceiling = ceiling(start, initial.into(), options);
+        if ceiling != u64::from(warm.memory_bytes) {
+            return None;
+        }
+        if warm.links > 0 {
+            let module = Module::parse(start.code).ok()?;
+            resolve(links, &module, start).ok()?;
+        }
+        Some(Self::with(warm.links, ceiling, promised, start, options))
+    }
+
+    fn with(
+        links: usize,
+        ceiling: u64,
+        promised: Promised<'a>,
+        start: &Start<'_>,
+        options: &ExecutorOptions,
+    ) -> Self {
+        Self {
             layout: Layout {
                 links,
                 args: 0,
-                name: 0,
                 instance: rounded(links),
                 used: 0,
                 full: 0,
@@ -180,20 +213,37 @@ impl<'a> Plan<'a> {
                 start.entry.digest.0,
             ),
             export: Export {
-                signature,
-                area: terms.area,
+                // Known once the module is loaded.
+                func: 0,
+                signature: promised.signature,
+                area: start.entry.terms.area,
                 result_space: [0; 2],
             },
             name: promised.name,
-            memory_limit: own.map_or(ceiling, |own| own.min(ceiling)) as usize,
-        })
+        }
     }
 
     /// The activation, with `instance` in place.
-    fn activation(self, start: &Start<'_>, instance: &Instance<'_>, phase: Phase) -> Activation {
+    ///
+    /// # Errors
+    /// When the module does not export what the entry promises.
+    fn activation(
+        mut self,
+        start: &Start<'_>,
+        instance: &Instance<'_>,
+        phase: Phase,
+    ) -> Result<Activation, Fault> {
+        let function = instance.export_function(start.code, self.name);
+        let (func, function) = function.ok_or(Fault::UnknownExport)?;
+        self.export.func = func;
+        let signature = &self.export.signature;
+        if !has_types(&function, signature.flat_params(), signature.flat_results()) {
+            return Err(Fault::WrongSignature);
+        }
         let used = self.layout.instance + instance.extent();
-        let growth = self.memory_limit.saturating_sub(instance.memory().len());
-        Activation {
+        let growth = instance.memory_limit() as usize;
+        let growth = growth.saturating_sub(instance.memory().len());
+        Ok(Activation {
             id: start.activation,
             waits: Waits::ToContinue,
             phase,
@@ -207,8 +257,35 @@ impl<'a> Plan<'a> {
             export: self.export,
             memory_bytes: self.options.limits.memory_bytes,
             digest: self.options.digest,
+        })
+    }
+
+    /// Sets up the first run in the freshly loaded block.
+    fn begin(self, region: &mut [u8], start: &Start<'_>) -> Result<Activation, Refusal> {
+        let block = &mut region[self.layout.instance..];
+        let mut instance = Instance::attach(block).map_err(|_| Fault::BadImage)?;
+        if instance.has_start() {
+            let invoked = instance.invoke_start();
+            invoked.map_err(|_| Event::from(Trap::StackExhausted))?;
+            let mut activation = self.activation(start, &instance, Phase::Start)?;
+            keep_call(region, &mut activation.layout, start.args)?;
+            Ok(activation)
+        } else {
+            let mut activation = self.activation(start, &instance, Phase::Export)?;
+            let export = &mut activation.export;
+            invoke(&mut instance, export, start.args)?;
+            Ok(activation)
         }
     }
+}
+
+/// The ceiling on linear memory: the entry's, or what the module starts with.
+fn ceiling(start: &Start<'_>, initial: u64, options: &ExecutorOptions) -> u64 {
+    let ceiling = match u64::from(start.entry.terms.memory_bytes) {
+        0 => initial,
+        ceiling => ceiling,
+    };
+    ceiling.min(options.limits.memory_bytes.into())
 }
 
 /// Resolves the module's imports, writes their links to the start of `gap` and returns how many
@@ -230,18 +307,16 @@ fn resolve(gap: &mut [u8], module: &Module<'_>, start: &Start<'_>) -> Result<usi
 }
 
 /// Puts what the call of the export needs between the links and the instance, which moves up.
-fn keep_call(gap: &mut [u8], layout: &mut Layout, args: &[u8], name: &str) -> Result<(), Refusal> {
-    let shift = rounded(args.len() + name.len());
+fn keep_call(gap: &mut [u8], layout: &mut Layout, args: &[u8]) -> Result<(), Refusal> {
+    let shift = rounded(args.len());
     let (from, to) = (layout.instance, layout.used);
-    if layout.full + shift > gap.len() {
+    if to + shift > gap.len() {
         return Err(Refusal::NeedsBytes(layout.full + shift));
     }
     gap.copy_within(from..to, from + shift);
     gap[from..from + args.len()].copy_from_slice(args);
-    gap[from + args.len()..][..name.len()].copy_from_slice(name.as_bytes());
     *layout = Layout {
         args: args.len(),
-        name: name.len(),
         instance: from + shift,
         used: to + shift,
         full: layout.full + shift,

@@ -2,16 +2,15 @@
 
 use nimblenet_tasklet::abi::{self, AbiError};
 use nimblenet_tasklet::{Capability, Fault, FlatType, Host, Signature, Trap as TaskletTrap};
+use nimblenet_wasm::{Instance, Step};
 
 use super::activation::{Activation, Event, Phase};
-use super::link::{Link, val_type};
+use super::link::Link;
 use super::start;
-use crate::fault::Trap;
-use crate::instance::{Instance, Step};
-use crate::value::Value;
+use super::values::{Values, lift_failed, trapped};
 
 /// Fuel that a call of a device function costs besides the instructions around it.
-pub const HOST_CALL_FUEL: u64 = 64;
+pub(crate) const DEVICE_CALL_FUEL: u64 = 64;
 
 /// What a run needs besides its own state.
 pub(super) struct Around<'r> {
@@ -159,10 +158,9 @@ impl Running<'_, '_> {
     /// Takes the arguments that waited for the end of the start function into the module.
     fn call_export(&mut self) -> Result<(), Event> {
         let layout = self.activation.layout;
-        let (args, name) = self.preamble[layout.links..].split_at(layout.args);
-        let name = core::str::from_utf8(&name[..layout.name]).map_err(|_| Fault::BadImage)?;
+        let args = &self.preamble[layout.links..][..layout.args];
         let export = &mut self.activation.export;
-        start::invoke(&mut self.instance, export, self.around.code, name, args)?;
+        start::invoke(&mut self.instance, export, args)?;
         self.activation.phase = Phase::Export;
         Ok(())
     }
@@ -176,7 +174,7 @@ impl Running<'_, '_> {
         }
         let lifted = abi::lift_result(
             &export.signature,
-            &export.result_space,
+            &export.result_space.map(u64::from),
             &results.bits(),
             self.instance.memory(),
             self.around.out,
@@ -185,7 +183,7 @@ impl Running<'_, '_> {
     }
 
     fn call_device(&mut self, capability: Capability, function: u8) -> Result<(), Event> {
-        self.charge(HOST_CALL_FUEL)?;
+        self.charge(DEVICE_CALL_FUEL)?;
         let function = capability.functions().get(usize::from(function));
         let function = function.ok_or(Fault::UnknownImport)?;
         let args = Values::of_call(&self.instance).bits();
@@ -229,100 +227,4 @@ fn lift_call(
     lifted
         .map(|len| Event::Called { import, len })
         .map_err(lift_failed)
-}
-
-/// Why values do not leave a module.
-fn lift_failed(error: AbiError) -> Event {
-    if error == AbiError::BufferFull {
-        Fault::ValuesTooLarge.into()
-    } else {
-        TaskletTrap::OutOfBoundsMemory.into()
-    }
-}
-
-pub(super) fn trapped(trap: Trap) -> Event {
-    match TaskletTrap::from_number(trap as u8) {
-        Some(trap) => trap.into(),
-        None => Fault::DigestMismatch.into(),
-    }
-}
-
-/// WebAssembly values on their way between an instance and the ABI.
-pub(super) struct Values {
-    values: [Value; abi::MAX_FLAT],
-    len: usize,
-}
-
-impl Values {
-    /// The arguments of the call that an instance waits for.
-    fn of_call(instance: &Instance<'_>) -> Self {
-        let mut all = Self::none();
-        all.len = instance.call_args(&mut all.values).min(abi::MAX_FLAT);
-        all
-    }
-
-    /// The results of an instance whose run has ended.
-    fn of_results(instance: &Instance<'_>) -> Self {
-        let mut all = Self::none();
-        all.len = instance.results(&mut all.values).min(abi::MAX_FLAT);
-        all
-    }
-
-    /// Values of these types with these bits.
-    pub(super) fn from_bits(types: impl Iterator<Item = FlatType>, bits: &[u64]) -> Self {
-        let mut all = Self::none();
-        for (ty, bits) in types.zip(bits) {
-            all.values[all.len] = match ty {
-                FlatType::I32 => Value::I32(*bits as i32),
-                FlatType::I64 => Value::I64(*bits as i64),
-                FlatType::F32 => Value::F32(*bits as u32),
-                FlatType::F64 => Value::F64(*bits),
-            };
-            all.len += 1;
-        }
-        all
-    }
-
-    pub(super) fn as_slice(&self) -> &[Value] {
-        &self.values[..self.len]
-    }
-
-    fn are(&self, types: impl Iterator<Item = FlatType>) -> bool {
-        self.as_slice()
-            .iter()
-            .map(Value::ty)
-            .eq(types.map(val_type))
-    }
-
-    fn bits(&self) -> Bits {
-        let mut bits = [0; abi::MAX_FLAT];
-        for (bits, value) in bits.iter_mut().zip(self.as_slice()) {
-            *bits = value.to_bits();
-        }
-        Bits {
-            bits,
-            len: self.len,
-        }
-    }
-
-    fn none() -> Self {
-        Self {
-            values: [Value::I32(0); abi::MAX_FLAT],
-            len: 0,
-        }
-    }
-}
-
-/// WebAssembly values as the ABI takes them.
-struct Bits {
-    bits: [u64; abi::MAX_FLAT],
-    len: usize,
-}
-
-impl core::ops::Deref for Bits {
-    type Target = [u64];
-
-    fn deref(&self) -> &[u64] {
-        &self.bits[..self.len]
-    }
 }

@@ -129,6 +129,6 @@ proptest! {
             }
         }
         prop_assert!(world.is_empty());
-        prop_assert_eq!(world.executor.arena_bytes(), world.executor.arena.gap().len());
+        prop_assert_eq!(world.executor.arena_bytes(), world.free_bytes());
     }
 }

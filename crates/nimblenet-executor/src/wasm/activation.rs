@@ -1,15 +1,13 @@
 //! What the executor knows of a run besides its block.
 
 use nimblenet_tasklet::{ActivationId, Area, Fault, Signature, Trap};
-
-use crate::limits::{Limits, LoadOptions};
+use nimblenet_wasm::{Limits, LoadOptions};
 
 /// One run of one tasklet, from its start to its result.
 ///
 /// Its region of the arena holds the *preamble* and then the instance: its block, or its image
 /// while it is frozen. The preamble is a [`Link`](super::link::Link) for each import and, if the
-/// module has a start function, the arguments and the export's name, which wait there for the end
-/// of that function.
+/// module has a start function, the arguments, which wait there for the end of that function.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Activation {
     pub(super) id: ActivationId,
@@ -59,8 +57,6 @@ pub(super) struct Layout {
     pub(super) links: usize,
     /// Arguments after the links, in bytes.
     pub(super) args: usize,
-    /// The name of the export after the arguments, in bytes.
-    pub(super) name: usize,
     /// Where the instance starts.
     pub(super) instance: usize,
     /// The end of what the instance uses, linear memory included as far as it has grown.
@@ -73,11 +69,13 @@ pub(super) struct Layout {
 /// The export that was called.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Export {
+    /// The index of its function.
+    pub(super) func: u32,
     pub(super) signature: Signature,
     /// Where lists cross.
     pub(super) area: Area,
     /// Address and capacity of the space for a list result.
-    pub(super) result_space: [u64; 2],
+    pub(super) result_space: [u32; 2],
 }
 
 impl Activation {

@@ -1,12 +1,12 @@
 //! Making room in the arena.
 
 use nimblenet_tasklet::Fault;
+use nimblenet_wasm::{Instance, LoadError, ThawError};
 
 use super::activation::Form;
 use super::arena::rounded;
-use super::{ACTIVATIONS, CodeSource, Executor};
-use crate::fault::{LoadError, ThawError};
-use crate::instance::Instance;
+use super::{Slot, Wasm};
+use crate::options::{ACTIVATIONS, CodeSource};
 
 /// What making room needs from outside the arena.
 pub(super) struct Spare<'s> {
@@ -15,7 +15,7 @@ pub(super) struct Spare<'s> {
     pub(super) scratch: &'s mut [u8],
 }
 
-impl Executor<'_> {
+impl Wasm<'_> {
     /// Lengthens the gap to at least `bytes`.
     ///
     /// # Errors
@@ -45,7 +45,7 @@ impl Executor<'_> {
                     }
                 }
                 Form::Image(len) => {
-                    self.arena.gap().len() >= full && self.thaw(slot, len, spare)?
+                    self.arena.gap().len() >= full && self.thaw_in(slot, len, spare)?
                 }
             };
             if is_in {
@@ -77,6 +77,9 @@ impl Executor<'_> {
             let instance = Instance::attach(instance).ok()?;
             instance.freeze(code, &mut image[at..at + len]).ok()
         };
+        while self.arena.gap().len() < taken && self.give_up_warm().is_some() {
+            self.arena.compact();
+        }
         if let Some((block, image)) = self.arena.block_and_image(slot, taken) {
             if write(block, image).is_none() {
                 return false;
@@ -108,7 +111,7 @@ impl Executor<'_> {
     }
 
     /// Thaws an activation into the gap; false if the gap is too short.
-    fn thaw(&mut self, slot: usize, len: usize, spare: &mut Spare<'_>) -> Result<bool, Fault> {
+    fn thaw_in(&mut self, slot: usize, len: usize, spare: &mut Spare<'_>) -> Result<bool, Fault> {
         let run = *self.activation(slot);
         let at = run.layout.instance;
         let options = run.options(&self.options.limits, self.options.metered);
@@ -130,6 +133,10 @@ impl Executor<'_> {
     /// `keep` stays as it is.
     fn relieve(&mut self, keep: Option<usize>, spare: &mut Spare<'_>) -> bool {
         if self.arena.compact() {
+            return true;
+        }
+        if self.give_up_warm().is_some() {
+            self.arena.compact();
             return true;
         }
         let mut lent = false;
@@ -179,8 +186,8 @@ impl Executor<'_> {
     /// The slots of activations that are not frozen, but for `keep`.
     fn blocks(&self, keep: Option<usize>) -> impl Iterator<Item = usize> + use<> {
         let mut blocks = [false; ACTIVATIONS];
-        for (is_block, run) in blocks.iter_mut().zip(&self.activations) {
-            *is_block = run.as_ref().is_some_and(|run| run.form == Form::Block);
+        for (is_block, slot) in blocks.iter_mut().zip(&self.slots) {
+            *is_block = matches!(slot, Slot::Run(run) if run.form == Form::Block);
         }
         (0..ACTIVATIONS).filter(move |slot| blocks[*slot] && Some(*slot) != keep)
     }

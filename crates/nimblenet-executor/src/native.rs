@@ -1,0 +1,26 @@
+//! Native tasklets: functions of the device itself, from their start to their result.
+
+use nimblenet_tasklet::{Fault, Host, Outcome, Start, abi};
+
+use crate::refused;
+
+/// Runs a native tasklet. It takes no place and never stands still.
+pub(crate) fn start<'o>(start: &Start<'_>, host: &mut dyn Host, out: &'o mut [u8]) -> Outcome<'o> {
+    let terms = &start.entry.terms;
+    let served = match terms.export(start.export) {
+        None => Err(Fault::UnknownExport),
+        Some(_) if terms.cost > start.fuel => Err(Fault::OutOfFuel),
+        Some(export) => match abi::check_args(&export.signature, start.args) {
+            Ok(()) => host.native(&start.name, export.name, start.args, out),
+            Err(_) => Err(Fault::WrongArguments),
+        },
+    };
+    match served.and_then(|len| out.get(..len).ok_or(Fault::ValuesTooLarge)) {
+        Ok(result) => Outcome::Done {
+            activation: start.activation,
+            result,
+            fuel: start.fuel - terms.cost,
+        },
+        Err(fault) => refused(start, fault, None),
+    }
+}

@@ -1,0 +1,49 @@
+//! How an executor works, and what it asks its driver for.
+
+use nimblenet_tasklet::ActivationId;
+use nimblenet_wasm::Limits;
+
+/// The most activations that an executor holds.
+pub const ACTIVATIONS: usize = 16;
+
+/// Where the executor gets modules' bytes from.
+pub trait CodeSource {
+    /// The module that `activation` was started with, the same bytes from its start to its end.
+    /// An empty slice makes the activation fail.
+    fn code(&self, activation: ActivationId) -> &[u8];
+}
+
+/// When activations are frozen.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Freezing {
+    /// When another one needs the room.
+    #[default]
+    UnderPressure,
+    /// At each call of another tasklet, as the NimbleNet paper describes it. If there is no room
+    /// for the image, the activation stays as it is.
+    Always,
+}
+
+/// How an executor works.
+#[derive(Clone, Copy, Debug)]
+pub struct ExecutorOptions {
+    /// What modules may ask for.
+    pub limits: Limits,
+    /// When activations are frozen.
+    pub freezing: Freezing,
+    /// Fuel after which an activation yields.
+    pub slice: u64,
+    /// Whether fuel is charged. Without it nothing yields and nothing runs out.
+    pub metered: bool,
+}
+
+impl Default for ExecutorOptions {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            freezing: Freezing::default(),
+            slice: u64::MAX,
+            metered: true,
+        }
+    }
+}
