@@ -245,3 +245,6 @@ pub(in crate::node) struct Gone {
     /// When the node is asked again.
     pub(in crate::node) due: Instant,
 }
+
+#[cfg(test)]
+mod tests;

@@ -508,3 +508,6 @@ impl Acquisition {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

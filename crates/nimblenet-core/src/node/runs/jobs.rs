@@ -563,3 +563,6 @@ impl Wish {
         Ok(entry.fuel_ceiling().min(self.budget))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -552,3 +552,6 @@ impl Subscription {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
