@@ -260,3 +260,6 @@ pub(in crate::node) fn answer(post: &mut Post<'_>, job: &Job) {
 pub(in crate::node) fn send(post: &mut Post<'_>, (to, request): Caller, answer: Answer<'_>) {
     post.send(to, Message::Return(Return { request, answer }));
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,8 @@ mod post;
 mod reports;
 mod runs;
 mod servings;
+#[cfg(test)]
+mod stage;
 
 use core::time::Duration;
 

@@ -365,3 +365,6 @@ impl Moves {
         self.passed = passed;
     }
 }
+
+#[cfg(test)]
+mod tests;

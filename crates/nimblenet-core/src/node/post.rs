@@ -262,3 +262,5 @@ impl Need {
         bytes: 0,
     };
 }
+#[cfg(test)]
+mod tests;

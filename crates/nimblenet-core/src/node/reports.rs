@@ -89,3 +89,6 @@ impl Reports {
         Some((from, Report::read(&self.heard).ok()?))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -303,3 +303,6 @@ fn is_delta(object: Object) -> bool {
 fn refuse(post: &mut Post<'_>, to: NodeId, request: u16, refusal: Refusal) {
     post.send(to, Message::Refuse(Refuse { request, refusal }));
 }
+
+#[cfg(test)]
+mod tests;

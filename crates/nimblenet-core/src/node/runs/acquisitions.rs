@@ -304,6 +304,7 @@ impl Acquisitions {
 
     /// Drops an acquisition that nothing waits for any more.
     pub(in crate::node) fn abandon(&mut self, post: &mut Post<'_>, at: AcquisitionAt) {
+        self.ended.retain(|held| *held != at);
         let dropped = self.table[at.index()].take();
         if let Some(Phase::Acquired(slot)) = dropped.map(|acquisition| acquisition.phase) {
             post.cache.release(slot);
@@ -508,3 +509,6 @@ impl Acquisition {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

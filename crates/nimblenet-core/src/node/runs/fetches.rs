@@ -265,3 +265,6 @@ impl Fetch {
         self.slot.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests;

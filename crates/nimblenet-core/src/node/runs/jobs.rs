@@ -638,3 +638,6 @@ impl Wish {
         Ok(entry.fuel_ceiling().min(self.budget))
     }
 }
+
+#[cfg(test)]
+mod tests;

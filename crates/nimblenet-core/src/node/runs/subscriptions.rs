@@ -204,8 +204,8 @@ impl Subscriptions {
         granted.covers(callee.entry.terms.capabilities)
     }
 
-    /// Lists every version that `first` may call, directly or not, up to `limit` of them and
-    /// without itself. The list must be empty.
+    /// Lists every version that `first` may call, directly or not, without itself: at most
+    /// `limit` - 1 of them, since the list, which must be empty, holds `first` meanwhile.
     pub(in crate::node) fn list_callees(
         &self,
         first: TaskletRef,
@@ -602,3 +602,6 @@ impl Subscription {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
