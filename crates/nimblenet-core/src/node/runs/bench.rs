@@ -351,3 +351,6 @@ impl Bench {
         &mut self.seats[usize::from(executor.0)]
     }
 }
+
+#[cfg(test)]
+mod tests;
