@@ -100,11 +100,9 @@ pub(crate) fn config(
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
-
-    use std::boxed::Box;
-    use std::cell::Cell;
-    use std::vec;
+    use alloc::boxed::Box;
+    use alloc::vec;
+    use core::cell::Cell;
 
     use nimblenet_core::wire::{Cause, Frame, Message};
     use nimblenet_core::{Driver, Event, ExecutorId, Input, Instant, Transmit, pump};

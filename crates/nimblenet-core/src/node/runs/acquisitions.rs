@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use nimblenet_tasklet::{Digest, Fault, NodeId, TaskletName, TaskletRef};
 
-use crate::cache::SlotId;
+use crate::cache::{Nearby, SlotId};
 use crate::config::Config;
 use crate::job::{Source, Step};
 use crate::mesh::Mesh;
@@ -444,6 +444,8 @@ impl Acquisition {
 
     /// All bytes are here: are they the right ones?
     fn finish(&mut self, post: &mut Post<'_>, slot: SlotId, holder: Holder) {
+        let hops = Some(holder.hops);
+        post.cache.set_nearby(slot, Nearby { copies: None, hops });
         if post.cache.finish(slot, &self.wanted.digest) {
             self.hops = holder.hops;
             self.from_registry = holder.id == self.wanted.registry;
