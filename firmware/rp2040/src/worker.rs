@@ -3,9 +3,7 @@
 use ed25519_compact::{PublicKey, Signature};
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::zerocopy_channel::{Receiver, Sender};
-use nimblenet_executor::{
-    ACTIVATIONS, CodeSource, Executor, ExecutorOptions, Freezing, Limits,
-};
+use nimblenet_executor::{ACTIVATIONS, CodeSource, Executor, ExecutorOptions, Freezing, Limits};
 use nimblenet_tasklet::{ActivationId, Host, Outcome, Work};
 
 use crate::lent::Lent;
