@@ -10,7 +10,13 @@
 //! valgrind --tool=callgrind target/release/deps/warm_call-* 2000
 //! ```
 //! Instructions of one call are the difference between two numbers of calls, divided by theirs.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::std_instead_of_alloc,
+    clippy::disallowed_methods,
+    reason = "a bench for an operating system; the clock is that of the person who waits"
+)]
 
 use core::time::Duration;
 use std::collections::VecDeque;
