@@ -11,7 +11,6 @@ pub(super) mod fetches;
 pub(super) mod jobs;
 pub(super) mod subscriptions;
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use nimblenet_tasklet::{Entry, Fault, NodeId, Outcome, Start, TaskletRef, Trap, Work, abi};
@@ -31,6 +30,7 @@ use crate::event::{CallRequest, Reason};
 use crate::job::{Caller, ExportName, Next, Source, State, Station, Step};
 use crate::places::{AcquisitionAt, Depth, JobAt, SubscriptionAt};
 use crate::time::Instant;
+use crate::queue::Queue;
 use crate::wire::job::{MovedJob, image, image_room};
 use crate::wire::{Data, Found, Metadata};
 
@@ -47,7 +47,7 @@ pub(super) struct Runs {
     limits: Limits,
     /// The activation that each executor puts on the shelf.
     freezing: Vec<Option<(JobAt, Depth)>>,
-    happened: VecDeque<Happened>,
+    happened: Queue<Happened>,
 }
 
 /// What concerns other nodes.
@@ -74,7 +74,7 @@ impl Runs {
             // Each acquisition, the delta and the image.
             fetches: Fetches::new(limits.acquisitions + 2),
             // A job ends once, and one arrives.
-            happened: VecDeque::with_capacity(limits.jobs + 2),
+            happened: Queue::with_capacity(limits.jobs + 2),
         }
     }
 

@@ -6,7 +6,6 @@
 
 mod transfer;
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use nimblenet_tasklet::NodeId;
@@ -15,6 +14,7 @@ use self::transfer::{Progress, Stall, Transfer};
 use crate::cache::SlotId;
 use crate::event::Reason;
 use crate::node::post::{FetchEnd, Order, Owner, Post};
+use crate::queue::Queue;
 use crate::time::Instant;
 use crate::wire::{Data, Message, Object};
 
@@ -22,7 +22,7 @@ use crate::wire::{Data, Message, Object};
 #[derive(Debug)]
 pub(in crate::node) struct Fetches {
     table: Vec<Option<Fetch>>,
-    ended: VecDeque<Ended>,
+    ended: Queue<Ended>,
 }
 
 /// One object on its way.
@@ -50,7 +50,7 @@ impl Fetches {
     pub(in crate::node) fn new(places: usize) -> Self {
         Self {
             table: (0..places).map(|_| None).collect(),
-            ended: VecDeque::with_capacity(places),
+            ended: Queue::with_capacity(places),
         }
     }
 
