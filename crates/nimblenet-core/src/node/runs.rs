@@ -22,6 +22,7 @@ use self::jobs::Jobs;
 pub(super) use self::jobs::Opening;
 use self::subscriptions::{Lookup, Subscriptions};
 use super::post::{FetchEnd, ImageWork, Need, Owner, Post};
+use super::timeouts::Earliest;
 use crate::cache::{Buffer, Cache, SlotId};
 use crate::catalogue::Catalogue;
 use crate::config::{Config, ExecutorId, Limits};
@@ -29,8 +30,8 @@ use crate::counters::DropReason;
 use crate::event::{CallRequest, Reason};
 use crate::job::{Caller, ExportName, Next, Source, State, Station, Step};
 use crate::places::{AcquisitionAt, Depth, JobAt, SubscriptionAt};
-use crate::time::Instant;
 use crate::queue::Queue;
+use crate::time::Instant;
 use crate::wire::job::{MovedJob, image, image_room};
 use crate::wire::{Data, Found, Metadata};
 
@@ -217,20 +218,13 @@ impl Runs {
         }
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<(Instant, Reason)> {
-        let because = |reason: Reason| move |at: Instant| (at, reason);
-        let deadlines = self.jobs.live().filter_map(|(_, job)| job.deadline);
-        let timeouts = [
-            self.acquisitions
-                .poll_timeout()
-                .map(because(Reason::Acquisition)),
-            self.fetches.poll_timeout(),
-            self.subscriptions
-                .poll_timeout()
-                .map(because(Reason::Catalogue)),
-            deadlines.min().map(because(Reason::Deadline)),
-        ];
-        timeouts.into_iter().flatten().min_by_key(|(at, _)| *at)
+    pub(super) fn note_timeouts(&self, earliest: &mut Earliest) {
+        earliest.note(self.acquisitions.poll_timeout(), Reason::Acquisition);
+        self.fetches.note_timeouts(earliest);
+        earliest.note(self.subscriptions.poll_timeout(), Reason::Catalogue);
+        for (_, job) in self.jobs.live() {
+            earliest.note(job.deadline, Reason::Deadline);
+        }
     }
 
     /// Carries what the parts say to one another until they have nothing more to say.

@@ -14,8 +14,8 @@ use self::transfer::{Progress, Stall, Transfer};
 use crate::cache::SlotId;
 use crate::event::Reason;
 use crate::node::post::{FetchEnd, Order, Owner, Post};
+use crate::node::timeouts::Earliest;
 use crate::queue::Queue;
-use crate::time::Instant;
 use crate::wire::{Data, Message, Object};
 
 /// The fetches of a node: at most one for each owner.
@@ -150,17 +150,15 @@ impl Fetches {
         }
     }
 
-    pub(in crate::node) fn poll_timeout(&self) -> Option<(Instant, Reason)> {
-        let waiting = self.table.iter().flatten().filter(|fetch| !fetch.paused);
-        let timeouts = waiting.map(|fetch| {
+    pub(in crate::node) fn note_timeouts(&self, earliest: &mut Earliest) {
+        for fetch in self.table.iter().flatten().filter(|fetch| !fetch.paused) {
             let reason = match fetch.owner {
                 Owner::Acquisition(_) => Reason::Acquisition,
                 Owner::Subscription(_) => Reason::Catalogue,
                 Owner::Arrival => Reason::Move,
             };
-            (fetch.transfer.deadline(), reason)
-        });
-        timeouts.min_by_key(|(at, _)| *at)
+            earliest.note(Some(fetch.transfer.deadline()), reason);
+        }
     }
 
     /// The fetch that ended or paused longest ago.
