@@ -25,7 +25,7 @@ use super::post::{FetchEnd, ImageWork, Need, Owner, Post};
 use super::timeouts::Earliest;
 use crate::cache::{Buffer, Cache, SlotId};
 use crate::catalogue::Catalogue;
-use crate::config::{Config, ExecutorId, Limits};
+use crate::config::{Config, ExecutorId};
 use crate::counters::DropReason;
 use crate::event::{CallRequest, Reason};
 use crate::job::{Caller, ExportName, Next, Source, State, Station, Step};
@@ -45,7 +45,9 @@ pub(super) struct Runs {
     bench: Bench,
     acquisitions: Acquisitions,
     fetches: Fetches,
-    limits: Limits,
+    /// Activations of a job at most.
+    depth: usize,
+    shelf_bytes: usize,
     /// The activation that each executor puts on the shelf.
     freezing: Vec<Option<(JobAt, Depth)>>,
     happened: Queue<Happened>,
@@ -69,7 +71,8 @@ impl Runs {
             jobs: Jobs::new(limits, config.namespaces.len()),
             subscriptions: Subscriptions::new(&config.namespaces, limits.catalogue),
             bench: Bench::new(limits),
-            limits: *limits,
+            depth: limits.depth,
+            shelf_bytes: limits.shelf_bytes,
             freezing: (0..limits.executors).map(|_| None).collect(),
             acquisitions: Acquisitions::new(limits.acquisitions),
             // Each acquisition, the delta and the image.
@@ -296,7 +299,7 @@ impl Runs {
             bench,
             jobs,
             subscriptions,
-            limits,
+            depth,
             ..
         } = self;
         let demand = |at: JobAt| {
@@ -307,10 +310,10 @@ impl Runs {
         };
         let need = |at: JobAt| {
             let job = &jobs[at];
-            let (depth, mut reads) = (limits.depth, READS);
+            let mut reads = READS;
             let top = job.top();
             top.map_or(Need::NONE, |top| {
-                subscriptions.need(&top.entry(), &job.epochs, depth, &mut reads)
+                subscriptions.need(&top.entry(), &job.epochs, *depth, &mut reads)
             })
         };
         match bench.poll_turn(executor, victim.is_some(), demand, need)? {
@@ -410,7 +413,7 @@ impl Runs {
     /// Bytes that are free on the shelf.
     fn shelf_room(&self, cache: &Cache) -> usize {
         let used: usize = self.jobs.shelf().map(|slot| cache.code(slot).len()).sum();
-        self.limits.shelf_bytes.saturating_sub(used)
+        self.shelf_bytes.saturating_sub(used)
     }
 
     /// Work that makes a place: the activation is put on the shelf.
