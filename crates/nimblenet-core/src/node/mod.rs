@@ -100,6 +100,8 @@ impl Node {
     ///
     /// # Errors
     /// [`ConfigError`] if the parts of the configuration do not fit each other.
+    // Apart from its callers, the node is built in place instead of field by field.
+    #[inline(never)]
     pub fn with_disk(mut config: Config, mut disk: Disk) -> Result<Self, ConfigError> {
         config.check()?;
         let cached = disk.len().saturating_sub(config.limits.image_bytes);

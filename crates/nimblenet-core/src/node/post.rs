@@ -47,6 +47,8 @@ impl Ground {
     }
 
     /// What a part works with at `now`.
+    // Called at every entry of the node, and longer than a call.
+    #[inline(never)]
     pub(in crate::node) fn post(&mut self, now: Instant) -> Post<'_> {
         Post {
             now,

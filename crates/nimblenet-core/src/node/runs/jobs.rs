@@ -612,6 +612,8 @@ impl Jobs {
         self.table.iter().position(is).map(JobAt::new)
     }
 
+    // Like `index`: looked up in many places, and longer than a call.
+    #[inline(never)]
     fn job_mut(&mut self, at: JobAt) -> &mut Job {
         &mut self.table[at.index()]
     }
@@ -620,6 +622,7 @@ impl Jobs {
 impl Index<JobAt> for Jobs {
     type Output = Job;
 
+    #[inline(never)]
     fn index(&self, at: JobAt) -> &Job {
         &self.table[at.index()]
     }
