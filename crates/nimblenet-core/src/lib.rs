@@ -69,6 +69,7 @@ pub mod place;
 mod places;
 pub mod publication;
 mod pump;
+mod queue;
 mod random;
 mod time;
 pub mod wire;

@@ -27,6 +27,7 @@ mod runs;
 mod servings;
 #[cfg(test)]
 mod stage;
+mod timeouts;
 
 use core::time::Duration;
 
@@ -38,6 +39,7 @@ use self::post::Ground;
 use self::reports::Reports;
 use self::runs::{Happened, Opening, Runs};
 use self::servings::{Holding, Servings};
+use self::timeouts::Earliest;
 use crate::archive::Archive;
 use crate::cache::{Buffer, Cache, Disk};
 use crate::catalogue::{BadDelta, Catalogue};
@@ -98,6 +100,8 @@ impl Node {
     ///
     /// # Errors
     /// [`ConfigError`] if the parts of the configuration do not fit each other.
+    // Apart from its callers, the node is built in place instead of field by field.
+    #[inline(never)]
     pub fn with_disk(mut config: Config, mut disk: Disk) -> Result<Self, ConfigError> {
         config.check()?;
         let cached = disk.len().saturating_sub(config.limits.image_bytes);
@@ -372,16 +376,12 @@ impl Node {
     /// When [`handle`](Self::handle) must be called with [`Input::Timeout`] at the latest, and
     /// why.
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
-        let because = |reason: Reason| move |at: Instant| (at, reason);
-        let timeouts = [
-            self.runs.poll_timeout(),
-            self.exchanges
-                .poll_timeout()
-                .map(because(Reason::RemoteCall)),
-            self.moves.poll_timeout().map(because(Reason::Move)),
-            self.ground.mesh.poll_timeout().map(because(Reason::Hello)),
-        ];
-        timeouts.into_iter().flatten().min_by_key(|(at, _)| *at)
+        let mut earliest = Earliest::new();
+        self.runs.note_timeouts(&mut earliest);
+        earliest.note(self.exchanges.poll_timeout(), Reason::RemoteCall);
+        earliest.note(self.moves.poll_timeout(), Reason::Move);
+        earliest.note(self.ground.mesh.poll_timeout(), Reason::Hello);
+        earliest.get()
     }
 
     /// Checks, in a debug build, what must hold between inputs.

@@ -4,7 +4,6 @@
 //! has the module fetched from whichever answers first. After a failure the next attempt begins
 //! with the cache again; what a source has sent stays.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -16,6 +15,7 @@ use crate::job::{Source, Step};
 use crate::mesh::Mesh;
 use crate::node::post::{Ask, FetchEnd, Order, Owner, Post};
 use crate::places::AcquisitionAt;
+use crate::queue::Queue;
 use crate::time::Instant;
 use crate::wire::{Found, MAX_TTL, Message, Metadata, MetadataRequest, Object, Search};
 
@@ -110,7 +110,7 @@ pub(in crate::node) struct Acquired {
 pub(in crate::node) struct Acquisitions {
     table: Vec<Option<Acquisition>>,
     /// Places of those that have ended, oldest first.
-    ended: VecDeque<AcquisitionAt>,
+    ended: Queue<AcquisitionAt>,
 }
 
 impl Acquired {
@@ -142,7 +142,7 @@ impl Acquisitions {
     pub(in crate::node) fn new(places: usize) -> Self {
         Self {
             table: (0..places).map(|_| None).collect(),
-            ended: VecDeque::with_capacity(places),
+            ended: Queue::with_capacity(places),
         }
     }
 

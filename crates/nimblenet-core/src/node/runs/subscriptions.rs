@@ -4,7 +4,6 @@
 //! from whichever neighbour has it, has its signature checked, and applies it. If no neighbour
 //! speaks of a namespace, the node asks the namespace's registry.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use nimblenet_tasklet::{
@@ -20,6 +19,7 @@ use crate::job::Callee;
 use crate::mesh::Mesh;
 use crate::node::post::{FetchEnd, Need, Order, Owner, Post};
 use crate::places::SubscriptionAt;
+use crate::queue::Queue;
 use crate::time::Instant;
 use crate::wire::{EpochNote, Object};
 
@@ -38,7 +38,7 @@ pub(in crate::node) struct Subscriptions {
     /// The delta whose signature is checked: for one subscription at a time.
     delta: Option<SlotId>,
     /// Subscriptions with news.
-    news: VecDeque<SubscriptionAt>,
+    news: Queue<SubscriptionAt>,
     /// Whether a catalogue has changed, or could not be had.
     renewed: bool,
 }
@@ -99,7 +99,7 @@ impl Subscriptions {
         Self {
             table: table.collect(),
             delta: None,
-            news: VecDeque::with_capacity(namespaces.len()),
+            news: Queue::with_capacity(namespaces.len()),
             renewed: false,
         }
     }
