@@ -95,8 +95,10 @@ impl Node {
         Self::with_disk(config, disk)
     }
 
-    /// A node that keeps modules, objects on their way, and [`Limits::image_bytes`](crate::Limits)
-    /// for a job on its way on `disk`.
+    /// A node that keeps everything on `disk`, its last [`image_bytes`](crate::Limits::image_bytes)
+    /// for a job on its way. Modules and objects on their way share the rest, of which modules take
+    /// [`cache_bytes`](crate::Limits::cache_bytes) at most: a disk that is larger by the image
+    /// leaves objects the room that modules do not take.
     ///
     /// # Errors
     /// [`ConfigError`] if the parts of the configuration do not fit each other.
@@ -110,7 +112,7 @@ impl Node {
         let policy = config.eviction.make;
         let mesh = Mesh::new(&config);
         let cache = Cache::new(disk, limits.cache_bytes, limits.cache_entries, policy);
-        let archive = config.archive.take();
+        let archive = config.role.take_archive();
         Ok(Self {
             runs: Runs::new(&config),
             reports: Reports::new(archive.is_some()),
@@ -126,7 +128,7 @@ impl Node {
         self.config().id
     }
 
-    /// What it was told at its start, the archive excepted.
+    /// What it was told at its start; the archive of a registry is empty here.
     pub fn config(&self) -> &Config {
         &self.ground.config
     }

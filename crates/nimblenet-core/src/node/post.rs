@@ -111,13 +111,13 @@ impl Post<'_> {
     /// How long to wait for an answer over `hops` links: there and back, half as much again, and
     /// one hop for the work at the other end.
     pub(in crate::node) fn patience(&self, hops: u8) -> Duration {
-        self.config.hop_time * (3 * u32::from(hops.max(1)) + 1)
+        self.config.pace.hop * (3 * u32::from(hops.max(1)) + 1)
     }
 
     /// How long to wait for an answer of `node`.
     pub(in crate::node) fn patience_for(&self, node: NodeId) -> Duration {
         let hops = self.mesh.hops(self.now, node);
-        hops.map_or(self.config.global_search, |hops| self.patience(hops))
+        hops.map_or(self.config.pace.global_search, |hops| self.patience(hops))
     }
 
     /// How long to let `node` work before it is asked again.

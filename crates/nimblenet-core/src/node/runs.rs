@@ -690,7 +690,7 @@ impl Runs {
         }
         let (export, fuel) = (job.export, callee.entry.fuel_ceiling());
         self.jobs.push(at, &callee, export, fuel)?;
-        if post.config.preload {
+        if post.config.acquisition.preload {
             let (first, limit) = (callee.tasklet(), post.config.limits.preload);
             let mut list = self.jobs.take_preload(at);
             let epochs = &self.jobs[at].epochs;

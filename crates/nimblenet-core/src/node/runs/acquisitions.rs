@@ -10,7 +10,7 @@ use core::time::Duration;
 use nimblenet_tasklet::{Digest, Fault, NodeId, TaskletName, TaskletRef};
 
 use crate::cache::{Nearby, SlotId};
-use crate::config::Config;
+use crate::config::Pace;
 use crate::job::{Source, Step};
 use crate::mesh::Mesh;
 use crate::node::post::{Ask, FetchEnd, Order, Owner, Post};
@@ -159,7 +159,7 @@ impl Acquisitions {
             return Err(Fault::TooLarge);
         }
         let same = |held: &Acquisition| held.wanted.tasklet == wanted.tasklet && !held.ended();
-        if post.config.merge_requests
+        if post.config.acquisition.merge
             && let Some(at) = self.position(same)
         {
             return Ok(at);
@@ -374,7 +374,7 @@ impl Acquisition {
         // A registry that failed is asked again: there is no other.
         self.avoid = avoid.filter(|id| *id != self.wanted.registry);
         self.ask = Ask::new(post.now);
-        if self.attempts < post.config.attempts {
+        if self.attempts < post.config.acquisition.attempts {
             self.phase = Phase::Check;
             self.begin_attempt(post);
         } else {
@@ -389,11 +389,11 @@ impl Acquisition {
             request: self.request,
             mtu: post.mesh.smallest_mtu(),
         });
-        let Config {
+        let Pace {
             local_search,
             global_search,
             ..
-        } = *post.config;
+        } = post.config.pace;
         match scope {
             Scope::Neighbours => {
                 self.phase = Phase::LocalSearch;
@@ -416,7 +416,7 @@ impl Acquisition {
 
     /// Goes to a holder: for metadata, or for the module at once.
     fn approach(&mut self, post: &mut Post<'_>, at: AcquisitionAt, holder: Holder) {
-        if !post.config.ask_metadata {
+        if !post.config.acquisition.ask_metadata {
             self.fetch(post, at, holder);
             return;
         }

@@ -477,7 +477,7 @@ impl Subscriptions {
     /// Why calls into a namespace cannot be resolved, once its tries are used up.
     fn unresolvable(&self, post: &Post<'_>, at: SubscriptionAt) -> Option<Fault> {
         let held = self.at(at);
-        (held.failures >= post.config.attempts).then_some(held.fault)
+        (held.failures >= post.config.acquisition.attempts).then_some(held.fault)
     }
 
     /// A subscription without any catalogue that the tasklet calls into, directly or not.
@@ -513,7 +513,7 @@ impl Subscriptions {
         let held = self.at_mut(at);
         if busy || source == post.config.id {
             let factor = held.retry.map_or(1, |(_, factor)| factor);
-            held.retry = Some((post.now + post.config.local_search, factor));
+            held.retry = Some((post.now + post.config.pace.local_search, factor));
             return;
         }
         held.sync = Sync::Fetching;
@@ -571,7 +571,7 @@ impl Subscriptions {
         let factor = held
             .retry
             .map_or(1, |(_, factor)| (factor * 2).min(LONGEST_PAUSE));
-        held.retry = Some((post.now + post.config.global_search * factor, factor));
+        held.retry = Some((post.now + post.config.pace.global_search * factor, factor));
         self.renewed = true;
     }
 

@@ -361,7 +361,7 @@ fn a_job_that_comes_back_to_a_full_executor_waits_for_room() {
     let refused = Answer::Refused(Fault::Busy, None);
     hear(&mut stage, &mut moves, (&job, offer), refused);
     let work = moves.work();
-    let pause = stage.ground.config.local_search;
+    let pause = stage.ground.config.pace.local_search;
     for fault in [Fault::NoMemory, Fault::Busy] {
         answer_work(&mut stage, &mut moves, &mut job, failed(fault));
         assert_eq!(moves.work(), None);
