@@ -64,7 +64,9 @@ mod tests {
     #[test]
     fn items_leave_in_the_order_they_came_in_unless_one_is_put_first_or_taken_out() {
         let mut queue = Queue::with_capacity(4);
-        [1, 2, 3].map(|item| queue.push_back(item));
+        for item in [1, 2, 3] {
+            queue.push_back(item);
+        }
         queue.push_front(0);
         assert_eq!(*queue, [0, 1, 2, 3]);
         assert_eq!((queue.remove(2), queue.remove(3)), (Some(2), None));
