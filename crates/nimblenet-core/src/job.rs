@@ -244,6 +244,15 @@ impl State {
         }
     }
 
+    /// The image on the shelf that an executor takes in.
+    pub(crate) fn thawing(self) -> Option<SlotId> {
+        if let Self::Thawing(image, _) = self {
+            Some(image)
+        } else {
+            None
+        }
+    }
+
     /// The acquisition that the job waits for.
     pub(crate) fn awaited(self) -> Option<AcquisitionAt> {
         match self {

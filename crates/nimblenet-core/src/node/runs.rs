@@ -914,10 +914,7 @@ impl Runs {
     /// Takes back everything that a job holds, and has executors forget it. Modules that an
     /// executor may be reading stay where they are until it takes the stop.
     fn release_all(&mut self, post: &mut Post<'_>, at: JobAt) {
-        let mut thawing = match self.jobs[at].state {
-            State::Thawing(image, _) => Some(image),
-            _ => None,
-        };
+        let mut thawing = self.jobs[at].state.thawing();
         while let Some(ended) = self.jobs.unwind(at) {
             let (activation, modules) = (ended.activation, ended.modules);
             if let Some(executor) = ended.holder {

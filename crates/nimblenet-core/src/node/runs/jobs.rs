@@ -355,11 +355,10 @@ impl Jobs {
         executor: ExecutorId,
     ) -> Option<Depth> {
         let job = &self[at];
-        let busy = match job.state {
-            State::Leaving | State::Arriving(_) => return None,
-            State::Running | State::Thawing(..) => 1,
-            _ => 0,
-        };
+        if let State::Leaving | State::Arriving(_) = job.state {
+            return None;
+        }
+        let busy = usize::from(matches!(job.state, State::Running | State::Thawing(..)));
         let waiting = &job.activations()[..job.depth().saturating_sub(busy)];
         let idle = |held: &Activation| held.holder() == Some(executor) && !held.fixed;
         let idle = |held: &Activation| idle(held) && held.has_module;
@@ -387,10 +386,7 @@ impl Jobs {
             Station::Shelf(slot) => Some(slot),
             Station::Nowhere | Station::At(_) | Station::Record => None,
         });
-        let thawing = self.table.iter().filter_map(|job| match job.state {
-            State::Thawing(slot, _) => Some(slot),
-            _ => None,
-        });
+        let thawing = self.table.iter().filter_map(|job| job.state.thawing());
         shelved.chain(thawing)
     }
 
