@@ -97,7 +97,7 @@ impl<'c, M: RawMutex, P: Copy + PartialEq> CoapCaller<'c, M, P> {
         let (id, refused) = match reaction {
             Reaction::Ignore => return,
             Reaction::Reply(bytes) => return send(self.answers, peer, bytes),
-            Reaction::Call(id, call) => match node.call(now, call) {
+            Reaction::Call(id, call) => match node.call_here(now, call) {
                 Ok(call) => (id, self.running.push((call, id)).err().map(|_| Fault::Busy)),
                 Err(fault) => (id, Some(fault)),
             },

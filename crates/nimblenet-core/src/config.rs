@@ -10,6 +10,7 @@ use nimblenet_tasklet::{Capabilities, Name, NamespaceId, NodeId};
 use crate::archive::Archive;
 use crate::cache::Eviction;
 use crate::catalogue::CatalogueLimits;
+use crate::place::Placement;
 
 /// A link of the node, by its place in [`Config::links`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -180,6 +181,8 @@ pub struct Config {
     pub acquisition: AcquisitionConfig,
     /// How tasklets leave a full cache.
     pub eviction: &'static Eviction,
+    /// Where the calls run that [`Node::call`](crate::Node::call) takes.
+    pub placement: &'static Placement,
     /// How much the node may take.
     pub limits: Limits,
 }
@@ -212,6 +215,7 @@ impl Config {
                 preload: false,
             },
             eviction: Eviction::LFU,
+            placement: Placement::HERE,
             limits: Limits::linux(),
         }
     }
@@ -221,6 +225,7 @@ impl Config {
     ///
     /// - Algorithm 1 with 5 attempts, each with metadata before the fetch; jobs that want the same
     ///   tasklet acquire it each for itself, when they come to call it;
+    /// - a call runs on the node that takes it;
     /// - the paper's timeouts at 100 ms a hop (section 5);
     /// - eviction of the least frequently used (section 4.3) in a cache of 32768 bytes;
     /// - no hellos: [`Topology::neighbours`] and [`Topology::routes`] are the caller's to fill.

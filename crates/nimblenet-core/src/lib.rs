@@ -87,5 +87,6 @@ pub use event::{CallRequest, Event, Input, Progress, Reason, Standing};
 pub use job::{CallId, Source, Step};
 pub use mesh::Transmit;
 pub use node::Node;
+pub use place::Placement;
 pub use pump::{Driver, drain, pump};
 pub use time::Instant;

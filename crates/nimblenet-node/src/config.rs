@@ -14,7 +14,7 @@ use core::time::Duration;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nimblenet_core::{Eviction, Pace};
+use nimblenet_core::{Eviction, Pace, Placement};
 use nimblenet_tasklet::{Capabilities, Capability, Name, NodeId, TaskletName};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
@@ -29,6 +29,9 @@ use serial::SerialLines;
 /// The id of a registry whose configuration gives none, and the registry of a namespace whose
 /// configuration gives none.
 pub const DEFAULT_REGISTRY: NodeId = NodeId(65534);
+
+/// Executors that a node has at most.
+pub const MAX_EXECUTORS: usize = 16;
 
 /// What a node is configured with.
 #[derive(Clone, Debug)]
@@ -46,6 +49,10 @@ pub struct NodeConfig {
     pub preload: bool,
     /// How tasklets leave a full cache.
     pub eviction: &'static Eviction,
+    /// Where calls run that this node takes from outside the mesh.
+    pub placement: &'static Placement,
+    /// Tasklets that run at a time, 1 to [`MAX_EXECUTORS`].
+    pub executors: usize,
     /// The directory in which the newest catalogues are kept, so that a restarted node takes no
     /// older ones.
     pub state: Option<PathBuf>,
@@ -141,6 +148,8 @@ impl NodeConfig {
             arena_bytes: arena_bytes(),
             preload: false,
             eviction: eviction().0,
+            placement: placement().0,
+            executors: 1,
             state: None,
             timeouts: Timeouts::default(),
             natives: Vec::new(),
@@ -171,6 +180,8 @@ impl NodeConfig {
             arena_bytes: file.arena_bytes,
             preload: file.preload,
             eviction: file.eviction.0,
+            placement: file.placement.0,
+            executors: file.executors.0,
             state: file.state,
             timeouts: file.timeouts.timeouts(),
             natives: file.natives.into_iter().map(|Native(name)| name).collect(),
@@ -273,6 +284,10 @@ file!(NodeFile {
     preload: bool,
     #[serde(default = "eviction")]
     eviction: EvictionName,
+    #[serde(default = "placement")]
+    placement: PlacementName,
+    #[serde(default)]
+    executors: Executors,
     state: Option<PathBuf>,
     #[serde(default)]
     timeouts: TimeoutsFile,
@@ -363,6 +378,11 @@ fn eviction() -> EvictionName {
     EvictionName(Eviction::LFU)
 }
 
+/// The paper's way.
+fn placement() -> PlacementName {
+    PlacementName(Placement::HERE)
+}
+
 /// The paper's cache.
 fn cache_bytes() -> usize {
     32_768
@@ -431,6 +451,42 @@ impl<'de> Deserialize<'de> for EvictionName {
                 names.join(", ")
             ))
         })
+    }
+}
+
+/// A placement policy by its name in the table.
+struct PlacementName(&'static Placement);
+
+impl<'de> Deserialize<'de> for PlacementName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Placement::named(&name).map(Self).ok_or_else(|| {
+            let names: Vec<&str> = Placement::ALL.iter().map(|policy| policy.name).collect();
+            D::Error::custom(format!(
+                "there is no placement policy {name:?}; there are {}",
+                names.join(", ")
+            ))
+        })
+    }
+}
+
+/// A number of executors that a node may have.
+struct Executors(usize);
+
+impl Default for Executors {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+impl<'de> Deserialize<'de> for Executors {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match usize::deserialize(deserializer)? {
+            number @ 1..=MAX_EXECUTORS => Ok(Self(number)),
+            number => Err(D::Error::custom(format!(
+                "a node has 1 to {MAX_EXECUTORS} executors, not {number}"
+            ))),
+        }
     }
 }
 
@@ -551,6 +607,13 @@ mod tests {
                 3,
                 "no eviction policy \"best\"; there are lfu, lru, arc, gdsf",
             ),
+            (
+                "placement = \"best\"",
+                3,
+                "no placement policy \"best\"; there are here",
+            ),
+            ("executors = 0", 3, "1 to 16 executors, not 0"),
+            ("executors = 17", 3, "1 to 16 executors, not 17"),
             ("serial = \"ttyACM0\"", 3, "sequence"),
             ("serial = [1]", 3, "a device, or a table"),
             (

@@ -3,7 +3,10 @@
 
 use core::time::Duration;
 
-use nimblenet_core::{Config, DropReason, LinkConfig, Role, Source};
+use nimblenet_core::wire::Kind;
+use nimblenet_core::{
+    Config, DropReason, LinkAddress, LinkConfig, LinkId, Role, Source, StaticNeighbour, StaticRoute,
+};
 use nimblenet_sim::{Draft, Layout, LinkModel, Net, Publisher, SimExecutor, TimedExecutor};
 use nimblenet_tasklet::{Fault, NodeId};
 
@@ -128,11 +131,47 @@ fn the_paper_s_metadata_request_is_made_when_it_is_asked_for() {
         config.acquisition.ask_metadata = true
     });
     net.run_call(2, "shop/check");
-    let traffic = net
-        .node(2)
-        .counters()
-        .traffic(nimblenet_core::wire::Kind::MetadataRequest);
+    let traffic = net.node(2).counters().traffic(Kind::MetadataRequest);
     assert_eq!(traffic.originated, 3);
+}
+
+#[test]
+fn a_mesh_with_the_paper_s_profile_says_no_hellos_and_each_job_acquires_for_itself() {
+    let mut net = net(5, &Layout::pair(), |config| {
+        let mut paper = Config::paper(config.id, 4096);
+        paper.role = config.role.clone();
+        paper.namespaces = core::mem::take(&mut config.namespaces);
+        let around = match config.id.0 {
+            1 => vec![0, 2],
+            _ => vec![1],
+        };
+        for id in around {
+            paper.topology.neighbours.push(StaticNeighbour {
+                id: NodeId(id),
+                link: LinkId(0),
+                address: LinkAddress(id.into()),
+            });
+        }
+        if config.id != NodeId(1) {
+            paper.topology.routes.push(StaticRoute {
+                destination: NodeId(2 - config.id.0),
+                next: NodeId(1),
+                hops: 2,
+            });
+        }
+        *config = paper;
+    });
+    let calls = [0; 2].map(|_| net.call(2, "shop/rms", &[0x80]).unwrap());
+    for call in calls {
+        assert_eq!(net.run_until_finished(2, call).result, Ok(vec![0x80]));
+    }
+    let originated = |kind| {
+        let nodes = net.nodes();
+        let traffic = nodes.map(|node| node.counters().traffic(kind).originated);
+        traffic.sum::<u64>()
+    };
+    assert_eq!(originated(Kind::Hello), 0);
+    assert_eq!(originated(Kind::MetadataRequest), 2);
 }
 
 #[test]
@@ -170,10 +209,7 @@ fn jobs_that_want_the_same_tasklet_share_its_transfer() {
         for call in calls {
             net.run_until_finished(2, call).result.unwrap();
         }
-        net.node(0)
-            .counters()
-            .traffic(nimblenet_core::wire::Kind::Data)
-            .originated
+        net.node(0).counters().traffic(Kind::Data).originated
     };
     assert!(fetched(true) < fetched(false));
 }
@@ -319,7 +355,7 @@ fn a_new_version_moves_one_entry_and_one_module() {
         ("peak", Source::Local),
     ];
     assert_eq!(steps, expected);
-    let kind = nimblenet_core::wire::Kind::Data;
+    let kind = Kind::Data;
     let moved =
         net.node(2).counters().traffic(kind).received_bytes - before.traffic(kind).received_bytes;
     assert!(
@@ -506,12 +542,7 @@ fn a_transfer_goes_on_from_another_source_at_the_offset_reached() {
     net.run_call(3, "shop/big");
     net.set_link(2, 3, slow);
     let call = net.call(2, "shop/big", &[0x80]).unwrap();
-    let received = |net: &Net| {
-        net.node(2)
-            .counters()
-            .traffic(nimblenet_core::wire::Kind::Data)
-            .received_bytes
-    };
+    let received = |net: &Net| net.node(2).counters().traffic(Kind::Data).received_bytes;
     let before = received(&net);
     let started = |net: &Net| received(net) > before + 4000;
     assert!(net.run_until(60 * SECOND, started));
@@ -520,7 +551,7 @@ fn a_transfer_goes_on_from_another_source_at_the_offset_reached() {
     assert_eq!(end.result, Ok(vec![0x80]));
     assert!(net.fates().dead > 0, "the crash hit the transfer");
     assert_eq!(net.node(2).counters().resumed_transfers, 1, "{end:?}");
-    let kind = nimblenet_core::wire::Kind::Data;
+    let kind = Kind::Data;
     let from_registry = net.node(0).counters().traffic(kind).sent_bytes;
     assert!(
         from_registry < 60_000 + 40_000,
@@ -618,7 +649,7 @@ fn neighbours_of_a_node_that_restarts_say_hello_soon() {
     net.crash(2);
     net.run_for(SECOND);
     net.restart_at(2, 1 << 31);
-    let kind = nimblenet_core::wire::Kind::Hello;
+    let kind = Kind::Hello;
     let heard = |net: &Net| net.node(2).counters().traffic(kind).received > 0;
     assert!(net.run_until(Duration::from_millis(600), heard));
     assert!(net.node(2).neighbours().eq([NodeId(1)]));

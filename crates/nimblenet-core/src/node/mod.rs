@@ -13,6 +13,7 @@
 //! - [`servings`]: objects on their way from it;
 //! - [`exchanges`]: calls between nodes;
 //! - [`moves`]: running jobs that go to another node or come from one;
+//! - [`placing`]: what is known when it is decided where a call runs;
 //! - [`reports`]: crashes, told to the registry.
 //!
 //! What one part says is often something else to the node, so no part hands anything on to
@@ -21,6 +22,7 @@
 
 mod exchanges;
 mod moves;
+mod placing;
 mod post;
 mod reports;
 mod runs;
@@ -35,6 +37,7 @@ use nimblenet_tasklet::{Delta, Fault, NamespaceId, NodeId, Work};
 
 use self::exchanges::{Exchange, Exchanges, Heard};
 use self::moves::{Moved, Moves, OfferAnswer, Passed};
+use self::placing::Placing;
 use self::post::Ground;
 use self::reports::Reports;
 use self::runs::{Happened, Opening, Runs};
@@ -48,6 +51,7 @@ use crate::counters::Counters;
 use crate::event::{CallRequest, Event, Input, Progress, Reason, Standing};
 use crate::job::{CallId, ExportName, State};
 use crate::mesh::{Delivery, Mesh, Transmit};
+use crate::place::Decision;
 use crate::places::JobAt;
 use crate::time::Instant;
 use crate::wire::{Answer, Call, EpochNote, Go, Message, Move, Object, Offer, Report, Return};
@@ -63,9 +67,9 @@ const OBJECTS: usize = 2;
 ///
 /// - getters look, and change nothing;
 /// - [`handle`](Self::handle) tells what happened; it cannot fail;
-/// - commands ([`call`](Self::call), [`call_at`](Self::call_at),
-///   [`move_call`](Self::move_call), [`stop`](Self::stop), [`publish`](Self::publish),
-///   [`install`](Self::install)) ask for something and may be refused;
+/// - commands ([`call`](Self::call), [`call_here`](Self::call_here),
+///   [`call_at`](Self::call_at), [`move_call`](Self::move_call), [`stop`](Self::stop),
+///   [`publish`](Self::publish), [`install`](Self::install)) ask for something and may be refused;
 /// - `poll_*` say what to do: [`poll_transmit`](Self::poll_transmit) gives frames for links,
 ///   [`poll_work`](Self::poll_work) work for the executor, [`poll_event`](Self::poll_event) news
 ///   for the user, [`poll_timeout`](Self::poll_timeout) when to call again.
@@ -79,6 +83,7 @@ pub struct Node {
     servings: Servings,
     exchanges: Exchanges,
     moves: Moves,
+    placing: Placing,
     reports: Reports,
 }
 
@@ -119,6 +124,7 @@ impl Node {
             servings: Servings::new(archive, limits.servings),
             exchanges: Exchanges::new(limits.jobs),
             moves: Moves::new(limits.jobs),
+            placing: Placing::new(limits.neighbours),
             ground: Ground::new(config, mesh, cache, image),
         })
     }
@@ -217,12 +223,31 @@ impl Node {
         self.carry(now);
     }
 
-    /// Takes a call. Its end is an [`Event::Finished`].
+    /// Takes a call, which runs where [`Config::placement`] decides; here if the tasklet is not in
+    /// a catalogue yet. Its end is an [`Event::Finished`].
+    ///
+    /// # Errors
+    /// Those of [`call_here`](Self::call_here) or [`call_at`](Self::call_at).
+    pub fn call(&mut self, now: Instant, request: CallRequest<'_>) -> Result<CallId, Fault> {
+        let policy = self.config().placement.policy;
+        let namespace = NamespaceId::of(&request.name.namespace);
+        let catalogue = self.runs.subscriptions.catalogue(namespace);
+        let live = self.runs.jobs.live();
+        let backlog = live.filter(|(_, job)| job.state != State::Remote).count();
+        let (ground, placing) = (&self.ground, &mut self.placing);
+        let facts = catalogue.and_then(|held| placing.facts(ground, held, backlog, &request));
+        match facts.map_or(Decision::Here, |facts| policy.place(&facts)) {
+            Decision::Here => self.call_here(now, request),
+            Decision::Send(to) | Decision::PassOn(to) => self.call_at(now, to, request),
+        }
+    }
+
+    /// Takes a call that runs here, whatever the placement. Its end is an [`Event::Finished`].
     ///
     /// # Errors
     /// [`Fault`] if the call is refused at once: its namespace or tasklet is not known, its
     /// arguments are wrong, or the node has as many jobs as it may.
-    pub fn call(&mut self, now: Instant, request: CallRequest<'_>) -> Result<CallId, Fault> {
+    pub fn call_here(&mut self, now: Instant, request: CallRequest<'_>) -> Result<CallId, Fault> {
         let accepted = self.runs.accept(&mut self.ground.post(now), request, None);
         let call = accepted.map(|at| self.runs.jobs[at].call);
         self.carry(now);
@@ -246,7 +271,7 @@ impl Node {
         request: CallRequest<'_>,
     ) -> Result<CallId, Fault> {
         if node == self.config().id {
-            return self.call(now, request);
+            return self.call_here(now, request);
         }
         self.ground.counters.calls += 1;
         let accepted = self.accept_remote(now, node, request);

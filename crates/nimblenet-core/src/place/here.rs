@@ -2,11 +2,12 @@
 
 use super::{Decision, Facts, Place, Placement};
 
-pub(super) const PLACEMENT: Placement = Placement {
+pub(super) static PLACEMENT: Placement = Placement {
     name: "here",
-    about: "a call runs on the node that takes it",
     policy: &Here,
 };
+
+pub(super) const ABOUT: &str = "a call runs on the node that takes it";
 
 struct Here;
 

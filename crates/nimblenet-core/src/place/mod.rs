@@ -26,9 +26,9 @@ pub struct Facts<'a> {
     pub caller: Option<NodeId>,
     /// The time until the call must have ended; none if it may take any time.
     pub left: Option<Duration>,
-    /// Activations that run or wait here.
+    /// Jobs that run or wait here; those that another node runs are not counted.
     pub backlog: usize,
-    /// Activations that can run here at a time.
+    /// Jobs that can run here at a time.
     pub executors: usize,
     /// The nodes in direct reach, lowest id first.
     pub neighbours: &'a [NodeId],
@@ -42,7 +42,8 @@ pub enum Decision {
     Here,
     /// On this neighbour, which returns the result.
     Send(NodeId),
-    /// Where this neighbour decides; it returns the result.
+    /// Where this neighbour decides; it returns the result. A call in a frame does not say so yet:
+    /// the neighbour runs it.
     PassOn(NodeId),
 }
 
@@ -54,12 +55,9 @@ pub trait Place {
 }
 
 /// A placement policy by its name.
-#[derive(Clone, Copy)]
 pub struct Placement {
     /// The name in configurations.
     pub name: &'static str,
-    /// Where calls run, in one sentence.
-    pub about: &'static str,
     /// The policy.
     pub policy: &'static (dyn Place + Sync),
 }
@@ -72,11 +70,20 @@ macro_rules! policies {
         impl Placement {
             $(
                 #[doc = concat!("The policy of `place/", stringify!($module), ".rs`.")]
-                pub const $constant: Self = $module::PLACEMENT;
+                pub const $constant: &'static Self = &$module::PLACEMENT;
             )+
 
             /// Every policy.
-            pub const ALL: &'static [Self] = &[$(Self::$constant,)+];
+            pub const ALL: &'static [&'static Self] = &[$(Self::$constant,)+];
+
+            /// Where calls run, in one sentence. Not a field, so that an image contains the
+            /// sentences only if it shows them.
+            pub fn about(&self) -> &'static str {
+                $(if self.name == $module::PLACEMENT.name {
+                    return $module::ABOUT;
+                })+
+                ""
+            }
         }
     };
 }
@@ -87,7 +94,7 @@ policies! {
 
 impl Placement {
     /// The policy of that name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn named(name: &str) -> Option<&'static Self> {
         Self::ALL.iter().find(|policy| policy.name == name).copied()
     }
 }

@@ -1,5 +1,7 @@
 //! One suite for every policy of the table.
 
+extern crate std;
+
 use alloc::vec::Vec;
 
 use nimblenet_tasklet::NamespaceId;
@@ -40,11 +42,24 @@ proptest! {
 }
 
 #[test]
-fn the_table_has_each_name_once() {
+fn the_table_has_each_name_once_and_the_book_has_every_line_of_it() {
+    let book = include_str!("../../../../docs/operating.md");
+    let row = |policy: &Placement| std::format!("| `{}` | {} |", policy.name, policy.about());
     for placement in Placement::ALL {
         let named = Placement::named(placement.name).unwrap();
-        assert_eq!(named.about, placement.about, "two policies have one name");
+        assert!(
+            core::ptr::eq(named, *placement),
+            "two policies have one name"
+        );
+        let row = row(placement);
+        assert!(book.lines().any(|line| line == row), "missing: {row}");
     }
+    let table = book.split("| placement | ").nth(1).unwrap();
+    let rows = table
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    assert_eq!(rows.count(), Placement::ALL.len());
     assert!(Placement::named("best").is_none());
 }
 

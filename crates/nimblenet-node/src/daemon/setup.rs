@@ -48,6 +48,7 @@ impl Setup {
         let mut config = core_config(&file.mesh, file.timeouts.pace);
         config.acquisition.preload = file.preload;
         config.eviction = file.eviction;
+        config.placement = file.placement;
         config.limits.cache_bytes = file.cache_bytes;
         let mut kept = Vec::new();
         let mut keys = BTreeMap::new();
