@@ -205,8 +205,8 @@ pub(crate) enum State {
     Acquiring { acquisition: AcquisitionAt },
     /// Waits for an executor.
     Ready(Next),
-    /// Is with an executor.
-    Running,
+    /// Is with an executor, which does this.
+    Running(Next),
     /// The top activation was on the shelf, in this place, and an executor takes it in; then it
     /// goes on with this.
     Thawing(SlotId, Next),
@@ -244,6 +244,15 @@ impl State {
         }
     }
 
+    /// The image from the shelf that an executor takes in.
+    pub(crate) fn thawing(self) -> Option<SlotId> {
+        if let Self::Thawing(image, _) = self {
+            Some(image)
+        } else {
+            None
+        }
+    }
+
     /// The acquisition that the job waits for.
     pub(crate) fn awaited(self) -> Option<AcquisitionAt> {
         match self {
@@ -254,7 +263,7 @@ impl State {
             Self::Free
             | Self::Resolving
             | Self::Ready(_)
-            | Self::Running
+            | Self::Running(_)
             | Self::Thawing(..)
             | Self::Remote
             | Self::Leaving
