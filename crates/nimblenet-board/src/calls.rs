@@ -161,11 +161,9 @@ impl<M: RawMutex, P> core::fmt::Debug for CoapCaller<'_, M, P> {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
-
+    use alloc::vec;
+    use alloc::vec::Vec;
     use core::time::Duration;
-    use std::vec;
-    use std::vec::Vec;
 
     use embassy_futures::block_on;
     use embassy_sync::blocking_mutex::raw::NoopRawMutex;

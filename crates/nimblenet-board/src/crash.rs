@@ -192,9 +192,7 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
-
-    use std::vec::Vec;
+    use alloc::vec::Vec;
 
     use super::*;
 

@@ -101,9 +101,7 @@ pub fn stuffed<'l>(frame: &Frame, line: &'l mut Line) -> &'l [u8] {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
-
-    use std::vec::Vec;
+    use alloc::vec::Vec;
 
     use super::*;
 

@@ -150,9 +150,7 @@ impl<D: Devices> Host for BoardHost<D> {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
-
-    use std::vec::Vec;
+    use alloc::vec::Vec;
 
     use super::*;
 

@@ -136,13 +136,11 @@ pub async fn send<M: RawMutex, const DEPTH: usize>(
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
-
+    use alloc::vec::Vec;
     use embassy_futures::block_on;
     use embassy_futures::select::select;
     use embassy_sync::blocking_mutex::raw::NoopRawMutex;
     use embassy_sync::channel::Channel;
-    use std::vec::Vec;
 
     use super::*;
     use crate::framing::Frame;

@@ -1,10 +1,9 @@
 //! How a board starts: what the program before has left, who the board is, and its node.
 
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use nimblenet_core::cache::Disk;
-use nimblenet_core::{Config, HelloConfig, Limits, LinkConfig, NamespaceConfig, Node};
+use nimblenet_core::{Config, Limits, LinkConfig, NamespaceConfig, Node, Pace};
 use nimblenet_tasklet::NodeId;
 
 use crate::crash::{Crash, Kept};
@@ -64,6 +63,9 @@ pub fn node(boot: &Boot, record: Option<Provision>, links: usize, disk: &'static
     node
 }
 
+/// Bytes of a board's disk: modules and objects on their way, and one job on its way.
+pub const DISK_BYTES: usize = 50 << 10;
+
 /// What a namespace takes besides its catalogue.
 const NAMESPACE_BYTES: usize = 704;
 
@@ -79,14 +81,7 @@ pub(crate) fn config(
     let mut config = Config::new(id, mtu);
     config.links = (0..lines).map(|_| LinkConfig { mtu }).collect();
     config.namespaces = namespaces;
-    // A frame takes 3 ms on a line.
-    config.local_search = Duration::from_millis(50);
-    config.global_search = Duration::from_millis(250);
-    config.hop_time = Duration::from_millis(20);
-    config.hello = Some(HelloConfig {
-        min: Duration::from_millis(250),
-        max: Duration::from_secs(8),
-    });
+    config.pace = Pace::BOARD;
     config.first_sequence = first_sequence;
     config.seed = seed;
     config.limits = Limits::board();
@@ -100,11 +95,9 @@ pub(crate) fn config(
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
-
-    use std::boxed::Box;
-    use std::cell::Cell;
-    use std::vec;
+    use alloc::boxed::Box;
+    use alloc::vec;
+    use core::cell::Cell;
 
     use nimblenet_core::wire::{Cause, Frame, Message};
     use nimblenet_core::{Driver, Event, ExecutorId, Input, Instant, Transmit, pump};
@@ -122,7 +115,7 @@ mod tests {
     }
 
     fn started(boot: &Boot, record: Option<Provision>) -> Node {
-        let disk = Box::leak(vec![0; 50 << 10].into_boxed_slice());
+        let disk = Box::leak(vec![0; DISK_BYTES].into_boxed_slice());
         node(boot, record, LINKS, disk)
     }
 
@@ -179,6 +172,15 @@ mod tests {
     fn a_board_is_who_its_record_says() {
         let boot = boot(&mut Kept::NOTHING.clone(), false);
         assert_eq!(started(&boot, Some(record())).id(), NodeId(7));
+    }
+
+    #[test]
+    fn the_cache_has_what_the_limits_say() {
+        let limits = Limits::board();
+        assert_eq!(limits.cache_bytes + limits.image_bytes, DISK_BYTES);
+        let boot = boot(&mut Kept::NOTHING.clone(), false);
+        let node = started(&boot, Some(record()));
+        assert_eq!(node.cache().capacity(), limits.cache_bytes);
     }
 
     #[test]

@@ -138,10 +138,8 @@ fn verify(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    extern crate std;
-
+    use alloc::vec::Vec;
     use ed25519_dalek::{Signature as LinuxSignature, Signer, SigningKey, VerifyingKey};
-    use std::vec::Vec;
 
     use super::*;
 

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::mem::take;
 use core::time::Duration;
 
 use nimblenet_tasklet::{Capabilities, Name, NamespaceId, NodeId};
@@ -77,13 +78,82 @@ pub struct StaticNeighbour {
     pub address: LinkAddress,
 }
 
+/// What a node knows of the mesh from the start, and how it learns more.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    /// Neighbours known from the start.
+    pub neighbours: Vec<StaticNeighbour>,
+    /// Ways known from the start; they never change.
+    pub routes: Vec<StaticRoute>,
+    /// Hellos; none in a mesh whose neighbours and routes are all static.
+    pub hello: Option<HelloConfig>,
+}
+
 /// What a node is in the mesh.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Role {
-    /// It forwards floods and answers them.
+#[derive(Clone, Debug)]
+pub enum Role {
+    /// It runs tasklets, and forwards and answers floods.
     Node,
-    /// It serves an archive, and neither forwards nor answers floods.
-    Registry,
+    /// It serves an archive, and neither answers nor forwards floods, so that the local and global
+    /// searches of Algorithm 1 spare it.
+    Registry(Archive),
+}
+
+impl Role {
+    pub(crate) fn is_registry(&self) -> bool {
+        matches!(self, Self::Registry(_))
+    }
+
+    /// Takes the archive of a registry, which stays a registry.
+    pub(crate) fn take_archive(&mut self) -> Option<Archive> {
+        match self {
+            Self::Node => None,
+            Self::Registry(archive) => Some(take(archive)),
+        }
+    }
+}
+
+/// How long a node waits for others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pace {
+    /// Timeout of the search among neighbours.
+    pub local_search: Duration,
+    /// Timeout of the search in the whole mesh.
+    pub global_search: Duration,
+    /// What one hop usually takes, one way; sets the patience for answers.
+    pub hop: Duration,
+}
+
+impl Pace {
+    /// The paper's radio mesh, where a hop takes 100 ms each way.
+    pub const PAPER: Self = Self::millis(200, 1000, 100);
+
+    /// A wired mesh of Linux nodes, where a search of all nodes takes a few milliseconds.
+    pub const LINUX: Self = Self::millis(50, 250, 20);
+
+    /// Boards on serial lines, where a frame takes 3 ms.
+    pub const BOARD: Self = Self::millis(50, 250, 20);
+
+    const fn millis(local_search: u64, global_search: u64, hop: u64) -> Self {
+        Self {
+            local_search: Duration::from_millis(local_search),
+            global_search: Duration::from_millis(global_search),
+            hop: Duration::from_millis(hop),
+        }
+    }
+}
+
+/// How a node acquires tasklets (Algorithm 1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct AcquisitionConfig {
+    /// Attempts before an acquisition fails, at least 1.
+    pub attempts: u8,
+    /// Ask a holder for metadata before a fetch, as the paper does, although the catalogue has it.
+    pub ask_metadata: bool,
+    /// Let jobs that want the same tasklet at the same time share one acquisition.
+    pub merge: bool,
+    /// Fetch every tasklet that a chain may call before it starts.
+    pub preload: bool,
 }
 
 /// What a node is told at its start.
@@ -91,40 +161,25 @@ pub(crate) enum Role {
 pub struct Config {
     /// The node's id, unique in the mesh.
     pub id: NodeId,
-    /// Its links.
-    pub links: Vec<LinkConfig>,
-    /// The namespaces that it takes tasklets from.
-    pub namespaces: Vec<NamespaceConfig>,
-    /// What it serves, if it is a registry. A registry neither answers nor forwards floods, so
-    /// that the local and global searches of Algorithm 1 spare it.
-    pub archive: Option<Archive>,
-    /// Attempts of Algorithm 1 (paper: 5).
-    pub attempts: u8,
-    /// Timeout of the search among neighbours.
-    pub local_search: Duration,
-    /// Timeout of the search in the whole mesh.
-    pub global_search: Duration,
-    /// What one hop usually takes, one way; sets the patience for answers.
-    pub hop_time: Duration,
-    /// Ask a holder for metadata before a fetch, as the paper does, although the catalogue has it.
-    pub ask_metadata: bool,
-    /// Let jobs that want the same tasklet at the same time share one acquisition.
-    pub merge_requests: bool,
-    /// Fetch every tasklet that a chain may call before it starts.
-    pub preload: bool,
-    /// How tasklets leave a full cache.
-    pub eviction: &'static Eviction,
-    /// Hellos; none in a mesh whose neighbours and routes are all static.
-    pub hello: Option<HelloConfig>,
-    /// Neighbours known from the start.
-    pub neighbours: Vec<StaticNeighbour>,
-    /// Ways known from the start; they never change.
-    pub routes: Vec<StaticRoute>,
+    /// What it is in the mesh. [`Node`](crate::Node) takes the archive of a registry out.
+    pub role: Role,
+    /// Seed of the node's random numbers.
+    pub seed: u64,
     /// The first packet number: after a restart the one that the node had come to, or a newer one,
     /// or a random one if none of its own was kept (spec/wire.md, section 2).
     pub first_sequence: u32,
-    /// Seed of the node's random numbers.
-    pub seed: u64,
+    /// Its links.
+    pub links: Vec<LinkConfig>,
+    /// What it knows of the mesh.
+    pub topology: Topology,
+    /// The namespaces that it takes tasklets from.
+    pub namespaces: Vec<NamespaceConfig>,
+    /// How long it waits for others.
+    pub pace: Pace,
+    /// How it acquires tasklets.
+    pub acquisition: AcquisitionConfig,
+    /// How tasklets leave a full cache.
+    pub eviction: &'static Eviction,
     /// How much the node may take.
     pub limits: Limits,
 }
@@ -133,54 +188,69 @@ impl Config {
     /// A node with one link of frame size `mtu` and the default profile: the paper's algorithm
     /// and timeouts, metadata from the catalogue, merged requests, hellos.
     pub fn new(id: NodeId, mtu: u16) -> Self {
+        let hello = HelloConfig {
+            min: Duration::from_millis(250),
+            max: Duration::from_secs(8),
+        };
         Self {
             id,
-            links: Vec::from([LinkConfig { mtu }]),
-            namespaces: Vec::new(),
-            archive: None,
-            attempts: 5,
-            local_search: Duration::from_millis(200),
-            global_search: Duration::from_millis(1000),
-            hop_time: Duration::from_millis(100),
-            ask_metadata: false,
-            merge_requests: true,
-            preload: false,
-            eviction: Eviction::LFU,
-            hello: Some(HelloConfig {
-                min: Duration::from_millis(250),
-                max: Duration::from_secs(8),
-            }),
-            neighbours: Vec::new(),
-            routes: Vec::new(),
-            first_sequence: 1,
+            role: Role::Node,
             seed: 0,
+            first_sequence: 1,
+            links: Vec::from([LinkConfig { mtu }]),
+            topology: Topology {
+                neighbours: Vec::new(),
+                routes: Vec::new(),
+                hello: Some(hello),
+            },
+            namespaces: Vec::new(),
+            pace: Pace::PAPER,
+            acquisition: AcquisitionConfig {
+                attempts: 5,
+                ask_metadata: false,
+                merge: true,
+                preload: false,
+            },
+            eviction: Eviction::LFU,
             limits: Limits::linux(),
         }
+    }
+
+    /// A node that does what the paper says and nothing else, with one link of frame size `mtu`,
+    /// for comparisons:
+    ///
+    /// - Algorithm 1 with 5 attempts, each with metadata before the fetch; jobs that want the same
+    ///   tasklet acquire it each for itself, when they come to call it;
+    /// - the paper's timeouts at 100 ms a hop (section 5);
+    /// - eviction of the least frequently used (section 4.3) in a cache of 32768 bytes;
+    /// - no hellos: [`Topology::neighbours`] and [`Topology::routes`] are the caller's to fill.
+    ///
+    /// The paper has one message for a module: a link that is to count as the paper does needs
+    /// frames that hold the largest module. Not reached by configuration are the paper's queues:
+    /// jobs that wait for an executor are counted as waiting here.
+    pub fn paper(id: NodeId, mtu: u16) -> Self {
+        let mut config = Self::new(id, mtu);
+        config.topology.hello = None;
+        config.acquisition.ask_metadata = true;
+        config.acquisition.merge = false;
+        config
     }
 
     /// Every duration divided by `factor`, for a mesh whose time runs faster.
     #[must_use]
     pub fn speed_up(mut self, factor: u32) -> Self {
         for time in [
-            &mut self.local_search,
-            &mut self.global_search,
-            &mut self.hop_time,
+            &mut self.pace.local_search,
+            &mut self.pace.global_search,
+            &mut self.pace.hop,
         ] {
             *time /= factor;
         }
-        if let Some(hello) = &mut self.hello {
+        if let Some(hello) = &mut self.topology.hello {
             hello.min /= factor;
             hello.max /= factor;
         }
         self
-    }
-
-    /// What the node is, as long as the configuration has the archive.
-    pub(crate) fn role(&self) -> Role {
-        match self.archive {
-            Some(_) => Role::Registry,
-            None => Role::Node,
-        }
     }
 
     /// Checks that the parts fit each other.
@@ -199,7 +269,12 @@ impl Config {
         if clash {
             return Err(ConfigError::NamespaceClash);
         }
-        if self.attempts == 0 || self.local_search.is_zero() || self.global_search.is_zero() {
+        let Pace {
+            local_search,
+            global_search,
+            ..
+        } = self.pace;
+        if self.acquisition.attempts == 0 || local_search.is_zero() || global_search.is_zero() {
             return Err(ConfigError::Zero);
         }
         let limits = &self.limits;
@@ -286,7 +361,7 @@ impl Limits {
     /// For a microcontroller with 264 kB of RAM.
     pub const fn board() -> Self {
         Self {
-            cache_bytes: 50 << 10,
+            cache_bytes: 44 << 10,
             cache_entries: 48,
             jobs: 3,
             executors: 1,

@@ -69,6 +69,7 @@ pub mod place;
 mod places;
 pub mod publication;
 mod pump;
+mod queue;
 mod random;
 mod time;
 pub mod wire;
@@ -77,8 +78,9 @@ pub use archive::Archive;
 pub use cache::Eviction;
 pub use catalogue::{BadDelta, Catalogue, CatalogueLimits};
 pub use config::{
-    Config, ConfigError, ExecutorId, HelloConfig, Limits, LinkAddress, LinkConfig, LinkId, MIN_MTU,
-    NamespaceConfig, StaticNeighbour, StaticRoute,
+    AcquisitionConfig, Config, ConfigError, ExecutorId, HelloConfig, Limits, LinkAddress,
+    LinkConfig, LinkId, MIN_MTU, NamespaceConfig, Pace, Role, StaticNeighbour, StaticRoute,
+    Topology,
 };
 pub use counters::{Acquired, Counters, DropReason, Traffic};
 pub use event::{CallRequest, Event, Input, Progress, Reason, Standing};

@@ -23,6 +23,8 @@ impl Instant {
     }
 
     /// The time since `earlier`; zero if that is later.
+    // A division of 64 bits, longer than a call.
+    #[inline(never)]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
@@ -34,7 +36,8 @@ impl Instant {
 }
 
 /// The microseconds of a duration, as many as fit. In 64 bits: microcontrollers divide and multiply
-/// 128 at great length.
+/// 128 at great length, and 64 bits still at such length that this is one function.
+#[inline(never)]
 pub(crate) const fn micros(duration: Duration) -> u64 {
     let whole = duration.as_secs().saturating_mul(1_000_000);
     whole.saturating_add(duration.subsec_micros() as u64)
@@ -43,6 +46,8 @@ pub(crate) const fn micros(duration: Duration) -> u64 {
 impl Add<Duration> for Instant {
     type Output = Self;
 
+    // Saturating in 64 bits is long on microcontrollers, and there are many sums of time.
+    #[inline(never)]
     fn add(self, after: Duration) -> Self {
         Self(self.0.saturating_add(micros(after)))
     }

@@ -10,15 +10,18 @@ use nimblenet_tasklet::NodeId;
 fn the_specification_s_defaults_are_those_of_a_configuration() {
     let spec = include_str!("../../../spec/behaviour.md");
     let config = Config::new(NodeId(1), 256);
-    let hello = config.hello.unwrap();
+    let hello = config.topology.hello.unwrap();
     let millis = |time: Duration| format!("{} ms", time.as_millis());
     let settings = [
-        ("hop_time", millis(config.hop_time)),
-        ("local_search", millis(config.local_search)),
-        ("global_search", millis(config.global_search)),
-        ("hello.min", millis(hello.min)),
-        ("hello.max", millis(hello.max)),
-        ("attempts", config.attempts.to_string()),
+        ("pace.hop", millis(config.pace.hop)),
+        ("pace.local_search", millis(config.pace.local_search)),
+        ("pace.global_search", millis(config.pace.global_search)),
+        ("topology.hello.min", millis(hello.min)),
+        ("topology.hello.max", millis(hello.max)),
+        (
+            "acquisition.attempts",
+            config.acquisition.attempts.to_string(),
+        ),
     ];
     for (name, value) in &settings {
         let ending = format!(" | {value} | `{name}` |");

@@ -14,7 +14,7 @@ use core::time::Duration;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nimblenet_core::Eviction;
+use nimblenet_core::{Eviction, Pace};
 use nimblenet_tasklet::{Capabilities, Capability, Name, NodeId, TaskletName};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
@@ -78,12 +78,8 @@ pub struct MeshConfig {
 /// How long things may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
-    /// The search among neighbours.
-    pub local_search: Duration,
-    /// The search in the whole mesh.
-    pub global_search: Duration,
-    /// One hop, one way.
-    pub hop: Duration,
+    /// What goes over the mesh.
+    pub pace: Pace,
     /// A call, from its request to its answer.
     pub call: Duration,
 }
@@ -333,13 +329,12 @@ struct TimeoutsFile {
 }
 
 impl Default for TimeoutsFile {
-    /// For a wired mesh, where a search of all nodes takes a few milliseconds. (The paper's radio
-    /// mesh has 200 and 1000.)
     fn default() -> Self {
+        let millis = |time: Duration| time.as_millis() as u64;
         Self {
-            local_search_ms: 50,
-            global_search_ms: 250,
-            hop_ms: 20,
+            local_search_ms: millis(Pace::LINUX.local_search),
+            global_search_ms: millis(Pace::LINUX.global_search),
+            hop_ms: millis(Pace::LINUX.hop),
             call_ms: 60_000,
         }
     }
@@ -348,9 +343,11 @@ impl Default for TimeoutsFile {
 impl TimeoutsFile {
     fn timeouts(self) -> Timeouts {
         Timeouts {
-            local_search: Duration::from_millis(self.local_search_ms),
-            global_search: Duration::from_millis(self.global_search_ms),
-            hop: Duration::from_millis(self.hop_ms),
+            pace: Pace {
+                local_search: Duration::from_millis(self.local_search_ms),
+                global_search: Duration::from_millis(self.global_search_ms),
+                hop: Duration::from_millis(self.hop_ms),
+            },
             call: Duration::from_millis(self.call_ms),
         }
     }

@@ -9,7 +9,13 @@
 //! ```
 //! The number is that of the simulated seconds. The calls that are answered are printed, and are
 //! the same in every run.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::std_instead_of_alloc,
+    clippy::disallowed_methods,
+    reason = "a bench for an operating system; the clock is that of the person who waits"
+)]
 
 use core::time::Duration;
 

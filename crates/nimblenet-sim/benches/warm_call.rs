@@ -10,14 +10,20 @@
 //! valgrind --tool=callgrind target/release/deps/warm_call-* 2000
 //! ```
 //! Instructions of one call are the difference between two numbers of calls, divided by theirs.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::std_instead_of_alloc,
+    clippy::disallowed_methods,
+    reason = "a bench for an operating system; the clock is that of the person who waits"
+)]
 
 use core::time::Duration;
 use std::collections::VecDeque;
 
 use nimblenet_core::{
     Archive, CallRequest, Config, Driver, Event, ExecutorId, Input, Instant, LinkAddress, LinkId,
-    NamespaceConfig, Node, Transmit, drain, pump,
+    NamespaceConfig, Node, Role, Transmit, drain, pump,
 };
 use nimblenet_sim::{Device, Draft, OwnedOutcome, Publisher, SimExecutor, WasmExecutor, shelve};
 use nimblenet_tasklet::{Capabilities, NodeId, Package, Work};
@@ -58,7 +64,7 @@ impl Bench {
         let delta = publisher.publish(&drafts, |_| None);
         let mut archive = Archive::new();
         shelve(&mut archive, &delta, &drafts);
-        let config = |id: u16, archive| {
+        let config = |id: u16, role| {
             let mut config = Config::new(NodeId(id), MTU);
             config.namespaces = vec![NamespaceConfig {
                 name: publisher.name(),
@@ -66,13 +72,13 @@ impl Bench {
                 key: publisher.key(),
                 capabilities: Capabilities::ALL,
             }];
-            config.archive = archive;
+            config.role = role;
             config
         };
         Self {
             now: Instant::ZERO,
-            registry: Place::new(config(0, Some(archive))),
-            caller: Place::new(config(1, None)),
+            registry: Place::new(config(0, Role::Registry(archive))),
+            caller: Place::new(config(1, Role::Node)),
         }
     }
 

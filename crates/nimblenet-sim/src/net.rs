@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use nimblenet_core::{
     Archive, CallId, CallRequest, Config, Driver, Event, ExecutorId, Input, Instant, LinkAddress,
-    LinkId, NamespaceConfig, Node, Source, Transmit, drain, pump,
+    LinkId, NamespaceConfig, Node, Role, Source, Transmit, drain, pump,
 };
 use nimblenet_tasklet::{Capabilities, Delta, Fault, NodeId, TaskletName, Trap, Work};
 use rand::SeedableRng;
@@ -197,7 +197,9 @@ impl Net {
             let mut config = Config::new(*id, MTU);
             config.seed = seed;
             config.namespaces = net.namespaces();
-            config.archive = (*id == layout.registry).then(|| archive.clone());
+            if *id == layout.registry {
+                config.role = Role::Registry(archive.clone());
+            }
             configure(&mut config);
             net.start(*id, config, 0);
         }
@@ -453,7 +455,7 @@ impl Net {
         self.publishers[at] = publisher;
         let registry = self.registry;
         if let Some(place) = self.places.get_mut(&registry)
-            && let Some(archive) = &mut place.config.archive
+            && let Role::Registry(archive) = &mut place.config.role
         {
             shelve(archive, &delta, drafts);
         }

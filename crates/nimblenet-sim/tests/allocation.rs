@@ -9,7 +9,7 @@ use std::alloc::System;
 
 use nimblenet_core::{
     Archive, CallRequest, Config, Event, Eviction, ExecutorId, Input, Instant, Limits, LinkAddress,
-    LinkId, NamespaceConfig, Node,
+    LinkId, NamespaceConfig, Node, Role,
     cache::{Cache, Disk, Nearby},
 };
 use nimblenet_sim::{Draft, OwnedOutcome, Publisher, SimExecutor, TimedExecutor, shelve};
@@ -135,11 +135,11 @@ fn a_node_allocates_nothing_after_its_start() {
         config.namespaces = vec![namespace];
         config.limits = Limits::board();
         config.limits.cache_bytes = 1500;
-        config.preload = true;
+        config.acquisition.preload = true;
         Peer::new(config)
     };
     let mut config = Config::new(NodeId(0), 256);
-    config.archive = Some(archive);
+    config.role = Role::Registry(archive);
     let mut peers = [Peer::new(config), board(1), board(2)];
 
     let mut now = Instant::ZERO;

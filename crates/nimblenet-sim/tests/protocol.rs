@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use nimblenet_core::{Config, DropReason, LinkConfig, Source};
+use nimblenet_core::{Config, DropReason, LinkConfig, Role, Source};
 use nimblenet_sim::{Draft, Layout, LinkModel, Net, Publisher, SimExecutor, TimedExecutor};
 use nimblenet_tasklet::{Fault, NodeId};
 
@@ -94,7 +94,9 @@ fn shared_algorithms_are_fetched_once() {
 
 #[test]
 fn a_preloading_node_has_every_tasklet_before_the_chain_starts() {
-    let mut net = net(4, &Layout::pair(), |config| config.preload = true);
+    let mut net = net(4, &Layout::pair(), |config| {
+        config.acquisition.preload = true
+    });
     let call = net.run_call(2, "shop/deep");
     let names: Vec<_> = call
         .steps
@@ -122,7 +124,9 @@ fn a_preloading_node_has_every_tasklet_before_the_chain_starts() {
 
 #[test]
 fn the_paper_s_metadata_request_is_made_when_it_is_asked_for() {
-    let mut net = net(5, &Layout::pair(), |config| config.ask_metadata = true);
+    let mut net = net(5, &Layout::pair(), |config| {
+        config.acquisition.ask_metadata = true
+    });
     net.run_call(2, "shop/check");
     let traffic = net
         .node(2)
@@ -159,7 +163,9 @@ fn jobs_that_wait_for_tasklets_let_others_run() {
 #[test]
 fn jobs_that_want_the_same_tasklet_share_its_transfer() {
     let fetched = |merge| {
-        let mut net = net(8, &Layout::pair(), |config| config.merge_requests = merge);
+        let mut net = net(8, &Layout::pair(), |config| {
+            config.acquisition.merge = merge
+        });
         let calls = [0; 4].map(|_| net.call(2, "shop/fft", &[0x80]).unwrap());
         for call in calls {
             net.run_until_finished(2, call).result.unwrap();
@@ -392,7 +398,7 @@ fn an_unknown_tasklet_is_unknown_although_the_registry_is_down() {
 #[test]
 fn att_28_a_catalogue_by_another_key_is_never_taken_up() {
     let foreign = |config: &mut Config| {
-        if config.archive.is_none() {
+        if let Role::Node = config.role {
             config.namespaces[0].key = [9; 32];
         }
     };

@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use nimblenet_core::{
     Archive, CallId, CallRequest, Config, ExecutorId, Input, Instant, LinkAddress, LinkId,
-    NamespaceConfig, Node,
+    NamespaceConfig, Node, Role,
 };
 use nimblenet_sim::{Draft, Publisher, TimedExecutor, shelve};
 use nimblenet_tasklet::{Capabilities, Delta, NodeId, Work};
@@ -49,9 +49,9 @@ impl Pair {
         let mut archive = Archive::new();
         shelve(&mut archive, &delta, &drafts);
         let mut registry = Config::new(REGISTRY, 256);
-        registry.archive = Some(archive);
+        registry.role = Role::Registry(archive);
         let mut config = Config::new(NodeId(1), 256);
-        config.preload = true;
+        config.acquisition.preload = true;
         config.limits.preload = MANY + 1;
         config.namespaces = vec![NamespaceConfig {
             name: publisher.name(),

@@ -4,11 +4,11 @@
 //! 32 entries, so that a holder of some pages can check them; the namespace's key signs the root
 //! together with the namespace's name, the epoch and the entry count (spec/catalogue.md).
 
+use minicbor::Encoder;
 use minicbor::encode::write::Cursor;
-use minicbor::{Decoder, Encoder};
 
-use crate::deterministic::read_number;
-use crate::{Digest, DigestHasher, Entry, Malformed, Name, deterministic};
+use crate::deterministic::{self, Items};
+use crate::{Digest, DigestHasher, Entry, Malformed, Name};
 
 /// Entries in one page.
 pub const PAGE_ENTRIES: usize = 32;
@@ -101,20 +101,20 @@ impl<'a> Delta<'a> {
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
         // Entries stand in byte strings, so their own form is checked as each is read.
         deterministic::check(bytes)?;
-        let mut decoder = Decoder::new(bytes);
-        let wrong = |key| move |_| Malformed::Field(key);
-        if decoder.array().map_err(wrong(0))? != Some(6) {
-            return Err(Malformed::Field(0));
+        let mut items = Items::new(bytes);
+        let wrong = Malformed::Field;
+        if items.head(4) != Some(6) {
+            return Err(wrong(0));
         }
-        let namespace = Name::new(decoder.str().map_err(wrong(1))?);
-        let from = read_number::<u32>(&mut decoder).map_err(|_| Malformed::Field(2))?;
-        let to = read_number::<u32>(&mut decoder).map_err(|_| Malformed::Field(3))?;
-        let count = read_number::<u16>(&mut decoder).map_err(|_| Malformed::Field(4))?;
-        let signature = decoder.bytes().map_err(wrong(5))?;
-        let signature = signature.try_into().map_err(|_| Malformed::Field(5))?;
-        let entries = &bytes[decoder.position()..];
+        let namespace = Name::new(items.text().ok_or(wrong(1))?);
+        let from = items.number().ok_or(wrong(2))?;
+        let to = items.number().ok_or(wrong(3))?;
+        let count = items.number().ok_or(wrong(4))?;
+        let signature = items.content(2).ok_or(wrong(5))?;
+        let signature = signature.try_into().map_err(|_| wrong(5))?;
+        let entries = items.rest();
         let delta = Self {
-            namespace: namespace.map_err(|_| Malformed::Field(1))?,
+            namespace: namespace.map_err(|_| wrong(1))?,
             from,
             to,
             count,
@@ -122,17 +122,13 @@ impl<'a> Delta<'a> {
             entries,
         };
         if from >= to {
-            return Err(Malformed::Field(3));
+            return Err(wrong(3));
         }
-        let listed = decoder
-            .array()
-            .map_err(wrong(6))?
-            .ok_or(Malformed::Field(6))?;
         let mut next = 0;
-        for _ in 0..listed {
-            let entry = Entry::decode(decoder.bytes().map_err(wrong(6))?)?;
+        for _ in 0..items.head(4).ok_or(wrong(6))? {
+            let entry = Entry::decode(items.content(2).ok_or(wrong(6))?)?;
             if entry.number < next || entry.number >= count {
-                return Err(Malformed::Field(6));
+                return Err(wrong(6));
             }
             next = entry.number + 1;
         }
@@ -141,9 +137,9 @@ impl<'a> Delta<'a> {
 
     /// The entries that are new or changed, in ascending order of their numbers.
     pub fn entries(&self) -> impl Iterator<Item = Entry<'a>> + use<'a> {
-        let mut decoder = Decoder::new(self.entries);
-        let count = decoder.array().ok().flatten().unwrap_or(0);
-        (0..count).map_while(move |_| Entry::decode(decoder.bytes().ok()?).ok())
+        let mut items = Items::new(self.entries);
+        let count = items.head(4).unwrap_or(0);
+        (0..count).map_while(move |_| Entry::decode(items.content(2)?).ok())
     }
 
     /// Writes a delta with these encoded entries, which must be in ascending order of their

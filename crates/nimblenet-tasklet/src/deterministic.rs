@@ -3,8 +3,6 @@
 //! Signatures and digests are over received bytes; if two encodings of one value were accepted,
 //! two parties could disagree on what was signed.
 
-use minicbor::Decoder;
-
 use crate::Malformed;
 
 /// Containers may nest this deep in any NimbleNet format.
@@ -24,17 +22,17 @@ pub fn check(bytes: &[u8]) -> Result<(), Malformed> {
     }
 }
 
-/// A number that is not one, or too large.
-pub(crate) struct NotANumber;
-
-/// Reads an unsigned number. The decoder has a routine for each width; all of them would take much
-/// code on a board.
-pub(crate) fn read_number<T: TryFrom<u64>>(decoder: &mut Decoder<'_>) -> Result<T, NotANumber> {
-    let value = decoder.u64().map_err(|_| NotANumber)?;
-    T::try_from(value).map_err(|_| NotANumber)
+/// How closely a reader looks at bytes that [`check`] has accepted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// As closely as it can.
+    Nothing,
+    /// Not into what was read in full before.
+    ReadBefore,
 }
 
 /// Reads items that [`check`] has accepted before: nothing but lengths is looked at.
+#[derive(Clone)]
 pub(crate) struct Items<'a> {
     bytes: &'a [u8],
 }
@@ -42,20 +40,6 @@ pub(crate) struct Items<'a> {
 impl<'a> Items<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self { bytes }
-    }
-
-    /// What `read` takes from where `decoder` stands, and moves the decoder behind it. The bytes
-    /// must have been checked.
-    pub(crate) fn of<E>(
-        decoder: &mut Decoder<'a>,
-        read: impl FnOnce(&mut Self) -> Result<(), E>,
-    ) -> Result<&'a [u8], E> {
-        let bytes = &decoder.input()[decoder.position()..];
-        let mut items = Self::new(bytes);
-        read(&mut items)?;
-        let taken = bytes.len() - items.bytes.len();
-        decoder.set_position(decoder.position() + taken);
-        Ok(&bytes[..taken])
     }
 
     /// The argument of the next head, which must be of this major type.
@@ -76,6 +60,11 @@ impl<'a> Items<'a> {
         let (major, value, len) = head(self.bytes)?;
         self.bytes = self.bytes.get(len..)?;
         Some((major, value))
+    }
+
+    /// What has not been read.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// An unsigned number.

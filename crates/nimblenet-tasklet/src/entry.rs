@@ -1,9 +1,9 @@
 //! Catalogue entries: everything about a tasklet that is not its bytes.
 
+use minicbor::Encoder;
 use minicbor::encode::write::Cursor;
-use minicbor::{Decoder, Encoder};
 
-use crate::deterministic::{self, Items, read_number};
+use crate::deterministic::{self, Items, Trust};
 use crate::terms::{TermsReader, encode_exports};
 use crate::{Digest, Executor, Export, Malformed, Name, NamespaceId, Signature, TaskletRef, Terms};
 
@@ -56,37 +56,13 @@ impl<'a> Entry<'a> {
     /// [`Malformed`] says which part is wrong.
     pub fn decode(encoded: &'a [u8]) -> Result<Self, Malformed> {
         deterministic::check(encoded)?;
-        Self::read(encoded)
+        Self::read(encoded, Trust::Nothing)
     }
 
     /// Reads an entry that [`decode`](Self::decode) has accepted before, which need not be looked
     /// at as closely again; nothing if it is none.
     pub fn reread(encoded: &'a [u8]) -> Option<Self> {
-        let mut items = Items::new(encoded);
-        let mut terms = TermsReader::new();
-        let (mut number, mut name, mut sequence) = (0, None, 0);
-        let (mut digest, mut size, mut imports) = (None, 0, &[0x80][..]);
-        for _ in 0..items.head(5)? {
-            match items.number::<u8>()? {
-                0 => number = items.number()?,
-                1 => name = Some(Name::new(items.text()?).ok()?),
-                2 => sequence = items.number()?,
-                3 => digest = Some(Digest(items.content(2)?.try_into().ok()?)),
-                4 => size = items.number()?,
-                13 => imports = items.item()?,
-                key => terms.reread(key, &mut items)?,
-            }
-        }
-        Some(Self {
-            number,
-            name: name?,
-            sequence,
-            digest: digest?,
-            size,
-            terms: terms.finish().ok()?,
-            imports,
-            encoded,
-        })
+        Self::read(encoded, Trust::ReadBefore).ok()
     }
 
     /// The name in an entry that [`decode`](Self::decode) has accepted before.
@@ -100,35 +76,32 @@ impl<'a> Entry<'a> {
         items.text()
     }
 
-    fn read(encoded: &'a [u8]) -> Result<Self, Malformed> {
-        let mut decoder = Decoder::new(encoded);
+    fn read(encoded: &'a [u8], trust: Trust) -> Result<Self, Malformed> {
+        let mut items = Items::new(encoded);
         let mut terms = TermsReader::new();
         let (mut number, mut name, mut sequence) = (None, None, None);
         let (mut digest, mut size, mut imports) = (None, 0, &[0x80][..]);
-        let fields = decoder
-            .map()
-            .ok()
-            .flatten()
-            .ok_or(Malformed::NotDeterministic)?;
-        for _ in 0..fields {
-            let key = read_number::<u8>(&mut decoder).map_err(|_| Malformed::NotDeterministic)?;
+        for _ in 0..items.head(5).ok_or(Malformed::NotDeterministic)? {
+            let key = items.number::<u8>().ok_or(Malformed::NotDeterministic)?;
             let wrong = Malformed::Field(key);
             match key {
-                0 => number = Some(read_number::<u16>(&mut decoder).map_err(|_| wrong)?),
+                0 => number = Some(items.number().ok_or(wrong)?),
                 1 => {
-                    let text = decoder.str().map_err(|_| wrong)?;
+                    let text = items.text().ok_or(wrong)?;
                     name = Some(Name::new(text).map_err(|_| wrong)?);
                 }
-                2 => sequence = Some(read_number::<u16>(&mut decoder).map_err(|_| wrong)?),
+                2 => sequence = Some(items.number().ok_or(wrong)?),
                 3 => {
-                    let bytes = decoder.bytes().map_err(|_| wrong)?;
+                    let bytes = items.content(2).ok_or(wrong)?;
                     digest = Some(Digest(bytes.try_into().map_err(|_| wrong)?));
                 }
-                4 => size = read_number::<u32>(&mut decoder).map_err(|_| wrong)?,
-                13 => imports = read_imports(&mut decoder, key)?,
-                FIRST_OPTIONAL_KEY.. => decoder.skip().map_err(|_| wrong)?,
+                4 => size = items.number().ok_or(wrong)?,
+                13 => imports = read_imports(&mut items, key, trust)?,
+                FIRST_OPTIONAL_KEY.. => {
+                    items.item().ok_or(wrong)?;
+                }
                 _ => {
-                    if !terms.read(key, &mut decoder)? {
+                    if !terms.read(key, &mut items, trust)? {
                         return Err(Malformed::Unknown(key));
                     }
                 }
@@ -255,18 +228,19 @@ fn read_import<'a>(items: &mut Items<'a>) -> Option<Import<'a>> {
     })
 }
 
-fn read_imports<'a>(decoder: &mut Decoder<'a>, key: u8) -> Result<&'a [u8], Malformed> {
+fn read_imports<'a>(items: &mut Items<'a>, key: u8, trust: Trust) -> Result<&'a [u8], Malformed> {
     let wrong = Malformed::Field(key);
-    Items::of(decoder, |items| {
-        let count = items.head(4).ok_or(wrong)?;
+    if trust == Trust::Nothing {
+        let mut ahead = items.clone();
+        let count = ahead.head(4).ok_or(wrong)?;
         if count > MAX_IMPORTS as u64 {
             return Err(Malformed::TooMany);
         }
         for _ in 0..count {
-            read_import(items).ok_or(wrong)?;
+            read_import(&mut ahead).ok_or(wrong)?;
         }
-        Ok(())
-    })
+    }
+    items.item().ok_or(wrong)
 }
 
 impl<'a> Terms<'a> {

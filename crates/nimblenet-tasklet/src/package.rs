@@ -1,9 +1,9 @@
 //! Packages: a module and its terms in one file, before it has a place in a catalogue.
 
+use minicbor::Encoder;
 use minicbor::encode::write::Cursor;
-use minicbor::{Decoder, Encoder};
 
-use crate::deterministic;
+use crate::deterministic::{self, Items, Trust};
 use crate::terms::TermsReader;
 use crate::{Malformed, Signature, TaskletName, Terms};
 
@@ -50,29 +50,26 @@ impl<'a> Package<'a> {
             .strip_prefix(&MAGIC)
             .ok_or(Malformed::NotDeterministic)?;
         deterministic::check(body)?;
-        let mut decoder = Decoder::new(body);
+        let mut items = Items::new(body);
         let mut terms = TermsReader::new();
         let (mut format, mut name) = (None, None);
         let (mut imports, mut module) = (&[0x80][..], &[][..]);
-        let fields = decoder
-            .map()
-            .ok()
-            .flatten()
-            .ok_or(Malformed::NotDeterministic)?;
-        for _ in 0..fields {
-            let key = decoder.u8().map_err(|_| Malformed::NotDeterministic)?;
+        for _ in 0..items.head(5).ok_or(Malformed::NotDeterministic)? {
+            let key = items.number::<u8>().ok_or(Malformed::NotDeterministic)?;
             let wrong = Malformed::Field(key);
             match key {
-                0 => format = Some(decoder.u8().map_err(|_| wrong)?),
+                0 => format = Some(items.number::<u8>().ok_or(wrong)?),
                 1 => {
-                    let text = decoder.str().map_err(|_| wrong)?;
+                    let text = items.text().ok_or(wrong)?;
                     name = Some(TaskletName::new(text).map_err(|_| wrong)?);
                 }
-                13 => imports = read_imports(&mut decoder, key)?,
-                14 => module = decoder.bytes().map_err(|_| wrong)?,
-                64.. => decoder.skip().map_err(|_| wrong)?,
+                13 => imports = read_imports(&mut items, key)?,
+                14 => module = items.content(2).ok_or(wrong)?,
+                64.. => {
+                    items.item().ok_or(wrong)?;
+                }
                 _ => {
-                    if !terms.read(key, &mut decoder)? {
+                    if !terms.read(key, &mut items, Trust::Nothing)? {
                         return Err(Malformed::Unknown(key));
                     }
                 }
@@ -92,9 +89,9 @@ impl<'a> Package<'a> {
 
     /// The sub-tasklets that it calls, in the order of their numbers in outcomes.
     pub fn imports(&self) -> impl Iterator<Item = NamedImport<'a>> + use<'a> {
-        let mut decoder = Decoder::new(self.imports);
-        let count = decoder.array().ok().flatten().unwrap_or(0);
-        (0..count).map_while(move |_| read_import(&mut decoder))
+        let mut items = Items::new(self.imports);
+        let count = items.head(4).unwrap_or(0);
+        (0..count).map_while(move |_| read_import(&mut items))
     }
 }
 
@@ -155,31 +152,28 @@ fn join<'s>(name: &TaskletName, space: &'s mut [u8; 65]) -> &'s str {
     core::str::from_utf8(&space[..len]).expect("names are ASCII")
 }
 
-fn read_import<'a>(decoder: &mut Decoder<'a>) -> Option<NamedImport<'a>> {
-    if decoder.array().ok()? != Some(3) {
+fn read_import<'a>(items: &mut Items<'a>) -> Option<NamedImport<'a>> {
+    if items.head(4)? != 3 {
         return None;
     }
     Some(NamedImport {
-        name: TaskletName::new(decoder.str().ok()?).ok()?,
-        export: decoder.str().ok()?,
-        signature: Signature::decode(decoder.bytes().ok()?)?,
+        name: TaskletName::new(items.text()?).ok()?,
+        export: items.text()?,
+        signature: Signature::decode(items.content(2)?)?,
     })
 }
 
-fn read_imports<'a>(decoder: &mut Decoder<'a>, key: u8) -> Result<&'a [u8], Malformed> {
-    let from = decoder.position();
-    let count = decoder
-        .array()
-        .ok()
-        .flatten()
-        .ok_or(Malformed::Field(key))?;
+fn read_imports<'a>(items: &mut Items<'a>, key: u8) -> Result<&'a [u8], Malformed> {
+    let wrong = Malformed::Field(key);
+    let mut ahead = items.clone();
+    let count = ahead.head(4).ok_or(wrong)?;
     if count > MAX_IMPORTS {
         return Err(Malformed::TooMany);
     }
     for _ in 0..count {
-        read_import(decoder).ok_or(Malformed::Field(key))?;
+        read_import(&mut ahead).ok_or(wrong)?;
     }
-    Ok(&decoder.input()[from..decoder.position()])
+    items.item().ok_or(wrong)
 }
 
 #[cfg(test)]

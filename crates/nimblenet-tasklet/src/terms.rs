@@ -1,9 +1,9 @@
 //! What a tasklet promises and wants: the part of an entry that the packer derives.
 
+use minicbor::Encoder;
 use minicbor::encode::write::Cursor;
-use minicbor::{Decoder, Encoder};
 
-use crate::deterministic::{Items, read_number};
+use crate::deterministic::{Items, Trust};
 use crate::{Malformed, Signature};
 
 /// The export that is called when a caller names none.
@@ -235,29 +235,22 @@ impl<'a> TermsReader<'a> {
     }
 
     /// Reads the value of `key`; false if the key is not one of the terms.
-    pub(crate) fn read(&mut self, key: u8, decoder: &mut Decoder<'a>) -> Result<bool, Malformed> {
+    pub(crate) fn read(
+        &mut self,
+        key: u8,
+        items: &mut Items<'a>,
+        trust: Trust,
+    ) -> Result<bool, Malformed> {
         let wrong = Malformed::Field(key);
         match key {
             5 | 7..=12 => {
-                let value = read_number(decoder).map_err(|_| wrong)?;
+                let value = items.number().ok_or(wrong)?;
                 self.set(key, value).ok_or(wrong)?;
             }
-            6 => self.exports = Some(read_exports(decoder, key)?),
+            6 => self.exports = Some(read_exports(items, key, trust)?),
             _ => return Ok(false),
         }
         Ok(true)
-    }
-
-    /// Reads the value of `key` from an entry that was read before; skips what is no term.
-    pub(crate) fn reread(&mut self, key: u8, items: &mut Items<'a>) -> Option<()> {
-        match key {
-            5 | 7..=12 => self.set(key, items.number()?),
-            6 => {
-                self.exports = Some(items.item()?);
-                Some(())
-            }
-            _ => items.item().map(|_| ()),
-        }
     }
 
     /// Takes the number of `key`; nothing if it is not one that stands there.
@@ -331,16 +324,17 @@ fn read_export<'a>(items: &mut Items<'a>) -> Option<Export<'a>> {
     })
 }
 
-fn read_exports<'a>(decoder: &mut Decoder<'a>, key: u8) -> Result<&'a [u8], Malformed> {
+fn read_exports<'a>(items: &mut Items<'a>, key: u8, trust: Trust) -> Result<&'a [u8], Malformed> {
     let wrong = Malformed::Field(key);
-    Items::of(decoder, |items| {
-        let count = items.head(4).ok_or(wrong)?;
+    if trust == Trust::Nothing {
+        let mut ahead = items.clone();
+        let count = ahead.head(4).ok_or(wrong)?;
         if count > MAX_EXPORTS as u64 {
             return Err(Malformed::TooMany);
         }
         for _ in 0..count {
-            read_export(items).ok_or(wrong)?;
+            read_export(&mut ahead).ok_or(wrong)?;
         }
-        Ok(())
-    })
+    }
+    items.item().ok_or(wrong)
 }

@@ -203,7 +203,8 @@ impl Words for [u8] {
         u16::from_le_bytes([bytes[0], bytes[1]])
     }
 
-    #[inline]
+    // Loading sets about a hundred words, each longer than a call; running sets few.
+    #[inline(never)]
     fn set_word(&mut self, at: usize, value: u32) {
         self[at..at + 4].copy_from_slice(&value.to_le_bytes());
     }

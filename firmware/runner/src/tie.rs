@@ -14,7 +14,7 @@ use crate::{Board, Uart};
 pub struct Tie(End);
 
 enum End {
-    Udp(udp::End),
+    Udp(Box<udp::End>),
     Pty(pty::End),
 }
 
@@ -40,7 +40,8 @@ impl Tie {
     ///
     /// If the address cannot be listened on.
     pub fn udp(listen: SocketAddr, peer: SocketAddr) -> Result<Self> {
-        Ok(Self(End::Udp(udp::End::new(listen, peer)?)))
+        let end = udp::End::new(listen, peer)?;
+        Ok(Self(End::Udp(Box::new(end))))
     }
 
     /// A pseudo-terminal, with a symbolic link to it at `link`: whoever opens that reads and

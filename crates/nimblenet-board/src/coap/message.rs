@@ -77,12 +77,9 @@ impl<'d> Incoming<'d> {
             Kind::Unconfirmed | Kind::Acknowledgement | Kind::Reset => Self::Noise,
         };
         if code == code::EMPTY {
-            return match kind {
-                Kind::Acknowledgement | Kind::Reset if datagram.len() == FIXED_BYTES => {
-                    Self::Settled { id }
-                }
-                _ => bad,
-            };
+            let settles = matches!(kind, Kind::Acknowledgement | Kind::Reset)
+                && datagram.len() == FIXED_BYTES;
+            return if settles { Self::Settled { id } } else { bad };
         }
         // A server has no use for answers, nor an acknowledgement for a question.
         let asks = matches!(code::classify(code), code::Range::Request);

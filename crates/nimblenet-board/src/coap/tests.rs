@@ -1,12 +1,12 @@
 extern crate std;
 
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
 use core::net::SocketAddr;
-use std::format;
 use std::net::UdpSocket;
 use std::process::{Command, Output};
-use std::string::String;
-use std::vec;
-use std::vec::Vec;
 
 use proptest::prelude::*;
 
@@ -205,16 +205,18 @@ fn every_fault_has_an_answer_and_those_of_callers_are_their_own() {
             assert_eq!(map.str().unwrap(), fault.code());
             assert_eq!(map.str().unwrap(), "message");
             assert!(!map.str().unwrap().is_empty());
-            let expected = match fault {
-                Fault::WrongArguments => "4.00",
-                Fault::UnknownTasklet => "4.04",
-                Fault::ValuesTooLarge => "4.13",
-                Fault::Trapped | Fault::OutOfFuel => "5.00",
-                Fault::NoMemory => "5.03",
-                Fault::Deadline => "5.04",
-                _ => continue,
-            };
-            assert_eq!(code, expected, "{fault}");
+            let expected = [
+                (Fault::WrongArguments, "4.00"),
+                (Fault::UnknownTasklet, "4.04"),
+                (Fault::ValuesTooLarge, "4.13"),
+                (Fault::Trapped, "5.00"),
+                (Fault::OutOfFuel, "5.00"),
+                (Fault::NoMemory, "5.03"),
+                (Fault::Deadline, "5.04"),
+            ];
+            if let Some((_, expected)) = expected.iter().find(|(it, _)| it == fault) {
+                assert_eq!(&code, expected, "{fault}");
+            }
         }
     }
 }
@@ -411,6 +413,7 @@ proptest! {
 
 /// Serves a socket until there was as much as is expected; a call takes so long and gives its
 /// arguments back.
+#[allow(clippy::disallowed_methods)] // real clients have real time
 fn serve(socket: &UdpSocket, takes: Duration, expected: usize) {
     let begin = std::time::Instant::now();
     let now = || Instant::from_micros(begin.elapsed().as_micros() as u64);

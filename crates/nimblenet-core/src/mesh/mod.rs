@@ -25,7 +25,7 @@ use self::outbox::Outbox;
 use self::routes::{Route, Routes};
 use self::seal::{Plain, Seal};
 use self::trickle::Trickle;
-use crate::config::{Config, LinkAddress, LinkConfig, LinkId, MIN_MTU, Role};
+use crate::config::{Config, LinkAddress, LinkConfig, LinkId, MIN_MTU};
 use crate::counters::{Counters, DropReason};
 use crate::random::Random;
 use crate::time::Instant;
@@ -52,7 +52,8 @@ pub(crate) struct Delivery<'a> {
 pub(crate) struct Mesh<S = Plain> {
     id: NodeId,
     links: Vec<LinkConfig>,
-    role: Role,
+    /// Registries neither answer nor forward floods.
+    is_registry: bool,
     neighbours: Neighbours,
     routes: Routes,
     duplicates: Duplicates,
@@ -85,19 +86,20 @@ impl<S: Seal> Mesh<S> {
         let limits = &config.limits;
         let mut random = Random::new(config.seed ^ u64::from(config.id.0) << 48);
         let now = Instant::ZERO;
-        let trickle = config
+        let topology = &config.topology;
+        let trickle = topology
             .hello
             .map(|hello| Trickle::new(hello, now, &mut random));
-        let longest = config.hello.map_or(Duration::MAX, |hello| hello.max);
+        let longest = topology.hello.map_or(Duration::MAX, |hello| hello.max);
         let lifetime = longest.saturating_mul(SILENT_INTERVALS);
         let registries = config.namespaces.len().max(crate::wire::MAX_NOTES);
         let mtu = config.links.iter().map(|link| link.mtu).max().unwrap_or(0);
         Self {
             id: config.id,
             links: config.links.clone(),
-            role: config.role(),
-            neighbours: Neighbours::new(limits.neighbours, &config.neighbours, lifetime),
-            routes: Routes::new(limits.routes, &config.routes),
+            is_registry: config.role.is_registry(),
+            neighbours: Neighbours::new(limits.neighbours, &topology.neighbours, lifetime),
+            routes: Routes::new(limits.routes, &topology.routes),
             duplicates: Duplicates::new(limits.peers),
             outboxes: config
                 .links
@@ -308,7 +310,7 @@ impl<S: Seal> Mesh<S> {
             hops: 0,
             age_s: 0,
         };
-        let own = (self.role == Role::Registry).then_some(own);
+        let own = self.is_registry.then_some(own);
         let mut space = [0; HELLO_BYTES];
         let known = self.registries.iter().filter_map(|registry| {
             let route = self.routes.find(now, *registry)?;
@@ -374,7 +376,7 @@ impl<S: Seal> Mesh<S> {
     fn forward(&mut self, now: Instant, frame: Frame<'_>, counters: &mut Counters) {
         // spec/behaviour.md, section 5: a registry forwards no floods.
         let unicast = frame.destination != NodeId::EVERYONE;
-        if !unicast && self.role == Role::Registry {
+        if !unicast && self.is_registry {
             return;
         }
         let Some(hops) = frame.hops.checked_add(1) else {
@@ -408,7 +410,7 @@ impl<S: Seal> Mesh<S> {
             );
             return;
         }
-        if frame.origin != self.id && self.role == Role::Registry {
+        if frame.origin != self.id && self.is_registry {
             return;
         }
         for link in 0..self.links.len() as u8 {

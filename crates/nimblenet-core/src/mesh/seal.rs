@@ -110,7 +110,7 @@ mod tests {
 
     fn mesh<S: Seal>(id: u16, seal: S) -> Mesh<S> {
         let mut config = Config::new(NodeId(id), MTU as u16);
-        config.hello = None;
+        config.topology.hello = None;
         Mesh::with_seal(&config, seal)
     }
 

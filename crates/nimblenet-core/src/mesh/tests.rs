@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::archive::Archive;
+use crate::config::Role;
 use crate::wire::{Fetch, Object, Refusal, Refuse};
 
 /// The longest that a frame takes over one link; a packet is through the mesh in well under half
@@ -34,7 +35,9 @@ fn config(node: usize, first_sequence: u32) -> Config {
     config.first_sequence = first_sequence;
     config.seed = u64::from(first_sequence);
     // Hellos pass notes of the node 0 on.
-    config.archive = (node == 0).then(Archive::new);
+    if node == 0 {
+        config.role = Role::Registry(Archive::new());
+    }
     config
 }
 

@@ -27,6 +27,7 @@ mod runs;
 mod servings;
 #[cfg(test)]
 mod stage;
+mod timeouts;
 
 use core::time::Duration;
 
@@ -38,6 +39,7 @@ use self::post::Ground;
 use self::reports::Reports;
 use self::runs::{Happened, Opening, Runs};
 use self::servings::{Holding, Servings};
+use self::timeouts::Earliest;
 use crate::archive::Archive;
 use crate::cache::{Buffer, Cache, Disk};
 use crate::catalogue::{BadDelta, Catalogue};
@@ -93,11 +95,15 @@ impl Node {
         Self::with_disk(config, disk)
     }
 
-    /// A node that keeps modules, objects on their way, and [`Limits::image_bytes`](crate::Limits)
-    /// for a job on its way on `disk`.
+    /// A node that keeps everything on `disk`, its last [`image_bytes`](crate::Limits::image_bytes)
+    /// for a job on its way. Modules and objects on their way share the rest, of which modules take
+    /// [`cache_bytes`](crate::Limits::cache_bytes) at most: a disk that is larger by the image
+    /// leaves objects the room that modules do not take.
     ///
     /// # Errors
     /// [`ConfigError`] if the parts of the configuration do not fit each other.
+    // Apart from its callers, the node is built in place instead of field by field.
+    #[inline(never)]
     pub fn with_disk(mut config: Config, mut disk: Disk) -> Result<Self, ConfigError> {
         config.check()?;
         let cached = disk.len().saturating_sub(config.limits.image_bytes);
@@ -106,7 +112,7 @@ impl Node {
         let policy = config.eviction.make;
         let mesh = Mesh::new(&config);
         let cache = Cache::new(disk, limits.cache_bytes, limits.cache_entries, policy);
-        let archive = config.archive.take();
+        let archive = config.role.take_archive();
         Ok(Self {
             runs: Runs::new(&config),
             reports: Reports::new(archive.is_some()),
@@ -122,7 +128,7 @@ impl Node {
         self.config().id
     }
 
-    /// What it was told at its start, the archive excepted.
+    /// What it was told at its start; the archive of a registry is empty here.
     pub fn config(&self) -> &Config {
         &self.ground.config
     }
@@ -374,16 +380,12 @@ impl Node {
     /// When [`handle`](Self::handle) must be called with [`Input::Timeout`] at the latest, and
     /// why.
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
-        let because = |reason: Reason| move |at: Instant| (at, reason);
-        let timeouts = [
-            self.runs.poll_timeout(),
-            self.exchanges
-                .poll_timeout()
-                .map(because(Reason::RemoteCall)),
-            self.moves.poll_timeout().map(because(Reason::Move)),
-            self.ground.mesh.poll_timeout().map(because(Reason::Hello)),
-        ];
-        timeouts.into_iter().flatten().min_by_key(|(at, _)| *at)
+        let mut earliest = Earliest::new();
+        self.runs.note_timeouts(&mut earliest);
+        earliest.note(self.exchanges.poll_timeout(), Reason::RemoteCall);
+        earliest.note(self.moves.poll_timeout(), Reason::Move);
+        earliest.note(self.ground.mesh.poll_timeout(), Reason::Hello);
+        earliest.get()
     }
 
     /// Checks, in a debug build, what must hold between inputs.

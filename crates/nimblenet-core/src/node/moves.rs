@@ -6,8 +6,6 @@
 mod arrival;
 mod departure;
 
-use alloc::collections::VecDeque;
-
 use nimblenet_tasklet::{Fault, NamespaceId, NodeId, Outcome};
 
 use self::arrival::Arrival;
@@ -16,6 +14,7 @@ use self::departure::{Departure, Leaving};
 use super::post::{Ask, FetchEnd, Gone, ImageWork, Post};
 use crate::job::{CallId, Job, Next};
 use crate::places::{Depth, JobAt};
+use crate::queue::Queue;
 use crate::time::Instant;
 use crate::wire::{GoNumber, Object, Offer, Return};
 
@@ -24,7 +23,7 @@ use crate::wire::{GoNumber, Object, Offer, Return};
 pub(in crate::node) struct Moves {
     transit: Transit,
     passed: Option<Passed>,
-    news: VecDeque<Moved>,
+    news: Queue<Moved>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +75,7 @@ impl Moves {
         Self {
             transit: Transit::Idle,
             passed: None,
-            news: VecDeque::with_capacity(news),
+            news: Queue::with_capacity(news),
         }
     }
 

@@ -1,6 +1,5 @@
 //! The ground that the node's parts stand on, and the way out of each.
 
-use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use nimblenet_tasklet::NodeId;
@@ -11,6 +10,7 @@ use crate::config::Config;
 use crate::counters::{Counters, DropReason};
 use crate::mesh::Mesh;
 use crate::places::{AcquisitionAt, Depth, JobAt, SubscriptionAt};
+use crate::queue::Queue;
 use crate::time::Instant;
 use crate::wire::{GoNumber, Message, Object};
 
@@ -28,7 +28,7 @@ pub(in crate::node) struct Ground {
     pub(in crate::node) image: Buffer,
     pub(in crate::node) counters: Counters,
     last_request: u16,
-    orders: VecDeque<Order>,
+    orders: Queue<Order>,
 }
 
 impl Ground {
@@ -42,11 +42,13 @@ impl Ground {
             image,
             counters: Counters::default(),
             last_request: 0,
-            orders: VecDeque::with_capacity(fetches),
+            orders: Queue::with_capacity(fetches),
         }
     }
 
     /// What a part works with at `now`.
+    // Called at every entry of the node, and longer than a call.
+    #[inline(never)]
     pub(in crate::node) fn post(&mut self, now: Instant) -> Post<'_> {
         Post {
             now,
@@ -71,7 +73,7 @@ pub(in crate::node) struct Post<'n> {
     pub(in crate::node) image: &'n mut Buffer,
     pub(in crate::node) counters: &'n mut Counters,
     last_request: &'n mut u16,
-    orders: &'n mut VecDeque<Order>,
+    orders: &'n mut Queue<Order>,
 }
 
 impl Post<'_> {
@@ -109,13 +111,13 @@ impl Post<'_> {
     /// How long to wait for an answer over `hops` links: there and back, half as much again, and
     /// one hop for the work at the other end.
     pub(in crate::node) fn patience(&self, hops: u8) -> Duration {
-        self.config.hop_time * (3 * u32::from(hops.max(1)) + 1)
+        self.config.pace.hop * (3 * u32::from(hops.max(1)) + 1)
     }
 
     /// How long to wait for an answer of `node`.
     pub(in crate::node) fn patience_for(&self, node: NodeId) -> Duration {
         let hops = self.mesh.hops(self.now, node);
-        hops.map_or(self.config.global_search, |hops| self.patience(hops))
+        hops.map_or(self.config.pace.global_search, |hops| self.patience(hops))
     }
 
     /// How long to let `node` work before it is asked again.

@@ -1,11 +1,11 @@
 //! Reports: a node that starts after a crash tells its registry, which tells its user.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use nimblenet_tasklet::NodeId;
 
 use super::post::Post;
+use crate::queue::Queue;
 use crate::wire::{Message, Report};
 
 /// A report is sent with this many hellos, since nobody confirms it.
@@ -21,7 +21,7 @@ pub(in crate::node) struct Reports {
     repeats: u8,
     heard: Vec<u8>,
     heard_from: Option<NodeId>,
-    remembered: VecDeque<(NodeId, u32)>,
+    remembered: Queue<(NodeId, u32)>,
 }
 
 impl Reports {
@@ -37,7 +37,7 @@ impl Reports {
             repeats: 0,
             heard: Vec::with_capacity(heard),
             heard_from: None,
-            remembered: VecDeque::with_capacity(if is_registry { REMEMBERED } else { 0 }),
+            remembered: Queue::with_capacity(if is_registry { REMEMBERED } else { 0 }),
         }
     }
 

@@ -11,7 +11,6 @@ pub(super) mod fetches;
 pub(super) mod jobs;
 pub(super) mod subscriptions;
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use nimblenet_tasklet::{Entry, Fault, NodeId, Outcome, Start, TaskletRef, Trap, Work, abi};
@@ -23,13 +22,15 @@ use self::jobs::Jobs;
 pub(super) use self::jobs::Opening;
 use self::subscriptions::{Lookup, Subscriptions};
 use super::post::{FetchEnd, ImageWork, Need, Owner, Post};
+use super::timeouts::Earliest;
 use crate::cache::{Buffer, Cache, SlotId};
 use crate::catalogue::Catalogue;
-use crate::config::{Config, ExecutorId, Limits};
+use crate::config::{Config, ExecutorId};
 use crate::counters::DropReason;
 use crate::event::{CallRequest, Reason};
 use crate::job::{Caller, ExportName, Job, Next, Source, State, Station, Step};
 use crate::places::{AcquisitionAt, Depth, JobAt, SubscriptionAt};
+use crate::queue::Queue;
 use crate::time::Instant;
 use crate::wire::job::{MovedJob, image, image_room};
 use crate::wire::{Data, Found, Metadata};
@@ -44,10 +45,12 @@ pub(super) struct Runs {
     bench: Bench,
     acquisitions: Acquisitions,
     fetches: Fetches,
-    limits: Limits,
+    /// Activations of a job at most.
+    depth: usize,
+    shelf_bytes: usize,
     /// The activation that each executor puts on the shelf.
     freezing: Vec<Option<(JobAt, Depth)>>,
-    happened: VecDeque<Happened>,
+    happened: Queue<Happened>,
 }
 
 /// What concerns other nodes.
@@ -68,13 +71,14 @@ impl Runs {
             jobs: Jobs::new(limits, config.namespaces.len()),
             subscriptions: Subscriptions::new(&config.namespaces, limits.catalogue),
             bench: Bench::new(limits),
-            limits: *limits,
+            depth: limits.depth,
+            shelf_bytes: limits.shelf_bytes,
             freezing: (0..limits.executors).map(|_| None).collect(),
             acquisitions: Acquisitions::new(limits.acquisitions),
             // Each acquisition, the delta and the image.
             fetches: Fetches::new(limits.acquisitions + 2),
             // A job ends once, and one arrives.
-            happened: VecDeque::with_capacity(limits.jobs + 2),
+            happened: Queue::with_capacity(limits.jobs + 2),
         }
     }
 
@@ -226,20 +230,13 @@ impl Runs {
         }
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<(Instant, Reason)> {
-        let because = |reason: Reason| move |at: Instant| (at, reason);
-        let deadlines = self.jobs.live().filter_map(|(_, job)| job.deadline);
-        let timeouts = [
-            self.acquisitions
-                .poll_timeout()
-                .map(because(Reason::Acquisition)),
-            self.fetches.poll_timeout(),
-            self.subscriptions
-                .poll_timeout()
-                .map(because(Reason::Catalogue)),
-            deadlines.min().map(because(Reason::Deadline)),
-        ];
-        timeouts.into_iter().flatten().min_by_key(|(at, _)| *at)
+    pub(super) fn note_timeouts(&self, earliest: &mut Earliest) {
+        earliest.note(self.acquisitions.poll_timeout(), Reason::Acquisition);
+        self.fetches.note_timeouts(earliest);
+        earliest.note(self.subscriptions.poll_timeout(), Reason::Catalogue);
+        for (_, job) in self.jobs.live() {
+            earliest.note(job.deadline, Reason::Deadline);
+        }
     }
 
     /// Carries what the parts say to one another until they have nothing more to say.
@@ -317,7 +314,7 @@ impl Runs {
             bench,
             jobs,
             subscriptions,
-            limits,
+            depth,
             ..
         } = self;
         let demand = |at: JobAt| {
@@ -328,10 +325,10 @@ impl Runs {
         };
         let need = |at: JobAt| {
             let job = &jobs[at];
-            let (depth, mut reads) = (limits.depth, READS);
+            let mut reads = READS;
             let top = job.top();
             top.map_or(Need::NONE, |top| {
-                subscriptions.need(&top.entry(), &job.epochs, depth, &mut reads)
+                subscriptions.need(&top.entry(), &job.epochs, *depth, &mut reads)
             })
         };
         match bench.poll_turn(executor, victim.is_some(), demand, need)? {
@@ -442,7 +439,7 @@ impl Runs {
     /// Bytes that are free on the shelf.
     fn shelf_room(&self, cache: &Cache) -> usize {
         let used: usize = self.jobs.shelf().map(|slot| cache.code(slot).len()).sum();
-        self.limits.shelf_bytes.saturating_sub(used)
+        self.shelf_bytes.saturating_sub(used)
     }
 
     /// An executor had no room for the work that a job gave it: everything is as before, and the
@@ -478,7 +475,7 @@ impl Runs {
     fn chain_bytes(&self, at: JobAt) -> usize {
         let job = &self.jobs[at];
         let (first, mut reads) = (job.activations().first(), READS);
-        let (depth, subscriptions) = (self.limits.depth, &self.subscriptions);
+        let (depth, subscriptions) = (self.depth, &self.subscriptions);
         let need =
             first.map(|first| subscriptions.need(&first.entry(), &job.epochs, depth, &mut reads));
         need.map_or(0, |need| need.bytes)
@@ -824,7 +821,7 @@ impl Runs {
         }
         let (export, fuel) = (job.export, callee.entry.fuel_ceiling());
         self.jobs.push(at, &callee, export, fuel)?;
-        if post.config.preload {
+        if post.config.acquisition.preload {
             let (first, limit) = (callee.tasklet(), post.config.limits.preload);
             let mut list = self.jobs.take_preload(at);
             let epochs = &self.jobs[at].epochs;

@@ -2,8 +2,6 @@
 //!
 //! A part is made when its link has nothing else to send, so that parts never wait in a queue.
 
-use alloc::collections::VecDeque;
-
 use nimblenet_tasklet::{Digest, NamespaceId, NodeId};
 
 use super::post::Post;
@@ -11,6 +9,7 @@ use crate::archive::Archive;
 use crate::cache::SlotId;
 use crate::catalogue::Catalogue;
 use crate::config::LinkId;
+use crate::queue::Queue;
 use crate::wire::{
     Data, Fetch, Found, Message, Metadata, MetadataRequest, Object, Refusal, Refuse, Search,
 };
@@ -20,7 +19,7 @@ use crate::wire::{
 pub(in crate::node) struct Servings {
     /// What it serves as a registry.
     archive: Option<Archive>,
-    queue: VecDeque<Serving>,
+    queue: Queue<Serving>,
     limit: usize,
     /// The delta that is served.
     delta: Option<ServedDelta>,
@@ -56,7 +55,7 @@ impl Servings {
     pub(in crate::node) fn new(archive: Option<Archive>, limit: usize) -> Self {
         Self {
             archive,
-            queue: VecDeque::with_capacity(limit),
+            queue: Queue::with_capacity(limit),
             limit,
             delta: None,
         }

@@ -57,16 +57,16 @@ impl Stage {
     pub(in crate::node) fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(OWN, MTU);
         config.limits = Limits::board();
-        config.hello = None;
+        config.topology.hello = None;
         config.namespaces = NAMESPACES.map(namespace).to_vec();
         let neighbour = |id: NodeId| StaticNeighbour {
             id,
             link: LinkId(0),
             address: LinkAddress(id.0.into()),
         };
-        config.neighbours = [NEAR, OTHER].map(neighbour).to_vec();
+        config.topology.neighbours = [NEAR, OTHER].map(neighbour).to_vec();
         let (destination, next, hops) = (REGISTRY, NEAR, 2);
-        config.routes = vec![StaticRoute {
+        config.topology.routes = vec![StaticRoute {
             destination,
             next,
             hops,

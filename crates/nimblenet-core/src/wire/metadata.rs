@@ -1,7 +1,7 @@
 //! Metadata: a holder tells the size and digest of a module (Algorithm 1, line 22; spec/wire.md,
 //! section 5).
 //!
-//! A node with a catalogue needs neither; with [`Config::ask_metadata`](crate::Config::ask_metadata)
+//! A node with a catalogue needs neither; with [`ask_metadata`](crate::AcquisitionConfig::ask_metadata)
 //! it asks all the same, as the paper does.
 
 use nimblenet_tasklet::{Digest, TaskletRef};

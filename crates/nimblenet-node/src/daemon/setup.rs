@@ -7,7 +7,7 @@ use std::net::UdpSocket;
 use std::sync::mpsc;
 use std::thread::Builder;
 
-use nimblenet_core::{Config, Limits, LinkConfig, NamespaceConfig, Node};
+use nimblenet_core::{Config, Limits, LinkConfig, NamespaceConfig, Node, Pace, Role};
 use nimblenet_tasklet::{Delta, Name, TaskletName};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
@@ -45,8 +45,8 @@ pub(super) struct Setup {
 
 impl Setup {
     pub(super) fn node(file: NodeConfig) -> Result<Self, StartError> {
-        let mut config = core_config(&file.mesh, &file.timeouts);
-        config.preload = file.preload;
+        let mut config = core_config(&file.mesh, file.timeouts.pace);
+        config.acquisition.preload = file.preload;
         config.eviction = file.eviction;
         config.limits.cache_bytes = file.cache_bytes;
         let mut kept = Vec::new();
@@ -78,8 +78,8 @@ impl Setup {
 
     pub(super) fn registry(file: &RegistryConfig, store: Store) -> Result<Self, StartError> {
         let timeouts = Timeouts::default();
-        let mut config = core_config(&file.mesh, &timeouts);
-        config.archive = Some(store.archive().map_err(StartError::Store)?);
+        let mut config = core_config(&file.mesh, timeouts.pace);
+        config.role = Role::Registry(store.archive().map_err(StartError::Store)?);
         config.limits.cache_bytes = 0;
         let keys = store.namespaces().map(|(name, key, _)| (*name, key));
         Ok(Self {
@@ -215,11 +215,9 @@ fn plans(mesh: MeshConfig, socket: UdpSocket) -> Vec<Arc<dyn LinkPlan>> {
     plans
 }
 
-fn core_config(mesh: &MeshConfig, timeouts: &Timeouts) -> Config {
+fn core_config(mesh: &MeshConfig, pace: Pace) -> Config {
     let mut config = Config::new(mesh.id, mesh.mtu);
-    config.local_search = timeouts.local_search;
-    config.global_search = timeouts.global_search;
-    config.hop_time = timeouts.hop;
+    config.pace = pace;
     config.first_sequence = clock::fresh_sequence();
     config.seed = u64::from(config.first_sequence) << 16 | u64::from(mesh.id.0);
     config.limits = Limits::linux();

@@ -52,7 +52,7 @@ impl Mesh {
         let mut started = Vec::new();
         for at in (1..=nodes).rev() {
             let mut config = NodeConfig::new(mesh(at, NodeId(at as u16)));
-            config.timeouts.hop = Duration::from_millis(20);
+            config.timeouts.pace.hop = Duration::from_millis(20);
             config.state = Some(data.path().join(format!("state-{at}")));
             let namespace = NamespaceConfig {
                 key: key().public(),

@@ -5,7 +5,8 @@ use core::time::Duration;
 use std::path::Path;
 
 use anyhow::Context;
-use nimblenet_node::config::{MeshConfig, NamespaceConfig, NodeConfig, RegistryConfig, Timeouts};
+use nimblenet_core::Pace;
+use nimblenet_node::config::{MeshConfig, NamespaceConfig, NodeConfig, RegistryConfig};
 use nimblenet_node::daemon::{Addresses, Daemon, Sockets, Status};
 use nimblenet_node::{PublicKey, Trust};
 use nimblenet_sim::floor::Floor;
@@ -131,7 +132,7 @@ impl Plan {
         config.coap = addresses.coap;
         config.cache_bytes = self.cache_bytes;
         config.natives.clone_from(&self.natives);
-        config.timeouts = faster(Timeouts::default(), self.speedup);
+        config.timeouts.pace = faster(Pace::LINUX, self.speedup);
         for ((name, key), registry) in [(self.global, GLOBAL), (self.private, PRIVATE)] {
             let namespace = NamespaceConfig {
                 key,
@@ -144,15 +145,14 @@ impl Plan {
     }
 }
 
-/// Timeouts for a mesh whose time runs faster, down to what the scheduling of a busy machine
+/// The pace of a mesh whose time runs faster, down to what the scheduling of a busy machine
 /// takes; below that, answers would be given up that are on their way.
-fn faster(timeouts: Timeouts, speedup: u32) -> Timeouts {
+fn faster(pace: Pace, speedup: u32) -> Pace {
     let shorter = |time: Duration, least_ms| (time / speedup).max(Duration::from_millis(least_ms));
-    Timeouts {
-        local_search: shorter(timeouts.local_search, 20),
-        global_search: shorter(timeouts.global_search, 40),
-        hop: shorter(timeouts.hop, 2),
-        ..timeouts
+    Pace {
+        local_search: shorter(pace.local_search, 20),
+        global_search: shorter(pace.global_search, 40),
+        hop: shorter(pace.hop, 2),
     }
 }
 

@@ -10,7 +10,7 @@ use nimblenet_board::orchestrator::{
 };
 use nimblenet_board::parcel::Answer;
 use nimblenet_board::provision::Provision;
-use nimblenet_board::start::{self, Boot};
+use nimblenet_board::start::{self, Boot, DISK_BYTES};
 use static_cell::{ConstStaticCell, StaticCell};
 
 use crate::ChipWatchdog;
@@ -18,8 +18,6 @@ use crate::interpreter::NodeEnds;
 
 /// Every board of this chip has two.
 pub(crate) const LINKS: usize = 2;
-/// Room for modules.
-const DISK_BYTES: usize = 50 << 10;
 
 static DISK: ConstStaticCell<[u8; DISK_BYTES]> = ConstStaticCell::new([0; DISK_BYTES]);
 /// Frames that have come in.

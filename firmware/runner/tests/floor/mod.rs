@@ -12,8 +12,8 @@ use nimblenet_board::framing::{self, Deframer, Frame, MAX_LINE_BYTES};
 use nimblenet_board::provision::Provision;
 use nimblenet_core::wire::Cause;
 use nimblenet_core::{
-    Archive, CallId, CallRequest, Config, Driver, Event, ExecutorId, Input, Instant, LinkAddress, LinkId,
-    NamespaceConfig, Node, Step, Transmit, drain, pump,
+    Archive, CallId, CallRequest, Config, Driver, Event, ExecutorId, Input, Instant, LinkAddress,
+    LinkId, NamespaceConfig, Node, Pace, Role, Step, Transmit, drain, pump,
 };
 use nimblenet_sim::{Device, Draft, OwnedOutcome, Publisher, SimExecutor, WasmExecutor, shelve};
 use nimblenet_tasklet::{
@@ -222,8 +222,8 @@ impl Floor {
 
     /// Puts the registry at the other end of a line.
     pub(crate) fn registry(&mut self, port: Port) {
-        let archive = Some(self.archive.clone());
-        self.peer(REGISTRY, port, |config| config.archive = archive);
+        let role = Role::Registry(self.archive.clone());
+        self.peer(REGISTRY, port, |config| config.role = role);
     }
 
     /// Puts a Linux node at the other end of a line.
@@ -234,9 +234,7 @@ impl Floor {
 
     fn peer(&mut self, id: NodeId, port: Port, configure: impl FnOnce(&mut Config)) {
         let mut config = Config::new(id, MTU);
-        config.local_search = Duration::from_millis(50);
-        config.global_search = Duration::from_millis(250);
-        config.hop_time = Duration::from_millis(20);
+        config.pace = Pace::LINUX;
         configure(&mut config);
         self.peers.push(Peer {
             node: Node::new(config).expect("its parts fit"),

@@ -170,7 +170,7 @@ impl Departure {
                 fault: Fault::NoMemory | Fault::Busy,
                 ..
             } if tries < RETURNS => {
-                let due = Some(post.now + post.config.local_search);
+                let due = Some(post.now + post.config.pace.local_search);
                 let tries = tries + 1;
                 self.step = Leaving::Returning { at, due, tries };
                 None

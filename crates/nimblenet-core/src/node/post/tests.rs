@@ -27,14 +27,14 @@ fn a_question_is_given_up_after_six_askings_without_an_answer() {
 fn patience_is_there_and_back_half_as_much_again_and_one_hop() {
     let mut stage = Stage::new();
     let post = stage.post();
-    let hop = post.config.hop_time;
+    let hop = post.config.pace.hop;
     assert_eq!(
         [0, 1, 2].map(|hops| post.patience(hops)),
         [4 * hop, 4 * hop, 7 * hop]
     );
     assert_eq!(post.patience_for(NEAR), 4 * hop);
     assert_eq!(post.patience_for(REGISTRY), 7 * hop);
-    assert_eq!(post.patience_for(STRANGER), post.config.global_search);
+    assert_eq!(post.patience_for(STRANGER), post.config.pace.global_search);
     assert_eq!(post.working_patience_for(NEAR), 32 * hop);
 }
 

@@ -4,18 +4,18 @@
 //! has the module fetched from whichever answers first. After a failure the next attempt begins
 //! with the cache again; what a source has sent stays.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use nimblenet_tasklet::{Digest, Fault, NodeId, TaskletName, TaskletRef};
 
-use crate::cache::SlotId;
-use crate::config::Config;
+use crate::cache::{Nearby, SlotId};
+use crate::config::Pace;
 use crate::job::{Source, Step};
 use crate::mesh::Mesh;
 use crate::node::post::{Ask, FetchEnd, Order, Owner, Post};
 use crate::places::AcquisitionAt;
+use crate::queue::Queue;
 use crate::time::Instant;
 use crate::wire::{Found, MAX_TTL, Message, Metadata, MetadataRequest, Object, Search};
 
@@ -110,7 +110,7 @@ pub(in crate::node) struct Acquired {
 pub(in crate::node) struct Acquisitions {
     table: Vec<Option<Acquisition>>,
     /// Places of those that have ended, oldest first.
-    ended: VecDeque<AcquisitionAt>,
+    ended: Queue<AcquisitionAt>,
 }
 
 impl Acquired {
@@ -142,7 +142,7 @@ impl Acquisitions {
     pub(in crate::node) fn new(places: usize) -> Self {
         Self {
             table: (0..places).map(|_| None).collect(),
-            ended: VecDeque::with_capacity(places),
+            ended: Queue::with_capacity(places),
         }
     }
 
@@ -159,7 +159,7 @@ impl Acquisitions {
             return Err(Fault::TooLarge);
         }
         let same = |held: &Acquisition| held.wanted.tasklet == wanted.tasklet && !held.ended();
-        if post.config.merge_requests
+        if post.config.acquisition.merge
             && let Some(at) = self.position(same)
         {
             return Ok(at);
@@ -374,7 +374,7 @@ impl Acquisition {
         // A registry that failed is asked again: there is no other.
         self.avoid = avoid.filter(|id| *id != self.wanted.registry);
         self.ask = Ask::new(post.now);
-        if self.attempts < post.config.attempts {
+        if self.attempts < post.config.acquisition.attempts {
             self.phase = Phase::Check;
             self.begin_attempt(post);
         } else {
@@ -389,11 +389,11 @@ impl Acquisition {
             request: self.request,
             mtu: post.mesh.smallest_mtu(),
         });
-        let Config {
+        let Pace {
             local_search,
             global_search,
             ..
-        } = *post.config;
+        } = post.config.pace;
         match scope {
             Scope::Neighbours => {
                 self.phase = Phase::LocalSearch;
@@ -416,7 +416,7 @@ impl Acquisition {
 
     /// Goes to a holder: for metadata, or for the module at once.
     fn approach(&mut self, post: &mut Post<'_>, at: AcquisitionAt, holder: Holder) {
-        if !post.config.ask_metadata {
+        if !post.config.acquisition.ask_metadata {
             self.fetch(post, at, holder);
             return;
         }
@@ -444,6 +444,8 @@ impl Acquisition {
 
     /// All bytes are here: are they the right ones?
     fn finish(&mut self, post: &mut Post<'_>, slot: SlotId, holder: Holder) {
+        let hops = Some(holder.hops);
+        post.cache.set_nearby(slot, Nearby { copies: None, hops });
         if post.cache.finish(slot, &self.wanted.digest) {
             self.hops = holder.hops;
             self.from_registry = holder.id == self.wanted.registry;

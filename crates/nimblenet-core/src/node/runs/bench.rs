@@ -20,7 +20,6 @@
 //! Then new work and work that has used up a slice of fuel take turns, so that a short call is
 //! answered soon however many long ones run.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use nimblenet_tasklet::ActivationId;
@@ -29,6 +28,7 @@ use crate::cache::SlotId;
 use crate::config::{ExecutorId, Limits};
 use crate::node::post::Need;
 use crate::places::JobAt;
+use crate::queue::Queue;
 
 /// What executors have to do.
 #[derive(Debug)]
@@ -37,13 +37,13 @@ pub(in crate::node) struct Bench {
     /// Places of each executor.
     places: usize,
     /// Jobs that wait for an executor with new work, oldest first.
-    fresh: VecDeque<JobAt>,
+    fresh: Queue<JobAt>,
     /// Jobs that wait for an executor after a slice, oldest first.
-    sliced: VecDeque<JobAt>,
+    sliced: Queue<JobAt>,
     /// Whether the last job that was handed out had used up a slice.
     last_was_sliced: bool,
     /// Activations that an executor is to forget.
-    stops: VecDeque<Stop>,
+    stops: Queue<Stop>,
     /// What was promised to jobs that have begun, by their place.
     promises: Vec<Promise>,
     shelf_bytes: usize,
@@ -139,10 +139,10 @@ impl Bench {
         Self {
             seats: (0..limits.executors).map(|_| Seat::new(limits)).collect(),
             places: limits.places,
-            fresh: VecDeque::with_capacity(limits.jobs),
-            sliced: VecDeque::with_capacity(limits.jobs),
+            fresh: Queue::with_capacity(limits.jobs),
+            sliced: Queue::with_capacity(limits.jobs),
             last_was_sliced: false,
-            stops: VecDeque::with_capacity(2 * limits.jobs * limits.depth),
+            stops: Queue::with_capacity(2 * limits.jobs * limits.depth),
             promises: (0..limits.jobs).map(|_| Promise::Waiting).collect(),
             shelf_bytes: limits.shelf_bytes,
         }
@@ -384,7 +384,7 @@ impl Bench {
         held: impl Fn(ExecutorId) -> usize,
     ) {
         for at in jobs {
-            let line = self.fresh.iter().chain(&self.sliced);
+            let line = self.fresh.iter().chain(self.sliced.iter());
             let queued = line.filter(|held| **held == at).count();
             debug_assert_eq!(queued, usize::from(is_ready(at)), "{at:?} in line");
         }
@@ -477,3 +477,6 @@ impl Bench {
         &mut self.seats[usize::from(executor.0)]
     }
 }
+
+#[cfg(test)]
+mod tests;

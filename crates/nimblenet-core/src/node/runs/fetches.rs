@@ -6,7 +6,6 @@
 
 mod transfer;
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use nimblenet_tasklet::NodeId;
@@ -15,14 +14,15 @@ use self::transfer::{Progress, Stall, Transfer};
 use crate::cache::SlotId;
 use crate::event::Reason;
 use crate::node::post::{FetchEnd, Order, Owner, Post};
-use crate::time::Instant;
+use crate::node::timeouts::Earliest;
+use crate::queue::Queue;
 use crate::wire::{Data, Message, Object};
 
 /// The fetches of a node: at most one for each owner.
 #[derive(Debug)]
 pub(in crate::node) struct Fetches {
     table: Vec<Option<Fetch>>,
-    ended: VecDeque<Ended>,
+    ended: Queue<Ended>,
 }
 
 /// One object on its way.
@@ -50,7 +50,7 @@ impl Fetches {
     pub(in crate::node) fn new(places: usize) -> Self {
         Self {
             table: (0..places).map(|_| None).collect(),
-            ended: VecDeque::with_capacity(places),
+            ended: Queue::with_capacity(places),
         }
     }
 
@@ -150,17 +150,15 @@ impl Fetches {
         }
     }
 
-    pub(in crate::node) fn poll_timeout(&self) -> Option<(Instant, Reason)> {
-        let waiting = self.table.iter().flatten().filter(|fetch| !fetch.paused);
-        let timeouts = waiting.map(|fetch| {
+    pub(in crate::node) fn note_timeouts(&self, earliest: &mut Earliest) {
+        for fetch in self.table.iter().flatten().filter(|fetch| !fetch.paused) {
             let reason = match fetch.owner {
                 Owner::Acquisition(_) => Reason::Acquisition,
                 Owner::Subscription(_) => Reason::Catalogue,
                 Owner::Arrival => Reason::Move,
             };
-            (fetch.transfer.deadline(), reason)
-        });
-        timeouts.min_by_key(|(at, _)| *at)
+            earliest.note(Some(fetch.transfer.deadline()), reason);
+        }
     }
 
     /// The fetch that ended or paused longest ago.

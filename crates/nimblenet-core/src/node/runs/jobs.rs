@@ -1,6 +1,5 @@
 //! Jobs: the table of calls, and the stack of activations that each runs.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::ops::Index;
 use core::time::Duration;
@@ -14,6 +13,7 @@ use crate::config::{ExecutorId, Limits};
 use crate::job::{Activation, CallId, Callee, Caller, ExportName, Job, State, Station, Step};
 use crate::node::post::{ImageWork, Post};
 use crate::places::{Depth, JobAt};
+use crate::queue::Queue;
 use crate::time::Instant;
 use crate::wire::GoNumber;
 use crate::wire::job::{JobHead, MovedActivation};
@@ -26,7 +26,7 @@ const NO_RESULTS: &[u8] = &[0x80];
 pub(in crate::node) struct Jobs {
     table: Vec<Job>,
     /// Jobs that have ended and were not reported, oldest first.
-    finished: VecDeque<JobAt>,
+    finished: Queue<JobAt>,
     /// A finished job whose result was handed out.
     reported: Option<JobAt>,
     last_call: u32,
@@ -90,7 +90,7 @@ impl Jobs {
         let vacant = |_| Job::vacant(limits, namespaces);
         Self {
             table: (0..limits.jobs).map(vacant).collect(),
-            finished: VecDeque::with_capacity(limits.jobs),
+            finished: Queue::with_capacity(limits.jobs),
             reported: None,
             last_call: 0,
             last_activation: 0,
@@ -619,6 +619,8 @@ impl Jobs {
         self.table.iter().position(is).map(JobAt::new)
     }
 
+    // Like `index`: looked up in many places, and longer than a call.
+    #[inline(never)]
     fn job_mut(&mut self, at: JobAt) -> &mut Job {
         &mut self.table[at.index()]
     }
@@ -627,6 +629,7 @@ impl Jobs {
 impl Index<JobAt> for Jobs {
     type Output = Job;
 
+    #[inline(never)]
     fn index(&self, at: JobAt) -> &Job {
         &self.table[at.index()]
     }

@@ -4,7 +4,6 @@
 //! from whichever neighbour has it, has its signature checked, and applies it. If no neighbour
 //! speaks of a namespace, the node asks the namespace's registry.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use nimblenet_tasklet::{
@@ -20,6 +19,7 @@ use crate::job::Callee;
 use crate::mesh::Mesh;
 use crate::node::post::{FetchEnd, Need, Order, Owner, Post};
 use crate::places::SubscriptionAt;
+use crate::queue::Queue;
 use crate::time::Instant;
 use crate::wire::{EpochNote, Object};
 
@@ -38,7 +38,7 @@ pub(in crate::node) struct Subscriptions {
     /// The delta whose signature is checked: for one subscription at a time.
     delta: Option<SlotId>,
     /// Subscriptions with news.
-    news: VecDeque<SubscriptionAt>,
+    news: Queue<SubscriptionAt>,
     /// Whether a catalogue has changed, or could not be had.
     renewed: bool,
 }
@@ -99,7 +99,7 @@ impl Subscriptions {
         Self {
             table: table.collect(),
             delta: None,
-            news: VecDeque::with_capacity(namespaces.len()),
+            news: Queue::with_capacity(namespaces.len()),
             renewed: false,
         }
     }
@@ -477,7 +477,7 @@ impl Subscriptions {
     /// Why calls into a namespace cannot be resolved, once its tries are used up.
     fn unresolvable(&self, post: &Post<'_>, at: SubscriptionAt) -> Option<Fault> {
         let held = self.at(at);
-        (held.failures >= post.config.attempts).then_some(held.fault)
+        (held.failures >= post.config.acquisition.attempts).then_some(held.fault)
     }
 
     /// A subscription without any catalogue that the tasklet calls into, directly or not.
@@ -513,7 +513,7 @@ impl Subscriptions {
         let held = self.at_mut(at);
         if busy || source == post.config.id {
             let factor = held.retry.map_or(1, |(_, factor)| factor);
-            held.retry = Some((post.now + post.config.local_search, factor));
+            held.retry = Some((post.now + post.config.pace.local_search, factor));
             return;
         }
         held.sync = Sync::Fetching;
@@ -571,7 +571,7 @@ impl Subscriptions {
         let factor = held
             .retry
             .map_or(1, |(_, factor)| (factor * 2).min(LONGEST_PAUSE));
-        held.retry = Some((post.now + post.config.global_search * factor, factor));
+        held.retry = Some((post.now + post.config.pace.global_search * factor, factor));
         self.renewed = true;
     }
 

@@ -342,7 +342,7 @@ fn parts_are_made_for_the_link_that_they_leave_by() {
     let mut stage = Stage::with(|config| {
         config.links.push(LinkConfig { mtu: MTU });
         let (link, address) = (LinkId(1), LinkAddress(3));
-        config.neighbours[1] = StaticNeighbour {
+        config.topology.neighbours[1] = StaticNeighbour {
             id: OTHER,
             link,
             address,

@@ -361,7 +361,7 @@ fn a_job_that_comes_back_to_a_full_executor_waits_for_room() {
     let refused = Answer::Refused(Fault::Busy, None);
     hear(&mut stage, &mut moves, (&job, offer), refused);
     let work = moves.work();
-    let pause = stage.ground.config.local_search;
+    let pause = stage.ground.config.pace.local_search;
     let activation = nimblenet_tasklet::ActivationId(1);
     let no_room = Outcome::NoRoom { activation };
     for outcome in [no_room, failed(Fault::NoMemory), failed(Fault::Busy)] {

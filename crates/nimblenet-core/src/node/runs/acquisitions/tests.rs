@@ -26,7 +26,7 @@ fn wanted(number: u16) -> Wanted {
 
 /// A stage whose acquisitions have two attempts each.
 fn stage() -> Stage {
-    Stage::with(|config| config.attempts = 2)
+    Stage::with(|config| config.acquisition.attempts = 2)
 }
 
 /// An acquisition that has asked the neighbours, and the number of its request.
@@ -298,7 +298,7 @@ fn every_attempt_begins_with_the_cache() {
 #[test]
 fn as_many_attempts_are_made_as_the_node_was_told() {
     for attempts in [1, 5] {
-        let mut stage = Stage::with(|config| config.attempts = attempts);
+        let mut stage = Stage::with(|config| config.acquisition.attempts = attempts);
         let (mut acquisitions, at, mut request) = begun(&mut stage);
         let mut begun = 1;
         loop {
@@ -341,7 +341,7 @@ fn what_can_never_fit_is_too_large_and_one_too_many_is_busy() {
 #[test]
 fn those_who_want_the_same_share_an_acquisition_unless_they_may_not() {
     for merge in [true, false] {
-        let mut stage = Stage::with(|config| config.merge_requests = merge);
+        let mut stage = Stage::with(|config| config.acquisition.merge = merge);
         let (mut acquisitions, first, _) = begun(&mut stage);
         let second = acquisitions.acquire(&mut stage.post(), wanted(0)).unwrap();
         assert_eq!(first == second, merge);
@@ -351,7 +351,7 @@ fn those_who_want_the_same_share_an_acquisition_unless_they_may_not() {
 
 #[test]
 fn a_holder_is_asked_for_metadata_where_that_is_wanted() {
-    let mut stage = Stage::with(|config| config.ask_metadata = true);
+    let mut stage = Stage::with(|config| config.acquisition.ask_metadata = true);
     let (mut acquisitions, _, request) = begun(&mut stage);
     acquisitions.handle_found(&mut stage.post(), NEAR, 1, found(request));
     let Some((NEAR, Message::MetadataRequest(asked))) = stage.message() else {
@@ -372,7 +372,7 @@ fn a_holder_is_asked_for_metadata_where_that_is_wanted() {
 #[test]
 fn a_holder_with_other_metadata_or_none_is_avoided() {
     for answer in ["other size", "other digest", "refusal", "silence"] {
-        let mut stage = Stage::with(|config| config.ask_metadata = true);
+        let mut stage = Stage::with(|config| config.acquisition.ask_metadata = true);
         let (mut acquisitions, _, request) = begun(&mut stage);
         acquisitions.handle_found(&mut stage.post(), NEAR, 1, found(request));
         let Some((_, Message::MetadataRequest(asked))) = stage.message() else {
@@ -492,8 +492,8 @@ proptest! {
         inputs in prop::collection::vec(inputs(), 1..150), ask_metadata: bool, merge: bool,
     ) {
         let mut stage = Stage::with(|config| {
-            config.ask_metadata = ask_metadata;
-            config.merge_requests = merge;
+            config.acquisition.ask_metadata = ask_metadata;
+            config.acquisition.merge = merge;
             config.limits.cache_bytes = 2 * SIZE;
         });
         let mut acquisitions = Acquisitions::new(PLACES);

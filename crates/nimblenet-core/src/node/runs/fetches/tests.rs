@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::node::stage::{NEAR, OTHER, REGISTRY, STRANGER, Stage, module, shop, tasklet};
 use crate::places::{AcquisitionAt, SubscriptionAt};
+use crate::time::Instant;
 use crate::wire::Fetch as Asked;
 
 const PART: u16 = 100;
@@ -58,6 +59,12 @@ fn ended(fetches: &mut Fetches) -> Option<(Owner, NodeId, FetchEnd)> {
     Some((ended.owner, ended.source, ended.end))
 }
 
+fn timeout(fetches: &Fetches) -> Option<(Instant, Reason)> {
+    let mut earliest = Earliest::new();
+    fetches.note_timeouts(&mut earliest);
+    earliest.get()
+}
+
 /// A fetch of `whole` for `owner` from the neighbour, and what it asks for.
 fn begun(stage: &mut Stage, owner: Owner, whole: &[u8]) -> (Fetches, Asked) {
     let mut fetches = Fetches::new(PLACES);
@@ -74,7 +81,7 @@ fn a_module_is_complete_with_the_last_of_its_parts_in_whatever_order_they_come()
     let (mut fetches, asked) = begun(&mut stage, acquisition(), &whole);
     assert_eq!((asked.offset, asked.part, asked.wanted), (0, PART, 0b111));
     let due = (stage.now + PATIENCE, Reason::Acquisition);
-    assert_eq!(fetches.poll_timeout(), Some(due));
+    assert_eq!(timeout(&fetches), Some(due));
     for index in [2, 0] {
         assert!(fetches.handle_data(&mut stage.post(), &part(asked, &whole, index)));
         assert_eq!(ended(&mut fetches), None);
@@ -84,7 +91,7 @@ fn a_module_is_complete_with_the_last_of_its_parts_in_whatever_order_they_come()
         panic!("the module is here");
     };
     assert_eq!(stage.ground.cache.code(slot), whole);
-    assert_eq!(fetches.poll_timeout(), None);
+    assert_eq!(timeout(&fetches), None);
     assert!(stage.is_quiet());
 }
 
@@ -109,7 +116,7 @@ fn a_module_goes_on_from_another_source_at_the_offset_reached() {
     stage.pass(PATIENCE / 2);
     fetches.handle_data(&mut stage.post(), &part(asked, &whole, 0));
     let due = Some((stage.now + PATIENCE, Reason::Acquisition));
-    assert_eq!(fetches.poll_timeout(), due, "each part renews the patience");
+    assert_eq!(timeout(&fetches), due, "each part renews the patience");
     // The source falls silent.
     for _ in 0..5 {
         stage.pass(PATIENCE);
@@ -121,7 +128,7 @@ fn a_module_goes_on_from_another_source_at_the_offset_reached() {
     stage.pass(PATIENCE);
     fetches.handle_timeout(&mut stage.post());
     let lost = Some((acquisition(), NEAR, FetchEnd::Silent));
-    assert_eq!((ended(&mut fetches), fetches.poll_timeout()), (lost, None));
+    assert_eq!((ended(&mut fetches), timeout(&fetches)), (lost, None));
 
     fetches.begin(&mut stage.post(), order_of(acquisition(), OTHER, Some(250)));
     let (to, asked) = stage.fetch();
@@ -150,9 +157,9 @@ fn a_source_that_falls_silent_is_no_longer_thought_to_be_on_its_way() {
     fetches.begin(&mut stage.post(), order);
     // Three links there and back, half as much again, and one hop for the work.
     let due = (now + Duration::from_secs(1), Reason::Catalogue);
-    assert_eq!(fetches.poll_timeout(), Some(due));
+    assert_eq!(timeout(&fetches), Some(due));
     let mut asked = 0;
-    while let Some((due, _)) = fetches.poll_timeout() {
+    while let Some((due, _)) = timeout(&fetches) {
         asked += usize::from(matches!(stage.fetch(), (STRANGER, _)));
         stage.now = due;
         fetches.handle_timeout(&mut stage.post());
@@ -227,7 +234,7 @@ fn an_image_goes_to_its_buffer_and_takes_nothing_of_the_disk() {
     let (mut stage, whole) = (Stage::new(), module(150));
     let (mut fetches, asked) = begun(&mut stage, Owner::Arrival, &whole);
     let due = (stage.now + PATIENCE, Reason::Move);
-    assert_eq!(fetches.poll_timeout(), Some(due));
+    assert_eq!(timeout(&fetches), Some(due));
     for index in [1, 0] {
         fetches.handle_data(&mut stage.post(), &part(asked, &whole, index));
     }
@@ -263,7 +270,7 @@ fn a_module_without_room_is_not_even_asked_for() {
     let no_room = (acquisition(), NEAR, FetchEnd::NoRoom);
     assert_eq!(ended(&mut fetches), Some(no_room));
     assert!(stage.is_quiet());
-    assert_eq!(fetches.poll_timeout(), None);
+    assert_eq!(timeout(&fetches), None);
 }
 
 #[test]
@@ -275,7 +282,7 @@ fn a_module_whose_room_is_gone_when_it_comes_is_given_up() {
     let no_room = (acquisition(), NEAR, FetchEnd::NoRoom);
     assert_eq!(ended(&mut fetches), Some(no_room));
     fetches.assert_invariants();
-    assert_eq!(fetches.poll_timeout(), None);
+    assert_eq!(timeout(&fetches), None);
 }
 
 #[test]
@@ -327,11 +334,11 @@ fn whoever_is_due_first_says_why() {
         stage.fetch();
     }
     for (owner, reason) in owners {
-        let (_, why) = fetches.poll_timeout().unwrap();
+        let (_, why) = timeout(&fetches).unwrap();
         assert_eq!(why, reason);
         fetches.abandon(&mut stage.post(), owner);
     }
-    assert_eq!(fetches.poll_timeout(), None);
+    assert_eq!(timeout(&fetches), None);
 }
 
 /// Whatever may happen to fetches.
@@ -475,6 +482,6 @@ proptest! {
         }
         prop_assert!(stage.disk_is_free());
         prop_assert_eq!(stage.ground.cache.reservations(), 0);
-        prop_assert_eq!(fetches.poll_timeout(), None);
+        prop_assert_eq!(timeout(&fetches), None);
     }
 }

@@ -253,7 +253,7 @@ fn a_catalogue_that_cannot_be_had_fails_calls_after_all_tries_with_the_last_reas
     for (end, fault) in ends {
         let (mut stage, mut subscriptions, at) = begun();
         let accepted = stage.now;
-        let attempts = stage.ground.config.attempts;
+        let attempts = stage.ground.config.acquisition.attempts;
         for attempt in 0..attempts {
             let post = &mut stage.post();
             let waits = subscriptions.look_up(post, at, &name("rms"), accepted);
