@@ -279,6 +279,7 @@ enum Head {
         activation: ActivationId,
         fault: Fault,
     },
+    NoRoom(ActivationId),
     Verified {
         ticket: u32,
         good: bool,
@@ -343,6 +344,7 @@ impl Answer {
                 image: &self.bytes[..len],
             },
             Head::NotFrozen { activation, fault } => Outcome::NotFrozen { activation, fault },
+            Head::NoRoom(activation) => Outcome::NoRoom { activation },
             Head::Verified { ticket, good } => Outcome::Verified { ticket, good },
         })
     }
@@ -394,6 +396,7 @@ impl Head {
                 len: image.len(),
             },
             Outcome::NotFrozen { activation, fault } => Self::NotFrozen { activation, fault },
+            Outcome::NoRoom { activation } => Self::NoRoom(activation),
             Outcome::Verified { ticket, good } => Self::Verified { ticket, good },
         }
     }

@@ -71,19 +71,7 @@ impl<'m, H: Host> Worker<'m, H> {
             host,
         } = self;
         answer.fill(|out| executor.execute(&work, modules, host, out));
-        let ended = match (work, answer.outcome()) {
-            (Work::Stop { activation }, _) => Some(activation),
-            (
-                _,
-                Some(
-                    Outcome::Done { activation, .. }
-                    | Outcome::Failed { activation, .. }
-                    | Outcome::Frozen { activation, .. },
-                ),
-            ) => Some(activation),
-            _ => None,
-        };
-        if let Some(activation) = ended {
+        if let Some(activation) = work.ends(answer.outcome().as_ref()) {
             self.modules.remove(activation);
         }
     }

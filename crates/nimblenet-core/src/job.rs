@@ -205,8 +205,8 @@ pub(crate) enum State {
     Acquiring { acquisition: AcquisitionAt },
     /// Waits for an executor.
     Ready(Next),
-    /// Is with an executor.
-    Running,
+    /// Is with an executor, which does this.
+    Running(Next),
     /// The top activation was on the shelf, in this place, and an executor takes it in; then it
     /// goes on with this.
     Thawing(SlotId, Next),
@@ -244,7 +244,7 @@ impl State {
         }
     }
 
-    /// The image on the shelf that an executor takes in.
+    /// The image from the shelf that an executor takes in.
     pub(crate) fn thawing(self) -> Option<SlotId> {
         if let Self::Thawing(image, _) = self {
             Some(image)
@@ -263,7 +263,7 @@ impl State {
             Self::Free
             | Self::Resolving
             | Self::Ready(_)
-            | Self::Running
+            | Self::Running(_)
             | Self::Thawing(..)
             | Self::Remote
             | Self::Leaving

@@ -25,7 +25,12 @@ impl<T> Queue<T> {
     }
 
     pub(crate) fn push_front(&mut self, item: T) {
-        self.0.insert(0, item);
+        self.insert(0, item);
+    }
+
+    /// Puts an item before the one at `at`, or last.
+    pub(crate) fn insert(&mut self, at: usize, item: T) {
+        self.0.insert(at.min(self.0.len()), item);
     }
 
     pub(crate) fn pop_front(&mut self) -> Option<T> {
@@ -71,7 +76,9 @@ mod tests {
         assert_eq!(*queue, [0, 1, 2, 3]);
         assert_eq!((queue.remove(2), queue.remove(3)), (Some(2), None));
         queue.retain(|item| *item != 1);
-        assert_eq!((queue.pop_front(), queue.pop_front()), (Some(0), Some(3)));
+        queue.insert(1, 9);
+        assert_eq!((queue.pop_front(), queue.pop_front()), (Some(0), Some(9)));
+        assert_eq!(queue.pop_front(), Some(3));
         assert_eq!(queue.pop_front(), None);
     }
 }

@@ -299,7 +299,12 @@ impl<'t, 'm> World<'t, 'm> {
             }
         }
         let device = &mut self.device;
+        let before = self.executor.activations();
         let outcome = self.executor.execute(&work, &self.runs, device, &mut out);
+        if let Some(Outcome::NoRoom { activation }) = outcome {
+            assert_eq!(self.executor.activations(), before, "nothing has changed");
+            self.executor.wasm.stop(activation);
+        }
         let run = self.runs.of(id);
         (id, outcome.and_then(|outcome| Next::of(outcome, run)))
     }
@@ -345,6 +350,8 @@ impl Next {
             Outcome::Failed {
                 fault, trap, fuel, ..
             } => Self::End(Err((fault, trap)), fuel),
+            // In this world nobody waits for room.
+            Outcome::NoRoom { .. } => Self::End(Err((Fault::NoMemory, None)), 0),
             Outcome::Frozen { .. } | Outcome::NotFrozen { .. } | Outcome::Verified { .. } => {
                 return None;
             }

@@ -5,8 +5,9 @@
 //! When room is short, the executor in this order moves blocks together, gives up loaded modules
 //! that it keeps for another start, lends the unused part of reservations of suspended activations,
 //! and freezes suspended activations into images at the arena's top, where they take less; the one
-//! that frees most goes first. They come back when they must go on. If that is not enough, the work
-//! fails with [`Fault::NoMemory`].
+//! that frees most goes first. They come back when they must go on. If that is not enough, there is no
+//! room for the work ([`Outcome::NoRoom`]); a run that would not fit even if it were alone fails with
+//! [`Fault::NoMemory`].
 
 mod activation;
 pub(crate) mod arena;
@@ -229,7 +230,7 @@ impl<'m> Wasm<'m> {
             scratch: out,
         };
         let event = match self.bring_in(slot, &mut spare) {
-            Err(fault) => fault.into(),
+            Err(end) => end,
             Ok(()) => {
                 let mut around = Around {
                     code: source.code(self.activation(slot).id),
@@ -279,6 +280,7 @@ impl<'m> Wasm<'m> {
                     fuel,
                 }
             }
+            Event::NoRoom => Outcome::NoRoom { activation },
             Event::Failed { fault, trap } => {
                 self.release(slot);
                 Outcome::Failed {
@@ -361,19 +363,19 @@ impl<'m> Wasm<'m> {
     }
 
     /// A free place for `start`, whose module is what its entry says.
-    fn vacancy(&mut self, start: &Start<'_>) -> Result<usize, Fault> {
+    fn vacancy(&mut self, start: &Start<'_>) -> Result<usize, Event> {
         if self.activations() == ACTIVATIONS {
-            return Err(Fault::Busy);
+            return Err(Event::NoRoom);
         }
         if !start.entry.has_module() {
-            return Err(Fault::BadImage);
+            return Err(Fault::BadImage.into());
         }
         if Digest::of(start.code) != start.entry.digest {
-            return Err(Fault::DigestMismatch);
+            return Err(Fault::DigestMismatch.into());
         }
         let is_free = |slot: &Slot| matches!(slot, Slot::Free);
         let free = self.slots.iter().position(is_free);
-        free.or_else(|| self.give_up_warm()).ok_or(Fault::Busy)
+        free.or_else(|| self.give_up_warm()).ok_or(Event::NoRoom)
     }
 
     /// Calls `fill` with the gap until it is long enough.
@@ -470,9 +472,11 @@ impl<'m> Wasm<'m> {
     }
 }
 
-/// The failure of a start.
+/// The answer to a start that has left nothing.
 fn failed<'o>(start: &Start<'_>, end: Event) -> Outcome<'o> {
+    let activation = start.activation;
     let (fault, trap) = match end {
+        Event::NoRoom => return Outcome::NoRoom { activation },
         Event::Failed { fault, trap } => (fault, trap),
         Event::Called { .. } | Event::Done { .. } | Event::Yielded => (Fault::BadImage, None),
     };

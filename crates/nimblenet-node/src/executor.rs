@@ -139,6 +139,7 @@ pub(crate) enum Answer {
         activation: ActivationId,
         fault: Fault,
     },
+    NoRoom(ActivationId),
     Verified {
         ticket: u32,
         good: bool,
@@ -185,6 +186,7 @@ impl Answer {
                 image: image.to_vec(),
             },
             Outcome::NotFrozen { activation, fault } => Self::NotFrozen { activation, fault },
+            Outcome::NoRoom { activation } => Self::NoRoom(activation),
             Outcome::Verified { ticket, good } => Self::Verified { ticket, good },
         }
     }
@@ -235,23 +237,13 @@ impl Answer {
                 activation: *activation,
                 fault: *fault,
             },
+            Self::NoRoom(activation) => Outcome::NoRoom {
+                activation: *activation,
+            },
             Self::Verified { ticket, good } => Outcome::Verified {
                 ticket: *ticket,
                 good: *good,
             },
-        }
-    }
-
-    /// The activation that has ended with this answer.
-    fn ends(&self) -> Option<ActivationId> {
-        match self {
-            Self::Done { activation, .. }
-            | Self::Failed { activation, .. }
-            | Self::Frozen { activation, .. } => Some(*activation),
-            Self::Called { .. }
-            | Self::Yielded { .. }
-            | Self::NotFrozen { .. }
-            | Self::Verified { .. } => None,
         }
     }
 }
@@ -443,12 +435,12 @@ fn execute(
         if let Task::Start(begin) | Task::Thaw(begin, _) = &task {
             modules.0.insert(begin.activation, begin.code.clone());
         }
-        let outcome = executor.execute(&task.work(), &modules, &mut host, &mut out);
-        let answer = outcome.map(Answer::copy);
-        let stopped = matches!(task, Task::Stop(_)).then(|| task.activation());
-        if let Some(ended) = answer.as_ref().and_then(Answer::ends).or(stopped) {
+        let work = task.work();
+        let outcome = executor.execute(&work, &modules, &mut host, &mut out);
+        if let Some(ended) = work.ends(outcome.as_ref()) {
             modules.0.remove(&ended);
         }
+        let answer = outcome.map(Answer::copy);
         if let Some(answer) = answer
             && answers.send(answer).is_err()
         {

@@ -75,6 +75,7 @@ impl OwnedOutcome {
             Outcome::NotFrozen { activation, fault } => {
                 (Outcome::NotFrozen { activation, fault }, &[][..])
             }
+            Outcome::NoRoom { activation } => (Outcome::NoRoom { activation }, &[][..]),
             Outcome::Verified { ticket, good } => (Outcome::Verified { ticket, good }, &[][..]),
         };
         Self {
@@ -111,6 +112,7 @@ impl OwnedOutcome {
             shape @ (Outcome::Failed { .. }
             | Outcome::Yielded { .. }
             | Outcome::NotFrozen { .. }
+            | Outcome::NoRoom { .. }
             | Outcome::Verified { .. }) => shape,
         }
     }

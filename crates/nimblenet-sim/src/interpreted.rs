@@ -15,6 +15,9 @@ use crate::executor::{OwnedOutcome, SimExecutor, verify};
 /// Modules that are remembered after their runs.
 const MODULES: usize = 64;
 
+/// Results and images are not longer.
+const OUTPUT_BYTES: usize = 160 << 10;
+
 /// Runs real modules on the real interpreter. Fuel is time: a microsecond each thousand units.
 pub struct WasmExecutor {
     executor: Executor<'static>,
@@ -38,7 +41,7 @@ impl WasmExecutor {
             executor: Executor::new(arena, options),
             codes: Codes::default(),
             device,
-            out: vec![0; 4096],
+            out: vec![0; OUTPUT_BYTES],
             fuel_per_us: 1000,
         }
     }
@@ -63,7 +66,7 @@ impl SimExecutor for WasmExecutor {
         let outcome = self
             .executor
             .execute(work, &self.codes, &mut self.device, &mut self.out)?;
-        let left = self.codes.take_down(&outcome);
+        let left = self.codes.take_down(work, &outcome);
         let took = Duration::from_micros(1 + budget.saturating_sub(left) / self.fuel_per_us);
         Some((took, OwnedOutcome::of(&outcome)))
     }
@@ -109,7 +112,10 @@ impl Codes {
         }
     }
 
-    fn take_down(&mut self, outcome: &Outcome<'_>) -> u64 {
+    fn take_down(&mut self, work: &Work<'_>, outcome: &Outcome<'_>) -> u64 {
+        if let Some(ended) = work.ends(Some(outcome)) {
+            self.runs.remove(&ended);
+        }
         match *outcome {
             Outcome::Called {
                 activation, fuel, ..
@@ -120,20 +126,10 @@ impl Codes {
                 }
                 fuel
             }
-            Outcome::Done {
-                activation, fuel, ..
-            }
-            | Outcome::Failed {
-                activation, fuel, ..
-            } => {
-                self.runs.remove(&activation);
-                fuel
-            }
-            Outcome::Frozen { activation, .. } => {
-                self.runs.remove(&activation);
-                0
-            }
-            Outcome::NotFrozen { .. } | Outcome::Verified { .. } => 0,
+            Outcome::Done { fuel, .. } | Outcome::Failed { fuel, .. } => fuel,
+            // Nothing has run.
+            Outcome::NoRoom { .. } => u64::MAX,
+            Outcome::Frozen { .. } | Outcome::NotFrozen { .. } | Outcome::Verified { .. } => 0,
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Many jobs on few executors: real WebAssembly on real nodes, in virtual time.
 #![allow(clippy::unwrap_used)]
 
+extern crate alloc;
+
+use alloc::rc::Rc;
 use core::cell::Cell;
 use core::time::Duration;
-use std::rc::Rc;
 
 use nimblenet_core::{CallId, Config};
 use nimblenet_sim::{
@@ -277,4 +279,147 @@ fn a_call_that_is_stopped_on_the_shelf_leaves_nothing() {
     assert_eq!(net.node(NODE).cache().reservations(), 0);
     let held = calls(&mut net, "shop/level-8", 10);
     all_end(&mut net, &held, 8);
+}
+
+/// Fills its memory, so that its image is as large, and then works for some slices.
+const FULL: &str = r#"(module (memory 1) (global $turns (mut i32) (i32.const 0))
+    (func (export "run") (param i32) (result i32)
+        (memory.fill (i32.const 0) (i32.const 7) (i32.const 65536))
+        (loop (global.set $turns (i32.add (global.get $turns) (i32.const 1)))
+            (br_if 0 (i32.lt_u (global.get $turns) (i32.const 100000))))
+        (i32.add (local.get 0) (i32.load8_u (i32.const 65535)))))"#;
+
+/// Fills its memory, calls another, and adds what is in its memory.
+fn full_caller(callee: &str) -> String {
+    format!(
+        r#"(module (import "{callee}" "run" (func $f (param i32) (result i32))) (memory 1)
+        (func (export "run") (param i32) (result i32)
+            (memory.fill (i32.const 0) (i32.const 7) (i32.const 65536))
+            (i32.add (call $f (local.get 0)) (i32.load8_u (i32.const 65535)))))"#
+    )
+}
+
+/// Nodes whose executors have room for so many tasklets with 64 KiB each, all of it in use.
+fn small_net(tasklets: usize, configure: impl Fn(&mut Config)) -> (Net, Rc<Asked>) {
+    let step = "func(s32) -> s32";
+    let mut large = draft("large", FULL, step);
+    large.module = wat::parse_str(FULL.replace("(memory 1)", "(memory 8)")).unwrap();
+    large.memory_bytes = 8 * 65536;
+    let pair = draft("pair", &full_caller("shop/full"), step).calling("shop/full", step);
+    let drafts = vec![draft("full", FULL, step), large, pair];
+    let asked = Rc::new(Asked::default());
+    let counted = asked.clone();
+    let arena = tasklets * (80 << 10) + 64 * 1024;
+    let executor = move |_: NodeId| -> Box<dyn SimExecutor> {
+        Box::new(Counting {
+            inner: WasmExecutor::new(arena, SLICE, Device::default()),
+            asked: counted.clone(),
+        })
+    };
+    let shelves = vec![(Publisher::new("shop"), drafts)];
+    let configure = |config: &mut Config| {
+        config.limits.cache_bytes = 128 << 10;
+        configure(config);
+    };
+    let layout = Layout::pair();
+    let mut net = Net::new(1, &layout, LinkModel::PAPER, shelves, configure, executor);
+    net.run_for(Duration::from_secs(30));
+    assert_eq!(
+        net.run_call_with(NODE, "shop/full", &[0x81, 1]).result,
+        Ok(vec![0x81, 8])
+    );
+    (net, asked)
+}
+
+/// What has become of calls of a tasklet that adds `added` to its argument: how many have their
+/// results. The others had no memory.
+fn ended_well(net: &mut Net, calls: &[(u8, CallId)], added: u8) -> usize {
+    let mut well = 0;
+    for (argument, call) in calls {
+        match net.run_until_finished(NODE, *call).result {
+            Ok(result) => {
+                let (mut expected, sum) = (vec![0x81], argument % 20 + added);
+                expected.extend((sum >= 24).then_some(0x18));
+                expected.push(sum);
+                assert_eq!(result, expected);
+                well += 1;
+            }
+            Err(fault) => assert_eq!(fault, Fault::NoMemory),
+        }
+    }
+    assert_eq!(net.node(NODE).cache().reservations(), 0);
+    assert_eq!(net.node(NODE).jobs(), 0);
+    well
+}
+
+#[test]
+fn jobs_for_which_the_executor_has_no_room_wait_and_all_end() {
+    for (shelf, executors) in [(4 << 20, 1), (200 << 10, 1), (0, 1), (4 << 20, 2), (0, 2)] {
+        let (mut net, asked) = small_net(2, |config| {
+            config.limits.shelf_bytes = shelf;
+            config.limits.executors = executors;
+        });
+        let held = calls(&mut net, "shop/full", 40);
+        assert_eq!(ended_well(&mut net, &held, 7), 40, "{shelf} {executors}");
+        assert_eq!(asked.frozen.get(), asked.thawed.get());
+        assert_eq!(asked.frozen.get() > 0, shelf > 0, "{shelf}: {asked:?}");
+    }
+}
+
+#[test]
+fn what_is_larger_than_the_executor_fails_and_the_others_do_not() {
+    for shelf in [0, 4 << 20] {
+        let (mut net, _) = small_net(2, |config| config.limits.shelf_bytes = shelf);
+        let held = calls(&mut net, "shop/full", 10);
+        let large = net.run_call_with(NODE, "shop/large", &[0x81, 1]);
+        assert_eq!(large.result, Err(Fault::NoMemory));
+        assert_eq!(ended_well(&mut net, &held, 7), 10);
+    }
+}
+
+#[test]
+fn callers_that_wait_for_each_others_room_give_way_youngest_first() {
+    for shelf in [0, 4 << 20] {
+        let (mut net, _) = small_net(3, |config| config.limits.shelf_bytes = shelf);
+        // One and two find room for what they call, three hold all there is.
+        for count in [1, 2] {
+            let held = calls(&mut net, "shop/pair", count);
+            assert_eq!(ended_well(&mut net, &held, 14), usize::from(count));
+        }
+        let held = calls(&mut net, "shop/pair", 3);
+        let (oldest, youngest) = (held[0].1, held[2].1);
+        let well = ended_well(&mut net, &held, 14);
+        assert_eq!(well, if shelf == 0 { 2 } else { 3 });
+        assert!(
+            net.finished(NODE, oldest)
+                .is_some_and(|end| end.result.is_ok())
+        );
+        let gives_way = net
+            .finished(NODE, youngest)
+            .is_some_and(|end| end.result.is_err());
+        assert_eq!(gives_way, shelf == 0);
+        let held = calls(&mut net, "shop/pair", 12);
+        let well = ended_well(&mut net, &held, 14);
+        assert!(
+            if shelf == 0 { well > 0 } else { well == 12 },
+            "{well} of 12"
+        );
+    }
+}
+
+#[test]
+fn a_stalled_call_that_is_stopped_leaves_nothing() {
+    for shelf in [0, 4 << 20] {
+        let (mut net, _) = small_net(2, |config| config.limits.shelf_bytes = shelf);
+        let mut held = calls(&mut net, "shop/full", 40);
+        let start = net.now();
+        while let Some((_, call)) = held.pop() {
+            net.stop(NODE, call);
+            net.run_for(Duration::from_micros(170));
+        }
+        assert!(net.now() > start);
+        net.run_for(Duration::from_millis(10));
+        assert_eq!(net.node(NODE).cache().reservations(), 0);
+        assert_eq!(net.node(NODE).jobs(), 0);
+    }
 }

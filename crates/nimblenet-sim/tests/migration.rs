@@ -72,7 +72,10 @@ impl<E: SimExecutor> SimExecutor for Counting<E> {
                 Some(fuel)
             }
             Outcome::Done { fuel, .. } | Outcome::Failed { fuel, .. } => Some(fuel),
-            Outcome::Frozen { .. } | Outcome::NotFrozen { .. } | Outcome::Verified { .. } => None,
+            Outcome::Frozen { .. }
+            | Outcome::NotFrozen { .. }
+            | Outcome::NoRoom { .. }
+            | Outcome::Verified { .. } => None,
         };
         if let (Some(had), Some(left)) = (had, left) {
             let Spent { fuel, time, turns } = &self.spent;

@@ -57,7 +57,7 @@ pub enum Work<'a> {
     },
     /// Restore a saved state: the start as it was (its arguments are not looked at) and the
     /// image. Answered by [`Outcome::Called`] or [`Outcome::Yielded`], as before the freeze, or
-    /// by [`Outcome::Failed`].
+    /// by [`Outcome::Failed`] or [`Outcome::NoRoom`].
     Thaw {
         /// What the state belongs to.
         start: Start<'a>,
@@ -137,6 +137,13 @@ pub enum Outcome<'a> {
         /// Why: [`Fault::ValuesTooLarge`] if the image is longer than it may be.
         fault: Fault,
     },
+    /// There is no room for the run now, though there would be if it were alone. Nothing has
+    /// changed: a start or thaw has left nothing, and a run that waits does so as before. The same
+    /// work may be given again.
+    NoRoom {
+        /// Which run.
+        activation: ActivationId,
+    },
     /// Whether a signature is good.
     Verified {
         /// From [`Work::Verify`].
@@ -144,6 +151,28 @@ pub enum Outcome<'a> {
         /// Whether it is.
         good: bool,
     },
+}
+
+impl Work<'_> {
+    /// The activation of which nothing is left once `outcome` has answered this work, so that its
+    /// module may be let go.
+    pub fn ends(&self, outcome: Option<&Outcome<'_>>) -> Option<ActivationId> {
+        match (self, outcome) {
+            (Self::Stop { activation }, _)
+            | (
+                _,
+                Some(
+                    Outcome::Done { activation, .. }
+                    | Outcome::Failed { activation, .. }
+                    | Outcome::Frozen { activation, .. },
+                ),
+            )
+            | (Self::Start(_) | Self::Thaw { .. }, Some(Outcome::NoRoom { activation })) => {
+                Some(*activation)
+            }
+            _ => None,
+        }
+    }
 }
 
 impl Outcome<'_> {
@@ -155,7 +184,8 @@ impl Outcome<'_> {
             | Self::Failed { activation, .. }
             | Self::Yielded { activation, .. }
             | Self::Frozen { activation, .. }
-            | Self::NotFrozen { activation, .. } => Some(activation),
+            | Self::NotFrozen { activation, .. }
+            | Self::NoRoom { activation } => Some(activation),
             Self::Verified { .. } => None,
         }
     }

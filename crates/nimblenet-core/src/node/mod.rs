@@ -188,7 +188,9 @@ impl Node {
                 standing: match (job.state, self.exchanges.node_of(at)) {
                     (State::Remote, Some(node)) => Standing::At(node),
                     (State::Leaving | State::Arriving(_), _) => Standing::Moving,
-                    (State::Ready(_) | State::Running | State::Thawing(..), _) => Standing::Running,
+                    (State::Ready(_) | State::Running(_) | State::Thawing(..), _) => {
+                        Standing::Running
+                    }
                     _ => Standing::Waiting,
                 },
                 caller: job.caller.map(|(caller, _)| caller),

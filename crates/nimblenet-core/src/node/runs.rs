@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 use nimblenet_tasklet::{Entry, Fault, NodeId, Outcome, Start, TaskletRef, Trap, Work, abi};
 
 use self::acquisitions::{Acquired, Acquisitions, Wanted};
-use self::bench::{Bench, Demand, Stop, Turn};
+use self::bench::{After, Bench, Demand, Stop, Turn};
 use self::fetches::Fetches;
 use self::jobs::Jobs;
 pub(super) use self::jobs::Opening;
@@ -28,7 +28,7 @@ use crate::catalogue::Catalogue;
 use crate::config::{Config, ExecutorId};
 use crate::counters::DropReason;
 use crate::event::{CallRequest, Reason};
-use crate::job::{Caller, ExportName, Next, Source, State, Station, Step};
+use crate::job::{Caller, ExportName, Job, Next, Source, State, Station, Step};
 use crate::places::{AcquisitionAt, Depth, JobAt, SubscriptionAt};
 use crate::queue::Queue;
 use crate::time::Instant;
@@ -142,13 +142,17 @@ impl Runs {
             subscriptions.handle_verified(post, ticket, good, needed);
             return false;
         }
-        let leaves = matches!(
-            outcome,
-            Outcome::Done { .. } | Outcome::Failed { .. } | Outcome::Frozen { .. }
-        );
+        let after = match outcome {
+            Outcome::Done { .. } | Outcome::Failed { .. } | Outcome::Frozen { .. } => After::Leaves,
+            Outcome::NoRoom { .. } => After::AsBefore,
+            Outcome::Called { .. }
+            | Outcome::Yielded { .. }
+            | Outcome::NotFrozen { .. }
+            | Outcome::Verified { .. } => After::Stays,
+        };
         let answered = outcome
             .activation()
-            .and_then(|activation| Some((activation, self.bench.end(activation, leaves)?)));
+            .and_then(|activation| Some((activation, self.bench.end(activation, after)?)));
         let Some((activation, executor)) = answered else {
             post.counters.drop(DropReason::StaleOutcome);
             return false;
@@ -165,6 +169,11 @@ impl Runs {
         if let Some((at, depth)) = freezing.filter(|place| is_for(*place)) {
             self.shelved(post, (at, depth), outcome);
         } else if let Some(at) = self.jobs.running(activation) {
+            if let Outcome::NoRoom { .. } = outcome {
+                self.stall(post, at, executor);
+                return false;
+            }
+            self.bench.unstall(at);
             if let State::Thawing(image, next) = self.jobs[at].state {
                 self.thawed(post, at, (image, next), outcome);
             } else {
@@ -254,6 +263,8 @@ impl Runs {
                 self.fetches.begin(post, order);
             } else if self.subscriptions.poll_renewed() {
                 self.resolve_waiting(post);
+            } else if let Some(at) = self.stuck(post.cache) {
+                self.do_without(post, at);
             } else {
                 break;
             }
@@ -294,7 +305,11 @@ impl Runs {
         if let Some(work) = image_work.filter(|work| self.takes_image_work(executor, *work)) {
             return self.work_for_move(executor, cache, work, record);
         }
-        let victim = self.victim(executor, cache);
+        if let Some(victim) = self.victim_for_stalled(executor, cache) {
+            return self.clear_place(executor, cache, victim);
+        }
+        let full = !self.bench.has_place(executor);
+        let victim = full.then(|| self.victim(executor, cache, None)).flatten();
         let Self {
             bench,
             jobs,
@@ -383,7 +398,7 @@ impl Runs {
                 image: cache.code(slot),
             });
         }
-        self.jobs.set(at, State::Running);
+        self.jobs.set(at, State::Running(next));
         let job = &self.jobs[at];
         Some(match next {
             Next::Start => Work::Start(self.start_of(cache, (at, depth), &job.message)?),
@@ -396,17 +411,28 @@ impl Runs {
         })
     }
 
-    /// The activation that is put on the shelf if the executor needs a place: of those that may
-    /// be, the one that is needed last. None while it has places, or the shelf has no room.
-    fn victim(&self, executor: ExecutorId, cache: &Cache) -> Option<(JobAt, Depth)> {
-        if self.bench.has_place(executor) || self.shelf_room(cache) == 0 {
+    /// The activation that is put on the shelf if the executor needs a place, or room for the job
+    /// `but`: of those of other jobs that may be, the one that is needed last. None if the shelf
+    /// has no room.
+    fn victim(
+        &self,
+        executor: ExecutorId,
+        cache: &Cache,
+        but: Option<JobAt>,
+    ) -> Option<(JobAt, Depth)> {
+        if self.shelf_room(cache) == 0 {
             return None;
         }
         let in_line = |at: &JobAt| matches!(self.jobs[*at].state, State::Ready(_));
         let elsewhere = self.jobs.places().filter(|at| !in_line(at));
         let mut jobs = elsewhere
             .chain(self.bench.backwards())
-            .filter(|at| self.bench.may_shelve(*at));
+            .filter(|at| Some(*at) != but)
+            .filter(|at| {
+                let makes_room = but.is_some();
+                let takes = || self.bench.shelf_takes(*at, self.chain_bytes(*at));
+                self.bench.may_shelve(*at) || makes_room && takes()
+            });
         jobs.find_map(|at| Some((at, self.jobs.idle_activation(at, executor)?)))
     }
 
@@ -416,7 +442,109 @@ impl Runs {
         self.shelf_bytes.saturating_sub(used)
     }
 
-    /// Work that makes a place: the activation is put on the shelf.
+    /// An executor had no room for the work that a job gave it: everything is as before, and the
+    /// job waits in line.
+    fn stall(&mut self, post: &mut Post<'_>, at: JobAt, executor: ExecutorId) {
+        let job = &self.jobs[at];
+        let Some(depth) = job.depth().checked_sub(1).map(Depth::new) else {
+            return;
+        };
+        let next = if let State::Thawing(image, next) = job.state {
+            post.cache.release(image);
+            self.jobs.shelve(at, depth, Some(image));
+            next
+        } else if let State::Running(next) = job.state {
+            if next == Next::Start {
+                self.jobs.lose(at, depth);
+            }
+            next
+        } else {
+            return;
+        };
+        self.jobs.set(at, State::Ready(next));
+        self.bench.put_back(at, executor, next == Next::Continue);
+    }
+
+    /// The activation that makes room for a stalled job if it is put on the shelf.
+    fn victim_for_stalled(&self, executor: ExecutorId, cache: &Cache) -> Option<(JobAt, Depth)> {
+        let stalled = self.bench.first_stalled(executor)?;
+        self.victim(executor, cache, Some(stalled))
+    }
+
+    /// Bytes that the images of all activations of a job's chain may take.
+    fn chain_bytes(&self, at: JobAt) -> usize {
+        let job = &self.jobs[at];
+        let (first, mut reads) = (job.activations().first(), READS);
+        let (depth, subscriptions) = (self.depth, &self.subscriptions);
+        let need =
+            first.map(|first| subscriptions.need(&first.entry(), &job.epochs, depth, &mut reads));
+        need.map_or(0, |need| need.bytes)
+    }
+
+    /// The stalled job that has to do without, because nobody else can go on.
+    fn stuck(&self, cache: &Cache) -> Option<JobAt> {
+        if !self.bench.may_be_stuck() {
+            return None;
+        }
+        let mut executors = self.bench.executors();
+        if executors.any(|executor| self.victim_for_stalled(executor, cache).is_some()) {
+            return None;
+        }
+        let mut holders = self.jobs.live().filter(|(_, job)| holds(job));
+        if holders.any(|(at, _)| self.can_go_on(at, cache)) {
+            return None;
+        }
+        let stalled = self
+            .jobs
+            .live()
+            .filter(|(at, _)| self.bench.is_stalled(*at));
+        let youngest = stalled.max_by_key(|(_, job)| (holds(job), job.accepted));
+        youngest.map(|(at, _)| at)
+    }
+
+    /// Whether a job that has memory of an executor will go on while no other does.
+    fn can_go_on(&self, at: JobAt, cache: &Cache) -> bool {
+        let job = &self.jobs[at];
+        let Some(top) = job.top().filter(|top| top.has_module) else {
+            return true;
+        };
+        if !matches!(job.state, State::Ready(_)) || job.leaves {
+            return true;
+        }
+        let mut executors = self.bench.executors();
+        executors.any(|executor| {
+            let has_place =
+                || self.bench.has_place(executor) || self.victim(executor, cache, None).is_some();
+            !self.bench.is_stalled_at(at, executor)
+                && match top.holder() {
+                    Some(holder) => holder == executor,
+                    None => has_place(),
+                }
+        })
+    }
+
+    /// The step that a stalled job waits with fails.
+    fn do_without(&mut self, post: &mut Post<'_>, at: JobAt) {
+        self.bench.withdraw(at);
+        if let Some(top) = self.jobs[at].top() {
+            match top.station {
+                // Modules may be let go at once: the executor runs nothing before it has taken
+                // the stop.
+                Station::At(executor) => self.bench.stop(Stop {
+                    activation: top.id,
+                    executor,
+                    placed: top.has_module,
+                    modules: [None; 2],
+                    image: None,
+                }),
+                Station::Shelf(image) => post.cache.remove(image),
+                Station::Nowhere | Station::Record => {}
+            }
+        }
+        self.callee_failed(post, at, Fault::NoMemory);
+    }
+
+    /// Work that makes a place, or room: the activation is put on the shelf.
     fn clear_place(
         &mut self,
         executor: ExecutorId,
@@ -425,6 +553,8 @@ impl Runs {
     ) -> Option<Work<'static>> {
         let (at, depth) = victim;
         let activation = self.jobs[at].activation(depth)?.id;
+        let bytes = self.chain_bytes(at);
+        self.bench.promise_shelf(at, bytes);
         self.bench.begin(executor, activation, true, false);
         self.freezing[usize::from(executor.0)] = Some(victim);
         Some(Work::Freeze {
@@ -443,7 +573,7 @@ impl Runs {
                 }
                 slot
             }
-            Outcome::NotFrozen { .. } => {
+            Outcome::NotFrozen { .. } | Outcome::NoRoom { .. } => {
                 self.jobs.shelve(at, depth, None);
                 return;
             }
@@ -485,6 +615,7 @@ impl Runs {
             Outcome::Done { .. }
             | Outcome::Frozen { .. }
             | Outcome::NotFrozen { .. }
+            | Outcome::NoRoom { .. }
             | Outcome::Verified { .. } => self.callee_failed(post, at, Fault::BadImage),
         }
     }
@@ -871,7 +1002,10 @@ impl Runs {
                 self.jobs.set_fuel(at, fuel);
                 self.make_ready(at, Next::Continue);
             }
-            Outcome::Frozen { .. } | Outcome::NotFrozen { .. } | Outcome::Verified { .. } => {}
+            Outcome::Frozen { .. }
+            | Outcome::NotFrozen { .. }
+            | Outcome::NoRoom { .. }
+            | Outcome::Verified { .. } => {}
         }
     }
 
@@ -975,6 +1109,12 @@ impl Runs {
             granted: self.subscriptions.granted(activation.tasklet.namespace),
         })
     }
+}
+
+/// Whether a job takes memory of an executor.
+fn holds(job: &Job) -> bool {
+    let mut activations = job.activations().iter();
+    activations.any(|held| held.has_module && held.holder().is_some())
 }
 
 /// How to acquire a version of a tasklet.

@@ -103,6 +103,77 @@ fn growing_does_not_depend_on_what_else_runs() {
     }
 }
 
+/// A tasklet whose memory does not shrink when it is frozen, and that calls another.
+const FULL: &str = r#"(module
+    (import "floor/callee" "run" (func $callee (param i32) (result i32)))
+    (memory 2000 2000 (pagesize 1))
+    (func (export "run") (param i32) (result i32)
+        (memory.fill (i32.const 0) (i32.const 7) (i32.const 2000))
+        (i32.add (call $callee (local.get 0)) (i32.load8_u (i32.const 1999)))))"#;
+
+#[test]
+fn a_run_without_room_can_be_given_again_once_another_has_ended() {
+    let says = Says {
+        calls: &[(1, "func(s32) -> s32")],
+        memory_bytes: 2000,
+        ..SAYS
+    };
+    let tasklets = [Tasklet::new(FULL, says), Tasklet::new(INCREMENT, SAYS)];
+    let mut arena = vec![0; 8000];
+    let mut world = World::new(&tasklets, &mut arena, options());
+    let start = || Task::Start {
+        tasklet: 0,
+        caller: None,
+        job: 0,
+        args: cbor(&[1]),
+        fuel: 10_000,
+    };
+    let mut waiting = Vec::new();
+    let id = loop {
+        let (id, next) = world.step(start());
+        match next {
+            Some(Next::Task(_)) => waiting.push(id),
+            Some(Next::End(Err((Fault::NoMemory, None)), _)) => break id,
+            _ => panic!("it calls"),
+        }
+    };
+    assert!(waiting.len() > 1, "there is room for two");
+    world.executor.wasm.stop(waiting[0]);
+    let (args, mut out) = (cbor(&[1]), vec![0; 4096]);
+    let again = Work::Start(tasklets[0].start(id, &args, 10_000));
+    let outcome = world
+        .executor
+        .execute(&again, &world.runs, &mut world.device, &mut out);
+    assert!(
+        matches!(outcome, Some(Outcome::Called { .. })),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn what_is_larger_than_the_arena_never_finds_room() {
+    let calls: &[(usize, &str)] = &[(1, "func(s32) -> s32")];
+    let says = Says {
+        calls,
+        memory_bytes: 2000,
+        ..SAYS
+    };
+    let tasklets = [Tasklet::new(FULL, says), Tasklet::new(INCREMENT, SAYS)];
+    let mut arena = vec![0; 2000];
+    let mut executor = Executor::new(&mut arena, options());
+    let runs = Runs(vec![Run {
+        id: ActivationId(1),
+        tasklet: &tasklets[0],
+        caller: None,
+        job: 0,
+    }]);
+    let (args, mut out) = (cbor(&[1]), vec![0; 4096]);
+    let start = Work::Start(tasklets[0].start(ActivationId(1), &args, 10_000));
+    let outcome = executor.execute(&start, &runs, &mut Device::default(), &mut out);
+    let fault = Fault::NoMemory;
+    assert!(matches!(outcome, Some(Outcome::Failed { fault: it, .. }) if it == fault));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 64 } else { 512 }))]
 

@@ -114,6 +114,8 @@ pub(super) enum Event {
     Failed { fault: Fault, trap: Option<Trap> },
     /// Its slice is used up.
     Yielded,
+    /// The others leave no room for it; it is where it was.
+    NoRoom,
 }
 
 impl From<Fault> for Event {

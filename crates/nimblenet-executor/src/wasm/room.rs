@@ -3,7 +3,7 @@
 use nimblenet_tasklet::Fault;
 use nimblenet_wasm::{Instance, LoadError, ThawError};
 
-use super::activation::Form;
+use super::activation::{Event, Form};
 use super::arena::rounded;
 use super::{Slot, Wasm};
 use crate::options::{ACTIVATIONS, CodeSource};
@@ -19,21 +19,34 @@ impl Wasm<'_> {
     /// Lengthens the gap to at least `bytes`.
     ///
     /// # Errors
-    /// [`Fault::NoMemory`] if the arena is too small for that, or nothing more can give way.
-    pub(super) fn make_room(&mut self, bytes: usize, spare: &mut Spare<'_>) -> Result<(), Fault> {
+    /// [`Fault::NoMemory`] if the arena is too small for that, [`Event::NoRoom`] if the others
+    /// cannot give way far enough.
+    pub(super) fn make_room(&mut self, bytes: usize, spare: &mut Spare<'_>) -> Result<(), Event> {
         while self.arena.gap().len() < bytes {
-            if bytes > self.arena.len() || !self.relieve(None, spare) {
-                return Err(Fault::NoMemory);
+            if bytes > self.arena.len() {
+                return Err(Fault::NoMemory.into());
+            }
+            if !self.relieve(None, spare) {
+                return Err(self.no_room(0));
             }
         }
         Ok(())
     }
 
+    /// Why nothing more can give way for a run: besides the others, `own` activations are its own.
+    fn no_room(&self, own: usize) -> Event {
+        if self.activations() > own {
+            Event::NoRoom
+        } else {
+            Fault::NoMemory.into()
+        }
+    }
+
     /// Gives an activation that is to go on its block, with all that it reserves.
     ///
     /// # Errors
-    /// [`Fault::NoMemory`] if the others cannot give way far enough.
-    pub(super) fn bring_in(&mut self, slot: usize, spare: &mut Spare<'_>) -> Result<(), Fault> {
+    /// [`Event::NoRoom`] if the others cannot give way far enough.
+    pub(super) fn bring_in(&mut self, slot: usize, spare: &mut Spare<'_>) -> Result<(), Event> {
         loop {
             let run = self.activation(slot);
             let full = rounded(run.layout.full);
@@ -52,7 +65,7 @@ impl Wasm<'_> {
                 return Ok(());
             }
             if !self.relieve(Some(slot), spare) {
-                return Err(Fault::NoMemory);
+                return Err(self.no_room(1));
             }
         }
     }

@@ -212,6 +212,12 @@ impl Event {
             Some(Outcome::Failed {
                 fault, trap, fuel, ..
             }) => Self::Failed { fault, trap, fuel },
+            // The others are its callers: they never make room.
+            Some(Outcome::NoRoom { .. }) => Self::Failed {
+                fault: Fault::NoMemory,
+                trap: None,
+                fuel: 0,
+            },
             Some(
                 Outcome::Yielded { .. }
                 | Outcome::Frozen { .. }
@@ -319,7 +325,18 @@ impl<'j, 'r> Job<'j, 'r> {
         let (host, out) = (&mut runner.host, &mut runner.out);
         let outcome = runner.executor.execute(&work(), &self.frames, host, out);
         self.run += clock.elapsed();
-        Event::of(outcome)
+        let lacks_room = match outcome {
+            Some(Outcome::NoRoom { activation }) => Some(activation),
+            _ => None,
+        };
+        let event = Event::of(outcome);
+        if let Some(activation) = lacks_room {
+            let (host, stop) = (&mut runner.host, Work::Stop { activation });
+            runner
+                .executor
+                .execute(&stop, &self.frames, host, &mut runner.out);
+        }
+        event
     }
 
     /// Takes an activation in from an image.

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::Limits;
-use crate::job::ExportName;
+use crate::job::{ExportName, Next};
 use crate::node::stage::{MTU, NEAR, OTHER, OWN, REGISTRY, Stage};
 
 const PATIENCE: Duration = Duration::from_millis(400);
@@ -246,7 +246,7 @@ fn told(state: State, answer: Answer<'_>) {
 fn a_caller_is_told_how_its_job_stands() {
     for state in [
         State::Resolving,
-        State::Running,
+        State::Running(Next::Start),
         State::Remote,
         State::Leaving,
     ] {

@@ -146,6 +146,7 @@ impl Arrival {
             Outcome::Called { import, .. } => Some(import),
             Outcome::Yielded { .. } => None,
             Outcome::Failed { fault, .. } => return Err(fault),
+            Outcome::NoRoom { .. } => return Err(Fault::NoMemory),
             Outcome::Done { .. }
             | Outcome::Frozen { .. }
             | Outcome::NotFrozen { .. }

@@ -146,6 +146,7 @@ impl Departure {
             Outcome::Called { .. }
             | Outcome::Done { .. }
             | Outcome::Yielded { .. }
+            | Outcome::NoRoom { .. }
             | Outcome::Verified { .. } => Some(Passed::Failed(self.job, Fault::BadImage)),
         }
     }
@@ -164,7 +165,8 @@ impl Departure {
         match outcome {
             Outcome::Called { .. } | Outcome::Yielded { .. } => self.thaw_from(job, at.above()),
             // Others have taken the room meanwhile.
-            Outcome::Failed {
+            Outcome::NoRoom { .. }
+            | Outcome::Failed {
                 fault: Fault::NoMemory | Fault::Busy,
                 ..
             } if tries < RETURNS => {
@@ -174,6 +176,7 @@ impl Departure {
                 None
             }
             Outcome::Failed { fault, .. } => Some(Passed::Failed(self.job, fault)),
+            Outcome::NoRoom { .. } => Some(Passed::Failed(self.job, Fault::NoMemory)),
             Outcome::Done { .. }
             | Outcome::Frozen { .. }
             | Outcome::NotFrozen { .. }

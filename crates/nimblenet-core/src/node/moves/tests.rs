@@ -77,7 +77,8 @@ fn answer_work(stage: &mut Stage, moves: &mut Moves, job: &mut Job, outcome: Out
     let (_, at) = work.place();
     let activation = job.activation_mut(at).unwrap();
     match (outcome, work) {
-        (Outcome::Frozen { .. }, _) | (Outcome::Failed { .. }, ImageWork::Thaw { .. }) => {
+        (Outcome::Frozen { .. }, _)
+        | (Outcome::Failed { .. } | Outcome::NoRoom { .. }, ImageWork::Thaw { .. }) => {
             activation.station = Station::Record;
         }
         (Outcome::Called { .. } | Outcome::Yielded { .. }, _) => {
@@ -86,7 +87,13 @@ fn answer_work(stage: &mut Stage, moves: &mut Moves, job: &mut Job, outcome: Out
         (Outcome::Failed { .. }, ImageWork::Freeze { .. }) => {
             activation.station = Station::Nowhere;
         }
-        (Outcome::Done { .. } | Outcome::NotFrozen { .. } | Outcome::Verified { .. }, _) => {}
+        (
+            Outcome::Done { .. }
+            | Outcome::NotFrozen { .. }
+            | Outcome::NoRoom { .. }
+            | Outcome::Verified { .. },
+            _,
+        ) => {}
     }
     moves.handle_outcome(&mut stage.post(), work, job, outcome);
 }

@@ -9,6 +9,12 @@
 //! be frozen, so jobs with promised places find theirs; and a place is kept free of promises as
 //! long as there is a shelf, so those on the shelf go on in turn.
 //!
+//! An executor may have places and still no room in its memory for an activation. Its job then
+//! waits in line, *stalled*, and an activation of another one is put on the shelf for it, even
+//! if that was promised a place, as long as the shelf has room for its whole chain. If none may be,
+//! the work is tried again once an activation has left the executor. If nobody who holds anything
+//! can go on, the youngest stalled job does not get what it asks for, so that the others do.
+//!
 //! For each executor stops come first, so that it lets go of what nobody waits for before it takes
 //! on more. Signature checks do not wait for a run to stand still. Then comes the job that moves.
 //! Then new work and work that has used up a slice of fuel take turns, so that a short call is
@@ -44,12 +50,44 @@ pub(in crate::node) struct Bench {
 }
 
 /// One executor.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Debug)]
 struct Seat {
-    /// What it is busy with, and whether that takes a place.
-    executing: Option<(ActivationId, bool)>,
+    executing: Option<Executing>,
     /// Places that are taken.
     held: usize,
+    /// Jobs for whose work it had no room, the one that has waited longest first.
+    stalled: Vec<JobAt>,
+}
+
+/// What an executor is busy with.
+#[derive(Clone, Copy, Debug)]
+struct Executing {
+    activation: ActivationId,
+    /// Whether it takes a place.
+    placed: bool,
+    /// Whether it did not before.
+    new: bool,
+}
+
+/// What an executor's answer does to the place of an activation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::node) enum After {
+    /// It keeps it.
+    Stays,
+    /// It leaves it.
+    Leaves,
+    /// It is as it was before the work was given.
+    AsBefore,
+}
+
+impl Seat {
+    fn new(limits: &Limits) -> Self {
+        Self {
+            executing: None,
+            held: 0,
+            stalled: Vec::with_capacity(limits.jobs),
+        }
+    }
 }
 
 /// What a job that has begun can count on.
@@ -99,7 +137,7 @@ impl Bench {
     /// The executors and the room that the limits name.
     pub(in crate::node) fn new(limits: &Limits) -> Self {
         Self {
-            seats: (0..limits.executors).map(|_| Seat::default()).collect(),
+            seats: (0..limits.executors).map(|_| Seat::new(limits)).collect(),
             places: limits.places,
             fresh: Queue::with_capacity(limits.jobs),
             sliced: Queue::with_capacity(limits.jobs),
@@ -136,8 +174,62 @@ impl Bench {
         line.push_back(job);
     }
 
+    /// Puts a job in line again for whose work an executor had no room. It is the first that is
+    /// tried of those that were not stalled before.
+    pub(in crate::node) fn put_back(&mut self, job: JobAt, executor: ExecutorId, sliced: bool) {
+        let stalled = |held: &JobAt| self.seats.iter().any(|seat| seat.stalled.contains(held));
+        let line = if sliced { &self.sliced } else { &self.fresh };
+        let at = line.iter().rposition(stalled).map_or(0, |last| last + 1);
+        let line = if sliced {
+            &mut self.sliced
+        } else {
+            &mut self.fresh
+        };
+        line.insert(at, job);
+        let seat = self.seat_mut(executor);
+        seat.stalled.push(job);
+    }
+
+    /// The executors.
+    pub(in crate::node) fn executors(&self) -> impl Iterator<Item = ExecutorId> + use<> {
+        (0..self.seats.len()).map(|at| ExecutorId(at as u8))
+    }
+
+    /// The job that has waited longest for room in an executor.
+    pub(in crate::node) fn first_stalled(&self, executor: ExecutorId) -> Option<JobAt> {
+        let seat = self.seats.get(usize::from(executor.0))?;
+        seat.stalled.first().copied()
+    }
+
+    /// Whether an executor had no room for the job, and none has become free since.
+    pub(in crate::node) fn is_stalled_at(&self, job: JobAt, executor: ExecutorId) -> bool {
+        let seat = self.seats.get(usize::from(executor.0));
+        seat.is_some_and(|seat| seat.stalled.contains(&job))
+    }
+
+    /// Whether the job waits for room in some executor.
+    pub(in crate::node) fn is_stalled(&self, job: JobAt) -> bool {
+        self.seats.iter().any(|seat| seat.stalled.contains(&job))
+    }
+
+    /// Whether jobs wait for room, and nothing is under way that makes any.
+    pub(in crate::node) fn may_be_stuck(&self) -> bool {
+        let idle = |seat: &Seat| seat.executing.is_none();
+        self.stops.is_empty()
+            && self.seats.iter().all(idle)
+            && self.seats.iter().any(|seat| !seat.stalled.is_empty())
+    }
+
+    /// The job no longer waits for room.
+    pub(in crate::node) fn unstall(&mut self, job: JobAt) {
+        for seat in &mut self.seats {
+            seat.stalled.retain(|held| *held != job);
+        }
+    }
+
     /// Takes a job out of the line.
     pub(in crate::node) fn withdraw(&mut self, job: JobAt) {
+        self.unstall(job);
         self.fresh.retain(|held| *held != job);
         self.sliced.retain(|held| *held != job);
     }
@@ -145,6 +237,7 @@ impl Bench {
     /// The job has ended here: what it was promised is free.
     pub(in crate::node) fn forget(&mut self, job: JobAt) {
         self.promises[job.index()] = Promise::Waiting;
+        self.unstall(job);
     }
 
     /// The job has begun elsewhere, and goes on here with so many activations.
@@ -157,6 +250,25 @@ impl Bench {
         matches!(self.promises[job.index()], Promise::Shelf(_))
     }
 
+    /// Lets activations of a job that has begun be put on the shelf from now on, if that has room
+    /// for its whole chain. The places that it was promised are free.
+    pub(in crate::node) fn promise_shelf(&mut self, job: JobAt, bytes: usize) {
+        if self.shelf_takes(job, bytes) {
+            self.promises[job.index()] = Promise::Shelf(bytes);
+        }
+    }
+
+    /// Whether a job has begun with promised places, and the shelf has room for the bytes of its
+    /// whole chain besides all that was promised to others.
+    pub(in crate::node) fn shelf_takes(&self, job: JobAt, bytes: usize) -> bool {
+        let promised = self.promises.iter().map(|promise| match promise {
+            Promise::Shelf(promised) => *promised,
+            Promise::Waiting | Promise::Places(_) => 0,
+        });
+        matches!(self.promises[job.index()], Promise::Places(_))
+            && promised.sum::<usize>() + bytes <= self.shelf_bytes
+    }
+
     /// Whether the job has begun.
     fn has_begun(&self, job: JobAt) -> bool {
         self.promises[job.index()] != Promise::Waiting
@@ -165,7 +277,8 @@ impl Bench {
     /// Has an activation stopped, which an executor knows.
     pub(in crate::node) fn stop(&mut self, stop: Stop) {
         let seat = self.seat_mut(stop.executor);
-        seat.executing.take_if(|(held, _)| *held == stop.activation);
+        seat.executing
+            .take_if(|held| held.activation == stop.activation);
         self.stops.push_back(stop);
     }
 
@@ -224,32 +337,42 @@ impl Bench {
     ) {
         let seat = self.seat_mut(executor);
         debug_assert!(seat.executing.is_none(), "one thing at a time");
-        seat.executing = Some((activation, placed));
+        seat.executing = Some(Executing {
+            activation,
+            placed,
+            new,
+        });
         seat.held += usize::from(placed && new);
     }
 
-    /// An executor has answered for an activation, which leaves its place or not; none if nothing
-    /// was asked of it.
+    /// An executor has answered for an activation; none if nothing was asked of it.
     pub(in crate::node) fn end(
         &mut self,
         activation: ActivationId,
-        leaves: bool,
+        after: After,
     ) -> Option<ExecutorId> {
-        let is_for = |seat: &Seat| seat.executing.is_some_and(|(held, _)| held == activation);
+        let executes = |seat: &Seat| seat.executing.map(|held| held.activation);
+        let is_for = |seat: &Seat| executes(seat) == Some(activation);
         let at = self.seats.iter().position(is_for)?;
-        let (_, placed) = self.seats[at].executing.take()?;
+        let executing = self.seats[at].executing.take()?;
         let executor = ExecutorId(at as u8);
-        if leaves && placed {
+        if executing.placed && after == After::Leaves {
             self.free_place(executor);
+        } else if executing.placed && executing.new && after == After::AsBefore {
+            self.seats[at].held -= 1;
         }
         Some(executor)
     }
 
-    /// An activation has left its place.
+    /// An activation has left its place: there may be room for those that are stalled.
     fn free_place(&mut self, executor: ExecutorId) {
-        let seat = self.seat_mut(executor);
+        let seat = &mut self.seats[usize::from(executor.0)];
         debug_assert!(seat.held > 0, "a place is freed once");
         seat.held = seat.held.saturating_sub(1);
+        if let Some(first) = seat.stalled.first() {
+            self.last_was_sliced = self.fresh.contains(first);
+        }
+        seat.stalled.clear();
     }
 
     /// Checks what must hold between inputs: `is_ready` says whether a job waits for an executor,
@@ -292,6 +415,9 @@ impl Bench {
         let mut blocked = false;
         let mut turn = None;
         for (at, job) in line.iter().copied().enumerate() {
+            if self.is_stalled_at(job, executor) {
+                continue;
+            }
             let (fits, needs_place) = match demand(job) {
                 Demand::Nothing => (true, false),
                 Demand::Holder(holder) => (holder == executor, false),

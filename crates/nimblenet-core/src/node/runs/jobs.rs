@@ -146,7 +146,7 @@ impl Jobs {
     /// The job that runs this activation.
     pub(in crate::node) fn running(&self, activation: ActivationId) -> Option<JobAt> {
         self.position(|job| {
-            matches!(job.state, State::Running | State::Thawing(..))
+            matches!(job.state, State::Running(_) | State::Thawing(..))
                 && job.top().is_some_and(|top| top.id == activation)
         })
     }
@@ -355,10 +355,11 @@ impl Jobs {
         executor: ExecutorId,
     ) -> Option<Depth> {
         let job = &self[at];
-        if let State::Leaving | State::Arriving(_) = job.state {
+        if matches!(job.state, State::Leaving | State::Arriving(_)) {
             return None;
         }
-        let busy = usize::from(matches!(job.state, State::Running | State::Thawing(..)));
+        let runs = matches!(job.state, State::Running(_) | State::Thawing(..));
+        let busy = usize::from(runs);
         let waiting = &job.activations()[..job.depth().saturating_sub(busy)];
         let idle = |held: &Activation| held.holder() == Some(executor) && !held.fixed;
         let idle = |held: &Activation| idle(held) && held.has_module;
@@ -404,7 +405,8 @@ impl Jobs {
             return;
         };
         match (*outcome, work) {
-            (Outcome::Frozen { .. }, _) | (Outcome::Failed { .. }, ImageWork::Thaw { .. }) => {
+            (Outcome::Frozen { .. }, _)
+            | (Outcome::Failed { .. } | Outcome::NoRoom { .. }, ImageWork::Thaw { .. }) => {
                 activation.station = Station::Record;
             }
             (Outcome::Called { fuel, .. } | Outcome::Yielded { fuel, .. }, _) => {
@@ -413,7 +415,13 @@ impl Jobs {
             (Outcome::Failed { .. }, ImageWork::Freeze { .. }) => {
                 activation.station = Station::Nowhere;
             }
-            (Outcome::Done { .. } | Outcome::NotFrozen { .. } | Outcome::Verified { .. }, _) => {}
+            (
+                Outcome::Done { .. }
+                | Outcome::NotFrozen { .. }
+                | Outcome::NoRoom { .. }
+                | Outcome::Verified { .. },
+                _,
+            ) => {}
         }
     }
 
@@ -566,7 +574,10 @@ impl Jobs {
                     debug_assert_eq!(job.depth(), 0, "job {at} has ended");
                     debug_assert!(job.preload.is_empty(), "job {at} has ended");
                 }
-                State::Acquiring { .. } | State::Ready(_) | State::Running | State::Thawing(..) => {
+                State::Acquiring { .. }
+                | State::Ready(_)
+                | State::Running(_)
+                | State::Thawing(..) => {
                     debug_assert!(job.depth() > 0, "job {at} runs something");
                 }
                 State::Resolving

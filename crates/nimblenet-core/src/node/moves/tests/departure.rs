@@ -362,8 +362,10 @@ fn a_job_that_comes_back_to_a_full_executor_waits_for_room() {
     hear(&mut stage, &mut moves, (&job, offer), refused);
     let work = moves.work();
     let pause = stage.ground.config.pace.local_search;
-    for fault in [Fault::NoMemory, Fault::Busy] {
-        answer_work(&mut stage, &mut moves, &mut job, failed(fault));
+    let activation = nimblenet_tasklet::ActivationId(1);
+    let no_room = Outcome::NoRoom { activation };
+    for outcome in [no_room, failed(Fault::NoMemory), failed(Fault::Busy)] {
+        answer_work(&mut stage, &mut moves, &mut job, outcome);
         assert_eq!(moves.work(), None);
         assert_eq!(moves.poll_timeout(), Some(stage.now + pause));
         stage.pass(pause);

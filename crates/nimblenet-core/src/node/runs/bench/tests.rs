@@ -34,7 +34,7 @@ fn begun(bench: &mut Bench, places: usize) -> Vec<usize> {
     while let Some(Turn::Run(at)) = turn(bench, ONLY, places) {
         let activation = ActivationId(at.index() as u32);
         bench.begin(ONLY, activation, true, true);
-        assert_eq!(bench.end(activation, false), Some(ONLY));
+        assert_eq!(bench.end(activation, After::Stays), Some(ONLY));
         begun.push(at.index());
     }
     begun
@@ -137,16 +137,16 @@ fn a_place_is_free_once_its_activation_has_ended_or_its_stop_was_taken() {
     for number in 0..2 {
         bench.begin(ONLY, ActivationId(number), true, true);
         assert!(!bench.is_idle(ONLY));
-        bench.end(ActivationId(number), false);
+        bench.end(ActivationId(number), After::Stays);
     }
     assert!(!bench.has_place(ONLY) && bench.is_idle(ONLY));
     bench.begin(ONLY, ActivationId(1), true, false);
     assert_eq!(
-        bench.end(ActivationId(7), true),
+        bench.end(ActivationId(7), After::Leaves),
         None,
         "nothing was asked of it"
     );
-    assert_eq!(bench.end(ActivationId(1), true), Some(ONLY));
+    assert_eq!(bench.end(ActivationId(1), After::Leaves), Some(ONLY));
     assert!(bench.has_place(ONLY));
     bench.stop(Stop {
         activation: ActivationId(0),
@@ -170,7 +170,42 @@ fn a_native_tasklet_takes_no_place() {
         let turn = bench.poll_turn(ONLY, false, |_| Demand::Nothing, |_| need(1));
         assert_eq!(turn, Some(Turn::Run(job(1))));
         bench.begin(ONLY, ActivationId(number), false, true);
-        bench.end(ActivationId(number), true);
+        bench.end(ActivationId(number), After::Leaves);
     }
     assert!(bench.has_place(ONLY));
+}
+
+#[test]
+fn those_without_room_keep_their_turns_and_are_tried_again_when_one_leaves() {
+    let mut bench = bench(1, 3, 0);
+    let line: Vec<JobAt> = (0..3).map(JobAt::new).collect();
+    line.iter().for_each(|job| bench.make_ready(*job, false));
+    let turn = |bench: &mut Bench| {
+        let turn = bench.poll_turn(ONLY, false, |_| Demand::Place, |_| Need::NONE);
+        match turn? {
+            Turn::Run(job) => Some(job),
+            Turn::MakePlace(_) => None,
+        }
+    };
+    let give = |bench: &mut Bench, job: JobAt, after| {
+        let activation = ActivationId(job.index() as u32);
+        bench.begin(ONLY, activation, true, true);
+        assert_eq!(bench.end(activation, after), Some(ONLY));
+    };
+    assert_eq!(turn(&mut bench), Some(line[0]));
+    give(&mut bench, line[0], After::Stays);
+    for job in &line[1..] {
+        assert_eq!(turn(&mut bench), Some(*job));
+        give(&mut bench, *job, After::AsBefore);
+        bench.put_back(*job, ONLY, false);
+    }
+    assert_eq!(turn(&mut bench), None);
+    assert_eq!(bench.first_stalled(ONLY), Some(line[1]));
+    assert!(bench.may_be_stuck());
+    bench.begin(ONLY, ActivationId(0), true, false);
+    assert!(!bench.may_be_stuck());
+    bench.end(ActivationId(0), After::Leaves);
+    assert_eq!(bench.first_stalled(ONLY), None);
+    assert_eq!(turn(&mut bench), Some(line[1]));
+    assert_eq!(turn(&mut bench), Some(line[2]));
 }

@@ -47,7 +47,7 @@ fn running(stage: &Stage, jobs: &mut Jobs) -> JobAt {
     let at = jobs.open(stage.now, opening(None)).unwrap();
     let outer = outer(&[import("shop", 1)]);
     jobs.push(at, &callee(&outer), run(), FUEL).unwrap();
-    jobs.set(at, State::Running);
+    jobs.set(at, State::Running(Next::Start));
     at
 }
 
