@@ -61,6 +61,7 @@ pub mod cache;
 mod catalogue;
 mod config;
 mod counters;
+mod earliest;
 mod event;
 mod job;
 mod mesh;

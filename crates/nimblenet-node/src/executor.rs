@@ -1,4 +1,4 @@
-//! The interpreter on a thread of its own, and signature checks on another.
+//! Executors, each on a thread and with an arena of its own, and signature checks on another thread.
 //!
 //! Neither a long-running tasklet nor a signature check delays a frame. Work crosses to the
 //! threads as copies; the node's cache may move or drop a module while it runs. Modules are kept
@@ -7,11 +7,14 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
+use nimblenet_core::ExecutorId;
 use nimblenet_executor::{CodeSource, Executor, ExecutorOptions};
 use nimblenet_tasklet::{
-    ActivationId, Capabilities, Digest, Entry, Fault, Host, Outcome, Start, TaskletName, Trap, Work,
+    ActivationId, Capabilities, Capability, Digest, Entry, Fault, Host, Outcome, Start,
+    TaskletName, Trap, Work,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -30,7 +33,8 @@ const OUTPUT_BYTES: usize = 1 << 20;
 /// The threads that work for one node.
 #[derive(Debug)]
 pub(crate) struct Workers {
-    work: Option<SyncSender<Task>>,
+    /// One queue for each executor.
+    work: Vec<SyncSender<Task>>,
     checks: Option<SyncSender<Check>>,
     outcomes: UnboundedSender<Answer>,
     shelf: Shelf,
@@ -38,34 +42,42 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// Starts the threads; what they answer goes to `outcomes`.
+    /// Starts the threads of so many executors, which share `host` and have `arena_bytes` each;
+    /// what they answer goes to `outcomes`.
     pub(crate) fn start(
         name: &str,
+        executors: usize,
         arena_bytes: usize,
         host: impl Host + Send + 'static,
         outcomes: UnboundedSender<Answer>,
     ) -> std::io::Result<Self> {
-        let (work, tasks) = sync_channel(QUEUE);
-        let (checks, due) = sync_channel(QUEUE);
         let spawn = |name: String| Builder::new().name(name);
+        let host = SharedHost(Arc::new(Mutex::new(host)));
+        let (mut work, mut threads) = (Vec::new(), Vec::new());
+        for number in 0..executors {
+            let (queue, tasks) = sync_channel(QUEUE);
+            let (host, answers) = (host.clone(), outcomes.clone());
+            let run = move || execute(arena_bytes, host, &tasks, &answers);
+            threads.push(spawn(format!("{name}-run-{number}")).spawn(run)?);
+            work.push(queue);
+        }
+        let (checks, due) = sync_channel(QUEUE);
         let answers = outcomes.clone();
-        let executor = spawn(format!("{name}-run"))
-            .spawn(move || execute(arena_bytes, host, &tasks, &answers))?;
-        let answers = outcomes.clone();
-        let checker = spawn(format!("{name}-check")).spawn(move || check(&due, &answers))?;
+        threads.push(spawn(format!("{name}-check")).spawn(move || check(&due, &answers))?);
         Ok(Self {
-            work: Some(work),
+            work,
             checks: Some(checks),
             outcomes,
             shelf: Shelf::default(),
-            threads: vec![executor, checker],
+            threads,
         })
     }
 
-    /// Hands a piece of work over. If the queue is full the work fails at once.
-    pub(crate) fn give(&mut self, work: Work<'_>) {
+    /// Hands a piece of work to an executor. If its queue is full the work fails at once.
+    pub(crate) fn give(&mut self, executor: ExecutorId, work: Work<'_>) {
+        let queue = self.work.get(usize::from(executor.0));
         let result = match Piece::copy(work, &mut self.shelf) {
-            Piece::Task(task) => send(self.work.as_ref(), task).map_err(Piece::Task),
+            Piece::Task(task) => send(queue, task).map_err(Piece::Task),
             Piece::Check(check) => send(self.checks.as_ref(), check).map_err(Piece::Check),
         };
         let answer = match result {
@@ -90,7 +102,7 @@ impl Workers {
 
     /// Ends the threads, after the slice that runs.
     pub(crate) fn stop(&mut self) {
-        self.work = None;
+        self.work.clear();
         self.checks = None;
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -416,7 +428,49 @@ impl CodeSource for Modules {
     }
 }
 
-/// The executor's thread.
+/// A device whose functions the executors call one at a time.
+struct SharedHost<H>(Arc<Mutex<H>>);
+
+impl<H> SharedHost<H> {
+    fn lock(&self) -> MutexGuard<'_, H> {
+        // A panic in one thread leaves the others the device.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<H> Clone for SharedHost<H> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<H: Host> Host for SharedHost<H> {
+    fn offers(&self) -> Capabilities {
+        self.lock().offers()
+    }
+
+    fn call(
+        &mut self,
+        capability: Capability,
+        function: &str,
+        args: &[u64],
+        memory: &mut [u8],
+    ) -> Result<u64, Fault> {
+        self.lock().call(capability, function, args, memory)
+    }
+
+    fn native(
+        &mut self,
+        name: &TaskletName,
+        export: &str,
+        args: &[u8],
+        result: &mut [u8],
+    ) -> Result<usize, Fault> {
+        self.lock().native(name, export, args, result)
+    }
+}
+
+/// An executor's thread.
 fn execute(
     arena_bytes: usize,
     mut host: impl Host,

@@ -29,7 +29,6 @@ mod runs;
 mod servings;
 #[cfg(test)]
 mod stage;
-mod timeouts;
 
 use core::time::Duration;
 
@@ -42,12 +41,12 @@ use self::post::Ground;
 use self::reports::Reports;
 use self::runs::{Happened, Opening, Runs};
 use self::servings::{Holding, Servings};
-use self::timeouts::Earliest;
 use crate::archive::Archive;
 use crate::cache::{Buffer, Cache, Disk};
 use crate::catalogue::{BadDelta, Catalogue};
 use crate::config::{Config, ConfigError, ExecutorId, LinkId};
 use crate::counters::Counters;
+use crate::earliest::Earliest;
 use crate::event::{CallRequest, Event, Input, Progress, Reason, Standing};
 use crate::job::{CallId, ExportName, State};
 use crate::mesh::{Delivery, Mesh, Transmit};

@@ -64,8 +64,8 @@ impl Driver for Edge {
         self.links.send(transmit, frame);
     }
 
-    fn work(&mut self, _: Instant, _: ExecutorId, work: Work<'_>) {
-        self.workers.give(work);
+    fn work(&mut self, _: Instant, executor: ExecutorId, work: Work<'_>) {
+        self.workers.give(executor, work);
     }
 
     fn event(&mut self, _: Instant, event: Event<'_>) {

@@ -50,6 +50,7 @@ impl Setup {
         config.eviction = file.eviction;
         config.placement = file.placement;
         config.limits.cache_bytes = file.cache_bytes;
+        config.limits.executors = file.executors;
         let mut kept = Vec::new();
         let mut keys = BTreeMap::new();
         for (name, namespace) in &file.namespaces {
@@ -148,6 +149,7 @@ impl Setup {
         let links = plans.iter().map(|plan| LinkConfig { mtu: plan.mtu() });
         self.config.links = links.collect();
         let frame_bytes = plans.iter().map(|plan| plan.mtu()).max().unwrap_or(0);
+        let executors = self.config.limits.executors;
         let mut node = Node::new(self.config).map_err(StartError::Config)?;
         for bytes in &self.kept {
             let delta = Delta::decode(bytes).expect("it was decoded when it was read");
@@ -157,7 +159,7 @@ impl Setup {
         }
         let (outcomes, answers) = unbounded_channel();
         let host = LinuxHost::new(&self.natives, clock, seed);
-        let workers = Workers::start(&name, self.arena_bytes, host, outcomes);
+        let workers = Workers::start(&name, executors, self.arena_bytes, host, outcomes);
         let (stored, store_answers) = unbounded_channel();
         let store = self.store.map(|store| StoreThread::start(store, stored));
         let mut tasks = JoinSet::new();

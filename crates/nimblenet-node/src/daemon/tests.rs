@@ -62,6 +62,7 @@ impl Mesh {
             let shop = Name::new("shop").unwrap();
             config.namespaces.insert(shop, namespace);
             config.natives = vec![TaskletName::new("shop/vibration").unwrap()];
+            config.executors = 2;
             started.push(Daemon::node(config, sockets.pop()).unwrap());
         }
         started.reverse();
@@ -291,4 +292,72 @@ fn a_stopping_daemon_refuses_new_calls_and_ends() {
     let status = node.status().unwrap();
     assert_eq!(status.id, NodeId(1));
     assert!(node.stop(Duration::ZERO).is_some());
+}
+
+#[test]
+fn of_a_hundred_callers_at_once_as_many_get_results_as_there_are_places_for_jobs() {
+    let mesh = Mesh::new(1);
+    mesh.publish(&[add(0), chain()]).unwrap();
+    assert_eq!(mesh.call(1, "shop/chain", &[1, 2]), Ok(6));
+    let node = &mesh.nodes[0];
+    let results: Vec<_> = std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..100u32)
+            .map(|number| {
+                let args = minicbor::to_vec([number, 1]).unwrap();
+                let name = TaskletName::new("shop/chain").unwrap();
+                scope.spawn(move || {
+                    node.call(Call {
+                        name,
+                        export: String::new(),
+                        args,
+                        deadline: None,
+                        at: None,
+                    })
+                })
+            })
+            .collect();
+        callers
+            .into_iter()
+            .map(|caller| caller.join().unwrap().result)
+            .collect()
+    });
+    let mut answered = 0;
+    for (number, result) in (0..).zip(results) {
+        match result {
+            Ok(bytes) => {
+                let [value] = minicbor::decode::<[u32; 1]>(&bytes).unwrap();
+                assert_eq!(value, 2 * (number + 1));
+                answered += 1;
+            }
+            Err(fault) => assert_eq!(fault, Fault::Busy),
+        }
+    }
+    assert!(answered >= 64, "{answered} of 100");
+}
+
+#[test]
+fn a_quick_call_is_answered_while_sixteen_long_ones_run() {
+    let mesh = Mesh::new(1);
+    let wat =
+        "(module (func (export \"run\") (param i32 i32) (result i32) (loop (br 0)) (i32.const 0)))";
+    let spin = package("shop/spin", BINARY, wat, &[]);
+    mesh.publish(&[add(0), spin]).unwrap();
+    assert_eq!(mesh.call(1, "shop/add", &[1, 2]), Ok(3));
+    let node = &mesh.nodes[0];
+    let call = |name| {
+        node.call(Call {
+            name: TaskletName::new(name).unwrap(),
+            export: String::new(),
+            args: minicbor::to_vec([1u32, 2]).unwrap(),
+            deadline: None,
+            at: None,
+        })
+    };
+    std::thread::scope(|scope| {
+        let long: Vec<_> = (0..16).map(|_| scope.spawn(|| call("shop/spin"))).collect();
+        assert!(call("shop/add").result.is_ok());
+        for long in long {
+            assert_eq!(long.join().unwrap().result, Err(Fault::OutOfFuel));
+        }
+    });
 }

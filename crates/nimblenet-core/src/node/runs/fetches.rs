@@ -12,9 +12,9 @@ use nimblenet_tasklet::NodeId;
 
 use self::transfer::{Progress, Stall, Transfer};
 use crate::cache::SlotId;
+use crate::earliest::Earliest;
 use crate::event::Reason;
 use crate::node::post::{FetchEnd, Order, Owner, Post};
-use crate::node::timeouts::Earliest;
 use crate::queue::Queue;
 use crate::wire::{Data, Message, Object};
 

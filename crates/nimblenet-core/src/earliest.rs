@@ -4,17 +4,17 @@ use crate::event::Reason;
 use crate::time::Instant;
 
 /// The earliest of the moments that were noted; of equal ones, the first.
-pub(in crate::node) struct Earliest(Option<(Instant, Reason)>);
+pub(crate) struct Earliest(Option<(Instant, Reason)>);
 
 impl Earliest {
     /// Nothing was noted yet.
-    pub(in crate::node) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(None)
     }
 
     // There are many reasons, and this is longer than a call.
     #[inline(never)]
-    pub(in crate::node) fn note(&mut self, at: Option<Instant>, reason: Reason) {
+    pub(crate) fn note(&mut self, at: Option<Instant>, reason: Reason) {
         if let Some(at) = at
             && self.0.is_none_or(|(earliest, _)| at < earliest)
         {
@@ -22,7 +22,7 @@ impl Earliest {
         }
     }
 
-    pub(in crate::node) fn get(self) -> Option<(Instant, Reason)> {
+    pub(crate) fn get(self) -> Option<(Instant, Reason)> {
         self.0
     }
 }
