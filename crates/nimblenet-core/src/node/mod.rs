@@ -231,8 +231,10 @@ impl Node {
     /// Those of [`call_here`](Self::call_here) or [`call_at`](Self::call_at).
     pub fn call(&mut self, now: Instant, request: CallRequest<'_>) -> Result<CallId, Fault> {
         let policy = self.config().placement.policy;
-        let namespace = NamespaceId::of(&request.name.namespace);
-        let catalogue = self.runs.subscriptions.catalogue(namespace);
+        let catalogue = self
+            .runs
+            .subscriptions
+            .catalogue_named(&request.name.namespace);
         let live = self.runs.jobs.live();
         let backlog = live.filter(|(_, job)| job.state != State::Remote).count();
         let (ground, placing) = (&self.ground, &mut self.placing);

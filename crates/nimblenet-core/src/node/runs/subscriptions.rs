@@ -121,6 +121,11 @@ impl Subscriptions {
         self.of(id).map(|at| &self.at(at).catalogue)
     }
 
+    /// The catalogue of the namespace of this name.
+    pub(in crate::node) fn catalogue_named(&self, name: &Name) -> Option<&Catalogue> {
+        self.named(name).map(|at| &self.at(at).catalogue)
+    }
+
     /// All catalogues, in the order of the node's namespaces.
     pub(in crate::node) fn catalogues(&self) -> impl ExactSizeIterator<Item = &Catalogue> {
         self.table.iter().map(|held| &held.catalogue)
