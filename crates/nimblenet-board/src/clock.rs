@@ -16,7 +16,7 @@ pub trait Clock {
 pub trait Watchdog {
     /// From now on it must be fed.
     fn start(&mut self);
-    /// All is well for now, and the next packet has this number.
+    /// The board works, and the next packet has this number.
     fn feed(&mut self, sequence: u32);
     /// The interpreter no longer answers; the reset follows for want of food.
     fn interpreter_lost(&mut self);
