@@ -11,6 +11,7 @@ use nimblenet_core::{BadDelta, Catalogue, CatalogueLimits};
 use nimblenet_tasklet::api::{Problem, Resource, failure, job, namespace, query};
 use nimblenet_tasklet::{Delta, Digest, Executor, Name, NodeId, Package, TaskletName};
 use tokio::net::ToSocketAddrs;
+use tokio::time::Instant;
 
 use crate::coap::{Client, ClientError, Code, Format, Request, Response, Timers};
 use crate::key::{PublicKey, SigningKey};
@@ -80,13 +81,19 @@ pub struct PublishReport {
 }
 
 impl Remote {
-    /// Something at `address`, which is not contacted yet. An answer may take `patience`.
+    /// Something at `address`, which is not contacted yet. Each request and its answer may take
+    /// `patience`.
     ///
     /// # Errors
     /// If the address has no meaning.
     pub async fn connect(address: impl ToSocketAddrs, patience: Duration) -> io::Result<Self> {
         let client = Client::connect(address, Timers::NEAR, patience).await?;
         Ok(Self { client })
+    }
+
+    /// Lets nothing that is asked of it take longer than until `deadline`.
+    pub fn end_by(&mut self, deadline: Instant) {
+        self.client.end_by(deadline);
     }
 
     /// Calls a tasklet; the answer is the CBOR array of results, or with `explain` the map that

@@ -9,13 +9,13 @@
 
 mod clock;
 mod demo;
+mod failure;
 mod local;
 mod output;
 mod remote;
 mod uf2;
 mod verb;
 
-use std::io;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -30,23 +30,14 @@ struct CommandLine {
     verb: Verb,
 }
 
-/// Exits with 0, with 1 after an error, and with 2 (by way of clap) for wrong usage.
+/// Exits with 0, with 1 after an error, and with 2 for wrong usage.
 fn main() -> ExitCode {
-    match CommandLine::parse().verb.run() {
+    let CommandLine { verb } = match CommandLine::try_parse() {
+        Ok(line) => line,
+        Err(error) => return failure::usage(&error),
+    };
+    match verb.run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            for cause in error.chain().skip(1) {
-                eprintln!("  because: {cause}");
-            }
-            ExitCode::FAILURE
-        }
+        Err(error) => failure::report(&error, verb.json()),
     }
-}
-
-/// Whether whoever read the output has gone away, as `head` does.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let io = error.root_cause().downcast_ref::<io::Error>();
-    io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

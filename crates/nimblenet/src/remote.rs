@@ -1,15 +1,22 @@
 //! Reaching nodes and registries from the command line.
 
 use core::fmt;
-use core::future::Future;
 use core::str::FromStr;
 use core::time::Duration;
+use std::io::{self, IsTerminal as _};
 
 use anyhow::Context;
 use nimblenet_node::remote::Remote;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::failure::{Coded, complain};
 
 /// CoAP's port (RFC 7252 section 6.1).
 const DEFAULT_PORT: u16 = 5683;
+/// After this time a person at a terminal is told whom a command waits for.
+const SILENCE: Duration = Duration::from_secs(2);
+/// The longest patience, in seconds: a day.
+const PATIENCE_MAX: f64 = 86_400.0;
 
 /// Where a node or registry takes CoAP requests: `host:port`, also written `coap://host:port`.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -39,15 +46,75 @@ impl fmt::Display for Address {
     }
 }
 
-impl Address {
-    /// What is there; an answer may take `patience`.
+/// How long a verb waits for nodes and registries.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Seconds to wait for all answers together.
+    #[arg(long, value_name = "S", default_value = "90", value_parser = seconds)]
+    timeout: Duration,
+}
+
+/// What a verb asks, and until when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    deadline: Instant,
+}
+
+impl Wait {
+    /// What is at `address`.
     ///
     /// # Errors
     /// If the host has no address.
-    pub(crate) async fn connect(&self, patience: Duration) -> anyhow::Result<Remote> {
-        let remote = Remote::connect(&self.0, patience).await;
-        remote.with_context(|| format!("cannot find {self}"))
+    pub(crate) async fn connect(self, address: &Address) -> anyhow::Result<Remote> {
+        let patience = self.deadline.saturating_duration_since(Instant::now());
+        let connected = timeout_at(self.deadline, Remote::connect(&address.0, patience)).await;
+        let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let mut remote = connected.with_context(|| {
+            let sentence = format!("cannot find the host of {address}; is its name right?");
+            Coded::new("unknown-host", sentence)
+        })?;
+        remote.end_by(self.deadline);
+        Ok(remote)
     }
+}
+
+impl Patience {
+    /// Runs `work`, which asks `whom`, to its end on this thread. A person at a terminal is told
+    /// when that takes long.
+    ///
+    /// # Errors
+    /// What `work` says, or that the system has nothing to run it with.
+    pub(crate) fn ask<T>(
+        self,
+        whom: &Address,
+        work: impl AsyncFnOnce(Wait) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let patience = self.timeout;
+        block_on(async {
+            let deadline = Instant::now() + patience;
+            let tell = async {
+                sleep(SILENCE.min(patience)).await;
+                if io::stderr().is_terminal() {
+                    let most = patience.as_secs_f64();
+                    complain(&format!(
+                        "waiting for {whom}, at most {most} s; Ctrl-C gives up\n"
+                    ));
+                }
+                core::future::pending().await
+            };
+            tokio::select! {
+                done = work(Wait { deadline }) => done,
+                () = tell => unreachable!("telling has no end"),
+            }
+        })
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: Option<f64> = text.parse().ok();
+    let seconds = seconds.filter(|seconds| *seconds > 0.0 && *seconds <= PATIENCE_MAX);
+    let seconds = seconds.map(Duration::from_secs_f64);
+    seconds.ok_or_else(|| format!("seconds above 0 and up to {PATIENCE_MAX} are expected"))
 }
 
 /// Runs `work` to its end on this thread.

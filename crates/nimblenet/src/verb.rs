@@ -1,6 +1,7 @@
 //! The verbs. Each is one file with the same two items:
 //!
-//! - `Args`, its command line (a [`clap::Args`]) with help and, in `after_help`, an example;
+//! - `Args`, its command line (a [`clap::Args`]) with help, a flag `json` and, in `after_help`, an
+//!   example;
 //! - `run(&Args)`, which does it.
 //!
 //! A new verb is such a file and a line in the list below.
@@ -24,6 +25,13 @@ macro_rules! verbs {
             pub(crate) fn run(&self) -> anyhow::Result<()> {
                 match self {
                     $(Self::$name(args) => $module::run(args),)+
+                }
+            }
+
+            /// Whether it prints JSON, an error included.
+            pub(crate) fn json(&self) -> bool {
+                match self {
+                    $(Self::$name(args) => args.json,)+
                 }
             }
         }

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::io;
 
 use tokio::net::{ToSocketAddrs, UdpSocket};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Timers;
 use super::block::Block;
@@ -26,6 +26,9 @@ pub struct Client {
     socket: UdpSocket,
     timers: Timers,
     patience: Duration,
+    deadline: Option<Instant>,
+    /// Whether the server has shown that it has the present message.
+    heard: bool,
     next_message: u16,
     next_token: u32,
     sent_bytes: u64,
@@ -34,7 +37,7 @@ pub struct Client {
 
 impl Client {
     /// A client of the server at `address`, which is not contacted yet. `patience` is how long
-    /// one request may take from its acknowledgement to its answer.
+    /// one request may take, from its first message to the last of its answer.
     ///
     /// # Errors
     /// If the address has no meaning, or the system has no socket to give.
@@ -59,11 +62,18 @@ impl Client {
             socket,
             timers,
             patience,
+            deadline: None,
+            heard: false,
             next_message: u16::from_be_bytes([a, b]),
             next_token: u32::from_be_bytes([c, d, e, f]),
             sent_bytes: 0,
             received_bytes: 0,
         })
+    }
+
+    /// Lets no request take longer than until `deadline`, whatever the patience with one.
+    pub fn end_by(&mut self, deadline: Instant) {
+        self.deadline = Some(deadline);
     }
 
     /// Bytes of datagrams sent and received so far.
@@ -76,8 +86,19 @@ impl Client {
     /// # Errors
     /// [`ClientError`] if no proper answer comes; an answer that reports an error is a response.
     pub async fn request(&mut self, request: &Request) -> Result<Response, ClientError> {
-        let first = self.upload(request).await?;
-        self.download(request, first).await
+        self.heard = false;
+        let end = Instant::now() + self.patience;
+        let end = self.deadline.map_or(end, |deadline| deadline.min(end));
+        let answer = async {
+            let first = self.upload(request).await?;
+            self.download(request, first).await
+        };
+        let ended = timeout_at(end, answer).await;
+        ended.unwrap_or(Err(if self.heard {
+            ClientError::NoAnswer
+        } else {
+            ClientError::Unreachable
+        }))
     }
 
     /// Sends the request with its whole body; gives the first message of the answer.
@@ -150,6 +171,7 @@ impl Client {
         let bytes = write_request(&header, request, payload, block1, block2);
         let mut wait = self.timers.ack_timeout;
         let mut refusals = 0;
+        self.heard = false;
         for _ in 0..=self.timers.max_retransmit {
             let receive = async {
                 self.send(&bytes).await?;
@@ -172,8 +194,8 @@ impl Client {
                 return Ok(*reply);
             }
             // The server works on it: from here on it is the one to repeat itself.
-            let answer = timeout(self.patience, self.answer(&header)).await;
-            return answer.unwrap_or(Err(ClientError::NoAnswer));
+            self.heard = true;
+            return self.answer(&header).await;
         }
         Err(ClientError::Unreachable)
     }

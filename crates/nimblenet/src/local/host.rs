@@ -16,6 +16,7 @@ use std::time::Instant;
 use nimblenet_tasklet::{Capabilities, Capability, Fault, Host, TaskletName};
 
 use crate::clock;
+use crate::failure::complain;
 
 /// The device that local jobs run on.
 pub(crate) struct LocalHost {
@@ -46,7 +47,7 @@ impl LocalHost {
             .chars()
             .map(|next| if next.is_control() { ' ' } else { next })
             .collect();
-        eprintln!("log: {line}");
+        complain(&format!("log: {line}\n"));
         Ok(())
     }
 }
@@ -71,7 +72,7 @@ impl Host for LocalHost {
             }
             (Capability::Actuator, "set") => {
                 let (channel, value) = (low(0), f32::from_bits(low(1)));
-                eprintln!("actuator {channel} = {value}");
+                complain(&format!("actuator {channel} = {value}\n"));
             }
             (Capability::Clock, "now-us") => {
                 return Ok(self.started.elapsed().as_micros() as u64);

@@ -11,6 +11,7 @@ use super::host::LocalHost;
 use super::image::{JobImage, Saved};
 use super::tasklets::{Tasklet, Tasklets};
 use crate::clock;
+use crate::failure::Coded;
 
 /// Arguments and results of one call take at most this many bytes.
 const VALUES_BYTES_MAX: usize = 4 << 20;
@@ -478,11 +479,12 @@ fn failed_job(outermost: TaskletName, failure: &Failure) -> anyhow::Error {
         Some(trap) => format!("trapped: {trap} ({})", trap.meaning().trim()),
         None => say(*fault),
     };
-    if *tasklet == outermost {
-        anyhow!("{tasklet} failed: {what}")
+    let sentence = if *tasklet == outermost {
+        format!("{tasklet} failed: {what}")
     } else {
-        anyhow!("{outermost} failed because {tasklet}, which it called, failed: {what}")
-    }
+        format!("{outermost} failed because {tasklet}, which it called, failed: {what}")
+    };
+    Coded::new(fault.code(), sentence).into()
 }
 
 /// A fault's code and meaning.

@@ -1,7 +1,5 @@
 //! `nimblenet call`: a tasklet on a node.
 
-use core::time::Duration;
-
 use anyhow::Context;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
@@ -12,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 use nimblenet_pack::values::{self, Item};
 use crate::output;
-use crate::remote::{self, Address};
+use crate::remote::{Address, Patience};
 
 /// Runs a tasklet on a node, which fetches what it needs, and prints the results.
 ///
@@ -41,12 +39,11 @@ pub(crate) struct Args {
     /// Say where each tasklet came from and how long that took.
     #[arg(long)]
     explain: bool,
-    /// Seconds to wait for the results.
-    #[arg(long, value_name = "S", default_value_t = 90)]
-    timeout: u64,
+    #[command(flatten)]
+    patience: Patience,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Runs the verb.
@@ -56,9 +53,8 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let values = values::encode(&args.args);
     let invoke = args.invoke.as_deref();
-    let answer = remote::block_on(async {
-        let patience = Duration::from_secs(args.timeout);
-        let mut node = args.node.connect(patience).await?;
+    let answer = args.patience.ask(&args.node, async |wait| {
+        let mut node = wait.connect(&args.node).await?;
         let answer = node.call(&args.name, invoke, &values, args.explain, args.at.map(NodeId)).await;
         answer.with_context(|| format!("calling {} at {} failed", args.name, args.node))
     })?;

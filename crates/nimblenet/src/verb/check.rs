@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use anyhow::bail;
 use nimblenet_tasklet::{Capability, FlatType, Package, TaskletName};
 use nimblenet_wasm::{Facts, Limits, validate};
 use serde_json::{Value as Json, json};
 
+use crate::failure::Coded;
 use crate::local::{Function, Shape, file};
 use crate::output;
 
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     board: bool,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Runs the verb.
@@ -48,16 +48,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Limits::default()
     };
     let findings = Findings::of(content.module(), content.package().as_ref(), &limits);
+    let refusal = (!findings.problems.is_empty()).then(|| {
+        let problems = findings.problems.join("; ");
+        Coded::new("refused", format!("{} would be refused: {problems}", args.file.display()))
+    });
     if args.json {
-        output::json(&findings.to_json())?;
+        let mut document = findings.to_json();
+        if let Some(refusal) = &refusal {
+            document["error"] = refusal.to_json();
+        }
+        output::json(&document)?;
     } else {
         output::text(&findings.to_text())?;
     }
-    if !findings.problems.is_empty() {
-        let problems = findings.problems.join("; ");
-        bail!("{} would be refused: {problems}", args.file.display());
-    }
-    Ok(())
+    refusal.map_or(Ok(()), |refusal| Err(refusal.told().into()))
 }
 
 /// What was found out.

@@ -53,7 +53,7 @@ pub(crate) struct Args {
     cache_bytes: usize,
     /// Print one JSON document instead of tables.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     /// Tell about every call on standard error.
     #[arg(long)]
     verbose: bool,

@@ -20,7 +20,7 @@ pub(crate) struct Args {
     file: PathBuf,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Runs the verb.

@@ -3,10 +3,11 @@
 use std::io::ErrorKind;
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use nimblenet_node::SigningKey;
 use serde_json::json;
 
+use crate::failure::Coded;
 use crate::output;
 
 /// Makes a key that signs what is published, and prints its public half.
@@ -21,7 +22,7 @@ pub(crate) struct Args {
     output: PathBuf,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Runs the verb.
@@ -34,7 +35,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     match key.create(&args.output) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            bail!("{path} exists and is left as it is; choose another name");
+            let sentence = format!("{path} exists and is left as it is; choose another name");
+            return Err(Coded::new("exists", sentence).into());
         }
         Err(error) => return Err(error).with_context(|| format!("cannot write {path}")),
     }

@@ -1,6 +1,5 @@
 //! `nimblenet ls`: what is published.
 
-use core::time::Duration;
 
 use anyhow::Context;
 use comfy_table::Table;
@@ -12,10 +11,8 @@ use nimblenet_tasklet::{Entry, Name};
 use serde_json::{Value as Json, json};
 
 use crate::output;
-use crate::remote::{self, Address};
+use crate::remote::{Address, Patience};
 
-/// What an answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Lists the tasklets that a registry has published, or that a node knows.
 #[derive(clap::Args, Debug)]
@@ -29,9 +26,11 @@ pub(crate) struct Args {
     /// CoAP address of the registry or node.
     #[arg(long, value_name = "ADDR", visible_alias = "node")]
     registry: Address,
+    #[command(flatten)]
+    patience: Patience,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// A namespace with everything in it.
@@ -45,8 +44,8 @@ struct Listing {
 /// # Errors
 /// If the registry or node does not answer as it should.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let listings = remote::block_on(async {
-        let mut remote = args.registry.connect(PATIENCE).await?;
+    let listings = args.patience.ask(&args.registry, async |wait| {
+        let mut remote = wait.connect(&args.registry).await?;
         let listings = list(&mut remote, args.namespace.as_ref()).await;
         listings.with_context(|| format!("listing at {} failed", args.registry))
     })?;

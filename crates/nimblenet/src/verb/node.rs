@@ -6,7 +6,9 @@ use std::path::PathBuf;
 
 use anyhow::ensure;
 use nimblenet_node::config::NodeConfig;
-use nimblenet_node::daemon::Daemon;
+use nimblenet_node::daemon::{Addresses, Daemon};
+use nimblenet_tasklet::NodeId;
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::interval;
 use tracing_subscriber::EnvFilter;
@@ -30,6 +32,9 @@ pub(crate) struct Args {
     /// Configuration file.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Print the line of readiness as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Runs the verb.
@@ -40,26 +45,26 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     log();
     let config = NodeConfig::load(&args.config)?;
     let id = config.mesh.id;
-    serve(Daemon::node(config, None)?, &format!("node {id}"))
+    serve(Daemon::node(config, None)?, "node", id, args.json)
 }
 
-/// Lets a daemon run until this process is told to end.
+/// Lets a daemon run until this process is told to end: by a request to terminate, an interrupt
+/// or the end of its terminal.
 ///
 /// # Errors
 /// If signals or standard output cannot be had, or the daemon breaks down.
-pub(super) fn serve(daemon: Daemon, what: &str) -> anyhow::Result<()> {
-    let addresses = daemon.addresses();
-    let coap = addresses.coap.map(|coap| format!(", coap {coap}"));
-    let coap = coap.unwrap_or_default();
+pub(super) fn serve(daemon: Daemon, what: &str, id: NodeId, json: bool) -> anyhow::Result<()> {
     let watch = async {
         let mut terminated = signal(SignalKind::terminate())?;
         let mut interrupted = signal(SignalKind::interrupt())?;
-        output::text(&format!("{what} ready: mesh {}{coap}", addresses.mesh))?;
+        let mut hung_up = signal(SignalKind::hangup())?;
+        announce(daemon.addresses(), what, id, json)?;
         let mut look = interval(LOOK);
         loop {
             tokio::select! {
                 _ = terminated.recv() => return Ok(()),
                 _ = interrupted.recv() => return Ok(()),
+                _ = hung_up.recv() => return Ok(()),
                 _ = look.tick() => ensure!(daemon.is_running(), "the {what} has broken down"),
             }
         }
@@ -68,6 +73,16 @@ pub(super) fn serve(daemon: Daemon, what: &str) -> anyhow::Result<()> {
     tracing::info!("stopping");
     daemon.stop(PATIENCE);
     Ok(())
+}
+
+fn announce(addresses: Addresses, what: &str, id: NodeId, json: bool) -> anyhow::Result<()> {
+    let Addresses { mesh, coap } = addresses;
+    if json {
+        let coap = coap.map(|coap| coap.to_string());
+        return output::json(&json!({ "ready": what, "id": id.0, "mesh": mesh.to_string(), "coap": coap }));
+    }
+    let coap = coap.map(|coap| format!(", coap {coap}"));
+    output::text(&format!("{what} {id} ready: mesh {mesh}{}", coap.unwrap_or_default()))
 }
 
 /// Sends logs to standard error: warnings, and with a terminal what is going on.

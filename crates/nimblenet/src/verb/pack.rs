@@ -8,6 +8,8 @@ use nimblenet_tasklet::TaskletName;
 
 use nimblenet_pack::{Manifest, pack};
 
+use crate::output;
+
 /// Shrinks a module's memory, derives its catalogue entry and writes a package file.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  \
@@ -27,7 +29,7 @@ pub(crate) struct Args {
     output: PathBuf,
     /// Print what was derived as JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Runs the verb.
@@ -48,11 +50,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     fs::write(&args.output, &packed.file)
         .with_context(|| format!("writing {}", args.output.display()))?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&packed.report)?);
-    } else {
-        print!("{}", packed.report);
+        return output::json(&serde_json::to_value(&packed.report)?);
     }
-    Ok(())
+    output::text(&packed.report.to_string())
 }
 
 fn manifest(args: &Args) -> anyhow::Result<Manifest> {

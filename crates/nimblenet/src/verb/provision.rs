@@ -69,7 +69,7 @@ pub(crate) struct Args {
     raw: bool,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Runs the verb.

@@ -10,10 +10,8 @@ use nimblenet_tasklet::api::job;
 use serde_json::{Value as Json, json};
 
 use crate::output;
-use crate::remote::{self, Address};
+use crate::remote::{Address, Patience};
 
-/// What an answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Lists the calls that a node has in progress.
 #[derive(clap::Args, Debug)]
@@ -24,9 +22,11 @@ pub(crate) struct Args {
     /// CoAP address of the node.
     #[arg(long, value_name = "ADDR")]
     node: Address,
+    #[command(flatten)]
+    patience: Patience,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Runs the verb.
@@ -34,8 +34,8 @@ pub(crate) struct Args {
 /// # Errors
 /// If the node does not answer as it should.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let jobs = remote::block_on(async {
-        let mut node = args.node.connect(PATIENCE).await?;
+    let jobs = args.patience.ask(&args.node, async |wait| {
+        let mut node = wait.connect(&args.node).await?;
         let jobs = node.jobs().await;
         jobs.with_context(|| format!("asking {} for its calls failed", args.node))
     })?;

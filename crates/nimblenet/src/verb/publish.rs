@@ -1,6 +1,5 @@
 //! `nimblenet publish`: packages into a registry.
 
-use core::time::Duration;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -10,10 +9,8 @@ use nimblenet_tasklet::Package;
 use serde_json::{Value as Json, json};
 
 use crate::output;
-use crate::remote::{self, Address};
+use crate::remote::{Address, Patience};
 
-/// What a registry may take to store a publication.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// A module is at most a few hundred kilobytes; what is larger is no package.
 const MAX_PACKAGE_BYTES: u64 = 16 << 20;
 
@@ -37,9 +34,11 @@ pub(crate) struct Args {
     /// Another registry at which called tasklets are looked up; give it once for each.
     #[arg(long, value_name = "ADDR")]
     also: Vec<Address>,
+    #[command(flatten)]
+    patience: Patience,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Runs the verb.
@@ -59,12 +58,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let package = Package::decode(bytes);
         packages.push(package.with_context(|| format!("{} is damaged", path.display()))?);
     }
-    let reports = remote::block_on(async {
+    let reports = args.patience.ask(&args.registry, async |wait| {
         let mut others = Vec::new();
         for address in &args.also {
-            others.push(address.connect(PATIENCE).await?);
+            others.push(wait.connect(address).await?);
         }
-        let mut registry = args.registry.connect(PATIENCE).await?;
+        let mut registry = wait.connect(&args.registry).await?;
         let reports = registry.publish(&packages, &key, &mut others).await;
         reports.with_context(|| format!("publishing at {} failed", args.registry))
     })?;

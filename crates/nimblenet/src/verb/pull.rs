@@ -1,6 +1,5 @@
 //! `nimblenet pull`: a published tasklet back into a file.
 
-use core::time::Duration;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -11,10 +10,8 @@ use nimblenet_tasklet::{Entry, Executor, NamedImport, NamespaceId, PackageFields
 use serde_json::json;
 
 use crate::output;
-use crate::remote::{self, Address};
+use crate::remote::{Address, Patience};
 
-/// What an answer may take.
-const PATIENCE: Duration = Duration::from_secs(30);
 /// What a package takes besides its module, at most.
 const PACKAGE_BYTES: usize = 8192;
 
@@ -42,9 +39,11 @@ pub(crate) struct Args {
     /// Write the bare WebAssembly module.
     #[arg(long)]
     module: bool,
+    #[command(flatten)]
+    patience: Patience,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Runs the verb.
@@ -52,8 +51,8 @@ pub(crate) struct Args {
 /// # Errors
 /// If there is no such tasklet, or what comes is not what the catalogue says.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let (bytes, version) = remote::block_on(async {
-        let mut registry = args.registry.connect(PATIENCE).await?;
+    let (bytes, version) = args.patience.ask(&args.registry, async |wait| {
+        let mut registry = wait.connect(&args.registry).await?;
         let fetched = fetch(&mut registry, args).await;
         fetched.with_context(|| format!("pulling {} from {} failed", args.name, args.registry))
     })?;

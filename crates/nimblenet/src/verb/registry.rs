@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// Directory of the store [default: as configured, else nimblenet-registry]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Print the line of readiness as JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Runs the verb.
@@ -50,7 +53,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let (id, data) = (config.mesh.id, config.data.clone());
     let daemon = Daemon::registry(config, None);
     let daemon = daemon.with_context(|| format!("cannot start with data {}", data.display()))?;
-    node::serve(daemon, &format!("registry {id}"))
+    node::serve(daemon, "registry", id, args.json)
 }
 
 /// A registry for a trial: its neighbours are whoever sends.

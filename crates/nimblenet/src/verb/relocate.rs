@@ -1,13 +1,11 @@
 //! `nimblenet move`: a call in progress goes on at another node.
 
-use core::time::Duration;
-
 use anyhow::Context;
 use nimblenet_tasklet::NodeId;
 use serde_json::json;
 
 use crate::output;
-use crate::remote::{self, Address};
+use crate::remote::{Address, Patience};
 
 /// Lets a call that is in progress go on at another node; its result still comes back to whoever
 /// called.
@@ -28,12 +26,11 @@ pub(crate) struct Args {
     /// The node of the mesh that is to go on with it.
     #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(..65535))]
     to: u16,
-    /// Seconds to wait for the move.
-    #[arg(long, value_name = "S", default_value_t = 90)]
-    timeout: u64,
+    #[command(flatten)]
+    patience: Patience,
     /// Print JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Runs the verb.
@@ -41,9 +38,8 @@ pub(crate) struct Args {
 /// # Errors
 /// If the node cannot be reached, has no such call, or the call goes on where it was.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    remote::block_on(async {
-        let patience = Duration::from_secs(args.timeout);
-        let mut node = args.node.connect(patience).await?;
+    args.patience.ask(&args.node, async |wait| {
+        let mut node = wait.connect(&args.node).await?;
         let moved = node.move_call(args.call, NodeId(args.to)).await;
         moved.with_context(|| {
             let Args { call, node, to, .. } = args;

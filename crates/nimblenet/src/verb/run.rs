@@ -58,6 +58,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "freeze_at_call",
           value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// What `run` and `thaw` have in common.
@@ -69,9 +72,6 @@ pub(super) struct Around {
     /// Value of a sensor channel; give it once for each.
     #[arg(long, value_name = "CHANNEL=VALUE", value_parser = sensor, allow_hyphen_values = true)]
     sensor: Vec<(u32, f32)>,
-    /// Print JSON.
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 impl Around {
@@ -110,12 +110,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             }
             End::Frozen { call, image } => {
                 let path = args.image.as_ref().context("--image is missing")?;
-                return save(&image, &call.to_string(), path, args.around.json);
+                return save(&image, &call.to_string(), path, args.json);
             }
         }
     }
     let report = sum.context("nothing was run")?;
-    print(&report, args.repeat, args.around.json)
+    print(&report, args.repeat, args.json)
 }
 
 /// The arguments as a CBOR array that fits the export.

@@ -24,6 +24,9 @@ pub(crate) struct Args {
     module: PathBuf,
     #[command(flatten)]
     around: Around,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// Runs the verb.
@@ -47,7 +50,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut arena = local::arena(&tasklets);
     let mut runner = Runner::new(&tasklets, &mut arena, args.around.host());
     match runner.thaw(&image)? {
-        End::Done(report) => print(&report, 1, args.around.json),
+        End::Done(report) => print(&report, 1, args.json),
         End::Frozen { .. } => bail!("a thawed job was frozen again"),
     }
 }

@@ -1,4 +1,5 @@
 //! The built binary as processes: a registry, nodes, and the commands that people give.
+#![allow(dead_code, reason = "each test uses some of it")]
 
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU16, Ordering};
@@ -39,7 +40,6 @@ pub(crate) fn fail(args: &[&str]) -> String {
 }
 
 /// Waits for something that will happen within half a minute.
-#[allow(dead_code, reason = "not every test waits")]
 pub(crate) fn soon(what: &str, mut happened: impl FnMut() -> bool) {
     const PAUSE: Duration = Duration::from_millis(50);
     for _ in 0..600 {
@@ -79,7 +79,6 @@ impl Daemon {
     }
 
     /// Ends it in order; it must report success.
-    #[allow(dead_code, reason = "not every test stops a daemon in order")]
     pub(crate) fn terminate(mut self) {
         let id = self.child.id().to_string();
         Command::new("kill").arg(&id).status().unwrap();
@@ -120,7 +119,6 @@ impl Bench {
     }
 
     /// The public half of a key file.
-    #[allow(dead_code, reason = "not every test configures nodes")]
     pub(crate) fn public(&self, name: &str) -> String {
         let text = std::fs::read_to_string(self.path(name)).unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix("public = "));
@@ -135,7 +133,6 @@ impl Bench {
     }
 
     /// A registry for trials, with its store here.
-    #[allow(dead_code, reason = "not every test has a registry for trials")]
     pub(crate) fn registry(&self) -> Daemon {
         let data = self.path("data");
         Daemon::start(&["registry", "--listen", "127.0.0.1:0", "--data", &data])
@@ -222,7 +219,6 @@ pub(crate) const ADD: &str = "func(u32, u32) -> u32";
 
 /// Ports of this machine that are free, all different. They are below those that the system
 /// gives to clients, so that they stay free while a daemon is down.
-#[allow(dead_code, reason = "not every test configures nodes")]
 pub(crate) fn free_ports(count: usize) -> Vec<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = (std::process::id() % 100) as u16 * 100;
@@ -234,7 +230,6 @@ pub(crate) fn free_ports(count: usize) -> Vec<u16> {
 }
 
 /// The packages of the repository.
-#[allow(dead_code, reason = "not every test uses them")]
 pub(crate) fn packed() -> Vec<PathBuf> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tasklets/packed");
     let entries = std::fs::read_dir(dir).unwrap();

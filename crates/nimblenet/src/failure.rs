@@ -1,0 +1,135 @@
+//! What a person or a script is told when something went wrong: lines on standard error, and with
+//! `--json` also one JSON document on standard output.
+
+use core::fmt;
+use std::ffi::OsStr;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use nimblenet_node::config::BadConfig;
+use nimblenet_node::daemon::StartError;
+use nimblenet_node::remote::RemoteError;
+use nimblenet_tasklet::Fault;
+use serde_json::{Value as Json, json};
+
+use crate::output;
+
+/// The code of an error that has none of its own.
+const OTHER: &str = "failed";
+/// The code of wrong usage.
+const USAGE: &str = "usage";
+/// The exit code of wrong usage.
+const USAGE_EXIT: u8 = 2;
+
+/// An error that has a stable code besides its sentence.
+#[derive(Debug)]
+pub(crate) struct Coded {
+    code: &'static str,
+    message: String,
+    /// Whether the verb's JSON document has it already.
+    told: bool,
+}
+
+impl Coded {
+    /// An error with this code and sentence.
+    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        let told = false;
+        Self {
+            code,
+            message,
+            told,
+        }
+    }
+
+    /// The value of `error` in a JSON document.
+    pub(crate) fn to_json(&self) -> Json {
+        json!({ "code": self.code, "message": self.message })
+    }
+
+    /// The same, when the verb has printed it in its JSON document.
+    pub(crate) fn told(self) -> Self {
+        let told = true;
+        Self { told, ..self }
+    }
+}
+
+impl fmt::Display for Coded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl core::error::Error for Coded {}
+
+/// Reports why a verb failed. The process ends with what is returned.
+pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
+    if is_broken_pipe(error) {
+        // Whoever read the output wants no more of it, as `head` does.
+        return ExitCode::SUCCESS;
+    }
+    let mut lines = format!("error: {error}\n");
+    for cause in error.chain().skip(1) {
+        lines.push_str(&format!("  because: {cause}\n"));
+    }
+    complain(&lines);
+    let told = |cause: &Coded| cause.told;
+    if json && !error.downcast_ref().is_some_and(told) {
+        let message: Vec<_> = error.chain().map(ToString::to_string).collect();
+        document(&code(error), &message.join(": "));
+    }
+    ExitCode::FAILURE
+}
+
+/// Reports what clap says of a command line: wrong usage, or what `--help` asks for.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    // Whoever reads the help may have seen enough of it.
+    let _ = error.print();
+    if !error.use_stderr() {
+        return ExitCode::SUCCESS;
+    }
+    if std::env::args_os().any(|arg| arg == OsStr::new("--json")) {
+        let text = error.render().to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        document(USAGE, text.split("\n\n").next().unwrap_or(text).trim());
+    }
+    ExitCode::from(USAGE_EXIT)
+}
+
+/// Writes to standard error, which may be closed.
+pub(crate) fn complain(text: &str) {
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+fn document(code: &str, message: &str) {
+    let _ = output::json(&json!({ "error": { "code": code, "message": message } }));
+}
+
+/// The stable code of an error: that of the innermost cause which has one.
+fn code(error: &anyhow::Error) -> String {
+    let known = error.chain().filter_map(|cause| {
+        if let Some(error) = cause.downcast_ref::<RemoteError>() {
+            return Some(error.code().to_owned());
+        }
+        if let Some(error) = cause.downcast_ref::<Coded>() {
+            return Some(error.code.to_owned());
+        }
+        if let Some(fault) = cause.downcast_ref::<Fault>() {
+            return Some(fault.code().to_owned());
+        }
+        if cause.is::<BadConfig>() {
+            return Some("bad-config".to_owned());
+        }
+        if cause.is::<StartError>() {
+            return Some("cannot-start".to_owned());
+        }
+        cause.is::<io::Error>().then(|| "io".to_owned())
+    });
+    known.last().unwrap_or_else(|| OTHER.to_owned())
+}
+
+/// Whether a reader of the output has gone away.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.root_cause().downcast_ref::<io::Error>();
+    io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,126 @@
+//! What commands say and how they end when something is wrong.
+#![allow(clippy::unwrap_used)]
+
+mod processes;
+
+use core::time::Duration;
+use std::io::pipe;
+use std::net::UdpSocket;
+use std::process::{Command, Output, Stdio};
+use std::time::Instant;
+
+use processes::{Bench, add, nimblenet};
+use serde_json::Value as Json;
+
+/// The code of the error in the one JSON document that a failed command prints.
+fn error_code(args: &[&str], exit: i32) -> String {
+    let output = nimblenet(args);
+    assert_eq!(output.status.code(), Some(exit), "{args:?}");
+    let document: Json = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{args:?} printed no JSON document: {error}"));
+    let error = &document["error"];
+    let message = error["message"].as_str().unwrap();
+    assert!(!message.is_empty(), "{args:?} says nothing: {document}");
+    assert!(!output.stderr.is_empty(), "{args:?} tells a person nothing");
+    error["code"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_error_is_one_json_document_where_json_is_asked_for() {
+    let bench = Bench::new();
+    let junk = bench.write("junk.wasm", b"\0asm\x01\0\0\0\xff");
+    let key = bench.path("shop.key");
+    let nobody = "127.0.0.1:9";
+    let here = ["--timeout", "0.5", "--json"];
+    let asking: [&[&str]; 5] = [
+        &["call", "shop/add", "1", "--node", nobody],
+        &["ls", "--registry", nobody],
+        &["ps", "--node", nobody],
+        &["move", "1", "--to", "2", "--node", nobody],
+        &["pull", "shop/add", "-o", "/dev/null", "--registry", nobody],
+    ];
+    for asks in asking {
+        let args = [asks, &here].concat();
+        assert_eq!(error_code(&args, 1), "unreachable", "{args:?}");
+    }
+    let missing = ["run", "no-such-file.wasm", "--json"];
+    assert_eq!(error_code(&missing, 1), "io");
+    assert_eq!(error_code(&["inspect", "no-such-file", "--json"], 1), "io");
+    assert_eq!(error_code(&["check", &junk, "--json"], 1), "refused");
+    assert_eq!(error_code(&["keygen", "-o", &key, "--json"], 1), "exists");
+    let config = bench.write("node.toml", "id = 1\nlisten = \"nowhere\"\n");
+    let node = ["node", "--config", &config, "--json"];
+    assert_eq!(error_code(&node, 1), "bad-config");
+    assert_eq!(error_code(&["call", "shop/add", "--json"], 2), "usage");
+    assert_eq!(error_code(&["no-such-verb", "--json"], 2), "usage");
+}
+
+#[test]
+fn a_trap_has_its_code_in_json() {
+    let bench = Bench::new();
+    let text = "(module (func (export \"run\") unreachable))";
+    let module = bench.write("stop.wat", text);
+    assert_eq!(error_code(&["run", &module, "--json"], 1), "trapped");
+}
+
+#[test]
+fn no_wait_is_longer_than_its_timeout() {
+    // Takes requests and never answers.
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap().to_string();
+    let begun = Instant::now();
+    let call = ["call", "shop/add", "--node", &address, "--timeout", "1"];
+    let output = nimblenet(&call);
+    let took = begun.elapsed();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("unreachable") && said.contains(&address),
+        "{said}"
+    );
+    assert!(took >= Duration::from_secs(1), "it gave up after {took:?}");
+    // All repetitions of a request take more than nine seconds.
+    assert!(took < Duration::from_secs(6), "it took {took:?}");
+    let mut datagram = [0; 64];
+    assert!(silent.recv(&mut datagram).unwrap() > 0, "it was asked");
+}
+
+/// Runs a command whose reader has gone away.
+fn unread(args: &[&str]) -> Output {
+    let (reader, writer) = pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_nimblenet"));
+    let command = command.args(args).stdin(Stdio::null()).stdout(writer);
+    command.output().unwrap()
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let bench = Bench::new();
+    let module = bench.write("add.wat", add(1));
+    let package = bench.path("add.nnp");
+    nimblenet(&["pack", &module, "--name", "shop/add", "-o", &package]);
+    let (to, key) = (bench.path("new.nnp"), bench.path("other.key"));
+    let commands: [&[&str]; 10] = [
+        &["pack", &module, "--name", "shop/add", "-o", &to],
+        &["pack", &module, "--name", "shop/add", "-o", &to, "--json"],
+        &["check", &package],
+        &["check", &package, "--json"],
+        &["inspect", &package],
+        &["run", &module, "1", "2"],
+        &["run", &module, "1", "2", "--json"],
+        &["keygen", "-o", &key],
+        &["--help"],
+        &["call", "--help"],
+    ];
+    for args in commands {
+        let output = unread(args);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            output.status.success() && said.is_empty(),
+            "{args:?}: {said}"
+        );
+    }
+    let wrong = unread(&["inspect", "no-such-file", "--json"]);
+    assert_eq!(wrong.status.code(), Some(1), "an error stays one");
+}
