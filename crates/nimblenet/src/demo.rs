@@ -15,7 +15,7 @@ pub(crate) use report::Report;
 
 use core::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use nimblenet_node::SigningKey;
 use nimblenet_node::remote::Remote;
 use nimblenet_sim::floor::Floor;
@@ -117,6 +117,12 @@ async fn prepare(
         global: (std, std_key.public()),
         private: (shop, shop_key.public()),
     };
+    let least = shelf::deepest_bytes(&[&global[..], &private[..]].concat());
+    ensure!(
+        options.cache_bytes >= least,
+        "--cache-bytes {} holds no chain with all that it calls; at least {least} are needed",
+        options.cache_bytes
+    );
     progress.step("starting registries and nodes");
     let mesh = Mesh::start(&plan, scratch.path())?;
     progress.step("publishing");

@@ -62,6 +62,57 @@ fn tables_tell_of_every_node_and_source() {
 }
 
 #[test]
+fn the_report_of_many_nodes_fits_a_terminal() {
+    let many = ["--nodes", "20", "--robots", "10", "--seconds", "2"];
+    let output = demo(&many).output().expect("the binary starts");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains("9 others"), "{text}");
+    assert!(text.lines().count() <= 24, "{text}");
+    assert!(
+        text.lines().all(|line| line.chars().count() <= 80),
+        "{text}"
+    );
+    let all = demo(&many)
+        .arg("--all")
+        .output()
+        .expect("the binary starts");
+    let text = String::from_utf8_lossy(&all.stdout);
+    assert!(
+        text.lines()
+            .any(|line| line.trim_start().starts_with("20 ")),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_cache_in_which_nothing_can_work_is_refused() {
+    let output = demo(&["--cache-bytes", "100"])
+        .output()
+        .expect("the binary starts");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("--cache-bytes 100") && said.contains("at least"),
+        "{said}"
+    );
+    let least = said
+        .split("at least ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next());
+    let tight = ["--nodes", "2", "--robots", "8", "--seconds", "3", "--json"];
+    let tight = demo(&tight)
+        .args(["--cache-bytes", least.expect("a number")])
+        .output();
+    let tight = tight.expect("the binary starts");
+    let report: Json = serde_json::from_slice(&tight.stdout).expect("one JSON document");
+    assert!(
+        tight.status.success() && number(&report, "completed") > 0,
+        "{report}"
+    );
+}
+
+#[test]
 fn an_interrupt_ends_it_with_the_numbers_so_far() {
     let long = ["--nodes", "2", "--robots", "4", "--seconds", "600"];
     let child = demo(&long)

@@ -1,6 +1,6 @@
 //! What a demonstration has shown, as tables and as JSON.
 
-use core::fmt;
+use core::cmp::Reverse;
 
 use comfy_table::{CellAlignment, Table, presets};
 use nimblenet_core::Acquired;
@@ -8,6 +8,15 @@ use nimblenet_node::daemon::Status;
 use serde_json::{Map, Value as Json, json};
 
 use super::tally::Tally;
+use crate::failure::Coded;
+
+/// Rows of nodes, so that the whole report has at most 24 lines.
+const NODE_ROWS: usize = 12;
+/// Lines of reasons why calls failed.
+const FAILURE_ROWS: usize = 1;
+/// What the table and the lines below it say.
+const LEGEND: &str =
+    "sent, recv: frames of the mesh; local: in the cache; global: past the neighbours";
 
 /// The numbers of one demonstration.
 #[derive(Debug)]
@@ -54,6 +63,19 @@ impl Report {
         })
     }
 
+    /// The error that nothing worked, if so.
+    pub(crate) fn idle(&self) -> Option<Coded> {
+        let Tally { calls, .. } = self.tally;
+        if self.tally.completed() > 0 {
+            return None;
+        }
+        let sentence = match calls {
+            0 => "no robot met a node; let it run longer, or with more robots".to_owned(),
+            calls => format!("not one of {calls} calls completed"),
+        };
+        Some(Coded::new("nothing-completed", sentence))
+    }
+
     /// Acquisitions of all nodes by source.
     fn acquired(&self) -> Acquired {
         let of_nodes = self.nodes.iter().map(|status| status.counters.acquired);
@@ -65,42 +87,37 @@ impl Report {
         })
     }
 
-    fn node_table(&self) -> Table {
+    /// The table of nodes and registries; of many nodes only the busiest unless `all` are wanted,
+    /// and the others together.
+    fn node_table(&self, all: bool) -> Table {
         let mut table = table([
-            "node",
-            "calls",
-            "completed",
-            "tx bytes",
-            "rx bytes",
-            "cache used",
-            "evicted",
+            "node", "calls", "done", "sent kB", "recv kB", "cache B", "evicted",
         ]);
-        let daemons = self.nodes.iter().map(|status| (false, status));
-        let registries = self.registries.iter().map(|status| (true, status));
-        for (registry, status) in daemons.chain(registries) {
-            let counters = &status.counters;
-            table.add_row([
-                if registry {
-                    format!("registry {}", status.id)
-                } else {
-                    status.id.to_string()
-                },
-                counters.calls.to_string(),
-                counters.completed.to_string(),
-                status.sent_bytes().to_string(),
-                status.received_bytes().to_string(),
-                if registry {
-                    "-".to_owned()
-                } else {
-                    format!("{} of {}", status.cache_used, status.cache_bytes)
-                },
-                status.evicted.to_string(),
-            ]);
+        let mut busiest: Vec<&Status> = self.nodes.iter().collect();
+        let mut others = Vec::new();
+        if !all && busiest.len() > NODE_ROWS {
+            busiest.sort_by_key(|status| Reverse(status.counters.calls));
+            others = busiest.split_off(NODE_ROWS - 1);
+            busiest.sort_by_key(|status| status.id);
+        }
+        for status in busiest {
+            let cache = format!("{} of {}", status.cache_used, status.cache_bytes);
+            table.add_row(row(status.id.to_string(), &[status], cache));
+        }
+        if !others.is_empty() {
+            let who = format!("{} others", others.len());
+            let used: usize = others.iter().map(|status| status.cache_used).sum();
+            table.add_row(row(who, &others, used.to_string()));
+        }
+        for status in &self.registries {
+            let who = format!("registry {}", status.id);
+            table.add_row(row(who, &[status], "-".to_owned()));
         }
         table
     }
 
-    fn source_table(&self) -> Table {
+    /// Where tasklets came from, in two lines.
+    fn sources(&self) -> String {
         let acquired = self.acquired();
         let sources = [
             ("local", acquired.local),
@@ -109,41 +126,73 @@ impl Report {
             ("registry", acquired.registry),
         ];
         let all: u64 = sources.iter().map(|(_, count)| count).sum();
-        let mut table = table(["source", "acquisitions", "share"]);
-        for (source, count) in sources {
+        let sources = sources.map(|(source, count)| {
             let share = percent(count as f64 / all.max(1) as f64);
-            table.add_row([source.to_owned(), count.to_string(), share]);
-        }
-        table
+            format!("{source} {count} ({share})")
+        });
+        let [local, neighbour, global, registry] = sources;
+        format!("{local}, {neighbour},\n               {global}, {registry}")
     }
-}
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The report for a person, 80 columns wide; with `all`, a row for each node whatever their
+    /// number.
+    pub(crate) fn to_text(&self, all: bool) -> String {
         let tally = &self.tally;
-        writeln!(f, "{}\n\n{}\n", self.node_table(), self.source_table())?;
-        writeln!(
-            f,
-            "{} calls, {} completed, {} failed; {} of {} triggers without a node in reach ({})",
-            tally.calls,
-            tally.completed(),
-            tally.failed(),
-            tally.without_contact,
-            tally.triggers(),
-            percent(tally.without_contact_share()),
-        )?;
-        for (code, count) in &tally.failures {
-            writeln!(f, "  failed with {code}: {count}")?;
+        let mut lines = vec![
+            format!("{}\n", self.node_table(all)),
+            format!(
+                "calls: {} made, {} completed, {} failed{}",
+                tally.calls,
+                tally.completed(),
+                tally.failed(),
+                if self.interrupted {
+                    "; interrupted"
+                } else {
+                    ""
+                },
+            ),
+        ];
+        for (code, count) in tally.failures.iter().take(FAILURE_ROWS) {
+            lines.push(format!("  failed with {code}: {count}"));
+        }
+        if let Some(more) = tally.failures.get(FAILURE_ROWS..)
+            && !more.is_empty()
+        {
+            let count: u64 = more.iter().map(|(_, count)| count).sum();
+            lines.push(format!("  failed otherwise: {count} (--json tells all)"));
         }
         if let (Some(mean_s), Some(p99_s)) = (tally.mean_response_s(), tally.p99_response_s()) {
             let (mean_ms, p99_ms) = (mean_s * 1000.0, p99_s * 1000.0);
-            writeln!(f, "response: mean {mean_ms:.1} ms, p99 {p99_ms:.1} ms")?;
+            lines.push(format!(
+                "response: mean {mean_ms:.1} ms, p99 {p99_ms:.1} ms"
+            ));
         }
-        if self.interrupted {
-            writeln!(f, "interrupted before the end")?;
-        }
-        Ok(())
+        lines.push(format!("tasklets from: {}", self.sources()));
+        lines.push(format!(
+            "triggers: {}, {} of them ({}) out of reach of every node",
+            tally.triggers(),
+            tally.without_contact,
+            percent(tally.without_contact_share()),
+        ));
+        lines.push(LEGEND.to_owned());
+        lines.join("\n")
     }
+}
+
+/// A row of numbers that several nodes have together.
+fn row(who: String, nodes: &[&Status], cache: String) -> [String; 7] {
+    let sum = |number: fn(&Status) -> u64| nodes.iter().map(|status| number(status)).sum();
+    let kilobytes = |bytes: u64| format!("{:.1}", bytes as f64 / 1000.0);
+    let count = |number: u64| number.to_string();
+    [
+        who,
+        count(sum(|status| status.counters.calls)),
+        count(sum(|status| status.counters.completed)),
+        kilobytes(sum(Status::sent_bytes)),
+        kilobytes(sum(Status::received_bytes)),
+        cache,
+        count(sum(|status| status.evicted)),
+    ]
 }
 
 fn by_id(statuses: &[Status], number: impl Fn(&Status) -> u64) -> Map<String, Json> {

@@ -58,3 +58,20 @@ fn read(files: &[&'static [u8]]) -> anyhow::Result<Shelf> {
         |file: &&'static [u8]| Package::decode(file).context("reading a built-in package");
     files.iter().map(package).collect()
 }
+
+/// The bytes of modules that a node must be able to hold at a time: the largest sum of a tasklet
+/// and those that it calls, one inside the other.
+pub(crate) fn deepest_bytes(packages: &[Package<'_>]) -> usize {
+    let deepest = packages.iter().map(|package| below(package, packages));
+    deepest.max().unwrap_or(0)
+}
+
+/// The bytes of a tasklet and of its deepest callee; callees are published before their callers,
+/// so that there is no circle.
+fn below(package: &Package<'_>, all: &[Package<'_>]) -> usize {
+    let callees = package.imports().filter_map(|import| {
+        let callee = all.iter().find(|callee| callee.name == import.name)?;
+        Some(below(callee, all))
+    });
+    package.module.len() + callees.max().unwrap_or(0)
+}

@@ -20,10 +20,10 @@ const SECONDS_MAX: f64 = 86_400.0;
 /// but the robots and the sensors.
 ///
 /// Time on the floor and the patience of nodes run --speedup times faster than the clock;
-/// response times are real. tx and rx bytes are what each node's mesh socket moved, acquisitions
-/// are of all nodes together.
+/// response times are real. Bytes are what each node's mesh socket moved, acquisitions are of all
+/// nodes together.
 ///
-/// Ctrl-C ends it with the numbers so far.
+/// Ctrl-C ends it with the numbers so far. Exits with 1 if not one call completed.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  \
     nimblenet demo\n  \
@@ -54,6 +54,9 @@ pub(crate) struct Args {
     /// Print one JSON document instead of tables.
     #[arg(long)]
     pub(super) json: bool,
+    /// Print a row for each node, however many there are.
+    #[arg(long)]
+    all: bool,
     /// Tell about every call on standard error.
     #[arg(long)]
     verbose: bool,
@@ -62,7 +65,8 @@ pub(crate) struct Args {
 /// Runs the verb.
 ///
 /// # Errors
-/// If the mesh cannot be started; calls that fail are part of the report.
+/// If the mesh cannot be started, or not one call completed; calls that fail are part of the
+/// report.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let report = demo::run(Options {
         nodes: args.nodes,
@@ -73,11 +77,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         cache_bytes: args.cache_bytes,
         verbose: args.verbose,
     })?;
+    let idle = report.idle();
     if args.json {
-        output::json(&report.to_json())
+        let mut document = report.to_json();
+        if let Some(idle) = &idle {
+            document["error"] = idle.to_json();
+        }
+        output::json(&document)?;
     } else {
-        output::text(&report.to_string())
+        output::text(&report.to_text(args.all))?;
     }
+    idle.map_or(Ok(()), |idle| Err(idle.told().into()))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
