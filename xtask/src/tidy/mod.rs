@@ -10,6 +10,7 @@ mod length;
 mod links;
 mod spec;
 mod text;
+mod variants;
 
 use core::fmt;
 use std::fs;
@@ -28,6 +29,7 @@ pub(crate) fn run(remarks: bool) -> Result<()> {
     findings.extend(crates::check(&files, &metadata));
     findings.extend(dependencies::check(&files));
     findings.extend(arrows::check(&metadata));
+    findings.extend(variants::check(&files));
     for finding in &findings {
         eprintln!("{finding}");
     }

@@ -241,7 +241,7 @@ impl Node {
         let facts = catalogue.and_then(|held| placing.facts(ground, held, backlog, &request));
         match facts.map_or(Decision::Here, |facts| policy.place(&facts)) {
             Decision::Here => self.call_here(now, request),
-            Decision::Send(to) | Decision::PassOn(to) => self.call_at(now, to, request),
+            Decision::Send(to) => self.call_at(now, to, request),
         }
     }
 

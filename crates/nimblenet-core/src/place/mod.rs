@@ -42,9 +42,6 @@ pub enum Decision {
     Here,
     /// On this neighbour, which returns the result.
     Send(NodeId),
-    /// Where this neighbour decides; it returns the result. A call in a frame does not say so yet:
-    /// the neighbour runs it.
-    PassOn(NodeId),
 }
 
 /// A policy: decides where a call runs.

@@ -33,7 +33,7 @@ proptest! {
         for placement in Placement::ALL {
             let decision = placement.policy.place(&facts);
             prop_assert_eq!(placement.policy.place(&facts), decision, "{:?}", placement);
-            if let Decision::Send(to) | Decision::PassOn(to) = decision {
+            if let Decision::Send(to) = decision {
                 prop_assert!(neighbours.contains(&to), "{:?}", placement);
                 prop_assert!(facts.caller != Some(to), "{:?}", placement);
             }
