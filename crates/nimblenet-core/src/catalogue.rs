@@ -133,8 +133,13 @@ impl Catalogue {
         }
     }
 
-    /// The entry of this name.
+    /// The entry of this name, unless the tasklet is withdrawn.
     pub fn find(&self, name: &Name) -> Option<Entry<'_>> {
+        self.named(name).filter(|entry| !entry.is_withdrawn())
+    }
+
+    /// The entry that the name belongs to, withdrawn or not.
+    pub fn named(&self, name: &Name) -> Option<Entry<'_>> {
         let named = |place: &&Place| {
             let encoded = &self.bytes[place.offset..place.offset + place.len];
             Entry::reread_name(encoded) == Some(name.as_str())

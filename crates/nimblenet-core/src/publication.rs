@@ -10,8 +10,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use nimblenet_tasklet::{
-    Delta, Digest, EntryFields, Executor, Import, NamespaceId, Package, SIGNED_BYTES, TaskletName,
-    signed_bytes,
+    Delta, Digest, EntryFields, Executor, Import, Name, NamespaceId, Package, SIGNED_BYTES,
+    TaskletName, Terms, signed_bytes,
 };
 
 use crate::catalogue::{BadDelta, Catalogue};
@@ -52,7 +52,7 @@ impl Publication {
             if packages[..at].iter().any(|other| other.name == name) {
                 return Err(BadPackages::Twice { name });
             }
-            numbers.push(match catalogue.find(&name.name) {
+            numbers.push(match catalogue.named(&name.name) {
                 Some(entry) => entry.number,
                 None => {
                     count = count.checked_add(1).ok_or(BadPackages::TooMany)?;
@@ -78,6 +78,48 @@ impl Publication {
             unchanged: packages.len() - changed.len(),
             changed: changed.into_iter().map(|(_, encoded)| encoded).collect(),
             count,
+        })
+    }
+
+    /// Works out what withdrawing the tasklets `names` changes in a `catalogue`: their entries lose
+    /// module, exports and imports, and keep number and name (spec/catalogue.md, section 2).
+    ///
+    /// # Errors
+    /// [`BadPackages::UnknownName`] for one that is not published.
+    pub fn withdrawing(catalogue: &Catalogue, names: &[Name]) -> Result<Self, BadPackages> {
+        let mut changed = Vec::new();
+        let mut terms = Terms::empty();
+        terms.executor = Executor::Native;
+        for (at, name) in names.iter().enumerate() {
+            let full = TaskletName {
+                namespace: *catalogue.name(),
+                name: *name,
+            };
+            if names[..at].contains(name) {
+                return Err(BadPackages::Twice { name: full });
+            }
+            let held = catalogue.find(name);
+            let held = held.ok_or(BadPackages::UnknownName { name: full })?;
+            let next = held.sequence.checked_add(1);
+            let fields = EntryFields {
+                number: held.number,
+                name: *name,
+                sequence: next.ok_or(BadPackages::TooManyVersions { name: full })?,
+                digest: Digest::of(&[]),
+                size: 0,
+                terms,
+                imports: &[],
+            };
+            let mut space = [0; MAX_ENTRY_BYTES];
+            let len = fields.encode(&mut space);
+            let len = len.ok_or(BadPackages::TooLarge { name: full })?;
+            changed.push((held.number, space[..len].to_vec()));
+        }
+        changed.sort();
+        Ok(Self {
+            changed: changed.into_iter().map(|(_, encoded)| encoded).collect(),
+            count: catalogue.count(),
+            unchanged: 0,
         })
     }
 
@@ -193,6 +235,11 @@ pub enum BadPackages {
         /// The tasklet that it calls.
         callee: Box<TaskletName>,
     },
+    /// No tasklet of that name is published.
+    UnknownName {
+        /// The name.
+        name: TaskletName,
+    },
     /// The catalogue is full.
     TooMany,
     /// The tasklet has as many versions as sequence numbers can count.
@@ -214,6 +261,7 @@ impl BadPackages {
             Self::OtherNamespace { .. } => "other-namespace",
             Self::Twice { .. } => "duplicate-name",
             Self::UnknownImport { .. } => "bad-import",
+            Self::UnknownName { .. } => "unknown-tasklet",
             Self::TooMany => "catalogue-full",
             Self::TooManyVersions { .. } => "too-many-versions",
             Self::TooLarge { .. } => "too-large",
@@ -230,6 +278,7 @@ impl fmt::Display for BadPackages {
                 f,
                 "{name} calls {callee}, which is not published; publish it before or together"
             ),
+            Self::UnknownName { name } => write!(f, "{name} is not published"),
             Self::TooMany => f.write_str("the catalogue has no room for more entries"),
             Self::TooManyVersions { name } => write!(f, "{name} has too many versions"),
             Self::TooLarge { name } => write!(f, "{name} has too many imports or exports"),
@@ -343,6 +392,33 @@ mod tests {
         assert_eq!(twice.unwrap_err().code(), "duplicate-name");
         let other = publication(&shop(), &[package("std/add", b"1", None)]);
         assert_eq!(other.unwrap_err().code(), "other-namespace");
+    }
+
+    #[test]
+    fn a_withdrawn_name_keeps_its_number_for_a_later_version() {
+        let mut catalogue = shop();
+        let add = package("shop/add", b"1", None);
+        let name = Name::new("add").unwrap();
+        publish(
+            &mut catalogue,
+            &[add.clone(), package("shop/mul", b"2", None)],
+        );
+        let withdrawal = Publication::withdrawing(&catalogue, &[name]).unwrap();
+        let delta = withdrawal.sign(&catalogue, |_| [7; 64]).unwrap();
+        catalogue
+            .apply(&Delta::decode(&delta).unwrap(), false)
+            .unwrap();
+        assert!(catalogue.find(&name).is_none());
+        let entry = catalogue.named(&name).unwrap();
+        assert_eq!((entry.number, entry.sequence, entry.size), (0, 2, 0));
+        let again = Publication::withdrawing(&catalogue, &[name]).unwrap_err();
+        assert_eq!(again.code(), "unknown-tasklet");
+        let caller = package("shop/chain", b"3", Some("shop/add"));
+        let caller = publication(&catalogue, &[caller]).unwrap_err();
+        assert_eq!(caller.code(), "bad-import");
+        publish(&mut catalogue, &[add]);
+        let entry = catalogue.find(&name).unwrap();
+        assert_eq!((entry.number, entry.sequence), (0, 3));
     }
 
     #[test]

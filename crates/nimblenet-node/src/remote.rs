@@ -18,6 +18,8 @@ use crate::key::{PublicKey, SigningKey};
 
 /// How often a publication is worked out anew when others publish at the same time.
 const ATTEMPTS: usize = 5;
+/// How often a publication is given again whose answer is lost.
+const REPEATS: usize = 2;
 
 /// A node or registry at a CoAP address.
 #[derive(Debug)]
@@ -202,19 +204,19 @@ impl Remote {
     /// that they call. Names of other namespaces are looked up here, then in `others`.
     ///
     /// # Errors
-    /// [`RemoteError`]; the namespace at which it stopped is unchanged.
+    /// [`Stopped`] says at which namespace, and what was published before.
     pub async fn publish(
         &mut self,
         packages: &[Package<'_>],
         key: &SigningKey,
         others: &mut [Self],
-    ) -> Result<Vec<PublishReport>, RemoteError> {
+    ) -> Result<Vec<PublishReport>, Stopped> {
         let mut waiting: BTreeMap<Name, Vec<Package<'_>>> = BTreeMap::new();
         for package in packages {
             let group = waiting.entry(package.name.namespace).or_default();
             group.push(*package);
         }
-        let mut reports = Vec::new();
+        let mut published = Vec::new();
         while !waiting.is_empty() {
             // First those that call nothing of what still waits; a circle goes as it comes.
             let calls_waiting = |group: &[Package<'_>]| {
@@ -230,9 +232,33 @@ impl Remote {
                 break;
             };
             let group = waiting.remove(&name).unwrap_or_default();
-            reports.push(self.publish_namespace(&name, &group, key, others).await?);
+            match self.publish_namespace(&name, &group, key, others).await {
+                Ok(report) => published.push(report),
+                Err(error) => {
+                    return Err(Stopped {
+                        namespace: name,
+                        published,
+                        error,
+                    });
+                }
+            }
         }
-        Ok(reports)
+        Ok(published)
+    }
+
+    /// Withdraws tasklets of one namespace, signed by `key`: nothing can call them any more, and
+    /// calls in progress end as they began.
+    ///
+    /// # Errors
+    /// [`RemoteError`]; nothing is withdrawn then.
+    pub async fn withdraw(
+        &mut self,
+        namespace: &Name,
+        names: &[Name],
+        key: &SigningKey,
+    ) -> Result<PublishReport, RemoteError> {
+        let change = |catalogue: &Catalogue| Publication::withdrawing(catalogue, names);
+        self.commit(namespace, &[], key, change).await
     }
 
     async fn publish_namespace(
@@ -243,15 +269,28 @@ impl Remote {
         others: &mut [Self],
     ) -> Result<PublishReport, RemoteError> {
         let elsewhere = self.resolve(namespace, packages, others).await?;
+        let change = |catalogue: &Catalogue| {
+            let find = |name: &TaskletName| elsewhere.get(name).copied();
+            Publication::new(catalogue, packages, find)
+        };
+        self.commit(namespace, packages, key, change).await
+    }
+
+    /// Brings the namespace's next epoch, which `change` works out, with the modules of `packages`.
+    async fn commit(
+        &mut self,
+        namespace: &Name,
+        packages: &[Package<'_>],
+        key: &SigningKey,
+        change: impl Fn(&Catalogue) -> Result<Publication, BadPackages>,
+    ) -> Result<PublishReport, RemoteError> {
         let mut attempt = 0;
         loop {
             attempt += 1;
             // What is signed is the whole catalogue. Building on one that somebody else has
             // signed would lend this key to what that one holds.
             let catalogue = self.signed_catalogue(namespace, &key.public()).await?;
-            let find = |name: &TaskletName| elsewhere.get(name).copied();
-            let publication = Publication::new(&catalogue, packages, find);
-            let publication = publication.map_err(RemoteError::Packages)?;
+            let publication = change(&catalogue).map_err(RemoteError::Packages)?;
             let mut report = PublishReport {
                 namespace: *namespace,
                 epoch: catalogue.epoch(),
@@ -270,12 +309,8 @@ impl Remote {
             let delta = publication.sign(&catalogue, |bytes| key.sign(bytes));
             let delta = delta.map_err(RemoteError::Catalogue)?;
             report.delta_bytes = delta.len();
-            let mut request = ask(Resource::Publish, &[namespace.as_str()]);
-            request.query = vec![format!("{}={}", query::KEY, key.public())];
-            request.format = Some(Format::CBOR);
-            request.payload = delta;
-            match self.request(&request).await {
-                Ok(_) => {
+            match self.put(namespace, key, delta).await {
+                Ok(()) => {
                     report.epoch += 1;
                     return Ok(report);
                 }
@@ -283,6 +318,30 @@ impl Remote {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Gives the registry a signed delta. If the answer is lost, the same delta is given again: a
+    /// registry that has it says so and changes nothing.
+    async fn put(
+        &mut self,
+        namespace: &Name,
+        key: &SigningKey,
+        delta: Vec<u8>,
+    ) -> Result<(), RemoteError> {
+        let mut request = ask(Resource::Publish, &[namespace.as_str()]);
+        request.query = vec![format!("{}={}", query::KEY, key.public())];
+        request.format = Some(Format::CBOR);
+        request.payload = delta;
+        let mut lost = None;
+        for _ in 0..=REPEATS {
+            match self.request(&request).await {
+                Ok(_) => return Ok(()),
+                Err(RemoteError::Client(error)) if error.is_lost() => lost = Some(error),
+                // What was lost may have been heard: then somebody has published since.
+                Err(error) => return Err(error),
+            }
+        }
+        Err(lost.map_or(RemoteError::Malformed, RemoteError::Unknown))
     }
 
     /// Uploads the modules that the catalogue does not name yet.
@@ -450,12 +509,26 @@ fn read_jobs(payload: &[u8]) -> Option<Vec<JobSummary>> {
     Some(jobs)
 }
 
+/// Why a publication of several namespaces stopped, each of which is published whole or not at
+/// all.
+#[derive(Debug)]
+pub struct Stopped {
+    /// The namespace at which it stopped.
+    pub namespace: Name,
+    /// What was published before.
+    pub published: Vec<PublishReport>,
+    /// Why it stopped.
+    pub error: RemoteError,
+}
+
 /// Why something asked of a node or registry did not happen.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RemoteError {
     /// It could not be asked.
     Client(ClientError),
+    /// It was asked to publish, and no answer came: it may have done so or not.
+    Unknown(ClientError),
     /// It said no.
     Refused {
         /// The response's code.
@@ -482,6 +555,7 @@ impl RemoteError {
     pub fn code(&self) -> &str {
         match self {
             Self::Client(error) => error.code(),
+            Self::Unknown(_) => "outcome-unknown",
             Self::Refused { code, .. } => code,
             Self::Packages(error) => error.code(),
             Self::Catalogue(_) => Problem::BadCatalogue.code(),
@@ -497,6 +571,10 @@ impl fmt::Display for RemoteError {
         write!(f, "{}: ", self.code())?;
         match self {
             Self::Client(error) => error.fmt(f),
+            Self::Unknown(error) => write!(
+                f,
+                "{error}; it may have been published or not: the same command again finds out"
+            ),
             // Escaped: it comes from elsewhere and goes to a terminal.
             // What a peer says reaches a terminal: control characters are shown, not obeyed.
             Self::Refused { message, .. } => message.chars().try_for_each(|c| match c {

@@ -14,7 +14,7 @@ use core::fmt;
 use std::path::{Path, PathBuf};
 
 use nimblenet_core::{Archive, BadDelta, Catalogue, CatalogueLimits};
-use nimblenet_tasklet::{Delta, Digest, Entry, Executor, Name, NamespaceId};
+use nimblenet_tasklet::{Delta, Digest, Entry, Executor, Name, NamespaceId, TaskletName};
 
 use nimblenet_wasm::{InvalidModule, Limits};
 
@@ -345,6 +345,9 @@ impl Store {
                 return Err(Refusal::DuplicateName { name });
             }
             self.admit_imports(&entry, after)?;
+            if entry.is_withdrawn() {
+                self.admit_withdrawal(&entry, after)?;
+            }
             let (bytes, limit) = (entry.size as usize, self.limits.module_bytes);
             if bytes > limit {
                 return Err(Refusal::TooLarge { bytes, limit });
@@ -371,6 +374,29 @@ impl Store {
                 return Err(Refusal::BadImport {
                     name: entry.name,
                     import: at,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing that is published here may call a tasklet that is withdrawn.
+    fn admit_withdrawal(&self, entry: &Entry<'_>, after: &Catalogue) -> Result<(), Refusal> {
+        let held = self.namespaces.values().map(|held| &held.catalogue);
+        let others = held.filter(|held| held.id() != after.id());
+        for catalogue in others.chain([after]) {
+            let caller = catalogue.entries().find(|caller| {
+                let mut imports = caller.imports();
+                imports.any(|it| it.namespace == after.id() && it.number == entry.number)
+            });
+            if let Some(caller) = caller {
+                let caller = TaskletName {
+                    namespace: *catalogue.name(),
+                    name: caller.name,
+                };
+                return Err(Refusal::StillCalled {
+                    name: entry.name,
+                    caller: Box::new(caller),
                 });
             }
         }

@@ -365,6 +365,8 @@ problems! {
     DuplicateName = Unprocessable "duplicate-name",
     /// An import names no published export with its signature.
     BadImport = Unprocessable "bad-import",
+    /// A tasklet would be withdrawn that another one still calls.
+    StillCalled = Conflict "still-called",
     /// A module was not uploaded.
     MissingModule = Unprocessable "missing-module",
     /// A module has another size than its entry says.

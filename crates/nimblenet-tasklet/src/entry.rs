@@ -126,6 +126,12 @@ impl<'a> Entry<'a> {
         self.encoded
     }
 
+    /// Whether it stands for a tasklet that was withdrawn: it has no exports, so that nothing can
+    /// call it. Its number and name stay taken, for a later version.
+    pub fn is_withdrawn(&self) -> bool {
+        self.terms.exports().next().is_none()
+    }
+
     /// The sub-tasklets that it calls, in the order of their numbers in outcomes.
     pub fn imports(&self) -> impl Iterator<Item = Import<'a>> + use<'a> {
         let mut items = Items::new(self.imports);

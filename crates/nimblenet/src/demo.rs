@@ -130,10 +130,14 @@ async fn prepare(
     let mut at_global = Remote::connect(at_global, PUBLISH_MAX).await?;
     let mut at_private = Remote::connect(at_private, PUBLISH_MAX).await?;
     let published = at_global.publish(&global, &std_key, &mut []).await;
-    published.context("publishing at the global registry")?;
+    published
+        .map_err(|stopped| stopped.error)
+        .context("publishing at the global registry")?;
     let others = &mut [at_global];
     let published = at_private.publish(&private, &shop_key, others).await;
-    published.context("publishing at the private registry")?;
+    published
+        .map_err(|stopped| stopped.error)
+        .context("publishing at the private registry")?;
     progress.step("waiting for catalogues");
     let informed = async {
         while mesh.informed() < usize::from(floor.nodes()) {

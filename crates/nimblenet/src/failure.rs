@@ -1,6 +1,7 @@
 //! What a person or a script is told when something went wrong: lines on standard error, and with
 //! `--json` also one JSON document on standard output.
 
+use alloc::borrow::Cow;
 use core::fmt;
 use std::ffi::OsStr;
 use std::io::{self, Write as _};
@@ -24,7 +25,7 @@ const USAGE_EXIT: u8 = 2;
 /// An error that has a stable code besides its sentence.
 #[derive(Debug)]
 pub(crate) struct Coded {
-    code: &'static str,
+    code: Cow<'static, str>,
     message: String,
     /// Whether the verb's JSON document has it already.
     told: bool,
@@ -32,8 +33,8 @@ pub(crate) struct Coded {
 
 impl Coded {
     /// An error with this code and sentence.
-    pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        let message = message.into();
+    pub(crate) fn new(code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        let (code, message) = (code.into(), message.into());
         let told = false;
         Self {
             code,
@@ -112,7 +113,7 @@ fn code(error: &anyhow::Error) -> String {
             return Some(error.code().to_owned());
         }
         if let Some(error) = cause.downcast_ref::<Coded>() {
-            return Some(error.code.to_owned());
+            return Some(error.code.clone().into_owned());
         }
         if let Some(fault) = cause.downcast_ref::<Fault>() {
             return Some(fault.code().to_owned());

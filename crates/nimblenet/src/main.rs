@@ -7,6 +7,8 @@
     reason = "a program for an operating system"
 )]
 
+extern crate alloc;
+
 mod clock;
 mod demo;
 mod failure;

@@ -66,7 +66,19 @@ impl Wait {
     /// # Errors
     /// If the host has no address.
     pub(crate) async fn connect(self, address: &Address) -> anyhow::Result<Remote> {
-        let patience = self.deadline.saturating_duration_since(Instant::now());
+        self.connect_for(address, 1).await
+    }
+
+    /// What is at `address`, where the time must do for that many requests, one after the other.
+    ///
+    /// # Errors
+    /// If the host has no address.
+    pub(crate) async fn connect_for(
+        self,
+        address: &Address,
+        requests: u32,
+    ) -> anyhow::Result<Remote> {
+        let patience = self.deadline.saturating_duration_since(Instant::now()) / requests;
         let connected = timeout_at(self.deadline, Remote::connect(&address.0, patience)).await;
         let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let mut remote = connected.with_context(|| {

@@ -50,6 +50,7 @@ verbs! {
     registry Registry,
     node Node,
     publish Publish,
+    rm Rm,
     ls Ls,
     pull Pull,
     call Call,

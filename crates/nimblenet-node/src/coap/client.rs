@@ -280,6 +280,11 @@ impl ClientError {
         }
     }
 
+    /// Whether the server may have done what was asked, though no answer came.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Unreachable | Self::NoAnswer)
+    }
+
     /// The stable code: lower-case words joined by hyphens.
     pub fn code(&self) -> &'static str {
         match self {

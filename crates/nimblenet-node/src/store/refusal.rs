@@ -4,7 +4,7 @@ use core::fmt;
 
 use nimblenet_core::BadDelta;
 use nimblenet_tasklet::api::Problem;
-use nimblenet_tasklet::{Digest, Malformed, Name};
+use nimblenet_tasklet::{Digest, Malformed, Name, TaskletName};
 use nimblenet_wasm::InvalidModule;
 
 /// Why a module or a publication is refused.
@@ -56,6 +56,13 @@ pub enum Refusal {
         /// Which of its imports, from 0.
         import: usize,
     },
+    /// A tasklet would be withdrawn that another one still calls.
+    StillCalled {
+        /// The tasklet that would be withdrawn.
+        name: Name,
+        /// The full name of one that calls it.
+        caller: Box<TaskletName>,
+    },
     /// An entry names a module that is neither here nor uploaded.
     MissingModule {
         /// The module.
@@ -106,6 +113,7 @@ impl Refusal {
             Self::Catalogue(_) => Problem::BadCatalogue,
             Self::DuplicateName { .. } => Problem::DuplicateName,
             Self::BadImport { .. } => Problem::BadImport,
+            Self::StillCalled { .. } => Problem::StillCalled,
             Self::MissingModule { .. } => Problem::MissingModule,
             Self::WrongSize { .. } => Problem::WrongSize,
             Self::InvalidModule { .. } => Problem::InvalidModule,
@@ -150,6 +158,10 @@ impl fmt::Display for Refusal {
             Self::BadImport { name, import } => write!(
                 f,
                 "import {import} of {name} names no published export with that signature"
+            ),
+            Self::StillCalled { name, caller } => write!(
+                f,
+                "{name} is called by {caller}; withdraw that one before or together"
             ),
             Self::MissingModule { digest } => write!(f, "module {digest} was not uploaded"),
             Self::WrongSize { name } => {

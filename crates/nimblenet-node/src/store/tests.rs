@@ -139,6 +139,35 @@ fn the_same_publication_again_changes_nothing() {
 }
 
 #[test]
+fn a_tasklet_is_withdrawn_once_nothing_calls_it() {
+    let mut store = in_memory(Trust::FirstUse);
+    stage(&mut store, &module(0));
+    stage(&mut store, &module(1));
+    let packages = [
+        package("shop/chain", &module(0), &["shop/rms"]),
+        package("shop/rms", &module(1), &[]),
+    ];
+    let bytes = delta(&store, &packages, &key());
+    let published = store.publish(&bytes, &name("shop"), Some(key().public()));
+    assert_eq!(published.unwrap().epoch, 1);
+    let withdraw = |store: &mut Store, names: &[Name]| {
+        let catalogue = store.catalogue(&name("shop")).unwrap();
+        let withdrawal = Publication::withdrawing(catalogue, names).unwrap();
+        let bytes = withdrawal.sign(catalogue, |bytes| key().sign(bytes));
+        store.publish(&bytes.unwrap(), &name("shop"), None)
+    };
+    let called = withdraw(&mut store, &[name("rms")]).unwrap_err();
+    assert_eq!(called.code(), "still-called");
+    assert!(called.to_string().contains("shop/chain"), "{called}");
+    assert_eq!(store.catalogue(&name("shop")).unwrap().epoch(), 1);
+    let both = withdraw(&mut store, &[name("rms"), name("chain")]);
+    assert_eq!(both.unwrap().epoch, 2);
+    let catalogue = store.catalogue(&name("shop")).unwrap();
+    assert!(catalogue.find(&name("rms")).is_none());
+    assert_eq!(catalogue.count(), 2, "the numbers stay taken");
+}
+
+#[test]
 fn a_changed_callee_moves_its_own_entry_and_module_only() {
     let mut store = in_memory(Trust::FirstUse);
     for n in 0..3 {

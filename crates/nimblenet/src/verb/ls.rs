@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     table.load_style(NOTHING);
     table.set_header(["TASKLET", "VERSION", "BYTES", "KIND", "EXPORTS", "MODULE"]);
     for Listing { catalogue, .. } in &listings {
-        for entry in catalogue.entries() {
+        for entry in catalogue.entries().filter(|entry| !entry.is_withdrawn()) {
             let exports: Vec<_> = exports(&entry).collect();
             table.add_row([
                 format!("{}/{}", catalogue.name(), entry.name),
@@ -93,7 +93,8 @@ fn exports<'a>(entry: &Entry<'a>) -> impl Iterator<Item = String> + use<'a> {
 
 fn to_json(listing: &Listing) -> Json {
     let catalogue = &listing.catalogue;
-    let entries = catalogue.entries().map(|entry| {
+    let entries = catalogue.entries().filter(|entry| !entry.is_withdrawn());
+    let entries = entries.map(|entry| {
         let capabilities = entry.terms.capabilities.iter();
         json!({
             "name": entry.name.as_str(),

@@ -4,20 +4,24 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use nimblenet_node::SigningKey;
-use nimblenet_node::remote::PublishReport;
+use nimblenet_node::remote::{PublishReport, Stopped};
 use nimblenet_tasklet::Package;
 use serde_json::{Value as Json, json};
 
+use crate::failure::Coded;
 use crate::output;
 use crate::remote::{Address, Patience};
 
+/// Requests between which the time is divided, so that a lost answer leaves time to ask again.
+pub(super) const REQUESTS: u32 = 4;
 /// A module is at most a few hundred kilobytes; what is larger is no package.
 const MAX_PACKAGE_BYTES: u64 = 16 << 20;
 
 /// Publishes packages: uploads the modules that are new, and signs the catalogue that results.
 ///
 /// Packages of one namespace become visible together, and callees may be among them. A package
-/// that is published already as it is moves nothing. If it fails, the namespace is unchanged.
+/// that is published already as it is moves nothing. Each namespace is published whole or not at
+/// all; an error says which ones were.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  \
     nimblenet publish rms.nnp chain.nnp --registry 127.0.0.1:5683 --key shop.key")]
@@ -63,16 +67,42 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         for address in &args.also {
             others.push(wait.connect(address).await?);
         }
-        let mut registry = wait.connect(&args.registry).await?;
-        let reports = registry.publish(&packages, &key, &mut others).await;
-        reports.with_context(|| format!("publishing at {} failed", args.registry))
+        let mut registry = wait.connect_for(&args.registry, REQUESTS).await?;
+        Ok(registry.publish(&packages, &key, &mut others).await)
     })?;
-    if args.json {
-        let namespaces: Vec<_> = reports.iter().map(to_json).collect();
-        return output::json(&json!({ "namespaces": namespaces }));
+    let (published, stopped) = match reports {
+        Ok(reports) => (reports, None),
+        Err(Stopped {
+            namespace,
+            published,
+            error,
+        }) => (published, Some((namespace, error))),
+    };
+    let error = stopped.map(|(namespace, error)| {
+        let sentence = format!("publishing {namespace} at {} failed: {error}", args.registry);
+        Coded::new(error.code().to_owned(), sentence)
+    });
+    report(&published, error, args.json)
+}
+
+/// Prints what was published, and fails with the error at which it stopped.
+pub(super) fn report(
+    published: &[PublishReport],
+    error: Option<Coded>,
+    json: bool,
+) -> anyhow::Result<()> {
+    if json {
+        let namespaces: Vec<_> = published.iter().map(to_json).collect();
+        let mut document = json!({ "namespaces": namespaces });
+        if let Some(error) = &error {
+            document["error"] = error.to_json();
+        }
+        output::json(&document)?;
+    } else if !published.is_empty() {
+        let lines: Vec<_> = published.iter().map(to_text).collect();
+        output::text(&lines.join("\n"))?;
     }
-    let lines: Vec<_> = reports.iter().map(to_text).collect();
-    output::text(&lines.join("\n"))
+    error.map_or(Ok(()), |error| Err(error.told().into()))
 }
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {

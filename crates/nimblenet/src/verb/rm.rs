@@ -1,0 +1,57 @@
+//! `nimblenet rm`: published tasklets are withdrawn.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use nimblenet_node::SigningKey;
+use nimblenet_tasklet::{Name, TaskletName};
+
+use super::publish::{REQUESTS, report};
+use crate::remote::{Address, Patience};
+
+/// Withdraws tasklets: once a node has the namespace's next epoch, it refuses to call them.
+///
+/// All of one namespace at a time; all or none are withdrawn. A tasklet that another published one
+/// calls is withdrawn together with that one only. Calls in progress end as they began, caches let
+/// the module go when they need the room, and publishing the name again brings it back.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  \
+    nimblenet rm shop/rms shop/chain --registry 127.0.0.1:5683 --key shop.key")]
+pub(crate) struct Args {
+    /// Tasklets of one namespace.
+    #[arg(value_name = "NS/NAME", required = true)]
+    names: Vec<TaskletName>,
+    /// CoAP address of the registry.
+    #[arg(long, value_name = "ADDR")]
+    registry: Address,
+    /// Key file that signs.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    #[command(flatten)]
+    patience: Patience,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// If the registry cannot be reached or refuses, or one of the tasklets is not published.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let key = SigningKey::load(&args.key);
+    let key = key.with_context(|| format!("cannot use the key {}", args.key.display()))?;
+    let first = args.names.first().context("no tasklet is named")?;
+    let namespace = first.namespace;
+    let stray = args.names.iter().find(|name| name.namespace != namespace);
+    if let Some(stray) = stray {
+        bail!("{first} and {stray} are of two namespaces; withdraw one namespace at a time");
+    }
+    let names: Vec<Name> = args.names.iter().map(|name| name.name).collect();
+    let withdrawn = args.patience.ask(&args.registry, async |wait| {
+        let mut registry = wait.connect_for(&args.registry, REQUESTS).await?;
+        let withdrawn = registry.withdraw(&namespace, &names, &key).await;
+        withdrawn.with_context(|| format!("withdrawing from {namespace} at {} failed", args.registry))
+    })?;
+    report(&[withdrawn], None, args.json)
+}

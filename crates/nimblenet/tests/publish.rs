@@ -1,0 +1,159 @@
+//! Publishing and withdrawing when answers are lost, tasklets are called, or a part of it fails.
+#![allow(clippy::unwrap_used)]
+
+mod processes;
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use processes::{ADD, Bench, add, fail, nimblenet, succeed};
+use serde_json::Value as Json;
+
+/// The number of the method PUT in a CoAP message (RFC 7252 section 12.1.1).
+const PUT: u8 = 3;
+
+/// A network between a client and a registry that loses the answers to PUT requests with a body of
+/// CBOR, as many messages of them as it is told.
+struct Lossy {
+    address: SocketAddr,
+    lost: Arc<AtomicUsize>,
+}
+
+impl Lossy {
+    fn new(registry: SocketAddr, messages: usize) -> Self {
+        let front = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let back = UdpSocket::bind("127.0.0.1:0").unwrap();
+        back.connect(registry).unwrap();
+        back.set_read_timeout(Some(Duration::from_millis(200)))
+            .unwrap();
+        let (address, lost) = (front.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+        let count = lost.clone();
+        thread::spawn(move || {
+            let mut buffer = [0; 2048];
+            let mut losing = Vec::new();
+            while let Ok((len, client)) = front.recv_from(&mut buffer) {
+                let request = &buffer[..len];
+                let id = [request[2], request[3]];
+                // A publication goes to `r`; modules go to `m`.
+                let publishes = request[1] == PUT && request.windows(2).any(|it| it == b"\xb1r");
+                if publishes && !losing.contains(&id) && losing.len() < messages {
+                    losing.push(id);
+                }
+                back.send(request).unwrap();
+                let Ok(len) = back.recv(&mut buffer) else {
+                    continue;
+                };
+                if losing.contains(&id) {
+                    count.fetch_add(1, Ordering::Relaxed);
+                } else {
+                    front.send_to(&buffer[..len], client).unwrap();
+                }
+            }
+        });
+        Self { address, lost }
+    }
+}
+
+#[test]
+fn a_publication_whose_answer_is_lost_is_given_again() {
+    let bench = Bench::new();
+    let registry = bench.registry();
+    let lossy = Lossy::new(registry.coap, 1);
+    let module = bench.package("shop/add", ADD, &add(0), &[]);
+    let (address, key) = (lossy.address.to_string(), bench.path("shop.key"));
+    let publish = ["publish", &module, "--registry", &address, "--key", &key];
+    let said = succeed(&[&publish[..], &["--timeout", "6"]].concat());
+    assert!(said.contains("epoch 1"), "{said}");
+    assert!(lossy.lost.load(Ordering::Relaxed) > 0, "an answer was lost");
+    let listed = succeed(&["ls", "--registry", &registry.coap.to_string(), "--json"]);
+    let listed: Json = serde_json::from_str(&listed).unwrap();
+    assert_eq!(listed["namespaces"][0]["epoch"], 1, "it is published once");
+}
+
+#[test]
+fn whoever_does_not_hear_whether_it_is_published_is_told_so() {
+    let bench = Bench::new();
+    let registry = bench.registry();
+    let lossy = Lossy::new(registry.coap, usize::MAX);
+    let module = bench.package("shop/add", ADD, &add(0), &[]);
+    let (address, key) = (lossy.address.to_string(), bench.path("shop.key"));
+    let publish = ["publish", &module, "--registry", &address, "--key", &key];
+    let json = [&publish[..], &["--timeout", "4", "--json"]].concat();
+    let output = nimblenet(&json);
+    assert_eq!(output.status.code(), Some(1));
+    let document: Json = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["error"]["code"], "outcome-unknown", "{document}");
+    assert!(lossy.lost.load(Ordering::Relaxed) > 1, "answers were lost");
+    let direct = registry.coap.to_string();
+    let again = ["publish", &module, "--registry", &direct, "--key", &key];
+    assert!(succeed(&again).contains("nothing new, still at epoch 1"));
+}
+
+#[test]
+fn an_error_says_which_namespaces_were_published_before_it() {
+    let bench = Bench::new();
+    let daemon = bench.registry();
+    let registry = daemon.coap.to_string();
+    let key = bench.path("shop.key");
+    let other = bench.path("std.key");
+    succeed(&["keygen", "-o", &other]);
+    let held = bench.package("std/held", ADD, &add(1), &[]);
+    bench.publish(&registry, &[&held], &other).unwrap();
+    // `lab` comes before `std`, which belongs to somebody else.
+    let ours = bench.package("lab/add", ADD, &add(0), &[]);
+    let theirs = bench.package("std/add", ADD, &add(0), &[]);
+    let publish = [
+        "publish",
+        &ours,
+        &theirs,
+        "--registry",
+        &registry,
+        "--key",
+        &key,
+    ];
+    let output = nimblenet(&publish);
+    assert_eq!(output.status.code(), Some(1));
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(out.contains("lab: epoch 1"), "{out}");
+    assert!(
+        err.contains("publishing std") && err.contains("unknown-key"),
+        "{err}"
+    );
+}
+
+#[test]
+fn a_withdrawn_tasklet_is_gone_until_it_is_published_again() {
+    let bench = Bench::new();
+    let registry = bench.registry();
+    let (address, key) = (registry.coap.to_string(), bench.path("shop.key"));
+    let add = bench.package("shop/add", ADD, &add(0), &[]);
+    let publish = ["publish", &add, "--registry", &address, "--key", &key];
+    succeed(&publish);
+    let rm = ["rm", "shop/add", "--registry", &address, "--key", &key];
+    assert!(succeed(&rm).contains("epoch 2"));
+    assert!(!succeed(&["ls", "--registry", &address]).contains("shop/add"));
+    assert!(fail(&rm).contains("shop/add is not published"));
+    let pulled = bench.path("again.nnp");
+    let pull = ["pull", "shop/add", "--registry", &address, "-o", &pulled];
+    assert!(fail(&pull).contains("unknown-tasklet"));
+    let mixed = [
+        "rm",
+        "shop/add",
+        "std/add",
+        "--registry",
+        &address,
+        "--key",
+        &key,
+    ];
+    assert!(fail(&mixed).contains("two namespaces"));
+    assert!(succeed(&publish).contains("epoch 3"));
+    assert!(succeed(&["ls", "--registry", &address]).contains("shop/add"));
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
