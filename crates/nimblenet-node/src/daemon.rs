@@ -16,6 +16,7 @@
 
 pub(crate) mod api;
 mod crash;
+mod failure;
 mod keeper;
 mod links;
 mod registry;
@@ -254,8 +255,10 @@ impl Requests {
     /// gets no reply.
     pub(crate) fn give(&self, request: Request, answer: Answer) {
         let unsent = self.0.send(Command::Serve(request, answer)).err();
-        if let Some(Command::Serve(Request::Call { .. }, answer)) = unsent.map(|error| error.0) {
-            answer.give(Reply::refused_call(Fault::Stopped, None));
+        let unsent = unsent.map(|error| error.0);
+        if let Some(Command::Serve(Request::Call { call, .. }, answer)) = unsent {
+            let place = call.name.to_string();
+            answer.give(Reply::refused_call(Fault::Stopped, place, None));
         }
     }
 

@@ -381,6 +381,39 @@ problems! {
     StorageDamaged = Unavailable "storage-damaged",
 }
 
+impl Problem {
+    /// What whoever made the request, or operates the node, can do about it: one clause.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::BadRequest | Self::BadOption | Self::UnknownResource | Self::MethodNotAllowed => {
+                "compare the request with spec/api.md"
+            }
+            Self::UnsupportedFormat => "send the arguments as CBOR (format 60)",
+            Self::NotAcceptable => "accept CBOR (format 60), or leave the option out",
+            Self::UnknownModule => "look the digest up with `nimblenet ls --json`",
+            Self::NotARegistry => "give the address of a registry",
+            Self::UnknownNamespace => "add the namespace to the configuration, or look its name up",
+            Self::Stopped => "try again once the registry is back",
+            Self::Malformed | Self::OtherNamespace => "publish with a tool of the same version",
+            Self::DigestMismatch => "try again",
+            Self::UnknownKey => "sign with the key that the namespace belongs to",
+            Self::BadSignature => "publish again",
+            Self::NamespaceClash => "choose another name for the namespace",
+            Self::StaleEpoch => "publish again: somebody else did so at the same time",
+            Self::VersionExists | Self::SequenceGap => "publish again; versions never change",
+            Self::TooLarge => "raise the registry's `module_bytes`, or make the module smaller",
+            Self::BadCatalogue | Self::DuplicateName => "publish fewer packages, each name once",
+            Self::BadImport => "publish the callee before or together, with that signature",
+            Self::StillCalled => "withdraw the caller before or together",
+            Self::MissingModule => "publish again",
+            Self::WrongSize | Self::InvalidModule => "pack the module anew",
+            Self::RegistryFull => "try again later",
+            Self::StorageFailed => "make room on the registry's disk, then publish again",
+            Self::StorageDamaged => "look at the registry's disk and log",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     extern crate alloc;

@@ -107,6 +107,43 @@ coded! {
     }
 }
 
+impl Fault {
+    /// What whoever made the call, or operates the node, can do about it: one clause.
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::UnknownNamespace => "add the namespace to the node's configuration, with its key",
+            Self::UnknownTasklet => "look its name up with `nimblenet ls`, or publish it",
+            Self::UnknownExport => "look the export's name up with `nimblenet ls`",
+            Self::WrongArguments => "give the values that the signature names",
+            Self::WrongSignature => "pack and publish the caller anew for the callee's signature",
+            Self::Unreachable => "look whether the node, or the namespace's registry, is up",
+            Self::DigestMismatch => "try again; if it persists, publish the tasklet again",
+            Self::TooLarge => "give the node more `cache_bytes`, or make the tasklet smaller",
+            Self::CacheFull => "try again later, or give the node more `cache_bytes`",
+            Self::NoCatalogue => "look whether the namespace's registry is up",
+            Self::BadSignature => "compare the namespace's key at the node and at the registry",
+            Self::InvalidModule => "check the module with `nimblenet check`",
+            Self::UnknownImport => "pack the module anew; its package names what it calls",
+            Self::CapabilityDenied => "grant the capability to the namespace at the node",
+            Self::NoExecutor => {
+                "add the tasklet to the node's `natives`, or call a node that has it"
+            }
+            Self::NoMemory => "give the node more `arena_bytes`, or the tasklet less memory",
+            Self::OutOfFuel => "give the package more `fuel`, or look for a loop without end",
+            Self::Trapped => "run the tasklet with the same values in `nimblenet run`",
+            Self::ValuesTooLarge => "pass less at a time, or give the package a larger area",
+            Self::DeviceFailed => "look at the device and at the channel that the tasklet names",
+            Self::BadImage => "take the image and the module that were saved together",
+            Self::TooDeep => "let the tasklets call each other less deep",
+            Self::Busy => "try again later, or call another node",
+            Self::Deadline => "allow more time with `call_ms`, or let the tasklet do less",
+            Self::Stopped => "call again once the node is back",
+            Self::TooManyCalls => "let the tasklet make fewer calls",
+            Self::UnknownCall => "list the calls in progress with `nimblenet ps`",
+        }
+    }
+}
+
 coded! {
     /// Why WebAssembly code trapped (WebAssembly core specification, section 4.4 and appendix).
     Trap {
@@ -148,7 +185,7 @@ mod tests {
                     .iter()
                     .all(|other| other.code() != fault.code())
             );
-            assert!(!fault.meaning().is_empty());
+            assert!(!fault.meaning().is_empty() && !fault.remedy().ends_with('.'));
         }
         for trap in Trap::ALL {
             assert_eq!(Trap::from_number(trap.number()), Some(*trap));

@@ -63,7 +63,9 @@ pub(crate) enum Reply {
     Ended {
         report: CallReport,
         explain: bool,
-        /// More words than the fault has.
+        /// If it failed: which tasklet, and at which node.
+        place: String,
+        /// If it failed: more words than the fault has.
         detail: Option<String>,
     },
     /// The tasklets that can be called, and whether this is a registry.
@@ -93,10 +95,11 @@ pub(crate) enum Reply {
 
 impl Reply {
     /// A call that was refused at once.
-    pub(crate) fn refused_call(fault: Fault, detail: Option<String>) -> Self {
+    pub(crate) fn refused_call(fault: Fault, place: String, detail: Option<String>) -> Self {
         Self::Ended {
             report: CallReport::refused(fault),
             explain: false,
+            place,
             detail,
         }
     }

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use super::api::Answer;
 use super::crash::Crashes;
+use super::failure::Facts;
 use super::keeper::Keeper;
 use super::links::Links;
 use super::registry::{self, StoreThread};
@@ -113,6 +114,7 @@ pub(super) struct Service {
     pub(super) keys: BTreeMap<Name, PublicKey>,
     pub(super) keeper: Option<Keeper>,
     pub(super) timeouts: Timeouts,
+    pub(super) facts: Facts,
     /// Set once it is to end: when it does so at the latest, and who wants its last numbers.
     pub(super) stopping: Option<(Instant, Option<Sender<Status>>)>,
 }

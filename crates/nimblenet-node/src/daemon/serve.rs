@@ -2,7 +2,7 @@
 
 use nimblenet_core::{CallId, CallRequest, Catalogue};
 use nimblenet_tasklet::api::Problem;
-use nimblenet_tasklet::{Delta, Digest, Fault, Name, NamespaceId, NodeId, TaskletName, abi};
+use nimblenet_tasklet::{Delta, Digest, Fault, Name, NamespaceId, NodeId, TaskletName};
 
 use super::api::{Answer, Refused, Reply, Request};
 use super::registry::{self, Done};
@@ -62,8 +62,9 @@ impl Service {
         match accepted {
             Ok(id) => drop(self.calls.insert(id, waiting)),
             Err(fault) => {
-                let detail = self.mismatch(fault, &waiting.call);
-                waiting.answer.give(Reply::refused_call(fault, detail));
+                let (place, detail) = self.blame(fault, &waiting.call);
+                let refused = Reply::refused_call(fault, place, detail);
+                waiting.answer.give(refused);
             }
         }
         self.drain();
@@ -83,18 +84,11 @@ impl Service {
         }
     }
 
-    /// What is wrong with the arguments of a call that failed for them, in more words than the
-    /// fault has.
-    fn mismatch(&self, fault: Fault, call: &Call) -> Option<String> {
-        if fault != Fault::WrongArguments {
-            return None;
-        }
-        let entry = self
-            .catalogue(&call.name.namespace)?
-            .find(&call.name.name)?;
-        let signature = entry.terms.export(&call.export)?.signature;
-        let error = abi::check_args(&signature, &call.args).err()?;
-        Some(format!("{error}: {signature}"))
+    /// The words on a call that failed: where, and more than the fault says.
+    fn blame(&self, fault: Fault, call: &Call) -> (String, Option<String>) {
+        let catalogue = self.catalogue(&call.name.namespace);
+        let detail = self.facts.detail(fault, call, catalogue);
+        (self.facts.place(call), detail)
     }
 
     fn begin_move(&mut self, call: CallId, to: NodeId, answer: Answer) {
@@ -176,10 +170,12 @@ impl Service {
             return;
         };
         let fault = report.result.as_ref().err();
-        let detail = fault.and_then(|fault| self.mismatch(*fault, &waiting.call));
+        let blame = fault.map(|fault| self.blame(*fault, &waiting.call));
+        let (place, detail) = blame.unwrap_or_default();
         waiting.answer.give(Reply::Ended {
             report,
             explain: waiting.explain,
+            place,
             detail,
         });
     }

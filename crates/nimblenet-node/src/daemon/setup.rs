@@ -13,6 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 
 use super::crash::Crashes;
+use super::failure::Facts;
 use super::keeper::{self, Keeper};
 use super::links::Links;
 use super::registry::StoreThread;
@@ -20,7 +21,7 @@ use super::run::{Edge, Inputs, Service};
 use super::{Command, Daemon, Requests, Sockets, StartError};
 use crate::clock::{self, Clock};
 use crate::coap::Endpoint;
-use crate::config::{MeshConfig, NodeConfig, RegistryConfig, Timeouts};
+use crate::config::{self, MeshConfig, NodeConfig, RegistryConfig, Timeouts};
 use crate::executor::Workers;
 use crate::host::LinuxHost;
 use crate::key::PublicKey;
@@ -41,6 +42,7 @@ pub(super) struct Setup {
     keeper: Option<Keeper>,
     store: Option<Store>,
     keys: BTreeMap<Name, PublicKey>,
+    namespaces: BTreeMap<Name, config::NamespaceConfig>,
 }
 
 impl Setup {
@@ -75,6 +77,7 @@ impl Setup {
             keeper: keeper.map_err(StartError::State)?,
             store: None,
             keys,
+            namespaces: file.namespaces,
         })
     }
 
@@ -93,6 +96,7 @@ impl Setup {
             kept: Vec::new(),
             keeper: None,
             keys: keys.collect(),
+            namespaces: BTreeMap::new(),
             store: Some(store),
         })
     }
@@ -150,6 +154,14 @@ impl Setup {
         self.config.links = links.collect();
         let frame_bytes = plans.iter().map(|plan| plan.mtu()).max().unwrap_or(0);
         let executors = self.config.limits.executors;
+        let facts = Facts {
+            id: self.config.id,
+            limits: self.config.limits,
+            arena_bytes: self.arena_bytes,
+            call_ms: self.timeouts.call.as_millis(),
+            natives: self.natives.clone(),
+            namespaces: self.namespaces,
+        };
         let mut node = Node::new(self.config).map_err(StartError::Config)?;
         for bytes in &self.kept {
             let delta = Delta::decode(bytes).expect("it was decoded when it was read");
@@ -199,6 +211,7 @@ impl Setup {
             keys: self.keys,
             keeper: self.keeper,
             timeouts: self.timeouts,
+            facts,
             stopping: None,
         };
         Ok((service, inputs))

@@ -87,7 +87,8 @@ impl Mesh {
         let registry = self.addresses[0].coap.unwrap();
         self.runtime.block_on(async {
             let mut remote = Remote::connect(registry, PATIENCE).await.unwrap();
-            remote.publish(&packages, &key(), &mut []).await
+            let published = remote.publish(&packages, &key(), &mut []).await;
+            published.map_err(|stopped| stopped.error)
         })
     }
 

@@ -47,13 +47,14 @@ impl Reply {
             Self::Ended {
                 report,
                 explain,
+                place,
                 detail,
-            } => ended(report, *explain, detail.as_deref()),
+            } => ended(report, *explain, place, detail.as_deref()),
             Self::Discovery { tasklets, registry } => links(tasklets, *registry),
             Self::Status(numbers) => content(|to| write_status(to, numbers)),
             Self::Jobs { now, jobs } => content(|to| write_jobs(to, *now, jobs)),
             Self::Moved(Ok(())) | Self::Staged => empty(api::Status::Changed),
-            Self::Moved(Err(fault)) => failed(*fault, None, None),
+            Self::Moved(Err(fault)) => failed(*fault, None, "the move", None),
             Self::Namespaces(held) => content(|to| write_namespaces(to, held)),
             Self::Delta(Some(changes)) => content(|to| raw(to, changes)),
             Self::Delta(None) => empty(api::Status::Valid),
@@ -74,10 +75,10 @@ impl Reply {
 }
 
 /// `detail` says more than the fault does.
-fn ended(report: &CallReport, explain: bool, detail: Option<&str>) -> Document {
+fn ended(report: &CallReport, explain: bool, place: &str, detail: Option<&str>) -> Document {
     let result = match &report.result {
         Ok(result) => result,
-        Err(fault) => return failed(*fault, report.trap, detail),
+        Err(fault) => return failed(*fault, report.trap, place, detail),
     };
     if !explain {
         return content(|to| raw(to, result));
@@ -145,15 +146,24 @@ fn write_job<'w>(to: &'w mut Writer, now: Instant, job: &Progress) -> Written<'w
         .u64((now - job.accepted).as_millis() as u64)
 }
 
-fn failed(fault: Fault, trap: Option<Trap>, detail: Option<&str>) -> Document {
-    let mut message = fault.meaning().trim().to_owned();
-    if let Some(trap) = trap {
-        message = format!("{message} {}", trap.meaning().trim());
+/// A sentence of three parts: where and what, more about it, and what to do.
+fn failed(fault: Fault, trap: Option<Trap>, place: &str, detail: Option<&str>) -> Document {
+    let trap = trap.map(|trap| clause(trap.meaning()));
+    let details: Vec<&str> = trap.as_deref().into_iter().chain(detail).collect();
+    let mut message = format!("{place}: {}", clause(fault.meaning()));
+    if !details.is_empty() {
+        message = format!("{message} ({})", details.join("; "));
     }
-    if let Some(detail) = detail {
-        message = format!("{message} ({detail})");
-    }
+    let message = format!("{message}; {}", fault.remedy());
     failure(api::Status::of(fault), fault.code(), &message)
+}
+
+/// A sentence as part of another.
+fn clause(sentence: &str) -> String {
+    let sentence = sentence.trim().trim_end_matches('.');
+    let mut letters = sentence.chars();
+    let first = letters.next().map(|first| first.to_ascii_lowercase());
+    first.into_iter().chain(letters).collect()
 }
 
 fn failure(status: api::Status, code: &str, message: &str) -> Document {

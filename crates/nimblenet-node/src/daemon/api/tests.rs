@@ -161,6 +161,7 @@ fn examples() -> Vec<(&'static str, &'static str, Reply)> {
             took: Duration::from_micros(2100),
         },
         explain,
+        place: format!("{name} at node 7"),
         detail: None,
     };
     let trapped = ended(Err(Fault::Trapped), Some(Trap::DivideByZero), false);

@@ -1,0 +1,117 @@
+//! Why a call failed, in words for whoever made it: which tasklet, which node, and which limit or
+//! key of the configuration with its value.
+
+use alloc::collections::BTreeMap;
+
+use nimblenet_core::{Catalogue, Limits};
+use nimblenet_tasklet::{Capabilities, Entry, Fault, Name, NodeId, TaskletName, abi};
+
+use super::Call;
+use crate::config::NamespaceConfig;
+
+/// What a daemon was configured with, as far as it explains failures.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) id: NodeId,
+    pub(super) limits: Limits,
+    pub(super) arena_bytes: usize,
+    pub(super) call_ms: u128,
+    pub(super) natives: Vec<TaskletName>,
+    pub(super) namespaces: BTreeMap<Name, NamespaceConfig>,
+}
+
+impl Facts {
+    /// Which tasklet failed, and at which node.
+    pub(super) fn place(&self, call: &Call) -> String {
+        format!("{} at node {}", call.name, call.at.unwrap_or(self.id))
+    }
+
+    /// What the fault does not say: the limit that was met, or what there is instead. `catalogue`
+    /// is that of the tasklet's namespace.
+    pub(super) fn detail(
+        &self,
+        fault: Fault,
+        call: &Call,
+        catalogue: Option<&Catalogue>,
+    ) -> Option<String> {
+        let entry = catalogue.and_then(|held| held.find(&call.name.name));
+        let entry = entry.as_ref();
+        match fault {
+            Fault::WrongArguments => mismatch(entry?, call),
+            Fault::UnknownExport => Some(format!("it has {}", exports(entry?))),
+            Fault::ValuesTooLarge => Some(self.values(call)),
+            // The limits are those of the node that runs it.
+            _ if call.at.is_some_and(|at| at != self.id) => None,
+            Fault::UnknownNamespace => Some(list("there are", self.namespaces.keys())),
+            Fault::Unreachable | Fault::NoCatalogue => {
+                let registry = self.namespaces.get(&call.name.namespace)?.registry;
+                let namespace = call.name.namespace;
+                Some(format!("the registry of {namespace} is node {registry}"))
+            }
+            Fault::NoExecutor => Some(list("natives =", &self.natives)),
+            Fault::CapabilityDenied => {
+                let granted = self.namespaces.get(&call.name.namespace)?.capabilities;
+                let wanted = names(entry?.terms.capabilities);
+                Some(format!("it wants {wanted}; granted are {}", names(granted)))
+            }
+            Fault::TooLarge | Fault::CacheFull => {
+                Some(format!("cache_bytes = {}", self.limits.cache_bytes))
+            }
+            Fault::NoMemory => Some(format!(
+                "arena_bytes = {}, {} of linear memory are its ceiling",
+                self.arena_bytes, entry?.terms.memory_bytes
+            )),
+            Fault::OutOfFuel => Some(format!("its ceiling is {}", entry?.terms.fuel)),
+            Fault::Busy => Some(format!("at most {} calls at a time", self.limits.jobs)),
+            Fault::Deadline => Some(format!("call_ms = {}", self.call_ms)),
+            Fault::TooDeep => Some(format!("at most {}", self.limits.depth)),
+            Fault::TooManyCalls => Some(format!("at most {}", self.limits.calls)),
+            _ => None,
+        }
+    }
+
+    fn values(&self, call: &Call) -> String {
+        let most = self.limits.message_bytes;
+        match call.args.len() {
+            given if given > most => {
+                format!("the arguments take {given} bytes; at most {most} are taken")
+            }
+            given if call.at.is_some() => {
+                format!("the arguments take {given} bytes, more than a link on the route takes")
+            }
+            _ => format!("arguments and results take at most {most} bytes, or the tasklet's area"),
+        }
+    }
+}
+
+/// What is wrong with the arguments.
+fn mismatch(entry: &Entry<'_>, call: &Call) -> Option<String> {
+    let signature = entry.terms.export(&call.export)?.signature;
+    let error = abi::check_args(&signature, &call.args).err()?;
+    Some(format!("{error}: {signature}"))
+}
+
+fn exports(entry: &Entry<'_>) -> String {
+    let names = entry
+        .terms
+        .exports()
+        .map(|export| export.name.escape_debug());
+    let names: Vec<String> = names.map(|name| name.to_string()).collect();
+    names.join(", ")
+}
+
+fn list<T: ToString>(what: &str, items: impl IntoIterator<Item = T>) -> String {
+    let items: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    if items.is_empty() {
+        return format!("{what} none");
+    }
+    format!("{what} {}", items.join(", "))
+}
+
+fn names(capabilities: Capabilities) -> String {
+    let names: Vec<&str> = capabilities.iter().map(|it| it.name()).collect();
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    names.join(", ")
+}
