@@ -93,7 +93,7 @@ pub(crate) fn run(json: bool, uf2: bool) -> Result<()> {
 /// Builds all images; returns their folder.
 pub(crate) fn build() -> Result<PathBuf> {
     let target = workspace::target_directory()?.join("firmware");
-    let toolchain = Toolchain::find(BOARD)?;
+    let toolchain = Toolchain::find_with_source(BOARD)?;
     let mut command = toolchain.cargo_with_core("build", BOARD, &target)?;
     command
         .current_dir(workspace::root().join("firmware/rp2040"))

@@ -47,13 +47,26 @@ impl Toolchain {
         if rustup_has(target) {
             return Ok(Self::Rustup);
         }
-        let needed = [DEBIAN_CARGO, DEBIAN_RUSTC, DEBIAN_SOURCE];
-        if needed.iter().all(|path| Path::new(path).exists()) {
+        if debian_has_source() {
             return Ok(Self::Debian);
         }
         bail!(
             "nothing here builds for {target}: run `rustup target add {target}`, or install \
              Debian's rustc-web, cargo-web and rust-web-src"
+        )
+    }
+
+    /// Finds out which toolchain builds `core` itself for a target, as images need it.
+    pub(crate) fn find_with_source(target: &str) -> Result<Self> {
+        if rustup_has(target) && rustup_has_source()? {
+            return Ok(Self::Rustup);
+        }
+        if debian_has_source() {
+            return Ok(Self::Debian);
+        }
+        bail!(
+            "images build `core` themselves: run `rustup target add {target}` and `rustup component \
+             add rust-src`, or install Debian's rustc-web, cargo-web and rust-web-src"
         )
     }
 
@@ -81,7 +94,7 @@ impl Toolchain {
         folder: &Path,
     ) -> Result<Command> {
         let mut command = match self {
-            Self::Rustup => rustup_cargo_with_source()?,
+            Self::Rustup => rustup_cargo_with_source(),
             Self::Debian => debian_cargo(),
         };
         let target = self.without_frame_pointer(target, folder)?;
@@ -147,21 +160,30 @@ fn rustup_has(target: &str) -> bool {
     })
 }
 
-/// The pinned toolchain, which needs the standard library's source to build it.
-fn rustup_cargo_with_source() -> Result<Command> {
+/// Whether Debian's compiler and the source of its `core` and `alloc` are there.
+fn debian_has_source() -> bool {
+    let needed = [DEBIAN_CARGO, DEBIAN_RUSTC, DEBIAN_SOURCE];
+    needed.iter().all(|path| Path::new(path).exists())
+}
+
+/// Whether the pinned toolchain has the standard library's source.
+fn rustup_has_source() -> Result<bool> {
     let mut rustc = Command::new("rustc");
     rustc
         .current_dir(workspace::root())
         .args(["--print", "sysroot"]);
     let sysroot = workspace::output(&mut rustc)?;
-    let source = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library");
-    if !source.exists() {
-        bail!("images build `core` themselves: run `rustup component add rust-src`");
-    }
+    Ok(Path::new(sysroot.trim())
+        .join("lib/rustlib/src/rust/library")
+        .exists())
+}
+
+/// The pinned toolchain, which is to build the standard library itself.
+fn rustup_cargo_with_source() -> Command {
     let mut command = workspace::cargo();
     // A stable compiler refuses -Z options unless told that it is nightly.
     command.env("RUSTC_BOOTSTRAP", "1");
-    Ok(command)
+    command
 }
 
 /// Debian's cargo with nothing of rustup's environment left, which would lead it back there.

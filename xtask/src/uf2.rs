@@ -1,24 +1,20 @@
 //! Images as files that a board takes when it is plugged in as a drive.
-//!
-//! The tool that makes them is installed into the target directory the first time.
 
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result};
-
-use crate::workspace;
-
-const TOOL: &str = "elf2uf2-rs";
-const VERSION: &str = "2.2.0";
+use nimblenet_uf2::Image;
+use object::elf::PT_LOAD;
+use object::read::elf::{ElfFile32, ProgramHeader as _};
 
 /// Writes `IMAGE.uf2` beside each of the images in `folder`.
 pub(crate) fn convert(folder: &Path, images: &[&str]) -> Result<()> {
-    let tool = tool()?;
     for image in images {
-        let from = folder.join(image);
-        let to = file(folder, image);
-        workspace::run(Command::new(&tool).arg(&from).arg(&to))?;
+        let (from, to) = (folder.join(image), file(folder, image));
+        let elf = fs::read(&from).with_context(|| format!("cannot read {}", from.display()))?;
+        let content = content(&elf).with_context(|| format!("{} is no image", from.display()))?;
+        fs::write(&to, content.file()).with_context(|| format!("cannot write {}", to.display()))?;
         eprintln!("{}", to.display());
     }
     Ok(())
@@ -29,19 +25,18 @@ pub(crate) fn file(folder: &Path, image: &str) -> PathBuf {
     folder.join(image).with_extension("uf2")
 }
 
-fn tool() -> Result<PathBuf> {
-    let target = workspace::target_directory()?;
-    let (root, build) = (target.join("tools"), target.join("tools/build"));
-    let tool = root.join("bin").join(TOOL);
-    if tool.exists() {
-        return Ok(tool);
+/// What an ELF file puts into flash: each segment at its physical address, which for initial values
+/// of variables is where they are copied from.
+fn content(elf: &[u8]) -> Result<Image> {
+    let file: ElfFile32<'_> = ElfFile32::parse(elf)?;
+    let endian = file.endian();
+    let mut image = Image::new();
+    for segment in file.elf_program_headers() {
+        let stored = segment.data(endian, elf);
+        let stored = stored.ok().context("a segment goes past the end")?;
+        if segment.p_type(endian) == PT_LOAD && !stored.is_empty() {
+            image.put(segment.p_paddr(endian), stored)?;
+        }
     }
-    let mut command = workspace::cargo();
-    command
-        .args(["install", TOOL, "--version", VERSION, "--locked", "--root"])
-        .arg(&root)
-        .env("CARGO_TARGET_DIR", build);
-    workspace::run(&mut command)
-        .with_context(|| format!("cannot install {TOOL}; on Debian it needs libudev-dev"))?;
-    Ok(tool)
+    Ok(image)
 }

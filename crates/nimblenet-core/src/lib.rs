@@ -76,7 +76,7 @@ mod time;
 pub mod wire;
 
 pub use archive::Archive;
-pub use cache::Eviction;
+pub use cache::{CachedModule, Eviction};
 pub use catalogue::{BadDelta, Catalogue, CatalogueLimits};
 pub use config::{
     AcquisitionConfig, Config, ConfigError, ExecutorId, HelloConfig, Limits, LinkAddress,

@@ -32,7 +32,7 @@ use std::net::UdpSocket;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use nimblenet_core::{ConfigError, Counters, Step};
+use nimblenet_core::{CachedModule, ConfigError, Counters, Step};
 use nimblenet_tasklet::{Fault, Name, NodeId, TaskletName, Trap};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -107,6 +107,15 @@ impl CallReport {
             took: Duration::ZERO,
         }
     }
+}
+
+/// A module in a node's cache.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Cached {
+    /// The tasklet.
+    pub name: TaskletName,
+    /// Its version, bytes and uses.
+    pub module: CachedModule,
 }
 
 /// A daemon's numbers at one moment.

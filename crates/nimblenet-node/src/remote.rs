@@ -8,7 +8,7 @@ use std::io;
 use minicbor::Decoder;
 use nimblenet_core::publication::{BadPackages, Publication};
 use nimblenet_core::{BadDelta, Catalogue, CatalogueLimits};
-use nimblenet_tasklet::api::{Problem, Resource, failure, job, namespace, query};
+use nimblenet_tasklet::api::{Problem, Resource, failure, job, module, namespace, query};
 use nimblenet_tasklet::{Delta, Digest, Executor, Name, NodeId, Package, TaskletName};
 use tokio::net::ToSocketAddrs;
 use tokio::time::Instant;
@@ -59,6 +59,21 @@ pub struct JobSummary {
     pub age: Duration,
     /// The time until its deadline, if it has one.
     pub left: Option<Duration>,
+}
+
+/// A module in a node's cache as it lists it.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct ModuleSummary {
+    /// Its tasklet's full name.
+    pub tasklet: String,
+    /// Its version.
+    pub version: u16,
+    /// Its length in bytes.
+    pub bytes: u32,
+    /// Uses since it came.
+    pub uses: u32,
+    /// Whether a call needs it.
+    pub pinned: bool,
 }
 
 /// What a publication has changed and uploaded, for one namespace.
@@ -132,6 +147,16 @@ impl Remote {
         let request = ask(Resource::Jobs, &[]);
         let payload = self.request(&request).await?.payload;
         read_jobs(&payload).ok_or(RemoteError::Malformed)
+    }
+
+    /// The modules in its cache.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn cache(&mut self) -> Result<Vec<ModuleSummary>, RemoteError> {
+        let request = ask(Resource::Cache, &[]);
+        let payload = self.request(&request).await?.payload;
+        read_cache(&payload).ok_or(RemoteError::Malformed)
     }
 
     /// Lets a call that is in progress there go on at another node of the mesh. Ends when it does,
@@ -483,6 +508,27 @@ fn read_namespaces(payload: &[u8]) -> Option<Vec<NamespaceSummary>> {
         namespaces.push(summary);
     }
     Some(namespaces)
+}
+
+fn read_cache(payload: &[u8]) -> Option<Vec<ModuleSummary>> {
+    let mut decoder = Decoder::new(payload);
+    let count = decoder.array().ok()??;
+    let mut modules = Vec::new();
+    for _ in 0..count {
+        let mut summary = ModuleSummary::default();
+        for _ in 0..decoder.map().ok()?? {
+            match decoder.str().ok()? {
+                module::TASKLET => summary.tasklet = decoder.str().ok()?.to_owned(),
+                module::VERSION => summary.version = decoder.u16().ok()?,
+                module::BYTES => summary.bytes = decoder.u32().ok()?,
+                module::USES => summary.uses = decoder.u32().ok()?,
+                module::PINNED => summary.pinned = decoder.bool().ok()?,
+                _ => decoder.skip().ok()?,
+            }
+        }
+        modules.push(summary);
+    }
+    Some(modules)
 }
 
 fn read_jobs(payload: &[u8]) -> Option<Vec<JobSummary>> {

@@ -11,7 +11,8 @@ use core::fmt;
 use crate::Fault;
 
 pub use document::{
-    DOCUMENTS, Key, Value, crash, explained, failure, job, link, namespace, published, status, step,
+    DOCUMENTS, Key, Value, crash, explained, failure, job, link, module, namespace, published,
+    status, step,
 };
 
 /// What a request does with a resource. The numbers are those of CoAP (RFC 7252 section 12.1.1).
@@ -57,6 +58,8 @@ pub mod segment {
     pub const TASKLETS: &str = "t";
     /// Calls in progress.
     pub const JOBS: &str = "jobs";
+    /// Modules in the cache.
+    pub const CACHE: &str = "cache";
     /// Namespaces and their catalogues.
     pub const NAMESPACES: &str = "r";
     /// Modules.
@@ -132,6 +135,8 @@ resources! {
     Status = Get [Is(segment::STATUS)] [],
     /// Lists the calls in progress.
     Jobs = Get [Is(segment::JOBS)] [],
+    /// Lists the modules in the cache.
+    Cache = Get [Is(segment::CACHE)] [],
     /// Moves a call in progress to another node.
     Move = Post [Is(segment::JOBS), Any("CALL")] [query::TO],
     /// Lists the namespaces.
@@ -308,6 +313,11 @@ macro_rules! problems {
             /// The stable code: lower-case words joined by hyphens.
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$name => $code,)+ }
+            }
+
+            /// What it means, in one sentence.
+            pub const fn meaning(self) -> &'static str {
+                match self { $(Self::$name => concat!($($doc),+),)+ }
             }
 
             /// The status of the answer.

@@ -19,6 +19,22 @@ use crate::output;
 const OTHER: &str = "failed";
 /// The code of wrong usage.
 const USAGE: &str = "usage";
+/// A configuration file is wrong.
+const BAD_CONFIG: &str = "bad-config";
+/// A daemon does not start.
+const CANNOT_START: &str = "cannot-start";
+/// A file or the network fails.
+const IO: &str = "io";
+/// A file is there that would be overwritten.
+pub(crate) const EXISTS: &str = "exists";
+/// A node would refuse a module or package.
+pub(crate) const REFUSED: &str = "refused";
+/// A host has no address.
+pub(crate) const UNKNOWN_HOST: &str = "unknown-host";
+/// A node has not heard of a publication in time.
+pub(crate) const NOT_SPREAD: &str = "not-spread";
+/// A demonstration in which nothing worked.
+pub(crate) const NOTHING_COMPLETED: &str = "nothing-completed";
 /// The exit code of wrong usage.
 const USAGE_EXIT: u8 = 2;
 
@@ -119,12 +135,12 @@ fn code(error: &anyhow::Error) -> String {
             return Some(fault.code().to_owned());
         }
         if cause.is::<BadConfig>() {
-            return Some("bad-config".to_owned());
+            return Some(BAD_CONFIG.to_owned());
         }
         if cause.is::<StartError>() {
-            return Some("cannot-start".to_owned());
+            return Some(CANNOT_START.to_owned());
         }
-        cause.is::<io::Error>().then(|| "io".to_owned())
+        cause.is::<io::Error>().then(|| IO.to_owned())
     });
     known.last().unwrap_or_else(|| OTHER.to_owned())
 }
@@ -133,4 +149,103 @@ fn code(error: &anyhow::Error) -> String {
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io = error.root_cause().downcast_ref::<io::Error>();
     io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use nimblenet_core::publication::BadPackages;
+    use nimblenet_node::coap::ClientError;
+    use nimblenet_tasklet::api::Problem;
+    use nimblenet_tasklet::{TaskletName, Trap};
+
+    use super::*;
+
+    const BOOK: &str = include_str!("../../../docs/codes.md");
+
+    /// The rows of the table below a heading.
+    fn rows(heading: &str) -> Vec<&'static str> {
+        let part = BOOK.split("\n## ").find(|part| part.starts_with(heading));
+        let lines = part.expect("the heading is there").lines();
+        let rows = lines.filter(|line| line.starts_with("| "));
+        rows.skip(1).collect()
+    }
+
+    fn row(code: &str, meaning: &str, remedy: &str) -> String {
+        format!("| `{code}` | {} | {remedy} |", meaning.trim())
+    }
+
+    #[test]
+    fn the_book_has_every_fault_trap_and_problem() {
+        let faults = Fault::ALL.iter();
+        let faults = faults.map(|it| row(it.code(), it.meaning(), it.remedy()));
+        let faults: Vec<String> = faults.collect();
+        assert_eq!(
+            rows("Calls"),
+            faults,
+            "docs/codes.md has:\n{}",
+            faults.join("\n")
+        );
+        let traps = Trap::ALL.iter();
+        let traps = traps.map(|it| format!("| `{}` | {} |", it.code(), it.meaning().trim()));
+        let traps: Vec<String> = traps.collect();
+        assert_eq!(
+            rows("Traps"),
+            traps,
+            "docs/codes.md has:\n{}",
+            traps.join("\n")
+        );
+        let problems = Problem::ALL.iter();
+        let problems = problems.map(|it| row(it.code(), it.meaning(), it.remedy()));
+        let problems: Vec<String> = problems.collect();
+        assert_eq!(
+            rows("Requests"),
+            problems,
+            "docs/codes.md has:\n{}",
+            problems.join("\n")
+        );
+    }
+
+    #[test]
+    fn the_book_has_every_code_of_the_command_line() {
+        let name: TaskletName = "shop/add".parse().expect("a name");
+        let client = [
+            ClientError::Refused,
+            ClientError::NoAnswer,
+            ClientError::Reset,
+            ClientError::Malformed,
+            ClientError::Changed,
+            ClientError::TooLarge,
+        ];
+        let packages = [
+            BadPackages::OtherNamespace { name },
+            BadPackages::Twice { name },
+            BadPackages::TooMany,
+            BadPackages::TooManyVersions { name },
+        ];
+        let mut codes = vec![
+            OTHER,
+            USAGE,
+            BAD_CONFIG,
+            CANNOT_START,
+            IO,
+            EXISTS,
+            REFUSED,
+            UNKNOWN_HOST,
+            NOTHING_COMPLETED,
+            NOT_SPREAD,
+            "outcome-unknown",
+        ];
+        codes.extend(client.iter().map(ClientError::code));
+        codes.extend(packages.iter().map(BadPackages::code));
+        codes.sort_unstable();
+        let mut listed = Vec::new();
+        for row in rows("The command line") {
+            let mut cells = row.split('`');
+            listed.push(cells.nth(1).expect("a code"));
+            assert_eq!(row.matches(" | ").count(), 2, "{row}");
+        }
+        let mut sorted = listed.clone();
+        sorted.sort_unstable();
+        assert_eq!(sorted, codes);
+    }
 }

@@ -15,7 +15,6 @@ mod failure;
 mod local;
 mod output;
 mod remote;
-mod uf2;
 mod verb;
 
 use std::process::ExitCode;

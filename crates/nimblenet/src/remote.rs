@@ -9,12 +9,14 @@ use anyhow::Context;
 use nimblenet_node::remote::Remote;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::failure::{Coded, complain};
+use crate::failure::{Coded, UNKNOWN_HOST, complain};
 
 /// CoAP's port (RFC 7252 section 6.1).
 const DEFAULT_PORT: u16 = 5683;
 /// After this time a person at a terminal is told whom a command waits for.
 const SILENCE: Duration = Duration::from_secs(2);
+/// What one more answer may take at the end of a wait.
+const LAST_ANSWER: Duration = Duration::from_millis(500);
 /// The longest patience, in seconds: a day.
 const PATIENCE_MAX: f64 = 86_400.0;
 
@@ -69,6 +71,11 @@ impl Wait {
         self.connect_for(address, 1).await
     }
 
+    /// Whether the time is over, but for what an answer takes.
+    pub(crate) fn is_over(self) -> bool {
+        Instant::now() + LAST_ANSWER >= self.deadline
+    }
+
     /// What is at `address`, where the time must do for that many requests, one after the other.
     ///
     /// # Errors
@@ -83,7 +90,7 @@ impl Wait {
         let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let mut remote = connected.with_context(|| {
             let sentence = format!("cannot find the host of {address}; is its name right?");
-            Coded::new("unknown-host", sentence)
+            Coded::new(UNKNOWN_HOST, sentence)
         })?;
         remote.end_by(self.deadline);
         Ok(remote)

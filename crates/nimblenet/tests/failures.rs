@@ -56,6 +56,14 @@ fn an_error_is_one_json_document_where_json_is_asked_for() {
 }
 
 #[test]
+fn a_registry_without_a_port_for_its_mesh_is_refused() {
+    let output = nimblenet(&["registry", "--listen", "127.0.0.1:65535"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("--listen 127.0.0.1:65535"), "{said}");
+}
+
+#[test]
 fn a_trap_has_its_code_in_json() {
     let bench = Bench::new();
     let text = "(module (func (export \"run\") unreachable))";

@@ -80,6 +80,13 @@ impl Mesh {
         self.bench.publish(&registry, packages, &key).unwrap();
     }
 
+    /// Publishes and waits until these nodes have heard of it.
+    fn publish_and_wait(&self, packages: &[&str], nodes: &[String]) {
+        let wait = nodes.iter().flat_map(|node| ["--wait", &node[..]]);
+        let args: Vec<&str> = packages.iter().copied().chain(wait).collect();
+        self.publish(&args);
+    }
+
     fn coap(&self, node: usize) -> String {
         self.nodes[node - 1].as_ref().unwrap().coap.to_string()
     }
@@ -103,7 +110,7 @@ impl Mesh {
     fn wait_for_epoch(&self, node: usize, namespace: &str, epoch: u64) {
         let at = self.coap(node);
         soon(&format!("node {node} hears of {namespace} {epoch}"), || {
-            let listed = succeed(&["ls", namespace, "--node", &at, "--json"]);
+            let listed = succeed(&["ls", namespace, "--registry", &at, "--json"]);
             let listed: Json = serde_json::from_str(&listed).unwrap();
             listed["namespaces"][0]["epoch"] == epoch
         });
@@ -156,9 +163,10 @@ fn tasklets_spread_from_node_to_node_outlive_the_loss_of_nodes_and_are_renewed()
     // It comes back, and a new version of one algorithm reaches all.
     mesh.nodes[0] = Some(mesh.start_node(1));
     let newer = mesh.bench.package("shop/add", ADD, &add(100), &[]);
-    mesh.publish(&[&chain, &newer]);
+    let nodes = [1, 2, 3].map(|node| mesh.coap(node));
+    mesh.publish_and_wait(&[&chain, &newer], &nodes);
     for node in 1..=3 {
-        mesh.wait_for(node, &args, &207.into());
+        assert_eq!(mesh.result(node, &args), 207, "node {node} has heard of it");
     }
 }
 
@@ -238,6 +246,102 @@ fn whatever_is_wrong_with_a_call_has_a_code_and_the_next_call_is_served() {
     // Growing memory ends at the ceiling of the entry.
     assert_eq!(mesh.result(1, &["shop/growing"]), 1);
     assert_eq!(mesh.result(1, &["shop/add", "2", "3"]), 5);
+}
+
+#[test]
+fn a_node_lists_the_modules_that_it_holds() {
+    let mesh = Mesh::new(1);
+    let chain = mesh.bench.package("shop/chain", ADD, CHAIN, &["shop/add"]);
+    let adder = mesh.bench.package("shop/add", ADD, &add(0), &[]);
+    let other = mesh.bench.package("shop/other", ADD, &add(1), &[]);
+    mesh.publish(&[&chain, &adder, &other]);
+    mesh.wait_for_epoch(1, "shop", 1);
+    let at = mesh.coap(1);
+    let held =
+        || -> Json { serde_json::from_str(&succeed(&["ls", "--node", &at, "--json"])).unwrap() };
+    assert_eq!(held()["modules"], Json::Array(vec![]));
+    assert_eq!(mesh.result(1, &["shop/chain", "2", "3"]), 7);
+    let now = held();
+    let modules = now["modules"].as_array().unwrap();
+    let names: Vec<_> = modules
+        .iter()
+        .map(|it| it["tasklet"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        ["shop/add", "shop/chain"],
+        "what was called, and no more"
+    );
+    assert_eq!(
+        (&modules[0]["uses"], &modules[0]["pinned"]),
+        (&2.into(), &false.into())
+    );
+    let said = succeed(&["ls", "shop", "--node", &at]);
+    assert!(
+        said.contains("shop/chain") && said.lines().all(|line| line.len() <= 80),
+        "{said}"
+    );
+    let unknown = fail(&["ls", "lab", "--node", &at]);
+    assert!(
+        unknown.contains("no namespace lab") && unknown.contains("shop"),
+        "{unknown}"
+    );
+}
+
+#[test]
+fn a_failure_names_the_tasklet_the_node_and_what_was_met() {
+    let mesh = Mesh::new(2);
+    let packed = packed();
+    let file = |name: &str| packed.iter().find(|path| path.ends_with(name)).unwrap();
+    let (sensor, mean) = (file("shop-paint-sensor.nnp"), file("std-mean.nnp"));
+    mesh.publish(&[sensor.to_str().unwrap(), mean.to_str().unwrap()]);
+    let large = format!("[{}]", "1,".repeat(5000).trim_end_matches(','));
+    let cases: [(&[&str], [&str; 4]); 4] = [
+        (
+            &["shop/paint-sensor"],
+            [
+                "no-executor",
+                "shop/paint-sensor",
+                "node 1",
+                "natives = shop/vibration",
+            ],
+        ),
+        (
+            &["std/mean", "[1]", "--at", "77"],
+            ["unreachable", "std/mean", "node 77", "is up"],
+        ),
+        (
+            &["std/mean", &large],
+            ["values-too-large", "std/mean", "node 1", "at most 4096"],
+        ),
+        (
+            &["std/mean", "[1]", "--invoke", "total"],
+            ["unknown-export", "std/mean", "node 1", "it has run"],
+        ),
+    ];
+    for (args, words) in cases {
+        let said = mesh.refusal(1, args);
+        assert!(
+            words.iter().all(|word| said.contains(word)),
+            "{args:?}: {said}"
+        );
+    }
+    let at = mesh.coap(1);
+    let there = [
+        "call",
+        "std/mean",
+        "[1, 2]",
+        "--node",
+        &at,
+        "--at",
+        "2",
+        "--explain",
+    ];
+    let said = succeed(&there);
+    assert!(
+        said.starts_with("1.5") && said.contains("node 2 ran it"),
+        "{said}"
+    );
 }
 
 #[test]

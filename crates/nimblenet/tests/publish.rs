@@ -154,6 +154,31 @@ fn a_withdrawn_tasklet_is_gone_until_it_is_published_again() {
     assert!(succeed(&["ls", "--registry", &address]).contains("shop/add"));
 }
 
+#[test]
+fn publish_waits_for_the_nodes_that_it_is_told_of() {
+    let bench = Bench::new();
+    let registry = bench.registry();
+    let (address, key) = (registry.coap.to_string(), bench.path("shop.key"));
+    let add = bench.package("shop/add", ADD, &add(0), &[]);
+    // A registry holds what is published there.
+    let base = ["publish", &add, "--registry", &address, "--key", &key];
+    let said = succeed(&[&base[..], &["--wait", &address]].concat());
+    assert!(said.contains("epoch 1"), "{said}");
+    // One that nobody answers for: what is published is told, and that it is not there.
+    let nobody = ["--wait", "127.0.0.1:9", "--timeout", "2", "--json"];
+    let output = nimblenet(&[&base[..], &nobody].concat());
+    assert_eq!(output.status.code(), Some(1));
+    let document: Json = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["namespaces"][0]["epoch"], 1, "{document}");
+    assert_eq!(document["error"]["code"], "unreachable", "{document}");
+    assert!(
+        document["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("127.0.0.1:9")
+    );
+}
+
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }

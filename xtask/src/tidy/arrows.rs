@@ -43,6 +43,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("nimblenet-pack", &["nimblenet-tasklet", "nimblenet-wasm"]),
+    ("nimblenet-uf2", &[]),
     (
         "nimblenet",
         &[
@@ -54,9 +55,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "nimblenet-node",
             "nimblenet-board",
             "nimblenet-pack",
+            "nimblenet-uf2",
         ],
     ),
-    ("xtask", &["nimblenet-tasklet"]),
+    ("xtask", &["nimblenet-tasklet", "nimblenet-uf2"]),
 ];
 
 /// Finds dependencies among workspace crates that no arrow allows.

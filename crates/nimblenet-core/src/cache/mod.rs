@@ -31,6 +31,19 @@ impl SlotId {
     }
 }
 
+/// What a cache tells of a module.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CachedModule {
+    /// Which.
+    pub tasklet: TaskletRef,
+    /// Its length in bytes.
+    pub bytes: u32,
+    /// Uses since it came.
+    pub uses: u32,
+    /// Whether a job needs it, so that it cannot leave.
+    pub reserved: bool,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     /// The tasklet of the module; none for an object in transfer.
@@ -134,9 +147,19 @@ impl Cache {
 
     /// The tasklets whose modules are here, in the order of their place.
     pub fn tasklets(&self) -> impl Iterator<Item = TaskletRef> {
-        self.held()
-            .filter(|slot| slot.ready)
-            .filter_map(|slot| slot.tasklet)
+        self.modules().map(|module| module.tasklet)
+    }
+
+    /// The complete modules, in the order of their place.
+    pub fn modules(&self) -> impl Iterator<Item = CachedModule> {
+        self.held().filter(|slot| slot.ready).filter_map(|slot| {
+            Some(CachedModule {
+                tasklet: slot.tasklet?,
+                bytes: slot.len as u32,
+                uses: slot.uses,
+                reserved: slot.reservations > 0,
+            })
+        })
     }
 
     /// Where the module of `tasklet` is, if it is complete.

@@ -14,7 +14,7 @@ use nimblenet_core::{CallId, Instant, Progress};
 use nimblenet_tasklet::api::Problem;
 use nimblenet_tasklet::{Digest, Fault, Name, NodeId, TaskletName};
 
-use super::{Call, CallReport, Status};
+use super::{Cached, Call, CallReport, Status};
 use crate::key::PublicKey;
 use crate::remote::NamespaceSummary;
 use crate::store::Published;
@@ -38,6 +38,8 @@ pub(crate) enum Request {
     Status,
     /// List the calls in progress.
     Jobs,
+    /// List the modules in the cache.
+    Cache,
     /// Let a call in progress go on at another node.
     Move { call: CallId, to: NodeId },
     /// List the namespaces.
@@ -77,6 +79,8 @@ pub(crate) enum Reply {
     Status(Box<Status>),
     /// The calls in progress at this moment.
     Jobs { now: Instant, jobs: Vec<Progress> },
+    /// The modules in the cache.
+    Cache(Vec<Cached>),
     /// A move has ended, or was refused.
     Moved(Result<(), Fault>),
     /// The namespaces.

@@ -2,12 +2,12 @@
 
 use nimblenet_core::{CallId, CallRequest, Catalogue};
 use nimblenet_tasklet::api::Problem;
-use nimblenet_tasklet::{Delta, Digest, Fault, Name, NamespaceId, NodeId, TaskletName};
+use nimblenet_tasklet::{Delta, Digest, Fault, Name, NamespaceId, NodeId, TaskletName, TaskletRef};
 
 use super::api::{Answer, Refused, Reply, Request};
 use super::registry::{self, Done};
 use super::run::{Service, Waiting};
-use super::{Call, CallReport};
+use super::{Cached, Call, CallReport};
 use crate::remote::NamespaceSummary;
 use crate::store::Refusal;
 
@@ -31,6 +31,7 @@ impl Service {
                 let now = self.clock.now();
                 answer.give(Reply::Jobs { now, jobs });
             }
+            Request::Cache => answer.give(self.cache()),
             Request::Move { call, to } => self.begin_move(call, to, answer),
             Request::Namespaces => answer.give(self.namespaces()),
             Request::Delta { namespace, from } => answer.give(self.delta(&namespace, from)),
@@ -197,6 +198,25 @@ impl Service {
             tasklets: tasklets.take(MAX_LISTED).collect(),
             registry: self.store.is_some(),
         }
+    }
+
+    fn cache(&self) -> Reply {
+        let name = |tasklet: TaskletRef| {
+            let catalogues = self.keys.keys().filter_map(|name| self.catalogue(name));
+            let mut holding = catalogues.filter(|held| held.id() == tasklet.namespace);
+            let catalogue = holding.next()?;
+            Some(TaskletName {
+                namespace: *catalogue.name(),
+                name: catalogue.entry(tasklet.number)?.name,
+            })
+        };
+        let modules = self.node.cache().modules().filter_map(|module| {
+            let name = name(module.tasklet)?;
+            Some(Cached { name, module })
+        });
+        let mut modules: Vec<Cached> = modules.collect();
+        modules.sort_by_key(|cached| cached.name);
+        Reply::Cache(modules)
     }
 
     fn namespaces(&self) -> Reply {

@@ -118,6 +118,19 @@ documents! {
         /// Milliseconds since the call.
         AGE_MS = "age_ms" Uint;
     }
+    /// A module in the cache.
+    module {
+        /// Its tasklet's full name.
+        TASKLET = "tasklet" Text;
+        /// The sequence number of its version.
+        VERSION = "version" Uint;
+        /// Its length.
+        BYTES = "bytes" Uint;
+        /// Uses since it came.
+        USES = "uses" Uint;
+        /// Whether a call needs it, so that it cannot leave.
+        PINNED = "pinned" Bool;
+    }
     /// A namespace in the list of them, under its name.
     namespace {
         /// The epoch of its catalogue; 0 for none.

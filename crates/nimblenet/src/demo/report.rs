@@ -8,7 +8,7 @@ use nimblenet_node::daemon::Status;
 use serde_json::{Map, Value as Json, json};
 
 use super::tally::Tally;
-use crate::failure::Coded;
+use crate::failure::{Coded, NOTHING_COMPLETED};
 
 /// Rows of nodes, so that the whole report has at most 24 lines.
 const NODE_ROWS: usize = 12;
@@ -73,7 +73,7 @@ impl Report {
             0 => "no robot met a node; let it run longer, or with more robots".to_owned(),
             calls => format!("not one of {calls} calls completed"),
         };
-        Some(Coded::new("nothing-completed", sentence))
+        Some(Coded::new(NOTHING_COMPLETED, sentence))
     }
 
     /// Acquisitions of all nodes by source.

@@ -72,7 +72,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         output::text(&results.join("\n"))?;
     }
     if args.explain {
-        output::text(&explained.table())?;
+        match args.at {
+            Some(at) if explained.steps.is_empty() => {
+                let took = milliseconds(explained.took_us);
+                output::text(&format!(
+                    "node {at} ran it and keeps where its tasklets came from to itself\ntook {took}"
+                ))?;
+            }
+            _ => output::text(&explained.table())?,
+        }
     }
     Ok(())
 }

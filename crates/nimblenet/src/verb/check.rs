@@ -7,7 +7,7 @@ use nimblenet_tasklet::{Capability, FlatType, Package, TaskletName};
 use nimblenet_wasm::{Facts, Limits, validate};
 use serde_json::{Value as Json, json};
 
-use crate::failure::Coded;
+use crate::failure::{Coded, REFUSED};
 use crate::local::{Function, Shape, file};
 use crate::output;
 
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let findings = Findings::of(content.module(), content.package().as_ref(), &limits);
     let refusal = (!findings.problems.is_empty()).then(|| {
         let problems = findings.problems.join("; ");
-        Coded::new("refused", format!("{} would be refused: {problems}", args.file.display()))
+        Coded::new(REFUSED, format!("{} would be refused: {problems}", args.file.display()))
     });
     if args.json {
         let mut document = findings.to_json();

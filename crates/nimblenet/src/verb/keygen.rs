@@ -7,7 +7,7 @@ use anyhow::Context;
 use nimblenet_node::SigningKey;
 use serde_json::json;
 
-use crate::failure::Coded;
+use crate::failure::{Coded, EXISTS};
 use crate::output;
 
 /// Makes a key that signs what is published, and prints its public half.
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let sentence = format!("{path} exists and is left as it is; choose another name");
-            return Err(Coded::new("exists", sentence).into());
+            return Err(Coded::new(EXISTS, sentence).into());
         }
         Err(error) => return Err(error).with_context(|| format!("cannot write {path}")),
     }

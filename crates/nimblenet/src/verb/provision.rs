@@ -12,9 +12,10 @@ use nimblenet_board::provision::{Network, Provision};
 use nimblenet_core::NamespaceConfig;
 use nimblenet_node::{PublicKey, SigningKey};
 use nimblenet_tasklet::{Capabilities, Capability, Name, NodeId};
+use nimblenet_uf2::Image;
 use serde_json::json;
 
-use crate::{output, uf2};
+use crate::output;
 
 /// Where the record stands (spec/board.md, section 4).
 const ADDRESS: u32 = 0x101f_f000;
@@ -90,7 +91,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let file = if args.raw {
         sector
     } else {
-        uf2::file(ADDRESS, &sector)
+        let mut image = Image::new();
+        image.put(ADDRESS, &sector).context("the record has no place in flash")?;
+        image.file()
     };
     let path = args.output.display();
     let secret = provision.network().is_some_and(|it| it.passphrase().is_some());

@@ -1,5 +1,6 @@
 //! `nimblenet publish`: packages into a registry.
 
+use core::time::Duration;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -7,11 +8,14 @@ use nimblenet_node::SigningKey;
 use nimblenet_node::remote::{PublishReport, Stopped};
 use nimblenet_tasklet::Package;
 use serde_json::{Value as Json, json};
+use tokio::time::sleep;
 
-use crate::failure::Coded;
+use crate::failure::{Coded, NOT_SPREAD};
 use crate::output;
-use crate::remote::{Address, Patience};
+use crate::remote::{Address, Patience, Wait};
 
+/// How often a node is asked whether it has heard of a publication.
+const POLL: Duration = Duration::from_millis(50);
 /// Requests between which the time is divided, so that a lost answer leaves time to ask again.
 pub(super) const REQUESTS: u32 = 4;
 /// A module is at most a few hundred kilobytes; what is larger is no package.
@@ -24,7 +28,8 @@ const MAX_PACKAGE_BYTES: u64 = 16 << 20;
 /// all; an error says which ones were.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  \
-    nimblenet publish rms.nnp chain.nnp --registry 127.0.0.1:5683 --key shop.key")]
+    nimblenet publish rms.nnp chain.nnp --registry 127.0.0.1:5683 --key shop.key \\\n      \
+    --wait 127.0.0.1:5684")]
 pub(crate) struct Args {
     /// Packages, as made by nimblenet pack.
     #[arg(value_name = "PACKAGE", required = true)]
@@ -38,6 +43,9 @@ pub(crate) struct Args {
     /// Another registry at which called tasklets are looked up; give it once for each.
     #[arg(long, value_name = "ADDR")]
     also: Vec<Address>,
+    /// A node that must have heard of it before the command ends; give it once for each.
+    #[arg(long, value_name = "ADDR")]
+    wait: Vec<Address>,
     #[command(flatten)]
     patience: Patience,
     /// Print JSON.
@@ -68,21 +76,67 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             others.push(wait.connect(address).await?);
         }
         let mut registry = wait.connect_for(&args.registry, REQUESTS).await?;
-        Ok(registry.publish(&packages, &key, &mut others).await)
+        let published = match registry.publish(&packages, &key, &mut others).await {
+            Ok(published) => published,
+            Err(stopped) => return Ok(told_apart(stopped, &args.registry)),
+        };
+        let late = spread(wait, &args.wait, &published).await?;
+        Ok((published, late))
     })?;
-    let (published, stopped) = match reports {
-        Ok(reports) => (reports, None),
-        Err(Stopped {
-            namespace,
-            published,
-            error,
-        }) => (published, Some((namespace, error))),
-    };
-    let error = stopped.map(|(namespace, error)| {
-        let sentence = format!("publishing {namespace} at {} failed: {error}", args.registry);
-        Coded::new(error.code().to_owned(), sentence)
-    });
+    let (published, error) = reports;
     report(&published, error, args.json)
+}
+
+/// What was published, and why it went no further.
+fn told_apart(stopped: Stopped, registry: &Address) -> (Vec<PublishReport>, Option<Coded>) {
+    let Stopped {
+        namespace,
+        published,
+        error,
+    } = stopped;
+    let sentence = format!("publishing {namespace} at {registry} failed: {error}");
+    let error = Coded::new(error.code().to_owned(), sentence);
+    (published, Some(error))
+}
+
+/// Waits until each of the nodes has the epochs that were published. An error says which one has
+/// not.
+async fn spread(
+    wait: Wait,
+    nodes: &[Address],
+    published: &[PublishReport],
+) -> anyhow::Result<Option<Coded>> {
+    for address in nodes {
+        let mut node = wait.connect(address).await?;
+        loop {
+            let held = match node.namespaces().await {
+                Ok(held) => held,
+                Err(error) => {
+                    let sentence = format!("published, but asking {address} failed: {error}");
+                    return Ok(Some(Coded::new(error.code().to_owned(), sentence)));
+                }
+            };
+            let epoch = |name| held.iter().find(|it| it.name == name).map(|it| it.epoch);
+            let old = published.iter().find(|report| {
+                // A node that is not configured for a namespace never hears of it.
+                epoch(report.namespace).is_some_and(|epoch| epoch < report.epoch)
+            });
+            let Some(old) = old else {
+                break;
+            };
+            if wait.is_over() {
+                let PublishReport { namespace, .. } = old;
+                let sentence = format!(
+                    "published, but {address} has epoch {} of {namespace} yet; it hears of the \
+                     next one from its neighbours",
+                    epoch(*namespace).unwrap_or(0)
+                );
+                return Ok(Some(Coded::new(NOT_SPREAD, sentence)));
+            }
+            sleep(POLL).await;
+        }
+    }
+    Ok(None)
 }
 
 /// Prints what was published, and fails with the error at which it stopped.

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     node::log();
     let mut config = match &args.config {
         Some(path) => RegistryConfig::load(path)?,
-        None => open_registry(args),
+        None => open_registry(args)?,
     };
     if let Some(listen) = args.listen {
         config.coap = listen;
@@ -57,14 +57,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// A registry for a trial: its neighbours are whoever sends.
-fn open_registry(args: &Args) -> RegistryConfig {
+///
+/// # Errors
+/// If there is no port after that for CoAP.
+fn open_registry(args: &Args) -> anyhow::Result<RegistryConfig> {
     let default = || SocketAddr::from(([127, 0, 0, 1], 5683));
     let coap = args.listen.unwrap_or_else(default);
     let next = match coap.port() {
-        0 => 0,
-        port => port.checked_add(1).unwrap_or(0),
+        0 => Some(0),
+        port => port.checked_add(1),
     };
+    let next = next.with_context(|| {
+        format!("--listen {coap} leaves no port for the mesh, which is the next one; choose another")
+    })?;
     let mut mesh = MeshConfig::new(DEFAULT_REGISTRY, SocketAddr::new(coap.ip(), next));
     mesh.open = true;
-    RegistryConfig::new(mesh, coap, PathBuf::from("nimblenet-registry"))
+    Ok(RegistryConfig::new(mesh, coap, PathBuf::from("nimblenet-registry")))
 }

@@ -2,12 +2,12 @@
 
 use nimblenet_core::{Counters, DropReason, Instant, Progress, Standing, Step};
 use nimblenet_tasklet::api::{
-    self, crash, explained, failure, job, link, namespace, published, segment, status, step,
+    self, crash, explained, failure, job, link, module, namespace, published, segment, status, step,
 };
 use nimblenet_tasklet::{Fault, TaskletName, Trap};
 
 use super::Reply;
-use crate::daemon::{CallReport, Crash, Status};
+use crate::daemon::{Cached, CallReport, Crash, Status};
 use crate::link::LinkStatus;
 use crate::remote::NamespaceSummary;
 use crate::store::Published;
@@ -53,6 +53,7 @@ impl Reply {
             Self::Discovery { tasklets, registry } => links(tasklets, *registry),
             Self::Status(numbers) => content(|to| write_status(to, numbers)),
             Self::Jobs { now, jobs } => content(|to| write_jobs(to, *now, jobs)),
+            Self::Cache(modules) => content(|to| write_cache(to, modules)),
             Self::Moved(Ok(())) | Self::Staged => empty(api::Status::Changed),
             Self::Moved(Err(fault)) => failed(*fault, None, "the move", None),
             Self::Namespaces(held) => content(|to| write_namespaces(to, held)),
@@ -146,6 +147,20 @@ fn write_job<'w>(to: &'w mut Writer, now: Instant, job: &Progress) -> Written<'w
         .u64((now - job.accepted).as_millis() as u64)
 }
 
+fn write_cache<'w>(to: &'w mut Writer, modules: &[Cached]) -> Written<'w> {
+    to.array(modules.len() as u64)?;
+    for cached in modules {
+        let held = cached.module;
+        to.map(5)?;
+        to.str(module::TASKLET)?.str(&cached.name.to_string())?;
+        to.str(module::VERSION)?.u16(held.tasklet.sequence)?;
+        to.str(module::BYTES)?.u32(held.bytes)?;
+        to.str(module::USES)?.u32(held.uses)?;
+        to.str(module::PINNED)?.bool(held.reserved)?;
+    }
+    Ok(to)
+}
+
 /// A sentence of three parts: where and what, more about it, and what to do.
 fn failed(fault: Fault, trap: Option<Trap>, place: &str, detail: Option<&str>) -> Document {
     let trap = trap.map(|trap| clause(trap.meaning()));
@@ -182,7 +197,8 @@ fn write_published<'w>(to: &'w mut Writer, outcome: &Published) -> Written<'w> {
 
 /// The links of `.well-known/core` (RFC 6690).
 fn links(tasklets: &[TaskletName], registry: bool) -> Document {
-    let mut links = format!("</{}>;ct=60,</{}>;ct=60", segment::STATUS, segment::JOBS);
+    let known = [segment::STATUS, segment::JOBS, segment::CACHE];
+    let mut links = known.map(|path| format!("</{path}>;ct=60")).join(",");
     if registry {
         let namespaces = segment::NAMESPACES;
         links.push_str(&format!(",</{namespaces}>;rt=\"nimblenet.registry\";ct=60"));

@@ -41,6 +41,7 @@ impl Asked {
             (Resource::Discovery, _) => Ok(Request::Discovery),
             (Resource::Status, _) => Ok(Request::Status),
             (Resource::Jobs, _) => Ok(Request::Jobs),
+            (Resource::Cache, _) => Ok(Request::Cache),
             (Resource::Move, [.., call]) => {
                 let call = call.parse().ok().map(CallId);
                 let to = self.node(query::TO)?;

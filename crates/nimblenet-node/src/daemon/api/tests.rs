@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use minicbor::Decoder;
 use minicbor::data::Type;
-use nimblenet_core::{Counters, Source, Standing, Step};
+use nimblenet_core::{CachedModule, Counters, Source, Standing, Step};
 use nimblenet_tasklet::api::{DOCUMENTS, Key, Method, Resource, Segment, Value};
 use nimblenet_tasklet::{TaskletRef, Trap};
 
@@ -178,6 +178,15 @@ fn examples() -> Vec<(&'static str, &'static str, Reply)> {
         now: Instant::from_micros(3_000_000),
         jobs: vec![job],
     };
+    let cache = Reply::Cache(vec![Cached {
+        name,
+        module: CachedModule {
+            tasklet: step.tasklet,
+            bytes: 60,
+            uses: 5,
+            reserved: false,
+        },
+    }]);
     let namespaces = Reply::Namespaces(vec![NamespaceSummary {
         name: name.namespace,
         epoch: 3,
@@ -200,6 +209,7 @@ fn examples() -> Vec<(&'static str, &'static str, Reply)> {
         ),
         ("failure", "failure", trapped),
         ("jobs", "", jobs),
+        ("cache", "", cache),
         ("namespaces", "", namespaces),
         ("published", "published", published),
         ("status", "status", Reply::Status(Box::new(numbers()))),
@@ -262,6 +272,10 @@ fn documents_have_the_keys_and_values_of_their_tables() {
             "jobs" => {
                 decoder.array().unwrap();
                 check("job", &mut decoder);
+            }
+            "cache" => {
+                decoder.array().unwrap();
+                check("module", &mut decoder);
             }
             "namespaces" => {
                 decoder.map().unwrap();
