@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use nimblenet_tasklet::{
-    ActivationId, Entry, Fault, NamespaceId, NodeId, TaskletName, TaskletRef, Trap,
+    ActivationId, Digest, Entry, Fault, NamespaceId, NodeId, TaskletName, TaskletRef, Trap,
 };
 
 use crate::cache::SlotId;
@@ -104,6 +104,8 @@ impl ExportName {
 pub(crate) struct Callee<'c> {
     pub(crate) name: TaskletName,
     pub(crate) namespace: NamespaceId,
+    /// The registry of the namespace.
+    pub(crate) registry: NodeId,
     pub(crate) entry: Entry<'c>,
 }
 
@@ -163,6 +165,28 @@ impl Activation {
     pub(crate) fn entry(&self) -> Entry<'_> {
         Entry::reread(&self.entry).expect("entries were read before they were kept")
     }
+
+    /// The digest and the length of its module.
+    pub(crate) fn module(&self) -> (Digest, u32) {
+        Entry::reread_module(&self.entry).expect("entries were read before they were kept")
+    }
+}
+
+/// What a chain needs at most at the same time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Need {
+    /// Activations.
+    pub(crate) places: usize,
+    /// Bytes of their images.
+    pub(crate) bytes: usize,
+}
+
+impl Need {
+    /// What nothing needs.
+    pub(crate) const NONE: Self = Self {
+        places: 0,
+        bytes: 0,
+    };
 }
 
 /// Where a job stands.
@@ -301,6 +325,8 @@ pub(crate) struct Job {
     pub(crate) took: Duration,
     pub(crate) steps: Vec<Step>,
     pub(crate) calls_left: u32,
+    /// What the whole chain needs, as it was found when the job started.
+    pub(crate) need: Need,
     /// Versions to have before the start, and their reserved modules once they are here.
     pub(crate) preload: Vec<(TaskletRef, Option<SlotId>)>,
     stack: Vec<Activation>,
@@ -344,6 +370,7 @@ impl Job {
             took: Duration::ZERO,
             steps: Vec::with_capacity(limits.steps),
             calls_left: 0,
+            need: Need::NONE,
             preload: Vec::with_capacity(limits.preload),
             stack: (0..limits.depth).map(|_| activation()).collect(),
             depth: 0,

@@ -231,6 +231,9 @@ impl Node {
     /// Those of [`call_here`](Self::call_here) or [`call_at`](Self::call_at).
     pub fn call(&mut self, now: Instant, request: CallRequest<'_>) -> Result<CallId, Fault> {
         let policy = self.config().placement.policy;
+        if !policy.needs_facts() {
+            return self.call_here(now, request);
+        }
         let catalogue = self
             .runs
             .subscriptions

@@ -13,22 +13,22 @@ pub(super) mod subscriptions;
 
 use alloc::vec::Vec;
 
-use nimblenet_tasklet::{Entry, Fault, NodeId, Outcome, Start, TaskletRef, Trap, Work, abi};
+use nimblenet_tasklet::{Entry, Fault, NodeId, Outcome, Start, Trap, Work, abi};
 
 use self::acquisitions::{Acquired, Acquisitions, Wanted};
 use self::bench::{After, Bench, Demand, Stop, Turn};
 use self::fetches::Fetches;
 use self::jobs::Jobs;
 pub(super) use self::jobs::Opening;
-use self::subscriptions::{Lookup, Subscriptions};
-use super::post::{FetchEnd, ImageWork, Need, Owner, Post};
+use self::subscriptions::{Missing, Subscriptions};
+use super::post::{FetchEnd, ImageWork, Owner, Post};
 use crate::cache::{Buffer, Cache, SlotId};
 use crate::catalogue::Catalogue;
 use crate::config::{Config, ExecutorId};
 use crate::counters::DropReason;
 use crate::earliest::Earliest;
 use crate::event::{CallRequest, Reason};
-use crate::job::{Caller, ExportName, Job, Next, Source, State, Station, Step};
+use crate::job::{Activation, Caller, ExportName, Job, Need, Next, Source, State, Station, Step};
 use crate::places::{AcquisitionAt, Depth, JobAt, SubscriptionAt};
 use crate::queue::Queue;
 use crate::time::Instant;
@@ -310,27 +310,14 @@ impl Runs {
         }
         let full = !self.bench.has_place(executor);
         let victim = full.then(|| self.victim(executor, cache, None)).flatten();
-        let Self {
-            bench,
-            jobs,
-            subscriptions,
-            depth,
-            ..
-        } = self;
+        let Self { bench, jobs, .. } = self;
         let demand = |at: JobAt| {
             let top = jobs[at].top().filter(|top| top.has_module);
             let placed = top.map_or(Demand::Nothing, |_| Demand::Place);
             top.and_then(|top| top.holder())
                 .map_or(placed, Demand::Holder)
         };
-        let need = |at: JobAt| {
-            let job = &jobs[at];
-            let mut reads = READS;
-            let top = job.top();
-            top.map_or(Need::NONE, |top| {
-                subscriptions.need(&top.entry(), &job.epochs, *depth, &mut reads)
-            })
-        };
+        let need = |at: JobAt| jobs[at].need;
         match bench.poll_turn(executor, victim.is_some(), demand, need)? {
             Turn::MakePlace(_) => self.clear_place(executor, cache, victim?),
             Turn::Run(at) => self.run(executor, cache, at),
@@ -380,11 +367,12 @@ impl Runs {
         cache: &'n mut Cache,
         at: JobAt,
     ) -> Option<Work<'n>> {
-        let State::Ready(next) = self.jobs[at].state else {
+        let job = &self.jobs[at];
+        let State::Ready(next) = job.state else {
             return None;
         };
-        let depth = Depth::new(self.jobs[at].depth().checked_sub(1)?);
-        let top = self.jobs[at].top()?;
+        let depth = Depth::new(job.depth().checked_sub(1)?);
+        let top = job.top()?;
         let (activation, placed, station) = (top.id, top.has_module, top.station);
         let new = top.holder().is_none();
         self.bench.begin(executor, activation, placed, new);
@@ -430,7 +418,7 @@ impl Runs {
             .filter(|at| Some(*at) != but)
             .filter(|at| {
                 let makes_room = but.is_some();
-                let takes = || self.bench.shelf_takes(*at, self.chain_bytes(*at));
+                let takes = || self.bench.shelf_takes(*at, self.jobs[*at].need.bytes);
                 self.bench.may_shelve(*at) || makes_room && takes()
             });
         jobs.find_map(|at| Some((at, self.jobs.idle_activation(at, executor)?)))
@@ -469,16 +457,6 @@ impl Runs {
     fn victim_for_stalled(&self, executor: ExecutorId, cache: &Cache) -> Option<(JobAt, Depth)> {
         let stalled = self.bench.first_stalled(executor)?;
         self.victim(executor, cache, Some(stalled))
-    }
-
-    /// Bytes that the images of all activations of a job's chain may take.
-    fn chain_bytes(&self, at: JobAt) -> usize {
-        let job = &self.jobs[at];
-        let (first, mut reads) = (job.activations().first(), READS);
-        let (depth, subscriptions) = (self.depth, &self.subscriptions);
-        let need =
-            first.map(|first| subscriptions.need(&first.entry(), &job.epochs, depth, &mut reads));
-        need.map_or(0, |need| need.bytes)
     }
 
     /// The stalled job that has to do without, because nobody else can go on.
@@ -553,7 +531,7 @@ impl Runs {
     ) -> Option<Work<'static>> {
         let (at, depth) = victim;
         let activation = self.jobs[at].activation(depth)?.id;
-        let bytes = self.chain_bytes(at);
+        let bytes = self.jobs[at].need.bytes;
         self.bench.promise_shelf(at, bytes);
         self.bench.begin(executor, activation, true, false);
         self.freezing[usize::from(executor.0)] = Some(victim);
@@ -750,12 +728,21 @@ impl Runs {
             }
             self.jobs.take_activation(at, &callee, &moved)?;
         }
+        let job = &self.jobs[at];
+        if let Some(first) = job.activations().first() {
+            let need = self.need(&first.entry(), &job.epochs);
+            self.jobs.set_need(at, need);
+        }
         Ok(record.head.next)
     }
 
     /// Acquires the module of an arriving job's activation.
     pub(super) fn acquire_for(&mut self, post: &mut Post<'_>, at: JobAt, depth: Depth) {
-        match self.acquire(post, at, depth) {
+        let activation = self.jobs[at].activation(depth);
+        let wanted = activation
+            .ok_or(Fault::Stopped)
+            .and_then(|it| self.wanted(it));
+        match wanted.and_then(|wanted| self.acquisitions.acquire(post, wanted)) {
             Ok(acquisition) => {
                 let lacking = Some((depth, acquisition));
                 self.jobs.set(at, State::Arriving(lacking));
@@ -785,8 +772,7 @@ impl Runs {
         self.fetches.assert_invariants();
         let is_ready = |at: JobAt| matches!(self.jobs[at].state, State::Ready(_));
         let held = |executor| self.jobs.places_held(executor);
-        self.bench
-            .assert_invariants(self.jobs.places(), is_ready, held);
+        self.bench.assert_invariants(is_ready, held);
         debug_assert!(self.happened.is_empty(), "what happened is carried on");
     }
 
@@ -795,32 +781,40 @@ impl Runs {
         self.jobs.reservations() + self.bench.reservations()
     }
 
+    /// What the whole chain of a job with these epochs needs whose first tasklet has this entry.
+    fn need(&self, entry: &Entry<'_>, epochs: &[u32]) -> Need {
+        let mut reads = READS;
+        self.subscriptions
+            .need(entry, epochs, self.depth, &mut reads)
+    }
+
     /// Tries to find the tasklet of a job that waits for its catalogue, and to begin it.
     fn resolve(&mut self, post: &mut Post<'_>, at: JobAt) -> Result<(), Fault> {
-        let (name, accepted) = (self.jobs[at].name, self.jobs[at].accepted);
-        let held = self.subscriptions.named(&name.namespace);
+        let (job, subscriptions) = (&self.jobs[at], &self.subscriptions);
+        let held = subscriptions.named(&job.name.namespace);
         let held = held.ok_or(Fault::UnknownNamespace)?;
-        let found = self
-            .subscriptions
-            .look_up(post, held, &name.name, accepted)?;
-        let Lookup::Found(number) = found else {
-            return Ok(());
+        let callee = match subscriptions.look_up(post, held, &job.name.name, job.accepted) {
+            Ok(callee) => callee,
+            Err(Missing::Catalogue(lacking)) => {
+                self.subscriptions.refresh(post, lacking);
+                return Ok(());
+            }
+            Err(Missing::ForGood(fault)) => return Err(fault),
         };
-        let epochs = self.subscriptions.catalogues().map(Catalogue::epoch);
+        let epochs = subscriptions.catalogues().map(Catalogue::epoch);
         self.jobs.set_epochs(at, epochs);
         let job = &self.jobs[at];
-        let callee = self
-            .subscriptions
-            .callee(held, number, job.epochs[held.index()]);
-        let callee = callee.ok_or(Fault::UnknownTasklet)?;
-        let export = callee.entry.terms.export(job.export.as_str());
-        let signature = export.ok_or(Fault::UnknownExport)?.signature;
+        let signature = callee.entry.terms.signature(job.export.as_str());
+        let signature = signature.ok_or(Fault::UnknownExport)?;
         abi::check_args(&signature, &job.message).map_err(|_| Fault::WrongArguments)?;
         if !self.subscriptions.may_run(&callee) {
             return Err(Fault::CapabilityDenied);
         }
         let (export, fuel) = (job.export, callee.entry.fuel_ceiling());
+        let need = self.need(&callee.entry, &job.epochs);
+        let wanted = Wanted::of(&callee);
         self.jobs.push(at, &callee, export, fuel)?;
+        self.jobs.set_need(at, need);
         if post.config.acquisition.preload {
             let (first, limit) = (callee.tasklet(), post.config.limits.preload);
             let mut list = self.jobs.take_preload(at);
@@ -830,7 +824,7 @@ impl Runs {
             self.jobs.set_preload(at, list);
             self.preload_from(post, at, 0);
         } else {
-            self.begin_top(post, at);
+            self.begin(post, at, wanted);
         }
         Ok(())
     }
@@ -853,11 +847,10 @@ impl Runs {
             let (tasklet, _) = self.jobs[at].preload[item];
             let epochs = &self.jobs[at].epochs;
             let callee = self.subscriptions.callee_of(tasklet, epochs);
-            let Some(callee) = callee.filter(|callee| callee.entry.has_module()) else {
+            let Some(wanted) = callee.as_ref().and_then(Wanted::of) else {
                 continue;
             };
-            let wanted = wanted(&self.subscriptions, callee.tasklet(), &callee.entry);
-            let acquisition = wanted.and_then(|wanted| self.acquisitions.acquire(post, wanted));
+            let acquisition = self.acquisitions.acquire(post, wanted);
             if let Ok(acquisition) = acquisition {
                 self.jobs.set(at, State::Preloading { item, acquisition });
                 return;
@@ -866,50 +859,59 @@ impl Runs {
         self.begin_top(post, at);
     }
 
-    /// Acquires the top tasklet; a native one is there already.
+    /// Acquires the top tasklet.
     fn begin_top(&mut self, post: &mut Post<'_>, at: JobAt) {
         let Some(top) = self.jobs[at].top() else {
             return;
         };
-        if !top.has_module {
-            let (tasklet, name) = (top.tasklet, top.name);
-            self.jobs.note(
-                at,
-                Step {
-                    tasklet,
-                    name,
+        let wanted = top.has_module.then(|| self.wanted(top)).transpose();
+        match wanted {
+            Ok(wanted) => self.begin(post, at, wanted),
+            Err(fault) => self.callee_failed(post, at, fault),
+        }
+    }
+
+    /// Acquires the top tasklet, which is this; a native one is there already.
+    fn begin(&mut self, post: &mut Post<'_>, at: JobAt, wanted: Option<Wanted>) {
+        let job = &self.jobs[at];
+        let Some(wanted) = wanted else {
+            if let Some(top) = job.top() {
+                let native = Step {
+                    tasklet: top.tasklet,
+                    name: top.name,
                     source: Source::Native,
                     hops: 0,
                     attempts: 0,
                     bytes: 0,
                     took: core::time::Duration::ZERO,
-                },
-            );
+                };
+                self.jobs.note(at, native);
+            }
             self.make_ready(at, Next::Start);
             return;
-        }
-        if self.jobs[at].leaves {
+        };
+        if job.leaves {
             // Its module is wanted where it goes.
             self.make_ready(at, Next::Start);
             return;
         }
-        let depth = Depth::new(self.jobs[at].depth() - 1);
-        match self.acquire(post, at, depth) {
+        match self.acquisitions.acquire(post, wanted) {
             Ok(acquisition) => self.jobs.set(at, State::Acquiring { acquisition }),
             Err(fault) => self.callee_failed(post, at, fault),
         }
     }
 
-    /// Acquires the module of an activation.
-    fn acquire(
-        &mut self,
-        post: &mut Post<'_>,
-        at: JobAt,
-        depth: Depth,
-    ) -> Result<AcquisitionAt, Fault> {
-        let activation = self.jobs[at].activation(depth).ok_or(Fault::Stopped)?;
-        let wanted = wanted(&self.subscriptions, activation.tasklet, &activation.entry())?;
-        self.acquisitions.acquire(post, wanted)
+    /// How to acquire the module of an activation.
+    fn wanted(&self, activation: &Activation) -> Result<Wanted, Fault> {
+        let tasklet = activation.tasklet;
+        let (digest, size) = activation.module();
+        let registry = self.subscriptions.registry(tasklet.namespace);
+        Ok(Wanted {
+            tasklet,
+            digest,
+            size,
+            registry: registry.ok_or(Fault::UnknownNamespace)?,
+        })
     }
 
     /// Hands an ended acquisition to the jobs that wait for it.
@@ -933,11 +935,15 @@ impl Runs {
         post.counters.count_acquired(acquired.source);
         post.cache.reserve(slot);
         post.cache.touch(slot, post.now);
-        let job = &self.jobs[at];
-        let callee = self.subscriptions.callee_of(acquired.tasklet, &job.epochs);
-        let name = callee.map_or(job.name, |callee| callee.name);
+        let (job, tasklet) = (&self.jobs[at], acquired.tasklet);
+        let state = job.state;
+        let of_activation = job.activations().iter().find(|it| it.tasklet == tasklet);
+        let in_catalogue = || self.subscriptions.callee_of(tasklet, &job.epochs);
+        let name = match of_activation {
+            Some(activation) => activation.name,
+            None => in_catalogue().map_or(job.name, |callee| callee.name),
+        };
         self.jobs.note(at, acquired.step(name));
-        let state = self.jobs[at].state;
         if let State::Preloading { item, .. } = state {
             self.jobs.preloaded(at, item, slot);
             self.preload_from(post, at, item + 1);
@@ -977,7 +983,7 @@ impl Runs {
             } => {
                 self.jobs.set_fuel(at, fuel);
                 match self.push_callee(post, at, import, args) {
-                    Ok(()) => self.begin_top(post, at),
+                    Ok(wanted) => self.begin(post, at, wanted),
                     Err(fault) => self.make_ready(at, Next::Resume(Err(fault))),
                 }
             }
@@ -1009,14 +1015,15 @@ impl Runs {
         }
     }
 
-    /// The top tasklet calls the tasklet of its import number `import`.
+    /// The top tasklet calls the tasklet of its import number `import`; returns how to acquire
+    /// that.
     fn push_callee(
         &mut self,
         post: &mut Post<'_>,
         at: JobAt,
         import: u16,
         args: &[u8],
-    ) -> Result<(), Fault> {
+    ) -> Result<Option<Wanted>, Fault> {
         let wish = self.jobs.wish(post, at, import, args)?;
         let held = self.subscriptions.of(wish.namespace);
         let held = held.ok_or(Fault::UnknownNamespace)?;
@@ -1027,7 +1034,8 @@ impl Runs {
         if !self.subscriptions.may_run(&callee) {
             return Err(Fault::CapabilityDenied);
         }
-        self.jobs.push(at, &callee, wish.export, fuel)
+        self.jobs.push(at, &callee, wish.export, fuel)?;
+        Ok(Wanted::of(&callee))
     }
 
     /// The top tasklet could not be acquired.
@@ -1115,21 +1123,6 @@ impl Runs {
 fn holds(job: &Job) -> bool {
     let mut activations = job.activations().iter();
     activations.any(|held| held.has_module && held.holder().is_some())
-}
-
-/// How to acquire a version of a tasklet.
-fn wanted(
-    subscriptions: &Subscriptions,
-    tasklet: TaskletRef,
-    entry: &Entry<'_>,
-) -> Result<Wanted, Fault> {
-    let registry = subscriptions.registry(tasklet.namespace);
-    Ok(Wanted {
-        tasklet,
-        digest: entry.digest,
-        size: entry.size,
-        registry: registry.ok_or(Fault::UnknownNamespace)?,
-    })
 }
 
 fn release(cache: &mut Cache, modules: [Option<SlotId>; 2]) {

@@ -26,7 +26,7 @@ use nimblenet_tasklet::ActivationId;
 
 use crate::cache::SlotId;
 use crate::config::{ExecutorId, Limits};
-use crate::node::post::Need;
+use crate::job::Need;
 use crate::places::JobAt;
 use crate::queue::Queue;
 
@@ -45,7 +45,7 @@ pub(in crate::node) struct Bench {
     /// Activations that an executor is to forget.
     stops: Queue<Stop>,
     /// What was promised to jobs that have begun, by their place.
-    promises: Vec<Promise>,
+    promises: Promises,
     shelf_bytes: usize,
 }
 
@@ -101,6 +101,71 @@ enum Promise {
     Shelf(usize),
 }
 
+/// What jobs were promised.
+#[derive(Debug)]
+struct Promises {
+    /// By the places of jobs.
+    of: Vec<Promise>,
+    /// Jobs that have begun.
+    begun: usize,
+    /// Places that were promised in all.
+    places: usize,
+    /// Bytes of the shelf that were promised in all.
+    bytes: usize,
+}
+
+impl Promises {
+    fn new(jobs: usize) -> Self {
+        Self {
+            of: (0..jobs).map(|_| Promise::Waiting).collect(),
+            begun: 0,
+            places: 0,
+            bytes: 0,
+        }
+    }
+
+    fn of(&self, job: JobAt) -> Promise {
+        self.of[job.index()]
+    }
+
+    /// A job is promised this instead of what it was.
+    fn set(&mut self, job: JobAt, promise: Promise) {
+        let former = core::mem::replace(&mut self.of[job.index()], promise);
+        self.begun -= usize::from(former != Promise::Waiting);
+        self.begun += usize::from(promise != Promise::Waiting);
+        self.places = self.places - former.places() + promise.places();
+        self.bytes = self.bytes - former.bytes() + promise.bytes();
+    }
+
+    fn assert_invariants(&self) {
+        let begun = self.of.iter().filter(|it| **it != Promise::Waiting);
+        debug_assert_eq!(self.begun, begun.count(), "jobs that have begun");
+        let places: usize = self.of.iter().map(|it| it.places()).sum();
+        let bytes: usize = self.of.iter().map(|it| it.bytes()).sum();
+        debug_assert_eq!(
+            (self.places, self.bytes),
+            (places, bytes),
+            "sums of promises"
+        );
+    }
+}
+
+impl Promise {
+    fn places(self) -> usize {
+        match self {
+            Self::Places(places) => places,
+            Self::Waiting | Self::Shelf(_) => 0,
+        }
+    }
+
+    fn bytes(self) -> usize {
+        match self {
+            Self::Shelf(bytes) => bytes,
+            Self::Waiting | Self::Places(_) => 0,
+        }
+    }
+}
+
 /// An activation that an executor is to forget, and the modules that stay reserved until then.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) struct Stop {
@@ -143,7 +208,7 @@ impl Bench {
             sliced: Queue::with_capacity(limits.jobs),
             last_was_sliced: false,
             stops: Queue::with_capacity(2 * limits.jobs * limits.depth),
-            promises: (0..limits.jobs).map(|_| Promise::Waiting).collect(),
+            promises: Promises::new(limits.jobs),
             shelf_bytes: limits.shelf_bytes,
         }
     }
@@ -236,42 +301,38 @@ impl Bench {
 
     /// The job has ended here: what it was promised is free.
     pub(in crate::node) fn forget(&mut self, job: JobAt) {
-        self.promises[job.index()] = Promise::Waiting;
+        self.promises.set(job, Promise::Waiting);
         self.unstall(job);
     }
 
     /// The job has begun elsewhere, and goes on here with so many activations.
     pub(in crate::node) fn take_over(&mut self, job: JobAt, places: usize) {
-        self.promises[job.index()] = Promise::Places(places);
+        self.promises.set(job, Promise::Places(places));
     }
 
     /// Whether activations of the job may be put on the shelf.
     pub(in crate::node) fn may_shelve(&self, job: JobAt) -> bool {
-        matches!(self.promises[job.index()], Promise::Shelf(_))
+        matches!(self.promises.of(job), Promise::Shelf(_))
     }
 
     /// Lets activations of a job that has begun be put on the shelf from now on, if that has room
     /// for its whole chain. The places that it was promised are free.
     pub(in crate::node) fn promise_shelf(&mut self, job: JobAt, bytes: usize) {
         if self.shelf_takes(job, bytes) {
-            self.promises[job.index()] = Promise::Shelf(bytes);
+            self.promises.set(job, Promise::Shelf(bytes));
         }
     }
 
     /// Whether a job has begun with promised places, and the shelf has room for the bytes of its
     /// whole chain besides all that was promised to others.
     pub(in crate::node) fn shelf_takes(&self, job: JobAt, bytes: usize) -> bool {
-        let promised = self.promises.iter().map(|promise| match promise {
-            Promise::Shelf(promised) => *promised,
-            Promise::Waiting | Promise::Places(_) => 0,
-        });
-        matches!(self.promises[job.index()], Promise::Places(_))
-            && promised.sum::<usize>() + bytes <= self.shelf_bytes
+        matches!(self.promises.of(job), Promise::Places(_))
+            && self.promises.bytes + bytes <= self.shelf_bytes
     }
 
     /// Whether the job has begun.
     fn has_begun(&self, job: JobAt) -> bool {
-        self.promises[job.index()] != Promise::Waiting
+        self.promises.of(job) != Promise::Waiting
     }
 
     /// Has an activation stopped, which an executor knows.
@@ -314,6 +375,9 @@ impl Bench {
         demand: impl Fn(JobAt) -> Demand,
         need: impl Fn(JobAt) -> Need,
     ) -> Option<Turn> {
+        if self.fresh.is_empty() && self.sliced.is_empty() {
+            return None;
+        }
         let room = self.has_place(executor) || can_make_place;
         let first_sliced = !self.last_was_sliced;
         let turn = self.turn_in(first_sliced, (executor, room), &demand, &need);
@@ -379,11 +443,11 @@ impl Bench {
     /// `held` how many places of an executor are taken by activations of jobs.
     pub(in crate::node) fn assert_invariants(
         &self,
-        jobs: impl Iterator<Item = JobAt>,
         is_ready: impl Fn(JobAt) -> bool,
         held: impl Fn(ExecutorId) -> usize,
     ) {
-        for at in jobs {
+        self.promises.assert_invariants();
+        for at in (0..self.promises.of.len()).map(JobAt::new) {
             let line = self.fresh.iter().chain(self.sliced.iter());
             let queued = line.filter(|held| **held == at).count();
             debug_assert_eq!(queued, usize::from(is_ready(at)), "{at:?} in line");
@@ -427,7 +491,7 @@ impl Bench {
                 Demand::Place => {
                     let promise = self.promise(need(job));
                     blocked = promise.is_none();
-                    self.promises[job.index()] = promise.unwrap_or(Promise::Waiting);
+                    self.promises.set(job, promise.unwrap_or(Promise::Waiting));
                     (!blocked, true)
                 }
             };
@@ -452,19 +516,16 @@ impl Bench {
 
     /// What a job that needs this can be promised, if anything.
     fn promise(&self, need: Need) -> Option<Promise> {
-        let (mut places, mut bytes, mut begun) = (0, 0, false);
-        for promise in &self.promises {
-            begun |= *promise != Promise::Waiting;
-            match promise {
-                Promise::Places(promised) => places += promised,
-                Promise::Shelf(promised) => bytes += promised,
-                Promise::Waiting => {}
-            }
-        }
+        let Promises {
+            begun,
+            places,
+            bytes,
+            ..
+        } = self.promises;
         let all = self.places * self.seats.len();
         // One place stays for those on the shelf.
         let kept = usize::from(self.shelf_bytes > 0);
-        if !begun || places + need.places + kept <= all {
+        if begun == 0 || places + need.places + kept <= all {
             Some(Promise::Places(need.places))
         } else if bytes + need.bytes <= self.shelf_bytes {
             Some(Promise::Shelf(need.bytes))

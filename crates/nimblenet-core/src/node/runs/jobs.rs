@@ -10,7 +10,7 @@ use nimblenet_tasklet::{
 
 use crate::cache::SlotId;
 use crate::config::{ExecutorId, Limits};
-use crate::job::{Activation, CallId, Callee, Caller, ExportName, Job, State, Station, Step};
+use crate::job::{Activation, CallId, Callee, Caller, ExportName, Job, Need, State, Station, Step};
 use crate::node::post::{ImageWork, Post};
 use crate::places::{Depth, JobAt};
 use crate::queue::Queue;
@@ -25,6 +25,8 @@ const NO_RESULTS: &[u8] = &[0x80];
 #[derive(Debug)]
 pub(in crate::node) struct Jobs {
     table: Vec<Job>,
+    /// Places from here on are free.
+    end: usize,
     /// Jobs that have ended and were not reported, oldest first.
     finished: Queue<JobAt>,
     /// A finished job whose result was handed out.
@@ -90,6 +92,7 @@ impl Jobs {
         let vacant = |_| Job::vacant(limits, namespaces);
         Self {
             table: (0..limits.jobs).map(vacant).collect(),
+            end: 0,
             finished: Queue::with_capacity(limits.jobs),
             reported: None,
             last_call: 0,
@@ -98,18 +101,15 @@ impl Jobs {
         }
     }
 
-    /// All places, in order.
+    /// Places that are not free, in order; some of those between them are.
     pub(in crate::node) fn places(&self) -> impl Iterator<Item = JobAt> + use<> {
-        (0..self.table.len()).map(JobAt::new)
+        (0..self.end).map(JobAt::new)
     }
 
     /// Jobs that have yet to end, with their places.
     pub(in crate::node) fn live(&self) -> impl Iterator<Item = (JobAt, &Job)> {
-        let live = self
-            .table
-            .iter()
-            .enumerate()
-            .filter(|(_, job)| job.state.live());
+        let held = self.held().iter().enumerate();
+        let live = held.filter(|(_, job)| job.state.live());
         live.map(|(at, job)| (JobAt::new(at), job))
     }
 
@@ -117,17 +117,17 @@ impl Jobs {
     pub(in crate::node) fn count(&self) -> usize {
         let is_over =
             |state| matches!(state, State::Free | State::Answered(_) | State::Declined(_));
-        self.table.iter().filter(|job| !is_over(job.state)).count()
+        self.held().iter().filter(|job| !is_over(job.state)).count()
     }
 
     /// Whether any job has catalogue entries in use.
     pub(in crate::node) fn need_entries(&self) -> bool {
-        self.table.iter().any(|job| job.depth() > 0)
+        self.held().iter().any(|job| job.depth() > 0)
     }
 
     /// The oldest epoch of the node's namespace number `namespace` that a job goes by.
     pub(in crate::node) fn oldest_epoch(&self, namespace: usize) -> Option<u32> {
-        let jobs = self.table.iter().filter(|job| job.depth() > 0);
+        let jobs = self.held().iter().filter(|job| job.depth() > 0);
         jobs.filter_map(|job| job.epochs.get(namespace))
             .min()
             .copied()
@@ -165,6 +165,7 @@ impl Jobs {
         if opening.args.len() > self[at].message.capacity() {
             return Err(Fault::ValuesTooLarge);
         }
+        self.end = self.end.max(at.index() + 1);
         self.last_call = self.last_call.wrapping_add(1);
         let call = CallId(self.last_call);
         let calls_left = self.calls;
@@ -185,6 +186,7 @@ impl Jobs {
         job.took = Duration::ZERO;
         job.steps.clear();
         job.calls_left = calls_left;
+        job.need = Need::NONE;
         job.preload.clear();
         Ok(at)
     }
@@ -192,6 +194,8 @@ impl Jobs {
     /// Frees the place of a job that was never reported to anyone.
     pub(in crate::node) fn close(&mut self, at: JobAt) {
         self.set(at, State::Free);
+        let last = self.held().iter().rposition(|job| job.state != State::Free);
+        self.end = last.map_or(0, |last| last + 1);
     }
 
     /// The job goes on from here.
@@ -214,6 +218,11 @@ impl Jobs {
         let job = self.job_mut(at);
         job.epochs.clear();
         job.epochs.extend(epochs);
+    }
+
+    /// The whole chain of the job needs this.
+    pub(in crate::node) fn set_need(&mut self, at: JobAt, need: Need) {
+        self.job_mut(at).need = need;
     }
 
     /// Replaces arguments or results on their way; false if they are longer than the limit.
@@ -375,19 +384,19 @@ impl Jobs {
 
     /// Places of an executor that activations take.
     pub(in crate::node) fn places_held(&self, executor: ExecutorId) -> usize {
-        let activations = self.table.iter().flat_map(|job| job.activations());
+        let activations = self.held().iter().flat_map(|job| job.activations());
         let held = |it: &&Activation| it.has_module && it.holder() == Some(executor);
         activations.filter(held).count()
     }
 
     /// Bytes of the images on the shelf.
     pub(in crate::node) fn shelf(&self) -> impl Iterator<Item = SlotId> {
-        let activations = self.table.iter().flat_map(|job| job.activations());
+        let activations = self.held().iter().flat_map(|job| job.activations());
         let shelved = activations.filter_map(|held| match held.station {
             Station::Shelf(slot) => Some(slot),
             Station::Nowhere | Station::At(_) | Station::Record => None,
         });
-        let thawing = self.table.iter().filter_map(|job| job.state.thawing());
+        let thawing = self.held().iter().filter_map(|job| job.state.thawing());
         shelved.chain(thawing)
     }
 
@@ -526,8 +535,8 @@ impl Jobs {
         if entry.sequence != moved.tasklet.sequence {
             return Err(Fault::UnknownTasklet);
         }
-        let offered = entry.terms.export(moved.export);
-        let signature = offered.ok_or(Fault::UnknownExport)?.signature;
+        let signature = entry.terms.signature(moved.export);
+        let signature = signature.ok_or(Fault::UnknownExport)?;
         let frozen = !moved.image.is_empty();
         if frozen && !entry.has_module() {
             return Err(Fault::BadImage);
@@ -587,8 +596,10 @@ impl Jobs {
                 | State::Arriving(_) => {}
             }
         }
+        let last = self.table.iter().rposition(|job| job.state != State::Free);
+        debug_assert_eq!(self.end, last.map_or(0, |last| last + 1), "the last job");
         let moves = |job: &&Job| matches!(job.state, State::Leaving | State::Arriving(_));
-        let moving = self.table.iter().filter(moves).count();
+        let moving = self.held().iter().filter(moves).count();
         debug_assert!(moving <= 1, "one job moves at a time");
     }
 
@@ -601,8 +612,8 @@ impl Jobs {
             slots.chain(preloaded).flatten().count()
         };
         let thawing = |job: &&Job| matches!(job.state, State::Thawing(..));
-        let images = self.table.iter().filter(thawing).count();
-        self.table.iter().map(of_job).sum::<usize>() + images
+        let images = self.held().iter().filter(thawing).count();
+        self.held().iter().map(of_job).sum::<usize>() + images
     }
 
     /// A free place, or the one that was kept for longest.
@@ -612,11 +623,17 @@ impl Jobs {
             let kept = self.places().filter(|at| is_kept(self[*at].state));
             kept.min_by_key(|at| self[*at].accepted)
         };
-        self.position(|job| job.state == State::Free).or_else(kept)
+        let free = self.table.iter().position(|job| job.state == State::Free);
+        free.map(JobAt::new).or_else(kept)
+    }
+
+    /// The table up to the last place that is not free.
+    fn held(&self) -> &[Job] {
+        &self.table[..self.end]
     }
 
     fn position(&self, is: impl Fn(&Job) -> bool) -> Option<JobAt> {
-        self.table.iter().position(is).map(JobAt::new)
+        self.held().iter().position(is).map(JobAt::new)
     }
 
     // Like `index`: looked up in many places, and longer than a call.
@@ -641,8 +658,8 @@ impl Wish {
     /// # Errors
     /// [`Fault`] if it is not.
     pub(in crate::node) fn admit(&self, entry: &Entry<'_>) -> Result<u64, Fault> {
-        let offered = entry.terms.export(self.export.as_str());
-        if offered.ok_or(Fault::UnknownExport)?.signature != self.signature {
+        let offered = entry.terms.signature(self.export.as_str());
+        if offered.ok_or(Fault::UnknownExport)? != self.signature {
             return Err(Fault::WrongSignature);
         }
         Ok(entry.fuel_ceiling().min(self.budget))

@@ -15,9 +15,9 @@ use crate::cache::SlotId;
 use crate::catalogue::{BadDelta, Catalogue, CatalogueLimits};
 use crate::config::NamespaceConfig;
 use crate::counters::DropReason;
-use crate::job::Callee;
+use crate::job::{Callee, Need};
 use crate::mesh::Mesh;
-use crate::node::post::{FetchEnd, Need, Order, Owner, Post};
+use crate::node::post::{FetchEnd, Order, Owner, Post};
 use crate::places::SubscriptionAt;
 use crate::queue::Queue;
 use crate::time::Instant;
@@ -73,13 +73,14 @@ enum Sync {
     Verifying,
 }
 
-/// What looking up a tasklet came to.
+/// Why a tasklet was not found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::node) enum Lookup {
-    /// The entry with this number.
-    Found(u16),
-    /// A catalogue is on its way.
-    Waits,
+pub(in crate::node) enum Missing {
+    /// A newer catalogue of this subscription is wanted first; it is to be
+    /// [refreshed](Subscriptions::refresh).
+    Catalogue(SubscriptionAt),
+    /// It does not exist, or its catalogue cannot be had.
+    ForGood(Fault),
 }
 
 impl Subscriptions {
@@ -148,37 +149,47 @@ impl Subscriptions {
     }
 
     /// Looks a tasklet up for a call that was accepted at `accepted`, with all catalogues that its
-    /// sub-tasklets need. What lacks is asked for.
+    /// sub-tasklets need.
     ///
     /// # Errors
-    /// [`Fault`] if the tasklet does not exist, or its catalogue cannot be had.
+    /// [`Missing`] says what lacks.
     pub(in crate::node) fn look_up(
-        &mut self,
-        post: &mut Post<'_>,
+        &self,
+        post: &Post<'_>,
         at: SubscriptionAt,
         name: &Name,
         accepted: Instant,
-    ) -> Result<Lookup, Fault> {
-        let Some(entry) = self.at(at).catalogue.find(name) else {
-            if let Some(fault) = self.unresolvable(post, at) {
-                return Err(fault);
-            }
-            // It may have been published a moment ago.
-            return if self.refresh(post, at, accepted) {
-                Ok(Lookup::Waits)
+    ) -> Result<Callee<'_>, Missing> {
+        let held = self.at(at);
+        let Some(entry) = held.catalogue.find(name) else {
+            return Err(if let Some(fault) = held.unresolvable(post) {
+                Missing::ForGood(fault)
+            } else if held.is_dated(accepted) {
+                // It may have been published a moment ago.
+                Missing::Catalogue(at)
             } else {
-                Err(Fault::UnknownTasklet)
-            };
+                Missing::ForGood(Fault::UnknownTasklet)
+            });
         };
         // Callees may be in namespaces whose catalogue is still on its way.
-        let number = entry.number;
-        if let Some(lacking) = self.lacking(at, number)
-            && self.unresolvable(post, lacking).is_none()
-            && self.refresh(post, lacking, accepted)
-        {
-            return Ok(Lookup::Waits);
+        let lacking = self.lacking(at, &entry);
+        let wanted = |at: &SubscriptionAt| {
+            let held = self.at(*at);
+            held.unresolvable(post).is_none() && held.is_dated(accepted)
+        };
+        match lacking.filter(wanted) {
+            Some(lacking) => Err(Missing::Catalogue(lacking)),
+            None => Ok(held.callee(entry)),
         }
-        Ok(Lookup::Found(number))
+    }
+
+    /// Makes sure that the registry is asked for a newer catalogue.
+    pub(in crate::node) fn refresh(&mut self, post: &mut Post<'_>, at: SubscriptionAt) {
+        let held = self.at(at);
+        if held.sync == Sync::Idle && held.retry.is_none_or(|(due, _)| due <= post.now) {
+            let registry = held.config.registry;
+            self.fetch_from(post, at, registry);
+        }
     }
 
     /// The entry with this number as it was at `epoch`.
@@ -465,37 +476,14 @@ impl Subscriptions {
         &mut self.table[at.index()]
     }
 
-    /// Makes sure that the registry is asked for a newer catalogue; false if it has said since
-    /// `since` that there is none.
-    fn refresh(&mut self, post: &mut Post<'_>, at: SubscriptionAt, since: Instant) -> bool {
-        let held = self.at(at);
-        if held.checked.is_some_and(|then| then >= since) {
-            return false;
-        }
-        if held.sync == Sync::Idle && held.retry.is_none_or(|(due, _)| due <= post.now) {
-            let registry = held.config.registry;
-            self.fetch_from(post, at, registry);
-        }
-        true
-    }
-
-    /// Why calls into a namespace cannot be resolved, once its tries are used up.
-    fn unresolvable(&self, post: &Post<'_>, at: SubscriptionAt) -> Option<Fault> {
-        let held = self.at(at);
-        (held.failures >= post.config.acquisition.attempts).then_some(held.fault)
-    }
-
-    /// A subscription without any catalogue that the tasklet calls into, directly or not.
-    fn lacking(&self, at: SubscriptionAt, number: u16) -> Option<SubscriptionAt> {
-        let mut listed = [(at, number); CALLEES];
-        let (mut count, mut next) = (1, 0);
-        while next < count {
-            let (at, number) = listed[next];
-            next += 1;
-            let Some(entry) = self.at(at).catalogue.entry(number) else {
-                continue;
-            };
-            for import in entry.imports() {
+    /// A subscription without any catalogue that the tasklet of this entry calls into, directly or
+    /// not.
+    fn lacking(&self, at: SubscriptionAt, entry: &Entry<'_>) -> Option<SubscriptionAt> {
+        let mut listed = [(at, entry.number); CALLEES];
+        let (mut count, mut next) = (1, 1);
+        let mut imports = entry.imports();
+        loop {
+            for import in imports {
                 let Some(at) = self.of(import.namespace) else {
                     continue;
                 };
@@ -508,8 +496,14 @@ impl Subscriptions {
                     count += 1;
                 }
             }
+            imports = loop {
+                let (at, number) = *listed[..count].get(next)?;
+                next += 1;
+                if let Some(entry) = self.at(at).catalogue.entry(number) {
+                    break entry.imports();
+                }
+            };
         }
-        None
     }
 
     /// Has a delta fetched from `source`, unless another delta is on its way.
@@ -589,6 +583,16 @@ impl Subscriptions {
 }
 
 impl Subscription {
+    /// Why calls into the namespace cannot be resolved, once its tries are used up.
+    fn unresolvable(&self, post: &Post<'_>) -> Option<Fault> {
+        (self.failures >= post.config.acquisition.attempts).then_some(self.fault)
+    }
+
+    /// Whether there may be a newer catalogue, as far as was heard since `since`.
+    fn is_dated(&self, since: Instant) -> bool {
+        self.checked.is_none_or(|then| then < since)
+    }
+
     fn poll_timeout(&self) -> Option<Instant> {
         match self.sync {
             Sync::Idle => self.retry.map(|(at, _)| at),
@@ -603,6 +607,7 @@ impl Subscription {
                 name: entry.name,
             },
             namespace: self.catalogue.id(),
+            registry: self.config.registry,
             entry,
         }
     }
