@@ -162,6 +162,14 @@ impl Activation {
         }
     }
 
+    /// Its image on the shelf.
+    pub(crate) fn image(&self) -> Option<SlotId> {
+        match self.station {
+            Station::Shelf(slot) => Some(slot),
+            Station::Nowhere | Station::At(_) | Station::Record => None,
+        }
+    }
+
     pub(crate) fn entry(&self) -> Entry<'_> {
         Entry::reread(&self.entry).expect("entries were read before they were kept")
     }
@@ -399,6 +407,32 @@ impl Job {
 
     pub(crate) fn activation_mut(&mut self, at: Depth) -> Option<&mut Activation> {
         self.stack[..self.depth].get_mut(at.index())
+    }
+
+    /// Whether it takes memory of an executor.
+    pub(crate) fn is_held(&self) -> bool {
+        let mut activations = self.activations().iter();
+        activations.any(|held| held.has_module && held.holder().is_some())
+    }
+
+    /// If the job waits, the activation that this executor can be freed of first: the one that is
+    /// needed last.
+    pub(crate) fn idle_at(&self, executor: ExecutorId) -> Option<Depth> {
+        if matches!(self.state, State::Leaving | State::Arriving(_)) {
+            return None;
+        }
+        let runs = matches!(self.state, State::Running(_) | State::Thawing(..));
+        let busy = usize::from(runs);
+        let waiting = &self.activations()[..self.depth.saturating_sub(busy)];
+        let idle = |held: &Activation| held.holder() == Some(executor) && !held.fixed;
+        let idle = |held: &Activation| idle(held) && held.has_module;
+        waiting.iter().position(idle).map(Depth::new)
+    }
+
+    /// Its images on the shelf.
+    pub(crate) fn images(&self) -> impl Iterator<Item = SlotId> {
+        let shelved = self.activations().iter().filter_map(Activation::image);
+        shelved.chain(self.state.thawing())
     }
 
     /// Whether the activation at `at` may wait for what it called by this import, or to be

@@ -4,6 +4,8 @@
 //! from whichever neighbour has it, has its signature checked, and applies it. If no neighbour
 //! speaks of a namespace, the node asks the namespace's registry.
 
+mod chain;
+
 use alloc::vec::Vec;
 
 use nimblenet_tasklet::{
@@ -15,7 +17,7 @@ use crate::cache::SlotId;
 use crate::catalogue::{BadDelta, Catalogue, CatalogueLimits};
 use crate::config::NamespaceConfig;
 use crate::counters::DropReason;
-use crate::job::{Callee, Need};
+use crate::job::Callee;
 use crate::mesh::Mesh;
 use crate::node::post::{FetchEnd, Order, Owner, Post};
 use crate::places::SubscriptionAt;
@@ -25,11 +27,6 @@ use crate::wire::{EpochNote, Object};
 
 /// Failed tries double the pause up to this many times the global search timeout.
 const LONGEST_PAUSE: u32 = 32;
-/// Tasklets that are looked at to find namespaces without a catalogue.
-const CALLEES: usize = 32;
-/// Bytes of an image besides linear memory: head, globals, tables, operand stack, and arguments
-/// that wait for a start function.
-const IMAGE_BYTES: usize = 8 << 10;
 
 /// The namespaces of a node.
 #[derive(Debug)]
@@ -220,89 +217,6 @@ impl Subscriptions {
         granted.covers(callee.entry.terms.capabilities)
     }
 
-    /// Lists every version that `first` may call, directly or not, without itself: at most
-    /// `limit` - 1 of them, since the list, which must be empty, holds `first` meanwhile.
-    pub(in crate::node) fn list_callees(
-        &self,
-        first: TaskletRef,
-        epochs: &[u32],
-        list: &mut Vec<(TaskletRef, Option<SlotId>)>,
-        limit: usize,
-    ) {
-        let mut next = 0;
-        list.push((first, None));
-        while let Some((tasklet, _)) = list.get(next).copied() {
-            next += 1;
-            let Some(caller) = self.callee_of(tasklet, epochs) else {
-                continue;
-            };
-            for import in caller.entry.imports() {
-                let sequence = 0;
-                let named = TaskletRef {
-                    namespace: import.namespace,
-                    number: import.number,
-                    sequence,
-                };
-                let Some(callee) = self.callee_of(named, epochs) else {
-                    continue;
-                };
-                let callee = callee.tasklet();
-                let known = list.iter().any(|(other, _)| *other == callee);
-                if !known && list.len() < limit {
-                    list.push((callee, None));
-                }
-            }
-        }
-        list.remove(0);
-    }
-
-    /// What a tasklet and those that it calls, directly or not, need at most at the same time, to
-    /// a depth of `depth`; `reads` more entries may be read to find out. Images are at most
-    /// `IMAGE_BYTES` longer than linear memory.
-    pub(in crate::node) fn need(
-        &self,
-        entry: &Entry<'_>,
-        epochs: &[u32],
-        depth: usize,
-        reads: &mut usize,
-    ) -> Need {
-        let own = entry.terms.memory_bytes as usize + IMAGE_BYTES;
-        let mut deepest = Need {
-            places: 0,
-            bytes: 0,
-        };
-        if depth > 1 {
-            for import in entry.imports() {
-                let callee = TaskletRef {
-                    namespace: import.namespace,
-                    number: import.number,
-                    sequence: 0,
-                };
-                let Some(left) = reads.checked_sub(1) else {
-                    // Too many to look at: the limit, each as large as this one.
-                    let places = depth - 1;
-                    let bytes = places * own;
-                    return Need {
-                        places: places + 1,
-                        bytes: bytes + own,
-                    };
-                };
-                *reads = left;
-                if let Some(callee) = self.callee_of(callee, epochs)
-                    && callee.entry.has_module()
-                {
-                    let need = self.need(&callee.entry, epochs, depth - 1, reads);
-                    deepest.places = deepest.places.max(need.places);
-                    deepest.bytes = deepest.bytes.max(need.bytes);
-                }
-            }
-        }
-        Need {
-            places: deepest.places + 1,
-            bytes: deepest.bytes + own,
-        }
-    }
-
     /// A neighbour holds an epoch of some catalogue.
     pub(in crate::node) fn handle_epoch(
         &mut self,
@@ -474,36 +388,6 @@ impl Subscriptions {
 
     fn at_mut(&mut self, at: SubscriptionAt) -> &mut Subscription {
         &mut self.table[at.index()]
-    }
-
-    /// A subscription without any catalogue that the tasklet of this entry calls into, directly or
-    /// not.
-    fn lacking(&self, at: SubscriptionAt, entry: &Entry<'_>) -> Option<SubscriptionAt> {
-        let mut listed = [(at, entry.number); CALLEES];
-        let (mut count, mut next) = (1, 1);
-        let mut imports = entry.imports();
-        loop {
-            for import in imports {
-                let Some(at) = self.of(import.namespace) else {
-                    continue;
-                };
-                if self.at(at).catalogue.epoch() == 0 {
-                    return Some(at);
-                }
-                let callee = (at, import.number);
-                if count < CALLEES && !listed[..count].contains(&callee) {
-                    listed[count] = callee;
-                    count += 1;
-                }
-            }
-            imports = loop {
-                let (at, number) = *listed[..count].get(next)?;
-                next += 1;
-                if let Some(entry) = self.at(at).catalogue.entry(number) {
-                    break entry.imports();
-                }
-            };
-        }
     }
 
     /// Has a delta fetched from `source`, unless another delta is on its way.
