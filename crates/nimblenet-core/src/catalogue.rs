@@ -142,7 +142,7 @@ impl Catalogue {
     pub fn named(&self, name: &Name) -> Option<Entry<'_>> {
         let named = |place: &&Place| {
             let encoded = &self.bytes[place.offset..place.offset + place.len];
-            Entry::reread_name(encoded) == Some(name.as_str())
+            Entry::is_named(encoded, name)
         };
         self.places.iter().find(named).map(|place| self.at(place))
     }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use nimblenet_tasklet::{
-    ActivationId, Entry, Fault, NamespaceId, NodeId, TaskletName, TaskletRef, Trap,
+    ActivationId, Digest, Entry, Fault, NamespaceId, NodeId, TaskletName, TaskletRef, Trap,
 };
 
 use crate::cache::SlotId;
@@ -104,6 +104,8 @@ impl ExportName {
 pub(crate) struct Callee<'c> {
     pub(crate) name: TaskletName,
     pub(crate) namespace: NamespaceId,
+    /// The registry of the namespace.
+    pub(crate) registry: NodeId,
     pub(crate) entry: Entry<'c>,
 }
 
@@ -160,9 +162,39 @@ impl Activation {
         }
     }
 
+    /// Its image on the shelf.
+    pub(crate) fn image(&self) -> Option<SlotId> {
+        match self.station {
+            Station::Shelf(slot) => Some(slot),
+            Station::Nowhere | Station::At(_) | Station::Record => None,
+        }
+    }
+
     pub(crate) fn entry(&self) -> Entry<'_> {
         Entry::reread(&self.entry).expect("entries were read before they were kept")
     }
+
+    /// The digest and the length of its module.
+    pub(crate) fn module(&self) -> (Digest, u32) {
+        Entry::reread_module(&self.entry).expect("entries were read before they were kept")
+    }
+}
+
+/// What a chain needs at most at the same time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Need {
+    /// Activations.
+    pub(crate) places: usize,
+    /// Bytes of their images.
+    pub(crate) bytes: usize,
+}
+
+impl Need {
+    /// What nothing needs.
+    pub(crate) const NONE: Self = Self {
+        places: 0,
+        bytes: 0,
+    };
 }
 
 /// Where a job stands.
@@ -301,6 +333,8 @@ pub(crate) struct Job {
     pub(crate) took: Duration,
     pub(crate) steps: Vec<Step>,
     pub(crate) calls_left: u32,
+    /// What the whole chain needs, as it was found when the job started.
+    pub(crate) need: Need,
     /// Versions to have before the start, and their reserved modules once they are here.
     pub(crate) preload: Vec<(TaskletRef, Option<SlotId>)>,
     stack: Vec<Activation>,
@@ -344,6 +378,7 @@ impl Job {
             took: Duration::ZERO,
             steps: Vec::with_capacity(limits.steps),
             calls_left: 0,
+            need: Need::NONE,
             preload: Vec::with_capacity(limits.preload),
             stack: (0..limits.depth).map(|_| activation()).collect(),
             depth: 0,
@@ -372,6 +407,32 @@ impl Job {
 
     pub(crate) fn activation_mut(&mut self, at: Depth) -> Option<&mut Activation> {
         self.stack[..self.depth].get_mut(at.index())
+    }
+
+    /// Whether it takes memory of an executor.
+    pub(crate) fn is_held(&self) -> bool {
+        let mut activations = self.activations().iter();
+        activations.any(|held| held.has_module && held.holder().is_some())
+    }
+
+    /// If the job waits, the activation that this executor can be freed of first: the one that is
+    /// needed last.
+    pub(crate) fn idle_at(&self, executor: ExecutorId) -> Option<Depth> {
+        if matches!(self.state, State::Leaving | State::Arriving(_)) {
+            return None;
+        }
+        let runs = matches!(self.state, State::Running(_) | State::Thawing(..));
+        let busy = usize::from(runs);
+        let waiting = &self.activations()[..self.depth.saturating_sub(busy)];
+        let idle = |held: &Activation| held.holder() == Some(executor) && !held.fixed;
+        let idle = |held: &Activation| idle(held) && held.has_module;
+        waiting.iter().position(idle).map(Depth::new)
+    }
+
+    /// Its images on the shelf.
+    pub(crate) fn images(&self) -> impl Iterator<Item = SlotId> {
+        let shelved = self.activations().iter().filter_map(Activation::image);
+        shelved.chain(self.state.thawing())
     }
 
     /// Whether the activation at `at` may wait for what it called by this import, or to be

@@ -72,6 +72,7 @@ pub mod publication;
 mod pump;
 mod queue;
 mod random;
+mod table;
 mod time;
 pub mod wire;
 

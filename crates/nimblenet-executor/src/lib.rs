@@ -103,7 +103,7 @@ impl<'m> Executor<'m> {
         let wasm = &mut self.wasm;
         match *work {
             Work::Start(ref start) => match start.entry.terms.executor {
-                Kind::Wasm => wasm.start(start, source, host, out),
+                Kind::Wasm => Some(wasm.start(start, source, host, out)),
                 Kind::Native => Some(native::start(start, host, out)),
             },
             Work::Thaw { ref start, image } => Some(wasm.thaw(start, image, source, out)),

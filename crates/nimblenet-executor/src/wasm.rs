@@ -85,10 +85,16 @@ impl<'m> Wasm<'m> {
         source: &dyn CodeSource,
         host: &mut dyn Host,
         out: &'o mut [u8],
-    ) -> Option<Outcome<'o>> {
-        match self.admit(start, source, out) {
-            Ok(()) => self.go_on(start.activation, source, host, out),
-            Err(outcome) => Some(outcome),
+    ) -> Outcome<'o> {
+        match self.take_up(
+            start,
+            &mut Spare {
+                source,
+                scratch: out,
+            },
+        ) {
+            Ok(slot) => self.run(slot, None, source, host, out),
+            Err(end) => failed(start, end),
         }
     }
 
@@ -171,8 +177,8 @@ impl<'m> Wasm<'m> {
         scratch: &mut [u8],
     ) -> Result<(), Outcome<'static>> {
         let mut spare = Spare { source, scratch };
-        self.take_up(start, &mut spare)
-            .map_err(|end| failed(start, end))
+        let taken_up = self.take_up(start, &mut spare);
+        taken_up.map(drop).map_err(|end| failed(start, end))
     }
 
     pub(crate) fn image_len(
@@ -192,8 +198,8 @@ impl<'m> Wasm<'m> {
         Some(image::HEADER_BYTES + run.layout.args + instance)
     }
 
-    /// Loads a tasklet, or takes a block in which it is loaded.
-    fn take_up(&mut self, start: &Start<'_>, spare: &mut Spare<'_>) -> Result<(), Event> {
+    /// Loads a tasklet, or takes a block in which it is loaded; returns its place.
+    fn take_up(&mut self, start: &Start<'_>, spare: &mut Spare<'_>) -> Result<usize, Event> {
         self.check_new(start)?;
         let options = self.options;
         for slot in 0..ACTIVATIONS {
@@ -205,7 +211,7 @@ impl<'m> Wasm<'m> {
                 self.slots[slot] = Slot::Run(activation?);
                 self.counts.warm += 1;
                 self.note_peak();
-                return Ok(());
+                return Ok(slot);
             }
         }
         let slot = self.vacancy(start)?;
@@ -213,7 +219,7 @@ impl<'m> Wasm<'m> {
         let activation = self.place(spare, load)?;
         self.settle(slot, activation);
         self.counts.loaded += 1;
-        Ok(())
+        Ok(slot)
     }
 
     /// Runs an activation until it stands still.

@@ -3,28 +3,28 @@
 //! Unknown keys are errors, and every error names the file, the line and what stands there.
 
 mod serial;
+mod values;
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::fmt;
 use core::mem::take;
 use core::net::SocketAddr;
-use core::str::FromStr;
 use core::time::Duration;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use nimblenet_core::{Eviction, Pace, Placement};
-use nimblenet_tasklet::{Capabilities, Capability, Name, NodeId, TaskletName};
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer};
+use nimblenet_tasklet::{Capabilities, Name, NodeId, TaskletName};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use crate::host::Device;
 use crate::key::PublicKey;
 use crate::link::LinkPlan;
 use crate::store::{StoreLimits, Trust};
 
 use serial::SerialLines;
+use values::{CapabilityName, EvictionName, Executors, Id, Native, PlacementName, Text};
 
 /// The id of a registry whose configuration gives none, and the registry of a namespace whose
 /// configuration gives none.
@@ -398,110 +398,6 @@ fn module_bytes() -> usize {
 
 fn registry_id() -> Id {
     Id(DEFAULT_REGISTRY)
-}
-
-/// A value that is written as text.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Text<T>(T);
-
-impl<'de, T: FromStr<Err: fmt::Display>> Deserialize<'de> for Text<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map(Self).map_err(D::Error::custom)
-    }
-}
-
-struct Id(NodeId);
-
-impl<'de> Deserialize<'de> for Id {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match NodeId(u16::deserialize(deserializer)?) {
-            NodeId::EVERYONE => Err(D::Error::custom("an id is at most 65534")),
-            id => Ok(Self(id)),
-        }
-    }
-}
-
-struct CapabilityName(Capability);
-
-impl<'de> Deserialize<'de> for CapabilityName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        let known = || Capability::ALL.map(Capability::name).join(", ");
-        let unknown = || {
-            D::Error::custom(format!(
-                "there is no capability {name:?}; there are {}",
-                known()
-            ))
-        };
-        Capability::from_name(&name).map(Self).ok_or_else(unknown)
-    }
-}
-
-/// An eviction policy by its name in the table.
-struct EvictionName(&'static Eviction);
-
-impl<'de> Deserialize<'de> for EvictionName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        Eviction::named(&name).map(Self).ok_or_else(|| {
-            let names: Vec<&str> = Eviction::ALL.iter().map(|policy| policy.name).collect();
-            D::Error::custom(format!(
-                "there is no eviction policy {name:?}; there are {}",
-                names.join(", ")
-            ))
-        })
-    }
-}
-
-/// A placement policy by its name in the table.
-struct PlacementName(&'static Placement);
-
-impl<'de> Deserialize<'de> for PlacementName {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let name = String::deserialize(deserializer)?;
-        Placement::named(&name).map(Self).ok_or_else(|| {
-            let names: Vec<&str> = Placement::ALL.iter().map(|policy| policy.name).collect();
-            D::Error::custom(format!(
-                "there is no placement policy {name:?}; there are {}",
-                names.join(", ")
-            ))
-        })
-    }
-}
-
-/// A number of executors that a node may have.
-struct Executors(usize);
-
-impl Default for Executors {
-    fn default() -> Self {
-        Self(1)
-    }
-}
-
-impl<'de> Deserialize<'de> for Executors {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match usize::deserialize(deserializer)? {
-            number @ 1..=MAX_EXECUTORS => Ok(Self(number)),
-            number => Err(D::Error::custom(format!(
-                "a node has 1 to {MAX_EXECUTORS} executors, not {number}"
-            ))),
-        }
-    }
-}
-
-/// A native tasklet that there is a device for.
-struct Native(TaskletName);
-
-impl<'de> Deserialize<'de> for Native {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Text(name) = Text::<TaskletName>::deserialize(deserializer)?;
-        let known = Device::of(&name).map(|_| Self(name));
-        known.ok_or_else(|| {
-            let devices = Device::names();
-            D::Error::custom(format!("no device for {name}; there are {devices}"))
-        })
-    }
 }
 
 fn read(path: &Path) -> Result<String, BadConfig> {

@@ -48,6 +48,18 @@ impl<'a> Items<'a> {
         (major == wanted).then_some(value)
     }
 
+    /// The key of the next map entry.
+    #[inline]
+    pub(crate) fn key(&mut self) -> Option<u8> {
+        match self.bytes.split_first()? {
+            (&key @ ..24, rest) => {
+                self.bytes = rest;
+                Some(key)
+            }
+            _ => self.number(),
+        }
+    }
+
     /// Major type and argument of the next head.
     #[inline]
     fn any_head(&mut self) -> Option<(u8, u64)> {
@@ -92,19 +104,12 @@ impl<'a> Items<'a> {
         while items > 0 {
             let (major, value) = self.any_head()?;
             items -= 1;
-            let content = match major {
-                2 | 3 => usize::try_from(value).ok()?,
-                4 => {
-                    items = items.checked_add(value)?;
-                    0
-                }
-                5 => {
-                    items = items.checked_add(value.checked_mul(2)?)?;
-                    0
-                }
-                _ => 0,
-            };
-            self.bytes = self.bytes.get(content..)?;
+            match major {
+                2 | 3 => self.bytes = self.bytes.get(usize::try_from(value).ok()?..)?,
+                4 => items = items.checked_add(value)?,
+                5 => items = items.checked_add(value.checked_mul(2)?)?,
+                _ => {}
+            }
         }
         Some(&all[..all.len() - self.bytes.len()])
     }

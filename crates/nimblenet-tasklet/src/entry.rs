@@ -65,15 +65,26 @@ impl<'a> Entry<'a> {
         Self::read(encoded, Trust::ReadBefore).ok()
     }
 
-    /// The name in an entry that [`decode`](Self::decode) has accepted before.
-    pub fn reread_name(encoded: &'a [u8]) -> Option<&'a str> {
+    /// Whether an entry that [`decode`](Self::decode) has accepted before has this name.
+    pub fn is_named(encoded: &[u8], name: &Name) -> bool {
+        read_name(&mut Items::new(encoded)) == Some(name.as_bytes())
+    }
+
+    /// The digest and the length of the module in an entry that [`decode`](Self::decode) has
+    /// accepted before; nothing if it is none.
+    pub fn reread_module(encoded: &[u8]) -> Option<(Digest, u32)> {
         let mut items = Items::new(encoded);
-        items.head(5)?;
-        // Keys stand in order: number, then name.
+        read_name(&mut items)?;
+        // After the name stand sequence, digest and, unless it is 0, size.
+        items.key()?;
         items.head(0)?;
-        items.head(0)?;
-        items.head(0)?;
-        items.text()
+        items.key()?;
+        let digest = items.content(2)?;
+        let size = match items.key()? {
+            4 => items.number()?,
+            _ => 0,
+        };
+        Some((Digest(digest.try_into().ok()?), size))
     }
 
     fn read(encoded: &'a [u8], trust: Trust) -> Result<Self, Malformed> {
@@ -82,13 +93,16 @@ impl<'a> Entry<'a> {
         let (mut number, mut name, mut sequence) = (None, None, None);
         let (mut digest, mut size, mut imports) = (None, 0, &[0x80][..]);
         for _ in 0..items.head(5).ok_or(Malformed::NotDeterministic)? {
-            let key = items.number::<u8>().ok_or(Malformed::NotDeterministic)?;
+            let key = items.key().ok_or(Malformed::NotDeterministic)?;
             let wrong = Malformed::Field(key);
             match key {
                 0 => number = Some(items.number().ok_or(wrong)?),
                 1 => {
-                    let text = items.text().ok_or(wrong)?;
-                    name = Some(Name::new(text).map_err(|_| wrong)?);
+                    let text = items.content(3).ok_or(wrong)?;
+                    name = Some(match trust {
+                        Trust::Nothing => Name::from_bytes(text).map_err(|_| wrong)?,
+                        Trust::ReadBefore => Name::recopied(text).ok_or(wrong)?,
+                    });
                 }
                 2 => sequence = Some(items.number().ok_or(wrong)?),
                 3 => {
@@ -220,6 +234,16 @@ impl EntryFields<'_> {
         }
         Some(encoder.writer().position())
     }
+}
+
+/// Reads an entry up to its name, whose bytes are returned: keys stand in order, and before the name
+/// stands the number.
+fn read_name<'a>(items: &mut Items<'a>) -> Option<&'a [u8]> {
+    items.head(5)?;
+    items.key()?;
+    items.head(0)?;
+    items.key()?;
+    items.content(3)
 }
 
 fn read_import<'a>(items: &mut Items<'a>) -> Option<Import<'a>> {
@@ -368,7 +392,10 @@ mod tests {
         assert_eq!((entry.number, entry.sequence, entry.size), (3, 1, 110));
         assert_eq!(entry.name.as_str(), "rms");
         assert_eq!(Entry::reread(&bytes[..len]), Some(entry));
-        assert_eq!(Entry::reread_name(&bytes[..len]), Some("rms"));
+        assert!(Entry::is_named(&bytes[..len], &entry.name));
+        assert!(!Entry::is_named(&bytes[..len], &Name::new("rm").unwrap()));
+        let module = Entry::reread_module(&bytes[..len]);
+        assert_eq!(module, Some((entry.digest, entry.size)));
         assert_eq!(entry.terms.export("").unwrap().name, "run");
         assert_eq!(
             entry.terms.area,
@@ -403,6 +430,8 @@ mod tests {
         let entry = Entry::decode(&bytes[..len]).unwrap();
         assert!(!entry.has_module());
         assert_eq!(entry.fuel_ceiling(), DEFAULT_FUEL);
+        let module = Entry::reread_module(&bytes[..len]);
+        assert_eq!(module, Some((Digest::of(b""), 0)));
     }
 
     #[test]
@@ -427,7 +456,8 @@ mod tests {
         fn random_bytes_never_panic(bytes: Vec<u8>) {
             let _ = Entry::decode(&bytes);
             let _ = Entry::reread(&bytes).map(|entry| entry.imports().count());
-            let _ = Entry::reread_name(&bytes);
+            let _ = Entry::is_named(&bytes, &Name::new("rms").unwrap());
+            let _ = Entry::reread_module(&bytes);
         }
     }
 }

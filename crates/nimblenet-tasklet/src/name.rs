@@ -22,7 +22,11 @@ impl Name {
     /// # Errors
     /// [`BadName`] for anything outside the alphabet or the length.
     pub const fn new(text: &str) -> Result<Self, BadName> {
-        let source = text.as_bytes();
+        Self::from_bytes(text.as_bytes())
+    }
+
+    /// Checks the bytes of a text and keeps a copy.
+    pub(crate) const fn from_bytes(source: &[u8]) -> Result<Self, BadName> {
         if source.is_empty() || source.len() > MAX_NAME_BYTES {
             return Err(BadName::Length);
         }
@@ -44,9 +48,22 @@ impl Name {
         })
     }
 
+    /// A copy of a name that was checked before; nothing if it is too long for one.
+    pub(crate) fn recopied(source: &[u8]) -> Option<Self> {
+        let mut bytes = [0; MAX_NAME_BYTES];
+        bytes.get_mut(..source.len())?.copy_from_slice(source);
+        let len = source.len() as u8;
+        Some(Self { bytes, len })
+    }
+
+    /// The bytes of the name.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
-        core::str::from_utf8(&self.bytes[..usize::from(self.len)]).expect("the alphabet is ASCII")
+        core::str::from_utf8(self.as_bytes()).expect("the alphabet is ASCII")
     }
 }
 

@@ -172,12 +172,30 @@ impl<'a> Terms<'a> {
 
     /// The exported function called `name`; the empty name means `run`.
     pub fn export(&self, name: &str) -> Option<Export<'a>> {
+        let (name, signature) = self.find(name)?;
+        let name = core::str::from_utf8(name).ok()?;
+        Signature::decode(signature).map(|signature| Export { name, signature })
+    }
+
+    /// The signature of the exported function called `name`; the empty name means `run`.
+    pub fn signature(&self, name: &str) -> Option<Signature> {
+        Signature::decode(self.find(name)?.1)
+    }
+
+    /// Name and encoded signature of an export.
+    fn find(&self, name: &str) -> Option<(&'a [u8], &'a [u8])> {
         let name = if name.is_empty() {
             DEFAULT_EXPORT
         } else {
             name
         };
-        self.exports().find(|export| export.name == name)
+        let mut items = Items::new(self.exports);
+        let count = items.head(4)?;
+        let mut exports = (0..count).map_while(|_| {
+            items.head(4)?;
+            Some((items.content(3)?, items.content(2)?))
+        });
+        exports.find(|(own, _)| *own == name.as_bytes())
     }
 
     /// Writes the map entries with keys 5 to 12; those with default values are left out.

@@ -3,7 +3,6 @@
 //! The caller repeats its question until it is answered; the callee runs the call once, says that
 //! it is working when asked meanwhile, and keeps the answer for repetitions.
 
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use nimblenet_tasklet::{Fault, NodeId, Trap};
@@ -11,6 +10,7 @@ use nimblenet_tasklet::{Fault, NodeId, Trap};
 use super::post::{Ask, Gone, Post};
 use crate::job::{Caller, Job, State};
 use crate::places::JobAt;
+use crate::table::Table;
 use crate::time::Instant;
 use crate::wire::{Answer, Call, Go, GoNumber, HEADER_LEN, Message, Move, OVERHEAD, Return};
 
@@ -21,7 +21,7 @@ pub(in crate::node) const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub(in crate::node) struct Exchanges {
     /// By the place of the job.
-    table: Vec<Option<Exchange>>,
+    table: Table<Exchange>,
 }
 
 /// A job that another node works on.
@@ -79,35 +79,34 @@ impl Exchanges {
     /// Room for `jobs` jobs.
     pub(in crate::node) fn new(jobs: usize) -> Self {
         Self {
-            table: (0..jobs).map(|_| None).collect(),
+            table: Table::new(jobs),
         }
     }
 
     /// The job at `at` is worked on by another node.
     pub(in crate::node) fn begin(&mut self, at: JobAt, exchange: Exchange) {
-        self.table[at.index()] = Some(exchange);
+        self.table.put(at.index(), exchange);
     }
 
     /// The job at `at` has ended, or is here again.
     pub(in crate::node) fn forget(&mut self, at: JobAt) {
-        self.table[at.index()] = None;
+        self.table.take(at.index());
     }
 
     /// The node that works on the job at `at`.
     pub(in crate::node) fn node_of(&self, at: JobAt) -> Option<NodeId> {
-        self.table[at.index()].map(|exchange| exchange.to)
+        self.table.get(at.index()).map(|exchange| exchange.to)
     }
 
     /// The job that `to` works on under this request number.
     pub(in crate::node) fn find(&self, to: NodeId, request: u32) -> Option<JobAt> {
-        let asked = Some((to, request));
-        let is = |held: &Option<Exchange>| held.map(|it| (it.to, it.request)) == asked;
-        self.table.iter().position(is).map(JobAt::new)
+        let is = |held: &Exchange| (held.to, held.request) == (to, request);
+        self.table.position(is).map(JobAt::new)
     }
 
     /// Asks the other node: to run the call, how it stands, or to move it.
     pub(in crate::node) fn ask(&mut self, post: &mut Post<'_>, at: JobAt, job: &Job) {
-        let Some(exchange) = &mut self.table[at.index()] else {
+        let Some(exchange) = self.table.get_mut(at.index()) else {
             return;
         };
         exchange.ask.asked(post.now, post.patience_for(exchange.to));
@@ -139,15 +138,15 @@ impl Exchanges {
 
     /// The next job whose node is to be asked again, and whether it was asked often enough.
     pub(in crate::node) fn poll_due(&mut self, post: &mut Post<'_>) -> Option<(JobAt, bool)> {
-        let is_due = |held: &Option<Exchange>| held.is_some_and(|it| it.ask.is_due(post.now));
-        let at = self.table.iter().position(is_due)?;
-        let exchange = self.table[at].as_ref()?;
+        let is_due = |held: &Exchange| held.ask.is_due(post.now);
+        let at = self.table.position(is_due)?;
+        let exchange = self.table.get(at)?;
         post.mesh.doubt(exchange.to);
         Some((JobAt::new(at), exchange.ask.is_exhausted()))
     }
 
     pub(in crate::node) fn poll_timeout(&self) -> Option<Instant> {
-        let held = self.table.iter().flatten();
+        let held = self.table.iter();
         held.map(|exchange| exchange.ask.due()).min()
     }
 
@@ -185,7 +184,7 @@ impl Exchanges {
     /// Lets the other node move the job at `at` to the node `to`; none if no other node works on
     /// it.
     pub(in crate::node) fn redirect(&mut self, at: JobAt, to: NodeId) -> Option<Heard<'static>> {
-        let exchange = self.table[at.index()].as_mut()?;
+        let exchange = self.table.get_mut(at.index())?;
         if exchange.to == to {
             exchange.redirect = None;
             return Some(Heard::Redirected(to, Ok(())));
@@ -205,7 +204,7 @@ impl Exchanges {
         agreed: Option<NodeId>,
         result: Result<(), Fault>,
     ) -> Heard<'static> {
-        let exchange = self.table[at.index()].as_mut();
+        let exchange = self.table.get_mut(at.index());
         let redirect = exchange.map(|exchange| &mut exchange.redirect);
         let ordered = |to: &mut NodeId| agreed.is_none_or(|agreed| agreed == *to);
         match redirect.and_then(|redirect| redirect.take_if(ordered)) {
@@ -216,14 +215,15 @@ impl Exchanges {
 
     /// Checks what must hold between inputs: `is_remote` says whether another node has the job.
     pub(in crate::node) fn assert_invariants(&self, is_remote: impl Fn(JobAt) -> bool) {
-        for (at, exchange) in self.table.iter().enumerate() {
-            debug_assert_eq!(exchange.is_some(), is_remote(JobAt::new(at)), "job {at}");
+        self.table.assert_invariants();
+        for at in (0..self.table.len()).map(JobAt::new) {
+            debug_assert_eq!(self.node_of(at).is_some(), is_remote(at), "{at:?}");
         }
     }
 
     /// The node that works on the job at `at` has said so.
     fn works(&mut self, post: &Post<'_>, at: JobAt) -> Option<&Exchange> {
-        let exchange = self.table[at.index()].as_mut()?;
+        let exchange = self.table.get_mut(at.index())?;
         let wait = post.working_patience_for(exchange.to);
         exchange.ask.answered(post.now, wait);
         exchange.known = true;

@@ -4,9 +4,10 @@
 //! whole: it is told what happened (`handle_*`), says what follows (`poll_*`) and when it must be
 //! looked at again (`poll_timeout`). All send through one [`Post`](post::Post). The parts are
 //!
-//! - [`runs`]: jobs on this node, from the call to the result; the parent of five more:
+//! - [`runs`]: jobs on this node, from the call to the result; the parent of six more:
 //!   - `jobs`: calls, and the activations that each runs;
 //!   - `bench`: what executors have to do next;
+//!   - `shelf`: what waits for room in an executor;
 //!   - `subscriptions`: the catalogues of the node's namespaces;
 //!   - `acquisitions`: Algorithm 1;
 //!   - `fetches`: objects on their way to this node;
@@ -231,6 +232,9 @@ impl Node {
     /// Those of [`call_here`](Self::call_here) or [`call_at`](Self::call_at).
     pub fn call(&mut self, now: Instant, request: CallRequest<'_>) -> Result<CallId, Fault> {
         let policy = self.config().placement.policy;
+        if !policy.needs_facts() {
+            return self.call_here(now, request);
+        }
         let catalogue = self
             .runs
             .subscriptions

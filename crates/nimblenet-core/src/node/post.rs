@@ -248,21 +248,5 @@ pub(in crate::node) struct Gone {
     pub(in crate::node) due: Instant,
 }
 
-/// What a chain needs at most at the same time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::node) struct Need {
-    /// Activations.
-    pub(in crate::node) places: usize,
-    /// Bytes of their images.
-    pub(in crate::node) bytes: usize,
-}
-
-impl Need {
-    /// What nothing needs.
-    pub(in crate::node) const NONE: Self = Self {
-        places: 0,
-        bytes: 0,
-    };
-}
 #[cfg(test)]
 mod tests;

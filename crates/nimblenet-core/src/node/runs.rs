@@ -1,6 +1,6 @@
 //! Runs: everything that brings a job from its call to its result on this node.
 //!
-//! The parent of [`jobs`], [`bench`], [`subscriptions`], [`acquisitions`] and [`fetches`], between
+//! The parent of [`jobs`], [`bench`], [`shelf`], [`subscriptions`], [`acquisitions`] and [`fetches`], between
 //! which it carries values as the node does between its parts. A job is resolved in the
 //! catalogues, its tasklets are acquired when they are called, and executors run them. What
 //! concerns other nodes comes out of [`Runs::poll`].
@@ -9,47 +9,42 @@ pub(super) mod acquisitions;
 pub(super) mod bench;
 pub(super) mod fetches;
 pub(super) mod jobs;
+pub(super) mod shelf;
 pub(super) mod subscriptions;
 
-use alloc::vec::Vec;
-
-use nimblenet_tasklet::{Entry, Fault, NodeId, Outcome, Start, TaskletRef, Trap, Work, abi};
+use nimblenet_tasklet::{Fault, NodeId, Outcome, Start, Trap, Work, abi};
 
 use self::acquisitions::{Acquired, Acquisitions, Wanted};
-use self::bench::{After, Bench, Demand, Stop, Turn};
+use self::bench::{After, Bench, Demand, Ended, Stop, Turn};
 use self::fetches::Fetches;
 use self::jobs::Jobs;
 pub(super) use self::jobs::Opening;
-use self::subscriptions::{Lookup, Subscriptions};
-use super::post::{FetchEnd, ImageWork, Need, Owner, Post};
+use self::shelf::{Around, Shelf, Shelved};
+use self::subscriptions::{Missing, Subscriptions};
+use super::post::{FetchEnd, ImageWork, Owner, Post};
 use crate::cache::{Buffer, Cache, SlotId};
 use crate::catalogue::Catalogue;
 use crate::config::{Config, ExecutorId};
 use crate::counters::DropReason;
 use crate::earliest::Earliest;
 use crate::event::{CallRequest, Reason};
-use crate::job::{Caller, ExportName, Job, Next, Source, State, Station, Step};
+use crate::job::{Activation, Caller, ExportName, Job, Next, Source, State, Station, Step};
 use crate::places::{AcquisitionAt, Depth, JobAt, SubscriptionAt};
 use crate::queue::Queue;
 use crate::time::Instant;
 use crate::wire::job::{MovedJob, image, image_room};
 use crate::wire::{Data, Found, Metadata};
 
-/// Entries that are read at most to find out what a chain needs.
-const READS: usize = 64;
-
 /// The jobs of a node and all that they need to run.
 pub(super) struct Runs {
     pub(super) jobs: Jobs,
     pub(super) subscriptions: Subscriptions,
     bench: Bench,
+    shelf: Shelf,
     acquisitions: Acquisitions,
     fetches: Fetches,
     /// Activations of a job at most.
     depth: usize,
-    shelf_bytes: usize,
-    /// The activation that each executor puts on the shelf.
-    freezing: Vec<Option<(JobAt, Depth)>>,
     happened: Queue<Happened>,
 }
 
@@ -71,9 +66,8 @@ impl Runs {
             jobs: Jobs::new(limits, config.namespaces.len()),
             subscriptions: Subscriptions::new(&config.namespaces, limits.catalogue),
             bench: Bench::new(limits),
+            shelf: Shelf::new(limits),
             depth: limits.depth,
-            shelf_bytes: limits.shelf_bytes,
-            freezing: (0..limits.executors).map(|_| None).collect(),
             acquisitions: Acquisitions::new(limits.acquisitions),
             // Each acquisition, the delta and the image.
             fetches: Fetches::new(limits.acquisitions + 2),
@@ -153,10 +147,13 @@ impl Runs {
         let answered = outcome
             .activation()
             .and_then(|activation| Some((activation, self.bench.end(activation, after)?)));
-        let Some((activation, executor)) = answered else {
+        let Some((activation, Ended { executor, freed })) = answered else {
             post.counters.drop(DropReason::StaleOutcome);
             return false;
         };
+        if freed {
+            self.make_room(executor);
+        }
         let is_for = |(at, depth): (JobAt, Depth)| {
             let held = self.jobs[at].activation(depth);
             held.is_some_and(|held| held.id == activation)
@@ -165,7 +162,7 @@ impl Runs {
             self.jobs.note_image(work, &outcome);
             return true;
         }
-        let freezing = self.freezing[usize::from(executor.0)].take();
+        let freezing = self.shelf.poll_freezing(executor);
         if let Some((at, depth)) = freezing.filter(|place| is_for(*place)) {
             self.shelved(post, (at, depth), outcome);
         } else if let Some(at) = self.jobs.running(activation) {
@@ -173,7 +170,7 @@ impl Runs {
                 self.stall(post, at, executor);
                 return false;
             }
-            self.bench.unstall(at);
+            self.shelf.unstall(at);
             if let State::Thawing(image, next) = self.jobs[at].state {
                 self.thawed(post, at, (image, next), outcome);
             } else {
@@ -263,7 +260,7 @@ impl Runs {
                 self.fetches.begin(post, order);
             } else if self.subscriptions.poll_renewed() {
                 self.resolve_waiting(post);
-            } else if let Some(at) = self.stuck(post.cache) {
+            } else if let Some(at) = self.poll_stuck(post.cache) {
                 self.do_without(post, at);
             } else {
                 break;
@@ -288,6 +285,9 @@ impl Runs {
         if let Some(stop) = self.bench.poll_stop(executor) {
             // The executor works in order: once it has taken this, it no longer runs the
             // activation.
+            if stop.placed {
+                self.make_room(executor);
+            }
             release(cache, stop.modules);
             if let Some(image) = stop.image {
                 cache.release(image);
@@ -305,33 +305,34 @@ impl Runs {
         if let Some(work) = image_work.filter(|work| self.takes_image_work(executor, *work)) {
             return self.work_for_move(executor, cache, work, record);
         }
-        if let Some(victim) = self.victim_for_stalled(executor, cache) {
+        let around = self.around(cache);
+        if let Some(victim) = self.shelf.poll_room(executor, &around) {
             return self.clear_place(executor, cache, victim);
         }
         let full = !self.bench.has_place(executor);
-        let victim = full.then(|| self.victim(executor, cache, None)).flatten();
+        let victim = full.then(|| self.shelf.poll_place(executor, &around));
+        let victim = victim.flatten();
         let Self {
-            bench,
-            jobs,
-            subscriptions,
-            depth,
-            ..
+            bench, shelf, jobs, ..
         } = self;
-        let demand = |at: JobAt| {
-            let top = jobs[at].top().filter(|top| top.has_module);
-            let placed = top.map_or(Demand::Nothing, |_| Demand::Place);
-            top.and_then(|top| top.holder())
-                .map_or(placed, Demand::Holder)
-        };
-        let need = |at: JobAt| {
+        let demand = |at: JobAt, may_begin: bool| {
             let job = &jobs[at];
-            let mut reads = READS;
-            let top = job.top();
-            top.map_or(Need::NONE, |top| {
-                subscriptions.need(&top.entry(), &job.epochs, *depth, &mut reads)
-            })
+            let top = job.top().filter(|top| top.has_module);
+            if shelf.is_stalled_at(at, executor) {
+                Demand::Patience
+            } else if let Some(top) = top {
+                match top.holder() {
+                    Some(holder) => Demand::Holder(holder),
+                    None if shelf.has_begun(at) => Demand::Place,
+                    None if !may_begin => Demand::Patience,
+                    None if shelf.begin(at, job.need) => Demand::Place,
+                    None => Demand::Promise,
+                }
+            } else {
+                Demand::Nothing
+            }
         };
-        match bench.poll_turn(executor, victim.is_some(), demand, need)? {
+        match bench.poll_turn(executor, victim.is_some(), demand)? {
             Turn::MakePlace(_) => self.clear_place(executor, cache, victim?),
             Turn::Run(at) => self.run(executor, cache, at),
         }
@@ -380,11 +381,12 @@ impl Runs {
         cache: &'n mut Cache,
         at: JobAt,
     ) -> Option<Work<'n>> {
-        let State::Ready(next) = self.jobs[at].state else {
+        let job = &self.jobs[at];
+        let State::Ready(next) = job.state else {
             return None;
         };
-        let depth = Depth::new(self.jobs[at].depth().checked_sub(1)?);
-        let top = self.jobs[at].top()?;
+        let depth = Depth::new(job.depth().checked_sub(1)?);
+        let top = job.top()?;
         let (activation, placed, station) = (top.id, top.has_module, top.station);
         let new = top.holder().is_none();
         self.bench.begin(executor, activation, placed, new);
@@ -411,121 +413,46 @@ impl Runs {
         })
     }
 
-    /// The activation that is put on the shelf if the executor needs a place, or room for the job
-    /// `but`: of those of other jobs that may be, the one that is needed last. None if the shelf
-    /// has no room.
-    fn victim(
-        &self,
-        executor: ExecutorId,
-        cache: &Cache,
-        but: Option<JobAt>,
-    ) -> Option<(JobAt, Depth)> {
-        if self.shelf_room(cache) == 0 {
-            return None;
+    /// What the shelf looks at around it.
+    fn around<'r>(&'r self, cache: &'r Cache) -> Line<'r> {
+        Line {
+            jobs: &self.jobs,
+            bench: &self.bench,
+            cache,
         }
-        let in_line = |at: &JobAt| matches!(self.jobs[*at].state, State::Ready(_));
-        let elsewhere = self.jobs.places().filter(|at| !in_line(at));
-        let mut jobs = elsewhere
-            .chain(self.bench.backwards())
-            .filter(|at| Some(*at) != but)
-            .filter(|at| {
-                let makes_room = but.is_some();
-                let takes = || self.bench.shelf_takes(*at, self.chain_bytes(*at));
-                self.bench.may_shelve(*at) || makes_room && takes()
-            });
-        jobs.find_map(|at| Some((at, self.jobs.idle_activation(at, executor)?)))
     }
 
-    /// Bytes that are free on the shelf.
-    fn shelf_room(&self, cache: &Cache) -> usize {
-        let used: usize = self.jobs.shelf().map(|slot| cache.code(slot).len()).sum();
-        self.shelf_bytes.saturating_sub(used)
+    /// An activation has left an executor: there may be room for those that are stalled.
+    fn make_room(&mut self, executor: ExecutorId) {
+        if let Some(first) = self.shelf.handle_room(executor) {
+            self.bench.favour(first);
+        }
     }
 
-    /// An executor had no room for the work that a job gave it: everything is as before, and the
-    /// job waits in line.
+    /// An executor had no room for the work that a job gave it: the job waits in line.
     fn stall(&mut self, post: &mut Post<'_>, at: JobAt, executor: ExecutorId) {
-        let job = &self.jobs[at];
-        let Some(depth) = job.depth().checked_sub(1).map(Depth::new) else {
-            return;
-        };
-        let next = if let State::Thawing(image, next) = job.state {
-            post.cache.release(image);
-            self.jobs.shelve(at, depth, Some(image));
-            next
-        } else if let State::Running(next) = job.state {
-            if next == Next::Start {
-                self.jobs.lose(at, depth);
-            }
-            next
-        } else {
-            return;
-        };
-        self.jobs.set(at, State::Ready(next));
-        self.bench.put_back(at, executor, next == Next::Continue);
+        if let Some(next) = self.jobs.take_back(post, at) {
+            let is_stalled = |job: JobAt| self.shelf.is_stalled(job);
+            self.bench.put_back(at, next == Next::Continue, is_stalled);
+            self.shelf.handle_no_room(at, executor);
+        }
     }
 
-    /// The activation that makes room for a stalled job if it is put on the shelf.
-    fn victim_for_stalled(&self, executor: ExecutorId, cache: &Cache) -> Option<(JobAt, Depth)> {
-        let stalled = self.bench.first_stalled(executor)?;
-        self.victim(executor, cache, Some(stalled))
-    }
-
-    /// Bytes that the images of all activations of a job's chain may take.
-    fn chain_bytes(&self, at: JobAt) -> usize {
-        let job = &self.jobs[at];
-        let (first, mut reads) = (job.activations().first(), READS);
-        let (depth, subscriptions) = (self.depth, &self.subscriptions);
-        let need =
-            first.map(|first| subscriptions.need(&first.entry(), &job.epochs, depth, &mut reads));
-        need.map_or(0, |need| need.bytes)
+    /// Takes a job out of the line.
+    fn withdraw(&mut self, at: JobAt) {
+        self.shelf.unstall(at);
+        self.bench.withdraw(at);
     }
 
     /// The stalled job that has to do without, because nobody else can go on.
-    fn stuck(&self, cache: &Cache) -> Option<JobAt> {
-        if !self.bench.may_be_stuck() {
-            return None;
-        }
-        let mut executors = self.bench.executors();
-        if executors.any(|executor| self.victim_for_stalled(executor, cache).is_some()) {
-            return None;
-        }
-        let mut holders = self.jobs.live().filter(|(_, job)| holds(job));
-        if holders.any(|(at, _)| self.can_go_on(at, cache)) {
-            return None;
-        }
-        let stalled = self
-            .jobs
-            .live()
-            .filter(|(at, _)| self.bench.is_stalled(*at));
-        let youngest = stalled.max_by_key(|(_, job)| (holds(job), job.accepted));
-        youngest.map(|(at, _)| at)
-    }
-
-    /// Whether a job that has memory of an executor will go on while no other does.
-    fn can_go_on(&self, at: JobAt, cache: &Cache) -> bool {
-        let job = &self.jobs[at];
-        let Some(top) = job.top().filter(|top| top.has_module) else {
-            return true;
-        };
-        if !matches!(job.state, State::Ready(_)) || job.leaves {
-            return true;
-        }
-        let mut executors = self.bench.executors();
-        executors.any(|executor| {
-            let has_place =
-                || self.bench.has_place(executor) || self.victim(executor, cache, None).is_some();
-            !self.bench.is_stalled_at(at, executor)
-                && match top.holder() {
-                    Some(holder) => holder == executor,
-                    None => has_place(),
-                }
-        })
+    fn poll_stuck(&self, cache: &Cache) -> Option<JobAt> {
+        let still = self.bench.is_still();
+        still.then(|| self.shelf.poll_stuck(&self.around(cache)))?
     }
 
     /// The step that a stalled job waits with fails.
     fn do_without(&mut self, post: &mut Post<'_>, at: JobAt) {
-        self.bench.withdraw(at);
+        self.withdraw(at);
         if let Some(top) = self.jobs[at].top() {
             match top.station {
                 // Modules may be let go at once: the executor runs nothing before it has taken
@@ -552,43 +479,28 @@ impl Runs {
         victim: (JobAt, Depth),
     ) -> Option<Work<'static>> {
         let (at, depth) = victim;
-        let activation = self.jobs[at].activation(depth)?.id;
-        let bytes = self.chain_bytes(at);
-        self.bench.promise_shelf(at, bytes);
+        let (job, bench) = (&self.jobs[at], &self.bench);
+        let activation = job.activation(depth)?.id;
+        let around = Line {
+            jobs: &self.jobs,
+            bench,
+            cache,
+        };
+        let bytes = job.need.bytes;
+        let room = self.shelf.begin_freezing(executor, victim, bytes, &around);
         self.bench.begin(executor, activation, true, false);
-        self.freezing[usize::from(executor.0)] = Some(victim);
-        Some(Work::Freeze {
-            activation,
-            room: self.shelf_room(cache),
-        })
+        Some(Work::Freeze { activation, room })
     }
 
     /// An executor was to freeze an activation that goes to the shelf.
     fn shelved(&mut self, post: &mut Post<'_>, (at, depth): (JobAt, Depth), outcome: Outcome<'_>) {
-        let slot = match outcome {
-            Outcome::Frozen { image, .. } => {
-                let slot = post.cache.begin_object(image.len(), post.now).ok();
-                if let Some(slot) = slot {
-                    post.cache.write(slot, 0, image);
-                }
-                slot
+        match Shelf::handle_frozen(post, outcome) {
+            Shelved::Image(slot) => self.jobs.shelve(at, depth, Some(slot)),
+            Shelved::Kept => self.jobs.shelve(at, depth, None),
+            Shelved::Lost => {
+                self.jobs.lose(at, depth);
+                self.end(post, at, Err(Fault::BadImage));
             }
-            Outcome::NotFrozen { .. } | Outcome::NoRoom { .. } => {
-                self.jobs.shelve(at, depth, None);
-                return;
-            }
-            Outcome::Called { .. }
-            | Outcome::Done { .. }
-            | Outcome::Failed { .. }
-            | Outcome::Yielded { .. }
-            | Outcome::Verified { .. } => None,
-        };
-        if slot.is_some() {
-            self.jobs.shelve(at, depth, slot);
-        } else {
-            // Its state is lost.
-            self.jobs.lose(at, depth);
-            self.end(post, at, Err(Fault::BadImage));
         }
     }
 
@@ -600,23 +512,16 @@ impl Runs {
         (image, next): (SlotId, Next),
         outcome: Outcome<'_>,
     ) {
-        post.cache.release(image);
-        post.cache.remove(image);
-        match outcome {
-            Outcome::Called { .. } | Outcome::Yielded { .. } => {
+        match Shelf::handle_thawed(post, image, outcome) {
+            Ok(()) => {
                 self.jobs.set(at, State::Ready(next));
                 self.bench.make_first(at);
             }
-            Outcome::Failed { fault, trap, .. } => {
+            Err((fault, trap)) => {
                 self.jobs.pop(post, at, None);
                 self.jobs.note_trap(at, trap);
                 self.callee_ended(post, at, Err(fault));
             }
-            Outcome::Done { .. }
-            | Outcome::Frozen { .. }
-            | Outcome::NotFrozen { .. }
-            | Outcome::NoRoom { .. }
-            | Outcome::Verified { .. } => self.callee_failed(post, at, Fault::BadImage),
         }
     }
 
@@ -634,7 +539,7 @@ impl Runs {
             self.abandon(post, acquisition);
         }
         if let State::Ready(_) = former {
-            self.bench.withdraw(at);
+            self.withdraw(at);
         }
         match result {
             Ok(()) => post.counters.completed += 1,
@@ -670,7 +575,7 @@ impl Runs {
 
     /// Lets a job that has arrived go on with `next`.
     pub(super) fn settle(&mut self, at: JobAt, next: Next) {
-        self.bench.take_over(at, self.jobs[at].depth());
+        self.shelf.take_over(at, self.jobs[at].depth());
         self.make_ready(at, next);
     }
 
@@ -678,14 +583,13 @@ impl Runs {
     /// next. An executor may read the image of a thaw that nobody waits for any more until it has
     /// taken the stop; until then nothing leaves.
     pub(super) fn leave(&mut self, post: &mut Post<'_>, at: JobAt) -> Option<Next> {
-        let is_frozen = |(frozen, _): &(JobAt, Depth)| *frozen == at;
-        if !self.bench.is_clear() || self.freezing.iter().flatten().any(is_frozen) {
+        if !self.bench.is_clear() || self.shelf.is_freezing(at) {
             return None;
         }
         let state = self.jobs[at].state;
         let next = match (state, state.awaited()) {
             (State::Ready(next), _) => {
-                self.bench.withdraw(at);
+                self.withdraw(at);
                 next
             }
             (State::Acquiring { .. } | State::Preloading { .. }, Some(acquisition)) => {
@@ -750,12 +654,22 @@ impl Runs {
             }
             self.jobs.take_activation(at, &callee, &moved)?;
         }
+        let job = &self.jobs[at];
+        if let Some(first) = job.activations().first() {
+            let (entry, depth) = (first.entry(), self.depth);
+            let need = self.subscriptions.need(&entry, &job.epochs, depth);
+            self.jobs.set_need(at, need);
+        }
         Ok(record.head.next)
     }
 
     /// Acquires the module of an arriving job's activation.
     pub(super) fn acquire_for(&mut self, post: &mut Post<'_>, at: JobAt, depth: Depth) {
-        match self.acquire(post, at, depth) {
+        let activation = self.jobs[at].activation(depth);
+        let wanted = activation
+            .ok_or(Fault::Stopped)
+            .and_then(|it| self.wanted(it));
+        match wanted.and_then(|wanted| self.acquisitions.acquire(post, wanted)) {
             Ok(acquisition) => {
                 let lacking = Some((depth, acquisition));
                 self.jobs.set(at, State::Arriving(lacking));
@@ -785,8 +699,9 @@ impl Runs {
         self.fetches.assert_invariants();
         let is_ready = |at: JobAt| matches!(self.jobs[at].state, State::Ready(_));
         let held = |executor| self.jobs.places_held(executor);
-        self.bench
-            .assert_invariants(self.jobs.places(), is_ready, held);
+        let places = self.jobs.all_places();
+        self.bench.assert_invariants(places, is_ready, held);
+        self.shelf.assert_invariants(is_ready);
         debug_assert!(self.happened.is_empty(), "what happened is carried on");
     }
 
@@ -797,30 +712,31 @@ impl Runs {
 
     /// Tries to find the tasklet of a job that waits for its catalogue, and to begin it.
     fn resolve(&mut self, post: &mut Post<'_>, at: JobAt) -> Result<(), Fault> {
-        let (name, accepted) = (self.jobs[at].name, self.jobs[at].accepted);
-        let held = self.subscriptions.named(&name.namespace);
+        let (job, subscriptions) = (&self.jobs[at], &self.subscriptions);
+        let held = subscriptions.named(&job.name.namespace);
         let held = held.ok_or(Fault::UnknownNamespace)?;
-        let found = self
-            .subscriptions
-            .look_up(post, held, &name.name, accepted)?;
-        let Lookup::Found(number) = found else {
-            return Ok(());
+        let callee = match subscriptions.look_up(post, held, &job.name.name, job.accepted) {
+            Ok(callee) => callee,
+            Err(Missing::Catalogue(lacking)) => {
+                self.subscriptions.refresh(post, lacking);
+                return Ok(());
+            }
+            Err(Missing::ForGood(fault)) => return Err(fault),
         };
-        let epochs = self.subscriptions.catalogues().map(Catalogue::epoch);
+        let epochs = subscriptions.catalogues().map(Catalogue::epoch);
         self.jobs.set_epochs(at, epochs);
         let job = &self.jobs[at];
-        let callee = self
-            .subscriptions
-            .callee(held, number, job.epochs[held.index()]);
-        let callee = callee.ok_or(Fault::UnknownTasklet)?;
-        let export = callee.entry.terms.export(job.export.as_str());
-        let signature = export.ok_or(Fault::UnknownExport)?.signature;
+        let signature = callee.entry.terms.signature(job.export.as_str());
+        let signature = signature.ok_or(Fault::UnknownExport)?;
         abi::check_args(&signature, &job.message).map_err(|_| Fault::WrongArguments)?;
         if !self.subscriptions.may_run(&callee) {
             return Err(Fault::CapabilityDenied);
         }
         let (export, fuel) = (job.export, callee.entry.fuel_ceiling());
+        let need = subscriptions.need(&callee.entry, &job.epochs, self.depth);
+        let wanted = Wanted::of(&callee);
         self.jobs.push(at, &callee, export, fuel)?;
+        self.jobs.set_need(at, need);
         if post.config.acquisition.preload {
             let (first, limit) = (callee.tasklet(), post.config.limits.preload);
             let mut list = self.jobs.take_preload(at);
@@ -830,7 +746,7 @@ impl Runs {
             self.jobs.set_preload(at, list);
             self.preload_from(post, at, 0);
         } else {
-            self.begin_top(post, at);
+            self.begin(post, at, wanted);
         }
         Ok(())
     }
@@ -853,11 +769,10 @@ impl Runs {
             let (tasklet, _) = self.jobs[at].preload[item];
             let epochs = &self.jobs[at].epochs;
             let callee = self.subscriptions.callee_of(tasklet, epochs);
-            let Some(callee) = callee.filter(|callee| callee.entry.has_module()) else {
+            let Some(wanted) = callee.as_ref().and_then(Wanted::of) else {
                 continue;
             };
-            let wanted = wanted(&self.subscriptions, callee.tasklet(), &callee.entry);
-            let acquisition = wanted.and_then(|wanted| self.acquisitions.acquire(post, wanted));
+            let acquisition = self.acquisitions.acquire(post, wanted);
             if let Ok(acquisition) = acquisition {
                 self.jobs.set(at, State::Preloading { item, acquisition });
                 return;
@@ -866,50 +781,59 @@ impl Runs {
         self.begin_top(post, at);
     }
 
-    /// Acquires the top tasklet; a native one is there already.
+    /// Acquires the top tasklet.
     fn begin_top(&mut self, post: &mut Post<'_>, at: JobAt) {
         let Some(top) = self.jobs[at].top() else {
             return;
         };
-        if !top.has_module {
-            let (tasklet, name) = (top.tasklet, top.name);
-            self.jobs.note(
-                at,
-                Step {
-                    tasklet,
-                    name,
+        let wanted = top.has_module.then(|| self.wanted(top)).transpose();
+        match wanted {
+            Ok(wanted) => self.begin(post, at, wanted),
+            Err(fault) => self.callee_failed(post, at, fault),
+        }
+    }
+
+    /// Acquires the top tasklet, which is this; a native one is there already.
+    fn begin(&mut self, post: &mut Post<'_>, at: JobAt, wanted: Option<Wanted>) {
+        let job = &self.jobs[at];
+        let Some(wanted) = wanted else {
+            if let Some(top) = job.top() {
+                let native = Step {
+                    tasklet: top.tasklet,
+                    name: top.name,
                     source: Source::Native,
                     hops: 0,
                     attempts: 0,
                     bytes: 0,
                     took: core::time::Duration::ZERO,
-                },
-            );
+                };
+                self.jobs.note(at, native);
+            }
             self.make_ready(at, Next::Start);
             return;
-        }
-        if self.jobs[at].leaves {
+        };
+        if job.leaves {
             // Its module is wanted where it goes.
             self.make_ready(at, Next::Start);
             return;
         }
-        let depth = Depth::new(self.jobs[at].depth() - 1);
-        match self.acquire(post, at, depth) {
+        match self.acquisitions.acquire(post, wanted) {
             Ok(acquisition) => self.jobs.set(at, State::Acquiring { acquisition }),
             Err(fault) => self.callee_failed(post, at, fault),
         }
     }
 
-    /// Acquires the module of an activation.
-    fn acquire(
-        &mut self,
-        post: &mut Post<'_>,
-        at: JobAt,
-        depth: Depth,
-    ) -> Result<AcquisitionAt, Fault> {
-        let activation = self.jobs[at].activation(depth).ok_or(Fault::Stopped)?;
-        let wanted = wanted(&self.subscriptions, activation.tasklet, &activation.entry())?;
-        self.acquisitions.acquire(post, wanted)
+    /// How to acquire the module of an activation.
+    fn wanted(&self, activation: &Activation) -> Result<Wanted, Fault> {
+        let tasklet = activation.tasklet;
+        let (digest, size) = activation.module();
+        let registry = self.subscriptions.registry(tasklet.namespace);
+        Ok(Wanted {
+            tasklet,
+            digest,
+            size,
+            registry: registry.ok_or(Fault::UnknownNamespace)?,
+        })
     }
 
     /// Hands an ended acquisition to the jobs that wait for it.
@@ -933,11 +857,15 @@ impl Runs {
         post.counters.count_acquired(acquired.source);
         post.cache.reserve(slot);
         post.cache.touch(slot, post.now);
-        let job = &self.jobs[at];
-        let callee = self.subscriptions.callee_of(acquired.tasklet, &job.epochs);
-        let name = callee.map_or(job.name, |callee| callee.name);
+        let (job, tasklet) = (&self.jobs[at], acquired.tasklet);
+        let state = job.state;
+        let of_activation = job.activations().iter().find(|it| it.tasklet == tasklet);
+        let in_catalogue = || self.subscriptions.callee_of(tasklet, &job.epochs);
+        let name = match of_activation {
+            Some(activation) => activation.name,
+            None => in_catalogue().map_or(job.name, |callee| callee.name),
+        };
         self.jobs.note(at, acquired.step(name));
-        let state = self.jobs[at].state;
         if let State::Preloading { item, .. } = state {
             self.jobs.preloaded(at, item, slot);
             self.preload_from(post, at, item + 1);
@@ -977,7 +905,7 @@ impl Runs {
             } => {
                 self.jobs.set_fuel(at, fuel);
                 match self.push_callee(post, at, import, args) {
-                    Ok(()) => self.begin_top(post, at),
+                    Ok(wanted) => self.begin(post, at, wanted),
                     Err(fault) => self.make_ready(at, Next::Resume(Err(fault))),
                 }
             }
@@ -1009,14 +937,15 @@ impl Runs {
         }
     }
 
-    /// The top tasklet calls the tasklet of its import number `import`.
+    /// The top tasklet calls the tasklet of its import number `import`; returns how to acquire
+    /// that.
     fn push_callee(
         &mut self,
         post: &mut Post<'_>,
         at: JobAt,
         import: u16,
         args: &[u8],
-    ) -> Result<(), Fault> {
+    ) -> Result<Option<Wanted>, Fault> {
         let wish = self.jobs.wish(post, at, import, args)?;
         let held = self.subscriptions.of(wish.namespace);
         let held = held.ok_or(Fault::UnknownNamespace)?;
@@ -1027,7 +956,8 @@ impl Runs {
         if !self.subscriptions.may_run(&callee) {
             return Err(Fault::CapabilityDenied);
         }
-        self.jobs.push(at, &callee, wish.export, fuel)
+        self.jobs.push(at, &callee, wish.export, fuel)?;
+        Ok(Wanted::of(&callee))
     }
 
     /// The top tasklet could not be acquired.
@@ -1067,7 +997,7 @@ impl Runs {
             }
         }
         self.jobs.release_preload(post, at);
-        self.bench.forget(at);
+        self.shelf.forget(at);
     }
 
     /// Drops an acquisition unless another job still waits for it.
@@ -1111,25 +1041,28 @@ impl Runs {
     }
 }
 
-/// Whether a job takes memory of an executor.
-fn holds(job: &Job) -> bool {
-    let mut activations = job.activations().iter();
-    activations.any(|held| held.has_module && held.holder().is_some())
+/// What the shelf looks at around it.
+struct Line<'r> {
+    jobs: &'r Jobs,
+    bench: &'r Bench,
+    cache: &'r Cache,
 }
 
-/// How to acquire a version of a tasklet.
-fn wanted(
-    subscriptions: &Subscriptions,
-    tasklet: TaskletRef,
-    entry: &Entry<'_>,
-) -> Result<Wanted, Fault> {
-    let registry = subscriptions.registry(tasklet.namespace);
-    Ok(Wanted {
-        tasklet,
-        digest: entry.digest,
-        size: entry.size,
-        registry: registry.ok_or(Fault::UnknownNamespace)?,
-    })
+impl Around for Line<'_> {
+    fn jobs(&self) -> impl Iterator<Item = (JobAt, &Job)> {
+        let in_line = |at: &JobAt| matches!(self.jobs[*at].state, State::Ready(_));
+        let elsewhere = self.jobs.places().filter(move |at| !in_line(at));
+        let all = elsewhere.chain(self.bench.backwards());
+        all.map(|at| (at, &self.jobs[at]))
+    }
+
+    fn has_place(&self, executor: ExecutorId) -> bool {
+        self.bench.has_place(executor)
+    }
+
+    fn image_bytes(&self, image: SlotId) -> usize {
+        self.cache.code(image).len()
+    }
 }
 
 fn release(cache: &mut Cache, modules: [Option<SlotId>; 2]) {

@@ -317,6 +317,7 @@ pub(in crate::node) fn callee(entry: &[u8]) -> Callee<'_> {
     Callee {
         name: TaskletName { namespace, name },
         namespace: shop(),
+        registry: REGISTRY,
         entry,
     }
 }

@@ -12,6 +12,10 @@ pub(super) const ABOUT: &str = "a call runs on the node that takes it";
 struct Here;
 
 impl Place for Here {
+    fn needs_facts(&self) -> bool {
+        false
+    }
+
     fn place(&self, _: &Facts<'_>) -> Decision {
         Decision::Here
     }

@@ -46,6 +46,12 @@ pub enum Decision {
 
 /// A policy: decides where a call runs.
 pub trait Place {
+    /// Whether the decision depends on the facts. For a policy that says no, none are gathered, and
+    /// every call runs here.
+    fn needs_facts(&self) -> bool {
+        true
+    }
+
     /// The decision for one call. A neighbour that it names is one of [`Facts::neighbours`] and not
     /// the caller.
     fn place(&self, facts: &Facts<'_>) -> Decision;

@@ -33,6 +33,8 @@ proptest! {
         for placement in Placement::ALL {
             let decision = placement.policy.place(&facts);
             prop_assert_eq!(placement.policy.place(&facts), decision, "{:?}", placement);
+            let here = decision == Decision::Here;
+            prop_assert!(here || placement.policy.needs_facts(), "{:?}", placement);
             if let Decision::Send(to) = decision {
                 prop_assert!(neighbours.contains(&to), "{:?}", placement);
                 prop_assert!(facts.caller != Some(to), "{:?}", placement);

@@ -179,17 +179,20 @@ impl<'m> Arena<'m> {
     /// way.
     pub(super) fn extend(&mut self, slot: usize, len: usize) -> bool {
         let Region { at, len: now, .. } = self.regions[slot];
+        if len <= now {
+            return true;
+        }
         let others = self.regions.iter().filter(|it| it.kind != Kind::Free);
         let next = others
             .map(|it| it.at)
             .filter(|it| *it > at)
             .min()
             .unwrap_or(self.bytes.len());
-        if len > now && at + len > next {
-            return false;
+        let fits = at + len <= next;
+        if fits {
+            self.regions[slot].len = len;
         }
-        self.regions[slot].len = len.max(now);
-        true
+        fits
     }
 
     /// Packs the blocks; true if the gap has grown.

@@ -1,13 +1,15 @@
 //! Running an activation until it stands still.
 
 use nimblenet_tasklet::abi::{self, AbiError};
-use nimblenet_tasklet::{Capability, Fault, FlatType, Host, Signature, Trap as TaskletTrap};
-use nimblenet_wasm::{Instance, Step};
+use nimblenet_tasklet::{
+    Capability, Fault, FlatType, Host, MAX_RESULTS, Signature, Trap as TaskletTrap,
+};
+use nimblenet_wasm::{Instance, Step, Value};
 
 use super::activation::{Activation, Event, Phase};
 use super::link::Link;
 use super::start;
-use super::values::{Values, lift_failed, trapped};
+use super::values::{Values, have_types, lift_failed, trapped};
 
 /// Fuel that a call of a device function costs besides the instructions around it.
 pub(crate) const DEVICE_CALL_FUEL: u64 = 64;
@@ -36,15 +38,15 @@ pub(super) fn run(
         return Fault::BadImage.into();
     };
     // Between runs the fuel is with the activation; an image may claim otherwise.
-    instance.set_fuel(0);
     let slice = around.slice.min(activation.fuel);
+    activation.fuel -= slice;
+    instance.set_fuel(slice);
     let mut running = Running {
         preamble,
         instance,
         activation,
         around,
     };
-    running.grant(slice);
     let event = match answer {
         Some(results) => running.take_answer(results),
         None => Ok(()),
@@ -167,15 +169,21 @@ impl Running<'_, '_> {
 
     fn lift_result(&mut self) -> Result<Event, Event> {
         let export = &self.activation.export;
-        let results = Values::of_results(&self.instance);
-        if !results.are(export.signature.flat_results()) {
-            // Only a forged image can have run another function than the export.
-            return Err(Fault::BadImage.into());
+        let mut results = [Value::I32(0); MAX_RESULTS];
+        let count = self.instance.results(&mut results);
+        let results = results.get(..count);
+        let types = export.signature.flat_results();
+        // Only a forged image can have run another function than the export.
+        let results = results.filter(|results| have_types(results, types));
+        let results = results.ok_or(Fault::BadImage)?;
+        let mut bits = [0; MAX_RESULTS];
+        for (bits, value) in bits.iter_mut().zip(results) {
+            *bits = value.to_bits();
         }
         let lifted = abi::lift_result(
             &export.signature,
             &export.result_space.map(u64::from),
-            &results.bits(),
+            &bits[..count],
             self.instance.memory(),
             self.around.out,
         );

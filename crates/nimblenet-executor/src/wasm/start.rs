@@ -61,8 +61,6 @@ pub(super) fn load_warm(
         return None;
     }
     let plan = Plan::of_warm(region, warm, start, options)?;
-    let mut instance = Instance::attach(&mut region[plan.layout.instance..]).ok()?;
-    instance.reset(start.code).ok()?;
     match plan.begin(region, start) {
         Ok(activation) => Some(Ok(activation)),
         Err(Refusal::End(end)) => Some(Err(end)),
@@ -169,8 +167,9 @@ impl<'a> Plan<'a> {
         Ok(plan)
     }
 
-    /// The same for a module whose block is there: what follows from the entry is checked, and
-    /// the links are written again. Nothing if another block is needed, or none will do.
+    /// The same for a module whose block is there, which is reset: what follows from the entry is
+    /// checked, and the links are written again. Nothing if another block is needed, or none will
+    /// do.
     fn of_warm(
         region: &mut [u8],
         warm: &Warm,
@@ -179,8 +178,8 @@ impl<'a> Plan<'a> {
     ) -> Option<Self> {
         let promised = start.entry.terms.export(start.export)?;
         let (links, block) = region.split_at_mut(warm.instance());
-        let initial = Instance::attach(block).ok()?.memory_at_start();
-        let ceiling = ceiling(start, initial.into(), options);
+        let mut instance = Instance::attach(block).ok()?;
+        let ceiling = ceiling(start, instance.memory_at_start().into(), options);
         if ceiling != u64::from(warm.memory_bytes) {
             return None;
         }
@@ -188,6 +187,7 @@ impl<'a> Plan<'a> {
             let module = Module::parse(start.code).ok()?;
             resolve(links, &module, start).ok()?;
         }
+        instance.reset(start.code).ok()?;
         Some(Self::with(warm.links, ceiling, promised, start, options))
     }
 

@@ -36,6 +36,11 @@ pub(super) fn trapped(trap: Trap) -> Event {
     named.into()
 }
 
+/// Whether values are of these types.
+pub(super) fn have_types(values: &[Value], types: impl Iterator<Item = FlatType>) -> bool {
+    values.iter().map(Value::ty).eq(types.map(val_type))
+}
+
 /// WebAssembly values on their way between an instance and the ABI.
 pub(super) struct Values {
     values: [Value; abi::MAX_FLAT],
@@ -47,13 +52,6 @@ impl Values {
     pub(super) fn of_call(instance: &Instance<'_>) -> Self {
         let mut all = Self::none();
         all.len = instance.call_args(&mut all.values).min(abi::MAX_FLAT);
-        all
-    }
-
-    /// The results of an instance whose run has ended.
-    pub(super) fn of_results(instance: &Instance<'_>) -> Self {
-        let mut all = Self::none();
-        all.len = instance.results(&mut all.values).min(abi::MAX_FLAT);
         all
     }
 
@@ -74,13 +72,6 @@ impl Values {
 
     pub(super) fn as_slice(&self) -> &[Value] {
         &self.values[..self.len]
-    }
-
-    pub(super) fn are(&self, types: impl Iterator<Item = FlatType>) -> bool {
-        self.as_slice()
-            .iter()
-            .map(Value::ty)
-            .eq(types.map(val_type))
     }
 
     pub(super) fn bits(&self) -> Bits {

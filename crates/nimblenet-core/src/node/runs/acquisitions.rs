@@ -4,18 +4,18 @@
 //! has the module fetched from whichever answers first. After a failure the next attempt begins
 //! with the cache again; what a source has sent stays.
 
-use alloc::vec::Vec;
 use core::time::Duration;
 
 use nimblenet_tasklet::{Digest, Fault, NodeId, TaskletName, TaskletRef};
 
 use crate::cache::{Nearby, SlotId};
 use crate::config::Pace;
-use crate::job::{Source, Step};
+use crate::job::{Callee, Source, Step};
 use crate::mesh::Mesh;
 use crate::node::post::{Ask, FetchEnd, Order, Owner, Post};
 use crate::places::AcquisitionAt;
 use crate::queue::Queue;
+use crate::table::Table;
 use crate::time::Instant;
 use crate::wire::{Found, MAX_TTL, Message, Metadata, MetadataRequest, Object, Search};
 
@@ -30,6 +30,18 @@ pub(in crate::node) struct Wanted {
     pub(in crate::node) size: u32,
     /// The only registry that may be asked.
     pub(in crate::node) registry: NodeId,
+}
+
+impl Wanted {
+    /// How to acquire a tasklet; none if it has no module.
+    pub(in crate::node) fn of(callee: &Callee<'_>) -> Option<Self> {
+        callee.entry.has_module().then(|| Self {
+            tasklet: callee.tasklet(),
+            digest: callee.entry.digest,
+            size: callee.entry.size,
+            registry: callee.registry,
+        })
+    }
 }
 
 /// A node that has the tasklet.
@@ -108,7 +120,7 @@ pub(in crate::node) struct Acquired {
 /// The acquisitions of a node.
 #[derive(Debug)]
 pub(in crate::node) struct Acquisitions {
-    table: Vec<Option<Acquisition>>,
+    table: Table<Acquisition>,
     /// Places of those that have ended, oldest first.
     ended: Queue<AcquisitionAt>,
 }
@@ -141,7 +153,7 @@ impl Acquisitions {
     /// Room for `places` acquisitions at a time.
     pub(in crate::node) fn new(places: usize) -> Self {
         Self {
-            table: (0..places).map(|_| None).collect(),
+            table: Table::new(places),
             ended: Queue::with_capacity(places),
         }
     }
@@ -164,9 +176,7 @@ impl Acquisitions {
         {
             return Ok(at);
         }
-        let free = self.table.iter().position(Option::is_none);
-        let at = AcquisitionAt::new(free.ok_or(Fault::Busy)?);
-        self.table[at.index()] = Some(Acquisition {
+        let place = self.table.insert(Acquisition {
             wanted,
             phase: Phase::Check,
             started: post.now,
@@ -177,6 +187,7 @@ impl Acquisitions {
             from_registry: false,
             avoid: None,
         });
+        let at = AcquisitionAt::new(place.ok_or(Fault::Busy)?);
         self.with(at, |acquisition| acquisition.begin_attempt(post));
         Ok(at)
     }
@@ -262,7 +273,7 @@ impl Acquisitions {
     }
 
     pub(in crate::node) fn handle_timeout(&mut self, post: &mut Post<'_>) {
-        for at in (0..self.table.len()).map(AcquisitionAt::new) {
+        for at in self.table.places().map(AcquisitionAt::new) {
             self.with(at, |acquisition| {
                 if acquisition.poll_timeout().is_none_or(|due| due > post.now) {
                     return;
@@ -286,18 +297,19 @@ impl Acquisitions {
     }
 
     pub(in crate::node) fn poll_timeout(&self) -> Option<Instant> {
-        let held = self.table.iter().flatten();
+        let held = self.table.iter();
         held.filter_map(Acquisition::poll_timeout).min()
     }
 
     /// The acquisition that ended longest ago. Its place is free then.
     pub(in crate::node) fn poll_ended(&mut self, now: Instant) -> Option<Acquired> {
         while let Some(at) = self.ended.pop_front() {
-            let place = &mut self.table[at.index()];
-            let Some(acquisition) = place.take_if(|acquisition| acquisition.ended()) else {
+            let held = self.table.get(at.index());
+            let Some(acquired) = held.filter(|it| it.ended()).map(|it| it.report(at, now)) else {
                 continue;
             };
-            return Some(acquisition.report(at, now));
+            self.table.take(at.index());
+            return Some(acquired);
         }
         None
     }
@@ -305,7 +317,7 @@ impl Acquisitions {
     /// Drops an acquisition that nothing waits for any more.
     pub(in crate::node) fn abandon(&mut self, post: &mut Post<'_>, at: AcquisitionAt) {
         self.ended.retain(|held| *held != at);
-        let dropped = self.table[at.index()].take();
+        let dropped = self.table.take(at.index());
         if let Some(Phase::Acquired(slot)) = dropped.map(|acquisition| acquisition.phase) {
             post.cache.release(slot);
         }
@@ -313,7 +325,8 @@ impl Acquisitions {
 
     /// Checks what must hold between inputs.
     pub(in crate::node) fn assert_invariants(&self) {
-        for acquisition in self.table.iter().flatten() {
+        self.table.assert_invariants();
+        for acquisition in self.table.iter() {
             debug_assert!(!acquisition.ended(), "ended acquisitions are polled");
             debug_assert!(acquisition.phase != Phase::Check, "a check ends at once");
         }
@@ -321,7 +334,7 @@ impl Acquisitions {
 
     /// Lets something happen to the acquisition at `at`, and notes if it has ended by that.
     fn with(&mut self, at: AcquisitionAt, happen: impl FnOnce(&mut Acquisition)) {
-        let Some(acquisition) = &mut self.table[at.index()] else {
+        let Some(acquisition) = self.table.get_mut(at.index()) else {
             return;
         };
         if acquisition.ended() {
@@ -334,8 +347,7 @@ impl Acquisitions {
     }
 
     fn position(&self, is: impl Fn(&Acquisition) -> bool) -> Option<AcquisitionAt> {
-        let is = |held: &Option<Acquisition>| held.as_ref().is_some_and(&is);
-        self.table.iter().position(is).map(AcquisitionAt::new)
+        self.table.position(is).map(AcquisitionAt::new)
     }
 
     fn awaiting(&self, request: u16) -> Option<AcquisitionAt> {

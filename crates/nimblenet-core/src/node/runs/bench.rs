@@ -1,24 +1,9 @@
 //! The bench: what each executor has to do next.
 //!
-//! An executor has *places*, one for each activation that it holds, whether that runs or waits.
-//! Places are a store, not a limit: when none is free, an activation that waits is frozen and its
-//! image kept on the node's disk, on the *shelf*, until it goes on. So that jobs never wait for
-//! each other in a circle, a job is begun only if its whole chain can get places: because so many
-//! are not promised to others yet, or because the shelf has room for everything that its chain may
-//! have to leave there. The first job is always begun. Whatever is promised room on the shelf can
-//! be frozen, so jobs with promised places find theirs; and a place is kept free of promises as
-//! long as there is a shelf, so those on the shelf go on in turn.
-//!
-//! An executor may have places and still no room in its memory for an activation. Its job then
-//! waits in line, *stalled*, and an activation of another one is put on the shelf for it, even
-//! if that was promised a place, as long as the shelf has room for its whole chain. If none may be,
-//! the work is tried again once an activation has left the executor. If nobody who holds anything
-//! can go on, the youngest stalled job does not get what it asks for, so that the others do.
-//!
 //! For each executor stops come first, so that it lets go of what nobody waits for before it takes
 //! on more. Signature checks do not wait for a run to stand still. Then comes the job that moves.
 //! Then new work and work that has used up a slice of fuel take turns, so that a short call is
-//! answered soon however many long ones run.
+//! answered soon however many long ones run. Jobs that wait for room keep their turns.
 
 use alloc::vec::Vec;
 
@@ -26,7 +11,6 @@ use nimblenet_tasklet::ActivationId;
 
 use crate::cache::SlotId;
 use crate::config::{ExecutorId, Limits};
-use crate::node::post::Need;
 use crate::places::JobAt;
 use crate::queue::Queue;
 
@@ -44,19 +28,14 @@ pub(in crate::node) struct Bench {
     last_was_sliced: bool,
     /// Activations that an executor is to forget.
     stops: Queue<Stop>,
-    /// What was promised to jobs that have begun, by their place.
-    promises: Vec<Promise>,
-    shelf_bytes: usize,
 }
 
 /// One executor.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 struct Seat {
     executing: Option<Executing>,
     /// Places that are taken.
     held: usize,
-    /// Jobs for whose work it had no room, the one that has waited longest first.
-    stalled: Vec<JobAt>,
 }
 
 /// What an executor is busy with.
@@ -80,25 +59,12 @@ pub(in crate::node) enum After {
     AsBefore,
 }
 
-impl Seat {
-    fn new(limits: &Limits) -> Self {
-        Self {
-            executing: None,
-            held: 0,
-            stalled: Vec::with_capacity(limits.jobs),
-        }
-    }
-}
-
-/// What a job that has begun can count on.
+/// What an executor has answered for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Promise {
-    /// It has not begun.
-    Waiting,
-    /// So many places.
-    Places(usize),
-    /// So many bytes on the shelf.
-    Shelf(usize),
+pub(in crate::node) struct Ended {
+    pub(in crate::node) executor: ExecutorId,
+    /// Whether an activation has left its place.
+    pub(in crate::node) freed: bool,
 }
 
 /// An activation that an executor is to forget, and the modules that stay reserved until then.
@@ -120,8 +86,12 @@ pub(in crate::node) enum Demand {
     Nothing,
     /// To be this one, which holds the activation.
     Holder(ExecutorId),
-    /// A place.
+    /// A place; the job has begun.
     Place,
+    /// Room that the executor does not have, or its turn to begin.
+    Patience,
+    /// More than can be promised to a job that begins. No other begins before it.
+    Promise,
 }
 
 /// The job whose turn it is.
@@ -137,14 +107,12 @@ impl Bench {
     /// The executors and the room that the limits name.
     pub(in crate::node) fn new(limits: &Limits) -> Self {
         Self {
-            seats: (0..limits.executors).map(|_| Seat::new(limits)).collect(),
+            seats: (0..limits.executors).map(|_| Seat::default()).collect(),
             places: limits.places,
             fresh: Queue::with_capacity(limits.jobs),
             sliced: Queue::with_capacity(limits.jobs),
             last_was_sliced: false,
             stops: Queue::with_capacity(2 * limits.jobs * limits.depth),
-            promises: (0..limits.jobs).map(|_| Promise::Waiting).collect(),
-            shelf_bytes: limits.shelf_bytes,
         }
     }
 
@@ -176,102 +144,35 @@ impl Bench {
 
     /// Puts a job in line again for whose work an executor had no room. It is the first that is
     /// tried of those that were not stalled before.
-    pub(in crate::node) fn put_back(&mut self, job: JobAt, executor: ExecutorId, sliced: bool) {
-        let stalled = |held: &JobAt| self.seats.iter().any(|seat| seat.stalled.contains(held));
-        let line = if sliced { &self.sliced } else { &self.fresh };
-        let at = line.iter().rposition(stalled).map_or(0, |last| last + 1);
+    pub(in crate::node) fn put_back(
+        &mut self,
+        job: JobAt,
+        sliced: bool,
+        is_stalled: impl Fn(JobAt) -> bool,
+    ) {
         let line = if sliced {
             &mut self.sliced
         } else {
             &mut self.fresh
         };
-        line.insert(at, job);
-        let seat = self.seat_mut(executor);
-        seat.stalled.push(job);
+        let last = line.iter().rposition(|held| is_stalled(*held));
+        line.insert(last.map_or(0, |last| last + 1), job);
     }
 
-    /// The executors.
-    pub(in crate::node) fn executors(&self) -> impl Iterator<Item = ExecutorId> + use<> {
-        (0..self.seats.len()).map(|at| ExecutorId(at as u8))
+    /// There is room again for a job that waited in line: its line is the next that has a turn.
+    pub(in crate::node) fn favour(&mut self, job: JobAt) {
+        self.last_was_sliced = self.fresh.contains(&job);
     }
 
-    /// The job that has waited longest for room in an executor.
-    pub(in crate::node) fn first_stalled(&self, executor: ExecutorId) -> Option<JobAt> {
-        let seat = self.seats.get(usize::from(executor.0))?;
-        seat.stalled.first().copied()
-    }
-
-    /// Whether an executor had no room for the job, and none has become free since.
-    pub(in crate::node) fn is_stalled_at(&self, job: JobAt, executor: ExecutorId) -> bool {
-        let seat = self.seats.get(usize::from(executor.0));
-        seat.is_some_and(|seat| seat.stalled.contains(&job))
-    }
-
-    /// Whether the job waits for room in some executor.
-    pub(in crate::node) fn is_stalled(&self, job: JobAt) -> bool {
-        self.seats.iter().any(|seat| seat.stalled.contains(&job))
-    }
-
-    /// Whether jobs wait for room, and nothing is under way that makes any.
-    pub(in crate::node) fn may_be_stuck(&self) -> bool {
-        let idle = |seat: &Seat| seat.executing.is_none();
-        self.stops.is_empty()
-            && self.seats.iter().all(idle)
-            && self.seats.iter().any(|seat| !seat.stalled.is_empty())
-    }
-
-    /// The job no longer waits for room.
-    pub(in crate::node) fn unstall(&mut self, job: JobAt) {
-        for seat in &mut self.seats {
-            seat.stalled.retain(|held| *held != job);
-        }
+    /// Whether no executor has anything to do or to forget.
+    pub(in crate::node) fn is_still(&self) -> bool {
+        self.stops.is_empty() && self.seats.iter().all(|seat| seat.executing.is_none())
     }
 
     /// Takes a job out of the line.
     pub(in crate::node) fn withdraw(&mut self, job: JobAt) {
-        self.unstall(job);
         self.fresh.retain(|held| *held != job);
         self.sliced.retain(|held| *held != job);
-    }
-
-    /// The job has ended here: what it was promised is free.
-    pub(in crate::node) fn forget(&mut self, job: JobAt) {
-        self.promises[job.index()] = Promise::Waiting;
-        self.unstall(job);
-    }
-
-    /// The job has begun elsewhere, and goes on here with so many activations.
-    pub(in crate::node) fn take_over(&mut self, job: JobAt, places: usize) {
-        self.promises[job.index()] = Promise::Places(places);
-    }
-
-    /// Whether activations of the job may be put on the shelf.
-    pub(in crate::node) fn may_shelve(&self, job: JobAt) -> bool {
-        matches!(self.promises[job.index()], Promise::Shelf(_))
-    }
-
-    /// Lets activations of a job that has begun be put on the shelf from now on, if that has room
-    /// for its whole chain. The places that it was promised are free.
-    pub(in crate::node) fn promise_shelf(&mut self, job: JobAt, bytes: usize) {
-        if self.shelf_takes(job, bytes) {
-            self.promises[job.index()] = Promise::Shelf(bytes);
-        }
-    }
-
-    /// Whether a job has begun with promised places, and the shelf has room for the bytes of its
-    /// whole chain besides all that was promised to others.
-    pub(in crate::node) fn shelf_takes(&self, job: JobAt, bytes: usize) -> bool {
-        let promised = self.promises.iter().map(|promise| match promise {
-            Promise::Shelf(promised) => *promised,
-            Promise::Waiting | Promise::Places(_) => 0,
-        });
-        matches!(self.promises[job.index()], Promise::Places(_))
-            && promised.sum::<usize>() + bytes <= self.shelf_bytes
-    }
-
-    /// Whether the job has begun.
-    fn has_begun(&self, job: JobAt) -> bool {
-        self.promises[job.index()] != Promise::Waiting
     }
 
     /// Has an activation stopped, which an executor knows.
@@ -305,19 +206,21 @@ impl Bench {
     }
 
     /// The job whose turn it is on an executor that has nothing to do. `demand` says what each job
-    /// needs of it, `need` what the whole chain of a job needs that has yet to begin.
-    /// `can_make_place` says whether a place can be made by putting something on the shelf.
+    /// needs of it, and is told whether a job may begin. `can_make_place` says whether a place can
+    /// be made by putting something on the shelf.
     pub(in crate::node) fn poll_turn(
         &mut self,
         executor: ExecutorId,
         can_make_place: bool,
-        demand: impl Fn(JobAt) -> Demand,
-        need: impl Fn(JobAt) -> Need,
+        mut demand: impl FnMut(JobAt, bool) -> Demand,
     ) -> Option<Turn> {
+        if self.fresh.is_empty() && self.sliced.is_empty() {
+            return None;
+        }
         let room = self.has_place(executor) || can_make_place;
         let first_sliced = !self.last_was_sliced;
-        let turn = self.turn_in(first_sliced, (executor, room), &demand, &need);
-        turn.or_else(|| self.turn_in(!first_sliced, (executor, room), &demand, &need))
+        let turn = self.turn_in(first_sliced, (executor, room), &mut demand);
+        turn.or_else(|| self.turn_in(!first_sliced, (executor, room), &mut demand))
     }
 
     /// Jobs in line, the one that is needed last first.
@@ -346,33 +249,26 @@ impl Bench {
     }
 
     /// An executor has answered for an activation; none if nothing was asked of it.
-    pub(in crate::node) fn end(
-        &mut self,
-        activation: ActivationId,
-        after: After,
-    ) -> Option<ExecutorId> {
+    pub(in crate::node) fn end(&mut self, activation: ActivationId, after: After) -> Option<Ended> {
         let executes = |seat: &Seat| seat.executing.map(|held| held.activation);
         let is_for = |seat: &Seat| executes(seat) == Some(activation);
         let at = self.seats.iter().position(is_for)?;
         let executing = self.seats[at].executing.take()?;
         let executor = ExecutorId(at as u8);
-        if executing.placed && after == After::Leaves {
+        let freed = executing.placed && after == After::Leaves;
+        if freed {
             self.free_place(executor);
         } else if executing.placed && executing.new && after == After::AsBefore {
             self.seats[at].held -= 1;
         }
-        Some(executor)
+        Some(Ended { executor, freed })
     }
 
-    /// An activation has left its place: there may be room for those that are stalled.
+    /// An activation has left its place.
     fn free_place(&mut self, executor: ExecutorId) {
-        let seat = &mut self.seats[usize::from(executor.0)];
+        let seat = self.seat_mut(executor);
         debug_assert!(seat.held > 0, "a place is freed once");
         seat.held = seat.held.saturating_sub(1);
-        if let Some(first) = seat.stalled.first() {
-            self.last_was_sliced = self.fresh.contains(first);
-        }
-        seat.stalled.clear();
     }
 
     /// Checks what must hold between inputs: `is_ready` says whether a job waits for an executor,
@@ -408,27 +304,21 @@ impl Bench {
         &mut self,
         sliced: bool,
         (executor, room): (ExecutorId, bool),
-        demand: &impl Fn(JobAt) -> Demand,
-        need: &impl Fn(JobAt) -> Need,
+        demand: &mut impl FnMut(JobAt, bool) -> Demand,
     ) -> Option<Turn> {
         let line = if sliced { &self.sliced } else { &self.fresh };
         let mut blocked = false;
         let mut turn = None;
         for (at, job) in line.iter().copied().enumerate() {
-            if self.is_stalled_at(job, executor) {
-                continue;
-            }
-            let (fits, needs_place) = match demand(job) {
+            // Jobs begin in order, so that a large one has its turn too.
+            let (fits, needs_place) = match demand(job, room && !blocked) {
                 Demand::Nothing => (true, false),
                 Demand::Holder(holder) => (holder == executor, false),
-                Demand::Place if self.has_begun(job) => (room, true),
-                // Jobs begin in order, so that a large one has its turn too.
-                Demand::Place if blocked || !room => (false, true),
-                Demand::Place => {
-                    let promise = self.promise(need(job));
-                    blocked = promise.is_none();
-                    self.promises[job.index()] = promise.unwrap_or(Promise::Waiting);
-                    (!blocked, true)
+                Demand::Place => (room, true),
+                Demand::Patience => (false, false),
+                Demand::Promise => {
+                    blocked = true;
+                    (false, false)
                 }
             };
             if fits {
@@ -448,29 +338,6 @@ impl Bench {
         line.remove(at);
         self.last_was_sliced = sliced;
         Some(Turn::Run(job))
-    }
-
-    /// What a job that needs this can be promised, if anything.
-    fn promise(&self, need: Need) -> Option<Promise> {
-        let (mut places, mut bytes, mut begun) = (0, 0, false);
-        for promise in &self.promises {
-            begun |= *promise != Promise::Waiting;
-            match promise {
-                Promise::Places(promised) => places += promised,
-                Promise::Shelf(promised) => bytes += promised,
-                Promise::Waiting => {}
-            }
-        }
-        let all = self.places * self.seats.len();
-        // One place stays for those on the shelf.
-        let kept = usize::from(self.shelf_bytes > 0);
-        if !begun || places + need.places + kept <= all {
-            Some(Promise::Places(need.places))
-        } else if bytes + need.bytes <= self.shelf_bytes {
-            Some(Promise::Shelf(need.bytes))
-        } else {
-            None
-        }
     }
 
     fn seat_mut(&mut self, executor: ExecutorId) -> &mut Seat {

@@ -6,8 +6,6 @@
 
 mod transfer;
 
-use alloc::vec::Vec;
-
 use nimblenet_tasklet::NodeId;
 
 use self::transfer::{Progress, Stall, Transfer};
@@ -16,12 +14,13 @@ use crate::earliest::Earliest;
 use crate::event::Reason;
 use crate::node::post::{FetchEnd, Order, Owner, Post};
 use crate::queue::Queue;
+use crate::table::Table;
 use crate::wire::{Data, Message, Object};
 
 /// The fetches of a node: at most one for each owner.
 #[derive(Debug)]
 pub(in crate::node) struct Fetches {
-    table: Vec<Option<Fetch>>,
+    table: Table<Fetch>,
     ended: Queue<Ended>,
 }
 
@@ -49,7 +48,7 @@ impl Fetches {
     /// Room for `places` fetches at a time.
     pub(in crate::node) fn new(places: usize) -> Self {
         Self {
-            table: (0..places).map(|_| None).collect(),
+            table: Table::new(places),
             ended: Queue::with_capacity(places),
         }
     }
@@ -57,45 +56,42 @@ impl Fetches {
     /// Begins what was ordered, or goes on with it from another source.
     pub(in crate::node) fn begin(&mut self, post: &mut Post<'_>, order: Order) {
         let held = self.place_of(order.owner);
-        let free = || self.table.iter().position(Option::is_none);
-        let Some(at) = held.or_else(free) else {
-            debug_assert!(false, "every owner has a place");
-            self.report(order.owner, order.source, FetchEnd::NoRoom);
-            return;
-        };
-        let has_bytes = self.table[at].as_ref().is_some_and(|it| it.slot.is_some());
+        let fetch = held.and_then(|at| self.table.get(at));
+        let has_bytes = fetch.is_some_and(|it| it.slot.is_some());
         if let (Object::Module(_), Some(len), false) = (order.object, order.expected, has_bytes)
             && post.cache.make_room(len as usize).is_err()
         {
             self.report(order.owner, order.source, FetchEnd::NoRoom);
             return;
         }
-        match &mut self.table[at] {
-            Some(fetch) => {
-                post.counters.resumed_transfers += u64::from(fetch.transfer.prefix() > 0);
-                fetch.transfer.resume_from(order.source, order.part);
-                fetch.hops = order.hops;
-                fetch.paused = false;
-            }
-            empty @ None => {
-                let Order {
-                    owner,
-                    object,
-                    source,
-                    hops,
-                    part,
-                    expected,
-                } = order;
-                *empty = Some(Fetch {
-                    owner,
-                    transfer: Transfer::new(object, source, part, expected),
-                    slot: None,
-                    hops,
-                    paused: false,
-                });
-            }
-        }
+        let at = if let Some(at) = held {
+            self.go_on(post, at, &order);
+            held
+        } else {
+            self.table.insert(Fetch {
+                owner: order.owner,
+                transfer: Transfer::new(order.object, order.source, order.part, order.expected),
+                slot: None,
+                hops: order.hops,
+                paused: false,
+            })
+        };
+        let Some(at) = at else {
+            debug_assert!(false, "every owner has a place");
+            self.report(order.owner, order.source, FetchEnd::NoRoom);
+            return;
+        };
         self.ask(post, at);
+    }
+
+    /// Goes on with a fetch that has come to a halt, from another source.
+    fn go_on(&mut self, post: &mut Post<'_>, at: usize, order: &Order) {
+        if let Some(fetch) = self.table.get_mut(at) {
+            post.counters.resumed_transfers += u64::from(fetch.transfer.prefix() > 0);
+            fetch.transfer.resume_from(order.source, order.part);
+            fetch.hops = order.hops;
+            fetch.paused = false;
+        }
     }
 
     /// Takes a part in; false if no fetch waits for it.
@@ -103,7 +99,7 @@ impl Fetches {
         let Some(at) = self.awaiting(data.request) else {
             return false;
         };
-        let Some(fetch) = &mut self.table[at] else {
+        let Some(fetch) = self.table.get_mut(at) else {
             return false;
         };
         if fetch.is_delta() && data.total as usize > post.config.limits.delta_bytes {
@@ -135,8 +131,8 @@ impl Fetches {
     }
 
     pub(in crate::node) fn handle_timeout(&mut self, post: &mut Post<'_>) {
-        for at in 0..self.table.len() {
-            let Some(fetch) = self.table[at].as_mut().filter(|fetch| !fetch.paused) else {
+        for at in self.table.places() {
+            let Some(fetch) = self.table.get_mut(at).filter(|fetch| !fetch.paused) else {
                 continue;
             };
             match fetch.transfer.handle_timeout(post.now) {
@@ -151,7 +147,7 @@ impl Fetches {
     }
 
     pub(in crate::node) fn note_timeouts(&self, earliest: &mut Earliest) {
-        for fetch in self.table.iter().flatten().filter(|fetch| !fetch.paused) {
+        for fetch in self.table.iter().filter(|fetch| !fetch.paused) {
             let reason = match fetch.owner {
                 Owner::Acquisition(_) => Reason::Acquisition,
                 Owner::Subscription(_) => Reason::Catalogue,
@@ -176,7 +172,8 @@ impl Fetches {
 
     /// Checks what must hold between inputs.
     pub(in crate::node) fn assert_invariants(&self) {
-        let held = || self.table.iter().flatten();
+        self.table.assert_invariants();
+        let held = || self.table.iter();
         for fetch in held() {
             let same = held().filter(|other| other.owner == fetch.owner);
             debug_assert_eq!(same.count(), 1, "an owner has one fetch");
@@ -189,7 +186,7 @@ impl Fetches {
     }
 
     fn ask(&mut self, post: &mut Post<'_>, at: usize) {
-        let Some(fetch) = &mut self.table[at] else {
+        let Some(fetch) = self.table.get_mut(at) else {
             return;
         };
         let source = fetch.transfer.source();
@@ -203,12 +200,12 @@ impl Fetches {
     }
 
     fn end(&mut self, post: &mut Post<'_>, at: usize, end: FetchEnd) {
-        let Some(fetch) = &mut self.table[at] else {
+        let Some(fetch) = self.table.get_mut(at) else {
             return;
         };
         let (owner, source) = (fetch.owner, fetch.transfer.source());
         match (end, owner) {
-            (FetchEnd::Complete(_), _) => self.table[at] = None,
+            (FetchEnd::Complete(_), _) => drop(self.table.take(at)),
             (FetchEnd::Refused | FetchEnd::Silent, Owner::Acquisition(_)) => fetch.paused = true,
             _ => self.drop_bytes(post, at),
         }
@@ -220,20 +217,18 @@ impl Fetches {
     }
 
     fn drop_bytes(&mut self, post: &mut Post<'_>, at: usize) {
-        if let Some(slot) = self.table[at].take().and_then(|fetch| fetch.slot) {
+        if let Some(slot) = self.table.take(at).and_then(|fetch| fetch.slot) {
             post.cache.remove(slot);
         }
     }
 
     fn place_of(&self, owner: Owner) -> Option<usize> {
-        let of_owner = |fetch: &Option<Fetch>| fetch.as_ref().is_some_and(|it| it.owner == owner);
-        self.table.iter().position(of_owner)
+        self.table.position(|fetch| fetch.owner == owner)
     }
 
     fn awaiting(&self, request: u16) -> Option<usize> {
         let awaits = |fetch: &Fetch| !fetch.paused && fetch.transfer.request() == request;
-        let awaits = |fetch: &Option<Fetch>| fetch.as_ref().is_some_and(awaits);
-        self.table.iter().position(awaits)
+        self.table.position(awaits)
     }
 }
 

@@ -1,30 +1,31 @@
 //! Jobs: the table of calls, and the stack of activations that each runs.
 
+mod arrival;
+mod wish;
+
 use alloc::vec::Vec;
 use core::ops::Index;
 use core::time::Duration;
 
-use nimblenet_tasklet::{
-    ActivationId, Entry, Fault, NamespaceId, Outcome, Signature, TaskletName, TaskletRef, Trap, abi,
-};
+use nimblenet_tasklet::{ActivationId, Fault, Outcome, TaskletName, TaskletRef, Trap};
 
 use crate::cache::SlotId;
 use crate::config::{ExecutorId, Limits};
-use crate::job::{Activation, CallId, Callee, Caller, ExportName, Job, State, Station, Step};
+use crate::job::{
+    Activation, CallId, Callee, Caller, ExportName, Job, Need, Next, State, Station, Step,
+};
 use crate::node::post::{ImageWork, Post};
 use crate::places::{Depth, JobAt};
 use crate::queue::Queue;
 use crate::time::Instant;
 use crate::wire::GoNumber;
-use crate::wire::job::{JobHead, MovedActivation};
-
-/// The CBOR array of no results.
-const NO_RESULTS: &[u8] = &[0x80];
 
 /// The jobs of a node.
 #[derive(Debug)]
 pub(in crate::node) struct Jobs {
     table: Vec<Job>,
+    /// Places from here on are free.
+    end: usize,
     /// Jobs that have ended and were not reported, oldest first.
     finished: Queue<JobAt>,
     /// A finished job whose result was handed out.
@@ -59,17 +60,6 @@ impl Opening<'_> {
     }
 }
 
-/// A sub-tasklet that the top activation calls.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::node) struct Wish {
-    pub(in crate::node) namespace: NamespaceId,
-    pub(in crate::node) number: u16,
-    pub(in crate::node) export: ExportName,
-    signature: Signature,
-    /// Fuel that the caller has.
-    budget: u64,
-}
-
 /// An activation that a job has given up.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) struct Unwound {
@@ -90,6 +80,7 @@ impl Jobs {
         let vacant = |_| Job::vacant(limits, namespaces);
         Self {
             table: (0..limits.jobs).map(vacant).collect(),
+            end: 0,
             finished: Queue::with_capacity(limits.jobs),
             reported: None,
             last_call: 0,
@@ -98,18 +89,20 @@ impl Jobs {
         }
     }
 
-    /// All places, in order.
+    /// Places that are not free, in order; some of those between them are.
     pub(in crate::node) fn places(&self) -> impl Iterator<Item = JobAt> + use<> {
+        (0..self.end).map(JobAt::new)
+    }
+
+    /// All places, whatever they hold.
+    pub(in crate::node) fn all_places(&self) -> impl Iterator<Item = JobAt> + use<> {
         (0..self.table.len()).map(JobAt::new)
     }
 
     /// Jobs that have yet to end, with their places.
     pub(in crate::node) fn live(&self) -> impl Iterator<Item = (JobAt, &Job)> {
-        let live = self
-            .table
-            .iter()
-            .enumerate()
-            .filter(|(_, job)| job.state.live());
+        let held = self.held().iter().enumerate();
+        let live = held.filter(|(_, job)| job.state.live());
         live.map(|(at, job)| (JobAt::new(at), job))
     }
 
@@ -117,17 +110,17 @@ impl Jobs {
     pub(in crate::node) fn count(&self) -> usize {
         let is_over =
             |state| matches!(state, State::Free | State::Answered(_) | State::Declined(_));
-        self.table.iter().filter(|job| !is_over(job.state)).count()
+        self.held().iter().filter(|job| !is_over(job.state)).count()
     }
 
     /// Whether any job has catalogue entries in use.
     pub(in crate::node) fn need_entries(&self) -> bool {
-        self.table.iter().any(|job| job.depth() > 0)
+        self.held().iter().any(|job| job.depth() > 0)
     }
 
     /// The oldest epoch of the node's namespace number `namespace` that a job goes by.
     pub(in crate::node) fn oldest_epoch(&self, namespace: usize) -> Option<u32> {
-        let jobs = self.table.iter().filter(|job| job.depth() > 0);
+        let jobs = self.held().iter().filter(|job| job.depth() > 0);
         jobs.filter_map(|job| job.epochs.get(namespace))
             .min()
             .copied()
@@ -165,6 +158,7 @@ impl Jobs {
         if opening.args.len() > self[at].message.capacity() {
             return Err(Fault::ValuesTooLarge);
         }
+        self.end = self.end.max(at.index() + 1);
         self.last_call = self.last_call.wrapping_add(1);
         let call = CallId(self.last_call);
         let calls_left = self.calls;
@@ -185,6 +179,7 @@ impl Jobs {
         job.took = Duration::ZERO;
         job.steps.clear();
         job.calls_left = calls_left;
+        job.need = Need::NONE;
         job.preload.clear();
         Ok(at)
     }
@@ -192,6 +187,8 @@ impl Jobs {
     /// Frees the place of a job that was never reported to anyone.
     pub(in crate::node) fn close(&mut self, at: JobAt) {
         self.set(at, State::Free);
+        let last = self.held().iter().rposition(|job| job.state != State::Free);
+        self.end = last.map_or(0, |last| last + 1);
     }
 
     /// The job goes on from here.
@@ -214,6 +211,11 @@ impl Jobs {
         let job = self.job_mut(at);
         job.epochs.clear();
         job.epochs.extend(epochs);
+    }
+
+    /// The whole chain of the job needs this.
+    pub(in crate::node) fn set_need(&mut self, at: JobAt, need: Need) {
+        self.job_mut(at).need = need;
     }
 
     /// Replaces arguments or results on their way; false if they are longer than the limit.
@@ -277,43 +279,6 @@ impl Jobs {
         self.job_mut(at).push(id, callee, export, fuel)
     }
 
-    /// The top activation calls the tasklet of its import `import` with `args`. The module of the
-    /// callee before is no longer reserved.
-    ///
-    /// # Errors
-    /// [`Fault`] if the call is not allowed.
-    pub(in crate::node) fn wish(
-        &mut self,
-        post: &mut Post<'_>,
-        at: JobAt,
-        import: u16,
-        args: &[u8],
-    ) -> Result<Wish, Fault> {
-        let job = self.job_mut(at);
-        job.calls_left = job.calls_left.checked_sub(1).ok_or(Fault::TooManyCalls)?;
-        if !job.set_message(args) {
-            return Err(Fault::ValuesTooLarge);
-        }
-        let top = job.top_mut().ok_or(Fault::Stopped)?;
-        let (released, budget) = (top.callee_slot.take(), top.fuel);
-        let entry = top.entry();
-        let import = entry.imports().nth(usize::from(import));
-        let wish = import.map(|import| {
-            let export = ExportName::new(import.export).ok_or(Fault::UnknownExport)?;
-            Ok(Wish {
-                namespace: import.namespace,
-                number: import.number,
-                export,
-                signature: import.signature,
-                budget,
-            })
-        });
-        if let Some(slot) = released {
-            post.cache.release(slot);
-        }
-        wish.unwrap_or(Err(Fault::UnknownImport))
-    }
-
     /// The module of the top activation is here, and reserved for it.
     pub(in crate::node) fn give_module(&mut self, at: JobAt, slot: SlotId) {
         if let Some(top) = self.job_mut(at).top_mut() {
@@ -347,23 +312,27 @@ impl Jobs {
         }
     }
 
-    /// The activation of a job that waits and that an executor can be freed of first: the one that
-    /// is needed last.
-    pub(in crate::node) fn idle_activation(
-        &self,
-        at: JobAt,
-        executor: ExecutorId,
-    ) -> Option<Depth> {
-        let job = &self[at];
-        if matches!(job.state, State::Leaving | State::Arriving(_)) {
+    /// An executor had no room for the work that the job gave it: everything is as before. Returns
+    /// what the job waits with.
+    pub(in crate::node) fn take_back(&mut self, post: &mut Post<'_>, at: JobAt) -> Option<Next> {
+        let job = self.job_mut(at);
+        let state = job.state;
+        let top = job.top_mut()?;
+        let next = if let State::Thawing(image, next) = state {
+            post.cache.release(image);
+            top.station = Station::Shelf(image);
+            top.fixed = false;
+            next
+        } else if let State::Running(next) = state {
+            if next == Next::Start {
+                top.station = Station::Nowhere;
+            }
+            next
+        } else {
             return None;
-        }
-        let runs = matches!(job.state, State::Running(_) | State::Thawing(..));
-        let busy = usize::from(runs);
-        let waiting = &job.activations()[..job.depth().saturating_sub(busy)];
-        let idle = |held: &Activation| held.holder() == Some(executor) && !held.fixed;
-        let idle = |held: &Activation| idle(held) && held.has_module;
-        waiting.iter().position(idle).map(Depth::new)
+        };
+        job.state = State::Ready(next);
+        Some(next)
     }
 
     /// The state of an activation is lost.
@@ -375,20 +344,9 @@ impl Jobs {
 
     /// Places of an executor that activations take.
     pub(in crate::node) fn places_held(&self, executor: ExecutorId) -> usize {
-        let activations = self.table.iter().flat_map(|job| job.activations());
+        let activations = self.held().iter().flat_map(|job| job.activations());
         let held = |it: &&Activation| it.has_module && it.holder() == Some(executor);
         activations.filter(held).count()
-    }
-
-    /// Bytes of the images on the shelf.
-    pub(in crate::node) fn shelf(&self) -> impl Iterator<Item = SlotId> {
-        let activations = self.table.iter().flat_map(|job| job.activations());
-        let shelved = activations.filter_map(|held| match held.station {
-            Station::Shelf(slot) => Some(slot),
-            Station::Nowhere | Station::At(_) | Station::Record => None,
-        });
-        let thawing = self.table.iter().filter_map(|job| job.state.thawing());
-        shelved.chain(thawing)
     }
 
     /// The top activation has this much fuel left.
@@ -448,15 +406,14 @@ impl Jobs {
     /// Takes the top activation off a job that ends or leaves.
     pub(in crate::node) fn unwind(&mut self, at: JobAt) -> Option<Unwound> {
         let ended = self.job_mut(at).pop()?;
+        let (holder, image) = (ended.holder(), ended.image());
+        ended.station = Station::Nowhere;
         Some(Unwound {
             activation: ended.id,
             modules: [ended.slot.take(), ended.callee_slot.take()],
-            holder: ended.holder(),
+            holder,
             placed: ended.has_module,
-            image: match core::mem::replace(&mut ended.station, Station::Nowhere) {
-                Station::Shelf(slot) => Some(slot),
-                Station::Nowhere | Station::At(_) | Station::Record => None,
-            },
+            image,
         })
     }
 
@@ -488,84 +445,6 @@ impl Jobs {
         }
     }
 
-    /// Takes over what the record of an arriving job says besides its activations.
-    ///
-    /// # Errors
-    /// [`Fault`] if it says what this node does not allow.
-    pub(in crate::node) fn take_head(
-        &mut self,
-        at: JobAt,
-        head: &JobHead<'_>,
-    ) -> Result<(), Fault> {
-        let calls = self.calls;
-        let job = self.job_mut(at);
-        job.name = head.name;
-        job.export = ExportName::new(head.export).ok_or(Fault::UnknownExport)?;
-        job.trap = head.trap;
-        job.calls_left = head.calls_left.min(calls);
-        if job.set_message(head.message) {
-            Ok(())
-        } else {
-            Err(Fault::ValuesTooLarge)
-        }
-    }
-
-    /// Puts an activation of an arriving job on top.
-    ///
-    /// # Errors
-    /// [`Fault`] if the tasklet, as this node's catalogues have it, cannot be what it says.
-    pub(in crate::node) fn take_activation(
-        &mut self,
-        at: JobAt,
-        callee: &Callee<'_>,
-        moved: &MovedActivation<'_>,
-    ) -> Result<(), Fault> {
-        let entry = &callee.entry;
-        let export = ExportName::new(moved.export).ok_or(Fault::UnknownExport)?;
-        self.push(at, callee, export, moved.fuel.min(entry.fuel_ceiling()))?;
-        if entry.sequence != moved.tasklet.sequence {
-            return Err(Fault::UnknownTasklet);
-        }
-        let offered = entry.terms.export(moved.export);
-        let signature = offered.ok_or(Fault::UnknownExport)?.signature;
-        let frozen = !moved.image.is_empty();
-        if frozen && !entry.has_module() {
-            return Err(Fault::BadImage);
-        }
-        let job = self.job_mut(at);
-        if !frozen {
-            abi::check_args(&signature, &job.message).map_err(|_| Fault::WrongArguments)?;
-        }
-        if let Some(top) = job.top_mut() {
-            top.station = if frozen {
-                Station::Record
-            } else {
-                Station::Nowhere
-            };
-        }
-        Ok(())
-    }
-
-    /// The job at `at` is the very call that the one at `waits` stands for: it takes that call's
-    /// place. What is left at `waits` tells the node that the job came from that it has ended
-    /// there, so that a job may come and go without leaving a trail.
-    pub(in crate::node) fn rejoin(&mut self, at: JobAt, waits: JobAt) {
-        let [here, there] = self
-            .table
-            .get_disjoint_mut([at.index(), waits.index()])
-            .expect("a job that arrives is not one that waits");
-        core::mem::swap(&mut here.call, &mut there.call);
-        core::mem::swap(&mut here.caller, &mut there.caller);
-        core::mem::swap(&mut here.accepted, &mut there.accepted);
-        core::mem::swap(&mut here.deadline, &mut there.deadline);
-        core::mem::swap(&mut here.steps, &mut there.steps);
-        for step in &there.steps {
-            here.note(*step);
-        }
-        there.set_message(NO_RESULTS);
-        there.state = State::Answered(Ok(()));
-    }
-
     /// Checks what must hold between inputs.
     pub(in crate::node) fn assert_invariants(&self) {
         for (at, job) in self.table.iter().enumerate() {
@@ -587,8 +466,10 @@ impl Jobs {
                 | State::Arriving(_) => {}
             }
         }
+        let last = self.table.iter().rposition(|job| job.state != State::Free);
+        debug_assert_eq!(self.end, last.map_or(0, |last| last + 1), "the last job");
         let moves = |job: &&Job| matches!(job.state, State::Leaving | State::Arriving(_));
-        let moving = self.table.iter().filter(moves).count();
+        let moving = self.held().iter().filter(moves).count();
         debug_assert!(moving <= 1, "one job moves at a time");
     }
 
@@ -601,8 +482,8 @@ impl Jobs {
             slots.chain(preloaded).flatten().count()
         };
         let thawing = |job: &&Job| matches!(job.state, State::Thawing(..));
-        let images = self.table.iter().filter(thawing).count();
-        self.table.iter().map(of_job).sum::<usize>() + images
+        let images = self.held().iter().filter(thawing).count();
+        self.held().iter().map(of_job).sum::<usize>() + images
     }
 
     /// A free place, or the one that was kept for longest.
@@ -612,11 +493,17 @@ impl Jobs {
             let kept = self.places().filter(|at| is_kept(self[*at].state));
             kept.min_by_key(|at| self[*at].accepted)
         };
-        self.position(|job| job.state == State::Free).or_else(kept)
+        let free = self.table.iter().position(|job| job.state == State::Free);
+        free.map(JobAt::new).or_else(kept)
+    }
+
+    /// The table up to the last place that is not free.
+    fn held(&self) -> &[Job] {
+        &self.table[..self.end]
     }
 
     fn position(&self, is: impl Fn(&Job) -> bool) -> Option<JobAt> {
-        self.table.iter().position(is).map(JobAt::new)
+        self.held().iter().position(is).map(JobAt::new)
     }
 
     // Like `index`: looked up in many places, and longer than a call.
@@ -632,20 +519,6 @@ impl Index<JobAt> for Jobs {
     #[inline(never)]
     fn index(&self, at: JobAt) -> &Job {
         &self.table[at.index()]
-    }
-}
-
-impl Wish {
-    /// Whether `entry` is what the caller was compiled against; returns the fuel that it gets.
-    ///
-    /// # Errors
-    /// [`Fault`] if it is not.
-    pub(in crate::node) fn admit(&self, entry: &Entry<'_>) -> Result<u64, Fault> {
-        let offered = entry.terms.export(self.export.as_str());
-        if offered.ok_or(Fault::UnknownExport)?.signature != self.signature {
-            return Err(Fault::WrongSignature);
-        }
-        Ok(entry.fuel_ceiling().min(self.budget))
     }
 }
 

@@ -4,6 +4,8 @@
 //! from whichever neighbour has it, has its signature checked, and applies it. If no neighbour
 //! speaks of a namespace, the node asks the namespace's registry.
 
+mod chain;
+
 use alloc::vec::Vec;
 
 use nimblenet_tasklet::{
@@ -17,7 +19,7 @@ use crate::config::NamespaceConfig;
 use crate::counters::DropReason;
 use crate::job::Callee;
 use crate::mesh::Mesh;
-use crate::node::post::{FetchEnd, Need, Order, Owner, Post};
+use crate::node::post::{FetchEnd, Order, Owner, Post};
 use crate::places::SubscriptionAt;
 use crate::queue::Queue;
 use crate::time::Instant;
@@ -25,11 +27,6 @@ use crate::wire::{EpochNote, Object};
 
 /// Failed tries double the pause up to this many times the global search timeout.
 const LONGEST_PAUSE: u32 = 32;
-/// Tasklets that are looked at to find namespaces without a catalogue.
-const CALLEES: usize = 32;
-/// Bytes of an image besides linear memory: head, globals, tables, operand stack, and arguments
-/// that wait for a start function.
-const IMAGE_BYTES: usize = 8 << 10;
 
 /// The namespaces of a node.
 #[derive(Debug)]
@@ -73,13 +70,14 @@ enum Sync {
     Verifying,
 }
 
-/// What looking up a tasklet came to.
+/// Why a tasklet was not found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::node) enum Lookup {
-    /// The entry with this number.
-    Found(u16),
-    /// A catalogue is on its way.
-    Waits,
+pub(in crate::node) enum Missing {
+    /// A newer catalogue of this subscription is wanted first; it is to be
+    /// [refreshed](Subscriptions::refresh).
+    Catalogue(SubscriptionAt),
+    /// It does not exist, or its catalogue cannot be had.
+    ForGood(Fault),
 }
 
 impl Subscriptions {
@@ -148,37 +146,47 @@ impl Subscriptions {
     }
 
     /// Looks a tasklet up for a call that was accepted at `accepted`, with all catalogues that its
-    /// sub-tasklets need. What lacks is asked for.
+    /// sub-tasklets need.
     ///
     /// # Errors
-    /// [`Fault`] if the tasklet does not exist, or its catalogue cannot be had.
+    /// [`Missing`] says what lacks.
     pub(in crate::node) fn look_up(
-        &mut self,
-        post: &mut Post<'_>,
+        &self,
+        post: &Post<'_>,
         at: SubscriptionAt,
         name: &Name,
         accepted: Instant,
-    ) -> Result<Lookup, Fault> {
-        let Some(entry) = self.at(at).catalogue.find(name) else {
-            if let Some(fault) = self.unresolvable(post, at) {
-                return Err(fault);
-            }
-            // It may have been published a moment ago.
-            return if self.refresh(post, at, accepted) {
-                Ok(Lookup::Waits)
+    ) -> Result<Callee<'_>, Missing> {
+        let held = self.at(at);
+        let Some(entry) = held.catalogue.find(name) else {
+            return Err(if let Some(fault) = held.unresolvable(post) {
+                Missing::ForGood(fault)
+            } else if held.is_dated(accepted) {
+                // It may have been published a moment ago.
+                Missing::Catalogue(at)
             } else {
-                Err(Fault::UnknownTasklet)
-            };
+                Missing::ForGood(Fault::UnknownTasklet)
+            });
         };
         // Callees may be in namespaces whose catalogue is still on its way.
-        let number = entry.number;
-        if let Some(lacking) = self.lacking(at, number)
-            && self.unresolvable(post, lacking).is_none()
-            && self.refresh(post, lacking, accepted)
-        {
-            return Ok(Lookup::Waits);
+        let lacking = self.lacking(at, &entry);
+        let wanted = |at: &SubscriptionAt| {
+            let held = self.at(*at);
+            held.unresolvable(post).is_none() && held.is_dated(accepted)
+        };
+        match lacking.filter(wanted) {
+            Some(lacking) => Err(Missing::Catalogue(lacking)),
+            None => Ok(held.callee(entry)),
         }
-        Ok(Lookup::Found(number))
+    }
+
+    /// Makes sure that the registry is asked for a newer catalogue.
+    pub(in crate::node) fn refresh(&mut self, post: &mut Post<'_>, at: SubscriptionAt) {
+        let held = self.at(at);
+        if held.sync == Sync::Idle && held.retry.is_none_or(|(due, _)| due <= post.now) {
+            let registry = held.config.registry;
+            self.fetch_from(post, at, registry);
+        }
     }
 
     /// The entry with this number as it was at `epoch`.
@@ -207,89 +215,6 @@ impl Subscriptions {
     pub(in crate::node) fn may_run(&self, callee: &Callee<'_>) -> bool {
         let granted = self.granted(callee.namespace);
         granted.covers(callee.entry.terms.capabilities)
-    }
-
-    /// Lists every version that `first` may call, directly or not, without itself: at most
-    /// `limit` - 1 of them, since the list, which must be empty, holds `first` meanwhile.
-    pub(in crate::node) fn list_callees(
-        &self,
-        first: TaskletRef,
-        epochs: &[u32],
-        list: &mut Vec<(TaskletRef, Option<SlotId>)>,
-        limit: usize,
-    ) {
-        let mut next = 0;
-        list.push((first, None));
-        while let Some((tasklet, _)) = list.get(next).copied() {
-            next += 1;
-            let Some(caller) = self.callee_of(tasklet, epochs) else {
-                continue;
-            };
-            for import in caller.entry.imports() {
-                let sequence = 0;
-                let named = TaskletRef {
-                    namespace: import.namespace,
-                    number: import.number,
-                    sequence,
-                };
-                let Some(callee) = self.callee_of(named, epochs) else {
-                    continue;
-                };
-                let callee = callee.tasklet();
-                let known = list.iter().any(|(other, _)| *other == callee);
-                if !known && list.len() < limit {
-                    list.push((callee, None));
-                }
-            }
-        }
-        list.remove(0);
-    }
-
-    /// What a tasklet and those that it calls, directly or not, need at most at the same time, to
-    /// a depth of `depth`; `reads` more entries may be read to find out. Images are at most
-    /// `IMAGE_BYTES` longer than linear memory.
-    pub(in crate::node) fn need(
-        &self,
-        entry: &Entry<'_>,
-        epochs: &[u32],
-        depth: usize,
-        reads: &mut usize,
-    ) -> Need {
-        let own = entry.terms.memory_bytes as usize + IMAGE_BYTES;
-        let mut deepest = Need {
-            places: 0,
-            bytes: 0,
-        };
-        if depth > 1 {
-            for import in entry.imports() {
-                let callee = TaskletRef {
-                    namespace: import.namespace,
-                    number: import.number,
-                    sequence: 0,
-                };
-                let Some(left) = reads.checked_sub(1) else {
-                    // Too many to look at: the limit, each as large as this one.
-                    let places = depth - 1;
-                    let bytes = places * own;
-                    return Need {
-                        places: places + 1,
-                        bytes: bytes + own,
-                    };
-                };
-                *reads = left;
-                if let Some(callee) = self.callee_of(callee, epochs)
-                    && callee.entry.has_module()
-                {
-                    let need = self.need(&callee.entry, epochs, depth - 1, reads);
-                    deepest.places = deepest.places.max(need.places);
-                    deepest.bytes = deepest.bytes.max(need.bytes);
-                }
-            }
-        }
-        Need {
-            places: deepest.places + 1,
-            bytes: deepest.bytes + own,
-        }
     }
 
     /// A neighbour holds an epoch of some catalogue.
@@ -465,53 +390,6 @@ impl Subscriptions {
         &mut self.table[at.index()]
     }
 
-    /// Makes sure that the registry is asked for a newer catalogue; false if it has said since
-    /// `since` that there is none.
-    fn refresh(&mut self, post: &mut Post<'_>, at: SubscriptionAt, since: Instant) -> bool {
-        let held = self.at(at);
-        if held.checked.is_some_and(|then| then >= since) {
-            return false;
-        }
-        if held.sync == Sync::Idle && held.retry.is_none_or(|(due, _)| due <= post.now) {
-            let registry = held.config.registry;
-            self.fetch_from(post, at, registry);
-        }
-        true
-    }
-
-    /// Why calls into a namespace cannot be resolved, once its tries are used up.
-    fn unresolvable(&self, post: &Post<'_>, at: SubscriptionAt) -> Option<Fault> {
-        let held = self.at(at);
-        (held.failures >= post.config.acquisition.attempts).then_some(held.fault)
-    }
-
-    /// A subscription without any catalogue that the tasklet calls into, directly or not.
-    fn lacking(&self, at: SubscriptionAt, number: u16) -> Option<SubscriptionAt> {
-        let mut listed = [(at, number); CALLEES];
-        let (mut count, mut next) = (1, 0);
-        while next < count {
-            let (at, number) = listed[next];
-            next += 1;
-            let Some(entry) = self.at(at).catalogue.entry(number) else {
-                continue;
-            };
-            for import in entry.imports() {
-                let Some(at) = self.of(import.namespace) else {
-                    continue;
-                };
-                if self.at(at).catalogue.epoch() == 0 {
-                    return Some(at);
-                }
-                let callee = (at, import.number);
-                if count < CALLEES && !listed[..count].contains(&callee) {
-                    listed[count] = callee;
-                    count += 1;
-                }
-            }
-        }
-        None
-    }
-
     /// Has a delta fetched from `source`, unless another delta is on its way.
     fn fetch_from(&mut self, post: &mut Post<'_>, at: SubscriptionAt, source: NodeId) {
         let busy = self.table.iter().any(|held| held.sync != Sync::Idle);
@@ -589,6 +467,16 @@ impl Subscriptions {
 }
 
 impl Subscription {
+    /// Why calls into the namespace cannot be resolved, once its tries are used up.
+    fn unresolvable(&self, post: &Post<'_>) -> Option<Fault> {
+        (self.failures >= post.config.acquisition.attempts).then_some(self.fault)
+    }
+
+    /// Whether there may be a newer catalogue, as far as was heard since `since`.
+    fn is_dated(&self, since: Instant) -> bool {
+        self.checked.is_none_or(|then| then < since)
+    }
+
     fn poll_timeout(&self) -> Option<Instant> {
         match self.sync {
             Sync::Idle => self.retry.map(|(at, _)| at),
@@ -603,6 +491,7 @@ impl Subscription {
                 name: entry.name,
             },
             namespace: self.catalogue.id(),
+            registry: self.config.registry,
             entry,
         }
     }

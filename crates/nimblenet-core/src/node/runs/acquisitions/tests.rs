@@ -500,7 +500,7 @@ proptest! {
         let capacity = acquisitions.ended.capacity();
         for input in inputs {
             let request_of = |acquisitions: &Acquisitions, at: usize| {
-                let held = acquisitions.table.get(at).and_then(Option::as_ref);
+                let held = acquisitions.table.get(at);
                 held.map_or(9999, |held| held.request)
             };
             match input {
@@ -526,7 +526,7 @@ proptest! {
                 // A fetch ends for the acquisition that ordered it.
                 Input::Fetched(at, end) => {
                     if let Some(held @ Acquisition { phase: Phase::Fetch(holder), .. }) =
-                        acquisitions.table[at]
+                        acquisitions.table.get(at).copied()
                     {
                         let end = end_of(&mut stage, &held, end);
                         let at = AcquisitionAt::new(at);

@@ -428,7 +428,7 @@ proptest! {
                 Input::Order { owner, source, len, known, part } => {
                     let owner = owner_at(owner);
                     let held = fetches.place_of(owner);
-                    let held = held.and_then(|at| fetches.table[at].as_ref());
+                    let held = held.and_then(|at| fetches.table.get(at));
                     if held.is_none_or(|fetch| fetch.paused) {
                         let before = held.and_then(|fetch| fetch.transfer.total());
                         let known = known || owner == Owner::Arrival;
@@ -439,7 +439,7 @@ proptest! {
                 }
                 Input::Data { fetch, plausible, index, total, version } => {
                     let Some(Asked { request, offset, part, .. }) = asked[fetch] else { continue };
-                    let held = fetches.table[fetch].as_ref();
+                    let held = fetches.table.get(fetch);
                     let agreed = held.and_then(|fetch| fetch.transfer.total());
                     let total = agreed.filter(|_| plausible).unwrap_or(total);
                     let version = if plausible { 1 } else { version };

@@ -1,9 +1,10 @@
 use nimblenet_tasklet::Import;
 
 use super::*;
-use crate::job::{Next, Source};
+use crate::job::Source;
 use crate::node::stage::{FUEL, NEAR, Stage, callee, entry, import, module, shop, tasklet};
 use crate::places::AcquisitionAt;
+use crate::wire::job::{JobHead, MovedActivation};
 
 const CALLER: Caller = (NEAR, 40);
 const NAMESPACES: usize = 2;
@@ -188,10 +189,8 @@ fn a_wish_names_the_import_and_brings_its_arguments() {
     assert_eq!(jobs[at].message, args);
     let inner = inner();
     assert_eq!(wish.admit(&callee(&inner).entry), Ok(600), "what is left");
-    let rich = Wish {
-        budget: 9 * FUEL,
-        ..wish
-    };
+    let mut rich = wish;
+    rich.budget = 9 * FUEL;
     assert_eq!(rich.admit(&callee(&inner).entry), Ok(FUEL), "its ceiling");
 }
 
@@ -546,7 +545,7 @@ fn a_job_that_comes_home_is_the_call_that_waited_for_it() {
     // The node that it came from is told that it has ended there.
     assert_eq!(jobs.by_caller(CALLER), Some(waits));
     assert_eq!(jobs[waits].state, State::Answered(Ok(())));
-    assert_eq!(jobs[waits].message, NO_RESULTS);
+    assert_eq!(jobs[waits].message, [0x80], "no results");
     jobs.assert_invariants();
 }
 

@@ -75,6 +75,25 @@ fn ask(stage: &mut Stage, subscriptions: &mut Subscriptions, at: SubscriptionAt,
     subscriptions.handle_fetched(&mut stage.post(), at, REGISTRY, end);
 }
 
+/// Looks a tasklet up, and has the catalogue asked for that lacks: its number, or none if it waits.
+fn look_up(
+    stage: &mut Stage,
+    subscriptions: &mut Subscriptions,
+    at: SubscriptionAt,
+    name: &Name,
+    accepted: Instant,
+) -> Result<Option<u16>, Fault> {
+    let post = &mut stage.post();
+    match subscriptions.look_up(post, at, name, accepted) {
+        Ok(callee) => Ok(Some(callee.entry.number)),
+        Err(Missing::Catalogue(lacking)) => {
+            subscriptions.refresh(post, lacking);
+            Ok(None)
+        }
+        Err(Missing::ForGood(fault)) => Err(fault),
+    }
+}
+
 #[test]
 fn a_newer_epoch_is_fetched_from_the_neighbour_that_has_it() {
     let (mut stage, mut subscriptions, _) = begun();
@@ -223,9 +242,9 @@ fn a_tasklet_that_is_not_known_is_asked_for_until_the_registry_says_that_there_i
     let (mut stage, mut subscriptions, at) = begun();
     let accepted = stage.now;
     let look_up = |stage: &mut Stage, subscriptions: &mut Subscriptions, accepted| {
-        subscriptions.look_up(&mut stage.post(), at, &name("rms"), accepted)
+        look_up(stage, subscriptions, at, &name("rms"), accepted)
     };
-    let waits = Ok(Lookup::Waits);
+    let waits = Ok(None);
     assert_eq!(look_up(&mut stage, &mut subscriptions, accepted), waits);
     assert_eq!(ordered(&mut stage), Some((REGISTRY, since("shop", 0))));
     assert_eq!(look_up(&mut stage, &mut subscriptions, accepted), waits);
@@ -255,9 +274,8 @@ fn a_catalogue_that_cannot_be_had_fails_calls_after_all_tries_with_the_last_reas
         let accepted = stage.now;
         let attempts = stage.ground.config.acquisition.attempts;
         for attempt in 0..attempts {
-            let post = &mut stage.post();
-            let waits = subscriptions.look_up(post, at, &name("rms"), accepted);
-            assert_eq!(waits, Ok(Lookup::Waits), "try {attempt}");
+            let waits = look_up(&mut stage, &mut subscriptions, at, &name("rms"), accepted);
+            assert_eq!(waits, Ok(None), "try {attempt}");
             if attempt == 0 {
                 assert!(ordered(&mut stage).is_some());
                 subscriptions.handle_fetched(&mut stage.post(), at, REGISTRY, end);
@@ -265,7 +283,7 @@ fn a_catalogue_that_cannot_be_had_fails_calls_after_all_tries_with_the_last_reas
                 ask(&mut stage, &mut subscriptions, at, end);
             }
         }
-        let end = subscriptions.look_up(&mut stage.post(), at, &name("rms"), accepted);
+        let end = look_up(&mut stage, &mut subscriptions, at, &name("rms"), accepted);
         assert_eq!(end, Err(fault));
     }
 }
@@ -275,13 +293,12 @@ fn a_node_goes_by_the_catalogue_that_it_holds_when_nothing_newer_can_be_had() {
     let (mut stage, mut subscriptions, at) = begun();
     take_up(&mut stage, &mut subscriptions, at, &first(), true);
     let accepted = stage.now;
-    let post = &mut stage.post();
-    let found = subscriptions.look_up(post, at, &name("rms"), accepted);
-    assert_eq!(found, Ok(Lookup::Found(0)));
-    let waits = subscriptions.look_up(post, at, &name("peak"), accepted);
-    assert_eq!(waits, Ok(Lookup::Waits));
-    subscriptions.handle_fetched(post, at, REGISTRY, FetchEnd::Silent);
-    let unknown = subscriptions.look_up(post, at, &name("peak"), accepted);
+    let found = look_up(&mut stage, &mut subscriptions, at, &name("rms"), accepted);
+    assert_eq!(found, Ok(Some(0)));
+    let waits = look_up(&mut stage, &mut subscriptions, at, &name("peak"), accepted);
+    assert_eq!(waits, Ok(None));
+    subscriptions.handle_fetched(&mut stage.post(), at, REGISTRY, FetchEnd::Silent);
+    let unknown = look_up(&mut stage, &mut subscriptions, at, &name("peak"), accepted);
     assert_eq!(unknown, Err(Fault::UnknownTasklet));
 }
 
@@ -305,8 +322,8 @@ fn a_node_never_asks_itself() {
     let mut stage = Stage::with(|config| config.namespaces[0].registry = OWN);
     let (mut subscriptions, at) = (subscriptions(&stage), SubscriptionAt::new(0));
     let accepted = stage.now;
-    let waits = subscriptions.look_up(&mut stage.post(), at, &name("rms"), accepted);
-    assert_eq!((waits, ordered(&mut stage)), (Ok(Lookup::Waits), None));
+    let waits = look_up(&mut stage, &mut subscriptions, at, &name("rms"), accepted);
+    assert_eq!((waits, ordered(&mut stage)), (Ok(None), None));
     assert_eq!(subscriptions.poll_timeout(), Some(stage.now + SHORT));
 }
 
@@ -320,8 +337,8 @@ fn a_tasklet_waits_for_the_catalogues_of_those_that_it_calls() {
     let whole = delta("shop", (0, 1), 2, &calls);
     take_up(&mut stage, &mut subscriptions, at, &whole, true);
     let accepted = stage.now;
-    let waits = subscriptions.look_up(&mut stage.post(), at, &name("outer"), accepted);
-    assert_eq!(waits, Ok(Lookup::Waits));
+    let waits = look_up(&mut stage, &mut subscriptions, at, &name("outer"), accepted);
+    assert_eq!(waits, Ok(None));
     assert_eq!(ordered(&mut stage), Some((REGISTRY, since("yard", 0))));
 
     let yard = delta("yard", (0, 1), 1, &[entry(0, "rms", 1, &module(9), &[])]);
@@ -330,8 +347,8 @@ fn a_tasklet_waits_for_the_catalogues_of_those_that_it_calls() {
     subscriptions.handle_fetched(&mut stage.post(), other, REGISTRY, complete);
     assert_eq!(subscriptions.poll_verification(), Some(other));
     subscriptions.handle_verified(&mut stage.post(), 1, true, false);
-    let found = subscriptions.look_up(&mut stage.post(), at, &name("outer"), accepted);
-    assert_eq!(found, Ok(Lookup::Found(0)));
+    let found = look_up(&mut stage, &mut subscriptions, at, &name("outer"), accepted);
+    assert_eq!(found, Ok(Some(0)));
 
     let outer = subscriptions.callee(at, 0, 1).unwrap().tasklet();
     let list = |limit| {
@@ -353,8 +370,14 @@ fn a_circle_of_tasklets_is_listed_once() {
     ];
     let whole = delta("shop", (0, 1), 2, &calls);
     take_up(&mut stage, &mut subscriptions, at, &whole, true);
-    let found = subscriptions.look_up(&mut stage.post(), at, &name("hen"), Instant::ZERO);
-    assert_eq!(found, Ok(Lookup::Found(0)));
+    let found = look_up(
+        &mut stage,
+        &mut subscriptions,
+        at,
+        &name("hen"),
+        Instant::ZERO,
+    );
+    assert_eq!(found, Ok(Some(0)));
     let hen = subscriptions.callee(at, 0, 1).unwrap().tasklet();
     let mut list = Vec::new();
     subscriptions.list_callees(hen, &[1, 0], &mut list, 12);
@@ -475,7 +498,7 @@ proptest! {
                 Input::LookUp(at, known) => {
                     let name = name(if known { "rms" } else { "peak" });
                     let (at, now) = (SubscriptionAt::new(at), stage.now);
-                    let _ = subscriptions.look_up(&mut stage.post(), at, &name, now);
+                    let _ = look_up(&mut stage, &mut subscriptions, at, &name, now);
                 }
             }
             subscriptions.poll_renewed();

@@ -1,0 +1,135 @@
+//! Chains: a tasklet and those that it calls, directly or not, as the node's catalogues have them.
+
+use alloc::vec::Vec;
+
+use nimblenet_tasklet::{Entry, TaskletRef};
+
+use super::Subscriptions;
+use crate::cache::SlotId;
+use crate::job::Need;
+use crate::places::SubscriptionAt;
+
+/// Tasklets that are looked at to find namespaces without a catalogue.
+const CALLEES: usize = 32;
+/// Entries that are read at most to find out what a chain needs.
+const READS: usize = 64;
+/// Bytes of an image besides linear memory: head, globals, tables, operand stack, and arguments
+/// that wait for a start function.
+const IMAGE_BYTES: usize = 8 << 10;
+
+impl Subscriptions {
+    /// Lists every version that `first` may call, directly or not, without itself: at most
+    /// `limit` - 1 of them, since the list, which must be empty, holds `first` meanwhile.
+    pub(in crate::node) fn list_callees(
+        &self,
+        first: TaskletRef,
+        epochs: &[u32],
+        list: &mut Vec<(TaskletRef, Option<SlotId>)>,
+        limit: usize,
+    ) {
+        let mut next = 0;
+        list.push((first, None));
+        while let Some((tasklet, _)) = list.get(next).copied() {
+            next += 1;
+            let Some(caller) = self.callee_of(tasklet, epochs) else {
+                continue;
+            };
+            for import in caller.entry.imports() {
+                let sequence = 0;
+                let named = TaskletRef {
+                    namespace: import.namespace,
+                    number: import.number,
+                    sequence,
+                };
+                let Some(callee) = self.callee_of(named, epochs) else {
+                    continue;
+                };
+                let callee = callee.tasklet();
+                let known = list.iter().any(|(other, _)| *other == callee);
+                if !known && list.len() < limit {
+                    list.push((callee, None));
+                }
+            }
+        }
+        list.remove(0);
+    }
+
+    /// What a tasklet and those that it calls, directly or not, need at most at the same time, to
+    /// a depth of `depth`. Images are at most `IMAGE_BYTES` longer than linear memory.
+    pub(in crate::node) fn need(&self, entry: &Entry<'_>, epochs: &[u32], depth: usize) -> Need {
+        let mut reads = READS;
+        self.need_after(&mut reads, entry, epochs, depth)
+    }
+
+    /// The same, if `reads` more entries may be read to find out.
+    fn need_after(
+        &self,
+        reads: &mut usize,
+        entry: &Entry<'_>,
+        epochs: &[u32],
+        depth: usize,
+    ) -> Need {
+        let own = entry.terms.memory_bytes as usize + IMAGE_BYTES;
+        let mut deepest = Need::NONE;
+        if depth > 1 {
+            for import in entry.imports() {
+                let callee = TaskletRef {
+                    namespace: import.namespace,
+                    number: import.number,
+                    sequence: 0,
+                };
+                let Some(left) = reads.checked_sub(1) else {
+                    // Too many to look at: the limit, each as large as this one.
+                    let places = depth - 1;
+                    let bytes = places * own;
+                    return Need {
+                        places: places + 1,
+                        bytes: bytes + own,
+                    };
+                };
+                *reads = left;
+                if let Some(callee) = self.callee_of(callee, epochs)
+                    && callee.entry.has_module()
+                {
+                    let need = self.need_after(reads, &callee.entry, epochs, depth - 1);
+                    deepest.places = deepest.places.max(need.places);
+                    deepest.bytes = deepest.bytes.max(need.bytes);
+                }
+            }
+        }
+        Need {
+            places: deepest.places + 1,
+            bytes: deepest.bytes + own,
+        }
+    }
+
+    /// A subscription without any catalogue that the tasklet of this entry calls into, directly or
+    /// not.
+    pub(super) fn lacking(&self, at: SubscriptionAt, entry: &Entry<'_>) -> Option<SubscriptionAt> {
+        let mut listed = [(at, entry.number); CALLEES];
+        let (mut count, mut next) = (1, 1);
+        let mut imports = entry.imports();
+        loop {
+            for import in imports {
+                let Some(at) = self.of(import.namespace) else {
+                    continue;
+                };
+                if self.at(at).catalogue.epoch() == 0 {
+                    return Some(at);
+                }
+                let callee = (at, import.number);
+                if count < CALLEES && !listed[..count].contains(&callee) {
+                    listed[count] = callee;
+                    count += 1;
+                }
+            }
+            imports = loop {
+                let (at, number) = *listed[..count].get(next)?;
+                next += 1;
+                if let Some(entry) = self.at(at).catalogue.entry(number) {
+                    break entry.imports();
+                }
+            };
+        }
+    }
+}
