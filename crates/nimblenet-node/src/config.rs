@@ -14,7 +14,7 @@ use core::time::Duration;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use nimblenet_core::{Eviction, Pace, Placement};
+use nimblenet_core::{Eviction, MIN_MTU, Pace, Placement};
 use nimblenet_tasklet::{Capabilities, Name, NodeId, TaskletName};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -24,7 +24,7 @@ use crate::link::LinkPlan;
 use crate::store::{StoreLimits, Trust};
 
 use serial::SerialLines;
-use values::{CapabilityName, EvictionName, Executors, Id, Native, PlacementName, Text};
+use values::{CapabilityName, EvictionName, Id, Native, PlacementName, Socket, Text, Within};
 
 /// The id of a registry whose configuration gives none, and the registry of a namespace whose
 /// configuration gives none.
@@ -32,6 +32,16 @@ pub const DEFAULT_REGISTRY: NodeId = NodeId(65534);
 
 /// Executors that a node has at most.
 pub const MAX_EXECUTORS: usize = 16;
+
+/// A frame that every message fits, and the longest in a datagram.
+const MTU_MIN: u64 = MIN_MTU as u64;
+const MTU_MAX: u64 = 65_000;
+/// A cache that holds one small module.
+const CACHE_MIN: u64 = 128;
+/// An arena in which one small tasklet runs.
+const ARENA_MIN: u64 = 4096;
+/// More is taken for a mistake.
+const BYTES_MAX: u64 = 1 << 30;
 
 /// What a node is configured with.
 #[derive(Clone, Debug)]
@@ -126,7 +136,7 @@ impl MeshConfig {
             listen,
             neighbours: Vec::new(),
             open: false,
-            mtu: mtu(),
+            mtu: mtu().number() as u16,
             links: Vec::new(),
         }
     }
@@ -144,8 +154,8 @@ impl NodeConfig {
         Self {
             mesh,
             coap: None,
-            cache_bytes: cache_bytes(),
-            arena_bytes: arena_bytes(),
+            cache_bytes: cache_bytes().size(),
+            arena_bytes: arena_bytes().size(),
             preload: false,
             eviction: eviction().0,
             placement: placement().0,
@@ -175,13 +185,13 @@ impl NodeConfig {
         let namespaces = file.namespaces.into_iter();
         Ok(Self {
             mesh,
-            coap: file.coap,
-            cache_bytes: file.cache_bytes,
-            arena_bytes: file.arena_bytes,
+            coap: file.coap.map(|Socket(address)| address),
+            cache_bytes: file.cache_bytes.size(),
+            arena_bytes: file.arena_bytes.size(),
             preload: file.preload,
             eviction: file.eviction.0,
             placement: file.placement.0,
-            executors: file.executors.0,
+            executors: file.executors.size(),
             state: file.state,
             timeouts: file.timeouts.timeouts(),
             natives: file.natives.into_iter().map(|Native(name)| name).collect(),
@@ -227,11 +237,11 @@ impl RegistryConfig {
         });
         Ok(Self {
             mesh,
-            coap: file.coap,
+            coap: file.coap.0,
             data: file.data,
             trust: keys.map_or(Trust::FirstUse, Trust::Keys),
             limits: StoreLimits {
-                module_bytes: file.module_bytes,
+                module_bytes: file.module_bytes.size(),
                 ..StoreLimits::DEFAULT
             },
         })
@@ -245,13 +255,13 @@ macro_rules! file {
         #[serde(deny_unknown_fields)]
         struct $name {
             $($own)*
-            listen: SocketAddr,
+            listen: Socket,
             #[serde(default)]
-            neighbours: Vec<SocketAddr>,
+            neighbours: Vec<Socket>,
             #[serde(default)]
             open: bool,
             #[serde(default = "mtu")]
-            mtu: u16,
+            mtu: Within<MTU_MIN, MTU_MAX>,
             // Kinds of links.
             #[serde(default)]
             serial: SerialLines,
@@ -260,12 +270,13 @@ macro_rules! file {
         impl $name {
             fn mesh(&mut self) -> MeshConfig {
                 let links = [take(&mut self.serial).plans()];
+                let neighbours = take(&mut self.neighbours).into_iter();
                 MeshConfig {
                     id: self.id.0,
-                    listen: self.listen,
-                    neighbours: take(&mut self.neighbours),
+                    listen: self.listen.0,
+                    neighbours: neighbours.map(|Socket(address)| address).collect(),
                     open: self.open,
-                    mtu: self.mtu,
+                    mtu: self.mtu.number() as u16,
                     links: links.into_iter().flatten().collect(),
                 }
             }
@@ -275,19 +286,19 @@ macro_rules! file {
 
 file!(NodeFile {
     id: Id,
-    coap: Option<SocketAddr>,
+    coap: Option<Socket>,
     #[serde(default = "cache_bytes")]
-    cache_bytes: usize,
+    cache_bytes: Within<CACHE_MIN, BYTES_MAX>,
     #[serde(default = "arena_bytes")]
-    arena_bytes: usize,
+    arena_bytes: Within<ARENA_MIN, BYTES_MAX>,
     #[serde(default)]
     preload: bool,
     #[serde(default = "eviction")]
     eviction: EvictionName,
     #[serde(default = "placement")]
     placement: PlacementName,
-    #[serde(default)]
-    executors: Executors,
+    #[serde(default = "executors")]
+    executors: Within<1, { MAX_EXECUTORS as u64 }>,
     state: Option<PathBuf>,
     #[serde(default)]
     timeouts: TimeoutsFile,
@@ -300,10 +311,10 @@ file!(NodeFile {
 file!(RegistryFile {
     #[serde(default = "registry_id")]
     id: Id,
-    coap: SocketAddr,
+    coap: Socket,
     data: PathBuf,
     #[serde(default = "module_bytes")]
-    module_bytes: usize,
+    module_bytes: Within<1, BYTES_MAX>,
     namespaces: Option<BTreeMap<Text<Name>, PublisherFile>>,
 });
 
@@ -337,20 +348,23 @@ impl NamespaceFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct TimeoutsFile {
-    local_search_ms: u64,
-    global_search_ms: u64,
-    hop_ms: u64,
-    call_ms: u64,
+    local_search_ms: Milliseconds,
+    global_search_ms: Milliseconds,
+    hop_ms: Milliseconds,
+    call_ms: Milliseconds,
 }
+
+/// A time that a timeout may have, up to a day.
+type Milliseconds = Within<1, 86_400_000>;
 
 impl Default for TimeoutsFile {
     fn default() -> Self {
-        let millis = |time: Duration| time.as_millis() as u64;
+        let millis = |time: Duration| Milliseconds::new(time.as_millis() as u64);
         Self {
             local_search_ms: millis(Pace::LINUX.local_search),
             global_search_ms: millis(Pace::LINUX.global_search),
             hop_ms: millis(Pace::LINUX.hop),
-            call_ms: 60_000,
+            call_ms: Milliseconds::new(60_000),
         }
     }
 }
@@ -359,18 +373,18 @@ impl TimeoutsFile {
     fn timeouts(self) -> Timeouts {
         Timeouts {
             pace: Pace {
-                local_search: Duration::from_millis(self.local_search_ms),
-                global_search: Duration::from_millis(self.global_search_ms),
-                hop: Duration::from_millis(self.hop_ms),
+                local_search: Duration::from_millis(self.local_search_ms.number()),
+                global_search: Duration::from_millis(self.global_search_ms.number()),
+                hop: Duration::from_millis(self.hop_ms.number()),
             },
-            call: Duration::from_millis(self.call_ms),
+            call: Duration::from_millis(self.call_ms.number()),
         }
     }
 }
 
 /// Fits an unfragmented IPv6 datagram on any path.
-fn mtu() -> u16 {
-    1200
+fn mtu() -> Within<MTU_MIN, MTU_MAX> {
+    Within::new(1200)
 }
 
 /// The paper's policy.
@@ -384,16 +398,20 @@ fn placement() -> PlacementName {
 }
 
 /// The paper's cache.
-fn cache_bytes() -> usize {
-    32_768
+fn cache_bytes() -> Within<CACHE_MIN, BYTES_MAX> {
+    Within::new(32_768)
 }
 
-fn arena_bytes() -> usize {
-    1 << 20
+fn arena_bytes() -> Within<ARENA_MIN, BYTES_MAX> {
+    Within::new(1 << 20)
 }
 
-fn module_bytes() -> usize {
-    StoreLimits::DEFAULT.module_bytes
+fn executors() -> Within<1, { MAX_EXECUTORS as u64 }> {
+    Within::new(1)
+}
+
+fn module_bytes() -> Within<1, BYTES_MAX> {
+    Within::new(StoreLimits::DEFAULT.module_bytes as u64)
 }
 
 fn registry_id() -> Id {
@@ -440,11 +458,38 @@ enum Reason {
     },
 }
 
+impl BadConfig {
+    /// That the value of `key` in the file at `path` cannot be used, for the reason `message`. The
+    /// line is that of the key; a file that has no such line is named alone.
+    pub fn of_key(path: &Path, key: &str, message: impl fmt::Display) -> Self {
+        let has_key = |line: &str| {
+            let rest = line.trim_start().strip_prefix(key);
+            rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+        };
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let found = text.lines().zip(1..).find(|(line, _)| has_key(line));
+        let (source, line) = found.unwrap_or(("", 1));
+        Self {
+            path: path.to_path_buf(),
+            reason: Reason::Toml {
+                line,
+                source: source.trim().into(),
+                message: message.to_string().into(),
+            },
+        }
+    }
+}
+
 impl fmt::Display for BadConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.reason {
             Reason::Io(error) => write!(f, "{path}: {error}"),
+            Reason::Toml {
+                line,
+                source,
+                message,
+            } if source.is_empty() => write!(f, "{path}:{line}: {message}"),
             Reason::Toml {
                 line,
                 source,
@@ -508,8 +553,20 @@ mod tests {
                 3,
                 "no placement policy \"best\"; there are here",
             ),
-            ("executors = 0", 3, "1 to 16 executors, not 0"),
-            ("executors = 17", 3, "1 to 16 executors, not 17"),
+            ("executors = 0", 3, "from 1 to 16 is possible, not 0"),
+            ("executors = 17", 3, "from 1 to 16 is possible, not 17"),
+            ("mtu = 100", 3, "from 160 to 65000 is possible, not 100"),
+            ("mtu = 70000", 3, "not 70000"),
+            ("cache_bytes = 0", 3, "from 128 to 1073741824"),
+            ("arena_bytes = 99999999999999", 3, "not 99999999999999"),
+            ("arena_bytes = -1", 3, "not -1"),
+            ("[timeouts]\ncall_ms = 0", 4, "from 1 to 86400000"),
+            (
+                "neighbours = [\"cell 3:4000\"]",
+                3,
+                "no HOST:PORT that has an address",
+            ),
+            ("neighbours = [\"localhost\"]", 3, "no HOST:PORT"),
             ("serial = \"ttyACM0\"", 3, "sequence"),
             ("serial = [1]", 3, "a device, or a table"),
             (
@@ -546,6 +603,12 @@ mod tests {
             );
             assert!(message.contains(word), "{message}");
         }
+        let named = format!("{good}neighbours = [\"localhost:4002\"]\n");
+        let named = NodeConfig::parse(&named, path()).unwrap();
+        assert!(
+            named.mesh.neighbours[0].ip().is_loopback(),
+            "names work too"
+        );
         let missing = NodeConfig::parse("id = 1", path()).unwrap_err();
         assert!(missing.to_string().contains("listen"));
         let nowhere = NodeConfig::load(Path::new("/nowhere.toml")).unwrap_err();

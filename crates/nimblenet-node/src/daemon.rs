@@ -290,12 +290,17 @@ impl Sockets {
     /// # Errors
     /// [`StartError::Bind`] if an address is taken or not this machine's.
     pub fn bind(mesh: SocketAddr, coap: Option<SocketAddr>) -> Result<Self, StartError> {
-        let bind = |address: SocketAddr| {
-            UdpSocket::bind(address).map_err(|error| StartError::Bind { address, error })
+        let bind = |key, address: SocketAddr| {
+            let bound = UdpSocket::bind(address);
+            bound.map_err(|error| StartError::Bind {
+                key,
+                address,
+                error,
+            })
         };
         Ok(Self {
-            mesh: bind(mesh)?,
-            coap: coap.map(bind).transpose()?,
+            mesh: bind("listen", mesh)?,
+            coap: coap.map(|coap| bind("coap", coap)).transpose()?,
         })
     }
 
@@ -318,6 +323,8 @@ impl Sockets {
 pub enum StartError {
     /// A socket cannot be bound.
     Bind {
+        /// The key of the configuration that names it.
+        key: &'static str,
         /// The address.
         address: SocketAddr,
         /// Why.
@@ -333,10 +340,25 @@ pub enum StartError {
     System(io::Error),
 }
 
+impl StartError {
+    /// The key of the configuration that has to do with it, if there is one.
+    pub fn key(&self) -> Option<&'static str> {
+        match self {
+            Self::Bind { key, .. } => Some(key),
+            Self::Store(_) => Some("data"),
+            Self::State(_) => Some("state"),
+            Self::Config(ConfigError::Id) => Some("id"),
+            Self::Config(ConfigError::Mtu) => Some("mtu"),
+            Self::Config(ConfigError::Executors) => Some("executors"),
+            Self::Config(_) | Self::System(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bind { address, error } => write!(f, "cannot listen at {address}: {error}"),
+            Self::Bind { address, error, .. } => write!(f, "cannot listen at {address}: {error}"),
             Self::Store(error) => error.fmt(f),
             Self::State(error) => write!(f, "cannot use the state directory: {error}"),
             Self::Config(error) => error.fmt(f),

@@ -56,6 +56,36 @@ fn an_error_is_one_json_document_where_json_is_asked_for() {
 }
 
 #[test]
+fn a_daemon_that_cannot_start_names_file_line_and_key() {
+    let bench = Bench::new();
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    let file = bench.write("file", "");
+    let cases = [
+        (format!("listen = \"{taken}\""), "listen", 2),
+        (
+            format!("listen = \"127.0.0.1:0\"\ncoap = \"{taken}\""),
+            "coap",
+            3,
+        ),
+        (
+            format!("listen = \"127.0.0.1:0\"\nstate = \"{file}/x\""),
+            "state",
+            3,
+        ),
+    ];
+    for (lines, key, line) in cases {
+        let config = bench.write("node.toml", format!("id = 1\n{lines}\n"));
+        let output = nimblenet(&["node", "--config", &config]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(output.stdout.is_empty(), "it did not say that it is ready");
+        assert!(said.contains(&format!("node.toml:{line}: ")), "{said}");
+        assert!(said.contains(&format!("(in `{key} = ")), "{said}");
+    }
+}
+
+#[test]
 fn a_registry_without_a_port_for_its_mesh_is_refused() {
     let output = nimblenet(&["registry", "--listen", "127.0.0.1:65535"]);
     assert_eq!(output.status.code(), Some(1));

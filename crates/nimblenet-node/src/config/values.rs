@@ -1,14 +1,15 @@
 //! Values as they are written in configuration files.
 
 use core::fmt;
+use core::net::SocketAddr;
 use core::str::FromStr;
+use std::net::ToSocketAddrs as _;
 
 use nimblenet_core::{Eviction, Placement};
 use nimblenet_tasklet::{Capability, NodeId, TaskletName};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use super::MAX_EXECUTORS;
 use crate::host::Device;
 
 /// A value that is written as text.
@@ -83,23 +84,58 @@ impl<'de> Deserialize<'de> for PlacementName {
     }
 }
 
-/// A number of executors that a node may have.
-pub(super) struct Executors(pub(super) usize);
+/// A number from `LEAST` to `MOST`.
+#[derive(Clone, Copy)]
+pub(super) struct Within<const LEAST: u64, const MOST: u64>(u64);
 
-impl Default for Executors {
-    fn default() -> Self {
-        Self(1)
+impl<const LEAST: u64, const MOST: u64> Within<LEAST, MOST> {
+    /// One that is in the code.
+    pub(super) const fn new(number: u64) -> Self {
+        assert!(LEAST <= number && number <= MOST);
+        Self(number)
+    }
+
+    pub(super) fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The number as one of bytes or of things in memory.
+    pub(super) fn size(self) -> usize {
+        // More than any memory is refused where it is allocated.
+        usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
 
-impl<'de> Deserialize<'de> for Executors {
+impl<'de, const LEAST: u64, const MOST: u64> Deserialize<'de> for Within<LEAST, MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match usize::deserialize(deserializer)? {
-            number @ 1..=MAX_EXECUTORS => Ok(Self(number)),
-            number => Err(D::Error::custom(format!(
-                "a node has 1 to {MAX_EXECUTORS} executors, not {number}"
-            ))),
+        let number = i64::deserialize(deserializer)?;
+        let within = u64::try_from(number).ok();
+        let within = within.filter(|number| (LEAST..=MOST).contains(number));
+        within.map(Self).ok_or_else(|| {
+            D::Error::custom(format!("from {LEAST} to {MOST} is possible, not {number}"))
+        })
+    }
+}
+
+/// Where a socket is: an address, or a host's name, and a port.
+#[derive(Clone, Copy)]
+pub(super) struct Socket(pub(super) SocketAddr);
+
+impl<'de> Deserialize<'de> for Socket {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if let Ok(address) = text.parse() {
+            return Ok(Self(address));
         }
+        let named = text.to_socket_addrs().map_err(|error| {
+            D::Error::custom(format!(
+                "{text:?} is no HOST:PORT that has an address: {error}"
+            ))
+        })?;
+        let mut found: Vec<SocketAddr> = named.collect();
+        found.sort_by_key(SocketAddr::is_ipv6);
+        let first = found.first().copied().map(Self);
+        first.ok_or_else(|| D::Error::custom(format!("{text:?} has no address")))
     }
 }
 

@@ -5,8 +5,8 @@ use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
 use anyhow::ensure;
-use nimblenet_node::config::NodeConfig;
-use nimblenet_node::daemon::{Addresses, Daemon};
+use nimblenet_node::config::{BadConfig, NodeConfig};
+use nimblenet_node::daemon::{Addresses, Daemon, StartError};
 use nimblenet_tasklet::NodeId;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,7 +45,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     log();
     let config = NodeConfig::load(&args.config)?;
     let id = config.mesh.id;
-    serve(Daemon::node(config, None)?, "node", id, args.json)
+    let daemon = Daemon::node(config, None).map_err(|error| blamed(error, Some(&args.config)))?;
+    serve(daemon, "node", id, args.json)
+}
+
+/// Why a daemon does not start, with the line of the configuration that has to do with it.
+pub(super) fn blamed(error: StartError, config: Option<&PathBuf>) -> anyhow::Error {
+    match (config, error.key()) {
+        (Some(path), Some(key)) => BadConfig::of_key(path, key, error).into(),
+        _ => error.into(),
+    }
 }
 
 /// Lets a daemon run until this process is told to end: by a request to terminate, an interrupt

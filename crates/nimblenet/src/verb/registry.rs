@@ -51,7 +51,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         config.data.clone_from(data);
     }
     let (id, data) = (config.mesh.id, config.data.clone());
-    let daemon = Daemon::registry(config, None);
+    // What stands on the command line is not in the file.
+    let file = args.config.as_ref();
+    let file = file.filter(|_| args.listen.is_none() && args.data.is_none());
+    let daemon = Daemon::registry(config, None).map_err(|error| node::blamed(error, file));
     let daemon = daemon.with_context(|| format!("cannot start with data {}", data.display()))?;
     node::serve(daemon, "registry", id, args.json)
 }
