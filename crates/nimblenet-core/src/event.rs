@@ -51,6 +51,8 @@ pub enum Event<'a> {
         result: Result<&'a [u8], Fault>,
         /// The trap, if that was the reason.
         trap: Option<Trap>,
+        /// If it failed while it ran here: the tasklet that failed first, and with it its callers.
+        blamed: Option<TaskletName>,
         /// Where its tasklets came from, in order.
         steps: &'a [Step],
         /// The time from the call to its end.

@@ -320,6 +320,9 @@ pub(crate) struct Job {
     pub(crate) caller: Option<Caller>,
     /// Whether it goes to another node as soon as it stands still.
     pub(crate) leaves: bool,
+    /// The activation that failed first, and with it those below. Its name stays in the stack, as
+    /// nothing is called any more.
+    blamed: Option<Depth>,
     /// The number under which a job from another node is ready.
     pub(crate) number: Option<GoNumber>,
     pub(crate) accepted: Instant,
@@ -369,6 +372,7 @@ impl Job {
             export: ExportName::default(),
             caller: None,
             leaves: false,
+            blamed: None,
             number: None,
             accepted: Instant::ZERO,
             deadline: None,
@@ -383,6 +387,23 @@ impl Job {
             stack: (0..limits.depth).map(|_| activation()).collect(),
             depth: 0,
         }
+    }
+
+    /// The top activation fails; or has done so with what it called.
+    pub(crate) fn blame_top(&mut self) {
+        let top = self.depth.checked_sub(1).map(Depth::new);
+        self.blamed = self.blamed.or(top);
+    }
+
+    /// Nothing has failed yet.
+    pub(crate) fn blame_nobody(&mut self) {
+        self.blamed = None;
+    }
+
+    /// The tasklet that failed first, if one did that ran here.
+    pub(crate) fn blamed(&self) -> Option<TaskletName> {
+        let activation = self.stack.get(self.blamed?.index())?;
+        Some(activation.name)
     }
 
     pub(crate) fn depth(&self) -> usize {

@@ -92,6 +92,8 @@ pub struct CallReport {
     pub result: Result<Vec<u8>, Fault>,
     /// The trap, if that was the reason.
     pub trap: Option<Trap>,
+    /// If it failed while it ran here: the tasklet that failed first, and with it its callers.
+    pub blamed: Option<TaskletName>,
     /// Where its tasklets came from, in order.
     pub steps: Vec<Step>,
     /// The time from the call to its end.
@@ -103,6 +105,7 @@ impl CallReport {
         Self {
             result: Err(fault),
             trap: None,
+            blamed: None,
             steps: Vec::new(),
             took: Duration::ZERO,
         }

@@ -737,6 +737,7 @@ impl Driver for Collector<'_> {
             trap,
             steps,
             took,
+            ..
         } = event
         {
             let steps = steps.iter().map(|step| (step.name, step.source)).collect();

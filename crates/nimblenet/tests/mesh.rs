@@ -288,6 +288,8 @@ fn a_node_lists_the_modules_that_it_holds() {
     );
 }
 
+const TRAP: &str = "(module (func (export \"run\") (param i32 i32) (result i32) unreachable))";
+
 #[test]
 fn a_failure_names_the_tasklet_the_node_and_what_was_met() {
     let mesh = Mesh::new(2);
@@ -326,6 +328,16 @@ fn a_failure_names_the_tasklet_the_node_and_what_was_met() {
             "{args:?}: {said}"
         );
     }
+    let stop = mesh.bench.package("shop/stop", ADD, TRAP, &[]);
+    let chain = CHAIN.replace("shop/add", "shop/stop");
+    let chain = mesh
+        .bench
+        .package("shop/chain", ADD, &chain, &["shop/stop"]);
+    mesh.publish(&[&stop, &chain]);
+    mesh.wait_for_epoch(1, "shop", 2);
+    let said = mesh.refusal(1, &["shop/chain", "1", "2"]);
+    let words = ["trapped", "shop/stop, which shop/chain calls, at node 1"];
+    assert!(words.iter().all(|word| said.contains(word)), "{said}");
     let at = mesh.coap(1);
     let there = [
         "call",

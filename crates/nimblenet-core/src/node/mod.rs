@@ -402,6 +402,7 @@ impl Node {
             call: job.call,
             result: job.state.result()?.map(|()| &job.message[..]),
             trap: job.trap,
+            blamed: job.blamed(),
             steps: &job.steps,
             took: job.took,
         })

@@ -533,6 +533,9 @@ impl Runs {
             self.happened.push_back(Happened::Arriving(Err(fault)));
             return;
         }
+        if result.is_err() {
+            self.jobs.blame(at);
+        }
         self.release_all(post, at);
         self.jobs.finish(post.now, at, result);
         if let Some(acquisition) = former.awaited() {
@@ -922,6 +925,7 @@ impl Runs {
             Outcome::Failed {
                 fault, trap, fuel, ..
             } => {
+                self.jobs.blame(at);
                 self.jobs.pop(post, at, Some(fuel));
                 self.jobs.note_trap(at, trap);
                 self.callee_ended(post, at, Err(fault));
@@ -962,6 +966,7 @@ impl Runs {
 
     /// The top tasklet could not be acquired.
     fn callee_failed(&mut self, post: &mut Post<'_>, at: JobAt, fault: Fault) {
+        self.jobs.blame(at);
         self.jobs.pop(post, at, None);
         self.callee_ended(post, at, Err(fault));
     }

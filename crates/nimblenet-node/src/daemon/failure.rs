@@ -21,36 +21,41 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Which tasklet failed, and at which node.
-    pub(super) fn place(&self, call: &Call) -> String {
-        format!("{} at node {}", call.name, call.at.unwrap_or(self.id))
+    /// Which tasklet failed, and at which node; `blamed` failed with the one that was called.
+    pub(super) fn place(&self, call: &Call, blamed: Option<TaskletName>) -> String {
+        let (name, node) = (call.name, call.at.unwrap_or(self.id));
+        match blamed.filter(|blamed| *blamed != name) {
+            Some(blamed) => format!("{blamed}, which {name} calls, at node {node}"),
+            None => format!("{name} at node {node}"),
+        }
     }
 
-    /// What the fault does not say: the limit that was met, or what there is instead. `catalogue`
-    /// is that of the tasklet's namespace.
+    /// What the fault of the tasklet `failed` does not say: the limit that was met, or what there
+    /// is instead. `catalogue` is that of its namespace.
     pub(super) fn detail(
         &self,
         fault: Fault,
         call: &Call,
+        failed: TaskletName,
         catalogue: Option<&Catalogue>,
     ) -> Option<String> {
-        let entry = catalogue.and_then(|held| held.find(&call.name.name));
+        let entry = catalogue.and_then(|held| held.find(&failed.name));
         let entry = entry.as_ref();
         match fault {
-            Fault::WrongArguments => mismatch(entry?, call),
+            Fault::WrongArguments if failed == call.name => mismatch(entry?, call),
             Fault::UnknownExport => Some(format!("it has {}", exports(entry?))),
             Fault::ValuesTooLarge => Some(self.values(call)),
             // The limits are those of the node that runs it.
             _ if call.at.is_some_and(|at| at != self.id) => None,
             Fault::UnknownNamespace => Some(list("there are", self.namespaces.keys())),
             Fault::Unreachable | Fault::NoCatalogue => {
-                let registry = self.namespaces.get(&call.name.namespace)?.registry;
-                let namespace = call.name.namespace;
+                let namespace = failed.namespace;
+                let registry = self.namespaces.get(&namespace)?.registry;
                 Some(format!("the registry of {namespace} is node {registry}"))
             }
             Fault::NoExecutor => Some(list("natives =", &self.natives)),
             Fault::CapabilityDenied => {
-                let granted = self.namespaces.get(&call.name.namespace)?.capabilities;
+                let granted = self.namespaces.get(&failed.namespace)?.capabilities;
                 let wanted = names(entry?.terms.capabilities);
                 Some(format!("it wants {wanted}; granted are {}", names(granted)))
             }

@@ -75,6 +75,7 @@ impl Driver for Edge {
                 call,
                 result,
                 trap,
+                blamed,
                 steps,
                 took,
             } => self.finished.push((
@@ -82,6 +83,7 @@ impl Driver for Edge {
                 CallReport {
                     result: result.map(<[u8]>::to_vec),
                     trap,
+                    blamed,
                     steps: steps.to_vec(),
                     took,
                 },

@@ -63,7 +63,7 @@ impl Service {
         match accepted {
             Ok(id) => drop(self.calls.insert(id, waiting)),
             Err(fault) => {
-                let (place, detail) = self.blame(fault, &waiting.call);
+                let (place, detail) = self.blame(fault, &waiting.call, None);
                 let refused = Reply::refused_call(fault, place, detail);
                 waiting.answer.give(refused);
             }
@@ -86,10 +86,16 @@ impl Service {
     }
 
     /// The words on a call that failed: where, and more than the fault says.
-    fn blame(&self, fault: Fault, call: &Call) -> (String, Option<String>) {
-        let catalogue = self.catalogue(&call.name.namespace);
-        let detail = self.facts.detail(fault, call, catalogue);
-        (self.facts.place(call), detail)
+    fn blame(
+        &self,
+        fault: Fault,
+        call: &Call,
+        blamed: Option<TaskletName>,
+    ) -> (String, Option<String>) {
+        let failed = blamed.unwrap_or(call.name);
+        let catalogue = self.catalogue(&failed.namespace);
+        let detail = self.facts.detail(fault, call, failed, catalogue);
+        (self.facts.place(call, blamed), detail)
     }
 
     fn begin_move(&mut self, call: CallId, to: NodeId, answer: Answer) {
@@ -171,7 +177,7 @@ impl Service {
             return;
         };
         let fault = report.result.as_ref().err();
-        let blame = fault.map(|fault| self.blame(*fault, &waiting.call));
+        let blame = fault.map(|fault| self.blame(*fault, &waiting.call, report.blamed));
         let (place, detail) = blame.unwrap_or_default();
         waiting.answer.give(Reply::Ended {
             report,

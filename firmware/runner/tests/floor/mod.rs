@@ -163,6 +163,7 @@ impl Driver for Outside {
             trap,
             steps,
             took,
+            ..
         } = event
         {
             let (result, steps) = (result.map(<[u8]>::to_vec), steps.to_vec());

@@ -171,6 +171,7 @@ impl Jobs {
         job.export = opening.export;
         job.caller = opening.caller;
         job.leaves = false;
+        job.blame_nobody();
         job.number = None;
         job.accepted = now;
         job.deadline = opening.deadline;
@@ -227,6 +228,11 @@ impl Jobs {
     pub(in crate::node) fn note_trap(&mut self, at: JobAt, trap: Option<Trap>) {
         let job = self.job_mut(at);
         job.trap = job.trap.or(trap);
+    }
+
+    /// The top activation of a job fails. The first one that does is reported.
+    pub(in crate::node) fn blame(&mut self, at: JobAt) {
+        self.job_mut(at).blame_top();
     }
 
     /// Notes an acquisition for the explanation of the call.

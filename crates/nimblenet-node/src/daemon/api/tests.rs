@@ -157,6 +157,7 @@ fn examples() -> Vec<(&'static str, &'static str, Reply)> {
         report: CallReport {
             result,
             trap,
+            blamed: None,
             steps: vec![step],
             took: Duration::from_micros(2100),
         },
