@@ -174,7 +174,7 @@ mod tests {
 
     use super::*;
     use crate::orchestrator::Orchestrator;
-    use crate::parcel::Parcel;
+    use crate::parcel;
     use crate::start::config;
 
     const GET: u8 = 1;
@@ -198,7 +198,7 @@ mod tests {
     fn ask(requests: &[Vec<u8>], time: Duration) -> (Sent, nimblenet_core::Counters) {
         let incoming = Channel::<NoopRawMutex, _, REQUESTS>::new();
         let outgoing = Channel::<NoopRawMutex, _, ANSWERS>::new();
-        let mut places = [Parcel::new()];
+        let mut places = [parcel::empty()];
         let mut work = zerocopy_channel::Channel::<NoopRawMutex, _>::new(&mut places);
         let (give, _take) = work.split();
         let shop = NamespaceConfig {

@@ -27,11 +27,13 @@ impl Lent {
             len: bytes.len(),
         }
     }
+}
 
+impl AsRef<[u8]> for Lent {
     /// The bytes. Only [`Worker`](crate::worker::Worker) and the parcel that it opens read them: a
     /// module for an activation that has started and has neither ended nor been stopped, an image
     /// while its thaw is not answered.
-    pub(crate) fn bytes<'l>(self) -> &'l [u8] {
+    fn as_ref(&self) -> &[u8] {
         // SAFETY: `at` and `len` come from a slice on the disk, which is never freed while the
         // program runs. The node neither moves nor changes the bytes for as long as said above,
         // and the callers named there read no longer than that.

@@ -1,4 +1,4 @@
-//! The node's side: frames, answers and time go in; frames and parcels come out.
+//! The node's side: frames, replies and time go in; frames and parcels come out.
 
 use core::future::pending;
 use core::time::Duration;
@@ -16,7 +16,8 @@ use nimblenet_tasklet::Work;
 use crate::calls::{Caller, Nobody};
 use crate::clock::{Clock, Watchdog};
 use crate::framing::{Frame, MAX_FRAME_BYTES};
-use crate::parcel::{Answer, Parcel};
+use crate::lent::Lent;
+use crate::parcel::{Parcel, Reply};
 
 /// Frames that have come in and wait for the node.
 pub const INCOMING_FRAMES: usize = 4;
@@ -96,7 +97,7 @@ impl<M: RawMutex, const LINKS: usize, C: Caller> Driver for Outside<'_, M, LINKS
     #[inline(never)]
     fn work(&mut self, now: Instant, _: ExecutorId, work: Work<'_>) {
         if let Some(parcel) = self.work.try_send() {
-            parcel.pack(work);
+            parcel.pack(work, |bytes, _| Lent::new(bytes));
             self.work.send_done();
             self.waits = Some(now);
         }
@@ -149,10 +150,10 @@ impl<'c, M: RawMutex, const LINKS: usize, C: Caller> Orchestrator<'c, M, LINKS, 
         next.map(|(at, _)| at)
     }
 
-    /// The interpreter answered; the place of the answer may be used again.
-    pub fn answered(&mut self, now: Instant, answer: &Answer) -> Option<Instant> {
+    /// The interpreter replied; the place of the reply may be used again.
+    pub fn answered(&mut self, now: Instant, reply: &Reply) -> Option<Instant> {
         self.outside.waits = None;
-        match answer.outcome() {
+        match reply.outcome() {
             Some(outcome) => self.handle(now, Input::Outcome(outcome)),
             None => self.room(now),
         }
@@ -181,7 +182,7 @@ impl<'c, M: RawMutex, const LINKS: usize, C: Caller> Orchestrator<'c, M, LINKS, 
         clock: impl Clock,
         incoming: Incoming<'c, M>,
         room: &Signal<M, ()>,
-        mut answers: zerocopy_channel::Receiver<'c, M, Answer>,
+        mut replies: zerocopy_channel::Receiver<'c, M, Reply>,
         mut watchdog: impl Watchdog,
     ) -> ! {
         watchdog.start();
@@ -203,7 +204,7 @@ impl<'c, M: RawMutex, const LINKS: usize, C: Caller> Orchestrator<'c, M, LINKS, 
             let wake = due.map_or(now + FEED, |due| due.min(now + FEED));
             // Frames come last, as strangers may send them without end; all else has its limit.
             let next = select4(
-                answers.receive(),
+                replies.receive(),
                 room.wait(),
                 incoming.receive(),
                 clock.until(wake),
@@ -216,9 +217,9 @@ impl<'c, M: RawMutex, const LINKS: usize, C: Caller> Orchestrator<'c, M, LINKS, 
                 }
             };
             due = match happened {
-                Either4::First(answer) => {
-                    let due = self.answered(clock.now(), answer);
-                    answers.receive_done();
+                Either4::First(reply) => {
+                    let due = self.answered(clock.now(), reply);
+                    replies.receive_done();
                     due
                 }
                 Either4::Second(()) => self.room(clock.now()),

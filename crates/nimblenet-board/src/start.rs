@@ -48,7 +48,7 @@ impl Boot {
 /// runs nothing.
 ///
 /// # Panics
-/// If the heap has no room for the node.
+/// If the heap has no room for the node, or a record has what [`Config::check`] refuses.
 #[must_use]
 pub fn node(boot: &Boot, record: Option<Provision>, links: usize, disk: &'static mut [u8]) -> Node {
     let (id, namespaces) = match record {
@@ -56,7 +56,7 @@ pub fn node(boot: &Boot, record: Option<Provision>, links: usize, disk: &'static
         None => (NodeId(boot.seed as u16 & 0x7fff), Vec::new()),
     };
     let config = config(id, namespaces, links, boot.first_sequence, boot.seed);
-    let mut node = Node::with_disk(config, Disk::from(disk)).expect("its parts fit");
+    let mut node = Node::with_disk(config, Disk::from(disk));
     if let Some(crash) = boot.crash {
         crash.report(boot.first_sequence, |report| node.report(report));
     }

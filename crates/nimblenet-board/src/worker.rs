@@ -1,21 +1,20 @@
-//! The interpreter's side: opens parcels and answers them.
+//! The interpreter's side: opens parcels and replies to them.
 
 use ed25519_compact::{PublicKey, Signature};
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::zerocopy_channel::{Receiver, Sender};
-use nimblenet_executor::{ACTIVATIONS, CodeSource, Executor, ExecutorOptions, Freezing, Limits};
-use nimblenet_tasklet::{ActivationId, Host, Outcome, Work};
+use nimblenet_executor::{ExecutorOptions, Freezing, HoldingExecutor, Limits};
+use nimblenet_tasklet::Host;
 
 use crate::lent::Lent;
-use crate::parcel::{Answer, Order, Parcel};
+use crate::parcel::{Parcel, Reply};
 
 /// Fuel after which a tasklet yields: some milliseconds, so that a word to stop comes through.
 pub const SLICE: u64 = 20_000;
 
 /// Runs tasklets in an arena, and checks signatures.
 pub struct Worker<'m, H> {
-    executor: Executor<'m>,
-    modules: Modules,
+    executor: HoldingExecutor<'m, Lent>,
     host: H,
 }
 
@@ -29,66 +28,30 @@ impl<'m, H: Host> Worker<'m, H> {
             metered: true,
         };
         Self {
-            executor: Executor::new(arena, options),
-            modules: Modules::new(),
+            executor: HoldingExecutor::new(arena, options),
             host,
         }
     }
 
-    /// Does what is in `parcel` and fills `answer`.
-    pub fn serve(&mut self, parcel: &Parcel, answer: &mut Answer) {
-        let (work, module) = match parcel.open() {
-            Order::Do(work, module) => (work, module),
-            Order::Refuse(activation, fault) => {
-                answer.fill(|_| {
-                    Some(Outcome::Failed {
-                        activation,
-                        fault,
-                        trap: None,
-                        fuel: 0,
-                    })
-                });
-                return;
-            }
-        };
-        if let Work::Verify {
-            ticket,
-            key,
-            message,
-            signature,
-        } = work
-        {
-            let good = verify(key, message, signature);
-            answer.fill(|_| Some(Outcome::Verified { ticket, good }));
-            return;
-        }
-        if let Some((activation, code)) = module {
-            self.modules.insert(activation, code);
-        }
-        let Self {
-            executor,
-            modules,
-            host,
-        } = self;
-        answer.fill(|out| executor.execute(&work, modules, host, out));
-        if let Some(activation) = work.ends(answer.outcome().as_ref()) {
-            self.modules.remove(activation);
-        }
+    /// Does what is in `parcel` and fills `reply`.
+    pub fn serve(&mut self, parcel: &Parcel, reply: &mut Reply) {
+        let Self { executor, host } = self;
+        reply.fill(|out| executor.serve(parcel, verify, host, out));
     }
 
     /// Serves one parcel after another, for ever.
     pub async fn run<M: RawMutex>(
         &mut self,
         mut work: Receiver<'_, M, Parcel>,
-        mut answers: Sender<'_, M, Answer>,
+        mut replies: Sender<'_, M, Reply>,
     ) -> ! {
         loop {
             let parcel = work.receive().await;
-            let answer = answers.send().await;
-            self.serve(parcel, answer);
-            // In this order: whoever reads the answer may have more work.
+            let reply = replies.send().await;
+            self.serve(parcel, reply);
+            // In this order: whoever reads the reply may have more work.
             work.receive_done();
-            answers.send_done();
+            replies.send_done();
         }
     }
 }
@@ -96,37 +59,6 @@ impl<'m, H: Host> Worker<'m, H> {
 impl<H> core::fmt::Debug for Worker<'_, H> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Worker").finish_non_exhaustive()
-    }
-}
-
-/// Modules of the activations that there are.
-#[derive(Debug)]
-struct Modules([Option<(ActivationId, Lent)>; ACTIVATIONS]);
-
-impl Modules {
-    const fn new() -> Self {
-        Self([None; ACTIVATIONS])
-    }
-
-    fn insert(&mut self, activation: ActivationId, code: Lent) {
-        // One activation too many is refused by the executor, which holds as many.
-        if let Some(place) = self.0.iter_mut().find(|place| place.is_none()) {
-            *place = Some((activation, code));
-        }
-    }
-
-    fn remove(&mut self, activation: ActivationId) {
-        for place in &mut self.0 {
-            *place = place.filter(|(held, _)| *held != activation);
-        }
-    }
-}
-
-impl CodeSource for Modules {
-    fn code(&self, activation: ActivationId) -> &[u8] {
-        let mut held = self.0.iter().flatten();
-        let found = held.find(|(id, _)| *id == activation);
-        found.map_or(&[], |(_, code)| code.bytes())
     }
 }
 

@@ -262,7 +262,7 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError`] names the part that does not.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub fn check(&self) -> Result<(), ConfigError> {
         if self.id == NodeId::EVERYONE {
             return Err(ConfigError::Id);
         }

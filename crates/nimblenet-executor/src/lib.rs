@@ -14,10 +14,12 @@
 //! functions of the device through. A new kind is a module and a line in [`Executor::execute`].
 //!
 //! The executor does not keep modules' bytes. Its driver pins them where they are (in flash, in
-//! a cache, in a map of a thread) and hands them out through [`CodeSource`].
+//! a cache, in a map of a thread) and hands them out through [`CodeSource`]. For a driver that
+//! passes modules by handles, [`HoldingExecutor`] does this.
 #![no_std]
 #![forbid(unsafe_code)]
 
+mod holding;
 mod native;
 mod options;
 #[cfg(test)]
@@ -27,6 +29,7 @@ mod wasm;
 use nimblenet_tasklet::{ActivationId, Executor as Kind, Fault, Host, Outcome, Start, Trap, Work};
 pub use nimblenet_wasm::Limits;
 
+pub use holding::HoldingExecutor;
 pub use options::{ACTIVATIONS, CodeSource, ExecutorOptions, Freezing};
 use wasm::Wasm;
 

@@ -6,6 +6,7 @@ extern crate std;
 
 mod calls;
 mod ends;
+mod holding;
 mod images;
 mod pressure;
 mod warm;

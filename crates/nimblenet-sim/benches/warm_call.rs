@@ -25,8 +25,8 @@ use nimblenet_core::{
     Archive, CallRequest, Config, Driver, Event, ExecutorId, Input, Instant, LinkAddress, LinkId,
     NamespaceConfig, Node, Role, Transmit, drain, pump,
 };
-use nimblenet_sim::{Device, Draft, OwnedOutcome, Publisher, SimExecutor, WasmExecutor, shelve};
-use nimblenet_tasklet::{Capabilities, NodeId, Package, Work};
+use nimblenet_sim::{Device, Draft, Publisher, SimExecutor, WasmExecutor, shelve};
+use nimblenet_tasklet::{Answer, Capabilities, NodeId, Package, Work};
 
 const PACKED: &[u8] = include_bytes!("../../../tasklets/packed/std-add.nnp");
 const MTU: u16 = 1200;
@@ -173,7 +173,7 @@ impl Place {
     /// Tells the node what its work has come to, until it has no more.
     fn settle(&mut self, now: Instant, mut wake: Option<Instant>) {
         while let Some(outcome) = self.outside.outcomes.pop_front() {
-            let input = Input::Outcome(outcome.get());
+            let input = Input::Outcome(outcome.outcome());
             let outside = &mut self.outside;
             let due = pump(&mut self.node, now, input, outside, &mut self.frame);
             wake = due.map(|(at, _)| at);
@@ -186,7 +186,7 @@ impl Place {
 struct Outside {
     executor: WasmExecutor,
     frames: VecDeque<Vec<u8>>,
-    outcomes: VecDeque<OwnedOutcome>,
+    outcomes: VecDeque<Answer<Vec<u8>>>,
     ended: u64,
 }
 

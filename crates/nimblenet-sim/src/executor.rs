@@ -4,139 +4,28 @@ use std::collections::BTreeMap;
 
 use core::time::Duration;
 
-use nimblenet_tasklet::{ActivationId, Fault, Outcome, Start, Work};
+use nimblenet_tasklet::{ActivationId, Answer, Fault, Start, Work};
 
 use crate::publisher::sign;
 
 /// What it takes to freeze or thaw one activation.
 const FREEZE: Duration = Duration::from_micros(20);
 
-/// An outcome that owns its bytes.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct OwnedOutcome {
-    shape: Outcome<'static>,
-    bytes: Vec<u8>,
-}
-
-impl OwnedOutcome {
-    /// Keeps a copy of `outcome`.
-    pub fn of(outcome: &Outcome<'_>) -> Self {
-        let (shape, bytes) = match *outcome {
-            Outcome::Called {
-                activation,
-                import,
-                args,
-                fuel,
-            } => (
-                Outcome::Called {
-                    activation,
-                    import,
-                    args: &[],
-                    fuel,
-                },
-                args,
-            ),
-            Outcome::Done {
-                activation,
-                result,
-                fuel,
-            } => (
-                Outcome::Done {
-                    activation,
-                    result: &[],
-                    fuel,
-                },
-                result,
-            ),
-            Outcome::Frozen { activation, image } => (
-                Outcome::Frozen {
-                    activation,
-                    image: &[],
-                },
-                image,
-            ),
-            Outcome::Failed {
-                activation,
-                fault,
-                trap,
-                fuel,
-            } => (
-                Outcome::Failed {
-                    activation,
-                    fault,
-                    trap,
-                    fuel,
-                },
-                &[][..],
-            ),
-            Outcome::Yielded { activation, fuel } => {
-                (Outcome::Yielded { activation, fuel }, &[][..])
-            }
-            Outcome::NotFrozen { activation, fault } => {
-                (Outcome::NotFrozen { activation, fault }, &[][..])
-            }
-            Outcome::NoRoom { activation } => (Outcome::NoRoom { activation }, &[][..]),
-            Outcome::Verified { ticket, good } => (Outcome::Verified { ticket, good }, &[][..]),
-        };
-        Self {
-            shape,
-            bytes: bytes.to_vec(),
-        }
-    }
-
-    /// The outcome.
-    pub fn get(&self) -> Outcome<'_> {
-        match self.shape {
-            Outcome::Called {
-                activation,
-                import,
-                fuel,
-                ..
-            } => Outcome::Called {
-                activation,
-                import,
-                args: &self.bytes,
-                fuel,
-            },
-            Outcome::Done {
-                activation, fuel, ..
-            } => Outcome::Done {
-                activation,
-                result: &self.bytes,
-                fuel,
-            },
-            Outcome::Frozen { activation, .. } => Outcome::Frozen {
-                activation,
-                image: &self.bytes,
-            },
-            shape @ (Outcome::Failed { .. }
-            | Outcome::Yielded { .. }
-            | Outcome::NotFrozen { .. }
-            | Outcome::NoRoom { .. }
-            | Outcome::Verified { .. }) => shape,
-        }
-    }
-}
-
 /// What runs a simulated node's work.
 pub trait SimExecutor {
     /// Does `work`; the outcome comes after the returned time.
-    fn execute(&mut self, work: &Work<'_>) -> Option<(Duration, OwnedOutcome)>;
+    fn execute(&mut self, work: &Work<'_>) -> Option<(Duration, Answer<Vec<u8>>)>;
 }
 
 /// Answers signature checks; everything else is left to the executor proper.
-pub(crate) fn verify(work: &Work<'_>) -> Option<OwnedOutcome> {
-    let Work::Verify {
-        ticket,
-        key,
-        message,
-        signature,
-    } = *work
-    else {
-        return None;
-    };
-    let good = sign(key, message) == *signature;
-    Some(OwnedOutcome::of(&Outcome::Verified { ticket, good }))
+pub(crate) fn verify(work: &Work<'_>) -> Option<Answer<Vec<u8>>> {
+    let verified = work.verified(|key, message, signature| sign(key, message) == *signature);
+    verified.map(|outcome| outcome.owned())
+}
+
+/// The CBOR array without values.
+fn nothing() -> Vec<u8> {
+    vec![0x80]
 }
 
 /// Runs tasklets that are nothing but times: a tasklet works for a while, calls its imports one
@@ -166,32 +55,32 @@ impl TimedExecutor {
         Some(())
     }
 
-    fn step(&mut self, activation: ActivationId) -> (Duration, OwnedOutcome) {
+    fn step(&mut self, activation: ActivationId) -> (Duration, Answer<Vec<u8>>) {
         let (times, at) = self.runs.get_mut(&activation).expect("it was started");
         let took = Duration::from_micros(u64::from(times[*at]));
         *at += 1;
         let outcome = if *at < times.len() {
-            Outcome::Called {
+            Answer::Called {
                 activation,
                 import: *at as u16 - 1,
-                args: &[0x80],
+                args: nothing(),
                 fuel: 1,
             }
         } else {
             self.runs.remove(&activation);
-            Outcome::Done {
+            Answer::Done {
                 activation,
-                result: &[0x80],
+                result: nothing(),
                 fuel: 1,
             }
         };
-        (took, OwnedOutcome::of(&outcome))
+        (took, outcome)
     }
 }
 
 impl TimedExecutor {
     /// A run that has called its callee once is not called to do so again: it waits for the same.
-    fn thaw(&mut self, start: &Start<'_>, image: &[u8]) -> OwnedOutcome {
+    fn thaw(&mut self, start: &Start<'_>, image: &[u8]) -> Answer<Vec<u8>> {
         let activation = start.activation;
         let over = image.first().copied().filter(|_| image.len() == 1);
         let taken = over.and_then(|over| {
@@ -201,24 +90,24 @@ impl TimedExecutor {
         });
         let Some(over) = taken else {
             self.runs.remove(&activation);
-            return OwnedOutcome::of(&Outcome::Failed {
+            return Answer::Failed {
                 activation,
                 fault: Fault::BadImage,
                 trap: None,
                 fuel: 1,
-            });
+            };
         };
-        OwnedOutcome::of(&Outcome::Called {
+        Answer::Called {
             activation,
             import: over as u16 - 1,
-            args: &[0x80],
+            args: nothing(),
             fuel: 1,
-        })
+        }
     }
 }
 
 impl SimExecutor for TimedExecutor {
-    fn execute(&mut self, work: &Work<'_>) -> Option<(Duration, OwnedOutcome)> {
+    fn execute(&mut self, work: &Work<'_>) -> Option<(Duration, Answer<Vec<u8>>)> {
         match *work {
             Work::Start(start) => {
                 self.take_in(&start, 0)?;
@@ -236,13 +125,13 @@ impl SimExecutor for TimedExecutor {
                 fuel,
             } => {
                 self.runs.remove(&activation);
-                let failed = Outcome::Failed {
+                let failed = Answer::Failed {
                     activation,
                     fault,
                     trap: None,
                     fuel,
                 };
-                Some((Duration::ZERO, OwnedOutcome::of(&failed)))
+                Some((Duration::ZERO, failed))
             }
             Work::Stop { activation } => {
                 self.runs.remove(&activation);
@@ -251,13 +140,11 @@ impl SimExecutor for TimedExecutor {
             Work::Freeze { activation, room } => {
                 if room == 0 {
                     let fault = Fault::ValuesTooLarge;
-                    let kept = Outcome::NotFrozen { activation, fault };
-                    return Some((FREEZE, OwnedOutcome::of(&kept)));
+                    return Some((FREEZE, Answer::NotFrozen { activation, fault }));
                 }
                 let (_, over) = self.runs.remove(&activation)?;
-                let image = &[over as u8];
-                let frozen = Outcome::Frozen { activation, image };
-                Some((FREEZE, OwnedOutcome::of(&frozen)))
+                let image = vec![over as u8];
+                Some((FREEZE, Answer::Frozen { activation, image }))
             }
             Work::Thaw { start, image } => Some((FREEZE, self.thaw(&start, image))),
             Work::Verify { .. } => Some((Duration::from_micros(10), verify(work)?)),

@@ -5,12 +5,12 @@ use std::rc::Rc;
 
 use core::time::Duration;
 
-use nimblenet_executor::{CodeSource, Counts, Executor, ExecutorOptions};
+use nimblenet_executor::{Counts, ExecutorOptions, HoldingExecutor};
 use nimblenet_tasklet::{
-    ActivationId, Capabilities, Capability, Digest, Fault, Host, Outcome, TaskletName, Work,
+    ActivationId, Answer, Capabilities, Capability, Digest, Fault, Host, Outcome, TaskletName, Work,
 };
 
-use crate::executor::{OwnedOutcome, SimExecutor, verify};
+use crate::executor::{SimExecutor, verify};
 
 /// Modules that are remembered after their runs.
 const MODULES: usize = 64;
@@ -20,8 +20,9 @@ const OUTPUT_BYTES: usize = 160 << 10;
 
 /// Runs real modules on the real interpreter. Fuel is time: a microsecond each thousand units.
 pub struct WasmExecutor {
-    executor: Executor<'static>,
-    codes: Codes,
+    executor: HoldingExecutor<'static, Rc<[u8]>>,
+    shelf: Shelf,
+    budgets: Budgets,
     device: Device,
     out: Vec<u8>,
     fuel_per_us: u64,
@@ -38,8 +39,9 @@ impl WasmExecutor {
             ..ExecutorOptions::default()
         };
         Self {
-            executor: Executor::new(arena, options),
-            codes: Codes::default(),
+            executor: HoldingExecutor::new(arena, options),
+            shelf: Shelf::default(),
+            budgets: Budgets::default(),
             device,
             out: vec![0; OUTPUT_BYTES],
             fuel_per_us: 1000,
@@ -48,95 +50,92 @@ impl WasmExecutor {
 
     /// What the executor has done so far.
     pub fn counts(&self) -> Counts {
-        self.executor.counts()
+        self.executor.executor().counts()
     }
 
     /// Bytes of the arena in use.
     pub fn used_bytes(&self) -> usize {
-        self.executor.used_bytes()
+        self.executor.executor().used_bytes()
     }
 }
 
 impl SimExecutor for WasmExecutor {
-    fn execute(&mut self, work: &Work<'_>) -> Option<(Duration, OwnedOutcome)> {
+    fn execute(&mut self, work: &Work<'_>) -> Option<(Duration, Answer<Vec<u8>>)> {
         if let Some(verified) = verify(work) {
             return Some((Duration::from_micros(10), verified));
         }
-        let budget = self.codes.take_up(work);
-        let outcome = self
-            .executor
-            .execute(work, &self.codes, &mut self.device, &mut self.out)?;
-        let left = self.codes.take_down(work, &outcome);
+        let start = work.begin();
+        let module = start.map(|start| self.shelf.module(start.entry.digest, start.code));
+        let budget = self.budgets.before(work);
+        let (device, out) = (&mut self.device, &mut self.out);
+        let outcome = self.executor.execute(work, module, device, out);
+        let left = self.budgets.after(work, outcome.as_ref());
         let took = Duration::from_micros(1 + budget.saturating_sub(left) / self.fuel_per_us);
-        Some((took, OwnedOutcome::of(&outcome)))
+        Some((took, outcome?.owned()))
     }
 }
 
-/// Modules of the activations that run, and the fuel they were last seen with; and modules that
-/// ran before, of which another start copies nothing.
+/// Modules that ran before, of which another start copies nothing.
 #[derive(Default)]
-struct Codes {
-    runs: BTreeMap<ActivationId, (Rc<[u8]>, u64)>,
-    seen: BTreeMap<Digest, Rc<[u8]>>,
-}
+struct Shelf(BTreeMap<Digest, Rc<[u8]>>);
 
-impl Codes {
+impl Shelf {
     /// The module with this digest and these bytes.
     fn module(&mut self, digest: Digest, bytes: &[u8]) -> Rc<[u8]> {
-        let seen = self.seen.get(&digest);
+        let seen = self.0.get(&digest);
         if let Some(module) = seen.filter(|module| module[..] == *bytes) {
             return module.clone();
         }
-        if self.seen.len() == MODULES {
-            self.seen.clear();
+        if self.0.len() == MODULES {
+            self.0.clear();
         }
         let module: Rc<[u8]> = bytes.into();
-        self.seen.insert(digest, module.clone());
+        self.0.insert(digest, module.clone());
         module
-    }
-
-    fn take_up(&mut self, work: &Work<'_>) -> u64 {
-        match *work {
-            Work::Start(start) | Work::Thaw { start, .. } => {
-                let module = self.module(start.entry.digest, start.code);
-                self.runs.insert(start.activation, (module, start.fuel));
-                start.fuel
-            }
-            Work::Resume { fuel, .. } => fuel,
-            Work::Continue { activation } => self.runs.get(&activation).map_or(0, |held| held.1),
-            Work::Stop { activation } => {
-                self.runs.remove(&activation);
-                0
-            }
-            Work::Freeze { .. } | Work::Verify { .. } => 0,
-        }
-    }
-
-    fn take_down(&mut self, work: &Work<'_>, outcome: &Outcome<'_>) -> u64 {
-        if let Some(ended) = work.ends(Some(outcome)) {
-            self.runs.remove(&ended);
-        }
-        match *outcome {
-            Outcome::Called {
-                activation, fuel, ..
-            }
-            | Outcome::Yielded { activation, fuel } => {
-                if let Some(held) = self.runs.get_mut(&activation) {
-                    held.1 = fuel;
-                }
-                fuel
-            }
-            Outcome::Done { fuel, .. } | Outcome::Failed { fuel, .. } => fuel,
-            // Nothing has run.
-            Outcome::NoRoom { .. } => u64::MAX,
-            Outcome::Frozen { .. } | Outcome::NotFrozen { .. } | Outcome::Verified { .. } => 0,
-        }
     }
 }
 
-impl CodeSource for Codes {
-    fn code(&self, activation: ActivationId) -> &[u8] {
-        self.runs.get(&activation).map_or(&[], |(code, _)| code)
+/// The fuel that each run was last seen with.
+#[derive(Default)]
+struct Budgets(BTreeMap<ActivationId, u64>);
+
+impl Budgets {
+    /// What `work` may use.
+    fn before(&mut self, work: &Work<'_>) -> u64 {
+        match *work {
+            Work::Start(start) | Work::Thaw { start, .. } => {
+                self.0.insert(start.activation, start.fuel);
+                start.fuel
+            }
+            Work::Resume { fuel, .. } => fuel,
+            Work::Continue { activation } => self.0.get(&activation).copied().unwrap_or(0),
+            Work::Freeze { .. } | Work::Stop { .. } | Work::Verify { .. } => 0,
+        }
+    }
+
+    /// What `work` has left.
+    fn after(&mut self, work: &Work<'_>, outcome: Option<&Outcome<'_>>) -> u64 {
+        if let Some(ended) = work.ends(outcome) {
+            self.0.remove(&ended);
+        }
+        match outcome {
+            Some(
+                Outcome::Called {
+                    activation, fuel, ..
+                }
+                | Outcome::Yielded { activation, fuel },
+            ) => {
+                if let Some(held) = self.0.get_mut(activation) {
+                    *held = *fuel;
+                }
+                *fuel
+            }
+            Some(Outcome::Done { fuel, .. } | Outcome::Failed { fuel, .. }) => *fuel,
+            // Nothing has run.
+            Some(Outcome::NoRoom { .. }) => u64::MAX,
+            Some(Outcome::Frozen { .. } | Outcome::NotFrozen { .. } | Outcome::Verified { .. })
+            | None => 0,
+        }
     }
 }
 

@@ -33,7 +33,7 @@ mod publisher;
 
 pub mod floor;
 pub mod robot;
-pub use executor::{OwnedOutcome, SimExecutor, TimedExecutor};
+pub use executor::{SimExecutor, TimedExecutor};
 pub use interpreted::{Device, WasmExecutor};
 pub use layout::Layout;
 pub use link::LinkModel;

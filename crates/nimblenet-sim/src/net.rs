@@ -13,11 +13,11 @@ use nimblenet_core::{
     Archive, CallId, CallRequest, Config, Driver, Event, ExecutorId, Input, Instant, LinkAddress,
     LinkId, NamespaceConfig, Node, Role, Source, Transmit, drain, pump,
 };
-use nimblenet_tasklet::{Capabilities, Delta, Fault, NodeId, TaskletName, Trap, Work};
+use nimblenet_tasklet::{Answer, Capabilities, Delta, Fault, NodeId, TaskletName, Trap, Work};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::executor::{OwnedOutcome, SimExecutor};
+use crate::executor::SimExecutor;
 use crate::layout::Layout;
 use crate::link::LinkModel;
 use crate::publisher::{Draft, Publisher, shelve};
@@ -92,7 +92,7 @@ enum Happening {
     },
     Outcome {
         life: u32,
-        outcome: OwnedOutcome,
+        outcome: Answer<Vec<u8>>,
     },
     Wake {
         life: u32,
@@ -567,7 +567,7 @@ impl Net {
                 }
             }
             Happening::Outcome { life, outcome } if alive && life == place.life => {
-                self.pump(next.to, Input::Outcome(outcome.get()));
+                self.pump(next.to, Input::Outcome(outcome.outcome()));
             }
             Happening::Wake { life } if alive && life == place.life => {
                 if place.wake == Some(next.at) {
@@ -711,7 +711,7 @@ impl Net {
 struct Collector<'p> {
     executors: &'p mut [Box<dyn SimExecutor>],
     frames: Vec<(LinkId, Option<NodeId>, Vec<u8>)>,
-    outcomes: Vec<(Duration, OwnedOutcome)>,
+    outcomes: Vec<(Duration, Answer<Vec<u8>>)>,
     finished: Vec<(CallId, Finished)>,
     moves: Vec<Result<(), Fault>>,
 }

@@ -12,8 +12,8 @@ use nimblenet_core::{
     LinkId, NamespaceConfig, Node, Role,
     cache::{Cache, Disk, Nearby},
 };
-use nimblenet_sim::{Draft, OwnedOutcome, Publisher, SimExecutor, TimedExecutor, shelve};
-use nimblenet_tasklet::{Capabilities, Digest, NamespaceId, NodeId, TaskletRef};
+use nimblenet_sim::{Draft, Publisher, SimExecutor, TimedExecutor, shelve};
+use nimblenet_tasklet::{Answer, Capabilities, Digest, NamespaceId, NodeId, TaskletRef};
 
 thread_local! {
     static COUNTING: Cell<bool> = const { Cell::new(false) };
@@ -55,7 +55,7 @@ struct Peer {
     executor: TimedExecutor,
     /// Frames and whom they come from.
     inbox: Vec<(u32, Vec<u8>)>,
-    outcomes: Vec<OwnedOutcome>,
+    outcomes: Vec<Answer<Vec<u8>>>,
     finished: usize,
 }
 
@@ -83,7 +83,7 @@ impl Peer {
             counted(|| self.node.handle(now, input));
         }
         for outcome in mem::take(&mut self.outcomes) {
-            counted(|| self.node.handle(now, Input::Outcome(outcome.get())));
+            counted(|| self.node.handle(now, Input::Outcome(outcome.outcome())));
         }
         counted(|| self.node.handle(now, Input::Timeout));
         let mut frames = Vec::new();

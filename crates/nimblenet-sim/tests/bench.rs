@@ -8,10 +8,8 @@ use core::cell::Cell;
 use core::time::Duration;
 
 use nimblenet_core::{CallId, Config};
-use nimblenet_sim::{
-    Device, Draft, Layout, LinkModel, Net, OwnedOutcome, Publisher, SimExecutor, WasmExecutor,
-};
-use nimblenet_tasklet::{Fault, NodeId, Outcome, Work};
+use nimblenet_sim::{Device, Draft, Layout, LinkModel, Net, Publisher, SimExecutor, WasmExecutor};
+use nimblenet_tasklet::{Answer, Fault, NodeId, Work};
 
 /// The node that the calls are made at.
 const NODE: u16 = 2;
@@ -51,13 +49,13 @@ struct Counting {
 }
 
 impl SimExecutor for Counting {
-    fn execute(&mut self, work: &Work<'_>) -> Option<(Duration, OwnedOutcome)> {
+    fn execute(&mut self, work: &Work<'_>) -> Option<(Duration, Answer<Vec<u8>>)> {
         let done = self.inner.execute(work);
-        let outcome = done.as_ref().map(|(_, outcome)| outcome.get());
-        if let Some(Outcome::Frozen { .. }) = outcome {
+        let outcome = done.as_ref().map(|(_, outcome)| outcome);
+        if let Some(Answer::Frozen { .. }) = outcome {
             self.asked.frozen.set(self.asked.frozen.get() + 1);
         }
-        if let (Work::Thaw { .. }, Some(Outcome::Called { .. } | Outcome::Yielded { .. })) =
+        if let (Work::Thaw { .. }, Some(Answer::Called { .. } | Answer::Yielded { .. })) =
             (work, outcome)
         {
             self.asked.thawed.set(self.asked.thawed.get() + 1);

@@ -12,10 +12,9 @@ use std::rc::Rc;
 use nimblenet_core::wire::{Fetch, Frame, Kind, Message, Object};
 use nimblenet_core::{CallId, Config, Standing};
 use nimblenet_sim::{
-    Device, Draft, Layout, LinkModel, Net, OwnedOutcome, Publisher, SimExecutor, TimedExecutor,
-    WasmExecutor,
+    Device, Draft, Layout, LinkModel, Net, Publisher, SimExecutor, TimedExecutor, WasmExecutor,
 };
-use nimblenet_tasklet::{ActivationId, Fault, NodeId, Outcome, Work};
+use nimblenet_tasklet::{ActivationId, Answer, Fault, NodeId, Outcome, Work};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
@@ -52,7 +51,7 @@ impl<E: SimExecutor> Counting<E> {
 }
 
 impl<E: SimExecutor> SimExecutor for Counting<E> {
-    fn execute(&mut self, work: &Work<'_>) -> Option<(Duration, OwnedOutcome)> {
+    fn execute(&mut self, work: &Work<'_>) -> Option<(Duration, Answer<Vec<u8>>)> {
         let had = match work {
             Work::Start(start) => Some(start.fuel),
             Work::Resume { fuel, .. } => Some(*fuel),
@@ -63,7 +62,7 @@ impl<E: SimExecutor> SimExecutor for Counting<E> {
         };
         let (took, outcome) = self.executor.execute(work)?;
         let took = took * self.slowness;
-        let left = match outcome.get() {
+        let left = match outcome.outcome() {
             Outcome::Called {
                 activation, fuel, ..
             }

@@ -9,7 +9,8 @@
 //!   [`NodeId`];
 //! - what a tasklet promises and wants: [`Terms`], [`Entry`], [`Delta`], [`Package`];
 //! - how it is called: [`Signature`], the [`abi`] between CBOR and linear memory;
-//! - what a node and an executor say to each other: [`Work`] and [`Outcome`];
+//! - what a node and an executor say to each other: [`Work`] and [`Outcome`], and how work travels
+//!   between threads and cores: [`Parcel`];
 //! - why a call failed: [`Fault`], with codes that never change;
 //! - the names of a node's interface to its clients: [`api`].
 //!
@@ -43,7 +44,7 @@ pub use name::{BadName, MAX_NAME_BYTES, Name, TaskletName};
 pub use package::{NamedImport, Package, PackageFields};
 pub use signature::{BadSignature, FlatType, MAX_PARAMS, MAX_RESULTS, Scalar, Signature, Type};
 pub use terms::{Area, Capabilities, Capability, Executor, Export, Terms};
-pub use work::{Host, Outcome, Start, Work};
+pub use work::{Answer, Begin, Fixed, Growing, Host, Order, Outcome, Parcel, Start, Storage, Work};
 
 /// Stored bytes that are not what they should be.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

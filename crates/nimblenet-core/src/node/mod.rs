@@ -93,11 +93,12 @@ impl Node {
     /// # Errors
     /// [`ConfigError`] if the parts of the configuration do not fit each other.
     pub fn new(config: Config) -> Result<Self, ConfigError> {
+        config.check()?;
         let limits = &config.limits;
         let objects = OBJECTS * limits.delta_bytes + limits.shelf_bytes;
         let bytes = limits.cache_bytes + objects + limits.image_bytes;
         let disk = Disk::allocate(bytes);
-        Self::with_disk(config, disk)
+        Ok(Self::with_disk(config, disk))
     }
 
     /// A node that keeps everything on `disk`, its last [`image_bytes`](crate::Limits::image_bytes)
@@ -105,12 +106,14 @@ impl Node {
     /// [`cache_bytes`](crate::Limits::cache_bytes) at most: a disk that is larger by the image
     /// leaves objects the room that modules do not take.
     ///
-    /// # Errors
-    /// [`ConfigError`] if the parts of the configuration do not fit each other.
+    /// # Panics
+    /// If [`Config::check`] refuses the configuration: a driver with a disk of its own knows it
+    /// beforehand. An error would have to take the configuration apart, which a board has no
+    /// other use for.
     // Apart from its callers, the node is built in place instead of field by field.
     #[inline(never)]
-    pub fn with_disk(mut config: Config, mut disk: Disk) -> Result<Self, ConfigError> {
-        config.check()?;
+    pub fn with_disk(mut config: Config, mut disk: Disk) -> Self {
+        config.check().expect("the configuration was checked");
         let cached = disk.len().saturating_sub(config.limits.image_bytes);
         let image = Buffer::new(disk.split_off(cached));
         let limits = config.limits;
@@ -118,7 +121,7 @@ impl Node {
         let mesh = Mesh::new(&config);
         let cache = Cache::new(disk, limits.cache_bytes, limits.cache_entries, policy);
         let archive = config.role.take_archive();
-        Ok(Self {
+        Self {
             runs: Runs::new(&config),
             reports: Reports::new(archive.is_some()),
             servings: Servings::new(archive, limits.servings),
@@ -126,7 +129,7 @@ impl Node {
             moves: Moves::new(limits.jobs),
             placing: Placing::new(limits.neighbours),
             ground: Ground::new(config, mesh, cache, image),
-        })
+        }
     }
 
     /// The node's id.

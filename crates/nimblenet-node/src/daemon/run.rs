@@ -24,7 +24,7 @@ use super::{Call, CallReport, Command, Status};
 use crate::clock::Clock;
 use crate::coap::EndpointState;
 use crate::config::Timeouts;
-use crate::executor::{self, Workers};
+use crate::executor::{OwnedOutcome, Workers};
 use crate::key::PublicKey;
 use crate::link::Heard;
 
@@ -34,7 +34,7 @@ const BATCH: usize = 64;
 /// What a daemon listens to.
 pub(super) struct Inputs {
     pub(super) heard: Receiver<Heard>,
-    pub(super) answers: UnboundedReceiver<executor::Answer>,
+    pub(super) answers: UnboundedReceiver<OwnedOutcome>,
     pub(super) store_answers: UnboundedReceiver<registry::Answer>,
     pub(super) inbox: UnboundedReceiver<Command>,
     /// How the CoAP endpoint stands.

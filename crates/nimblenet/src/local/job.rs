@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use nimblenet_executor::{ACTIVATIONS, CodeSource, Executor, ExecutorOptions};
-use nimblenet_tasklet::{ActivationId, Digest, Fault, Outcome, Start, TaskletName, Trap, Work};
+use nimblenet_tasklet::{
+    ActivationId, Answer, Digest, Fault, Outcome, Start, TaskletName, Trap, Work,
+};
 use nimblenet_wasm::Limits;
 
 use super::host::LocalHost;
@@ -119,8 +121,8 @@ impl<'r> Runner<'r> {
         let tasklets = self.tasklets;
         let mut job = Job::new(self, fuel);
         job.freeze_at = freeze_at;
-        let event = job.start(0, &tasklets.export, args, fuel)?;
-        job.drive(event)
+        let step = job.start(0, &tasklets.export, args, fuel)?;
+        job.drive(step)
     }
 
     /// Goes on with a job from its image.
@@ -131,12 +133,12 @@ impl<'r> Runner<'r> {
         let mut job = Job::new(self, image.fuel);
         // The call that the image waits for is counted when it is made.
         job.calls = image.calls.saturating_sub(1);
-        let mut event = None;
+        let mut last = None;
         for saved in &image.activations {
-            event = Some(job.thaw(saved)?);
+            last = Some(job.thaw(saved)?);
         }
-        match event {
-            Some(event @ Event::Called { .. }) => job.drive(event),
+        match last {
+            Some(step @ Settled::Called { .. }) => job.drive(step),
             _ => bail!("the job image does not wait for a sub-tasklet call; it cannot go on"),
         }
     }
@@ -178,57 +180,24 @@ struct Failure {
     trap: Option<Trap>,
 }
 
-/// An outcome, kept beyond the buffer it came in.
-enum Event {
-    Called {
-        import: u16,
-        args: Vec<u8>,
-        fuel: u64,
-    },
-    Done {
-        result: Vec<u8>,
-        fuel: u64,
-    },
-    Failed {
-        fault: Fault,
-        trap: Option<Trap>,
-        fuel: u64,
-    },
-}
+/// What one step of a job has come to.
+type Settled = Answer<Vec<u8>>;
 
-impl Event {
-    fn of(outcome: Option<Outcome<'_>>) -> anyhow::Result<Self> {
-        Ok(match outcome {
-            Some(Outcome::Called {
-                import, args, fuel, ..
-            }) => Self::Called {
-                import,
-                args: args.to_vec(),
-                fuel,
-            },
-            Some(Outcome::Done { result, fuel, .. }) => Self::Done {
-                result: result.to_vec(),
-                fuel,
-            },
-            Some(Outcome::Failed {
-                fault, trap, fuel, ..
-            }) => Self::Failed { fault, trap, fuel },
-            // The others are its callers: they never make room.
-            Some(Outcome::NoRoom { .. }) => Self::Failed {
-                fault: Fault::NoMemory,
-                trap: None,
-                fuel: 0,
-            },
-            Some(
-                Outcome::Yielded { .. }
-                | Outcome::Frozen { .. }
-                | Outcome::NotFrozen { .. }
-                | Outcome::Verified { .. },
-            )
-            | None => bail!("the executor gave an answer that does not belong here"),
-        })
+/// A copy of what the executor has answered.
+fn step(outcome: Option<Outcome<'_>>) -> anyhow::Result<Settled> {
+    match outcome.context(STRANGE)? {
+        // The others are its callers: they never make room.
+        Outcome::NoRoom { activation } => Ok(Settled::Failed {
+            activation,
+            fault: Fault::NoMemory,
+            trap: None,
+            fuel: 0,
+        }),
+        outcome => Ok(outcome.owned()),
     }
 }
+
+const STRANGE: &str = "the executor gave an answer that does not belong here";
 
 impl<'j, 'r> Job<'j, 'r> {
     fn new(runner: &'j mut Runner<'r>, fuel: u64) -> Self {
@@ -245,10 +214,12 @@ impl<'j, 'r> Job<'j, 'r> {
     }
 
     /// Carries outcomes between the activations until the job ends.
-    fn drive(mut self, mut event: Event) -> anyhow::Result<End> {
+    fn drive(mut self, mut step: Settled) -> anyhow::Result<End> {
         loop {
-            event = match event {
-                Event::Called { import, args, fuel } => {
+            step = match step {
+                Settled::Called {
+                    import, args, fuel, ..
+                } => {
                     let caller = self.frames.0.last().context("someone called")?;
                     let callee = caller.tasklet.callees.get(usize::from(import));
                     let (callee, export) = callee.context("the call is one of the entry's")?;
@@ -258,14 +229,16 @@ impl<'j, 'r> Job<'j, 'r> {
                     }
                     self.start(*callee, export, &args, fuel)?
                 }
-                Event::Done { result, fuel } => {
+                Settled::Done { result, fuel, .. } => {
                     self.frames.0.pop();
                     if self.frames.0.is_empty() {
                         return self.done(result, fuel);
                     }
                     self.resume(Ok(&result), fuel)?
                 }
-                Event::Failed { fault, trap, fuel } => {
+                Settled::Failed {
+                    fault, trap, fuel, ..
+                } => {
                     let failed = self.frames.0.pop().context("someone failed")?;
                     let tasklet = failed.tasklet.name;
                     let failure = Failure {
@@ -280,6 +253,11 @@ impl<'j, 'r> Job<'j, 'r> {
                     self.failure = Some(failure);
                     self.resume(Err(fault), fuel)?
                 }
+                Settled::Yielded { .. }
+                | Settled::Frozen { .. }
+                | Settled::NotFrozen { .. }
+                | Settled::NoRoom { .. }
+                | Settled::Verified { .. } => bail!(STRANGE),
             };
         }
     }
@@ -291,26 +269,30 @@ impl<'j, 'r> Job<'j, 'r> {
         export: &str,
         args: &[u8],
         fuel: u64,
-    ) -> anyhow::Result<Event> {
+    ) -> anyhow::Result<Settled> {
         self.push(tasklet, export);
-        if self.frames.0.len() > ACTIVATIONS {
-            let (fault, trap) = (Fault::TooDeep, None);
-            return Ok(Event::Failed { fault, trap, fuel });
-        }
         let start = self.frames.start(args, fuel);
+        let activation = start.activation;
+        if self.frames.0.len() > ACTIVATIONS {
+            return Ok(Settled::Failed {
+                activation,
+                fault: Fault::TooDeep,
+                trap: None,
+                fuel,
+            });
+        }
         let clock = clock::now();
         let runner = &mut *self.runner;
         let admitted = runner.executor.admit(&start, &self.frames, &mut runner.out);
         self.load += clock.elapsed();
         if let Err(outcome) = admitted {
-            return Event::of(Some(outcome));
+            return step(Some(outcome));
         }
-        let activation = start.activation;
         self.execute(|| Work::Continue { activation })
     }
 
     /// Gives the innermost activation the results of its call, or says why there are none.
-    fn resume(&mut self, result: Result<&[u8], Fault>, fuel: u64) -> anyhow::Result<Event> {
+    fn resume(&mut self, result: Result<&[u8], Fault>, fuel: u64) -> anyhow::Result<Settled> {
         let caller = self.frames.0.last().context("a caller waits")?;
         let activation = caller.activation;
         self.execute(|| Work::Resume {
@@ -320,7 +302,7 @@ impl<'j, 'r> Job<'j, 'r> {
         })
     }
 
-    fn execute<'w>(&mut self, work: impl FnOnce() -> Work<'w>) -> anyhow::Result<Event> {
+    fn execute<'w>(&mut self, work: impl FnOnce() -> Work<'w>) -> anyhow::Result<Settled> {
         let runner = &mut *self.runner;
         let clock = clock::now();
         let (host, out) = (&mut runner.host, &mut runner.out);
@@ -330,18 +312,18 @@ impl<'j, 'r> Job<'j, 'r> {
             Some(Outcome::NoRoom { activation }) => Some(activation),
             _ => None,
         };
-        let event = Event::of(outcome);
+        let step = step(outcome);
         if let Some(activation) = lacks_room {
             let (host, stop) = (&mut runner.host, Work::Stop { activation });
             runner
                 .executor
                 .execute(&stop, &self.frames, host, &mut runner.out);
         }
-        event
+        step
     }
 
     /// Takes an activation in from an image.
-    fn thaw(&mut self, saved: &Saved) -> anyhow::Result<Event> {
+    fn thaw(&mut self, saved: &Saved) -> anyhow::Result<Settled> {
         let name = saved.name;
         let tasklets = self.runner.tasklets;
         // The outermost may come from a file that does not know its name.
@@ -370,12 +352,17 @@ impl<'j, 'r> Job<'j, 'r> {
         let (host, out) = (&mut runner.host, &mut runner.out);
         let outcome = runner.executor.execute(&work, &self.frames, host, out);
         self.load += clock.elapsed();
-        match Event::of(outcome)? {
-            Event::Failed { fault, .. } => Err(anyhow!(
+        match step(outcome)? {
+            Settled::Failed { fault, .. } => Err(anyhow!(
                 "the image of {name} cannot be thawed: {}",
                 say(fault)
             )),
-            event @ (Event::Called { .. } | Event::Done { .. }) => Ok(event),
+            step @ (Settled::Called { .. } | Settled::Done { .. }) => Ok(step),
+            Settled::Yielded { .. }
+            | Settled::Frozen { .. }
+            | Settled::NotFrozen { .. }
+            | Settled::NoRoom { .. }
+            | Settled::Verified { .. } => bail!(STRANGE),
         }
     }
 

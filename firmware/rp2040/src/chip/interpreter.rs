@@ -4,7 +4,7 @@ use embassy_executor::task;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex as Shared;
 use embassy_sync::zerocopy_channel::{Channel, Receiver, Sender};
 use nimblenet_board::host::BoardHost;
-use nimblenet_board::parcel::{Answer, Parcel};
+use nimblenet_board::parcel::{self, Parcel, Reply};
 use nimblenet_board::worker::Worker;
 use static_cell::{ConstStaticCell, StaticCell};
 
@@ -20,37 +20,37 @@ type ChipWorker = Worker<'static, BoardHost<ChipDevices>>;
 pub struct InterpreterSide {
     worker: &'static mut ChipWorker,
     work: Receiver<'static, Shared, Parcel>,
-    answers: Sender<'static, Shared, Answer>,
+    replies: Sender<'static, Shared, Reply>,
 }
 
 /// The node's ends of the queues.
 pub(crate) struct NodeEnds {
     /// Where work goes.
     pub(crate) work: Sender<'static, Shared, Parcel>,
-    /// Where its answers come from.
-    pub(crate) answers: Receiver<'static, Shared, Answer>,
+    /// Where its replies come from.
+    pub(crate) replies: Receiver<'static, Shared, Reply>,
 }
 
 impl InterpreterSide {
     /// An interpreter that runs tasklets in `arena`, and the other ends of its queues.
     pub(crate) fn new(arena: &'static mut [u8], devices: ChipDevices) -> (Self, NodeEnds) {
         static WORK: StaticCell<Channel<'static, Shared, Parcel>> = StaticCell::new();
-        static ANSWERS: StaticCell<Channel<'static, Shared, Answer>> = StaticCell::new();
-        static PARCEL: ConstStaticCell<[Parcel; 1]> = ConstStaticCell::new([Parcel::new()]);
-        static ANSWER: ConstStaticCell<[Answer; 1]> = ConstStaticCell::new([Answer::new()]);
+        static REPLIES: StaticCell<Channel<'static, Shared, Reply>> = StaticCell::new();
+        static PARCEL: ConstStaticCell<[Parcel; 1]> = ConstStaticCell::new([parcel::empty()]);
+        static REPLY: ConstStaticCell<[Reply; 1]> = ConstStaticCell::new([Reply::new()]);
         static WORKER: StaticCell<ChipWorker> = StaticCell::new();
         let work = WORK.init(Channel::new(PARCEL.take()));
         let (give, take) = work.split();
-        let answers = ANSWERS.init(Channel::new(ANSWER.take()));
-        let (answer, hear) = answers.split();
+        let replies = REPLIES.init(Channel::new(REPLY.take()));
+        let (reply, hear) = replies.split();
         let side = Self {
             worker: WORKER.init_with(|| Worker::new(arena, BoardHost::new(devices))),
             work: take,
-            answers: answer,
+            replies: reply,
         };
         let ends = NodeEnds {
             work: give,
-            answers: hear,
+            replies: hear,
         };
         (side, ends)
     }
@@ -62,7 +62,7 @@ pub async fn interpret(side: InterpreterSide) {
     let InterpreterSide {
         worker,
         work,
-        answers,
+        replies,
     } = side;
-    worker.run(work, answers).await;
+    worker.run(work, replies).await;
 }

@@ -8,7 +8,7 @@ use nimblenet_board::calls::{Caller, Nobody};
 use nimblenet_board::orchestrator::{
     Arrival, Departure, INCOMING_FRAMES, OUTGOING_FRAMES, Orchestrator,
 };
-use nimblenet_board::parcel::Answer;
+use nimblenet_board::parcel::Reply;
 use nimblenet_board::provision::Provision;
 use nimblenet_board::start::{self, Boot, DISK_BYTES};
 use static_cell::{ConstStaticCell, StaticCell};
@@ -32,10 +32,10 @@ type ChipOrchestrator<C> = Orchestrator<'static, Shared, LINKS, C>;
 /// Where the node of a board stays.
 pub(crate) type Place<C> = StaticCell<ChipOrchestrator<C>>;
 
-/// The node, the answers that it waits for, and its watchdog.
+/// The node, the replies that it waits for, and its watchdog.
 pub struct NodeSide<C: 'static = Nobody> {
     pub(crate) orchestrator: &'static mut ChipOrchestrator<C>,
-    pub(crate) answers: Receiver<'static, Shared, Answer>,
+    pub(crate) replies: Receiver<'static, Shared, Reply>,
     pub(crate) watchdog: ChipWatchdog,
 }
 
@@ -51,10 +51,10 @@ impl<C: Caller> NodeSide<C> {
     ) -> Self {
         let node = start::node(boot, record, LINKS, DISK.take());
         let links = [OUTGOING[0].sender(), OUTGOING[1].sender()];
-        let NodeEnds { work, answers } = interpreter;
+        let NodeEnds { work, replies } = interpreter;
         Self {
             orchestrator: place.init_with(|| Orchestrator::new(node, links, work, caller)),
-            answers,
+            replies,
             watchdog,
         }
     }

@@ -127,10 +127,10 @@ pub async fn send(at: u8, line: BufferedUartTx) {
 pub async fn orchestrate(side: NodeSide) {
     let NodeSide {
         orchestrator,
-        answers,
+        replies,
         watchdog,
     } = side;
     orchestrator
-        .run(ChipClock, INCOMING.receiver(), &ROOM, answers, watchdog)
+        .run(ChipClock, INCOMING.receiver(), &ROOM, replies, watchdog)
         .await;
 }

@@ -156,11 +156,11 @@ impl WifiBoard {
 pub async fn orchestrate(side: NodeSide<WifiCaller>) {
     let NodeSide {
         orchestrator,
-        answers,
+        replies,
         watchdog,
     } = side;
     orchestrator
-        .run(ChipClock, INCOMING.receiver(), &ROOM, answers, watchdog)
+        .run(ChipClock, INCOMING.receiver(), &ROOM, replies, watchdog)
         .await;
 }
 

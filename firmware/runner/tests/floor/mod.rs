@@ -15,9 +15,9 @@ use nimblenet_core::{
     Archive, CallId, CallRequest, Config, Driver, Event, ExecutorId, Input, Instant, LinkAddress,
     LinkId, NamespaceConfig, Node, Pace, Role, Step, Transmit, drain, pump,
 };
-use nimblenet_sim::{Device, Draft, OwnedOutcome, Publisher, SimExecutor, WasmExecutor, shelve};
+use nimblenet_sim::{Device, Draft, Publisher, SimExecutor, WasmExecutor, shelve};
 use nimblenet_tasklet::{
-    Capabilities, Delta, Fault, Name, NodeId, Outcome, TaskletName, Trap, Work,
+    Answer, Capabilities, Delta, Fault, Name, NodeId, TaskletName, Trap, Work,
 };
 use runner::{Bench, Board, BoardId, Image, Port, Uart};
 
@@ -118,7 +118,7 @@ struct Peer {
 struct Outside {
     executor: WasmExecutor,
     frames: Vec<Vec<u8>>,
-    outcomes: VecDeque<(Instant, OwnedOutcome)>,
+    outcomes: VecDeque<(Instant, Answer<Vec<u8>>)>,
     finished: Vec<Finished>,
     reports: Vec<Reported>,
 }
@@ -129,19 +129,13 @@ impl Driver for Outside {
     }
 
     fn work(&mut self, now: Instant, _: ExecutorId, work: Work<'_>) {
-        let outcome = if let Work::Verify {
-            ticket,
-            key,
-            message,
-            signature,
-        } = work
-        {
+        let verified = work.verified(|key, message, signature| {
             let key = PublicKey::new(*key);
-            let good = key.verify(message, &Signature::new(*signature)).is_ok();
-            let verified = Outcome::Verified { ticket, good };
-            Some((Duration::ZERO, OwnedOutcome::of(&verified)))
-        } else {
-            self.executor.execute(&work)
+            key.verify(message, &Signature::new(*signature)).is_ok()
+        });
+        let outcome = match verified {
+            Some(verified) => Some((Duration::ZERO, verified.owned())),
+            None => self.executor.execute(&work),
         };
         self.outcomes
             .extend(outcome.map(|(took, outcome)| (now + took, outcome)));
@@ -307,7 +301,7 @@ impl Floor {
             }
             while let Some((_, outcome)) = peer.outside.outcomes.pop_front_if(|(at, _)| *at <= now)
             {
-                peer.handle(now, Input::Outcome(outcome.get()));
+                peer.handle(now, Input::Outcome(outcome.outcome()));
             }
             if peer.due.is_some_and(|due| due <= now) {
                 peer.handle(now, Input::Timeout);

@@ -290,9 +290,9 @@ impl Subscriptions {
         let held = self.at(at);
         Work::Verify {
             ticket: at.index() as u32,
-            key: &held.config.key,
+            key: held.config.key,
             message: &held.signed,
-            signature: &held.signature,
+            signature: held.signature,
         }
     }
 

@@ -146,8 +146,8 @@ fn a_delta_is_checked_by_the_namespace_s_key_and_applied() {
     let mut root = RootHasher::new(&name("shop"), 1, 1);
     root.entry(&entry(0, "rms", 1, &module(9), &[]));
     assert_eq!(message, signed_bytes(&root.finish()));
-    assert_eq!(*key, stage.ground.config.namespaces[0].key);
-    assert_eq!(*signature, [7; 64]);
+    assert_eq!(key, stage.ground.config.namespaces[0].key);
+    assert_eq!(signature, [7; 64]);
 
     subscriptions.handle_verified(&mut stage.post(), ticket, true, false);
     assert_eq!(subscriptions.catalogue(shop()).unwrap().epoch(), 1);

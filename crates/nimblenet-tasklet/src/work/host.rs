@@ -1,0 +1,37 @@
+//! What the device itself offers to tasklets.
+
+use crate::{Capabilities, Capability, Fault, TaskletName};
+
+/// What the device itself offers to tasklets: the functions behind capabilities, and native
+/// tasklets.
+pub trait Host {
+    /// Capabilities that [`call`](Self::call) serves.
+    fn offers(&self) -> Capabilities;
+
+    /// Serves an import `nimblenet:<capability>` with the name `function`. Values are the bits
+    /// of WebAssembly values; addresses among them refer to `memory`. Returns the single result.
+    ///
+    /// # Errors
+    /// [`Fault::UnknownImport`] for a function that does not exist, [`Fault::DeviceFailed`] for
+    /// one that cannot be served, [`Fault::WrongArguments`] for arguments that make no sense.
+    fn call(
+        &mut self,
+        capability: Capability,
+        function: &str,
+        args: &[u64],
+        memory: &mut [u8],
+    ) -> Result<u64, Fault>;
+
+    /// Runs the native tasklet `name`: reads the CBOR array `args`, writes the CBOR array of its
+    /// results and returns its length.
+    ///
+    /// # Errors
+    /// [`Fault::NoExecutor`] if the device has no such function; otherwise as [`call`](Self::call).
+    fn native(
+        &mut self,
+        name: &TaskletName,
+        export: &str,
+        args: &[u8],
+        result: &mut [u8],
+    ) -> Result<usize, Fault>;
+}
