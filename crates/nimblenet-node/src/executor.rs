@@ -451,12 +451,14 @@ impl<H: Host> Host for SharedHost<H> {
 
     fn call(
         &mut self,
+        tasklet: &TaskletName,
         capability: Capability,
         function: &str,
         args: &[u64],
         memory: &mut [u8],
     ) -> Result<u64, Fault> {
-        self.lock().call(capability, function, args, memory)
+        self.lock()
+            .call(tasklet, capability, function, args, memory)
     }
 
     fn native(
