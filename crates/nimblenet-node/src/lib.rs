@@ -13,6 +13,7 @@ mod key;
 pub mod link;
 mod random;
 pub mod remote;
+mod socket;
 mod state;
 mod store;
 mod values;

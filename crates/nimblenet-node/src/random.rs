@@ -22,4 +22,9 @@ impl Random {
     pub(crate) fn unit(&mut self) -> f32 {
         self.next() as f32 / u32::MAX as f32
     }
+
+    /// Below `end`, or 0.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        (u64::from(self.next()) << 32 | u64::from(self.next())) % end.max(1)
+    }
 }

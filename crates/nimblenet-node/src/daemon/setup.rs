@@ -18,6 +18,7 @@ use super::keeper::{self, Keeper};
 use super::links::Links;
 use super::registry::StoreThread;
 use super::run::{Edge, Inputs, Service};
+use super::watch::{Results, Waiters};
 use super::{Command, Daemon, Requests, Sockets, StartError};
 use crate::clock::{self, Clock};
 use crate::coap::Endpoint;
@@ -215,6 +216,8 @@ impl Setup {
             coap,
             store: store.transpose().map_err(StartError::System)?,
             calls: BTreeMap::new(),
+            results: Results::default(),
+            waiters: Waiters::default(),
             moves: Vec::new(),
             keys: self.keys,
             keeper: self.keeper,
