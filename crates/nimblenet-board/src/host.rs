@@ -11,7 +11,7 @@ use minicbor::encode::write::Cursor;
 use minicbor::{Decoder, Encoder};
 use nimblenet_tasklet::{Capabilities, Capability, Fault, Host, TaskletName};
 
-/// Values that tasklets may keep on the board.
+/// Values that tasklets may keep on the board, all of them together.
 const VALUES: usize = 16;
 
 /// The board's own devices.
@@ -30,13 +30,21 @@ pub trait Devices {
 #[derive(Debug)]
 pub struct BoardHost<D> {
     devices: D,
-    values: [Option<(u32, u64)>; VALUES],
+    values: heapless::Vec<Kept, VALUES>,
+}
+
+/// What a tasklet keeps under a key until the board starts anew. A value of 0 takes no room.
+#[derive(Debug)]
+struct Kept {
+    tasklet: TaskletName,
+    key: u32,
+    value: u64,
 }
 
 impl<D: Devices> BoardHost<D> {
     /// A host with these devices.
     pub fn new(devices: D) -> Self {
-        let values = [None; VALUES];
+        let values = heapless::Vec::new();
         Self { devices, values }
     }
 
@@ -45,14 +53,25 @@ impl<D: Devices> BoardHost<D> {
         Ok(millidegrees(raw))
     }
 
-    fn keep(&mut self, key: u32, value: u64) -> Result<(), Fault> {
-        let held = self
-            .values
-            .iter()
-            .position(|held| held.is_some_and(|(held, _)| held == key));
-        let place = held.or_else(|| self.values.iter().position(Option::is_none));
-        self.values[place.ok_or(Fault::DeviceFailed)?] = Some((key, value));
-        Ok(())
+    /// Where the value of `tasklet` under `key` is.
+    fn kept(&self, tasklet: &TaskletName, key: u32) -> Option<usize> {
+        let is_it = |kept: &Kept| kept.key == key && kept.tasklet == *tasklet;
+        self.values.iter().position(is_it)
+    }
+
+    fn keep(&mut self, tasklet: &TaskletName, key: u32, value: u64) -> Result<(), Fault> {
+        if let Some(at) = self.kept(tasklet, key) {
+            self.values.swap_remove(at);
+        }
+        if value == 0 {
+            return Ok(());
+        }
+        let kept = Kept {
+            tasklet: *tasklet,
+            key,
+            value,
+        };
+        self.values.push(kept).map_err(|_| Fault::DeviceFailed)
     }
 }
 
@@ -75,6 +94,7 @@ impl<D: Devices> Host for BoardHost<D> {
 
     fn call(
         &mut self,
+        tasklet: &TaskletName,
         capability: Capability,
         function: &str,
         args: &[u64],
@@ -96,12 +116,11 @@ impl<D: Devices> Host for BoardHost<D> {
             }
             (Capability::Clock, "now-us") => Ok(self.devices.micros()),
             (Capability::Kv, "get") => {
-                let key = word(0)? as u32;
-                let held = self.values.iter().flatten().find(|(held, _)| *held == key);
-                Ok(held.map_or(0, |(_, value)| *value))
+                let at = self.kept(tasklet, word(0)? as u32);
+                Ok(at.map_or(0, |at| self.values[at].value))
             }
             (Capability::Kv, "set") => {
-                self.keep(word(0)? as u32, word(1)?)?;
+                self.keep(tasklet, word(0)? as u32, word(1)?)?;
                 Ok(0)
             }
             (Capability::Random, "u32") => Ok(u64::from(self.devices.random())),
@@ -241,6 +260,17 @@ mod tests {
         );
     }
 
+    fn call(
+        host: &mut BoardHost<Desk>,
+        tasklet: &str,
+        capability: Capability,
+        function: &str,
+        args: &[u64],
+    ) -> Result<u64, Fault> {
+        let tasklet = TaskletName::new(tasklet).unwrap();
+        host.call(&tasklet, capability, function, args, &mut [])
+    }
+
     #[test]
     fn every_function_of_what_is_offered_is_served() {
         let mut host = BoardHost::new(Desk::default());
@@ -251,23 +281,44 @@ mod tests {
                 } else {
                     0
                 };
-                let served = host.call(capability, function.name, &[pin, 1], &mut []);
+                let args = [pin, 1];
+                let served = call(&mut host, "shop/all", capability, function.name, &args);
                 assert!(served.is_ok(), "{capability:?} {}", function.name);
             }
         }
-        assert_eq!(host.call(Capability::Kv, "get", &[0], &mut []), Ok(1));
-        let unknown = host.call(Capability::Log, "write", &[0, 0], &mut []);
+        let unknown = call(&mut host, "shop/all", Capability::Log, "write", &[0, 0]);
         assert_eq!(unknown, Err(Fault::UnknownImport));
+    }
+
+    fn set(host: &mut BoardHost<Desk>, tasklet: &str, key: u64, value: u64) -> Result<u64, Fault> {
+        call(host, tasklet, Capability::Kv, "set", &[key, value])
+    }
+
+    fn get(host: &mut BoardHost<Desk>, tasklet: &str, key: u64) -> Result<u64, Fault> {
+        call(host, tasklet, Capability::Kv, "get", &[key])
+    }
+
+    #[test]
+    fn each_tasklet_of_each_namespace_has_values_of_its_own() {
+        let mut host = BoardHost::new(Desk::default());
+        set(&mut host, "shop/count", 7, 9).unwrap();
+        for other in ["shop/other", "lab/count"] {
+            assert_eq!(get(&mut host, other, 7), Ok(0), "{other}");
+            set(&mut host, other, 7, 1).unwrap();
+        }
+        assert_eq!(get(&mut host, "shop/count", 7), Ok(9));
     }
 
     #[test]
     fn kept_values_have_a_limit() {
         let mut host = BoardHost::new(Desk::default());
-        let mut set = |key| host.call(Capability::Kv, "set", &[key, 1], &mut []);
         for key in 0..VALUES as u64 {
-            assert_eq!(set(key), Ok(0));
+            assert_eq!(set(&mut host, "shop/count", key, 1), Ok(0));
         }
-        assert_eq!(set(0), Ok(0), "held already");
-        assert_eq!(set(99), Err(Fault::DeviceFailed));
+        assert_eq!(set(&mut host, "shop/count", 0, 2), Ok(0), "held already");
+        let full = Err(Fault::DeviceFailed);
+        assert_eq!(set(&mut host, "shop/count", 99, 1), full);
+        assert_eq!(set(&mut host, "shop/count", 1, 0), Ok(0), "gives room back");
+        assert_eq!(set(&mut host, "lab/count", 99, 1), Ok(0));
     }
 }

@@ -13,6 +13,7 @@ mod warm;
 
 use alloc::borrow::ToOwned;
 use alloc::collections::VecDeque;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -146,6 +147,7 @@ impl Host for Device {
 
     fn call(
         &mut self,
+        tasklet: &TaskletName,
         capability: Capability,
         function: &str,
         args: &[u64],
@@ -154,6 +156,8 @@ impl Host for Device {
         if capability == Capability::Log {
             let line = &memory[args[0] as usize..(args[0] + args[1]) as usize];
             self.calls.push(String::from_utf8(line.to_owned()).unwrap());
+        } else if capability == Capability::Kv {
+            self.calls.push(format!("{tasklet} {function}"));
         } else {
             self.calls.push(function.to_owned());
         }

@@ -4,12 +4,15 @@
 mod block;
 mod client;
 mod endpoint;
+mod group;
 mod message;
 mod server;
+mod watches;
 
+pub use crate::socket::Ends;
 pub use client::{Client, ClientError};
 pub(crate) use endpoint::{Endpoint, EndpointState};
-pub use message::{Code, Format, Method, Request, Response};
+pub use message::{Code, Format, Method, Observe, Request, Response};
 pub use server::{RequestId, Server, ServerCounters, ServerLimits};
 
 use core::time::Duration;
@@ -24,6 +27,8 @@ pub struct Timers {
     /// How long a server works on a confirmable request before it acknowledges it and answers
     /// separately.
     pub processing: Duration,
+    /// Within which time a server answers what a group is asked (RFC 7252 section 8.2).
+    pub leisure: Duration,
 }
 
 impl Timers {
@@ -32,12 +37,14 @@ impl Timers {
         ack_timeout: Duration::from_millis(2500),
         max_retransmit: 4,
         processing: Duration::from_secs(1),
+        leisure: Duration::from_secs(5),
     };
     /// For peers on the same machine or site: a lost datagram costs 0.3 s.
     pub const NEAR: Self = Self {
         ack_timeout: Duration::from_millis(300),
         max_retransmit: 5,
         processing: Duration::from_millis(150),
+        leisure: Duration::from_secs(1),
     };
 }
 

@@ -23,6 +23,7 @@ mod registry;
 mod run;
 mod serve;
 mod setup;
+mod watch;
 
 use core::fmt;
 use core::net::SocketAddr;

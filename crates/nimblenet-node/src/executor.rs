@@ -156,12 +156,14 @@ impl<H: Host> Host for SharedHost<H> {
 
     fn call(
         &mut self,
+        tasklet: &TaskletName,
         capability: Capability,
         function: &str,
         args: &[u64],
         memory: &mut [u8],
     ) -> Result<u64, Fault> {
-        self.lock().call(capability, function, args, memory)
+        self.lock()
+            .call(tasklet, capability, function, args, memory)
     }
 
     fn native(
@@ -223,6 +225,7 @@ mod tests {
     use super::*;
     use crate::clock::Clock;
     use crate::host::LinuxHost;
+    use crate::values::Values;
 
     #[test]
     fn a_module_is_copied_once_and_never_taken_for_another_of_the_same_digest() {
@@ -238,7 +241,7 @@ mod tests {
     #[test]
     fn work_that_no_queue_takes_is_refused_at_once_and_a_stop_is_not_answered() {
         let (outcomes, mut heard) = tokio::sync::mpsc::unbounded_channel();
-        let host = LinuxHost::new(&[], Clock::start(), 1);
+        let host = LinuxHost::new(&[], Values::in_memory(), Clock::start(), 1);
         let mut workers = Workers::start("test", 1, 1 << 16, host, outcomes).unwrap();
         workers.stop();
         let activation = ActivationId(7);

@@ -9,13 +9,13 @@ use minicbor::{Decoder, Encoder};
 use nimblenet_tasklet::{Capabilities, Capability, Fault, Host, TaskletName};
 
 use crate::clock::Clock;
+use crate::random::Random;
+use crate::values::Values;
 
 /// Samples that a device gives at once.
 const MAX_SAMPLES: u32 = 4096;
 /// Pins of a board with an RP2040.
 const BOARD_PINS: u32 = 30;
-/// Keys of the key-value store that all tasklets of the node share.
-const MAX_KEYS: usize = 1024;
 /// Bytes of a line in the log.
 const MAX_LINE: usize = 256;
 
@@ -67,7 +67,7 @@ impl Device {
 pub(crate) struct LinuxHost {
     clock: Clock,
     devices: BTreeMap<TaskletName, Device>,
-    values: BTreeMap<u32, i64>,
+    values: Values,
     lamp: u32,
     /// The levels of the pins of a simulated board, a bit each.
     pins: u32,
@@ -75,15 +75,16 @@ pub(crate) struct LinuxHost {
 }
 
 impl LinuxHost {
-    pub(crate) fn new(natives: &[TaskletName], clock: Clock, seed: u64) -> Self {
+    /// A host with these native tasklets, whose tasklets keep `values`.
+    pub(crate) fn new(natives: &[TaskletName], values: Values, clock: Clock, seed: u64) -> Self {
         let device = |name: &TaskletName| Some((*name, Device::of(name)?));
         Self {
             clock,
             devices: natives.iter().filter_map(device).collect(),
-            values: BTreeMap::new(),
+            values,
             lamp: 0,
             pins: 0,
-            random: Random(seed | 1),
+            random: Random::new(seed),
         }
     }
 
@@ -203,6 +204,7 @@ impl Host for LinuxHost {
 
     fn call(
         &mut self,
+        tasklet: &TaskletName,
         capability: Capability,
         function: &str,
         args: &[u64],
@@ -239,16 +241,10 @@ impl Host for LinuxHost {
                 tracing::info!(line = %line.escape_debug(), "a tasklet says");
                 Ok(0)
             }
-            (Capability::Kv, "get") => {
-                let value = self.values.get(&first?).copied().unwrap_or(0);
-                Ok(value as u64)
-            }
+            (Capability::Kv, "get") => Ok(self.values.get(tasklet, first?) as u64),
             (Capability::Kv, "set") => {
-                let (key, value) = (first?, *args.get(1).ok_or(Fault::WrongArguments)?);
-                if self.values.len() >= MAX_KEYS && !self.values.contains_key(&key) {
-                    return Err(Fault::DeviceFailed);
-                }
-                self.values.insert(key, value as i64);
+                let value = *args.get(1).ok_or(Fault::WrongArguments)?;
+                self.values.set(tasklet, first?, value as i64)?;
                 Ok(0)
             }
             (Capability::Random, "u32") => Ok(u64::from(self.random.next())),
@@ -271,24 +267,6 @@ impl Host for LinuxHost {
     }
 }
 
-/// A xorshift generator: enough for noise, and for tasklets that want a spread.
-#[derive(Debug)]
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 32) as u32
-    }
-
-    /// From 0 to 1.
-    fn unit(&mut self) -> f32 {
-        self.next() as f32 / u32::MAX as f32
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -298,7 +276,7 @@ mod tests {
             .iter()
             .map(|name| TaskletName::new(name).unwrap())
             .collect();
-        LinuxHost::new(&names, Clock::start(), 1)
+        LinuxHost::new(&names, Values::in_memory(), Clock::start(), 1)
     }
 
     fn args(values: &[u32]) -> Vec<u8> {
@@ -363,18 +341,28 @@ mod tests {
     #[test]
     fn every_capability_function_is_served_and_others_are_not() {
         let mut host = host(&[]);
+        let tasklet = TaskletName::new("shop/count").unwrap();
+        let mut call = |capability, function, args: &[u64], memory: &mut [u8]| {
+            host.call(&tasklet, capability, function, args, memory)
+        };
         for capability in Capability::ALL {
             for function in capability.functions() {
-                let served = host.call(capability, function.name, &[0, 0], &mut []);
+                let served = call(capability, function.name, &[0, 0], &mut []);
                 assert!(served.is_ok(), "{capability:?} {}", function.name);
             }
         }
-        let key = host.call(Capability::Kv, "set", &[7, 9], &mut []);
+        let key = call(Capability::Kv, "set", &[7, 9], &mut []);
         assert_eq!(key, Ok(0));
-        assert_eq!(host.call(Capability::Kv, "get", &[7], &mut []), Ok(9));
-        let beyond = host.call(Capability::Log, "write", &[1, 8], &mut [0; 4]);
+        assert_eq!(call(Capability::Kv, "get", &[7], &mut []), Ok(9));
+        let other = TaskletName::new("lab/count").unwrap();
+        let kept = host.call(&other, Capability::Kv, "get", &[7], &mut []);
+        assert_eq!(kept, Ok(0), "another tasklet's");
+        let mut call = |capability, function, args: &[u64], memory: &mut [u8]| {
+            host.call(&tasklet, capability, function, args, memory)
+        };
+        let beyond = call(Capability::Log, "write", &[1, 8], &mut [0; 4]);
         assert_eq!(beyond, Err(Fault::WrongArguments));
-        let unknown = host.call(Capability::Clock, "set", &[], &mut []);
+        let unknown = call(Capability::Clock, "set", &[], &mut []);
         assert_eq!(unknown, Err(Fault::UnknownImport));
     }
 }

@@ -11,8 +11,12 @@ mod executor;
 mod host;
 mod key;
 pub mod link;
+mod random;
 pub mod remote;
+mod socket;
+mod state;
 mod store;
+mod values;
 
 pub use key::{BadHex, KeyError, PublicKey, SigningKey, hex_bytes};
 pub use store::{OpenError, Published, Refusal, StorageFault, Store, StoreLimits, Trust};

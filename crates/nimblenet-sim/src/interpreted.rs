@@ -165,7 +165,14 @@ impl Host for Device {
         Capabilities::NONE
     }
 
-    fn call(&mut self, _: Capability, _: &str, _: &[u64], _: &mut [u8]) -> Result<u64, Fault> {
+    fn call(
+        &mut self,
+        _: &TaskletName,
+        _: Capability,
+        _: &str,
+        _: &[u64],
+        _: &mut [u8],
+    ) -> Result<u64, Fault> {
         Err(Fault::UnknownImport)
     }
 

@@ -82,6 +82,10 @@ pub mod query {
     pub const EXPLAIN: &str = "explain";
     /// The node that a call moves to.
     pub const TO: &str = "to";
+    /// The kind of the resources that are listed.
+    pub const RT: &str = "rt";
+    /// The path of the resources that are listed.
+    pub const HREF: &str = "href";
     /// The epoch after which changes are wanted; 0 without it.
     pub const FROM: &str = "from";
     /// The public key that a publication is signed by, in hexadecimal digits.
@@ -130,11 +134,13 @@ resources! {
     /// Runs a tasklet.
     Call = Post [Is(segment::TASKLETS), Any("NS"), Any("NAME")] [query::EXPORT, query::AT, query::EXPLAIN],
     /// Lists the resources.
-    Discovery = Get [Is(segment::WELL_KNOWN), Is(segment::CORE)] [],
+    Discovery = Get [Is(segment::WELL_KNOWN), Is(segment::CORE)] [query::RT, query::HREF],
     /// Tells a node's numbers.
     Status = Get [Is(segment::STATUS)] [],
     /// Lists the calls in progress.
     Jobs = Get [Is(segment::JOBS)] [],
+    /// Tells how a call goes, or how it ended.
+    Job = Get [Is(segment::JOBS), Any("CALL")] [],
     /// Lists the modules in the cache.
     Cache = Get [Is(segment::CACHE)] [],
     /// Moves a call in progress to another node.
@@ -232,6 +238,8 @@ pub enum Status {
     MethodNotAllowed = number(4, 5),
     /// The answer has no such format.
     NotAcceptable = number(4, 6),
+    /// Parts of the body are missing.
+    Incomplete = number(4, 8),
     /// Something else is there already.
     Conflict = number(4, 9),
     /// A body or a value is too long.
@@ -341,6 +349,10 @@ problems! {
     UnsupportedFormat = UnsupportedFormat "unsupported-format",
     /// The answer is wanted in a format that it does not have.
     NotAcceptable = NotAcceptable "not-acceptable",
+    /// Parts of the body are missing.
+    Incomplete = Incomplete "incomplete",
+    /// Too many requests or bodies are under way; nothing was run.
+    Overloaded = Unavailable "overloaded",
     /// No such module is published here.
     UnknownModule = NotFound "unknown-module",
     /// Only registries take publications.
@@ -399,7 +411,9 @@ impl Problem {
                 "compare the request with spec/api.md"
             }
             Self::UnsupportedFormat => "send the arguments as CBOR (format 60)",
-            Self::NotAcceptable => "accept CBOR (format 60), or leave the option out",
+            Self::NotAcceptable => "accept the format that the answer has, or leave the option out",
+            Self::Incomplete => "send the missing blocks, or begin at the first",
+            Self::Overloaded => "try again after the seconds of Max-Age",
             Self::UnknownModule => "look the digest up with `nimblenet ls --json`",
             Self::NotARegistry => "give the address of a registry",
             Self::UnknownNamespace => "add the namespace to the configuration, or look its name up",

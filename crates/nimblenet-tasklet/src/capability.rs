@@ -6,8 +6,8 @@
 //! | `nimblenet:actuator` `set` | channel `i32`, value `f32` | | drives an actuator channel |
 //! | `nimblenet:clock` `now-us` | | `i64` | microseconds since the node started |
 //! | `nimblenet:log` `write` | address `i32`, length `i32` | | one line of UTF-8 for the node's log |
-//! | `nimblenet:kv` `get` | key `i32` | `i64` | a value kept on the node; 0 if never set |
-//! | `nimblenet:kv` `set` | key `i32`, value `i64` | | keeps a value on the node |
+//! | `nimblenet:kv` `get` | key `i32` | `i64` | a value that the tasklet keeps on the node; 0 if there is none |
+//! | `nimblenet:kv` `set` | key `i32`, value `i64` | | keeps a value on the node, for this tasklet alone |
 //! | `nimblenet:random` `u32` | | `i32` | 32 random bits |
 //!
 //! The table is closed: a module that imports anything else from these modules, or with other

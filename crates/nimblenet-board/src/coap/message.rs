@@ -52,6 +52,9 @@ pub(super) enum Incoming<'d> {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Request<'d> {
     pub(super) method: u8,
+    /// Whether it names a host, and a port. There is one only, whatever it is called.
+    pub(super) host: bool,
+    pub(super) port: bool,
     pub(super) path: heapless::Vec<&'d str, MAX_SEGMENTS>,
     /// The value of the only query there is, `x`.
     pub(super) export: Option<&'d str>,
@@ -138,8 +141,10 @@ impl<'d> Request<'d> {
 
     fn take(&mut self, number: u16, value: &'d [u8]) -> Result<(), u8> {
         match number {
-            // There is one host only, whatever it is called.
-            option::URI_HOST | option::URI_PORT => {}
+            option::URI_HOST if !self.host && (1..=MAX_TEXT_BYTES).contains(&value.len()) => {
+                self.host = true;
+            }
+            option::URI_PORT if !self.port && value.len() <= 2 => self.port = true,
             option::URI_PATH => {
                 // A path that is too long ends in a segment that no resource has.
                 let _ = self.path.push(text(value)?);
@@ -156,7 +161,8 @@ impl<'d> Request<'d> {
             option::PROXY_URI | option::PROXY_SCHEME => {
                 return Err(code::PROXYING_NOT_SUPPORTED);
             }
-            // Odd numbers are critical (section 5.4.1).
+            // Odd numbers are critical (section 5.4.1), and so are those above that are repeated
+            // or of a wrong length (sections 5.4.3 and 5.4.5).
             number if number % 2 == 1 => return Err(code::BAD_OPTION),
             _ => {}
         }

@@ -281,12 +281,19 @@ fn what_makes_no_sense_is_refused_by_its_own_code() {
     let with = |more: &[(u16, &'static [u8])]| {
         let mut options: Vec<(u16, &[u8])> = vec![(11, b"t"), (11, b"shop"), (11, b"rms")];
         options.extend(more);
+        options.sort_by_key(|(number, _)| *number);
         refused(&options, 2)
     };
     assert_eq!(with(&[(12, &[0])]), "4.15");
     assert_eq!(with(&[(17, &[40])]), "4.06");
     assert_eq!(with(&[(17, &[60]), (17, &[60])]), "4.02", "twice");
     assert_eq!(with(&[(17, &[0, 0, 60])]), "4.02", "too long");
+    for (number, name) in [(3, "host"), (7, "port")] {
+        let repeated = [(number, &b"a"[..]), (number, b"a")];
+        assert_eq!(with(&repeated), "4.02", "a {name} twice");
+    }
+    assert_eq!(with(&[(3, &[])]), "4.02", "a host without a name");
+    assert_eq!(with(&[(7, &[1, 2, 3])]), "4.02", "a port of three bytes");
     assert_eq!(with(&[(23, &[6])]), "4.02", "block by block");
     assert_eq!(with(&[(21, &[])]), "4.02", "unknown and critical");
     assert_eq!(with(&[(35, b"coap://x")]), "5.05");

@@ -172,6 +172,18 @@ fn a_device_function_that_fails_ends_the_run() {
 }
 
 #[test]
+fn a_device_is_told_which_tasklet_asks() {
+    let text = r#"(module (import "nimblenet:kv" "set" (func $set (param i32 i64)))
+        (func (export "run") (param i32) (result i32)
+            (call $set (i32.const 1) (i64.const 2)) (i32.const 0)))"#;
+    let tasklets = [Tasklet::new(text, SAYS)];
+    let mut arena = vec![0; 32 << 10];
+    let mut world = World::new(&tasklets, &mut arena, options());
+    world.run(0, 0, 1000);
+    assert_eq!(world.device.calls, ["floor/tasklet set"]);
+}
+
+#[test]
 fn att_25_an_answer_is_taken_once_and_a_stopped_run_is_gone() {
     let tasklets = chain();
     let mut arena = vec![0; 32 << 10];

@@ -1,6 +1,6 @@
 //! What the executor knows of a run besides its block.
 
-use nimblenet_tasklet::{ActivationId, Area, Fault, Signature, Trap};
+use nimblenet_tasklet::{ActivationId, Area, Fault, Signature, TaskletName, Trap};
 use nimblenet_wasm::{Limits, LoadOptions};
 
 /// One run of one tasklet, from its start to its result.
@@ -11,6 +11,8 @@ use nimblenet_wasm::{Limits, LoadOptions};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Activation {
     pub(super) id: ActivationId,
+    /// Which tasklet runs; the device keeps each one's values apart.
+    pub(super) name: TaskletName,
     pub(super) waits: Waits,
     pub(super) phase: Phase,
     pub(super) form: Form,

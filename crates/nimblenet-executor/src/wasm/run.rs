@@ -196,10 +196,9 @@ impl Running<'_, '_> {
         let function = function.ok_or(Fault::UnknownImport)?;
         let args = Values::of_call(&self.instance).bits();
         let memory = self.instance.memory_mut();
-        let result = self
-            .around
-            .host
-            .call(capability, function.name, &args, memory)?;
+        let tasklet = &self.activation.name;
+        let host = &mut self.around.host;
+        let result = host.call(tasklet, capability, function.name, &args, memory)?;
         self.answer(function.result.into_iter(), &[result])
     }
 

@@ -245,6 +245,7 @@ impl<'a> Plan<'a> {
         let growth = growth.saturating_sub(instance.memory().len());
         Ok(Activation {
             id: start.activation,
+            name: start.name,
             waits: Waits::ToContinue,
             phase,
             form: Form::Block,

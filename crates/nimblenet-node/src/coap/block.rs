@@ -27,9 +27,8 @@ impl Block {
         if value.len() > 3 {
             return None;
         }
-        let bits = value
-            .iter()
-            .fold(0, |bits, byte| bits << 8 | u32::from(*byte));
+        let shift = |bits, byte: &u8| bits << 8 | u32::from(*byte);
+        let bits = value.iter().fold(0, shift);
         let exponent = (bits & 7) as u8;
         (exponent <= Self::MAX_EXPONENT).then_some(Self {
             number: bits >> 4,

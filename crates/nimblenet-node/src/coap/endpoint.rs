@@ -1,25 +1,31 @@
 //! The daemon's interface over CoAP: messages become requests, and replies become messages.
 //!
-//! It is a task of its own beside the daemon's loop, with its own socket.
+//! It is a task of its own beside the daemon's loop, with its own sockets.
 
 use core::future::pending;
-use core::net::SocketAddr;
 use std::io;
 
 use nimblenet_core::Instant;
-use tokio::net::UdpSocket;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{
+    Receiver as Queue, UnboundedReceiver, UnboundedSender, channel, unbounded_channel,
+};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
+use super::watches::Watches;
 use super::{
-    Code, Format, Request, RequestId, Response, Server, ServerCounters, ServerLimits, Timers,
+    Code, Ends, Format, Observe, Request, RequestId, Response, Server, ServerCounters,
+    ServerLimits, Timers, group,
 };
 use crate::clock::Clock;
 use crate::daemon::Requests;
-use crate::daemon::api::{Answer, Asked, Document, Media, Reply};
+use crate::daemon::api::{self, Answer, Asked, Document, Media, Reply, Watched};
+use crate::socket::{self, Receiver, Sender};
 
 /// No datagram is longer.
 const MAX_DATAGRAM_BYTES: usize = 65_536;
+/// Requests to groups that wait for the endpoint.
+const GROUP_REQUESTS: usize = 16;
 
 /// How an endpoint stands.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,18 +45,32 @@ impl Default for EndpointState {
     }
 }
 
+/// What an answer of the daemon is for.
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    /// A request.
+    Request(RequestId),
+    /// A request whose client wants to be told of changes.
+    Registration(RequestId, Watched),
+    /// Those who are told of changes.
+    Change(Watched),
+}
+
 /// A CoAP server on a socket, whose requests the daemon answers.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
-    socket: UdpSocket,
-    /// The same socket, for sending without waiting.
-    sender: std::net::UdpSocket,
+    sender: Sender,
+    receiver: Receiver,
+    /// What comes in for groups through sockets of their own, and the tasks that read those.
+    grouped: Queue<(Ends, Vec<u8>)>,
+    _groups: JoinSet<()>,
     server: Server,
+    watches: Watches,
     clock: Clock,
     requests: Requests,
     /// Where answers bring their replies, and where those come out.
-    replying: UnboundedSender<(RequestId, Reply)>,
-    replies: UnboundedReceiver<(RequestId, Reply)>,
+    replying: UnboundedSender<(Purpose, Reply)>,
+    replies: UnboundedReceiver<(Purpose, Reply)>,
     state: watch::Sender<EndpointState>,
 }
 
@@ -66,12 +86,20 @@ impl Endpoint {
         seed: u64,
         requests: Requests,
     ) -> io::Result<Self> {
-        socket.set_nonblocking(true)?;
+        let (heard, grouped) = channel(GROUP_REQUESTS);
+        let mut groups = JoinSet::new();
+        group::listen(&socket, &heard, &mut groups)?;
+        // Kept open, so that without sockets for groups nothing ends.
+        groups.spawn(async move { heard.closed().await });
+        let (sender, receiver) = socket::split(socket)?;
         let (replying, replies) = unbounded_channel();
         Ok(Self {
-            sender: socket.try_clone()?,
-            socket: UdpSocket::from_std(socket)?,
+            sender,
+            receiver,
+            grouped,
+            _groups: groups,
             server: Server::new(ServerLimits::DEFAULT, Timers::STANDARD, seed),
+            watches: Watches::default(),
             clock,
             requests,
             replying,
@@ -90,39 +118,82 @@ impl Endpoint {
         let mut datagram = vec![0; MAX_DATAGRAM_BYTES];
         loop {
             self.settle();
+            let due = [self.server.poll_timeout(), self.watches.poll_timeout()];
             tokio::select! {
-                received = self.socket.recv_from(&mut datagram) => match received {
-                    Ok((len, from)) => self.server.handle(self.clock.now(), from, &datagram[..len]),
+                received = self.receiver.receive(&mut datagram) => match received {
+                    Ok((len, ends)) => self.server.handle(self.clock.now(), ends, &datagram[..len]),
                     Err(error) => tracing::debug!(%error, "CoAP socket"),
                 },
-                Some((id, reply)) = self.replies.recv() => {
-                    let response = response(reply.document());
-                    self.server.respond(self.clock.now(), id, &response);
+                Some((ends, bytes)) = self.grouped.recv() => {
+                    self.server.handle(self.clock.now(), ends, &bytes);
                 }
-                () = until(&self.clock, self.server.poll_timeout()) => {
-                    self.server.handle_timeout(self.clock.now());
+                Some((purpose, reply)) = self.replies.recv() => self.take(purpose, &reply),
+                () = until(&self.clock, due.into_iter().flatten().min()) => {
+                    let now = self.clock.now();
+                    self.server.handle_timeout(now);
+                    let server = &self.server;
+                    let due = self.watches.due(now, |id| server.is_observed(id));
+                    for (watched, seen) in due {
+                        self.ask(Purpose::Change(watched), api::Request::Watch { watched, seen });
+                    }
                 }
             }
         }
     }
 
+    /// Takes a reply of the daemon.
+    fn take(&mut self, purpose: Purpose, reply: &Reply) {
+        let now = self.clock.now();
+        let (reply, seen, last) = if let Reply::Watched { reply, seen, last } = reply {
+            (&**reply, Some(*seen), *last)
+        } else {
+            (reply, None, true)
+        };
+        let response = response(reply.document());
+        match purpose {
+            Purpose::Registration(id, watched) if !last => {
+                if self.server.respond_observed(now, id, &response) {
+                    self.watches.add(now, watched, id, seen);
+                }
+            }
+            Purpose::Request(id) | Purpose::Registration(id, _) => {
+                self.server.respond(now, id, &response);
+            }
+            Purpose::Change(watched) => {
+                for id in self.watches.changed(now, watched, seen, last) {
+                    self.server.notify(now, id, &response, last);
+                }
+            }
+        }
+    }
+
+    fn ask(&self, purpose: Purpose, request: api::Request) {
+        let replying = self.replying.clone();
+        let answer = Answer::new(move |reply| drop(replying.send((purpose, reply))));
+        self.requests.give(request, answer);
+    }
+
     /// Brings everything that the last input has led to where it belongs.
     fn settle(&mut self) {
         while let Some((id, request)) = self.server.poll_request() {
+            let registers = request.observe == Some(Observe::Register);
             match asked(request).read() {
-                Ok(request) => {
-                    let replying = self.replying.clone();
-                    let answer = Answer::new(move |reply| drop(replying.send((id, reply))));
-                    self.requests.give(request, answer);
-                }
+                Ok(request) => match request.watched().filter(|_| registers) {
+                    Some(watched) => {
+                        let seen = None;
+                        let request = api::Request::Watch { watched, seen };
+                        self.ask(Purpose::Registration(id, watched), request);
+                    }
+                    None => self.ask(Purpose::Request(id), request),
+                },
                 Err(refused) => {
                     let response = response(Reply::from(refused).document());
                     self.server.respond(self.clock.now(), id, &response);
                 }
             }
         }
-        while let Some((to, bytes)) = self.server.poll_transmit() {
-            self.send(to, &bytes);
+        while let Some((ends, bytes)) = self.server.poll_transmit() {
+            self.send(ends, &bytes);
         }
         let state = EndpointState {
             idle: self.server.is_idle(),
@@ -135,13 +206,12 @@ impl Endpoint {
         });
     }
 
-    fn send(&self, to: SocketAddr, bytes: &[u8]) {
-        if let Err(error) = self.sender.send_to(bytes, to) {
-            tracing::debug!(%error, %to, "a CoAP message was not sent");
+    fn send(&self, ends: Ends, bytes: &[u8]) {
+        if let Err(error) = self.sender.send(&ends, bytes) {
+            tracing::debug!(%error, to = %ends.remote, "a CoAP message was not sent");
         }
     }
 }
-
 async fn until(clock: &Clock, at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep(clock.until(at)).await,

@@ -13,16 +13,10 @@ const VERSION: u8 = 1;
 /// Segments of a path, and queries, that are looked at; more are refused.
 const MAX_SEGMENTS: usize = 16;
 
-/// The critical options that requests may have.
-const UNDERSTOOD: [CoapOption; 7] = [
-    CoapOption::UriHost,
-    CoapOption::UriPort,
-    CoapOption::UriPath,
-    CoapOption::UriQuery,
-    CoapOption::Accept,
-    CoapOption::Block1,
-    CoapOption::Block2,
-];
+/// Bytes of a text in an option (RFC 7252 section 5.10).
+const MAX_TEXT_BYTES: usize = 255;
+/// Seconds after which a refusal for lack of room may be tried again (section 5.9.3.4).
+const RETRY_AFTER_SECONDS: u16 = 5;
 
 /// A response code, as its class and detail (RFC 7252 section 5.9).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -120,6 +114,8 @@ pub struct Request {
     pub format: Option<Format>,
     /// What the response is wanted as.
     pub accept: Option<Format>,
+    /// Whether the client wants to be told of changes, or no longer (RFC 7641).
+    pub observe: Option<Observe>,
     /// The body.
     pub payload: Vec<u8>,
 }
@@ -134,9 +130,19 @@ impl Request {
             query: Vec::new(),
             format: None,
             accept: None,
+            observe: None,
             payload: Vec::new(),
         }
     }
+}
+
+/// What a request says about changes of its resource (RFC 7641 section 2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Observe {
+    /// Tell them.
+    Register = 0,
+    /// Tell them no longer.
+    Deregister = 1,
 }
 
 /// A response, its body whole.
@@ -221,6 +227,15 @@ pub(super) struct Reply {
     pub(super) etag: Option<Vec<u8>>,
 }
 
+/// What a message of a response has besides the response.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Extra {
+    pub(super) block1: Option<Block>,
+    pub(super) block2: Option<Block>,
+    pub(super) etag: Option<[u8; 4]>,
+    pub(super) observe: Option<u32>,
+}
+
 impl Incoming {
     pub(super) fn parse(bytes: &[u8]) -> Self {
         let [first, code, high, low, ..] = *bytes else {
@@ -277,49 +292,79 @@ fn ends_with_marker(bytes: &[u8], packet: &Packet) -> bool {
 impl Parsed {
     fn read(code: u8, packet: Packet) -> Result<Self, Code> {
         let method = Method::from_number(code).ok_or(Code::METHOD_NOT_ALLOWED)?;
-        for (number, _) in packet.options() {
-            // Odd numbers are critical (section 5.4.1).
-            let critical = number % 2 == 1;
-            let option = CoapOption::from(*number);
-            if matches!(option, CoapOption::ProxyUri | CoapOption::ProxyScheme) {
-                return Err(Code::NO_PROXY);
-            }
-            if critical && !UNDERSTOOD.contains(&option) {
-                return Err(Code::BAD_OPTION);
-            }
+        for (number, values) in packet.options() {
+            check(*number, values)?;
         }
-        let block = |option| match packet.get_first_option(option) {
-            Some(value) => Block::decode(value).map(Some).ok_or(Code::BAD_OPTION),
-            None => Ok(None),
-        };
         Ok(Self {
-            block1: block(CoapOption::Block1)?,
-            block2: block(CoapOption::Block2)?,
+            block1: block(&packet, CoapOption::Block1)?,
+            block2: block(&packet, CoapOption::Block2)?,
             request: Request {
                 method,
                 path: texts(packet.get_option(CoapOption::UriPath))?,
                 query: texts(packet.get_option(CoapOption::UriQuery))?,
-                format: number(&packet, CoapOption::ContentFormat)?,
-                accept: number(&packet, CoapOption::Accept)?,
+                format: number(&packet, CoapOption::ContentFormat).map(Format),
+                accept: number(&packet, CoapOption::Accept).map(Format),
+                observe: match number(&packet, CoapOption::Observe) {
+                    Some(0) => Some(Observe::Register),
+                    Some(1) => Some(Observe::Deregister),
+                    _ => None,
+                },
                 payload: packet.payload,
             },
         })
     }
 }
 
+/// Refuses an option that must be understood and is not: unknown, of a wrong length, or repeated
+/// though it must not be (RFC 7252 sections 5.4.1, 5.4.3 and 5.4.5).
+fn check(number: u16, values: &LinkedList<Vec<u8>>) -> Result<(), Code> {
+    let option = CoapOption::from(number);
+    let is_among = |options: &[CoapOption]| options.contains(&option);
+    // These may be repeated; `texts` looks at their values.
+    if is_among(&[CoapOption::UriPath, CoapOption::UriQuery]) {
+        return Ok(());
+    }
+    if is_among(&[CoapOption::ProxyUri, CoapOption::ProxyScheme]) {
+        return Err(Code::NO_PROXY);
+    }
+    let lengths = if is_among(&[CoapOption::UriHost]) {
+        1..=MAX_TEXT_BYTES
+    } else if is_among(&[CoapOption::UriPort, CoapOption::Accept]) {
+        0..=2
+    } else if is_among(&[CoapOption::Block1, CoapOption::Block2]) {
+        0..=3
+    } else if is_critical(number) {
+        return Err(Code::BAD_OPTION);
+    } else {
+        return Ok(());
+    };
+    let good = values.len() == 1 && values.iter().all(|value| lengths.contains(&value.len()));
+    good.then_some(()).ok_or(Code::BAD_OPTION)
+}
+
+/// Whether an option must be understood (RFC 7252 section 5.4.6).
+fn is_critical(number: u16) -> bool {
+    number % 2 == 1
+}
+
 impl Reply {
+    /// Reads a response; nothing if it has an option that must be understood and is not.
     fn read(code: u8, packet: Packet) -> Option<Self> {
-        let block = |option| match packet.get_first_option(option) {
-            Some(value) => Block::decode(value).map(Some),
-            None => Some(None),
-        };
+        for (number, values) in packet.options() {
+            let blocks = [CoapOption::Block1, CoapOption::Block2];
+            if blocks.contains(&CoapOption::from(*number)) {
+                check(*number, values).ok()?;
+            } else if is_critical(*number) {
+                return None;
+            }
+        }
         Some(Self {
-            block1: block(CoapOption::Block1)?,
-            block2: block(CoapOption::Block2)?,
+            block1: block(&packet, CoapOption::Block1).ok()?,
+            block2: block(&packet, CoapOption::Block2).ok()?,
             etag: packet.get_first_option(CoapOption::ETag).cloned(),
             response: Response {
                 code: Code(code),
-                format: number(&packet, CoapOption::ContentFormat).ok()?,
+                format: number(&packet, CoapOption::ContentFormat).map(Format),
                 payload: packet.payload,
             },
         })
@@ -348,31 +393,38 @@ pub(super) fn write_request(
     packet.set_option(CoapOption::UriPath, list(&request.path));
     packet.set_option(CoapOption::UriQuery, list(&request.query));
     if let Some(Format(format)) = request.format {
-        packet.add_option(CoapOption::ContentFormat, shortest(format));
+        packet.add_option(CoapOption::ContentFormat, shortest(format.into()));
     }
     if let Some(Format(format)) = request.accept {
-        packet.add_option(CoapOption::Accept, shortest(format));
+        packet.add_option(CoapOption::Accept, shortest(format.into()));
+    }
+    if let Some(observe) = request.observe {
+        packet.add_option(CoapOption::Observe, shortest(observe as u32));
     }
     finish(packet, payload, block1, block2)
 }
 
-/// Writes one message of a response.
+/// Writes one message of a response. A refusal for lack of room says when to try again.
 pub(super) fn write_response(
     header: &Header,
     response: &Response,
     payload: &[u8],
-    block1: Option<Block>,
-    block2: Option<Block>,
-    etag: Option<[u8; 4]>,
+    extra: Extra,
 ) -> Vec<u8> {
     let mut packet = begin(header, response.code.0);
-    if let Some(etag) = etag {
+    if let Some(etag) = extra.etag {
         packet.add_option(CoapOption::ETag, etag.to_vec());
     }
-    if let Some(Format(format)) = response.format {
-        packet.add_option(CoapOption::ContentFormat, shortest(format));
+    if let Some(order) = extra.observe {
+        packet.add_option(CoapOption::Observe, shortest(order));
     }
-    finish(packet, payload, block1, block2)
+    if let Some(Format(format)) = response.format {
+        packet.add_option(CoapOption::ContentFormat, shortest(format.into()));
+    }
+    if response.code == Code::UNAVAILABLE {
+        packet.add_option(CoapOption::MaxAge, shortest(RETRY_AFTER_SECONDS.into()));
+    }
+    finish(packet, payload, extra.block1, extra.block2)
 }
 
 fn begin(header: &Header, code: u8) -> Packet {
@@ -414,116 +466,40 @@ fn texts(values: Option<&LinkedList<Vec<u8>>>) -> Result<Vec<String>, Code> {
     if values.len() > MAX_SEGMENTS {
         return Err(Code::BAD_OPTION);
     }
-    let text = |value: &Vec<u8>| String::from_utf8(value.clone()).map_err(|_| Code::BAD_OPTION);
+    let text = |value: &Vec<u8>| {
+        let text = String::from_utf8(value.clone()).ok();
+        text.filter(|text| text.len() <= MAX_TEXT_BYTES)
+            .ok_or(Code::BAD_OPTION)
+    };
     values.iter().map(text).collect()
 }
 
-fn number(packet: &Packet, option: CoapOption) -> Result<Option<Format>, Code> {
+fn block(packet: &Packet, option: CoapOption) -> Result<Option<Block>, Code> {
+    let Some(value) = packet.get_first_option(option) else {
+        return Ok(None);
+    };
+    // The reserved size is a bad request, not a bad option (RFC 7959 section 2.2).
+    let block = Block::decode(value).ok_or(Code::BAD_REQUEST)?;
+    Ok(Some(block))
+}
+
+/// The first value of an option of up to two bytes. One of another length counts as absent, as
+/// is right for options that need not be understood; `check` has refused the others.
+fn number(packet: &Packet, option: CoapOption) -> Option<u16> {
     match packet.get_first_option(option).map(|value| &value[..]) {
-        None => Ok(None),
-        Some([]) => Ok(Some(Format(0))),
-        Some([low]) => Ok(Some(Format(u16::from(*low)))),
-        Some([high, low]) => Ok(Some(Format(u16::from_be_bytes([*high, *low])))),
-        Some(_) => Err(Code::BAD_OPTION),
+        Some([]) => Some(0),
+        Some([low]) => Some(u16::from(*low)),
+        Some([high, low]) => Some(u16::from_be_bytes([*high, *low])),
+        Some(_) | None => None,
     }
 }
 
 /// An unsigned integer without leading zero bytes (section 3.2).
-fn shortest(value: u16) -> Vec<u8> {
+fn shortest(value: u32) -> Vec<u8> {
     let bytes = value.to_be_bytes();
     let from = bytes.iter().position(|byte| *byte != 0);
     bytes[from.unwrap_or(bytes.len())..].to_vec()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HEADER: [u8; 4] = [0x40, 1, 0x12, 0x34];
-
-    fn with(tail: &[u8]) -> Incoming {
-        Incoming::parse(&[&HEADER[..], tail].concat())
-    }
-
-    #[test]
-    fn a_request_reads_back_as_written() {
-        let mut request = Request::new(Method::Post, "/t/shop/add");
-        request.query = vec!["x=run".into(), "explain".into()];
-        request.format = Some(Format::CBOR);
-        request.payload = vec![0x82, 1, 2];
-        let header = Header {
-            id: 7,
-            kind: Kind::Confirmable,
-            token: vec![1, 2, 3],
-        };
-        let bytes = write_request(&header, &request, &request.payload, None, None);
-        let Incoming::Request(read, Ok(parsed)) = Incoming::parse(&bytes) else {
-            panic!("not a request");
-        };
-        assert_eq!((read, &parsed.request), (header, &request));
-    }
-
-    #[test]
-    fn att_54_format_errors_of_confirmable_messages_are_rejected() {
-        for token_len in 9..=15 {
-            let mut bytes = [0; 32];
-            bytes[..4].copy_from_slice(&[0x40 | token_len, 1, 0, 1]);
-            assert!(matches!(
-                Incoming::parse(&bytes),
-                Incoming::Reject { id: 1 }
-            ));
-        }
-        for tail in [
-            &[0xf0][..],                     // reserved delta
-            &[0x0f],                         // reserved length
-            &[0xe0, 0xff, 0xff],             // delta beyond 65535
-            &[0xe0, 0xfe, 0xf0, 0xe0, 0, 0], // sum of deltas beyond 65535
-            &[0xb5, b'a'],                   // value cut short
-            &[0xbd],                         // extended length missing
-            &[0xff],                         // marker without payload
-            &[0xb1, b'a', 0xff],             // the same behind an option
-        ] {
-            assert!(matches!(with(tail), Incoming::Reject { .. }), "{tail:02x?}");
-        }
-        // The last byte is a value here, not a marker.
-        assert!(matches!(with(&[0xb1, 0xff]), Incoming::Request(_, Err(_))));
-        assert!(matches!(with(&[0x41, 0xff]), Incoming::Request(_, Ok(_))));
-    }
-
-    #[test]
-    fn att_54_other_versions_are_ignored_and_critical_options_are_refused() {
-        for version in [0, 2, 3] {
-            let bytes = [version << 6, 1, 0, 1];
-            assert!(matches!(Incoming::parse(&bytes), Incoming::Noise));
-        }
-        // Option 9 is critical and not known here; option 10 may be skipped.
-        let refused = with(&[0x90]);
-        assert!(matches!(
-            refused,
-            Incoming::Request(_, Err(Code::BAD_OPTION))
-        ));
-        assert!(matches!(with(&[0xa0]), Incoming::Request(_, Ok(_))));
-        let many = [&[0xb0][..], &[0; 2000]].concat();
-        assert!(matches!(
-            with(&many),
-            Incoming::Request(_, Err(Code::BAD_OPTION))
-        ));
-    }
-
-    #[test]
-    fn att_54_no_bytes_make_the_parser_panic() {
-        let mut state = 1_u32;
-        let mut random = || {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 24) as u8
-        };
-        for _ in 0..1 << 16 {
-            let len = usize::from(random()) % 40;
-            let mut bytes: Vec<u8> = (0..len).map(|_| random()).collect();
-            if let Some(first) = bytes.first_mut() {
-                *first = *first & 0x3f | 0x40;
-            }
-            let _ = Incoming::parse(&bytes);
-        }
-    }
-}
+mod tests;

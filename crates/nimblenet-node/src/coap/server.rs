@@ -2,27 +2,35 @@
 //!
 //! [`Server::handle`] takes datagrams and [`Server::handle_timeout`] the time;
 //! [`Server::poll_request`] gives whole requests out, each exactly once however often its
-//! datagrams arrive, and [`Server::respond`] takes the answer, now or later.
+//! datagrams arrive, and [`Server::respond`] takes the answer, now or later. What is answered by
+//! [`Server::respond_observed`] may be told again, by [`Server::notify`].
 //! [`Server::poll_transmit`] says what to send.
 
 mod exchange;
+mod group;
+mod observe;
+mod refusal;
 mod transfer;
 
 use alloc::collections::{BTreeMap, VecDeque};
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use nimblenet_core::Instant;
 use nimblenet_tasklet::Digest;
 
-use super::Timers;
 use super::block::Block;
 use super::message::{
-    Code, Format, Header, Incoming, Kind, Parsed, Request, Response, empty, write_response,
+    Code, Extra, Header, Incoming, Kind, Method, Observe, Parsed, Request, Response, empty,
+    write_response,
 };
-use exchange::{Exchanges, Seen};
-use transfer::{Downloads, Key, Part, Uploads};
+use super::{Ends, Timers};
+use crate::random::Random;
+use exchange::{Exchanges, MessageKey, Seen};
+use observe::{Observer, Observers};
+use refusal::refusal;
+use transfer::{Download, Downloads, Key, Part, Uploads};
 
-/// Names a request until it is answered.
+/// Names a request until it is answered, and then those who observe its resource.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct RequestId(u64);
 
@@ -31,30 +39,37 @@ pub struct RequestId(u64);
 pub struct ServerLimits {
     /// Requests being worked on; more are answered by 5.03.
     pub requests: usize,
-    /// Messages remembered to recognise their repetitions.
+    /// Messages remembered to recognise their repetitions, besides those being worked on.
     pub exchanges: usize,
     /// Bytes of the answers remembered with them.
     pub exchange_bytes: usize,
-    /// Bodies that come in block by block.
-    pub uploads: usize,
-    /// Bodies that go out block by block.
-    pub downloads: usize,
+    /// Bytes of bodies that come in block by block; more are answered by 5.03.
+    pub upload_bytes: usize,
+    /// Bytes of results that go out block by block; while there are more, requests that are not
+    /// mere reading are answered by 5.03 and not run.
+    pub result_bytes: usize,
+    /// Bytes of what was read and goes out block by block; what is beyond is read again.
+    pub read_bytes: usize,
     /// Bytes of one body.
     pub body_bytes: usize,
     /// Separate responses that wait for their acknowledgement.
     pub confirmables: usize,
+    /// Clients that are told of changes; more get one answer.
+    pub observers: usize,
 }
 
 impl ServerLimits {
     /// For a Linux node.
     pub const DEFAULT: Self = Self {
         requests: 256,
-        exchanges: 4096,
-        exchange_bytes: 4 << 20,
-        uploads: 32,
-        downloads: 32,
+        exchanges: 16_384,
+        exchange_bytes: 8 << 20,
+        upload_bytes: 32 << 20,
+        result_bytes: 32 << 20,
+        read_bytes: 8 << 20,
         body_bytes: 2 << 20,
         confirmables: 256,
+        observers: 256,
     };
 }
 
@@ -81,53 +96,88 @@ pub struct Server {
     exchanges: Exchanges,
     uploads: Uploads,
     downloads: Downloads,
+    observers: Observers,
     pending: BTreeMap<RequestId, Pending>,
     requests: VecDeque<(RequestId, Request)>,
-    outgoing: VecDeque<(SocketAddr, Vec<u8>)>,
+    outgoing: VecDeque<(Ends, Vec<u8>)>,
+    /// Answers to a group's requests.
+    delayed: Vec<(Instant, Ends, Vec<u8>)>,
     confirmables: Vec<Confirmable>,
     next_request: u64,
     next_message: u16,
+    random: Random,
     counters: ServerCounters,
 }
 
 /// A request being worked on.
 #[derive(Debug)]
 struct Pending {
-    peer: SocketAddr,
+    ends: Ends,
     header: Header,
     key: Key,
     block1: Option<Block>,
     block2: Option<Block>,
+    observe: Option<Observe>,
     /// When to acknowledge it and answer separately; nothing once that is done or not needed.
     acknowledge_at: Option<Instant>,
     acknowledged: bool,
 }
 
-/// A separate response on its way.
+impl Pending {
+    fn message(&self) -> MessageKey {
+        message(&self.ends, &self.header)
+    }
+}
+
+/// A separate response or a notification on its way.
 #[derive(Debug)]
 struct Confirmable {
-    peer: SocketAddr,
+    ends: Ends,
     id: u16,
     bytes: Vec<u8>,
     retransmit_at: Instant,
     sent: u32,
+    /// The observation that it belongs to.
+    observer: Option<RequestId>,
+}
+
+fn message(ends: &Ends, header: &Header) -> MessageKey {
+    MessageKey {
+        ends: *ends,
+        id: header.id,
+        token: header.token.clone(),
+    }
+}
+
+/// Whom limits for each peer hold: a machine, which in IPv6 has a whole network of addresses.
+fn peer(ends: &Ends) -> IpAddr {
+    match ends.remote.ip() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+    }
 }
 
 impl Server {
-    /// A server. `seed` makes message identifiers differ between restarts.
+    /// A server. `seed` makes message identifiers and delays differ between restarts.
     pub fn new(limits: ServerLimits, timers: Timers, seed: u64) -> Self {
         Self {
             limits,
             timers,
             exchanges: Exchanges::new(limits.exchanges, limits.exchange_bytes),
-            uploads: Uploads::new(limits.uploads, limits.body_bytes),
-            downloads: Downloads::new(limits.downloads),
+            uploads: Uploads::new(limits.upload_bytes, limits.body_bytes),
+            downloads: Downloads::new(limits.result_bytes, limits.read_bytes),
+            observers: Observers::new(limits.observers),
             pending: BTreeMap::new(),
             requests: VecDeque::new(),
             outgoing: VecDeque::new(),
+            delayed: Vec::new(),
             confirmables: Vec::new(),
             next_request: 0,
             next_message: seed as u16,
+            random: Random::new(seed),
             counters: ServerCounters::default(),
         }
     }
@@ -142,24 +192,26 @@ impl Server {
         self.pending.is_empty() && self.confirmables.is_empty()
     }
 
-    /// Takes a datagram from `peer`.
-    pub fn handle(&mut self, now: Instant, peer: SocketAddr, bytes: &[u8]) {
-        match Incoming::parse(bytes) {
+    /// Takes a datagram.
+    pub fn handle(&mut self, now: Instant, ends: Ends, bytes: &[u8]) {
+        let incoming = Incoming::parse(bytes);
+        if ends.is_multicast() {
+            return self.handle_multicast(now, ends, incoming);
+        }
+        match incoming {
             Incoming::Noise => self.counters.malformed += 1,
             Incoming::Reject { id } => {
                 self.counters.malformed += 1;
-                self.send(peer, empty(id, true));
+                self.send(ends, empty(id, true));
             }
-            Incoming::Empty { id, .. } => self
-                .confirmables
-                .retain(|sent| (sent.peer, sent.id) != (peer, id)),
+            Incoming::Empty { id, reset } => self.settle(now, ends, id, reset),
             Incoming::Response(header, _) => {
                 self.counters.malformed += 1;
                 if header.kind == Kind::Confirmable {
-                    self.send(peer, empty(header.id, true));
+                    self.send(ends, empty(header.id, true));
                 }
             }
-            Incoming::Request(header, parsed) => self.handle_request(now, peer, header, parsed),
+            Incoming::Request(header, parsed) => self.handle_request(now, ends, header, parsed),
         }
     }
 
@@ -170,33 +222,18 @@ impl Server {
 
     /// Answers a request.
     pub fn respond(&mut self, now: Instant, id: RequestId, response: &Response) {
-        let Some(pending) = self.pending.remove(&id) else {
-            return;
-        };
-        let wanted = pending.block2.unwrap_or(Block::FIRST);
-        if response.payload.len() <= wanted.size() && wanted.number == 0 {
-            // It fits one message; an explicit block option is answered by one.
-            let block2 = pending.block2.map(|block| Block {
-                more: false,
-                ..block
-            });
-            self.reply(now, &pending, response, &response.payload, block2, None);
-            return;
-        }
-        let Digest([a, b, c, d, ..]) = Digest::of(&response.payload);
-        let etag = [a, b, c, d];
-        if let Some((part, block)) = wanted.of(&response.payload) {
-            self.reply(now, &pending, response, part, Some(block), Some(etag));
-            self.downloads
-                .insert(now, pending.key, response.clone(), etag);
-        } else {
-            let beyond = Response::empty(Code::BAD_OPTION);
-            self.reply(now, &pending, &beyond, &[], None, None);
-        }
+        self.answer(now, id, response, false);
+    }
+
+    /// Answers a request for something that changes. Whether its client wants to be told, until
+    /// [`is_observed`](Self::is_observed) says otherwise.
+    pub fn respond_observed(&mut self, now: Instant, id: RequestId, response: &Response) -> bool {
+        self.answer(now, id, response, true);
+        self.is_observed(id)
     }
 
     /// The next datagram to send.
-    pub fn poll_transmit(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
+    pub fn poll_transmit(&mut self) -> Option<(Ends, Vec<u8>)> {
         self.outgoing.pop_front()
     }
 
@@ -204,137 +241,184 @@ impl Server {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let acknowledge = self.pending.values().filter_map(|one| one.acknowledge_at);
         let retransmit = self.confirmables.iter().map(|sent| sent.retransmit_at);
-        acknowledge.chain(retransmit).min()
+        let delayed = self.delayed.iter().map(|(at, ..)| *at);
+        acknowledge.chain(retransmit).chain(delayed).min()
     }
 
-    /// Acknowledges what takes long and repeats what was not acknowledged.
+    /// Acknowledges what takes long, repeats what was not acknowledged, and sends what was
+    /// delayed.
     pub fn handle_timeout(&mut self, now: Instant) {
         let mut acknowledged = Vec::new();
         for pending in self.pending.values_mut() {
             if pending.acknowledge_at.is_some_and(|at| at <= now) {
                 pending.acknowledge_at = None;
                 pending.acknowledged = true;
-                acknowledged.push((pending.peer, pending.header.id));
+                acknowledged.push((pending.ends, pending.message()));
             }
         }
-        for (peer, id) in acknowledged {
-            let bytes = empty(id, false);
-            self.exchanges.answered((peer, id), bytes.clone());
-            self.send(peer, bytes);
+        for (ends, message) in acknowledged {
+            let bytes = empty(message.id, false);
+            self.exchanges.acknowledge(&message, bytes.clone());
+            self.send(ends, bytes);
         }
+        for (_, ends, bytes) in self.delayed.extract_if(.., |(at, ..)| *at <= now) {
+            self.outgoing.push_back((ends, bytes));
+        }
+        self.retransmit(now);
+    }
+
+    fn retransmit(&mut self, now: Instant) {
         let timers = self.timers;
-        let (outgoing, given_up) = (&mut self.outgoing, &mut self.counters.given_up);
+        let (outgoing, observers) = (&mut self.outgoing, &mut self.observers);
+        let given_up = &mut self.counters.given_up;
         self.confirmables.retain_mut(|sent| {
             if sent.retransmit_at > now {
                 return true;
             }
             if sent.sent > timers.max_retransmit {
                 *given_up += 1;
+                sent.observer.map(|observer| observers.remove(observer));
                 return false;
             }
-            outgoing.push_back((sent.peer, sent.bytes.clone()));
+            outgoing.push_back((sent.ends, sent.bytes.clone()));
             sent.retransmit_at = now + timers.ack_timeout * (1 << sent.sent.min(8));
             sent.sent += 1;
             true
         });
     }
 
-    fn handle_request(
-        &mut self,
-        now: Instant,
-        peer: SocketAddr,
-        header: Header,
-        parsed: Result<Parsed, Code>,
-    ) {
-        match self.exchanges.see(now, (peer, header.id)) {
-            Seen::New => {}
-            Seen::Working => {
-                self.counters.repeated += 1;
-                return;
-            }
-            Seen::Answered(bytes) => {
-                self.counters.repeated += 1;
-                if header.kind == Kind::Confirmable {
-                    self.send(peer, bytes);
-                }
-                return;
-            }
-        }
-        let mut pending = Pending {
-            peer,
-            header,
-            key: Key::default(),
-            block1: None,
-            block2: None,
-            acknowledge_at: None,
-            acknowledged: false,
+    /// Takes an acknowledgement or a reset.
+    fn settle(&mut self, now: Instant, ends: Ends, id: u16, reset: bool) {
+        let is_it = |sent: &Confirmable| (sent.ends, sent.id) == (ends, id);
+        let Some(at) = self.confirmables.iter().position(is_it) else {
+            return;
         };
-        let parsed = match parsed {
-            Ok(parsed) => parsed,
-            Err(code) => {
-                if pending.header.kind == Kind::Confirmable {
-                    self.reply_code(now, &pending, code);
-                }
-                return;
-            }
+        let Some(observer) = self.confirmables.swap_remove(at).observer else {
+            return;
         };
-        pending.key = Key::new(peer, &parsed.request);
-        (pending.block1, pending.block2) = (parsed.block1, parsed.block2);
-        if let Some(request) = self.assemble(now, &mut pending, parsed.request) {
-            self.take(now, pending, request);
+        if reset {
+            self.observers.remove(observer);
+        } else if let Some(held) = self.observers.get_mut(observer) {
+            held.awaited = false;
+            self.notify_next(now, observer);
         }
     }
 
-    /// Serves what needs no work: further blocks of a body, in either direction. Gives back a
-    /// request whose body is whole.
-    fn assemble(
+    fn handle_request(
         &mut self,
         now: Instant,
-        pending: &mut Pending,
-        mut request: Request,
-    ) -> Option<Request> {
+        ends: Ends,
+        header: Header,
+        parsed: Result<Parsed, Code>,
+    ) {
+        let repeated = match self.exchanges.see(now, &message(&ends, &header)) {
+            Seen::New => None,
+            Seen::Working(acknowledgement) => Some(acknowledgement),
+            Seen::Answered(answer) => Some(Some(answer)),
+        };
+        if let Some(answer) = repeated {
+            self.counters.repeated += 1;
+            if let Some(bytes) = answer.filter(|_| header.kind == Kind::Confirmable) {
+                self.send(ends, bytes);
+            }
+            return;
+        }
+        match parsed {
+            Ok(parsed) => {
+                let pending = Pending {
+                    ends,
+                    header,
+                    key: Key::new(ends, &parsed.request),
+                    block1: parsed.block1,
+                    block2: parsed.block2,
+                    observe: parsed.request.observe,
+                    acknowledge_at: None,
+                    acknowledged: false,
+                };
+                self.assemble(now, pending, parsed.request);
+            }
+            Err(code) if header.kind == Kind::Confirmable => {
+                let key = Key::new(ends, &Request::new(Method::Get, ""));
+                let pending = Pending {
+                    ends,
+                    header,
+                    key,
+                    block1: None,
+                    block2: None,
+                    observe: None,
+                    acknowledge_at: None,
+                    acknowledged: false,
+                };
+                self.refuse(now, &pending, code);
+            }
+            Err(_) => self.counters.malformed += 1,
+        }
+    }
+
+    /// Serves what needs no work: blocks of a body before its last, and further blocks of an
+    /// answer. Takes up a request whose body is whole.
+    fn assemble(&mut self, now: Instant, mut pending: Pending, mut request: Request) {
         if let Some(block) = pending.block1 {
             let part = self
                 .uploads
                 .take(now, &pending.key, block, &request.payload);
             match part {
-                Part::Whole(body) => request.payload = body,
+                // The body stays where it is until it is known that the request can be taken up.
+                Part::Last if !self.has_room(now, &pending) => {
+                    return self.refuse(now, &pending, Code::UNAVAILABLE);
+                }
+                Part::Last => {
+                    let key = &pending.key;
+                    request.payload = self.uploads.finish(key, block, &request.payload);
+                }
                 Part::More => {
-                    self.reply_code(now, pending, Code::CONTINUE);
-                    return None;
+                    let go_on = Response::empty(Code::CONTINUE);
+                    return self.reply(now, &pending, &go_on, &[], Extra::default());
                 }
                 Part::Refused(code) => {
-                    self.counters.refused += 1;
                     pending.block1 = None;
-                    self.reply_code(now, pending, code);
-                    return None;
+                    return self.refuse(now, &pending, code);
                 }
             }
         } else if let Some(wanted) = pending.block2.filter(|block| block.number > 0) {
-            if let Some((response, etag)) = self.downloads.get(now, &pending.key) {
-                if let Some((part, block)) = wanted.of(&response.payload) {
-                    self.reply(now, pending, &response, part, Some(block), Some(etag));
-                } else {
-                    self.reply_code(now, pending, Code::BAD_OPTION);
-                }
-                return None;
+            if let Some(download) = self.downloads.get(now, &pending.key) {
+                return self.give_part(now, &pending, wanted, &download);
             }
             // Running something again to get at the rest of its answer would be wrong; reading
             // again is fine.
-            if request.method != super::Method::Get {
-                self.reply_code(now, pending, Code::INCOMPLETE);
-                return None;
+            if request.method != Method::Get {
+                return self.refuse(now, &pending, Code::INCOMPLETE);
             }
         }
-        Some(request)
+        self.take(now, pending, request);
+    }
+
+    fn give_part(&mut self, now: Instant, pending: &Pending, wanted: Block, from: &Download) {
+        let Some((part, block)) = wanted.of(&from.response.payload) else {
+            return self.refuse(now, pending, Code::BAD_OPTION);
+        };
+        let extra = Extra {
+            block2: Some(block),
+            etag: Some(from.etag),
+            ..Extra::default()
+        };
+        self.reply(now, pending, &from.response, part, extra);
+        if !block.more {
+            self.downloads.fetched(now, &pending.key);
+        }
+    }
+
+    /// Whether a request can be taken up.
+    fn has_room(&mut self, now: Instant, pending: &Pending) -> bool {
+        let reads = pending.key.is_read();
+        self.pending.len() < self.limits.requests
+            && (reads || self.downloads.has_room(now, &pending.ends))
     }
 
     /// Queues a whole request.
     fn take(&mut self, now: Instant, mut pending: Pending, request: Request) {
-        if self.pending.len() >= self.limits.requests {
-            self.counters.refused += 1;
-            self.reply_code(now, &pending, Code::UNAVAILABLE);
-            return;
+        if !self.has_room(now, &pending) {
+            return self.refuse(now, &pending, Code::UNAVAILABLE);
         }
         if pending.header.kind == Kind::Confirmable {
             pending.acknowledge_at = Some(now + self.timers.processing);
@@ -342,16 +426,86 @@ impl Server {
         let id = RequestId(self.next_request);
         self.next_request += 1;
         self.counters.requests += 1;
+        self.exchanges.begin(pending.message());
         self.pending.insert(id, pending);
         self.requests.push_back((id, request));
     }
 
-    fn reply_code(&mut self, now: Instant, pending: &Pending, code: Code) {
-        let response = match code {
-            Code::CONTINUE => Response::empty(code),
-            _ => Response::new(code, Format::TEXT, Vec::new()),
+    fn answer(&mut self, now: Instant, id: RequestId, response: &Response, observable: bool) {
+        let Some(pending) = self.pending.remove(&id) else {
+            return;
         };
-        self.reply(now, pending, &response, &[], None, None);
+        if pending.ends.is_multicast() {
+            return self.answer_later(now, &pending, response);
+        }
+        let mut extra = Extra::default();
+        if pending.observe.is_some() {
+            self.observers
+                .remove_client(&pending.ends, &pending.header.token);
+        }
+        let registers = observable && pending.observe == Some(Observe::Register);
+        if registers && response.code.is_success() {
+            let observer = Observer {
+                ends: pending.ends,
+                token: pending.header.token.clone(),
+                key: pending.key.clone(),
+                wanted: pending.block2,
+                awaited: false,
+                next: None,
+            };
+            if self.observers.add(id, observer) {
+                extra.observe = Some(self.observers.next_order());
+            }
+        }
+        let key = &pending.key;
+        match self.first_part(now, key, pending.block2, response, &mut extra) {
+            Some(part) => self.reply(now, &pending, response, &response.payload[..part], extra),
+            None => self.give_beyond(now, &pending, response),
+        }
+    }
+
+    /// How many bytes of a response its first message has. What remains is kept. Nothing if
+    /// another block is wanted first.
+    fn first_part(
+        &mut self,
+        now: Instant,
+        key: &Key,
+        wanted: Option<Block>,
+        response: &Response,
+        extra: &mut Extra,
+    ) -> Option<usize> {
+        let block = wanted.unwrap_or(Block::FIRST);
+        if block.number > 0 {
+            return None;
+        }
+        let (part, block) = block.of(&response.payload)?;
+        if !block.more {
+            // It fits one message; an explicit block option is answered by one.
+            extra.block2 = wanted.map(|_| block);
+            return Some(part.len());
+        }
+        let etag = etag(response);
+        (extra.block2, extra.etag) = (Some(block), Some(etag));
+        let response = response.clone();
+        let download = Download { response, etag };
+        self.downloads.insert(now, key.clone(), download);
+        Some(part.len())
+    }
+
+    /// Answers a request for a later block of what had to be read again.
+    fn give_beyond(&mut self, now: Instant, pending: &Pending, response: &Response) {
+        let wanted = pending.block2.unwrap_or(Block::FIRST);
+        let (response, etag) = (response.clone(), etag(response));
+        let download = Download { response, etag };
+        self.give_part(now, pending, wanted, &download);
+        self.downloads.insert(now, pending.key.clone(), download);
+    }
+
+    fn refuse(&mut self, now: Instant, pending: &Pending, code: Code) {
+        self.counters.refused += 1;
+        let response = refusal(code);
+        let payload = &response.payload;
+        self.reply(now, pending, &response, payload, Extra::default());
     }
 
     /// Sends one message of a response: in the acknowledgement if the request still waits for
@@ -362,15 +516,9 @@ impl Server {
         pending: &Pending,
         response: &Response,
         payload: &[u8],
-        block2: Option<Block>,
-        etag: Option<[u8; 4]>,
+        extra: Extra,
     ) {
-        let Pending {
-            peer,
-            header: asked,
-            block1,
-            ..
-        } = pending;
+        let asked = &pending.header;
         let kind = match asked.kind {
             Kind::Confirmable if !pending.acknowledged => Kind::Acknowledgement,
             Kind::Confirmable if self.confirmables.len() < self.limits.confirmables => {
@@ -381,29 +529,63 @@ impl Server {
         let id = if kind == Kind::Acknowledgement {
             asked.id
         } else {
-            self.next_message = self.next_message.wrapping_add(1);
-            self.next_message
+            self.message_id()
         };
         let token = asked.token.clone();
         let header = Header { id, kind, token };
-        let bytes = write_response(&header, response, payload, *block1, block2, etag);
-        match kind {
-            Kind::Acknowledgement => self.exchanges.answered((*peer, asked.id), bytes.clone()),
-            Kind::Confirmable => self.confirmables.push(Confirmable {
-                peer: *peer,
-                id,
-                bytes: bytes.clone(),
-                retransmit_at: now + self.timers.ack_timeout,
-                sent: 1,
-            }),
-            Kind::Unconfirmed => {}
+        let extra = Extra {
+            block1: pending.block1,
+            ..extra
+        };
+        let bytes = write_response(&header, response, payload, extra);
+        // What only reads may run again, so nobody can fill the memory by reading.
+        if pending.key.is_read() {
+            self.exchanges.drop(&pending.message());
+        } else {
+            let answer = match kind {
+                Kind::Acknowledgement => bytes.clone(),
+                Kind::Confirmable | Kind::Unconfirmed => Vec::new(),
+            };
+            self.exchanges.end(now, &pending.message(), answer);
         }
-        self.send(*peer, bytes);
+        match kind {
+            Kind::Confirmable => self.send_confirmable(now, pending.ends, id, bytes, None),
+            Kind::Acknowledgement | Kind::Unconfirmed => self.send(pending.ends, bytes),
+        }
     }
 
-    fn send(&mut self, peer: SocketAddr, bytes: Vec<u8>) {
-        self.outgoing.push_back((peer, bytes));
+    fn message_id(&mut self) -> u16 {
+        self.next_message = self.next_message.wrapping_add(1);
+        self.next_message
     }
+
+    fn send_confirmable(
+        &mut self,
+        now: Instant,
+        ends: Ends,
+        id: u16,
+        bytes: Vec<u8>,
+        observer: Option<RequestId>,
+    ) {
+        self.confirmables.push(Confirmable {
+            ends,
+            id,
+            bytes: bytes.clone(),
+            retransmit_at: now + self.timers.ack_timeout,
+            sent: 1,
+            observer,
+        });
+        self.send(ends, bytes);
+    }
+
+    fn send(&mut self, ends: Ends, bytes: Vec<u8>) {
+        self.outgoing.push_back((ends, bytes));
+    }
+}
+
+fn etag(response: &Response) -> [u8; 4] {
+    let Digest([a, b, c, d, ..]) = Digest::of(&response.payload);
+    [a, b, c, d]
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ const TIMERS: Timers = Timers {
     ack_timeout: Duration::from_millis(20),
     max_retransmit: 6,
     processing: Duration::from_millis(30),
+    leisure: Duration::ZERO,
 };
 
 /// A server that loses every `lose`-th datagram in each direction, answers with the body that
@@ -34,7 +35,7 @@ fn echo(lose: usize, slow: Duration) -> (SocketAddr, Receiver<Request>) {
                 Ok((len, from)) => {
                     taken += 1;
                     if lose == 0 || taken % lose != 0 {
-                        server.handle(clock.now(), from, &buffer[..len]);
+                        server.handle(clock.now(), Ends::to(from), &buffer[..len]);
                     }
                 }
                 Err(error) => assert!(matches!(
@@ -61,7 +62,7 @@ fn echo(lose: usize, slow: Duration) -> (SocketAddr, Receiver<Request>) {
             while let Some((to, bytes)) = server.poll_transmit() {
                 sent += 1;
                 if lose == 0 || sent % lose != 0 {
-                    socket.send_to(&bytes, to).unwrap();
+                    socket.send_to(&bytes, to.remote).unwrap();
                 }
             }
         }

@@ -32,14 +32,21 @@ pub(crate) enum Request {
         /// Whether the answer says where the tasklets came from.
         explain: bool,
     },
-    /// List what can be asked for.
-    Discovery,
+    /// List what can be asked for, as far as a link matches each of `filters`.
+    Discovery { filters: Vec<Filter> },
     /// Tell the numbers.
     Status,
     /// List the calls in progress.
     Jobs,
     /// List the modules in the cache.
     Cache,
+    /// Tell how a call goes, or how it ended.
+    Job { call: CallId },
+    /// Tell what there is once it is another than what was `seen`; at once if nothing was.
+    Watch {
+        watched: Watched,
+        seen: Option<Seen>,
+    },
     /// Let a call in progress go on at another node.
     Move { call: CallId, to: NodeId },
     /// List the namespaces.
@@ -58,6 +65,30 @@ pub(crate) enum Request {
     Stage { digest: Digest, module: Vec<u8> },
 }
 
+/// What can be watched.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Watched {
+    /// The numbers.
+    Status,
+    /// The calls in progress.
+    Jobs,
+    /// One call, and then its result.
+    Job(CallId),
+}
+
+/// Tells states of what is watched apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Seen(pub(crate) u64);
+
+/// What a link of the list of resources must have (RFC 6690 section 4.1).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Filter {
+    /// The name of an attribute, or `href`.
+    pub(crate) name: String,
+    /// Its value; all that begin so if it ends with `*`.
+    pub(crate) value: String,
+}
+
 /// What a daemon answers.
 #[derive(Debug)]
 pub(crate) enum Reply {
@@ -74,6 +105,7 @@ pub(crate) enum Reply {
     Discovery {
         tasklets: Vec<TaskletName>,
         registry: bool,
+        filters: Vec<Filter>,
     },
     /// The numbers.
     Status(Box<Status>),
@@ -81,6 +113,14 @@ pub(crate) enum Reply {
     Jobs { now: Instant, jobs: Vec<Progress> },
     /// The modules in the cache.
     Cache(Vec<Cached>),
+    /// A call in progress at this moment.
+    Job { now: Instant, job: Progress },
+    /// What there is of what is watched, and whether nothing will follow on it.
+    Watched {
+        reply: Box<Self>,
+        seen: Seen,
+        last: bool,
+    },
     /// A move has ended, or was refused.
     Moved(Result<(), Fault>),
     /// The namespaces.

@@ -3,8 +3,8 @@
 //! Each is one file that is replaced as a whole. It is written on a thread of its own: a slow
 //! disk delays no frame.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
@@ -13,6 +13,7 @@ use nimblenet_core::{Catalogue, CatalogueLimits};
 use nimblenet_tasklet::{Delta, Name};
 
 use crate::key::PublicKey;
+use crate::state;
 
 #[derive(Debug)]
 pub(super) struct Keeper {
@@ -67,7 +68,7 @@ pub(super) fn kept(dir: &Path, namespace: &Name, key: &PublicKey) -> Option<Vec<
 
 fn keep(dir: &Path, due: &Receiver<(Name, Vec<u8>)>) {
     while let Ok((namespace, delta)) = due.recv() {
-        if let Err(error) = replace(&file(dir, &namespace), &delta) {
+        if let Err(error) = state::replace(&file(dir, &namespace), &delta) {
             tracing::warn!(%namespace, %error, "the catalogue was not kept");
         }
     }
@@ -75,15 +76,4 @@ fn keep(dir: &Path, due: &Receiver<(Name, Vec<u8>)>) {
 
 fn file(dir: &Path, namespace: &Name) -> PathBuf {
     dir.join(format!("{namespace}.catalogue"))
-}
-
-/// After a crash at any moment the old or the new content is there.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let new = path.with_extension("new");
-    let mut file = File::create(&new)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    path.parent()
-        .map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }

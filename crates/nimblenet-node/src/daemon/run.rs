@@ -20,6 +20,7 @@ use super::failure::Facts;
 use super::keeper::Keeper;
 use super::links::Links;
 use super::registry::{self, StoreThread};
+use super::watch::{Results, Waiters};
 use super::{Call, CallReport, Command, Status};
 use crate::clock::Clock;
 use crate::coap::EndpointState;
@@ -111,6 +112,9 @@ pub(super) struct Service {
     pub(super) coap: Option<watch::Receiver<EndpointState>>,
     pub(super) store: Option<StoreThread>,
     pub(super) calls: BTreeMap<CallId, Waiting>,
+    /// How the newest calls have ended.
+    pub(super) results: Results,
+    pub(super) waiters: Waiters,
     /// Who waits for the end of which call's move.
     pub(super) moves: Vec<(CallId, Answer)>,
     pub(super) keys: BTreeMap<Name, PublicKey>,
@@ -207,6 +211,7 @@ impl Service {
         for namespace in core::mem::take(&mut self.edge.renewed) {
             self.keep(namespace);
         }
+        self.tell_changes();
     }
 
     fn wake_up(&mut self) {

@@ -4,15 +4,13 @@ use nimblenet_core::{CallId, CallRequest, Catalogue};
 use nimblenet_tasklet::api::Problem;
 use nimblenet_tasklet::{Delta, Digest, Fault, Name, NamespaceId, NodeId, TaskletName, TaskletRef};
 
-use super::api::{Answer, Refused, Reply, Request};
+use super::api::{Answer, Filter, Refused, Reply, Request};
 use super::registry::{self, Done};
 use super::run::{Service, Waiting};
+use super::watch::Ended;
 use super::{Cached, Call, CallReport};
 use crate::remote::NamespaceSummary;
 use crate::store::Refusal;
-
-/// Tasklets that discovery lists; catalogues have the rest.
-const MAX_LISTED: usize = 1024;
 
 impl Service {
     /// Does what a request asks for. The answer gets its reply at once if that takes no time.
@@ -23,15 +21,15 @@ impl Service {
                 explain,
                 answer,
             }),
-            Request::Discovery => answer.give(self.discovery()),
+            Request::Discovery { filters } => answer.give(self.discovery(filters)),
             Request::Status => answer.give(Reply::Status(Box::new(self.status()))),
             Request::Jobs => {
-                let mut jobs: Vec<_> = self.node.calls().collect();
-                jobs.sort_by_key(|job| job.call);
-                let now = self.clock.now();
+                let (now, jobs) = (self.clock.now(), self.jobs());
                 answer.give(Reply::Jobs { now, jobs });
             }
             Request::Cache => answer.give(self.cache()),
+            Request::Job { call } => answer.give(self.job(call).0),
+            Request::Watch { watched, seen } => self.watch(watched, seen, answer),
             Request::Move { call, to } => self.begin_move(call, to, answer),
             Request::Namespaces => answer.give(self.namespaces()),
             Request::Delta { namespace, from } => answer.give(self.delta(&namespace, from)),
@@ -179,19 +177,20 @@ impl Service {
         let fault = report.result.as_ref().err();
         let blame = fault.map(|fault| self.blame(*fault, &waiting.call, report.blamed));
         let (place, detail) = blame.unwrap_or_default();
-        waiting.answer.give(Reply::Ended {
+        let ended = Ended {
             report,
-            explain: waiting.explain,
             place,
             detail,
-        });
+        };
+        self.results.keep(id, ended.clone());
+        waiting.answer.give(ended.reply(waiting.explain));
     }
 
     fn catalogue(&self, namespace: &Name) -> Option<&Catalogue> {
         self.node.catalogue(NamespaceId::of(namespace))
     }
 
-    fn discovery(&self) -> Reply {
+    fn discovery(&self, filters: Vec<Filter>) -> Reply {
         let tasklets = self.keys.keys().flat_map(|namespace| {
             let entries = self.catalogue(namespace).into_iter();
             let names = entries.flat_map(|catalogue| catalogue.entries().map(|entry| entry.name));
@@ -201,8 +200,9 @@ impl Service {
             })
         });
         Reply::Discovery {
-            tasklets: tasklets.take(MAX_LISTED).collect(),
+            tasklets: tasklets.collect(),
             registry: self.store.is_some(),
+            filters,
         }
     }
 

@@ -18,6 +18,7 @@ use super::keeper::{self, Keeper};
 use super::links::Links;
 use super::registry::StoreThread;
 use super::run::{Edge, Inputs, Service};
+use super::watch::{Results, Waiters};
 use super::{Command, Daemon, Requests, Sockets, StartError};
 use crate::clock::{self, Clock};
 use crate::coap::Endpoint;
@@ -27,6 +28,7 @@ use crate::host::LinuxHost;
 use crate::key::PublicKey;
 use crate::link::{LinkPlan, UdpPlan};
 use crate::store::Store;
+use crate::values::Values;
 
 /// A registry runs no tasklets; its executor only exists.
 const REGISTRY_ARENA_BYTES: usize = 4096;
@@ -37,6 +39,7 @@ pub(super) struct Setup {
     mesh: MeshConfig,
     arena_bytes: usize,
     natives: Vec<TaskletName>,
+    values: Values,
     timeouts: Timeouts,
     kept: Vec<Vec<u8>>,
     keeper: Option<Keeper>,
@@ -66,12 +69,17 @@ impl Setup {
             let dir = file.state.as_deref();
             kept.extend(dir.and_then(|dir| keeper::kept(dir, name, &namespace.key)));
         }
+        let values = match &file.state {
+            Some(dir) => Values::open(dir).map_err(StartError::State)?,
+            None => Values::in_memory(),
+        };
         let keeper = file.state.map(Keeper::start).transpose();
         Ok(Self {
             config,
             mesh: file.mesh,
             arena_bytes: file.arena_bytes,
             natives: file.natives,
+            values,
             timeouts: file.timeouts,
             kept,
             keeper: keeper.map_err(StartError::State)?,
@@ -92,6 +100,7 @@ impl Setup {
             mesh: file.mesh.clone(),
             arena_bytes: REGISTRY_ARENA_BYTES,
             natives: Vec::new(),
+            values: Values::in_memory(),
             timeouts,
             kept: Vec::new(),
             keeper: None,
@@ -170,7 +179,7 @@ impl Setup {
             }
         }
         let (outcomes, answers) = unbounded_channel();
-        let host = LinuxHost::new(&self.natives, clock, seed);
+        let host = LinuxHost::new(&self.natives, self.values, clock, seed);
         let workers = Workers::start(&name, executors, self.arena_bytes, host, outcomes);
         let (stored, store_answers) = unbounded_channel();
         let store = self.store.map(|store| StoreThread::start(store, stored));
@@ -207,6 +216,8 @@ impl Setup {
             coap,
             store: store.transpose().map_err(StartError::System)?,
             calls: BTreeMap::new(),
+            results: Results::default(),
+            waiters: Waiters::default(),
             moves: Vec::new(),
             keys: self.keys,
             keeper: self.keeper,

@@ -9,6 +9,7 @@ use nimblenet_tasklet::{
 use std::path::Path;
 use tempfile::TempDir;
 
+mod coap;
 mod links;
 mod serial;
 

@@ -14,6 +14,7 @@ use nimblenet_core::LinkAddress;
 use tokio::task::JoinSet;
 
 use super::{Closed, Inlet, Link, LinkPlan, LinkStatus};
+use crate::socket::{self, Ends, Receiver, Sender};
 
 /// Neighbours that an open link learns; senders beyond that are strangers.
 const MAX_LEARNT: usize = 64;
@@ -39,18 +40,17 @@ impl LinkPlan for UdpPlan {
     }
 
     fn start(&self, inlet: Inlet, tasks: &mut JoinSet<()>) -> io::Result<Box<dyn Link>> {
-        self.socket.set_nonblocking(true)?;
-        let link = UdpLink::new(self.socket.try_clone()?, &self.neighbours, self.open)?;
-        let socket = tokio::net::UdpSocket::from_std(self.socket.try_clone()?)?;
-        tasks.spawn(listen(socket, Arc::clone(&link.peers), inlet));
+        let (sender, receiver) = socket::split(self.socket.try_clone()?)?;
+        let link = UdpLink::new(sender, &self.neighbours, self.open)?;
+        tasks.spawn(listen(receiver, Arc::clone(&link.peers), inlet));
         Ok(Box::new(link))
     }
 }
 
-async fn listen(socket: tokio::net::UdpSocket, peers: Arc<Mutex<Peers>>, inlet: Inlet) {
+async fn listen(socket: Receiver, peers: Arc<Mutex<Peers>>, inlet: Inlet) {
     let mut frame = vec![0; MAX_DATAGRAM_BYTES];
     loop {
-        match socket.recv_from(&mut frame).await {
+        match socket.receive(&mut frame).await {
             Ok((len, from)) => {
                 let Some(from) = lock(&peers).receive(from, len) else {
                     continue;
@@ -68,14 +68,15 @@ async fn listen(socket: tokio::net::UdpSocket, peers: Arc<Mutex<Peers>>, inlet: 
 /// The sending half of a socket, and who is who.
 #[derive(Debug)]
 struct UdpLink {
-    socket: UdpSocket,
+    socket: Sender,
     peers: Arc<Mutex<Peers>>,
 }
 
 /// Who is who, and what has moved.
 #[derive(Debug)]
 struct Peers {
-    neighbours: Vec<SocketAddr>,
+    /// Each with the address of this machine that it knows: the one that it sent to last.
+    neighbours: Vec<Ends>,
     max_neighbours: usize,
     status: LinkStatus,
 }
@@ -85,19 +86,18 @@ fn lock(peers: &Mutex<Peers>) -> MutexGuard<'_, Peers> {
 }
 
 impl UdpLink {
-    /// A link that sends through `socket`, which must not block. An `open` one takes frames from
-    /// anyone.
-    fn new(socket: UdpSocket, neighbours: &[SocketAddr], open: bool) -> io::Result<Self> {
+    /// A link that sends through `socket`. An `open` one takes frames from anyone.
+    fn new(socket: Sender, neighbours: &[SocketAddr], open: bool) -> io::Result<Self> {
         let learnt = if open { MAX_LEARNT } else { 0 };
         let status = LinkStatus {
             kind: "udp",
-            name: socket.local_addr()?.to_string(),
+            name: socket.address()?.to_string(),
             up: true,
             ..LinkStatus::default()
         };
         let peers = Peers {
             max_neighbours: neighbours.len() + learnt,
-            neighbours: neighbours.to_vec(),
+            neighbours: neighbours.iter().copied().map(Ends::to).collect(),
             status,
         };
         let peers = Arc::new(Mutex::new(peers));
@@ -117,8 +117,7 @@ impl Link for UdpLink {
             Some(_) => return,
         };
         for at in range {
-            let to = peers.neighbours[at];
-            peers.send(&self.socket, to, frame);
+            peers.send(&self.socket, at, frame);
         }
     }
 
@@ -129,33 +128,37 @@ impl Link for UdpLink {
 
 impl Peers {
     /// Counts a datagram that came in and says which neighbour it is from.
-    fn receive(&mut self, from: SocketAddr, bytes: usize) -> Option<LinkAddress> {
-        let known = self.neighbours.iter().position(|known| *known == from);
+    fn receive(&mut self, ends: Ends, bytes: usize) -> Option<LinkAddress> {
+        let is_it = |known: &Ends| known.remote == ends.remote;
+        let known = self.neighbours.iter().position(is_it);
         let at = known.unwrap_or(self.neighbours.len());
         if known.is_none() {
             if at >= self.max_neighbours {
                 self.status.strangers += 1;
                 return None;
             }
-            self.neighbours.push(from);
+            self.neighbours.push(ends);
         }
+        self.neighbours[at] = ends;
         self.status.received += 1;
         self.status.received_bytes += bytes as u64;
         Some(LinkAddress(at as u32))
     }
 
-    fn send(&mut self, socket: &UdpSocket, to: SocketAddr, frame: &[u8]) {
+    fn send(&mut self, socket: &Sender, to: usize, frame: &[u8]) {
         // A neighbour that is down answers with a port-unreachable message, which the system
-        // reports at the next send, whoever that is for; so one error is no reason to give up.
+        // reports at the next send, whoever that is for; and the address that a neighbour knew
+        // may be this machine's no longer. So one error is no reason to give up.
         for _ in 0..2 {
-            match socket.send_to(frame, to) {
-                Ok(bytes) => {
+            let ends = &mut self.neighbours[to];
+            match socket.send(ends, frame) {
+                Ok(()) => {
                     self.status.sent += 1;
-                    self.status.sent_bytes += bytes as u64;
+                    self.status.sent_bytes += frame.len() as u64;
                     return;
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-                Err(_) => break,
+                Err(_) => *ends = Ends::to(ends.remote),
             }
         }
         self.status.dropped += 1;
@@ -172,11 +175,19 @@ mod tests {
         (socket, address)
     }
 
-    #[test]
-    fn a_frame_for_everyone_goes_to_each_neighbour_and_strangers_are_dropped() {
-        let (a, _) = bound();
+    fn link(neighbours: &[SocketAddr], open: bool) -> UdpLink {
+        let (sender, _) = socket::split(bound().0).unwrap();
+        UdpLink::new(sender, neighbours, open).unwrap()
+    }
+
+    fn receive(link: &UdpLink, from: SocketAddr, bytes: usize) -> Option<LinkAddress> {
+        lock(&link.peers).receive(Ends::to(from), bytes)
+    }
+
+    #[tokio::test]
+    async fn a_frame_for_everyone_goes_to_each_neighbour_and_strangers_are_dropped() {
         let ((b, at_b), (c, at_c), (_, at_stranger)) = (bound(), bound(), bound());
-        let mut link = UdpLink::new(a, &[at_b, at_c], false).unwrap();
+        let mut link = link(&[at_b, at_c], false);
         link.send(None, b"hello");
         link.send(Some(LinkAddress(1)), b"you");
         link.send(Some(LinkAddress(7)), b"nobody");
@@ -184,23 +195,57 @@ mod tests {
         assert_eq!(b.recv(&mut buffer).unwrap(), 5);
         assert_eq!(c.recv(&mut buffer).unwrap(), 5);
         assert_eq!(c.recv(&mut buffer).unwrap(), 3);
-        assert_eq!(lock(&link.peers).receive(at_c, 10), Some(LinkAddress(1)));
-        assert_eq!(lock(&link.peers).receive(at_stranger, 10), None);
+        assert_eq!(receive(&link, at_c, 10), Some(LinkAddress(1)));
+        assert_eq!(receive(&link, at_stranger, 10), None);
         let status = link.status();
         assert_eq!((status.sent, status.sent_bytes), (3, 13));
         assert_eq!((status.received_bytes, status.strangers), (10, 1));
     }
 
-    #[test]
-    fn an_open_link_learns_whoever_sends_up_to_a_limit() {
-        let link = UdpLink::new(bound().0, &[], true).unwrap();
+    #[tokio::test]
+    async fn an_open_link_learns_whoever_sends_up_to_a_limit() {
+        let link = link(&[], true);
         let sender = |port| SocketAddr::from(([127, 0, 0, 1], port));
         for port in 1..=MAX_LEARNT as u16 {
             let at = LinkAddress(u32::from(port) - 1);
-            assert_eq!(lock(&link.peers).receive(sender(port), 1), Some(at));
-            assert_eq!(lock(&link.peers).receive(sender(port), 1), Some(at));
+            assert_eq!(receive(&link, sender(port), 1), Some(at));
+            assert_eq!(receive(&link, sender(port), 1), Some(at));
         }
-        assert_eq!(lock(&link.peers).receive(sender(1000), 1), None);
+        assert_eq!(receive(&link, sender(1000), 1), None);
         assert_eq!(link.status().strangers, 1);
+    }
+
+    #[tokio::test]
+    async fn a_neighbour_is_sent_to_from_the_address_that_it_knows_while_there_is_one() {
+        let (neighbour, at) = bound();
+        let (frames, mut heard) = tokio::sync::mpsc::channel(1);
+        let plan = UdpPlan {
+            socket: UdpSocket::bind("0.0.0.0:0").unwrap(),
+            // Written as a socket for both kinds of addresses would show it.
+            neighbours: vec![format!("[::ffff:127.0.0.1]:{}", at.port()).parse().unwrap()],
+            open: false,
+            mtu: 256,
+        };
+        let port = plan.socket.local_addr().unwrap().port();
+        let mut tasks = JoinSet::new();
+        let inlet = Inlet::new(nimblenet_core::LinkId(0), frames);
+        let mut link = plan.start(inlet, &mut tasks).unwrap();
+        let mut buffer = [0; 16];
+        for known in ["127.0.0.2", "127.0.0.3"] {
+            neighbour.send_to(b"hello", (known, port)).unwrap();
+            let from = heard.recv().await.unwrap().from;
+            link.send(Some(from), b"you too");
+            let (_, from) = neighbour.recv_from(&mut buffer).unwrap();
+            assert_eq!(from.ip().to_string(), known);
+        }
+        // An address that this machine has no longer.
+        let mut gone = Ends::to(at);
+        gone.local = [192, 0, 2, 77].into();
+        let (sender, _) = socket::split(bound().0).unwrap();
+        let mut other = UdpLink::new(sender, &[at], false).unwrap();
+        lock(&other.peers).neighbours[0] = gone;
+        other.send(None, b"still here");
+        assert_eq!(neighbour.recv(&mut buffer).unwrap(), 10);
+        assert_eq!(other.status().sent, 1);
     }
 }

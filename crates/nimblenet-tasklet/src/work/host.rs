@@ -8,14 +8,17 @@ pub trait Host {
     /// Capabilities that [`call`](Self::call) serves.
     fn offers(&self) -> Capabilities;
 
-    /// Serves an import `nimblenet:<capability>` with the name `function`. Values are the bits
-    /// of WebAssembly values; addresses among them refer to `memory`. Returns the single result.
+    /// Serves an import `nimblenet:<capability>` with the name `function` for `tasklet`. Values
+    /// are the bits of WebAssembly values; addresses among them refer to `memory`. Returns the
+    /// single result. What a tasklet keeps on the device is its own: another tasklet, of whatever
+    /// namespace, neither sees nor changes it.
     ///
     /// # Errors
     /// [`Fault::UnknownImport`] for a function that does not exist, [`Fault::DeviceFailed`] for
     /// one that cannot be served, [`Fault::WrongArguments`] for arguments that make no sense.
     fn call(
         &mut self,
+        tasklet: &TaskletName,
         capability: Capability,
         function: &str,
         args: &[u64],

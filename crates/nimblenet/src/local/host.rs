@@ -6,7 +6,7 @@
 //! | actuator | prints a line to standard error |
 //! | clock | microseconds since the job started |
 //! | log | prints a line to standard error |
-//! | kv | values kept until the job ends |
+//! | kv | values that each tasklet keeps until the job ends |
 //! | random | from the operating system's generator |
 
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ use crate::failure::complain;
 pub(crate) struct LocalHost {
     started: Instant,
     sensors: BTreeMap<u32, f32>,
-    kept: BTreeMap<u32, u64>,
+    kept: BTreeMap<(TaskletName, u32), u64>,
 }
 
 impl LocalHost {
@@ -59,6 +59,7 @@ impl Host for LocalHost {
 
     fn call(
         &mut self,
+        tasklet: &TaskletName,
         capability: Capability,
         function: &str,
         args: &[u64],
@@ -78,10 +79,13 @@ impl Host for LocalHost {
                 return Ok(self.started.elapsed().as_micros() as u64);
             }
             (Capability::Log, "write") => self.log(low(0), low(1), memory)?,
-            (Capability::Kv, "get") => return Ok(self.kept.get(&low(0)).copied().unwrap_or(0)),
+            (Capability::Kv, "get") => {
+                let kept = self.kept.get(&(*tasklet, low(0)));
+                return Ok(kept.copied().unwrap_or(0));
+            }
             (Capability::Kv, "set") => {
                 let value = args.get(1).copied().ok_or(Fault::WrongArguments)?;
-                self.kept.insert(low(0), value);
+                self.kept.insert((*tasklet, low(0)), value);
             }
             // A fresh state is seeded by the operating system; what it hashes to is as random.
             (Capability::Random, "u32") => {
@@ -114,10 +118,11 @@ mod tests {
     #[test]
     fn every_function_of_every_capability_is_served() {
         let mut host = host();
+        let tasklet = TaskletName::new("shop/one").expect("a name");
         for capability in Capability::ALL {
             for function in capability.functions() {
                 let args = [3, 0][..function.params.len()].to_vec();
-                let served = host.call(capability, function.name, &args, &mut [0; 8]);
+                let served = host.call(&tasklet, capability, function.name, &args, &mut [0; 8]);
                 assert!(served.is_ok(), "{} {}", capability.name(), function.name);
             }
         }
@@ -126,8 +131,10 @@ mod tests {
     #[test]
     fn a_sensor_without_a_value_fails_and_a_log_line_outside_memory_is_refused() {
         let mut host = host();
-        let mut call =
-            |capability, function, args: &[u64]| host.call(capability, function, args, &mut [0; 8]);
+        let tasklet = TaskletName::new("shop/one").expect("a name");
+        let mut call = |capability, function, args: &[u64]| {
+            host.call(&tasklet, capability, function, args, &mut [0; 8])
+        };
         let reading = call(Capability::Sensor, "read", &[3]);
         assert_eq!(reading, Ok(u64::from(21.5f32.to_bits())));
         assert_eq!(
@@ -140,7 +147,19 @@ mod tests {
                 Err(Fault::WrongArguments)
             );
         }
-        call(Capability::Kv, "set", &[7, u64::MAX]).expect("kept");
-        assert_eq!(call(Capability::Kv, "get", &[7]), Ok(u64::MAX));
+    }
+
+    #[test]
+    fn each_tasklet_of_each_namespace_has_values_of_its_own() {
+        let mut host = host();
+        let mut call = |tasklet, function, args: &[u64]| {
+            let tasklet = TaskletName::new(tasklet).expect("a name");
+            host.call(&tasklet, Capability::Kv, function, args, &mut [])
+        };
+        call("shop/one", "set", &[7, u64::MAX]).expect("kept");
+        for other in ["shop/two", "lab/one"] {
+            assert_eq!(call(other, "get", &[7]), Ok(0), "{other}");
+        }
+        assert_eq!(call("shop/one", "get", &[7]), Ok(u64::MAX));
     }
 }

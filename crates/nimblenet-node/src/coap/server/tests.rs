@@ -1,6 +1,13 @@
 use super::*;
-use crate::coap::message::{Incoming, Method, Reply, write_request};
+use crate::coap::Format;
+use crate::coap::message::{Incoming, Reply, write_request};
+use coap_lite::{CoapOption, Packet};
+use core::net::SocketAddr;
 use core::time::Duration;
+
+mod group;
+mod observe;
+mod transfer;
 
 const T0: Instant = Instant::ZERO;
 
@@ -8,8 +15,8 @@ fn server() -> Server {
     Server::new(ServerLimits::DEFAULT, Timers::STANDARD, 1)
 }
 
-fn peer(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
+fn peer(port: u16) -> Ends {
+    Ends::to(SocketAddr::from(([127, 0, 0, 1], port)))
 }
 
 fn header(id: u16, kind: Kind) -> Header {
@@ -42,6 +49,12 @@ fn block(number: u32, more: bool) -> Option<Block> {
 
 fn content(len: usize) -> Response {
     Response::new(Code::CONTENT, Format::CBOR, vec![7; len])
+}
+
+/// The value of an option of a datagram.
+fn option(datagram: &[u8], option: CoapOption) -> Option<Vec<u8>> {
+    let packet = Packet::from_bytes(datagram).unwrap();
+    packet.get_first_option(option).cloned()
 }
 
 /// The one datagram that the server sends, as a response.
@@ -124,76 +137,6 @@ fn an_answer_that_nobody_acknowledges_is_given_up() {
 }
 
 #[test]
-fn a_body_in_blocks_becomes_one_request_and_a_large_answer_goes_out_in_blocks() {
-    let mut server = server();
-    let parts = [vec![1; 1024], vec![2; 1024], vec![3; 10]];
-    for (at, part) in parts.iter().enumerate() {
-        let block1 = block(at as u32, at < 2);
-        let id = 10 + at as u16;
-        server.handle(T0, peer(1), &message(id, &post(part), block1, None));
-        if at < 2 {
-            let (_, reply) = sent(&mut server);
-            assert_eq!(reply.response.code, Code::CONTINUE);
-            assert_eq!(reply.block1, block1);
-        }
-    }
-    let (id, request) = server.poll_request().unwrap();
-    assert_eq!(request.payload, parts.concat());
-    server.respond(T0, id, &content(2500));
-    let (_, reply) = sent(&mut server);
-    assert_eq!(
-        (reply.block1, reply.block2),
-        (block(2, false), block(0, true))
-    );
-    let mut body = reply.response.payload;
-    for number in 1..3 {
-        let wanted = block(number, false);
-        let bytes = message(20 + number as u16, &post(&[]), None, wanted);
-        server.handle(T0, peer(1), &bytes);
-        assert!(server.poll_request().is_none(), "nothing runs again");
-        let (_, part) = sent(&mut server);
-        assert_eq!(part.etag, reply.etag);
-        body.extend(part.response.payload);
-    }
-    assert_eq!(body, content(2500).payload);
-}
-
-#[test]
-fn att_55_broken_uploads_are_refused_and_unfinished_ones_are_bounded() {
-    let mut server = server();
-    let full = vec![0; 1024];
-    let mut upload = |port, id, payload: &[u8], block1| {
-        server.handle(T0, peer(port), &message(id, &post(payload), block1, None));
-        sent_code(&mut server)
-    };
-    // A gap; the largest block number there is; a short block in the middle.
-    assert_eq!(upload(1, 1, &full, block(1, true)), Code::INCOMPLETE);
-    let last = block((1 << 20) - 1, true);
-    assert_eq!(upload(1, 2, &full, last), Code::INCOMPLETE);
-    assert_eq!(upload(1, 3, &[0; 5], block(0, true)), Code::BAD_REQUEST);
-    for port in 1000..2000 {
-        assert_eq!(upload(port, 4, &full, block(0, true)), Code::CONTINUE);
-    }
-    // The oldest had to go, the youngest is still there.
-    assert_eq!(upload(1000, 5, &full, block(1, true)), Code::INCOMPLETE);
-    assert_eq!(upload(1999, 5, &full, block(1, true)), Code::CONTINUE);
-
-    let limit = ServerLimits::DEFAULT.body_bytes / 1024;
-    for number in 0..=limit as u32 {
-        let code = upload(5, 100 + number as u16, &full, block(number, true));
-        let fits = (number as usize) < limit;
-        assert_eq!(
-            code,
-            if fits {
-                Code::CONTINUE
-            } else {
-                Code::TOO_LARGE
-            }
-        );
-    }
-}
-
-#[test]
 fn att_54_bad_messages_get_a_reset_and_bad_options_get_4_02() {
     let mut server = server();
     server.handle(T0, peer(1), &[0x40, 0, 0, 9]);
@@ -225,12 +168,120 @@ fn att_64_more_requests_than_the_limit_are_refused_at_once() {
 }
 
 #[test]
+fn a_refusal_for_lack_of_room_says_when_to_try_again_and_is_a_document() {
+    let limits = ServerLimits {
+        requests: 0,
+        ..ServerLimits::DEFAULT
+    };
+    let mut server = Server::new(limits, Timers::STANDARD, 1);
+    let bytes = message(1, &post(&[]), None, None);
+    for _ in 0..2 {
+        // It was not run, so its repetition may be.
+        server.handle(T0, peer(1), &bytes);
+        let (_, answer) = server.poll_transmit().unwrap();
+        assert_eq!(option(&answer, CoapOption::MaxAge), Some(vec![5]));
+        let Incoming::Response(_, reply) = Incoming::parse(&answer) else {
+            panic!("not a response");
+        };
+        assert_eq!(reply.response.code, Code::UNAVAILABLE);
+        let text = String::from_utf8_lossy(&reply.response.payload).into_owned();
+        assert!(text.contains("overloaded"), "{text}");
+    }
+}
+
+#[test]
+fn a_request_in_progress_is_never_forgotten_nor_one_that_ran_for_a_stranger_s_messages() {
+    let mut server = server();
+    let running = message(1, &post(&[1]), None, None);
+    server.handle(T0, peer(1), &running);
+    let (runs, _) = server.poll_request().unwrap();
+    let ran = message(2, &post(&[2]), None, None);
+    server.handle(T0, peer(1), &ran);
+    let (id, _) = server.poll_request().unwrap();
+    server.respond(T0, id, &content(3));
+    let answer = server.poll_transmit().unwrap();
+    // Of one stranger with many ports, and of strangers with many addresses: what reads, what is
+    // refused, and what runs.
+    let read = Request::new(Method::Get, "status");
+    for number in 0..20_000_u16 {
+        let stranger = if number < 10_000 {
+            SocketAddr::from(([127, 0, 0, 2], 1 + number))
+        } else {
+            let [high, low] = number.to_be_bytes();
+            SocketAddr::from(([10, 0, high, low], 1))
+        };
+        let asked = match number % 3 {
+            0 => message(number, &read, None, None),
+            1 => vec![0x40, 1, 0, 1, 0x90],
+            _ => message(number, &post(&[]), None, None),
+        };
+        server.handle(T0, Ends::to(stranger), &asked);
+        while let Some((id, _)) = server.poll_request() {
+            server.respond(T0, id, &content(1));
+        }
+        while server.poll_transmit().is_some() {}
+    }
+    server.handle(T0, peer(1), &running);
+    server.handle(T0, peer(1), &ran);
+    assert!(server.poll_request().is_none(), "it runs twice");
+    assert_eq!(server.poll_transmit(), Some(answer));
+    server.respond(T0, runs, &content(1));
+    assert_eq!(sent(&mut server).0, header(1, Kind::Acknowledgement));
+}
+
+#[test]
+fn a_stranger_that_fills_the_memory_of_messages_pushes_out_its_own() {
+    let limits = ServerLimits {
+        exchanges: 100,
+        ..ServerLimits::DEFAULT
+    };
+    let mut server = Server::new(limits, Timers::STANDARD, 1);
+    let mut run = |ends, id| {
+        server.handle(T0, ends, &message(id, &post(&[]), None, None));
+        let request = server.poll_request();
+        if let Some((id, _)) = request {
+            server.respond(T0, id, &content(1));
+        }
+        while server.poll_transmit().is_some() {}
+        request.is_some()
+    };
+    let stranger = Ends::to(SocketAddr::from(([127, 0, 0, 2], 1)));
+    assert!(run(peer(1), 1));
+    for id in 0..5000 {
+        assert!(run(stranger, id));
+    }
+    assert!(!run(peer(1), 1), "still known");
+    assert!(!run(stranger, 4999), "so is the stranger's newest");
+    assert!(run(stranger, 0), "not its oldest");
+}
+
+#[test]
+fn a_client_that_starts_anew_with_the_same_identifier_is_another_client() {
+    let mut server = server();
+    for token in 1..=2 {
+        let header = Header {
+            id: 1,
+            kind: Kind::Confirmable,
+            token: vec![token],
+        };
+        let request = post(&[token]);
+        let bytes = write_request(&header, &request, &request.payload, None, None);
+        server.handle(T0, peer(1), &bytes);
+        let (id, request) = server.poll_request().unwrap();
+        assert_eq!(request.payload, [token]);
+        server.respond(T0, id, &content(1));
+        assert_eq!(sent(&mut server).0.token, [token]);
+    }
+}
+
+#[test]
 fn message_identifiers_may_be_used_again_after_their_lifetime() {
     let mut server = server();
     let bytes = message(1, &post(&[]), None, None);
     for round in 0..3 {
         let now = T0 + Duration::from_secs(round * 250);
         server.handle(now, peer(1), &bytes);
-        assert!(server.poll_request().is_some());
+        let (id, _) = server.poll_request().unwrap();
+        server.respond(now, id, &content(1));
     }
 }

@@ -2,11 +2,11 @@
 
 use nimblenet_core::{Counters, DropReason, Instant, Progress, Standing, Step};
 use nimblenet_tasklet::api::{
-    self, crash, explained, failure, job, link, module, namespace, published, segment, status, step,
+    self, crash, explained, failure, job, link, module, namespace, published, status, step,
 };
 use nimblenet_tasklet::{Fault, TaskletName, Trap};
 
-use super::Reply;
+use super::{Filter, Reply};
 use crate::daemon::{Cached, CallReport, Crash, Status};
 use crate::link::LinkStatus;
 use crate::remote::NamespaceSummary;
@@ -50,10 +50,16 @@ impl Reply {
                 place,
                 detail,
             } => ended(report, *explain, place, detail.as_deref()),
-            Self::Discovery { tasklets, registry } => links(tasklets, *registry),
+            Self::Discovery {
+                tasklets,
+                registry,
+                filters,
+            } => links(tasklets, *registry, filters),
             Self::Status(numbers) => content(|to| write_status(to, numbers)),
             Self::Jobs { now, jobs } => content(|to| write_jobs(to, *now, jobs)),
             Self::Cache(modules) => content(|to| write_cache(to, modules)),
+            Self::Job { now, job } => content(|to| write_job(to, *now, job)),
+            Self::Watched { reply, .. } => reply.document(),
             Self::Moved(Ok(())) | Self::Staged => empty(api::Status::Changed),
             Self::Moved(Err(fault)) => failed(*fault, None, "the move", None),
             Self::Namespaces(held) => content(|to| write_namespaces(to, held)),
@@ -195,18 +201,76 @@ fn write_published<'w>(to: &'w mut Writer, outcome: &Published) -> Written<'w> {
     to.str(published::CLAIMED)?.bool(outcome.claimed)
 }
 
-/// The links of `.well-known/core` (RFC 6690).
-fn links(tasklets: &[TaskletName], registry: bool) -> Document {
-    let known = [segment::STATUS, segment::JOBS, segment::CACHE];
-    let mut links = known.map(|path| format!("</{path}>;ct=60")).join(",");
-    if registry {
-        let namespaces = segment::NAMESPACES;
-        links.push_str(&format!(",</{namespaces}>;rt=\"nimblenet.registry\";ct=60"));
+/// A link of `.well-known/core` (RFC 6690), to a resource whose format is CBOR.
+struct CoreLink {
+    href: String,
+    /// What kind of resource it is.
+    rt: Option<&'static str>,
+    /// Whether clients can be told of its changes.
+    obs: bool,
+}
+
+impl CoreLink {
+    fn new(resource: api::Resource, names: &[&str]) -> Self {
+        let kinds = [
+            (api::Resource::Call, "nimblenet.tasklet"),
+            (api::Resource::Namespaces, "nimblenet.registry"),
+        ];
+        let kind = kinds.iter().find(|(kind, _)| *kind == resource);
+        let rt = kind.map(|(_, rt)| *rt);
+        let obs = [api::Resource::Status, api::Resource::Jobs].contains(&resource);
+        let href = format!("/{}", resource.at(names));
+        Self { href, rt, obs }
     }
-    for name in tasklets {
+
+    /// Whether it has what is asked for (RFC 6690 section 4.1).
+    fn matches(&self, filter: &Filter) -> bool {
+        let wanted = filter.value.as_str();
+        let is_it = |value: &str| match wanted.strip_suffix('*') {
+            Some(start) => value.starts_with(start),
+            None => value == wanted,
+        };
+        match filter.name.as_str() {
+            "href" => is_it(&self.href),
+            "rt" => self.rt.is_some_and(is_it),
+            "ct" => is_it("60"),
+            "obs" => self.obs && is_it(""),
+            _ => false,
+        }
+    }
+
+    fn write(&self, to: &mut String) {
+        let comma = if to.is_empty() { "" } else { "," };
+        to.push_str(&format!("{comma}<{}>", self.href));
+        if let Some(rt) = self.rt {
+            to.push_str(&format!(";rt=\"{rt}\""));
+        }
+        to.push_str(";ct=60");
+        if self.obs {
+            to.push_str(";obs");
+        }
+    }
+}
+
+/// The links of `.well-known/core` that match all filters.
+fn links(tasklets: &[TaskletName], registry: bool, filters: &[Filter]) -> Document {
+    let own = [
+        api::Resource::Status,
+        api::Resource::Jobs,
+        api::Resource::Cache,
+    ]
+    .into_iter();
+    let own = own.chain(registry.then_some(api::Resource::Namespaces));
+    let own = own.map(|resource| CoreLink::new(resource, &[]));
+    let tasklets = tasklets.iter().map(|name| {
         let names = [name.namespace.as_str(), name.name.as_str()];
-        let path = api::Resource::Call.at(&names);
-        links.push_str(&format!(",</{path}>;rt=\"nimblenet.tasklet\";ct=60"));
+        CoreLink::new(api::Resource::Call, &names)
+    });
+    let mut links = String::new();
+    for link in own.chain(tasklets) {
+        if filters.iter().all(|filter| link.matches(filter)) {
+            link.write(&mut links);
+        }
     }
     Document {
         status: api::Status::Content,

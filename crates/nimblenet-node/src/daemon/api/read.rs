@@ -4,7 +4,7 @@ use nimblenet_core::CallId;
 use nimblenet_tasklet::api::{Method, Problem, Resource, query};
 use nimblenet_tasklet::{Digest, Name, NodeId, TaskletName};
 
-use super::{Media, Refused, Request};
+use super::{Filter, Media, Refused, Request};
 use crate::daemon::Call;
 use crate::key::hex_bytes;
 
@@ -37,16 +37,25 @@ impl Asked {
         let path: Vec<&str> = self.path.iter().map(String::as_str).collect();
         let resource = Resource::find(self.method, &path);
         let resource = resource.map_err(|problem| Refused::new(problem, "see .well-known/core"))?;
+        if let Some((media, what)) = media(resource)
+            && self.accept.is_some_and(|accept| accept != media)
+        {
+            return Err(Refused::new(Problem::NotAcceptable, what));
+        }
         match (resource, &path[..]) {
-            (Resource::Discovery, _) => Ok(Request::Discovery),
+            (Resource::Discovery, _) => Ok(Request::Discovery {
+                filters: self.filters(),
+            }),
             (Resource::Status, _) => Ok(Request::Status),
             (Resource::Jobs, _) => Ok(Request::Jobs),
+            (Resource::Job, [.., call]) => Ok(Request::Job {
+                call: read_call(call)?,
+            }),
             (Resource::Cache, _) => Ok(Request::Cache),
             (Resource::Move, [.., call]) => {
-                let call = call.parse().ok().map(CallId);
                 let to = self.node(query::TO)?;
                 Ok(Request::Move {
-                    call: call.ok_or_else(|| bad("a call is a number of /jobs"))?,
+                    call: read_call(call)?,
                     to: to.ok_or_else(|| bad("to=ID says which node"))?,
                 })
             }
@@ -87,9 +96,6 @@ impl Asked {
             let problem = Problem::UnsupportedFormat;
             return Err(Refused::new(problem, "arguments are CBOR"));
         }
-        if self.accept.is_some_and(|media| media != Media::Cbor) {
-            return Err(Refused::new(Problem::NotAcceptable, "results are CBOR"));
-        }
         let args = match &self.payload[..] {
             [] => NO_ARGUMENTS,
             args => args,
@@ -104,6 +110,18 @@ impl Asked {
             },
             explain: self.query(query::EXPLAIN).is_some(),
         })
+    }
+
+    /// What links must have. A bare name matches the empty value.
+    fn filters(&self) -> Vec<Filter> {
+        let filters = self.query.iter().map(|query| {
+            let (name, value) = query.split_once('=').unwrap_or((query, ""));
+            Filter {
+                name: name.to_owned(),
+                value: value.to_owned(),
+            }
+        });
+        filters.collect()
     }
 
     /// The value of the query `name=value`; empty for a bare `name`.
@@ -129,6 +147,29 @@ impl Asked {
             None => Err(bad(format!("{query} is the number of a node, 0 to 65534"))),
         }
     }
+}
+
+/// What the answer of a resource is, in one format only, and that in words; nothing if there is
+/// nothing to read in it.
+fn media(resource: Resource) -> Option<(Media, &'static str)> {
+    match resource {
+        Resource::Call => Some((Media::Cbor, "results are CBOR (format 60)")),
+        Resource::Discovery => Some((Media::Links, "links are of format 40")),
+        Resource::Status
+        | Resource::Jobs
+        | Resource::Job
+        | Resource::Cache
+        | Resource::Namespaces
+        | Resource::Delta
+        | Resource::Publish => Some((Media::Cbor, "this resource is CBOR (format 60)")),
+        Resource::Module => Some((Media::Bytes, "modules are bytes (format 42)")),
+        Resource::Move | Resource::Stage => None,
+    }
+}
+
+fn read_call(text: &str) -> Result<CallId, Refused> {
+    let number = text.parse().map(CallId);
+    number.map_err(|_| bad("a call is a number of /jobs"))
 }
 
 fn read_name(text: &str) -> Result<Name, Refused> {
@@ -198,5 +239,30 @@ mod tests {
         other.media = Some(Media::Other);
         let refused = other.read().unwrap_err();
         assert_eq!(refused.problem, Problem::UnsupportedFormat);
+    }
+
+    #[test]
+    fn an_answer_in_a_format_that_there_is_not_is_refused_before_anything_is_done() {
+        let digest = format!("m/{}", "0".repeat(64));
+        for (method, path, format) in [
+            (Method::Get, "status", Media::Cbor),
+            (Method::Get, "jobs", Media::Cbor),
+            (Method::Get, "jobs/1", Media::Cbor),
+            (Method::Get, "cache", Media::Cbor),
+            (Method::Get, "r", Media::Cbor),
+            (Method::Get, "r/shop", Media::Cbor),
+            (Method::Put, "r/shop", Media::Cbor),
+            (Method::Get, ".well-known/core", Media::Links),
+            (Method::Get, &digest, Media::Bytes),
+            (Method::Post, "t/shop/add", Media::Cbor),
+        ] {
+            for accept in [Media::Cbor, Media::Links, Media::Bytes, Media::Other] {
+                let mut asked = asked(method, path, &[]);
+                asked.accept = Some(accept);
+                let problem = asked.read().err().map(|refused| refused.problem);
+                let expected = (accept != format).then_some(Problem::NotAcceptable);
+                assert_eq!(problem, expected, "{path} as {accept:?}");
+            }
+        }
     }
 }

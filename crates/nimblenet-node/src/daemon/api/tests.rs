@@ -251,6 +251,36 @@ fn numbers() -> Status {
 }
 
 #[test]
+fn every_tasklet_is_listed_and_links_are_filtered() {
+    let tasklets: Vec<_> = (0..3000)
+        .map(|number| TaskletName::new(&format!("shop/add-{number}")).unwrap())
+        .collect();
+    let count = |filters: &[(&str, &str)]| {
+        let filters = filters.iter().map(|(name, value)| Filter {
+            name: (*name).to_owned(),
+            value: (*value).to_owned(),
+        });
+        let reply = Reply::Discovery {
+            tasklets: tasklets.clone(),
+            registry: true,
+            filters: filters.collect(),
+        };
+        let links = String::from_utf8(reply.document().bytes).unwrap();
+        links.split(',').filter(|link| !link.is_empty()).count()
+    };
+    assert_eq!(count(&[]), 3004);
+    assert_eq!(count(&[("rt", "nimblenet.tasklet")]), 3000);
+    assert_eq!(count(&[("rt", "nimblenet.*")]), 3001);
+    assert_eq!(count(&[("rt", "nimblenet")]), 0);
+    assert_eq!(count(&[("href", "/t/shop/add-7")]), 1);
+    assert_eq!(count(&[("href", "/t/shop/add-29*")]), 111);
+    assert_eq!(count(&[("href", "/t/*"), ("rt", "nimblenet.registry")]), 0);
+    assert_eq!(count(&[("href", "*")]), 3004);
+    assert_eq!(count(&[("obs", "")]), 2);
+    assert_eq!(count(&[("title", "*")]), 0);
+}
+
+#[test]
 fn the_example_answers_are_what_the_daemon_writes() {
     let mut wrong = Vec::new();
     for (name, _, reply) in examples() {

@@ -1,0 +1,197 @@
+//! Waiting for changes, and the results of calls that have ended.
+
+use alloc::collections::VecDeque;
+use core::hash::{Hash as _, Hasher as _};
+use std::hash::DefaultHasher;
+
+use nimblenet_core::{CallId, Progress, Standing};
+use nimblenet_tasklet::Fault;
+
+use super::CallReport;
+use super::api::{Answer, Reply, Request, Seen, Watched};
+use super::run::Service;
+
+/// Results that are remembered.
+const MAX_RESULTS: usize = 64;
+/// Bytes of results that are remembered; the newest is in any case.
+const MAX_RESULT_BYTES: usize = 4 << 20;
+/// Questions that wait for a change. Carriers ask once for all their clients.
+const MAX_WAITING: usize = 256;
+
+/// Who waits for what to change.
+#[derive(Default, Debug)]
+pub(super) struct Waiters(Vec<Waiter>);
+
+#[derive(Debug)]
+struct Waiter {
+    watched: Watched,
+    seen: Seen,
+    answer: Answer,
+}
+
+/// The newest results of calls of this node, so that who watches a call gets them too.
+#[derive(Default, Debug)]
+pub(super) struct Results {
+    newest: VecDeque<(CallId, Ended)>,
+    bytes: usize,
+}
+
+/// How a call has ended.
+#[derive(Clone, Debug)]
+pub(super) struct Ended {
+    pub(super) report: CallReport,
+    /// If it failed: which tasklet, and at which node.
+    pub(super) place: String,
+    /// If it failed: more words than the fault has.
+    pub(super) detail: Option<String>,
+}
+
+impl Ended {
+    /// What its caller gets.
+    pub(super) fn reply(self, explain: bool) -> Reply {
+        Reply::Ended {
+            report: self.report,
+            explain,
+            place: self.place,
+            detail: self.detail,
+        }
+    }
+}
+
+impl Results {
+    /// Remembers how a call has ended. The oldest is forgotten first.
+    pub(super) fn keep(&mut self, call: CallId, ended: Ended) {
+        self.bytes += result_bytes(&ended);
+        self.newest.push_back((call, ended));
+        while self.newest.len() > MAX_RESULTS
+            || self.bytes > MAX_RESULT_BYTES && self.newest.len() > 1
+        {
+            let oldest = self.newest.pop_front();
+            self.bytes -= oldest.map_or(0, |(_, ended)| result_bytes(&ended));
+        }
+    }
+
+    /// How a call has ended, if that is remembered.
+    pub(super) fn of(&self, call: CallId) -> Option<&Ended> {
+        let found = self.newest.iter().rev().find(|(ended, _)| *ended == call);
+        found.map(|(_, ended)| ended)
+    }
+}
+
+fn result_bytes(ended: &Ended) -> usize {
+    ended.report.result.as_ref().map_or(0, Vec::len)
+}
+
+impl Service {
+    /// The calls in progress, oldest first.
+    pub(super) fn jobs(&self) -> Vec<Progress> {
+        let mut jobs: Vec<_> = self.node.calls().collect();
+        jobs.sort_by_key(|job| job.call);
+        jobs
+    }
+
+    /// What there is to say of one call, and whether nothing will follow on it.
+    pub(super) fn job(&self, call: CallId) -> (Reply, bool) {
+        if let Some(job) = self.node.calls().find(|job| job.call == call) {
+            let now = self.clock.now();
+            return (Reply::Job { now, job }, false);
+        }
+        let ended = match self.results.of(call) {
+            Some(ended) => ended.clone().reply(false),
+            None => {
+                let place = format!("call {} at node {}", call.0, self.node.id());
+                Reply::refused_call(Fault::UnknownCall, place, None)
+            }
+        };
+        (ended, true)
+    }
+
+    /// Tells what there is once it is another than `seen`.
+    pub(super) fn watch(&mut self, watched: Watched, seen: Option<Seen>, answer: Answer) {
+        let now = self.seen(watched, &self.jobs());
+        match seen {
+            Some(seen) if seen == now && self.waiters.0.len() < MAX_WAITING => {
+                let waiter = Waiter {
+                    watched,
+                    seen,
+                    answer,
+                };
+                self.waiters.0.push(waiter);
+            }
+            Some(_) | None => answer.give(self.watched(watched, now)),
+        }
+    }
+
+    /// Tells those who wait for a change that has come.
+    pub(super) fn tell_changes(&mut self) {
+        if self.waiters.0.is_empty() {
+            return;
+        }
+        let jobs = self.jobs();
+        for waiter in core::mem::take(&mut self.waiters.0) {
+            let now = self.seen(waiter.watched, &jobs);
+            if now == waiter.seen {
+                self.waiters.0.push(waiter);
+            } else {
+                waiter.answer.give(self.watched(waiter.watched, now));
+            }
+        }
+    }
+
+    fn watched(&self, watched: Watched, seen: Seen) -> Reply {
+        let (reply, last) = match watched {
+            Watched::Status => (Reply::Status(Box::new(self.status())), false),
+            Watched::Jobs => {
+                let (now, jobs) = (self.clock.now(), self.jobs());
+                (Reply::Jobs { now, jobs }, false)
+            }
+            Watched::Job(call) => self.job(call),
+        };
+        let reply = Box::new(reply);
+        Reply::Watched { reply, seen, last }
+    }
+
+    /// What distinguishes the present state from those that are to be told apart: not that time
+    /// goes on.
+    fn seen(&self, watched: Watched, jobs: &[Progress]) -> Seen {
+        let mut hasher = DefaultHasher::new();
+        let of_interest = jobs.iter().filter(|job| match watched {
+            Watched::Status => false,
+            Watched::Jobs => true,
+            Watched::Job(call) => job.call == call,
+        });
+        for job in of_interest {
+            let at = match job.standing {
+                Standing::At(node) => Some(node.0),
+                Standing::Waiting | Standing::Running | Standing::Moving => None,
+            };
+            (job.call.0, job.standing.name(), at, job.depth).hash(&mut hasher);
+        }
+        if watched == Watched::Status {
+            // It always changes.
+            self.clock.now().as_micros().hash(&mut hasher);
+        }
+        Seen(hasher.finish())
+    }
+}
+
+impl Request {
+    /// What this request reads, if that can be watched.
+    pub(crate) fn watched(&self) -> Option<Watched> {
+        match self {
+            Self::Status => Some(Watched::Status),
+            Self::Jobs => Some(Watched::Jobs),
+            Self::Job { call } => Some(Watched::Job(*call)),
+            Self::Call { .. }
+            | Self::Discovery { .. }
+            | Self::Watch { .. }
+            | Self::Cache
+            | Self::Move { .. }
+            | Self::Namespaces
+            | Self::Delta { .. }
+            | Self::Publish { .. }
+            | Self::Module { .. }
+            | Self::Stage { .. } => None,
+        }
+    }
+}
