@@ -96,8 +96,11 @@ impl Store {
     /// [`OpenError`], also when another process uses the directory or its content is damaged.
     pub fn open(dir: &Path, trust: Trust, limits: StoreLimits) -> Result<Self, OpenError> {
         std::fs::create_dir_all(dir).map_err(OpenError::Directory)?;
-        let log = Log::open(dir).map_err(OpenError::database)?;
-        Self::with_log(log, Some(dir.to_path_buf()), trust, limits)
+        let open = || {
+            let log = Log::open(dir).map_err(OpenError::database)?;
+            Self::with_log(log, Some(dir.to_path_buf()), trust, limits)
+        };
+        open().map_err(|error| error.in_file(&dir.join(log::FILE)))
     }
 
     fn with_log(
@@ -494,6 +497,13 @@ pub enum OpenError {
     Database(Box<redb::DatabaseError>),
     /// The disk failed.
     Storage(StorageFault),
+    /// The database's file is damaged: it was changed, or cut short, by something else.
+    Corrupt {
+        /// The file.
+        file: PathBuf,
+        /// What the database found.
+        found: Box<dyn core::error::Error + Send + Sync>,
+    },
     /// A stored namespace does not have a valid name.
     Name,
     /// A namespace's deltas, signature or modules are not as they were published.
@@ -516,6 +526,46 @@ impl OpenError {
             Self::Database(Box::new(error))
         }
     }
+
+    /// The same error, with the file named if it is the file that is damaged.
+    fn in_file(self, file: &Path) -> Self {
+        let file = file.to_path_buf();
+        match self {
+            Self::Database(error) if is_damage(&error) => Self::Corrupt { file, found: error },
+            Self::Storage(StorageFault(error)) if is_damage(&error) => {
+                Self::Corrupt { file, found: error }
+            }
+            other => other,
+        }
+    }
+}
+
+/// Whether an error of the database, or the cause of one, says that the file is not as it was
+/// written.
+fn is_damage(error: &(dyn core::error::Error + 'static)) -> bool {
+    use redb::{DatabaseError, StorageError};
+    let of_storage = |error: &StorageError| match error {
+        StorageError::Corrupted(_) => true,
+        StorageError::Io(error) => is_cut(error),
+        _ => false,
+    };
+    if let Some(DatabaseError::Storage(error)) = error.downcast_ref() {
+        return of_storage(error);
+    }
+    match error.downcast_ref() {
+        Some(redb::Error::Corrupted(_)) => true,
+        Some(redb::Error::Io(error)) => is_cut(error),
+        _ => false,
+    }
+}
+
+/// Whether a file ends too early, or has bytes that cannot be.
+fn is_cut(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        error.kind(),
+        ErrorKind::InvalidData | ErrorKind::UnexpectedEof
+    )
 }
 
 impl fmt::Display for OpenError {
@@ -527,6 +577,12 @@ impl fmt::Display for OpenError {
             ),
             Self::Database(error) => error.fmt(f),
             Self::Storage(error) => error.fmt(f),
+            Self::Corrupt { file, found } => write!(
+                f,
+                "{} is damaged: {found}; restore it from a copy, or move it away and publish \
+                 everything again",
+                file.display()
+            ),
             Self::Name => f.write_str("it holds a namespace whose name is not valid"),
             Self::Damaged { namespace } => write!(
                 f,

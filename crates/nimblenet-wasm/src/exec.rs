@@ -115,3 +115,17 @@ pub(crate) fn enter(block: &mut [u8], func: u32) -> Result<(), Trap> {
     block.set_field(Field::STATE, STATE_READY);
     Ok(())
 }
+
+/// Sets up a run that consists of a call of the import `func`, which takes and returns nothing.
+/// Word 0 of the code, which ends the run, is where it goes on.
+pub(crate) fn enter_import(block: &mut [u8], func: u32) {
+    let ty = block.func(func).ty;
+    for field in [Field::IP, Field::FP, Field::WINDOW] {
+        block.set_field(field, 0);
+    }
+    block.set_field(Field::ENTRY, func);
+    block.set_field(Field::PENDING, func);
+    block.set_field(Field::PENDING_TYPE, u32::from(ty));
+    block.set_wide_field(Field::DEBT, 0);
+    block.set_field(Field::STATE, STATE_CALL);
+}

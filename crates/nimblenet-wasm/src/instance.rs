@@ -84,13 +84,19 @@ impl<'b> Instance<'b> {
         self.block.field(Field::START) != NONE
     }
 
-    /// Sets up a run of the start function, like [`invoke`](Self::invoke).
+    /// Sets up a run of the start function, like [`invoke`](Self::invoke). If it is an import, the
+    /// run is suspended at its call from the beginning, and has ended once the call is answered.
     ///
     /// # Errors
     /// As for `invoke`; without a start function [`InvokeError::NoSuchExport`].
     pub fn invoke_start(&mut self) -> Result<(), InvokeError> {
         match self.block.field(Field::START) {
             NONE => Err(InvokeError::NoSuchExport),
+            func if func < self.block.field(Field::IMPORT_COUNT) => {
+                self.not_busy()?;
+                exec::enter_import(self.block, func);
+                Ok(())
+            }
             func => self.invoke_function(func, &[]),
         }
     }
@@ -117,9 +123,7 @@ impl<'b> Instance<'b> {
     /// # Errors
     /// As for `invoke`; [`InvokeError::NotAFunction`] if there is none or it is an import.
     pub fn invoke_function(&mut self, func: u32, args: &[Value]) -> Result<(), InvokeError> {
-        if matches!(self.block.field(Field::STATE), STATE_READY | STATE_CALL) {
-            return Err(InvokeError::Busy);
-        }
+        self.not_busy()?;
         let defined = self.block.field(Field::IMPORT_COUNT)..self.block.field(Field::FUNC_COUNT);
         if !defined.contains(&func) {
             return Err(InvokeError::NotAFunction);
@@ -135,7 +139,7 @@ impl<'b> Instance<'b> {
         if let Some(index) = params
             .iter()
             .zip(args)
-            .position(|(&ty, arg)| !fits(ty, arg))
+            .position(|(&ty, arg)| !self.fits(ty, arg))
         {
             let mismatch = Some((index as u16, val_type(params[index])));
             return Err(InvokeError::WrongArguments { expected, mismatch });
@@ -175,7 +179,7 @@ impl<'b> Instance<'b> {
                 .results
                 .iter()
                 .zip(results)
-                .all(|(&ty, value)| fits(ty, value));
+                .all(|(&ty, value)| self.fits(ty, value));
         if !fitting {
             return Err(ResumeError::WrongResults);
         }
@@ -323,6 +327,13 @@ impl<'b> Instance<'b> {
         }
     }
 
+    fn not_busy(&self) -> Result<(), InvokeError> {
+        match self.block.field(Field::STATE) {
+            STATE_READY | STATE_CALL => Err(InvokeError::Busy),
+            _ => Ok(()),
+        }
+    }
+
     fn pending_type(&self) -> Option<FuncType<'_>> {
         let header = header(self.block);
         let ty = header.field(Field::PENDING_TYPE) as u16;
@@ -375,14 +386,16 @@ impl<'b> Instance<'b> {
             }
         }
     }
-}
 
-/// Whether a value may stand where this type is wanted. The largest number is no reference: its
-/// bits are those of null.
-fn fits(ty: u8, value: &Value) -> bool {
-    let usable = !matches!(
-        value,
-        Value::FuncRef(Some(u32::MAX)) | Value::ExternRef(Some(u32::MAX))
-    );
-    usable && value.ty() as u8 == ty
+    /// Whether a value may stand where this type is wanted. A function must exist; the largest
+    /// number is no reference, for its bits are those of null.
+    fn fits(&self, ty: u8, value: &Value) -> bool {
+        let usable = match *value {
+            Value::FuncRef(Some(func)) => func < self.block.field(Field::FUNC_COUNT),
+            Value::ExternRef(Some(number)) => number != u32::MAX,
+            Value::FuncRef(None) | Value::ExternRef(None) => true,
+            Value::I32(_) | Value::I64(_) | Value::F32(_) | Value::F64(_) => true,
+        };
+        usable && value.ty() as u8 == ty
+    }
 }

@@ -103,6 +103,8 @@ mod module;
 mod reader;
 mod segment;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod translate;
 mod value;
 

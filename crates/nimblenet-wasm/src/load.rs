@@ -198,10 +198,11 @@ impl<'l> Loader<'l> {
 
     /// Places what follows the translated code.
     fn finish(&mut self) -> Result<Facts, LoadError> {
-        let block = &mut *self.space.block;
-        if block.field(Field::IR) == 0 {
-            block.set_field(Field::IR, self.space.at as u32);
+        if self.space.block.field(Field::IR) == 0 {
+            let ir = self.begin_code()?;
+            self.space.at += ir as usize * 2;
         }
+        let block = &mut *self.space.block;
         let stack = self.space.at.next_multiple_of(8);
         let frame = block.field(Field::MAX_FRAME) as usize;
         let wanted = self.known.limits.stack_slots as usize * 8;
@@ -268,10 +269,7 @@ impl<'l> Loader<'l> {
         if count != functions - imports {
             return Err(part.fault(Fault::CountMismatch).into());
         }
-        let at = self.space.at.next_multiple_of(4);
-        self.space.at = at;
-        self.space.block.set_field(Field::IR, at as u32);
-        let mut ir = Translator::begin(&mut self.space)?;
+        let mut ir = self.begin_code()?;
         for index in imports..functions {
             let len = part.u32()? as usize;
             let body = part.part(len)?;
@@ -282,8 +280,19 @@ impl<'l> Loader<'l> {
             ir = Translator::function(&mut self.space, self.known, body, ty, ir)?;
         }
         self.space.block.set_field(Field::IR_WORDS, ir);
-        self.space.at = at + ir as usize * 2;
+        self.space.at = self.space.block.offset(Field::IR) + ir as usize * 2;
         Ok(count)
+    }
+
+    /// Starts the translated code; returns the word after its beginning, which no module lacks: a
+    /// run goes on there when its outermost function has returned.
+    fn begin_code(&mut self) -> Result<u32, LoadError> {
+        let at = self.space.at.next_multiple_of(4);
+        self.space.at = at;
+        self.space.block.set_field(Field::IR, at as u32);
+        let ir = Translator::begin(&mut self.space)?;
+        self.space.block.set_field(Field::IR_WORDS, ir);
+        Ok(ir)
     }
 }
 

@@ -10,15 +10,16 @@ mod runs;
 
 use crate::block::{
     FLAG_METERED, Field, Parts, SEGMENT_BYTES, SEGMENT_DROPPED, STATE_CALL, STATE_READY, Words,
-    cells,
+    cells, val_type,
 };
 use crate::fault::{FreezeError, ThawError};
 use crate::instance::Instance;
 use crate::isa::IR_VERSION;
 use crate::limits::LoadOptions;
+use crate::module::Module;
 use crate::reader::Reader;
 use crate::value::ValType;
-use points::Points;
+use points::{Points, What};
 use runs::{Baseline, Sink};
 
 /// First byte of every image.
@@ -161,6 +162,8 @@ impl<'b> Instance<'b> {
         let globals = block.offset(Field::GLOBALS);
         let end = globals + block.offset(Field::GLOBALS_BYTES);
         runs::apply(&mut from, &mut block[globals..end])?;
+        let types = Module::globals_in(code, block.offset(Field::GLOBAL_SECTION));
+        points::refs_exist(block, types, globals).then_some(())?;
         read_tables(block, code, &mut from)?;
         read_segments(block, &mut from)?;
         read_memory(block, code, &mut from)?;
@@ -170,6 +173,12 @@ impl<'b> Instance<'b> {
             return None;
         }
         points::check_frames(block, entry, &mut points)?;
+        let point = points.at(block, block.field(Field::IP))?;
+        if let Some((types, window)) = at_import(block, pending, point.what) {
+            let at = stack + block.offset(Field::FP) + window;
+            let types = types.iter().map(|&ty| val_type(ty));
+            points::refs_exist(block, types, at).then_some(())?;
+        }
         if let Some(import) = pending {
             let ty = block.func(import).ty;
             block.set_field(Field::PENDING_TYPE, u32::from(ty));
@@ -212,32 +221,36 @@ fn live_bytes(block: &[u8], pending: Option<u32>, points: &mut Points) -> Option
     let ip = block.field(Field::IP);
     let fp = block.offset(Field::FP);
     let point = points.at(block, ip)?;
-    let within = match (point.what, pending) {
-        (points::What::Start { height } | points::What::Charge { height }, None) => height,
-        (points::What::HostCall { import, window }, None) => {
-            let ty = block.func_type(block.func(import).ty);
-            usize::from(window) + cells(ty.results) * 4
+    let within = match point.what {
+        What::Start { height } | What::Charge { height } if pending.is_none() => height,
+        What::Start { .. } | What::Charge { .. } | What::Call { .. } => return None,
+        What::Import { .. } | What::HostCall { .. } | What::Indirect { .. } => {
+            let (types, window) = at_import(block, pending, point.what)?;
+            window + cells(types) * 4
         }
-        (points::What::Indirect { ty, window }, None) => {
-            usize::from(window) + cells(block.func_type(ty).results) * 4
-        }
-        (points::What::HostCall { import, window }, Some(pending)) => {
-            if pending != import || block.field(Field::WINDOW) != u32::from(window) {
-                return None;
-            }
-            let ty = block.func_type(block.func(import).ty);
-            usize::from(window) + cells(ty.params) * 4
-        }
-        (points::What::Indirect { ty, window }, Some(pending)) => {
-            let other = pending >= block.field(Field::IMPORT_COUNT) || block.func(pending).ty != ty;
-            if other || block.field(Field::WINDOW) != u32::from(window) {
-                return None;
-            }
-            usize::from(window) + cells(block.func_type(ty).params) * 4
-        }
-        (points::What::Call { .. }, _) | (_, Some(_)) => return None,
     };
     fp.checked_add(within)
+}
+
+/// The types of the arguments of a pending call of an import, or of the results of one that was
+/// answered, and their offset in the frame. `None` if no import is called here, or not this one.
+fn at_import(block: &[u8], pending: Option<u32>, what: What) -> Option<(&[u8], usize)> {
+    let (import, ty, window) = match what {
+        What::Import { import } => (Some(import), block.func(import).ty, 0),
+        What::HostCall { import, window } => (Some(import), block.func(import).ty, window),
+        What::Indirect { ty, window } => (None, ty, window),
+        What::Start { .. } | What::Charge { .. } | What::Call { .. } => return None,
+    };
+    let types = block.func_type(ty);
+    let Some(pending) = pending else {
+        return Some((types.results, window.into()));
+    };
+    let is_called = match import {
+        Some(import) => pending == import,
+        None => pending < block.field(Field::IMPORT_COUNT) && block.func(pending).ty == ty,
+    };
+    (is_called && block.field(Field::WINDOW) == u32::from(window))
+        .then_some((types.params, window.into()))
 }
 
 fn digest(block: &[u8]) -> [u8; DIGEST_BYTES] {
@@ -348,7 +361,7 @@ fn read_memory(block: &mut [u8], code: &[u8], from: &mut Reader<'_>) -> Option<(
     if !fits {
         return None;
     }
-    let zeros = Baseline::memory(block, code).is_zeros();
+    let zeros = runs::memory_is_zeros(block, code);
     let known = if zeros { 0 } else { min as usize };
     block[start + known..start + len as usize].fill(0);
     block.set_field(Field::MEMORY_BYTES, len);
@@ -373,7 +386,7 @@ fn wide(from: &mut Reader<'_>) -> Option<u64> {
 
 /// The checksum of spec 7: words are mixed in by a multiplication that loses nothing, so that
 /// every change inside one word is noticed, and others but for one in 2^32.
-fn checksum(bytes: &[u8]) -> u32 {
+pub(crate) fn checksum(bytes: &[u8]) -> u32 {
     let mut sum = 0x811c_9dc5 ^ bytes.len() as u32;
     let mut mix = |word: u32| sum = (sum.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b1);
     let mut words = bytes.chunks_exact(4);
