@@ -50,8 +50,8 @@ impl Field {
 fields! {
     /// Says that this is a block, and of which version.
     MAGIC,
-    /// Length of the module's bytes.
-    CODE_LEN,
+    /// Checksum of the module's bytes, their length included.
+    CODE_CHECK,
     /// First 16 bytes of the module's digest, in four words.
     DIGEST,
     DIGEST_1,

@@ -7,7 +7,7 @@
 
 use core::ops::Range;
 
-use crate::block::{self, Field, NONE, Parts, Words};
+use crate::block::{NONE, Parts};
 use crate::fault::{LoadError, NotAnInstance, ThawError};
 use crate::instance::Instance;
 use crate::limits::LoadOptions;
@@ -39,6 +39,11 @@ impl<'m, const N: usize> Blocks<'m, N> {
         }
     }
 
+    /// The bytes, without blocks.
+    pub fn into_bytes(self) -> &'m mut [u8] {
+        self.bytes
+    }
+
     /// How many bytes there are.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
@@ -49,15 +54,7 @@ impl<'m, const N: usize> Blocks<'m, N> {
     /// # Panics
     /// If the range does not lie inside.
     pub fn part(&mut self, range: Range<usize>) -> Part<'_> {
-        self.all().each(|block| {
-            let is_in = range.start <= block.start && block.end <= range.end;
-            (is_in || is_apart(&block, &range)).then_some(block.start)
-        });
-        Part {
-            base: range.start,
-            bytes: &mut self.bytes[range],
-            starts: &mut self.starts,
-        }
+        self.all().within(range)
     }
 
     /// The bytes of `range`, and those of `others` above it, in which all blocks are given up.
@@ -69,22 +66,22 @@ impl<'m, const N: usize> Blocks<'m, N> {
         range: Range<usize>,
         others: Range<usize>,
     ) -> (Part<'_>, &mut [u8]) {
-        self.all()
-            .each(|block| is_apart(&block, &others).then_some(block.start));
-        let Part { bytes, starts, base } = self.part(range.start..others.end);
-        let (low, high) = bytes.split_at_mut(others.start - range.start);
-        let part = Part {
-            bytes: &mut low[..range.len()],
+        let mut all = self.all();
+        all.each(|block| is_apart(&block, &others).then_some(block.start));
+        let Part { bytes, starts, .. } = all;
+        let (low, high) = bytes.split_at_mut(others.start);
+        let low = Part {
+            bytes: low,
             starts,
-            base,
+            base: 0,
         };
-        (part, high)
+        (low.within(range), &mut high[..others.len()])
     }
 }
 
-/// Whether two ranges have no byte in common.
-fn is_apart(one: &Range<usize>, other: &Range<usize>) -> bool {
-    one.end <= other.start || other.end <= one.start
+/// Whether a block has no byte in a range.
+fn is_apart(block: &Range<usize>, range: &Range<usize>) -> bool {
+    range.is_empty() || block.end <= range.start || range.end <= block.start
 }
 
 /// A stretch of [`Blocks`]. Offsets are from its start.
@@ -97,9 +94,32 @@ pub struct Part<'a> {
 }
 
 impl Part<'_> {
+    /// The part of the part. Blocks that lie in it partly are given up.
+    fn within(mut self, range: Range<usize>) -> Self {
+        self.each(|block| {
+            let is_in = range.start <= block.start && block.end <= range.end;
+            (is_in || is_apart(&block, &range)).then_some(block.start)
+        });
+        let Self {
+            bytes,
+            starts,
+            base,
+        } = self;
+        Self {
+            base: base + range.start,
+            bytes: &mut bytes[range],
+            starts,
+        }
+    }
+
     /// The bytes, to be read.
     pub fn bytes(&self) -> &[u8] {
         self.bytes
+    }
+
+    /// Gives up all blocks.
+    pub fn give_up(&mut self) {
+        self.each(|_| None);
     }
 
     /// Writes `bytes` at offset `at`; nothing if they do not fit. Blocks in their way are given up.
@@ -157,8 +177,9 @@ impl Part<'_> {
         options: &LoadOptions,
     ) -> Result<Instance<'s>, LoadError> {
         let place = self.clear(at);
-        let instance = Instance::load(self.bytes.get_mut(at..).unwrap_or_default(), code, options)?;
-        *place = (self.base + at) as u32;
+        let bytes = self.bytes.get_mut(at..).unwrap_or_default();
+        let instance = Instance::load(bytes, code, options)?;
+        self.starts[place] = (self.base + at) as u32;
         Ok(instance)
     }
 
@@ -176,7 +197,7 @@ impl Part<'_> {
         let place = self.clear(at);
         let bytes = self.bytes.get_mut(at..).unwrap_or_default();
         let instance = Instance::thaw(bytes, code, image, options)?;
-        *place = (self.base + at) as u32;
+        self.starts[place] = (self.base + at) as u32;
         Ok(instance)
     }
 
@@ -201,10 +222,10 @@ impl Part<'_> {
     }
 
     /// Gives up the blocks that reach past offset `at`; returns a place for a new one.
-    fn clear(&mut self, at: usize) -> &mut u32 {
+    fn clear(&mut self, at: usize) -> usize {
         self.each(|block| (block.end <= at).then_some(block.start));
         let free = self.starts.iter().position(|&start| start == NONE);
-        &mut self.starts[free.unwrap_or(0)]
+        free.unwrap_or(0)
     }
 
     /// Lets `to` say where each block of this part starts from now on, by offset; nothing gives it

@@ -12,6 +12,7 @@ use crate::block::{
     BLOCK_ALIGN, FLAG_METERED, FUNC_BYTES, Field, HEADER_BYTES, MAGIC, NONE, Parts, STATE_IDLE,
     Words,
 };
+use crate::checksum::checksum;
 use crate::fault::{Fault, InvalidModule, LoadError, Quantity};
 use crate::init;
 use crate::limits::{Limits, LoadOptions};
@@ -116,7 +117,7 @@ impl<'l> Loader<'l> {
             });
         }
         block[..HEADER_BYTES].fill(0);
-        block.set_field(Field::CODE_LEN, code.len() as u32);
+        block.set_field(Field::CODE_CHECK, checksum(code));
         block.set_field(Field::FLAGS, if options.metered { FLAG_METERED } else { 0 });
         block.set_field(Field::START, NONE);
         // Where types and functions are if there are any; types come first in any case.

@@ -12,6 +12,7 @@ use crate::block::{
     FLAG_METERED, Field, Parts, SEGMENT_BYTES, SEGMENT_DROPPED, STATE_CALL, STATE_READY, Words,
     cells, val_type,
 };
+use crate::checksum::checksum;
 use crate::fault::{FreezeError, ThawError};
 use crate::instance::Instance;
 use crate::isa::IR_VERSION;
@@ -42,9 +43,8 @@ impl<'b> Instance<'b> {
     ///
     /// # Errors
     /// As for `freeze`, apart from [`FreezeError::TooSmall`].
-    pub fn image_len(&self, code: &[u8]) -> Result<usize, FreezeError> {
-        self.write_image(code, &mut [])
-            .map(|sink| sink + CHECK_BYTES)
+    pub fn image_len(&self) -> Result<usize, FreezeError> {
+        self.write_image(&mut []).map(|sink| sink + CHECK_BYTES)
     }
 
     /// Writes an image of the suspended run to the start of `image`; returns its length.
@@ -53,9 +53,9 @@ impl<'b> Instance<'b> {
     /// was given, out of fuel, and before it was begun. The instance is left as it is.
     ///
     /// # Errors
-    /// When no run is suspended, the image does not fit, or `code` is another module.
-    pub fn freeze(&self, code: &[u8], image: &mut [u8]) -> Result<usize, FreezeError> {
-        let len = self.write_image(code, image)?;
+    /// When no run is suspended, or the image does not fit.
+    pub fn freeze(&self, image: &mut [u8]) -> Result<usize, FreezeError> {
+        let len = self.write_image(image)?;
         let end = len + CHECK_BYTES;
         if end > image.len() {
             return Err(FreezeError::TooSmall);
@@ -66,10 +66,8 @@ impl<'b> Instance<'b> {
     }
 
     /// Writes all but the checksum, as far as it fits; returns the length (spec 2 to 6).
-    fn write_image(&self, code: &[u8], image: &mut [u8]) -> Result<usize, FreezeError> {
-        self.same_module(code)
-            .map_err(|_| FreezeError::WrongModule)?;
-        let block = &*self.block;
+    fn write_image(&self, image: &mut [u8]) -> Result<usize, FreezeError> {
+        let (block, code) = (&*self.block, self.code);
         let state = block.field(Field::STATE);
         if state != STATE_READY && state != STATE_CALL {
             return Err(FreezeError::NotSuspended);
@@ -117,13 +115,13 @@ impl<'b> Instance<'b> {
     /// module, or contradicts the module. The block holds no instance then.
     pub fn thaw(
         block: &'b mut [u8],
-        code: &[u8],
+        code: &'b [u8],
         image: &[u8],
         options: &LoadOptions,
     ) -> Result<Self, ThawError> {
         let body = verify(image, options)?;
         let mut instance = Instance::load(block, code, options)?;
-        match instance.read_image(image, body, code, options.limits.validation_work) {
+        match instance.read_image(image, body, options.limits.validation_work) {
             Some(()) => Ok(instance),
             None => {
                 // What was left half done is no instance.
@@ -135,9 +133,9 @@ impl<'b> Instance<'b> {
 
     /// Reads the fields after the head and applies them to the freshly loaded instance; checks
     /// all of them.
-    fn read_image(&mut self, image: &[u8], body: Reader<'_>, code: &[u8], work: u32) -> Option<()> {
+    fn read_image(&mut self, image: &[u8], body: Reader<'_>, work: u32) -> Option<()> {
         let mut from = body;
-        let block = &mut *self.block;
+        let (block, code) = (&mut *self.block, self.code);
         let call = image[4] & IMAGE_CALL != 0;
         let fuel = wide(&mut from)?;
         let debt = wide(&mut from)?;
@@ -183,7 +181,6 @@ impl<'b> Instance<'b> {
             let ty = block.func(import).ty;
             block.set_field(Field::PENDING_TYPE, u32::from(ty));
         }
-        debug_assert!(self.same_module(code).is_ok());
         let state = if call { STATE_CALL } else { STATE_READY };
         self.block.set_field(Field::STATE, state);
         Some(())
@@ -382,19 +379,4 @@ fn wide(from: &mut Reader<'_>) -> Option<u64> {
         }
     }
     None
-}
-
-/// The checksum of spec 7: words are mixed in by a multiplication that loses nothing, so that
-/// every change inside one word is noticed, and others but for one in 2^32.
-pub(crate) fn checksum(bytes: &[u8]) -> u32 {
-    let mut sum = 0x811c_9dc5 ^ bytes.len() as u32;
-    let mut mix = |word: u32| sum = (sum.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b1);
-    let mut words = bytes.chunks_exact(4);
-    for word in &mut words {
-        mix(u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
-    }
-    for &byte in words.remainder() {
-        mix(u32::from(byte));
-    }
-    sum ^ sum >> 16
 }

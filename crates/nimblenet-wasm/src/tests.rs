@@ -78,16 +78,16 @@ fn freezing_and_thawing_read_a_module_a_few_times_at_most() {
         let (loaded, load) = reads(|| Instance::load(aligned(&mut bytes), &code, &options));
         let mut instance = loaded.unwrap();
         instance.set_fuel(1000);
-        instance.invoke(&code, "run", &[]).unwrap();
-        assert!(matches!(instance.run(&code), Step::Call(_)));
-        let (len, measure) = reads(|| instance.image_len(&code).unwrap());
+        instance.invoke("run", &[]).unwrap();
+        assert!(matches!(instance.run(), Step::Call(_)));
+        let (len, measure) = reads(|| instance.image_len().unwrap());
         let mut image = vec![0; len];
-        let (_, freeze) = reads(|| instance.freeze(&code, &mut image).unwrap());
+        let (_, freeze) = reads(|| instance.freeze(&mut image).unwrap());
         let mut other = vec![0; 200_000];
         let (thawed, thaw) =
             reads(|| Instance::thaw(aligned(&mut other), &code, &image, &options).map(drop));
         thawed.unwrap();
-        let (_, reset) = reads(|| instance.reset(&code).unwrap());
+        let (_, reset) = reads(|| instance.reset().unwrap());
         let len = code.len() as u64;
         println!("{what}: {len} bytes; {load} {measure} {freeze} {thaw} {reset} read");
         assert!(
@@ -178,35 +178,35 @@ fn a_start_function_that_is_an_import_is_called_suspended_and_moved() {
         instance.invoke_start().unwrap();
         // It is called without fuel, and again and again until it is answered.
         let expected = Step::Call(crate::HostCall { import });
-        assert_eq!(instance.run(code), expected);
-        let mut image = vec![0; instance.image_len(code).unwrap()];
-        instance.freeze(code, &mut image).unwrap();
+        assert_eq!(instance.run(), expected);
+        let mut image = vec![0; instance.image_len().unwrap()];
+        instance.freeze(&mut image).unwrap();
         for at in 5 + 16..image.len() - 4 {
             let mut forged = image.clone();
             forged[at] ^= 1;
             let end = forged.len() - 4;
-            let check = crate::snapshot::checksum(&forged[..end]);
+            let check = crate::checksum::checksum(&forged[..end]);
             forged[end..].copy_from_slice(&check.to_le_bytes());
             let thawed = Instance::thaw(aligned(&mut there), code, &forged, &options);
             if let Ok(mut instance) = thawed {
-                instance.run(code);
+                instance.run();
             }
         }
         let mut instance = Instance::thaw(aligned(&mut there), code, &image, &options).unwrap();
-        assert_eq!(instance.run(code), expected);
+        assert_eq!(instance.run(), expected);
         if exports {
             instance.memory_mut()[0] = 42;
         }
         instance.resume(&[]).unwrap();
-        let mut image = vec![0; instance.image_len(code).unwrap()];
-        instance.freeze(code, &mut image).unwrap();
+        let mut image = vec![0; instance.image_len().unwrap()];
+        instance.freeze(&mut image).unwrap();
         let mut instance = Instance::thaw(aligned(&mut here), code, &image, &options).unwrap();
-        assert_eq!(instance.run(code), Step::Done);
+        assert_eq!(instance.run(), Step::Done);
         assert_eq!(instance.results(&mut []), 0);
         if exports {
             instance.set_fuel(100);
-            instance.invoke(code, "run", &[]).unwrap();
-            assert_eq!(instance.run(code), Step::Done);
+            instance.invoke("run", &[]).unwrap();
+            assert_eq!(instance.run(), Step::Done);
             let mut out = [Value::I32(0)];
             instance.results(&mut out);
             assert_eq!(out, [Value::I32(42)]);
