@@ -134,6 +134,13 @@ impl Store {
     /// # Errors
     /// If the disk fails, or a module is damaged.
     pub fn archive(&self) -> Result<Archive, OpenError> {
+        self.read_archive().map_err(|error| match &self.dir {
+            Some(dir) => error.in_file(&dir.join(log::FILE)),
+            None => error,
+        })
+    }
+
+    fn read_archive(&self) -> Result<Archive, OpenError> {
         let mut archive = Archive::new();
         for name in self.namespaces.keys() {
             for bytes in self.log.deltas(name.as_str()).map_err(OpenError::Storage)? {
@@ -501,7 +508,7 @@ pub enum OpenError {
     Corrupt {
         /// The file.
         file: PathBuf,
-        /// What the database found.
+        /// What was found in it.
         found: Box<dyn core::error::Error + Send + Sync>,
     },
     /// A stored namespace does not have a valid name.
@@ -531,10 +538,14 @@ impl OpenError {
     fn in_file(self, file: &Path) -> Self {
         let file = file.to_path_buf();
         match self {
-            Self::Database(error) if is_damage(&error) => Self::Corrupt { file, found: error },
-            Self::Storage(StorageFault(error)) if is_damage(&error) => {
+            Self::Database(error) if is_damage(&*error) => Self::Corrupt { file, found: error },
+            Self::Storage(StorageFault(error)) if is_damage(&*error) => {
                 Self::Corrupt { file, found: error }
             }
+            Self::Name | Self::Damaged { .. } => Self::Corrupt {
+                file,
+                found: Box::new(self),
+            },
             other => other,
         }
     }
@@ -586,7 +597,7 @@ impl fmt::Display for OpenError {
             Self::Name => f.write_str("it holds a namespace whose name is not valid"),
             Self::Damaged { namespace } => write!(
                 f,
-                "what it holds of namespace {namespace} is damaged; restore it from a copy"
+                "what it holds of namespace {namespace} is not as it was published"
             ),
             Self::OtherKey { namespace } => write!(
                 f,

@@ -11,7 +11,7 @@
 
 use std::time::Instant;
 
-use nimblenet_wasm::{Blocks, Limits, LoadOptions, Step, Value, aligned};
+use nimblenet_wasm::{Blocks, Instance, Limits, LoadOptions, Step, Value, aligned};
 
 const KERNELS: [(&str, i32); 7] = [
     ("fib", 20),

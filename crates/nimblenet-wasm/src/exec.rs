@@ -12,6 +12,10 @@
 //!    before it is used, so that no value, from the host or from an image, can break 1 to 3.
 //! 5. *The block* is borrowed exclusively for the time of a run, is aligned to 8, and neither moves
 //!    nor changes length. All pointers come from that one borrow.
+//!
+//! What is in a block was written by this crate and by nobody else, or 1 and 2 would be worth
+//! nothing: an `Instance` is all that it lends of it, and `Blocks` lets one be taken up again only if
+//! none of its bytes was written to in the meantime.
 
 #![allow(unsafe_code)]
 

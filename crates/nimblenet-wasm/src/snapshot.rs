@@ -21,7 +21,7 @@ use crate::module::Module;
 use crate::reader::Reader;
 use crate::value::ValType;
 use points::{Points, What};
-use runs::{Baseline, Sink};
+use runs::{Baseline, Segments, Sink};
 
 /// First byte of every image.
 const MAGIC: u8 = 0x4e;
@@ -100,7 +100,8 @@ impl<'b> Instance<'b> {
         write_segments(block, &mut out);
         let memory = self.memory();
         out.number(memory.len() as u64);
-        out.differences(memory, &mut Baseline::memory(block, code));
+        let segments = Segments::read(block, code);
+        out.differences(memory, &mut Baseline::memory(&segments));
         Ok(out.len())
     }
 

@@ -185,6 +185,28 @@ fn the_host_cannot_hand_in_a_function_that_does_not_exist() {
         .unwrap();
 }
 
+#[test]
+fn a_deep_stack_of_functions_that_call_each_other_thaws_within_the_budget() {
+    let long = "(local.set 0 (i32.add (local.get 0) (i32.const 0)))".repeat(1000);
+    let code = module(&format!(
+        r#"(module (import "h" "h" (func $h))
+          (func $a (param i32) {long} (call $b (i32.sub (local.get 0) (i32.const 1))))
+          (func $b (export "run") (param i32) {long}
+            (if (local.get 0) (then (call $a (local.get 0))) (else (call $h)))))"#
+    ));
+    let mut options = options();
+    options.limits.validation_work = 50_000;
+    let mut block = Block::new(1 << 18);
+    let mut instance = Instance::load(block.bytes(), &code, &options).unwrap();
+    instance.set_fuel(1 << 40);
+    instance.invoke("run", &[Value::I32(100)]).unwrap();
+    assert!(matches!(instance.run(), Step::Call(_)));
+    // Each of the 200 callers stands at the end of 1000 instructions.
+    let image = frozen(&instance);
+    let mut other = Block::new(1 << 18);
+    Instance::thaw(other.bytes(), &code, &image, &options).unwrap();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig {
         cases: 3000,

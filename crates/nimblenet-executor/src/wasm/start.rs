@@ -43,9 +43,12 @@ pub(super) fn load(
     options: &ExecutorOptions,
 ) -> Result<Activation, Refusal> {
     let plan = Plan::make(gap, start, options)?;
-    gap.load(plan.layout.instance, start.code, &plan.options)
-        .map_err(|error| load_failed(error, plan.layout.instance))?;
-    plan.begin(gap, start)
+    let at = plan.layout.instance;
+    let loaded = gap.load(at, start.code, &plan.options);
+    let instance = loaded.map_err(|error| load_failed(error, at))?;
+    let mut activation = plan.begin(instance, start)?;
+    keep_call(gap, &mut activation, start.args)?;
+    Ok(activation)
 }
 
 /// Does what [`load`] does in a region whose block was loaded before. Nothing if the block is none
@@ -59,8 +62,12 @@ pub(super) fn load_warm(
     if warm.digest != start.entry.digest.0 {
         return None;
     }
-    let plan = Plan::of_warm(region, warm, start, options)?;
-    match plan.begin(region, start) {
+    let (plan, instance) = Plan::of_warm(region, warm, start, options)?;
+    let begun = plan.begin(instance, start).and_then(|mut activation| {
+        keep_call(region, &mut activation, start.args)?;
+        Ok(activation)
+    });
+    match begun {
         Ok(activation) => Some(Ok(activation)),
         Err(Refusal::End(end)) => Some(Err(end)),
         // Before the block there is no room for the arguments.
@@ -88,9 +95,7 @@ pub(super) fn thaw(
     let mut activation = plan.activation(start, &instance, header.phase)?;
     activation.fuel = start.fuel.min(header.fuel);
     activation.export.result_space = header.result_space;
-    if header.phase == Phase::Start {
-        keep_call(gap, &mut activation.layout, args)?;
-    }
+    keep_call(gap, &mut activation, args)?;
     Ok(activation)
 }
 
@@ -170,15 +175,19 @@ impl<'a> Plan<'a> {
     }
 
     /// The same for a module whose block is there: what follows from the entry is checked, the
-    /// block is reset, and the links are written again. Nothing if another block is needed, or none
-    /// will do.
-    fn of_warm(
-        region: &mut Part<'_>,
+    /// links are written again, and the instance is reset. Nothing if another block is needed, or
+    /// none will do.
+    fn of_warm<'r>(
+        region: &'r mut Part<'_>,
         warm: &Warm,
-        start: &Start<'a>,
+        start: &'r Start<'a>,
         options: &ExecutorOptions,
-    ) -> Option<Self> {
+    ) -> Option<(Self, Instance<'r>)> {
         let promised = start.entry.terms.export(start.export)?;
+        if warm.links > 0 {
+            let module = Module::parse(start.code).ok()?;
+            resolve(region, &module, start).ok()?;
+        }
         let (_, mut instance) = region.attach(warm.instance(), start.code).ok()?;
         let initial = instance.memory_at_start();
         let ceiling = ceiling(start, initial.into(), options);
@@ -186,11 +195,8 @@ impl<'a> Plan<'a> {
             return None;
         }
         instance.reset().ok()?;
-        if warm.links > 0 {
-            let module = Module::parse(start.code).ok()?;
-            resolve(region, &module, start).ok()?;
-        }
-        Some(Self::with(warm.links, ceiling, promised, start, options))
+        let plan = Self::with(warm.links, ceiling, promised, start, options);
+        Some((plan, instance))
     }
 
     fn with(
@@ -262,16 +268,12 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// Sets up the first run in the freshly loaded block.
-    fn begin(self, region: &mut Part<'_>, start: &Start<'_>) -> Result<Activation, Refusal> {
-        let attached = region.attach(self.layout.instance, start.code);
-        let (_, mut instance) = attached.map_err(|_| Fault::BadImage)?;
+    /// Sets up the first run of the freshly loaded instance.
+    fn begin(self, mut instance: Instance<'_>, start: &Start<'_>) -> Result<Activation, Refusal> {
         if instance.has_start() {
             let invoked = instance.invoke_start();
             invoked.map_err(|_| Event::from(Trap::StackExhausted))?;
-            let mut activation = self.activation(start, &instance, Phase::Start)?;
-            keep_call(region, &mut activation.layout, start.args)?;
-            Ok(activation)
+            Ok(self.activation(start, &instance, Phase::Start)?)
         } else {
             let mut activation = self.activation(start, &instance, Phase::Export)?;
             let export = &mut activation.export;
@@ -307,8 +309,13 @@ fn resolve(gap: &mut Part<'_>, module: &Module<'_>, start: &Start<'_>) -> Result
     Ok(len)
 }
 
-/// Puts what the call of the export needs between the links and the instance, which moves up.
-fn keep_call(gap: &mut Part<'_>, layout: &mut Layout, args: &[u8]) -> Result<(), Refusal> {
+/// Puts what the call of the export needs between the links and the instance, which moves up, if
+/// the start function runs first.
+fn keep_call(gap: &mut Part<'_>, activation: &mut Activation, args: &[u8]) -> Result<(), Refusal> {
+    if activation.phase != Phase::Start {
+        return Ok(());
+    }
+    let layout = &mut activation.layout;
     let shift = rounded(args.len());
     let (from, to) = (layout.instance, layout.used);
     let needed = Refusal::NeedsBytes(layout.full + shift);

@@ -166,9 +166,10 @@ fn a_damaged_database_is_refused_with_its_name_or_serves_what_is_left() {
             Err(error) => {
                 refused += 1;
                 let text = error.to_string();
-                let is_named = text.contains(log::FILE) && text.contains("restore it from a copy");
-                let is_content = matches!(error, OpenError::Damaged { .. } | OpenError::Name);
-                assert!(is_named || is_content, "seed {seed}: {text}");
+                let is_told = matches!(error, OpenError::Corrupt { .. })
+                    && text.contains(log::FILE)
+                    && text.contains("restore it from a copy");
+                assert!(is_told, "seed {seed}: {text}");
             }
         }
     }

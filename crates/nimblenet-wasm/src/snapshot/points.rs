@@ -37,11 +37,14 @@ pub(super) struct Point {
     refs: Option<u32>,
 }
 
-/// Finds points, within a budget of steps, and remembers the last: deep stacks often have the same
-/// caller many times.
+/// How many points are remembered.
+const KNOWN: usize = 8;
+
+/// Finds points, within a budget of steps, and remembers some: deep stacks often have the same few
+/// callers many times.
 pub(super) struct Points {
     work: u32,
-    last: Option<(u32, Point)>,
+    known: [Option<(u32, Point)>; KNOWN],
     code: usize,
     words: u32,
     imports: u32,
@@ -52,7 +55,7 @@ impl Points {
     pub(super) fn new(block: &[u8], work: u32) -> Self {
         Self {
             work,
-            last: None,
+            known: [None; KNOWN],
             code: block.offset(Field::IR),
             words: block.field(Field::IR_WORDS),
             imports: block.field(Field::IMPORT_COUNT),
@@ -62,7 +65,8 @@ impl Points {
 
     /// The point at word `ip`, if it is one.
     pub(super) fn at(&mut self, block: &[u8], ip: u32) -> Option<Point> {
-        if let Some((known, point)) = self.last
+        let place = ip as usize % KNOWN;
+        if let Some((known, point)) = self.known[place]
             && known == ip
         {
             return Some(point);
@@ -79,7 +83,7 @@ impl Points {
             let (what, refs) = self.walk(block, func, ip)?;
             Point { func, what, refs }
         };
-        self.last = Some((ip, point));
+        self.known[place] = Some((ip, point));
         Some(point)
     }
 

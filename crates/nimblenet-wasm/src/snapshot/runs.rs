@@ -151,13 +151,15 @@ enum Source<'c> {
         next: usize,
         scope: Scope,
     },
-    /// The active data segments in their order, read once: their offsets are expressions of any
-    /// length.
-    Memory {
-        segments: [Placed; SEGMENTS_MAX],
-        count: usize,
-        code: &'c [u8],
-    },
+    Memory(&'c Segments<'c>),
+}
+
+/// The active data segments in their order, read once: their offsets are expressions of any length.
+/// None where memory is compared with zeros.
+pub(super) struct Segments<'c> {
+    code: &'c [u8],
+    placed: [Placed; SEGMENTS_MAX],
+    count: usize,
 }
 
 /// Where an active data segment puts its contents, and where in the module these are.
@@ -227,39 +229,9 @@ impl<'c> Baseline<'c> {
         }
     }
 
-    /// What the data segments make of memory, unless [`memory_is_zeros`].
-    pub(super) fn memory(block: &[u8], code: &'c [u8]) -> Self {
-        if memory_is_zeros(block, code) {
-            return Self::zeros();
-        }
-        let mut reader = Reader::new(code, block.offset(Field::DATA_SECTION));
-        let mut segments = [Placed {
-            start: 0,
-            from: 0,
-            len: 0,
-        }; SEGMENTS_MAX];
-        let mut count = 0;
-        for _ in 0..reader.u32().unwrap_or(0) {
-            let Ok(Data { offset, bytes }) = data_segment(&mut reader) else {
-                break;
-            };
-            let offset = offset.filter(|_| !bytes.is_empty());
-            let Some((start, place)) = offset.zip(segments.get_mut(count)) else {
-                continue;
-            };
-            *place = Placed {
-                start,
-                from: (reader.pos() - bytes.len()) as u32,
-                len: bytes.len() as u32,
-            };
-            count += 1;
-        }
+    pub(super) fn memory(segments: &'c Segments<'c>) -> Self {
         Self {
-            source: Source::Memory {
-                segments,
-                count,
-                code,
-            },
+            source: Source::Memory(segments),
             scratch: [0; 8],
         }
     }
@@ -305,11 +277,7 @@ impl<'c> Baseline<'c> {
                 *next += 4;
                 (4, Some(&self.scratch[..4]))
             }
-            Source::Memory {
-                segments,
-                count,
-                code,
-            } => covering(&segments[..*count], code, at, end),
+            Source::Memory(segments) => segments.covering(at, end),
         }
     }
 }
@@ -326,27 +294,56 @@ fn global(reader: &mut Reader<'_>, scope: Scope) -> Option<(u64, usize)> {
 pub(super) fn memory_is_zeros(block: &[u8], code: &[u8]) -> bool {
     let section = block.offset(Field::DATA_SECTION);
     let count = Reader::new(code, section).u32();
-    section == 0 || count.map_or(true, |count| count as usize > SEGMENTS_MAX)
+    section == 0 || !count.is_ok_and(|count| count as usize <= SEGMENTS_MAX)
 }
 
-/// What data segments put at `at`: the last that covers it counts, up to where another begins or
-/// it ends itself.
-fn covering<'c>(
-    segments: &[Placed],
-    code: &'c [u8],
-    at: usize,
-    mut end: usize,
-) -> (usize, Option<&'c [u8]>) {
-    let mut known = None;
-    for segment in segments {
-        let start = segment.start as usize;
-        let stop = start + segment.len as usize;
-        if at < start {
-            end = end.min(start);
-        } else if at < stop {
-            end = end.min(stop);
-            known = code.get(segment.from as usize + (at - start)..);
+impl<'c> Segments<'c> {
+    pub(super) fn read(block: &[u8], code: &'c [u8]) -> Self {
+        let mut this = Self {
+            code,
+            placed: [Placed {
+                start: 0,
+                from: 0,
+                len: 0,
+            }; SEGMENTS_MAX],
+            count: 0,
+        };
+        if memory_is_zeros(block, code) {
+            return this;
         }
+        let mut reader = Reader::new(code, block.offset(Field::DATA_SECTION));
+        for _ in 0..reader.u32().unwrap_or(0) {
+            let Ok(Data { offset, bytes }) = data_segment(&mut reader) else {
+                break;
+            };
+            let offset = offset.filter(|_| !bytes.is_empty());
+            let Some((start, place)) = offset.zip(this.placed.get_mut(this.count)) else {
+                continue;
+            };
+            *place = Placed {
+                start,
+                from: (reader.pos() - bytes.len()) as u32,
+                len: bytes.len() as u32,
+            };
+            this.count += 1;
+        }
+        this
     }
-    (end - at, known.and_then(|known| known.get(..end - at)))
+
+    /// What they put at `at`: the last that covers it counts, up to where another begins or it ends
+    /// itself.
+    fn covering(&self, at: usize, mut end: usize) -> (usize, Option<&'c [u8]>) {
+        let mut known = None;
+        for segment in &self.placed[..self.count] {
+            let start = segment.start as usize;
+            let stop = start + segment.len as usize;
+            if at < start {
+                end = end.min(start);
+            } else if at < stop {
+                end = end.min(stop);
+                known = self.code.get(segment.from as usize + (at - start)..);
+            }
+        }
+        (end - at, known.and_then(|known| known.get(..end - at)))
+    }
 }
