@@ -536,17 +536,20 @@ impl OpenError {
 
     /// The same error, with the file named if it is the file that is damaged.
     fn in_file(self, file: &Path) -> Self {
-        let file = file.to_path_buf();
-        match self {
-            Self::Database(error) if is_damage(&*error) => Self::Corrupt { file, found: error },
-            Self::Storage(StorageFault(error)) if is_damage(&*error) => {
-                Self::Corrupt { file, found: error }
-            }
-            Self::Name | Self::Damaged { .. } => Self::Corrupt {
-                file,
-                found: Box::new(self),
-            },
-            other => other,
+        let found: Box<dyn core::error::Error + Send + Sync> = match self {
+            Self::Database(error) if is_damage(&*error) => error,
+            Self::Storage(StorageFault(error)) if is_damage(&*error) => error,
+            Self::Name | Self::Damaged { .. } => Box::new(self),
+            Self::Directory(_)
+            | Self::InUse
+            | Self::Database(_)
+            | Self::Storage(_)
+            | Self::Corrupt { .. }
+            | Self::OtherKey { .. } => return self,
+        };
+        Self::Corrupt {
+            file: file.to_path_buf(),
+            found,
         }
     }
 }
@@ -555,19 +558,13 @@ impl OpenError {
 /// written.
 fn is_damage(error: &(dyn core::error::Error + 'static)) -> bool {
     use redb::{DatabaseError, StorageError};
-    let of_storage = |error: &StorageError| match error {
-        StorageError::Corrupted(_) => true,
-        StorageError::Io(error) => is_cut(error),
-        _ => false,
-    };
     if let Some(DatabaseError::Storage(error)) = error.downcast_ref() {
-        return of_storage(error);
+        return matches!(error, StorageError::Corrupted(_))
+            || matches!(error, StorageError::Io(error) if is_cut(error));
     }
-    match error.downcast_ref() {
-        Some(redb::Error::Corrupted(_)) => true,
-        Some(redb::Error::Io(error)) => is_cut(error),
-        _ => false,
-    }
+    let error = error.downcast_ref();
+    matches!(error, Some(redb::Error::Corrupted(_)))
+        || matches!(error, Some(redb::Error::Io(error)) if is_cut(error))
 }
 
 /// Whether a file ends too early, or has bytes that cannot be.
