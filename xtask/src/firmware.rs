@@ -25,14 +25,16 @@ const LIMITS: &[Limit] = &[
     Limit {
         image: "pico-uart",
         // The goal is 160 kB. What takes most: the interpreter 60 kB, the node 49 kB, Ed25519 15 kB.
-        flash_bytes: 186_000,
+        // Of that, 3 kB see to it that no block, image or host value can break a run or stop it
+        // from moving.
+        flash_bytes: 190_000,
         ram_bytes: 262_144,
         ram_bytes_outside_disk_and_arena: 48_000,
     },
     Limit {
         image: "pico-uart-single",
         // As for two cores.
-        flash_bytes: 186_000,
+        flash_bytes: 190_000,
         // The second core's stack is not there.
         ram_bytes: 253_952,
         ram_bytes_outside_disk_and_arena: 43_000,

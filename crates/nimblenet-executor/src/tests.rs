@@ -322,7 +322,7 @@ impl<'t, 'm> World<'t, 'm> {
     fn free_bytes(&mut self) -> usize {
         let wasm = &mut self.executor.wasm;
         while wasm.give_up_warm().is_some() {}
-        wasm.arena.gap().len()
+        wasm.arena.gap_len()
     }
 
     fn is_empty(&self) -> bool {

@@ -20,7 +20,7 @@ mod values;
 mod warm;
 
 use nimblenet_tasklet::{ActivationId, Digest, Fault, Host, Outcome, Start};
-use nimblenet_wasm::{FreezeError, Instance};
+use nimblenet_wasm::{FreezeError, Part};
 
 use crate::options::{ACTIVATIONS, CodeSource, ExecutorOptions, Freezing};
 use crate::{Counts, refused};
@@ -206,8 +206,8 @@ impl<'m> Wasm<'m> {
             let Slot::Warm(warm) = &self.slots[slot] else {
                 continue;
             };
-            let region = self.arena.region(slot);
-            if let Some(activation) = start::load_warm(region, warm, start, &options) {
+            let mut region = self.arena.region(slot);
+            if let Some(activation) = start::load_warm(&mut region, warm, start, &options) {
                 self.slots[slot] = Slot::Run(activation?);
                 self.counts.warm += 1;
                 self.note_peak();
@@ -215,7 +215,7 @@ impl<'m> Wasm<'m> {
             }
         }
         let slot = self.vacancy(start)?;
-        let load = |gap: &mut [u8]| start::load(gap, start, &options);
+        let load = |gap: &mut Part<'_>| start::load(gap, start, &options);
         let activation = self.place(spare, load)?;
         self.settle(slot, activation);
         self.counts.loaded += 1;
@@ -308,29 +308,28 @@ impl<'m> Wasm<'m> {
     ) -> Result<usize, Fault> {
         let run = *self.activation(slot);
         let args = run.layout.links..run.layout.links + run.layout.args;
-        let region = self.arena.region(slot);
-        let head = start::header(&run).to_bytes(&region[args.clone()]);
+        let mut region = self.arena.region(slot);
+        let bytes = region.bytes();
+        let head = start::header(&run).to_bytes(&bytes[args.clone()]);
         let before = head.len() + args.len();
         let (front, rest) = out
             .split_at_mut_checked(before)
             .ok_or(Fault::ValuesTooLarge)?;
         front[..head.len()].copy_from_slice(&head);
-        front[head.len()..].copy_from_slice(&region[args]);
-        let instance = &mut region[run.layout.instance..];
+        front[head.len()..].copy_from_slice(&bytes[args]);
         let len = match run.form {
             Form::Image(len) => {
                 let rest = rest.get_mut(..len).ok_or(Fault::ValuesTooLarge)?;
-                rest.copy_from_slice(&instance[..len]);
+                rest.copy_from_slice(&bytes[run.layout.instance..][..len]);
                 len
             }
             Form::Block => {
-                let instance = Instance::attach(instance).map_err(|_| Fault::BadImage)?;
-                instance
-                    .freeze(source.code(run.id), rest)
-                    .map_err(|error| match error {
-                        FreezeError::TooSmall => Fault::ValuesTooLarge,
-                        FreezeError::NotSuspended | FreezeError::WrongModule => Fault::BadImage,
-                    })?
+                let attached = region.attach(run.layout.instance, source.code(run.id));
+                let (_, instance) = attached.map_err(|_| Fault::BadImage)?;
+                instance.freeze(rest).map_err(|error| match error {
+                    FreezeError::TooSmall => Fault::ValuesTooLarge,
+                    FreezeError::NotSuspended => Fault::BadImage,
+                })?
             }
         };
         Ok(before + len)
@@ -347,12 +346,12 @@ impl<'m> Wasm<'m> {
         self.check_new(start)?;
         let slot = self.vacancy(start)?;
         let options = self.options;
-        let thaw = |gap: &mut [u8]| start::thaw(gap, start, image, &options);
+        let thaw = |gap: &mut Part<'_>| start::thaw(gap, start, image, &options);
         let scratch = &mut *out;
         let activation = self.place(&mut Spare { source, scratch }, thaw)?;
         self.settle(slot, activation);
         let region = self.arena.region(slot);
-        let event = match run::pending_call(&activation, region, out) {
+        let event = match run::pending_call(&activation, region, start.code, out) {
             Ok(Some(event)) => event,
             Ok(None) => Event::Yielded,
             Err(end) => end,
@@ -388,13 +387,13 @@ impl<'m> Wasm<'m> {
     fn place(
         &mut self,
         spare: &mut Spare<'_>,
-        mut fill: impl FnMut(&mut [u8]) -> Result<Activation, Refusal>,
+        mut fill: impl FnMut(&mut Part<'_>) -> Result<Activation, Refusal>,
     ) -> Result<Activation, Event> {
         loop {
-            match fill(self.arena.gap()) {
+            match fill(&mut self.arena.gap()) {
                 Ok(activation) => {
                     let full = rounded(activation.layout.full);
-                    if full <= self.arena.gap().len() {
+                    if full <= self.arena.gap_len() {
                         return Ok(activation);
                     }
                     self.make_room(full, spare)?;

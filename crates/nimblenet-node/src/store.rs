@@ -96,8 +96,11 @@ impl Store {
     /// [`OpenError`], also when another process uses the directory or its content is damaged.
     pub fn open(dir: &Path, trust: Trust, limits: StoreLimits) -> Result<Self, OpenError> {
         std::fs::create_dir_all(dir).map_err(OpenError::Directory)?;
-        let log = Log::open(dir).map_err(OpenError::database)?;
-        Self::with_log(log, Some(dir.to_path_buf()), trust, limits)
+        let open = || {
+            let log = Log::open(dir).map_err(OpenError::database)?;
+            Self::with_log(log, Some(dir.to_path_buf()), trust, limits)
+        };
+        open().map_err(|error| error.in_file(&dir.join(log::FILE)))
     }
 
     fn with_log(
@@ -131,6 +134,13 @@ impl Store {
     /// # Errors
     /// If the disk fails, or a module is damaged.
     pub fn archive(&self) -> Result<Archive, OpenError> {
+        self.read_archive().map_err(|error| match &self.dir {
+            Some(dir) => error.in_file(&dir.join(log::FILE)),
+            None => error,
+        })
+    }
+
+    fn read_archive(&self) -> Result<Archive, OpenError> {
         let mut archive = Archive::new();
         for name in self.namespaces.keys() {
             for bytes in self.log.deltas(name.as_str()).map_err(OpenError::Storage)? {
@@ -494,6 +504,13 @@ pub enum OpenError {
     Database(Box<redb::DatabaseError>),
     /// The disk failed.
     Storage(StorageFault),
+    /// The database's file is damaged: it was changed, or cut short, by something else.
+    Corrupt {
+        /// The file.
+        file: PathBuf,
+        /// What was found in it.
+        found: Box<dyn core::error::Error + Send + Sync>,
+    },
     /// A stored namespace does not have a valid name.
     Name,
     /// A namespace's deltas, signature or modules are not as they were published.
@@ -516,6 +533,47 @@ impl OpenError {
             Self::Database(Box::new(error))
         }
     }
+
+    /// The same error, with the file named if it is the file that is damaged.
+    fn in_file(self, file: &Path) -> Self {
+        let found: Box<dyn core::error::Error + Send + Sync> = match self {
+            Self::Database(error) if is_damage(&*error) => error,
+            Self::Storage(StorageFault(error)) if is_damage(&*error) => error,
+            Self::Name | Self::Damaged { .. } => Box::new(self),
+            Self::Directory(_)
+            | Self::InUse
+            | Self::Database(_)
+            | Self::Storage(_)
+            | Self::Corrupt { .. }
+            | Self::OtherKey { .. } => return self,
+        };
+        Self::Corrupt {
+            file: file.to_path_buf(),
+            found,
+        }
+    }
+}
+
+/// Whether an error of the database, or the cause of one, says that the file is not as it was
+/// written.
+fn is_damage(error: &(dyn core::error::Error + 'static)) -> bool {
+    use redb::{DatabaseError, StorageError};
+    if let Some(DatabaseError::Storage(error)) = error.downcast_ref() {
+        return matches!(error, StorageError::Corrupted(_))
+            || matches!(error, StorageError::Io(error) if is_cut(error));
+    }
+    let error = error.downcast_ref();
+    matches!(error, Some(redb::Error::Corrupted(_)))
+        || matches!(error, Some(redb::Error::Io(error)) if is_cut(error))
+}
+
+/// Whether a file ends too early, or has bytes that cannot be.
+fn is_cut(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        error.kind(),
+        ErrorKind::InvalidData | ErrorKind::UnexpectedEof
+    )
 }
 
 impl fmt::Display for OpenError {
@@ -527,10 +585,16 @@ impl fmt::Display for OpenError {
             ),
             Self::Database(error) => error.fmt(f),
             Self::Storage(error) => error.fmt(f),
+            Self::Corrupt { file, found } => write!(
+                f,
+                "{} is damaged: {found}; restore it from a copy, or move it away and publish \
+                 everything again",
+                file.display()
+            ),
             Self::Name => f.write_str("it holds a namespace whose name is not valid"),
             Self::Damaged { namespace } => write!(
                 f,
-                "what it holds of namespace {namespace} is damaged; restore it from a copy"
+                "what it holds of namespace {namespace} is not as it was published"
             ),
             Self::OtherKey { namespace } => write!(
                 f,

@@ -51,17 +51,13 @@ fn run(package: &Package<'_>, export: &Export<'_>, args: &[u8]) -> Result<u64, S
     instance.set_fuel(terms.fuel);
     if instance.has_start() {
         instance.invoke_start().map_err(|error| error.to_string())?;
-        finish(&mut instance, code)?;
+        finish(&mut instance)?;
     }
     let lowered = lower_args(signature, args, terms.area, instance.memory_mut());
     let lowered = lowered.map_err(|error| error.to_string())?;
-    let invoked = instance.invoke(
-        code,
-        export.name,
-        &values(&lowered, signature.flat_params()),
-    );
+    let invoked = instance.invoke(export.name, &values(&lowered, signature.flat_params()));
     invoked.map_err(|error| error.to_string())?;
-    finish(&mut instance, code)?;
+    finish(&mut instance)?;
     let mut results = vec![Value::I32(0); signature.flat_results().count()];
     instance.results(&mut results);
     let results: Vec<_> = results.iter().map(bits).collect();
@@ -71,8 +67,8 @@ fn run(package: &Package<'_>, export: &Export<'_>, args: &[u8]) -> Result<u64, S
     Ok(terms.fuel - instance.fuel())
 }
 
-fn finish(instance: &mut Instance<'_>, code: &[u8]) -> Result<(), String> {
-    match instance.run(code) {
+fn finish(instance: &mut Instance<'_>) -> Result<(), String> {
+    match instance.run() {
         Step::Done => Ok(()),
         Step::OutOfFuel => Err("it needs more than `fuel`".to_owned()),
         Step::Trapped(trap) => Err(format!("it ends in a trap: {trap}")),

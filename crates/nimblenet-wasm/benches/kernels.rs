@@ -11,7 +11,7 @@
 
 use std::time::Instant;
 
-use nimblenet_wasm::{Instance, Limits, LoadOptions, Step, Value, aligned};
+use nimblenet_wasm::{Blocks, Instance, Limits, LoadOptions, Step, Value, aligned};
 
 const KERNELS: [(&str, i32); 7] = [
     ("fib", 20),
@@ -29,7 +29,7 @@ fn code(text: &str) -> Vec<u8> {
 
 struct Ours {
     code: Vec<u8>,
-    block: Vec<u8>,
+    block: Blocks<'static, 1>,
     options: LoadOptions,
 }
 
@@ -46,7 +46,7 @@ impl Ours {
         };
         let mut this = Self {
             code,
-            block: vec![0; 512 << 10],
+            block: Blocks::new(aligned(vec![0; 512 << 10].leak())),
             options,
         };
         this.load();
@@ -54,17 +54,17 @@ impl Ours {
     }
 
     fn load(&mut self) {
-        Instance::load(aligned(&mut self.block), &self.code, &self.options).unwrap();
+        let mut part = self.block.all();
+        part.load(0, &self.code, &self.options).unwrap();
     }
 
     fn run(&mut self, kernel: &str, n: i32) -> i32 {
-        let mut instance = Instance::attach(aligned(&mut self.block)).unwrap();
+        let mut part = self.block.all();
+        let (_, mut instance) = part.attach(0, &self.code).unwrap();
         instance.set_fuel(u64::MAX >> 1);
-        instance
-            .invoke(&self.code, kernel, &[Value::I32(n)])
-            .unwrap();
+        instance.invoke(kernel, &[Value::I32(n)]).unwrap();
         loop {
-            match instance.run(&self.code) {
+            match instance.run() {
                 Step::Done => break,
                 Step::Call(_) => {
                     let mut args = [Value::I32(0); 2];
@@ -205,11 +205,11 @@ fn images() {
     let mut there = vec![0; 300_000];
     let mut instance = Instance::load(aligned(&mut here), &code, &options).unwrap();
     instance.set_fuel(u64::MAX >> 1);
-    instance.invoke(&code, "run", &[Value::I32(1024)]).unwrap();
-    assert!(matches!(instance.run(&code), Step::Call(_)));
+    instance.invoke("run", &[Value::I32(1024)]).unwrap();
+    assert!(matches!(instance.run(), Step::Call(_)));
     let mut image = vec![0; 2000];
-    let len = instance.freeze(&code, &mut image).unwrap();
-    let freeze = time(|| instance.freeze(&code, &mut image).unwrap());
+    let len = instance.freeze(&mut image).unwrap();
+    let freeze = time(|| instance.freeze(&mut image).unwrap());
     let thaw = time(|| {
         Instance::thaw(aligned(&mut there), &code, &image[..len], &options)
             .unwrap()

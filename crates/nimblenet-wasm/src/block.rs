@@ -50,8 +50,8 @@ impl Field {
 fields! {
     /// Says that this is a block, and of which version.
     MAGIC,
-    /// Length of the module's bytes.
-    CODE_LEN,
+    /// Checksum of the module's bytes, their length included.
+    CODE_CHECK,
     /// First 16 bytes of the module's digest, in four words.
     DIGEST,
     DIGEST_1,
@@ -139,7 +139,8 @@ pub(crate) const NONE: u32 = u32::MAX;
 pub(crate) const FUNC_BYTES: usize = 8;
 /// The function may be referred to by `ref.func`.
 pub(crate) const FUNC_DECLARED: u16 = 1;
-/// Size of a table's record: offset of its elements, length, room, type and initial length.
+/// Size of a table's record: offset of its elements, length, room, type (a byte), how many active
+/// segments fill it (a byte: 0, 1, or 2 for more), which is the first (a half), initial length.
 pub(crate) const TABLE_BYTES: usize = 20;
 /// Size of a segment's record: offset of its contents in the module's bytes, and its length with
 /// the flag [`SEGMENT_DROPPED`].
@@ -288,6 +289,7 @@ impl Parts for [u8] {
             len: self.word(record + 4),
             room: self.word(record + 8),
             ty: val_type(self[record + 12]),
+            segment: (self[record + 13] == 1).then(|| u32::from(self.half(record + 14))),
             min: self.word(record + 16),
         }
     }
@@ -307,6 +309,8 @@ pub(crate) struct Table {
     pub(crate) len: u32,
     pub(crate) room: u32,
     pub(crate) ty: ValType,
+    /// The active segment that fills it, if it is the only one.
+    pub(crate) segment: Option<u32>,
     pub(crate) min: u32,
 }
 

@@ -204,7 +204,9 @@ fn memory_init(
     } else {
         size as usize
     };
-    let bytes = code.get(start..start + size).ok_or(Trap::WrongModule)?;
+    let bytes = code
+        .get(start..start + size)
+        .ok_or(Trap::OutOfBoundsMemory)?;
     let source = range(from, len, size).ok_or(Trap::OutOfBoundsMemory)?;
     let memory = memory(block);
     let target = range(to, len, memory.len()).ok_or(Trap::OutOfBoundsMemory)?;
@@ -242,12 +244,12 @@ fn table_init(
         functions: block.field(Field::FUNC_COUNT),
     };
     let mut reader = Reader::new(code, block.word(record) as usize);
-    let mut items = Element::read(&mut reader, scope).map_err(|_| Trap::WrongModule)?;
+    let mut items = Element::read(&mut reader, scope).map_err(|_| Trap::OutOfBoundsTable)?;
     for _ in 0..from {
-        items.next(scope).map_err(|_| Trap::WrongModule)?;
+        items.next(scope).map_err(|_| Trap::OutOfBoundsTable)?;
     }
     for at in target.step_by(4) {
-        let item = items.next(scope).map_err(|_| Trap::WrongModule)?;
+        let item = items.next(scope).map_err(|_| Trap::OutOfBoundsTable)?;
         block.set_word(at, item.bits as u32);
     }
     Ok(from + len)

@@ -12,6 +12,10 @@
 //!    before it is used, so that no value, from the host or from an image, can break 1 to 3.
 //! 5. *The block* is borrowed exclusively for the time of a run, is aligned to 8, and neither moves
 //!    nor changes length. All pointers come from that one borrow.
+//!
+//! What is in a block was written by this crate and by nobody else, or 1 and 2 would be worth
+//! nothing: an `Instance` is all that it lends of it, and `Blocks` lets one be taken up again only if
+//! none of its bytes was written to in the meantime.
 
 #![allow(unsafe_code)]
 
@@ -114,4 +118,18 @@ pub(crate) fn enter(block: &mut [u8], func: u32) -> Result<(), Trap> {
     block.set_wide_field(Field::DEBT, 0);
     block.set_field(Field::STATE, STATE_READY);
     Ok(())
+}
+
+/// Sets up a run that consists of a call of the import `func`, which takes and returns nothing.
+/// Word 0 of the code, which ends the run, is where it goes on.
+pub(crate) fn enter_import(block: &mut [u8], func: u32) {
+    let ty = block.func(func).ty;
+    for field in [Field::IP, Field::FP, Field::WINDOW] {
+        block.set_field(field, 0);
+    }
+    block.set_field(Field::ENTRY, func);
+    block.set_field(Field::PENDING, func);
+    block.set_field(Field::PENDING_TYPE, u32::from(ty));
+    block.set_wide_field(Field::DEBT, 0);
+    block.set_field(Field::STATE, STATE_CALL);
 }

@@ -196,8 +196,6 @@ pub enum Trap {
     StackExhausted = 10,
     /// The host refused or failed a call.
     HostFailure = 11,
-    /// The module's bytes are not those that were loaded.
-    WrongModule = 12,
 }
 
 impl Trap {
@@ -215,7 +213,6 @@ impl Trap {
             Self::IndirectCallType => "indirect-call-type",
             Self::StackExhausted => "stack-exhausted",
             Self::HostFailure => "host-failure",
-            Self::WrongModule => "wrong-module",
         }
     }
 
@@ -231,7 +228,6 @@ impl Trap {
             8 => Self::UninitialisedElement,
             9 => Self::IndirectCallType,
             10 => Self::StackExhausted,
-            12 => Self::WrongModule,
             _ => Self::HostFailure,
         }
     }
@@ -258,8 +254,6 @@ pub enum LoadError {
     },
     /// The block does not start at a multiple of [`BLOCK_ALIGN`](crate::BLOCK_ALIGN).
     Misaligned,
-    /// The bytes are not those that the instance was loaded from.
-    WrongModule,
     /// A segment does not fit into the memory or table it initialises.
     Trapped(Trap),
 }
@@ -270,7 +264,6 @@ impl fmt::Display for LoadError {
             Self::Invalid(invalid) => invalid.fmt(f),
             Self::OutOfMemory { needed } => write!(f, "the block is too small: {needed} bytes"),
             Self::Misaligned => f.write_str("the block is not aligned"),
-            Self::WrongModule => f.write_str("not the module that was loaded"),
             Self::Trapped(trap) => write!(f, "initialisation trapped: {trap}"),
         }
     }
@@ -284,13 +277,13 @@ impl From<InvalidModule> for LoadError {
     }
 }
 
-/// The bytes are no instance, or one of another version, or cut short.
+/// The bytes are no instance, or one of another version or of another module, or cut short.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotAnInstance;
 
 impl fmt::Display for NotAnInstance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the block holds no instance")
+        f.write_str("there is no instance of this module")
     }
 }
 
@@ -315,8 +308,6 @@ pub enum InvokeError {
     Busy,
     /// The frame of the function does not fit on the value stack.
     StackExhausted,
-    /// The bytes are not those that the instance was loaded from.
-    WrongModule,
 }
 
 impl fmt::Display for InvokeError {
@@ -338,7 +329,6 @@ impl fmt::Display for InvokeError {
             }
             Self::Busy => f.write_str("an invocation is under way"),
             Self::StackExhausted => f.write_str("the value stack is too small for the function"),
-            Self::WrongModule => f.write_str("not the module that was loaded"),
         }
     }
 }
@@ -373,8 +363,6 @@ pub enum FreezeError {
     NotSuspended,
     /// The image does not fit into the bytes given.
     TooSmall,
-    /// The bytes are not those that the instance was loaded from.
-    WrongModule,
 }
 
 impl fmt::Display for FreezeError {
@@ -382,7 +370,6 @@ impl fmt::Display for FreezeError {
         f.write_str(match self {
             Self::NotSuspended => "nothing is suspended",
             Self::TooSmall => "the image does not fit",
-            Self::WrongModule => "not the module that was loaded",
         })
     }
 }

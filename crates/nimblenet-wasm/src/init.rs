@@ -8,13 +8,7 @@ use crate::segment::{Element, Mode, data_segment};
 
 /// Puts the state of the instance in `block` back to what instantiation makes of it. `code` was
 /// validated when the instance was loaded; nothing is validated or translated again.
-///
-/// Other bytes of the same length make a wrong state at worst. Nothing is written outside the parts
-/// of the block that hold state.
 pub(crate) fn reset(block: &mut [u8], code: &[u8]) -> Result<(), LoadError> {
-    if code.len() != block.offset(Field::CODE_LEN) {
-        return Err(LoadError::WrongModule);
-    }
     block[Field::RUN].fill(0);
     // Stack and memory stand one after the other. What an earlier run has left on the stack would
     // show in images.
@@ -30,16 +24,6 @@ pub(crate) fn reset(block: &mut [u8], code: &[u8]) -> Result<(), LoadError> {
     data(block, code)
 }
 
-/// The number of items in the section at `reader`, which must be the one that was loaded.
-fn count(block: &[u8], reader: &mut Reader<'_>, loaded: Field) -> Result<u32, LoadError> {
-    let count = reader.u32()?;
-    if count == block.field(loaded) {
-        Ok(count)
-    } else {
-        Err(LoadError::WrongModule)
-    }
-}
-
 fn globals(block: &mut [u8], code: &[u8]) -> Result<(), LoadError> {
     let section = block.offset(Field::GLOBAL_SECTION);
     if section == 0 {
@@ -50,14 +34,12 @@ fn globals(block: &mut [u8], code: &[u8]) -> Result<(), LoadError> {
     };
     let mut reader = Reader::new(code, section);
     let mut at = block.offset(Field::GLOBALS);
-    let end = at + block.offset(Field::GLOBALS_BYTES);
-    for _ in 0..count(block, &mut reader, Field::GLOBAL_COUNT)? {
+    for _ in 0..reader.u32()? {
         let ty = reader.value_type()?;
         reader.u8()?;
         let bits = constant::read(&mut reader, ty, scope)?.bits.to_le_bytes();
         let cells = &bits[..ty.cells() * 4];
-        let global = block[..end].get_mut(at..at + cells.len());
-        global.ok_or(LoadError::WrongModule)?.copy_from_slice(cells);
+        block[at..at + cells.len()].copy_from_slice(cells);
         at += cells.len();
     }
     Ok(())
@@ -81,12 +63,9 @@ fn elements(block: &mut [u8], code: &[u8]) -> Result<(), LoadError> {
         functions: block.field(Field::FUNC_COUNT),
     };
     let mut reader = Reader::new(code, section);
-    for index in 0..count(block, &mut reader, Field::ELEM_COUNT)? {
+    for index in 0..reader.u32()? {
         let mut element = Element::read(&mut reader, scope)?;
         if let Mode::Active { table, offset } = element.mode {
-            if table >= block.field(Field::TABLE_COUNT) {
-                return Err(LoadError::WrongModule);
-            }
             let table = block.table(table);
             if u64::from(offset) + u64::from(element.count) > u64::from(table.len) {
                 return Err(LoadError::Trapped(Trap::OutOfBoundsTable));

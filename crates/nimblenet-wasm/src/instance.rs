@@ -4,9 +4,10 @@ use crate::block::{
     self, Field, FuncType, NONE, Parts, STATE_CALL, STATE_DONE, STATE_IDLE, STATE_READY,
     STATE_TRAPPED, Words, header, val_type,
 };
+use crate::checksum::checksum;
 use crate::fault::{InvokeError, LoadError, NotAnInstance, ResumeError, Trap};
 use crate::limits::LoadOptions;
-use crate::module::{ExternKind, FunctionType, Module};
+use crate::module::{Export, ExternKind, FunctionType, Module};
 use crate::value::Value;
 use crate::{exec, init, load};
 
@@ -32,10 +33,12 @@ pub struct HostCall {
     pub import: u16,
 }
 
-/// A loaded module. Everything about it is in the block; this is only the borrow.
+/// A loaded module. Everything about it is in the block; this is only the borrow, and that of the
+/// module's bytes, from which data and initial values are read.
 #[derive(Debug)]
 pub struct Instance<'b> {
     pub(crate) block: &'b mut [u8],
+    pub(crate) code: &'b [u8],
 }
 
 impl<'b> Instance<'b> {
@@ -48,11 +51,11 @@ impl<'b> Instance<'b> {
     /// When the module is refused, the block is too small, or a segment does not fit.
     pub fn load(
         block: &'b mut [u8],
-        code: &[u8],
+        code: &'b [u8],
         options: &LoadOptions,
     ) -> Result<Self, LoadError> {
         match load::load(block, code, options) {
-            Ok(_) => Ok(Self { block }),
+            Ok(_) => Ok(Self { block, code }),
             Err(error) => {
                 // What was left half done is no instance.
                 if let Some(magic) = block.get_mut(..4) {
@@ -64,18 +67,16 @@ impl<'b> Instance<'b> {
     }
 
     /// Takes up an instance that [`load`](Self::load) or [`thaw`](Self::thaw) has made in these
-    /// bytes, or in others of which these are a copy. Takes constant time.
+    /// bytes, or in others of which these are a copy: [`Blocks`](crate::Blocks) see to that.
     ///
     /// The block may be shorter than it was, down to [`extent`](Self::extent), or longer.
-    /// Only the header is checked: the rest must be as it was left. Bytes that come from
-    /// elsewhere go through [`thaw`](Self::thaw), which trusts nothing.
-    ///
-    /// # Errors
-    /// When the bytes do not start like an instance, are cut short, or are not aligned to
-    /// [`BLOCK_ALIGN`](crate::BLOCK_ALIGN).
-    pub fn attach(block: &'b mut [u8]) -> Result<Self, NotAnInstance> {
+    pub(crate) fn attach(block: &'b mut [u8], code: &'b [u8]) -> Result<Self, NotAnInstance> {
         block::check(block)?;
-        Ok(Self { block })
+        if block.field(Field::CODE_CHECK) == checksum(code) {
+            Ok(Self { block, code })
+        } else {
+            Err(NotAnInstance)
+        }
     }
 
     /// Whether the module has a start function, which [`invoke_start`](Self::invoke_start) sets
@@ -84,13 +85,19 @@ impl<'b> Instance<'b> {
         self.block.field(Field::START) != NONE
     }
 
-    /// Sets up a run of the start function, like [`invoke`](Self::invoke).
+    /// Sets up a run of the start function, like [`invoke`](Self::invoke). If it is an import, the
+    /// run is suspended at its call from the beginning, and has ended once the call is answered.
     ///
     /// # Errors
     /// As for `invoke`; without a start function [`InvokeError::NoSuchExport`].
     pub fn invoke_start(&mut self) -> Result<(), InvokeError> {
         match self.block.field(Field::START) {
             NONE => Err(InvokeError::NoSuchExport),
+            func if func < self.block.field(Field::IMPORT_COUNT) => {
+                self.not_busy()?;
+                exec::enter_import(self.block, func);
+                Ok(())
+            }
             func => self.invoke_function(func, &[]),
         }
     }
@@ -100,11 +107,8 @@ impl<'b> Instance<'b> {
     /// # Errors
     /// When there is no such function, the arguments do not fit it, a run is under way already,
     /// or its frame does not fit on the stack.
-    pub fn invoke(&mut self, code: &[u8], export: &str, args: &[Value]) -> Result<(), InvokeError> {
-        self.same_module(code)
-            .map_err(|_| InvokeError::WrongModule)?;
-        let section = self.block.offset(Field::EXPORT_SECTION);
-        let found = Module::export_in(code, section, export).ok_or(InvokeError::NoSuchExport)?;
+    pub fn invoke(&mut self, export: &str, args: &[Value]) -> Result<(), InvokeError> {
+        let found = self.export(export).ok_or(InvokeError::NoSuchExport)?;
         if found.kind != ExternKind::Function {
             return Err(InvokeError::NotAFunction);
         }
@@ -117,9 +121,7 @@ impl<'b> Instance<'b> {
     /// # Errors
     /// As for `invoke`; [`InvokeError::NotAFunction`] if there is none or it is an import.
     pub fn invoke_function(&mut self, func: u32, args: &[Value]) -> Result<(), InvokeError> {
-        if matches!(self.block.field(Field::STATE), STATE_READY | STATE_CALL) {
-            return Err(InvokeError::Busy);
-        }
+        self.not_busy()?;
         let defined = self.block.field(Field::IMPORT_COUNT)..self.block.field(Field::FUNC_COUNT);
         if !defined.contains(&func) {
             return Err(InvokeError::NotAFunction);
@@ -135,7 +137,7 @@ impl<'b> Instance<'b> {
         if let Some(index) = params
             .iter()
             .zip(args)
-            .position(|(&ty, arg)| !fits(ty, arg))
+            .position(|(&ty, arg)| !self.fits(ty, arg))
         {
             let mismatch = Some((index as u16, val_type(params[index])));
             return Err(InvokeError::WrongArguments { expected, mismatch });
@@ -148,11 +150,8 @@ impl<'b> Instance<'b> {
 
     /// Executes until the run ends or is suspended. After the end the outcome is reported again.
     /// Without a run there is nothing to do: [`Step::Done`], without results.
-    pub fn run(&mut self, code: &[u8]) -> Step {
-        if self.same_module(code).is_err() {
-            return Step::Trapped(Trap::WrongModule);
-        }
-        exec::run(self.block, code);
+    pub fn run(&mut self) -> Step {
+        exec::run(self.block, self.code);
         let header = header(self.block);
         match header.field(Field::STATE) {
             STATE_CALL => Step::Call(HostCall {
@@ -175,7 +174,7 @@ impl<'b> Instance<'b> {
                 .results
                 .iter()
                 .zip(results)
-                .all(|(&ty, value)| fits(ty, value));
+                .all(|(&ty, value)| self.fits(ty, value));
         if !fitting {
             return Err(ResumeError::WrongResults);
         }
@@ -252,16 +251,14 @@ impl<'b> Instance<'b> {
     }
 
     /// The value of an exported global.
-    pub fn export_global(&self, code: &[u8], name: &str) -> Option<Value> {
-        self.same_module(code).ok()?;
-        let section = self.block.offset(Field::EXPORT_SECTION);
-        let export = Module::export_in(code, section, name)?;
+    pub fn export_global(&self, name: &str) -> Option<Value> {
+        let export = self.export(name)?;
         if export.kind != ExternKind::Global {
             return None;
         }
         let section = self.block.offset(Field::GLOBAL_SECTION);
         let mut at = self.block.offset(Field::GLOBALS);
-        let mut globals = Module::globals_in(code, section);
+        let mut globals = Module::globals_in(self.code, section);
         for _ in 0..export.index {
             at += globals.next()?.cells() * 4;
         }
@@ -277,18 +274,15 @@ impl<'b> Instance<'b> {
     /// A run is given up wherever it stands.
     ///
     /// # Errors
-    /// [`LoadError::WrongModule`] if the bytes are seen not to be those of the module, and
-    /// [`LoadError::OutOfMemory`] if the block has become too short for the initial memory. Either
+    /// [`LoadError::OutOfMemory`] if the block has become too short for the initial memory. That
     /// leaves no run and a state that only another reset makes good.
-    pub fn reset(&mut self, code: &[u8]) -> Result<(), LoadError> {
-        init::reset(self.block, code)
+    pub fn reset(&mut self) -> Result<(), LoadError> {
+        init::reset(self.block, self.code)
     }
 
     /// The function that is exported under this name: its index and type.
-    pub fn export_function(&self, code: &[u8], name: &str) -> Option<(u32, FunctionType<'_>)> {
-        self.same_module(code).ok()?;
-        let section = self.block.offset(Field::EXPORT_SECTION);
-        let export = Module::export_in(code, section, name)?;
+    pub fn export_function(&self, name: &str) -> Option<(u32, FunctionType<'_>)> {
+        let export = self.export(name)?;
         let is_function = export.kind == ExternKind::Function;
         let func = is_function.then(|| self.block.func(export.index))?;
         Some((export.index, self.block.func_type(func.ty).into()))
@@ -310,16 +304,19 @@ impl<'b> Instance<'b> {
         self.block.end_of_memory()
     }
 
-    /// The block that the instance is in.
-    pub fn into_block(self) -> &'b mut [u8] {
+    /// The block that the instance is in, as it is.
+    pub fn block(&self) -> &[u8] {
         self.block
     }
 
-    pub(crate) fn same_module(&self, code: &[u8]) -> Result<(), LoadError> {
-        if code.len() == self.block.offset(Field::CODE_LEN) {
-            Ok(())
-        } else {
-            Err(LoadError::WrongModule)
+    fn export(&self, name: &str) -> Option<Export<'b>> {
+        Module::export_in(self.code, self.block.offset(Field::EXPORT_SECTION), name)
+    }
+
+    fn not_busy(&self) -> Result<(), InvokeError> {
+        match self.block.field(Field::STATE) {
+            STATE_READY | STATE_CALL => Err(InvokeError::Busy),
+            _ => Ok(()),
         }
     }
 
@@ -375,14 +372,16 @@ impl<'b> Instance<'b> {
             }
         }
     }
-}
 
-/// Whether a value may stand where this type is wanted. The largest number is no reference: its
-/// bits are those of null.
-fn fits(ty: u8, value: &Value) -> bool {
-    let usable = !matches!(
-        value,
-        Value::FuncRef(Some(u32::MAX)) | Value::ExternRef(Some(u32::MAX))
-    );
-    usable && value.ty() as u8 == ty
+    /// Whether a value may stand where this type is wanted. A function must exist; the largest
+    /// number is no reference, for its bits are those of null.
+    fn fits(&self, ty: u8, value: &Value) -> bool {
+        let usable = match *value {
+            Value::FuncRef(Some(func)) => func < self.block.field(Field::FUNC_COUNT),
+            Value::ExternRef(Some(number)) => number != u32::MAX,
+            Value::FuncRef(None) | Value::ExternRef(None) => true,
+            Value::I32(_) | Value::I64(_) | Value::F32(_) | Value::F64(_) => true,
+        };
+        usable && value.ty() as u8 == ty
+    }
 }

@@ -12,7 +12,7 @@
 ///
 /// A snapshot holds positions in translated code but not the code, so it thaws only where this
 /// number is the same.
-pub const IR_VERSION: u16 = 1;
+pub const IR_VERSION: u16 = 2;
 
 /// Hands the whole instruction set, as `Name: Handler,` lines, to the macro `$to`.
 macro_rules! instructions {
@@ -23,6 +23,7 @@ macro_rules! instructions {
             Unreachable: Unreachable,
             Fuel: FuelCharge,
             Settle: Settle,
+            Refs: Refs,
             Br: Br,
             BrNezA: BrNez<A>,
             BrNezS: BrNez<S>,

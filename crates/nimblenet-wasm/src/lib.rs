@@ -2,7 +2,7 @@
 //!
 //! It is made for microcontrollers that run small programs for others: it allocates nothing, keeps
 //! everything of an instance in one block that its caller supplies, and holds only offsets in it,
-//! so that the block may be moved. A call of an import is not a callback but the return of
+//! so that the block may be moved ([`Blocks`]). A call of an import is not a callback but the return of
 //! [`Instance::run`]: the instance is then suspended, and can be copied away, frozen into an image
 //! of little more than its live state, and continued elsewhere, also on a machine of another word
 //! size.
@@ -34,17 +34,19 @@
 //! iteration of a loop begins: one unit for each WebAssembly instruction that stands directly in
 //! it, inner loops left out as they pay for themselves, whether or not a branch skips it; 15
 //! more for each call of an import or through a table; and for bulk instructions in proportion to
-//! their length, after they were performed. Where the fuel does not reach, all of it is taken, the
-//! run is suspended with exactly nothing left, and what is still owed is paid before it goes on.
+//! their length, after they were performed. A start function that is an import costs nothing.
+//! Where the fuel does not reach, all of it is taken, the run is suspended with exactly nothing
+//! left, and what is still owed is paid before it goes on.
 //! A run without fuel in the block is just as much suspended as one at a host call, and as fit to be
 //! frozen.
 //!
 //! # Limits
 //!
-//! Everything a module may ask for has a ceiling in [`Limits`], validation time included. Besides
-//! these, a function's frame is below 32 KiB and its translated code at most 32,767 words; a type
-//! has at most 255 parameters and as many results. Calls inside the module take value stack only:
-//! the stack of the machine does not grow with them.
+//! Everything a module may ask for has a ceiling in [`Limits`], validation time included. What
+//! freezing, thawing and resetting take beyond that is in proportion to the module, its memory and
+//! its tables. Besides these, a function's frame is below 32 KiB and its translated code at most
+//! 32,767 words; a type has at most 255 parameters and as many results. Calls inside the module take
+//! value stack only: the stack of the machine does not grow with them.
 //!
 //! # Example
 //!
@@ -64,19 +66,19 @@
 //! let mut here = vec![0; 200_000];
 //! let mut instance = Instance::load(aligned(&mut here), &code, &options)?;
 //! instance.set_fuel(1000);
-//! instance.invoke(&code, "run", &[Value::I32(2)])?;
-//! let Step::Call(call) = instance.run(&code) else { panic!("the module calls first") };
+//! instance.invoke("run", &[Value::I32(2)])?;
+//! let Step::Call(call) = instance.run() else { panic!("the module calls first") };
 //! assert_eq!(call.import, 0);
 //!
 //! // Take the suspended run elsewhere.
-//! let mut image = vec![0; instance.image_len(&code)?];
-//! let len = instance.freeze(&code, &mut image)?;
+//! let mut image = vec![0; instance.image_len()?];
+//! let len = instance.freeze(&mut image)?;
 //! let mut there = vec![0; 200_000];
 //! let mut instance = Instance::thaw(aligned(&mut there), &code, &image[..len], &options)?;
 //!
 //! // Answer the call there, and run on.
 //! instance.resume(&[Value::I32(21)])?;
-//! assert_eq!(instance.run(&code), Step::Done);
+//! assert_eq!(instance.run(), Step::Done);
 //! let mut results = [Value::I32(0)];
 //! instance.results(&mut results);
 //! assert_eq!(results, [Value::I32(42)]);
@@ -90,7 +92,9 @@
 compile_error!("the layout of blocks is that of little-endian machines");
 
 mod block;
+mod blocks;
 mod bulk;
+mod checksum;
 mod constant;
 mod exec;
 mod fault;
@@ -103,10 +107,13 @@ mod module;
 mod reader;
 mod segment;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 mod translate;
 mod value;
 
 pub use block::{BLOCK_ALIGN, aligned};
+pub use blocks::{Blocks, Part};
 pub use fault::{
     Fault, Feature, FreezeError, InvalidModule, InvokeError, LoadError, NotAnInstance, Quantity,
     ResumeError, ThawError, Trap,

@@ -12,6 +12,7 @@ use crate::block::{
     BLOCK_ALIGN, FLAG_METERED, FUNC_BYTES, Field, HEADER_BYTES, MAGIC, NONE, Parts, STATE_IDLE,
     Words,
 };
+use crate::checksum::checksum;
 use crate::fault::{Fault, InvalidModule, LoadError, Quantity};
 use crate::init;
 use crate::limits::{Limits, LoadOptions};
@@ -116,7 +117,7 @@ impl<'l> Loader<'l> {
             });
         }
         block[..HEADER_BYTES].fill(0);
-        block.set_field(Field::CODE_LEN, code.len() as u32);
+        block.set_field(Field::CODE_CHECK, checksum(code));
         block.set_field(Field::FLAGS, if options.metered { FLAG_METERED } else { 0 });
         block.set_field(Field::START, NONE);
         // Where types and functions are if there are any; types come first in any case.
@@ -198,10 +199,11 @@ impl<'l> Loader<'l> {
 
     /// Places what follows the translated code.
     fn finish(&mut self) -> Result<Facts, LoadError> {
-        let block = &mut *self.space.block;
-        if block.field(Field::IR) == 0 {
-            block.set_field(Field::IR, self.space.at as u32);
+        if self.space.block.field(Field::IR) == 0 {
+            let ir = self.begin_code()?;
+            self.space.at += ir as usize * 2;
         }
+        let block = &mut *self.space.block;
         let stack = self.space.at.next_multiple_of(8);
         let frame = block.field(Field::MAX_FRAME) as usize;
         let wanted = self.known.limits.stack_slots as usize * 8;
@@ -268,10 +270,7 @@ impl<'l> Loader<'l> {
         if count != functions - imports {
             return Err(part.fault(Fault::CountMismatch).into());
         }
-        let at = self.space.at.next_multiple_of(4);
-        self.space.at = at;
-        self.space.block.set_field(Field::IR, at as u32);
-        let mut ir = Translator::begin(&mut self.space)?;
+        let mut ir = self.begin_code()?;
         for index in imports..functions {
             let len = part.u32()? as usize;
             let body = part.part(len)?;
@@ -282,8 +281,19 @@ impl<'l> Loader<'l> {
             ir = Translator::function(&mut self.space, self.known, body, ty, ir)?;
         }
         self.space.block.set_field(Field::IR_WORDS, ir);
-        self.space.at = at + ir as usize * 2;
+        self.space.at = self.space.block.offset(Field::IR) + ir as usize * 2;
         Ok(count)
+    }
+
+    /// Starts the translated code; returns the word after its beginning, which no module lacks: a
+    /// run goes on there when its outermost function has returned.
+    fn begin_code(&mut self) -> Result<u32, LoadError> {
+        let at = self.space.at.next_multiple_of(4);
+        self.space.at = at;
+        self.space.block.set_field(Field::IR, at as u32);
+        let ir = Translator::begin(&mut self.space)?;
+        self.space.block.set_field(Field::IR_WORDS, ir);
+        Ok(ir)
     }
 }
 

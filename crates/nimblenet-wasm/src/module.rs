@@ -2,7 +2,7 @@
 
 use crate::block::FuncType;
 use crate::constant::{self, Scope};
-use crate::fault::{Fault, InvalidModule};
+use crate::fault::{Fault, InvalidModule, Quantity};
 use crate::load::rank;
 use crate::reader::Reader;
 use crate::segment::data_segment;
@@ -118,6 +118,10 @@ pub struct Section<'a> {
     pub end: usize,
 }
 
+/// The most types times imports of a module that is viewed: the type of each import is found by
+/// walking over the types before it.
+const TYPES_BY_IMPORTS_MAX: usize = 1 << 18;
+
 /// A module's bytes, of which the structure of sections was checked.
 ///
 /// The code is not looked at: [`validate`](crate::validate) does that. The accessors report what
@@ -131,18 +135,27 @@ impl<'a> Module<'a> {
     /// Checks that `code` consists of sections in order.
     ///
     /// # Errors
-    /// When the header or the structure of the sections is wrong.
+    /// When the header or the structure of the sections is wrong, or types and imports are so many
+    /// that reading the imports would take long.
     pub fn parse(code: &'a [u8]) -> Result<Self, InvalidModule> {
         let mut reader = Reader::new(code, 0);
         if reader.bytes(8).ok() != Some(b"\0asm\x01\0\0\0") {
             return Err(reader.fault(Fault::BadHeader));
         }
         let mut last = 0;
+        let mut types = 0;
         while !reader.is_empty() {
             let id = reader.u8()?;
             let len = reader.u32()? as usize;
             let mut part = reader.part(len)?;
             let rank = rank(id).ok_or_else(|| part.fault(Fault::BadSection))?;
+            // No item of these sections is shorter than 3 bytes, whatever they count.
+            let items = |mut part: Reader<'_>| (part.u32().unwrap_or(0) as usize).min(len / 3);
+            if rank == 1 {
+                types = items(part);
+            } else if rank == 2 && types.saturating_mul(items(part)) > TYPES_BY_IMPORTS_MAX {
+                return Err(part.fault(Fault::TooMany(Quantity::Items)));
+            }
             if rank == 0 {
                 part.name()?;
             } else if rank <= last {

@@ -46,6 +46,8 @@ impl<'a> Reader<'a> {
 
     #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8, InvalidModule> {
+        #[cfg(test)]
+        crate::tests::BYTES_READ.with(|read| read.set(read.get() + 1));
         match self.bytes.get(self.pos) {
             Some(&byte) => {
                 self.pos += 1;
@@ -59,6 +61,8 @@ impl<'a> Reader<'a> {
         if len > self.remaining() {
             return Err(self.fault(Fault::UnexpectedEnd));
         }
+        #[cfg(test)]
+        crate::tests::BYTES_READ.with(|read| read.set(read.get() + len as u64));
         let out = &self.bytes[self.pos..self.pos + len];
         self.pos += len;
         Ok(out)

@@ -64,6 +64,14 @@ impl<'a> Element<'a> {
         })
     }
 
+    /// Where an active segment goes in its table.
+    pub(crate) fn offset(&self) -> Option<u32> {
+        match self.mode {
+            Mode::Active { offset, .. } => Some(offset),
+            Mode::Passive | Mode::Declarative => None,
+        }
+    }
+
     /// The next item. There are `count` of them.
     pub(crate) fn next(&mut self, scope: Scope) -> Result<Constant, InvalidModule> {
         if self.expressions {

@@ -10,16 +10,18 @@ mod runs;
 
 use crate::block::{
     FLAG_METERED, Field, Parts, SEGMENT_BYTES, SEGMENT_DROPPED, STATE_CALL, STATE_READY, Words,
-    cells,
+    cells, val_type,
 };
+use crate::checksum::checksum;
 use crate::fault::{FreezeError, ThawError};
 use crate::instance::Instance;
 use crate::isa::IR_VERSION;
 use crate::limits::LoadOptions;
+use crate::module::Module;
 use crate::reader::Reader;
 use crate::value::ValType;
-use points::Points;
-use runs::{Baseline, Sink};
+use points::{Points, What};
+use runs::{Baseline, Segments, Sink};
 
 /// First byte of every image.
 const MAGIC: u8 = 0x4e;
@@ -41,9 +43,8 @@ impl<'b> Instance<'b> {
     ///
     /// # Errors
     /// As for `freeze`, apart from [`FreezeError::TooSmall`].
-    pub fn image_len(&self, code: &[u8]) -> Result<usize, FreezeError> {
-        self.write_image(code, &mut [])
-            .map(|sink| sink + CHECK_BYTES)
+    pub fn image_len(&self) -> Result<usize, FreezeError> {
+        self.write_image(&mut []).map(|sink| sink + CHECK_BYTES)
     }
 
     /// Writes an image of the suspended run to the start of `image`; returns its length.
@@ -52,9 +53,9 @@ impl<'b> Instance<'b> {
     /// was given, out of fuel, and before it was begun. The instance is left as it is.
     ///
     /// # Errors
-    /// When no run is suspended, the image does not fit, or `code` is another module.
-    pub fn freeze(&self, code: &[u8], image: &mut [u8]) -> Result<usize, FreezeError> {
-        let len = self.write_image(code, image)?;
+    /// When no run is suspended, or the image does not fit.
+    pub fn freeze(&self, image: &mut [u8]) -> Result<usize, FreezeError> {
+        let len = self.write_image(image)?;
         let end = len + CHECK_BYTES;
         if end > image.len() {
             return Err(FreezeError::TooSmall);
@@ -65,10 +66,8 @@ impl<'b> Instance<'b> {
     }
 
     /// Writes all but the checksum, as far as it fits; returns the length (spec 2 to 6).
-    fn write_image(&self, code: &[u8], image: &mut [u8]) -> Result<usize, FreezeError> {
-        self.same_module(code)
-            .map_err(|_| FreezeError::WrongModule)?;
-        let block = &*self.block;
+    fn write_image(&self, image: &mut [u8]) -> Result<usize, FreezeError> {
+        let (block, code) = (&*self.block, self.code);
         let state = block.field(Field::STATE);
         if state != STATE_READY && state != STATE_CALL {
             return Err(FreezeError::NotSuspended);
@@ -101,7 +100,8 @@ impl<'b> Instance<'b> {
         write_segments(block, &mut out);
         let memory = self.memory();
         out.number(memory.len() as u64);
-        out.differences(memory, &mut Baseline::memory(block, code));
+        let segments = Segments::read(block, code);
+        out.differences(memory, &mut Baseline::memory(&segments));
         Ok(out.len())
     }
 
@@ -116,13 +116,13 @@ impl<'b> Instance<'b> {
     /// module, or contradicts the module. The block holds no instance then.
     pub fn thaw(
         block: &'b mut [u8],
-        code: &[u8],
+        code: &'b [u8],
         image: &[u8],
         options: &LoadOptions,
     ) -> Result<Self, ThawError> {
         let body = verify(image, options)?;
         let mut instance = Instance::load(block, code, options)?;
-        match instance.read_image(image, body, code, options.limits.validation_work) {
+        match instance.read_image(image, body, options.limits.validation_work) {
             Some(()) => Ok(instance),
             None => {
                 // What was left half done is no instance.
@@ -134,9 +134,9 @@ impl<'b> Instance<'b> {
 
     /// Reads the fields after the head and applies them to the freshly loaded instance; checks
     /// all of them.
-    fn read_image(&mut self, image: &[u8], body: Reader<'_>, code: &[u8], work: u32) -> Option<()> {
+    fn read_image(&mut self, image: &[u8], body: Reader<'_>, work: u32) -> Option<()> {
         let mut from = body;
-        let block = &mut *self.block;
+        let (block, code) = (&mut *self.block, self.code);
         let call = image[4] & IMAGE_CALL != 0;
         let fuel = wide(&mut from)?;
         let debt = wide(&mut from)?;
@@ -161,6 +161,8 @@ impl<'b> Instance<'b> {
         let globals = block.offset(Field::GLOBALS);
         let end = globals + block.offset(Field::GLOBALS_BYTES);
         runs::apply(&mut from, &mut block[globals..end])?;
+        let types = Module::globals_in(code, block.offset(Field::GLOBAL_SECTION));
+        points::refs_exist(block, types, globals).then_some(())?;
         read_tables(block, code, &mut from)?;
         read_segments(block, &mut from)?;
         read_memory(block, code, &mut from)?;
@@ -170,11 +172,16 @@ impl<'b> Instance<'b> {
             return None;
         }
         points::check_frames(block, entry, &mut points)?;
+        let point = points.at(block, block.field(Field::IP))?;
+        if let Some((types, window)) = at_import(block, pending, point.what) {
+            let at = stack + block.offset(Field::FP) + window;
+            let types = types.iter().map(|&ty| val_type(ty));
+            points::refs_exist(block, types, at).then_some(())?;
+        }
         if let Some(import) = pending {
             let ty = block.func(import).ty;
             block.set_field(Field::PENDING_TYPE, u32::from(ty));
         }
-        debug_assert!(self.same_module(code).is_ok());
         let state = if call { STATE_CALL } else { STATE_READY };
         self.block.set_field(Field::STATE, state);
         Some(())
@@ -212,32 +219,36 @@ fn live_bytes(block: &[u8], pending: Option<u32>, points: &mut Points) -> Option
     let ip = block.field(Field::IP);
     let fp = block.offset(Field::FP);
     let point = points.at(block, ip)?;
-    let within = match (point.what, pending) {
-        (points::What::Start { height } | points::What::Charge { height }, None) => height,
-        (points::What::HostCall { import, window }, None) => {
-            let ty = block.func_type(block.func(import).ty);
-            usize::from(window) + cells(ty.results) * 4
+    let within = match point.what {
+        What::Start { height } | What::Charge { height } if pending.is_none() => height,
+        What::Start { .. } | What::Charge { .. } | What::Call { .. } => return None,
+        What::Import { .. } | What::HostCall { .. } | What::Indirect { .. } => {
+            let (types, window) = at_import(block, pending, point.what)?;
+            window + cells(types) * 4
         }
-        (points::What::Indirect { ty, window }, None) => {
-            usize::from(window) + cells(block.func_type(ty).results) * 4
-        }
-        (points::What::HostCall { import, window }, Some(pending)) => {
-            if pending != import || block.field(Field::WINDOW) != u32::from(window) {
-                return None;
-            }
-            let ty = block.func_type(block.func(import).ty);
-            usize::from(window) + cells(ty.params) * 4
-        }
-        (points::What::Indirect { ty, window }, Some(pending)) => {
-            let other = pending >= block.field(Field::IMPORT_COUNT) || block.func(pending).ty != ty;
-            if other || block.field(Field::WINDOW) != u32::from(window) {
-                return None;
-            }
-            usize::from(window) + cells(block.func_type(ty).params) * 4
-        }
-        (points::What::Call { .. }, _) | (_, Some(_)) => return None,
     };
     fp.checked_add(within)
+}
+
+/// The types of the arguments of a pending call of an import, or of the results of one that was
+/// answered, and their offset in the frame. `None` if no import is called here, or not this one.
+fn at_import(block: &[u8], pending: Option<u32>, what: What) -> Option<(&[u8], usize)> {
+    let (import, ty, window) = match what {
+        What::Import { import } => (Some(import), block.func(import).ty, 0),
+        What::HostCall { import, window } => (Some(import), block.func(import).ty, window),
+        What::Indirect { ty, window } => (None, ty, window),
+        What::Start { .. } | What::Charge { .. } | What::Call { .. } => return None,
+    };
+    let types = block.func_type(ty);
+    let Some(pending) = pending else {
+        return Some((types.results, window.into()));
+    };
+    let is_called = match import {
+        Some(import) => pending == import,
+        None => pending < block.field(Field::IMPORT_COUNT) && block.func(pending).ty == ty,
+    };
+    (is_called && block.field(Field::WINDOW) == u32::from(window))
+        .then_some((types.params, window.into()))
 }
 
 fn digest(block: &[u8]) -> [u8; DIGEST_BYTES] {
@@ -348,7 +359,7 @@ fn read_memory(block: &mut [u8], code: &[u8], from: &mut Reader<'_>) -> Option<(
     if !fits {
         return None;
     }
-    let zeros = Baseline::memory(block, code).is_zeros();
+    let zeros = runs::memory_is_zeros(block, code);
     let known = if zeros { 0 } else { min as usize };
     block[start + known..start + len as usize].fill(0);
     block.set_field(Field::MEMORY_BYTES, len);
@@ -369,19 +380,4 @@ fn wide(from: &mut Reader<'_>) -> Option<u64> {
         }
     }
     None
-}
-
-/// The checksum of spec 7: words are mixed in by a multiplication that loses nothing, so that
-/// every change inside one word is noticed, and others but for one in 2^32.
-fn checksum(bytes: &[u8]) -> u32 {
-    let mut sum = 0x811c_9dc5 ^ bytes.len() as u32;
-    let mut mix = |word: u32| sum = (sum.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b1);
-    let mut words = bytes.chunks_exact(4);
-    for word in &mut words {
-        mix(u32::from_le_bytes([word[0], word[1], word[2], word[3]]));
-    }
-    for &byte in words.remainder() {
-        mix(u32::from(byte));
-    }
-    sum ^ sum >> 16
 }

@@ -180,6 +180,8 @@ pub(crate) struct Translator<'t, 'l> {
     metered: bool,
     /// Instructions since the innermost loop or the function began.
     cost: u32,
+    /// The function has locals or operands that refer to functions.
+    refs: bool,
 }
 
 impl<'t, 'l> Translator<'t, 'l> {
@@ -224,6 +226,7 @@ impl<'t, 'l> Translator<'t, 'l> {
             dead: false,
             metered,
             cost: 0,
+            refs: false,
         };
         this.read_locals(ty)?;
         this.open_function(ty)?;
@@ -292,6 +295,7 @@ impl<'t, 'l> Translator<'t, 'l> {
 
     fn add_local(&mut self, ty: ValType) -> Result<(), InvalidModule> {
         let cell = self.height;
+        self.refs |= ty == ValType::FuncRef;
         self.height += ty.cells() as u32;
         if self.height + LINK_CELLS > FRAME_CELLS_MAX {
             return Err(self.fault(Fault::TooMany(Quantity::Frame)));
@@ -372,6 +376,7 @@ impl<'t, 'l> Translator<'t, 'l> {
     /// Pushes an operand. It gets the next slot.
     fn push(&mut self, ty: u8, place: Place) -> Result<(), LoadError> {
         let cell = self.height;
+        self.refs |= ty == ValType::FuncRef as u8;
         self.height += if ty == 0 {
             1
         } else {
@@ -472,12 +477,51 @@ impl<'t, 'l> Translator<'t, 'l> {
         self.last = UNKNOWN;
     }
 
-    /// The charge at the head of a loop or function; its amount is known at the end.
-    fn emit_charge(&mut self) {
+    /// The charge at the head of a loop or function; its amount is known at the end. Returns where
+    /// it is.
+    fn emit_charge(&mut self) -> Result<u32, InvalidModule> {
+        self.emit_refs(self.len)?;
+        let at = self.ir;
         if self.metered {
             let height = (self.height * 4) as u16;
             self.emit_op(Op::Fuel, &[0, 0, height]);
         }
+        Ok(at)
+    }
+
+    /// Names the slots that hold references to functions at the instruction that comes next, where
+    /// a run may be suspended: locals, and the operands up to entry `top`. References to functions
+    /// are rare, and so is this.
+    fn emit_refs(&mut self, top: u32) -> Result<(), InvalidModule> {
+        if !self.refs || self.dead {
+            return Ok(());
+        }
+        self.spend(self.local_count + top)?;
+        self.emit_op(Op::Refs, &[0]);
+        let first = self.ir;
+        for index in 0..self.local_count {
+            let (ty, cell) = self.local(index)?;
+            if ty == ValType::FuncRef as u8 {
+                self.emit(cell * 4);
+            }
+        }
+        // Records of blocks stand between the operands.
+        let (mut block, mut end) = (self.block, top);
+        loop {
+            for index in block + control::RECORD..end {
+                let operand = self.operand(index);
+                if operand.ty == ValType::FuncRef as u8 && operand.place == Place::Slot {
+                    self.emit(operand.slot());
+                }
+            }
+            if block == 0 {
+                break;
+            }
+            (block, end) = (self.record(block).outer, block);
+        }
+        self.set_word(first - 1, (self.ir - first) as u16);
+        self.last = UNKNOWN;
+        Ok(())
     }
 
     /// Cells that the results of the current function's type, or others, take.

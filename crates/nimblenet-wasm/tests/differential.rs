@@ -9,7 +9,7 @@ mod support;
 
 use core::fmt::Write;
 
-use nimblenet_wasm::{Instance, LoadOptions, Step, Value};
+use nimblenet_wasm::{Blocks, LoadOptions, Step, Value};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use support::{Block, module, options};
@@ -321,16 +321,16 @@ fn here(code: &[u8], metered: bool, slice: u64) -> Outcome {
         ..options()
     };
     let mut block = Block::new(300_000);
-    let mut instance = Instance::load(block.bytes(), code, &options).unwrap();
-    let extent = instance.extent();
-    let bytes = instance.into_block();
-    let fresh = bytes[..extent].to_vec();
-    instance = Instance::attach(bytes).unwrap();
-    instance.invoke(code, "run", &ARGS).unwrap();
+    let mut blocks: Blocks<'_, 1> = Blocks::new(block.bytes());
+    let mut part = blocks.all();
+    let mut instance = part.load(0, code, &options).unwrap();
+    let fresh = instance.block()[..instance.extent()].to_vec();
+    instance.invoke("run", &ARGS).unwrap();
     let mut image = vec![0; 300_000];
     let outcome = loop {
+        let (_, mut instance) = part.attach(0, code).unwrap();
         instance.set_fuel(instance.fuel() + slice);
-        match instance.run(code) {
+        match instance.run() {
             Step::Done => {
                 let mut out = [Value::I32(0); 4];
                 instance.results(&mut out);
@@ -338,16 +338,16 @@ fn here(code: &[u8], metered: bool, slice: u64) -> Outcome {
             }
             Step::Trapped(_) => break (None, instance.memory().to_vec()),
             Step::OutOfFuel => {
-                let len = instance.freeze(code, &mut image).unwrap();
-                let bytes = instance.into_block();
-                instance = Instance::thaw(bytes, code, &image[..len], &options).unwrap();
+                let len = instance.freeze(&mut image).unwrap();
+                part.thaw(0, code, &image[..len], &options).unwrap();
             }
             Step::Call(_) => panic!("there are no imports"),
         }
     };
-    instance.reset(code).unwrap();
+    let (_, mut instance) = part.attach(0, code).unwrap();
+    instance.reset().unwrap();
     assert_eq!(instance.extent(), fresh.len());
-    assert!(instance.into_block()[..fresh.len()] == fresh, "a reset");
+    assert!(instance.block()[..fresh.len()] == fresh, "a reset");
     outcome
 }
 

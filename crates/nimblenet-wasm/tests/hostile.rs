@@ -5,8 +5,8 @@
 mod support;
 
 use nimblenet_wasm::{
-    Fault, Feature, Instance, InvokeError, Limits, LoadError, LoadOptions, Quantity, Step, Trap,
-    Value, validate,
+    Fault, Feature, Instance, InvokeError, Limits, LoadError, LoadOptions, Module, Quantity, Step,
+    Trap, Value, validate,
 };
 use support::{Block, module, options};
 
@@ -47,14 +47,14 @@ fn fault(code: &[u8], limits: Limits) -> Fault {
 }
 
 /// Runs what is exported for a while, whatever it is.
-fn exercise(instance: &mut Instance<'_>, code: &[u8]) {
+fn exercise(instance: &mut Instance<'_>) {
     for export in ["run", "other"] {
-        if instance.invoke(code, export, &[Value::I32(1)]).is_err() {
+        if instance.invoke(export, &[Value::I32(1)]).is_err() {
             continue;
         }
         instance.set_fuel(5000);
         for _ in 0..20 {
-            match instance.run(code) {
+            match instance.run() {
                 Step::Call(_) => {
                     let mut args = [Value::I32(0); 4];
                     instance.call_args(&mut args);
@@ -93,7 +93,7 @@ fn att_02_a_module_with_any_byte_changed_is_refused_or_stays_in_the_sandbox() {
             changed[at] ^= change;
             if let Ok(mut instance) = Instance::load(block.bytes(), &changed, &options()) {
                 ran += 1;
-                exercise(&mut instance, &changed);
+                exercise(&mut instance);
             }
         }
     }
@@ -145,8 +145,8 @@ fn att_06_endless_recursion_exhausts_the_stack_and_nothing_else() {
         let mut instance = Instance::load(block.bytes(), &code, &options).unwrap();
         for _ in 0..3 {
             instance.set_fuel(1 << 30);
-            instance.invoke(&code, "run", &[Value::I64(1)]).unwrap();
-            assert_eq!(instance.run(&code), Step::Trapped(Trap::StackExhausted));
+            instance.invoke("run", &[Value::I64(1)]).unwrap();
+            assert_eq!(instance.run(), Step::Trapped(Trap::StackExhausted));
         }
     }
 }
@@ -161,18 +161,18 @@ fn att_07_an_endless_loop_runs_out_of_fuel_at_the_exact_budget() {
     let mut block = Block::new(1 << 16);
     let mut instance = Instance::load(block.bytes(), &code, &options()).unwrap();
     instance.set_fuel(1000);
-    instance.invoke(&code, "run", &[]).unwrap();
-    assert_eq!(instance.run(&code), Step::OutOfFuel);
+    instance.invoke("run", &[]).unwrap();
+    assert_eq!(instance.run(), Step::OutOfFuel);
     assert_eq!(instance.fuel(), 0);
-    let Some(Value::I32(first)) = instance.export_global(&code, "n") else {
+    let Some(Value::I32(first)) = instance.export_global("n") else {
         panic!()
     };
     // Nothing runs without fuel, and what is owed is paid before anything runs.
-    assert_eq!(instance.run(&code), Step::OutOfFuel);
-    assert_eq!(instance.export_global(&code, "n"), Some(Value::I32(first)));
+    assert_eq!(instance.run(), Step::OutOfFuel);
+    assert_eq!(instance.export_global("n"), Some(Value::I32(first)));
     instance.set_fuel(1000);
-    assert_eq!(instance.run(&code), Step::OutOfFuel);
-    let Some(Value::I32(second)) = instance.export_global(&code, "n") else {
+    assert_eq!(instance.run(), Step::OutOfFuel);
+    let Some(Value::I32(second)) = instance.export_global("n") else {
         panic!()
     };
     assert!(
@@ -180,7 +180,7 @@ fn att_07_an_endless_loop_runs_out_of_fuel_at_the_exact_budget() {
         "{first} then {}",
         second - first
     );
-    assert_eq!(instance.invoke(&code, "run", &[]), Err(InvokeError::Busy));
+    assert_eq!(instance.invoke("run", &[]), Err(InvokeError::Busy));
 }
 
 #[test]
@@ -191,8 +191,8 @@ fn att_08_memory_grows_to_its_limits_only() {
     );
     let grow = |instance: &mut Instance<'_>, pages| {
         instance.set_fuel(1 << 30);
-        instance.invoke(&code, "run", &[Value::I32(pages)]).unwrap();
-        assert_eq!(instance.run(&code), Step::Done);
+        instance.invoke("run", &[Value::I32(pages)]).unwrap();
+        assert_eq!(instance.run(), Step::Done);
         let mut out = [Value::I32(0)];
         instance.results(&mut out);
         out[0]
@@ -205,7 +205,7 @@ fn att_08_memory_grows_to_its_limits_only() {
     assert_eq!(grow(&mut instance, -1), Value::I32(-1));
     assert_eq!(grow(&mut instance, 1), Value::I32(2));
     assert_eq!(instance.memory().len(), 3 << 16);
-    instance.reset(&code).unwrap();
+    instance.reset().unwrap();
     assert_eq!(instance.memory().len(), 1 << 16);
     // The option's ceiling ends it.
     let limits = Limits {
@@ -248,9 +248,9 @@ fn att_09_addresses_do_not_wrap() {
         let mut block = Block::new(100_000);
         let mut instance = Instance::load(block.bytes(), &code, &options()).unwrap();
         instance.set_fuel(1000);
-        instance.invoke(&code, "run", &[]).unwrap();
+        instance.invoke("run", &[]).unwrap();
         assert_eq!(
-            instance.run(&code),
+            instance.run(),
             Step::Trapped(Trap::OutOfBoundsMemory),
             "{body}"
         );
@@ -299,6 +299,20 @@ fn att_16_validation_has_a_budget() {
 }
 
 #[test]
+fn a_view_of_a_module_takes_no_more_types_and_imports_than_it_can_match_soon() {
+    let many = |types: usize, imports: usize| {
+        let types = "(type (func))".repeat(types);
+        let imports = r#"(import "h" "h" (func (type 0)))"#.repeat(imports);
+        Module::parse(&module(&format!("(module {types}{imports})"))).map(|view| {
+            assert_eq!(view.imports().count(), imports.matches("import").count());
+        })
+    };
+    many(500, 500).unwrap();
+    let refused = many(2000, 2000).unwrap_err().fault;
+    assert_eq!(refused, Fault::TooMany(Quantity::Items));
+}
+
+#[test]
 fn att_17_bytes_after_the_last_section_are_refused() {
     let mut code = module(SAMPLE);
     code.extend(module(SAMPLE));
@@ -318,15 +332,15 @@ fn att_25_a_host_call_is_answered_once() {
     let mut instance = Instance::load(block.bytes(), &code, &options()).unwrap();
     assert!(instance.resume(&[Value::I32(1)]).is_err());
     instance.set_fuel(100);
-    instance.invoke(&code, "run", &[]).unwrap();
-    assert!(matches!(instance.run(&code), Step::Call(_)));
+    instance.invoke("run", &[]).unwrap();
+    assert!(matches!(instance.run(), Step::Call(_)));
     // Asking again does not call again.
-    assert!(matches!(instance.run(&code), Step::Call(_)));
+    assert!(matches!(instance.run(), Step::Call(_)));
     assert!(instance.resume(&[]).is_err());
     assert!(instance.resume(&[Value::I64(1)]).is_err());
     instance.resume(&[Value::I32(5)]).unwrap();
     assert!(instance.resume(&[Value::I32(6)]).is_err());
-    assert_eq!(instance.run(&code), Step::Done);
+    assert_eq!(instance.run(), Step::Done);
     let mut out = [Value::I32(0)];
     assert_eq!(instance.results(&mut out), 1);
     assert_eq!(out[0], Value::I32(5));

@@ -1,11 +1,10 @@
 //! A reset makes of any instance the one that loading made, byte for byte, wherever its run stands
-//! and whatever it has done; and other bytes than the module's do no harm.
+//! and whatever it has done; a block is taken up again only as it was left, and with its module.
 #![allow(clippy::unwrap_used)]
 
 mod support;
 
-use nimblenet_wasm::{Instance, Limits, LoadError, LoadOptions, Step, Trap, Value};
-use proptest::prelude::*;
+use nimblenet_wasm::{Blocks, Instance, Limits, LoadOptions, Part, Step, Trap, Value};
 use support::{Block, module, options};
 
 /// Changes all the state there is, with host calls on the way. The argument says how it ends.
@@ -53,10 +52,10 @@ const RESTLESS: &str = r#"(module
       (return (i32.div_u (i32.const 1) (i32.const 0))))
     (call $deep (i32.const 2000))))"#;
 
-fn loaded(block: &mut Block, code: &[u8], options: &LoadOptions) -> Vec<u8> {
-    let instance = Instance::load(block.bytes(), code, options).unwrap();
-    let len = instance.extent();
-    instance.into_block()[..len].to_vec()
+/// The bytes of the instance that loading makes.
+fn loaded(part: &mut Part<'_>, code: &[u8], options: &LoadOptions) -> Vec<u8> {
+    let instance = part.load(0, code, options).unwrap();
+    instance.block()[..instance.extent()].to_vec()
 }
 
 fn growing() -> LoadOptions {
@@ -70,19 +69,19 @@ fn growing() -> LoadOptions {
 }
 
 /// Runs start function and export with that much fuel; returns how far it came.
-fn run(instance: &mut Instance<'_>, code: &[u8], end: i32, fuel: u64) -> Step {
+fn run(instance: &mut Instance<'_>, end: i32, fuel: u64) -> Step {
     instance.set_fuel(fuel);
     instance.invoke_start().unwrap();
     let mut begun = false;
     loop {
-        match instance.run(code) {
+        match instance.run() {
             Step::Call(_) if instance.fuel().is_multiple_of(3) && fuel.is_multiple_of(5) => {
                 instance.fail(Trap::HostFailure);
             }
             Step::Call(_) => instance.resume(&[Value::I32(3)]).unwrap(),
             Step::Done if !begun => {
                 begun = true;
-                instance.invoke(code, "run", &[Value::I32(end)]).unwrap();
+                instance.invoke("run", &[Value::I32(end)]).unwrap();
             }
             other @ (Step::Done | Step::OutOfFuel | Step::Trapped(_)) => return other,
         }
@@ -93,19 +92,21 @@ fn run(instance: &mut Instance<'_>, code: &[u8], end: i32, fuel: u64) -> Step {
 fn a_reset_after_any_number_of_steps_and_any_end_gives_the_loaded_instance() {
     let code = module(RESTLESS);
     let mut block = Block::new(400_000);
-    let fresh = loaded(&mut block, &code, &growing());
+    let mut blocks: Blocks<'_, 1> = Blocks::new(block.bytes());
+    let mut part = blocks.all();
+    let fresh = loaded(&mut part, &code, &growing());
     let mut ends = [0; 3];
     for end in 0..4 {
         for fuel in (0..700).chain([20_000]) {
-            let mut instance = Instance::attach(block.bytes()).unwrap();
-            match run(&mut instance, &code, end, fuel) {
+            let (_, mut instance) = part.attach(0, &code).unwrap();
+            match run(&mut instance, end, fuel) {
                 Step::Done => ends[0] += 1,
                 Step::Trapped(_) => ends[1] += 1,
                 Step::Call(_) | Step::OutOfFuel => ends[2] += 1,
             }
-            instance.reset(&code).unwrap();
+            instance.reset().unwrap();
             assert_eq!(instance.extent(), fresh.len());
-            let same = instance.into_block()[..fresh.len()] == fresh;
+            let same = instance.block()[..fresh.len()] == fresh;
             assert!(same, "end {end} with {fuel} fuel");
         }
     }
@@ -116,41 +117,79 @@ fn a_reset_after_any_number_of_steps_and_any_end_gives_the_loaded_instance() {
 fn a_block_cut_short_of_its_memory_is_refused_and_good_again_once_it_is_long_enough() {
     let code = module(RESTLESS);
     let mut block = Block::new(400_000);
-    let fresh = loaded(&mut block, &code, &growing());
-    let start = fresh.len();
-    let bytes = block.bytes();
-    // No memory, as if it had been taken by somebody else.
-    let mut instance = Instance::attach(&mut bytes[..start]).unwrap();
+    let mut blocks: Blocks<'_, 1> = Blocks::new(block.bytes());
+    let fresh = loaded(&mut blocks.all(), &code, &growing());
+    // Without memory that it has grown by, as if others had taken that.
+    let mut part = blocks.part(0..fresh.len());
+    let (_, mut instance) = part.attach(0, &code).unwrap();
     instance.memory_mut().fill(1);
-    instance.reset(&code).unwrap();
-    let other = module(r#"(module (func (export "run")))"#);
-    assert_eq!(instance.reset(&other), Err(LoadError::WrongModule));
-    assert!(bytes[..start] == fresh);
+    instance.reset().unwrap();
+    assert!(instance.block() == fresh);
+    // Cut short, it is none.
+    blocks.part(0..fresh.len() - 1);
+    assert!(blocks.all().attach(0, &code).is_err());
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 2000,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
-
-    /// Bytes that are not the module's, of the same length.
-    #[test]
-    fn other_bytes_at_a_reset_change_no_more_than_state(
-        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..40),
-    ) {
-        let code = module(RESTLESS);
-        let mut block = Block::new(200_000);
-        let fresh = loaded(&mut block, &code, &growing());
+#[test]
+fn a_block_is_taken_up_with_the_bytes_of_its_module_only() {
+    let code = module(RESTLESS);
+    let mut block = Block::new(200_000);
+    let mut blocks: Blocks<'_, 1> = Blocks::new(block.bytes());
+    blocks.all().load(0, &code, &growing()).unwrap();
+    for at in 0..code.len() {
         let mut other = code.clone();
-        for (at, byte) in &changes {
-            let at = at.index(other.len());
-            other[at] = *byte;
-        }
-        let mut instance = Instance::attach(block.bytes()).unwrap();
-        let _ = instance.reset(&other);
-        instance.reset(&code).unwrap();
-        prop_assert!(instance.into_block()[..fresh.len()] == fresh);
+        other[at] ^= 1 << (at % 8);
+        assert!(blocks.all().attach(0, &other).is_err(), "byte {at}");
     }
+    assert!(blocks.all().attach(0, &code[..code.len() - 1]).is_err());
+    assert!(blocks.all().attach(0, &[]).is_err());
+    assert!(blocks.all().attach(0, &code).is_ok());
+}
+
+#[test]
+fn a_block_that_is_written_to_is_given_up_and_one_that_moves_is_not() {
+    let code = module(r#"(module (memory 1) (func (export "run") (result i32) (i32.const 7)))"#);
+    let mut block = Block::new(1 << 20);
+    let mut blocks: Blocks<'_, 4> = Blocks::new(block.bytes());
+    let extent = blocks.all().load(1024, &code, &options()).unwrap().extent();
+    let end = 1024 + extent;
+    let runs = |blocks: &mut Blocks<'_, 4>, at: usize| {
+        let mut part = blocks.all();
+        let Ok((before, mut instance)) = part.attach(at, &code) else {
+            return false;
+        };
+        assert_eq!(before.len(), at);
+        instance.set_fuel(100);
+        instance.invoke("run", &[]).unwrap();
+        assert_eq!(instance.run(), Step::Done);
+        true
+    };
+    // Around it anything may be written.
+    blocks.all().write(0, &[0xff; 1024]).unwrap();
+    blocks.all().write(end, &[0xff; 100]).unwrap();
+    assert!(runs(&mut blocks, 1024));
+    // It moves up and down, and with others around it.
+    blocks.all().shift(1024..end, 2048);
+    assert!(!runs(&mut blocks, 1024) && runs(&mut blocks, 2048));
+    blocks.all().rotate(512..2048 + extent, 1536);
+    assert!(!runs(&mut blocks, 2048) && runs(&mut blocks, 512));
+    blocks.all().rotate(512..1024 + extent, extent);
+    assert!(runs(&mut blocks, 1024));
+    // An address that is no multiple of 8 is none for a block.
+    blocks.all().shift(1024..end, 1028);
+    assert!(!runs(&mut blocks, 1028));
+    for at in [1024, 1024 + extent / 2, end - 1] {
+        blocks.all().load(1024, &code, &options()).unwrap();
+        blocks.all().write(at, &[0]).unwrap();
+        assert!(!runs(&mut blocks, 1024), "written to at {at}");
+    }
+    // Another one in its place, or over its end.
+    blocks.all().load(1024, &code, &options()).unwrap();
+    blocks.all().load(1024 + 512, &code, &options()).unwrap();
+    assert!(!runs(&mut blocks, 1024) && runs(&mut blocks, 1024 + 512));
+    // One that is taken up may grow over all above it.
+    blocks.all().load(0, &code, &options()).unwrap();
+    blocks.all().load(2 * extent, &code, &options()).unwrap();
+    assert!(runs(&mut blocks, 2 * extent) && runs(&mut blocks, 0));
+    assert!(!runs(&mut blocks, 2 * extent));
 }

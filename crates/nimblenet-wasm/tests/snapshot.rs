@@ -4,8 +4,8 @@
 
 mod support;
 
-use nimblenet_wasm::{Instance, LoadOptions, Step, ThawError, Value};
-use support::{Block, module, options};
+use nimblenet_wasm::{Blocks, Instance, LoadOptions, Step, ThawError, Value};
+use support::{Block, module, options, seal};
 
 /// Runs, globals, tables, memory and segments, with host calls on the way.
 const BUSY: &str = r#"(module
@@ -60,9 +60,9 @@ fn answer(import: u16, args: &[Value]) -> Vec<Value> {
     }
 }
 
-fn finish(instance: &mut Instance<'_>, code: &[u8]) -> (Vec<Value>, Vec<u8>) {
+fn finish(instance: &mut Instance<'_>) -> (Vec<Value>, Vec<u8>) {
     loop {
-        match instance.run(code) {
+        match instance.run() {
             Step::Done => break,
             Step::Call(call) => {
                 let mut args = [Value::I32(0); 4];
@@ -80,14 +80,15 @@ fn finish(instance: &mut Instance<'_>, code: &[u8]) -> (Vec<Value>, Vec<u8>) {
 }
 
 /// Freezes, thaws into fresh bytes, and checks that the thawed instance freezes to the same image.
-fn move_on(instance: Instance<'_>, code: &[u8], options: &LoadOptions, to: &mut Block) {
-    let mut image = vec![0; instance.image_len(code).unwrap()];
-    assert_eq!(instance.freeze(code, &mut image).unwrap(), image.len());
-    let thawed = Instance::thaw(to.bytes(), code, &image, options).unwrap();
+fn move_on(instance: &Instance<'_>, code: &[u8], options: &LoadOptions, to: &mut Blocks<'_, 1>) {
+    let mut image = vec![0; instance.image_len().unwrap()];
+    assert_eq!(instance.freeze(&mut image).unwrap(), image.len());
+    let mut to = to.all();
+    let thawed = to.thaw(0, code, &image, options).unwrap();
     assert_eq!(thawed.memory(), instance.memory());
     assert_eq!(thawed.fuel(), instance.fuel());
     let mut again = vec![0; image.len()];
-    assert_eq!(thawed.freeze(code, &mut again).unwrap(), image.len());
+    assert_eq!(thawed.freeze(&mut again).unwrap(), image.len());
     assert_eq!(image, again);
 }
 
@@ -95,8 +96,8 @@ fn expected(code: &[u8], options: &LoadOptions) -> (Vec<Value>, Vec<u8>) {
     let mut block = Block::new(1 << 20);
     let mut instance = Instance::load(block.bytes(), code, options).unwrap();
     instance.set_fuel(1 << 40);
-    instance.invoke(code, "run", &[Value::I32(9)]).unwrap();
-    finish(&mut instance, code)
+    instance.invoke("run", &[Value::I32(9)]).unwrap();
+    finish(&mut instance)
 }
 
 #[test]
@@ -108,33 +109,38 @@ fn a_run_that_moves_at_every_host_call_ends_like_one_that_stays() {
             ..options()
         };
         let expected = expected(&code, &options);
-        let mut here = Block::new(1 << 20);
-        let mut there = Block::new(1 << 20);
-        let mut instance = Instance::load(here.bytes(), &code, &options).unwrap();
+        let (mut here, mut there) = (Block::new(1 << 20), Block::new(1 << 20));
+        let mut here: Blocks<'_, 1> = Blocks::new(here.bytes());
+        let mut there: Blocks<'_, 1> = Blocks::new(there.bytes());
+        let mut part = here.all();
+        let mut instance = part.load(0, &code, &options).unwrap();
         instance.set_fuel(1 << 40);
-        instance.invoke(&code, "run", &[Value::I32(9)]).unwrap();
+        instance.invoke("run", &[Value::I32(9)]).unwrap();
         // Before the first instruction, at the call, and after the answer.
-        move_on(instance, &code, &options, &mut there);
+        move_on(&instance, &code, &options, &mut there);
         core::mem::swap(&mut here, &mut there);
         loop {
-            let mut instance = Instance::attach(here.bytes()).unwrap();
-            match instance.run(&code) {
+            let mut part = here.all();
+            let (_, mut instance) = part.attach(0, &code).unwrap();
+            match instance.run() {
                 Step::Done => break,
                 Step::Call(_) => {}
                 other => panic!("{other:?}"),
             }
-            move_on(instance, &code, &options, &mut there);
-            let mut instance = Instance::attach(there.bytes()).unwrap();
+            move_on(&instance, &code, &options, &mut there);
+            let mut part = there.all();
+            let (_, mut instance) = part.attach(0, &code).unwrap();
             let mut args = [Value::I32(0); 4];
             let count = instance.call_args(&mut args);
             let call = instance.pending().unwrap();
             instance
                 .resume(&answer(call.import, &args[..count]))
                 .unwrap();
-            move_on(instance, &code, &options, &mut here);
+            move_on(&instance, &code, &options, &mut here);
         }
-        let mut instance = Instance::attach(here.bytes()).unwrap();
-        assert_eq!(finish(&mut instance, &code), expected);
+        let mut part = here.all();
+        let (_, mut instance) = part.attach(0, &code).unwrap();
+        assert_eq!(finish(&mut instance), expected);
     }
 }
 
@@ -144,15 +150,18 @@ fn a_run_that_moves_whenever_fuel_runs_out_ends_like_one_that_stays() {
     let options = options();
     let expected = expected(&code, &options);
     for slice in [1, 2, 3, 7, 20, 100] {
-        let mut here = Block::new(1 << 20);
-        let mut there = Block::new(1 << 20);
-        let mut instance = Instance::load(here.bytes(), &code, &options).unwrap();
-        instance.invoke(&code, "run", &[Value::I32(9)]).unwrap();
+        let (mut here, mut there) = (Block::new(1 << 20), Block::new(1 << 20));
+        let mut here: Blocks<'_, 1> = Blocks::new(here.bytes());
+        let mut there: Blocks<'_, 1> = Blocks::new(there.bytes());
+        let mut part = here.all();
+        let mut instance = part.load(0, &code, &options).unwrap();
+        instance.invoke("run", &[Value::I32(9)]).unwrap();
         let mut suspended = 0;
         loop {
-            let mut instance = Instance::attach(here.bytes()).unwrap();
+            let mut part = here.all();
+            let (_, mut instance) = part.attach(0, &code).unwrap();
             instance.set_fuel(instance.fuel() + slice);
-            match instance.run(&code) {
+            match instance.run() {
                 Step::Done => break,
                 Step::Call(call) => {
                     let mut args = [Value::I32(0); 4];
@@ -165,7 +174,7 @@ fn a_run_that_moves_whenever_fuel_runs_out_ends_like_one_that_stays() {
                     suspended += 1;
                     assert_eq!(instance.fuel(), 0);
                     if suspended % 5 == 0 {
-                        move_on(instance, &code, &options, &mut there);
+                        move_on(&instance, &code, &options, &mut there);
                         core::mem::swap(&mut here, &mut there);
                     }
                 }
@@ -173,8 +182,9 @@ fn a_run_that_moves_whenever_fuel_runs_out_ends_like_one_that_stays() {
             }
         }
         assert!(suspended > 10);
-        let mut instance = Instance::attach(here.bytes()).unwrap();
-        assert_eq!(finish(&mut instance, &code), expected);
+        let mut part = here.all();
+        let (_, mut instance) = part.attach(0, &code).unwrap();
+        assert_eq!(finish(&mut instance), expected);
     }
 }
 
@@ -183,9 +193,9 @@ fn image_of(code: &[u8], options: &LoadOptions, at_call: bool) -> Vec<u8> {
     let mut block = Block::new(1 << 20);
     let mut instance = Instance::load(block.bytes(), code, options).unwrap();
     instance.set_fuel(if at_call { 1 << 30 } else { 2500 });
-    instance.invoke(code, "run", &[Value::I32(20)]).unwrap();
+    instance.invoke("run", &[Value::I32(20)]).unwrap();
     let mut calls = 0;
-    while let Step::Call(call) = instance.run(code) {
+    while let Step::Call(call) = instance.run() {
         let mut args = [Value::I32(0); 4];
         let count = instance.call_args(&mut args);
         calls += 1;
@@ -196,25 +206,9 @@ fn image_of(code: &[u8], options: &LoadOptions, at_call: bool) -> Vec<u8> {
             .resume(&answer(call.import, &args[..count]))
             .unwrap();
     }
-    let mut image = vec![0; instance.image_len(code).unwrap()];
-    instance.freeze(code, &mut image).unwrap();
+    let mut image = vec![0; instance.image_len().unwrap()];
+    instance.freeze(&mut image).unwrap();
     image
-}
-
-/// The checksum, so that tests can make images that only the later checks can refuse.
-fn seal(image: &mut [u8]) {
-    let (body, check) = image.split_at_mut(image.len() - 4);
-    let mut sum = 0x811c_9dc5u32 ^ body.len() as u32;
-    let mut mix = |word: u32| sum = (sum.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b1);
-    let mut words = body.chunks_exact(4);
-    for word in &mut words {
-        mix(u32::from_le_bytes(word.try_into().unwrap()));
-    }
-    for &byte in words.remainder() {
-        mix(u32::from(byte));
-    }
-    sum ^= sum >> 16;
-    check.copy_from_slice(&sum.to_le_bytes());
 }
 
 #[test]
@@ -272,7 +266,7 @@ fn hostile_images_with_a_right_checksum_stay_in_the_sandbox() {
                         accepted += 1;
                         instance.set_fuel(20_000);
                         for _ in 0..50 {
-                            match instance.run(&code) {
+                            match instance.run() {
                                 Step::Call(call) => {
                                     let mut args = [Value::I32(0); 4];
                                     let count = instance.call_args(&mut args);
@@ -332,9 +326,9 @@ fn an_image_adds_little_to_the_live_state() {
     let mut block = Block::new(1 << 20);
     let mut instance = Instance::load(block.bytes(), &code, &options).unwrap();
     instance.set_fuel(1 << 20);
-    instance.invoke(&code, "run", &[Value::I32(1024)]).unwrap();
-    assert!(matches!(instance.run(&code), Step::Call(_)));
-    let image = instance.image_len(&code).unwrap();
+    instance.invoke("run", &[Value::I32(1024)]).unwrap();
+    assert!(matches!(instance.run(), Step::Call(_)));
+    let image = instance.image_len().unwrap();
     println!("image of 1024 bytes of memory and one frame of 12: {image}");
     assert!(image <= 1024 + 12 + 48);
 }

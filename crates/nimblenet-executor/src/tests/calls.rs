@@ -195,3 +195,53 @@ fn a_start_function_runs_first_and_may_be_interrupted_anywhere() {
         assert!(world.is_empty());
     }
 }
+
+#[test]
+fn a_start_function_may_be_a_tasklet() {
+    let text = r#"(module
+        (import "floor/set-up" "run" (func $set_up))
+        (start $set_up)
+        (func (export "run") (param i32) (result i32) (i32.add (local.get 0) (i32.const 1))))"#;
+    let set_up =
+        r#"(module (memory 1 1) (func (export "run") (i32.store (i32.const 0) (i32.const 1))))"#;
+    let nothing = "func()";
+    let tasklets = |set_up: &str| {
+        [
+            Tasklet::new(
+                text,
+                Says {
+                    calls: &[(1, nothing)],
+                    ..SAYS
+                },
+            ),
+            Tasklet::new(
+                set_up,
+                Says {
+                    signature: nothing,
+                    ..SAYS
+                },
+            ),
+        ]
+    };
+    for (options, slice) in [(options(), u64::MAX), (always(), u64::MAX), (always(), 1)] {
+        let fine = tasklets(set_up);
+        let mut arena = vec![0; 200 << 10];
+        let mut world = World::new(&fine, &mut arena, options);
+        world.executor.set_slice(slice);
+        for _ in 0..2 {
+            let End::Done(result, _) = world.run(0, 100, 1000) else {
+                panic!("it ends");
+            };
+            assert_eq!(result, [101]);
+        }
+        // Its end ends the other too.
+        let bad = tasklets(r#"(module (func (export "run") (unreachable)))"#);
+        let mut arena = vec![0; 200 << 10];
+        let mut world = World::new(&bad, &mut arena, options);
+        assert!(matches!(
+            world.run(0, 100, 1000),
+            End::Failed(Fault::Trapped, _)
+        ));
+        assert!(world.is_empty());
+    }
+}

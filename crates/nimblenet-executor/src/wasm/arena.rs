@@ -8,6 +8,10 @@
 //! Images are always packed. Blocks are packed only when room is needed ([`Arena::compact`]), for
 //! moving them costs time; nothing in a block depends on where it stands.
 
+use core::ops::Range;
+
+use nimblenet_wasm::{Blocks, Part};
+
 use crate::options::ACTIVATIONS;
 
 /// What every region starts at a multiple of, and is a multiple of in length.
@@ -18,12 +22,13 @@ pub(super) const fn rounded(len: usize) -> usize {
     len.next_multiple_of(ALIGN)
 }
 
-/// Bytes of the arena that belong to one activation.
+/// Bytes of the arena that belong to one activation, in two words: there is one for each place.
 #[derive(Clone, Copy, Debug)]
 struct Region {
-    at: usize,
-    len: usize,
-    kind: Kind,
+    /// Where it starts; the lowest bit is set in an image.
+    at: u32,
+    /// Its length, 0 if it belongs to none.
+    len: u32,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,9 +38,47 @@ enum Kind {
     Image,
 }
 
+impl Region {
+    const FREE: Self = Self { at: 0, len: 0 };
+
+    fn block(at: usize, len: usize) -> Self {
+        Self {
+            at: at as u32,
+            len: len as u32,
+        }
+    }
+
+    fn image(at: usize, len: usize) -> Self {
+        Self {
+            at: at as u32 | 1,
+            len: len as u32,
+        }
+    }
+
+    fn at(self) -> usize {
+        (self.at & !1) as usize
+    }
+
+    fn len(self) -> usize {
+        self.len as usize
+    }
+
+    fn range(self) -> Range<usize> {
+        self.at()..self.at() + self.len()
+    }
+
+    fn kind(self) -> Kind {
+        match (self.len, self.at & 1) {
+            (0, _) => Kind::Free,
+            (_, 0) => Kind::Block,
+            _ => Kind::Image,
+        }
+    }
+}
+
 /// The arena. Regions are numbered like the activations they belong to.
 pub(crate) struct Arena<'m> {
-    bytes: &'m mut [u8],
+    bytes: Blocks<'m, ACTIVATIONS>,
     regions: [Region; ACTIVATIONS],
 }
 
@@ -43,75 +86,65 @@ impl<'m> Arena<'m> {
     pub(super) fn new(bytes: &'m mut [u8]) -> Self {
         let skip = bytes.as_ptr().align_offset(ALIGN).min(bytes.len());
         let len = (bytes.len() - skip) / ALIGN * ALIGN;
-        let free = Region {
-            at: 0,
-            len: 0,
-            kind: Kind::Free,
-        };
         Self {
-            bytes: &mut bytes[skip..skip + len],
-            regions: [free; ACTIVATIONS],
+            bytes: Blocks::new(&mut bytes[skip..skip + len]),
+            regions: [Region::FREE; ACTIVATIONS],
         }
     }
 
     /// The bytes there are to share out.
     pub(super) fn len(&self) -> usize {
-        self.bytes.len()
+        self.bytes.bytes()
     }
 
     /// Bytes that images take.
     pub(super) fn image_bytes(&self) -> usize {
-        self.bytes.len() - self.images_start()
+        self.len() - self.images_start()
     }
 
     /// The bytes of region `slot`.
-    pub(super) fn region(&mut self, slot: usize) -> &mut [u8] {
-        let Region { at, len, .. } = self.regions[slot];
-        &mut self.bytes[at..at + len]
+    pub(super) fn region(&mut self, slot: usize) -> Part<'_> {
+        self.bytes.part(self.regions[slot].range())
     }
 
     /// How long region `slot` is.
     pub(super) fn region_len(&self, slot: usize) -> usize {
-        self.regions[slot].len
+        self.regions[slot].len()
     }
 
     /// The free bytes between the highest block and the lowest image.
-    pub(crate) fn gap(&mut self) -> &mut [u8] {
-        let (from, to) = self.gap_range();
-        &mut self.bytes[from..to]
+    pub(crate) fn gap(&mut self) -> Part<'_> {
+        let mut gap = self.bytes.part(self.gap_range());
+        gap.give_up();
+        gap
+    }
+
+    /// How many these are.
+    pub(crate) fn gap_len(&self) -> usize {
+        self.gap_range().len()
     }
 
     /// Makes the first `len` bytes of the gap the block of `slot`.
     pub(super) fn take_gap(&mut self, slot: usize, len: usize) {
-        let (at, end) = self.gap_range();
-        debug_assert!(self.regions[slot].kind == Kind::Free && len <= end - at);
-        self.regions[slot] = Region {
-            at,
-            len,
-            kind: Kind::Block,
-        };
+        debug_assert!(self.regions[slot].kind() == Kind::Free && len <= self.gap_len());
+        self.regions[slot] = Region::block(self.blocks_end(), len);
     }
 
     /// The gap, and the image of `slot` beside it.
-    pub(super) fn gap_and_image(&mut self, slot: usize) -> (&mut [u8], &[u8]) {
+    pub(super) fn gap_and_image(&mut self, slot: usize) -> (Part<'_>, &[u8]) {
         let image = self.regions[slot];
-        debug_assert!(image.kind == Kind::Image);
-        let (from, to) = self.gap_range();
-        let (low, high) = self.bytes.split_at_mut(to);
-        let image = image.at - to..image.at - to + image.len;
-        (&mut low[from..], &high[image])
+        debug_assert!(image.kind() == Kind::Image);
+        let (mut gap, image) = self.bytes.part_and_bytes(self.gap_range(), image.range());
+        gap.give_up();
+        (gap, image)
     }
 
     /// Makes the image of `slot` a block: the first `len` bytes of the gap. The image is gone.
     pub(super) fn swap_in(&mut self, slot: usize, len: usize) {
-        let (at, end) = self.gap_range();
-        debug_assert!(len <= end - at);
+        debug_assert!(len <= self.gap_len());
+        let at = self.blocks_end();
         self.release(slot);
-        self.regions[slot] = Region {
-            at,
-            len,
-            kind: Kind::Block,
-        };
+        self.regions[slot] = Region::block(at, len);
     }
 
     /// The block of `slot`, and the `len` bytes at the gap's end for its image; nothing if the gap
@@ -120,50 +153,41 @@ impl<'m> Arena<'m> {
         &mut self,
         slot: usize,
         len: usize,
-    ) -> Option<(&mut [u8], &mut [u8])> {
+    ) -> Option<(Part<'_>, &mut [u8])> {
         let block = self.regions[slot];
-        debug_assert!(block.kind == Kind::Block);
-        let (from, to) = self.gap_range();
-        let image = to.checked_sub(len).filter(|image| *image >= from)?;
-        let (low, high) = self.bytes.split_at_mut(image);
-        Some((&mut low[block.at..block.at + block.len], &mut high[..len]))
+        debug_assert!(block.kind() == Kind::Block);
+        let Range { start, end } = self.gap_range();
+        let image = end.checked_sub(len).filter(|image| *image >= start)?;
+        Some(self.bytes.part_and_bytes(block.range(), image..end))
     }
 
     /// Makes the block of `slot` an image: the last `len` bytes of the gap. The block is gone.
     pub(super) fn swap_out(&mut self, slot: usize, len: usize) {
-        let (from, to) = self.gap_range();
-        debug_assert!(len <= to - from);
-        self.regions[slot] = Region {
-            at: to - len,
-            len,
-            kind: Kind::Image,
-        };
+        debug_assert!(len <= self.gap_len());
+        self.region(slot).give_up();
+        self.regions[slot] = Region::image(self.images_start() - len, len);
     }
 
     /// Makes the block of `slot` the image that these bytes are; they take no more than the block.
     pub(super) fn replace(&mut self, slot: usize, image: &[u8]) {
-        debug_assert!(image.len() <= self.regions[slot].len);
+        debug_assert!(image.len() <= self.regions[slot].len());
         self.release(slot);
         self.compact();
         self.swap_out(slot, image.len());
-        self.region(slot).copy_from_slice(image);
+        let written = self.region(slot).write(0, image);
+        debug_assert!(written.is_some());
     }
 
     /// Gives the bytes of `slot` back.
     pub(super) fn release(&mut self, slot: usize) {
-        let gone = core::mem::replace(
-            &mut self.regions[slot],
-            Region {
-                at: 0,
-                len: 0,
-                kind: Kind::Free,
-            },
-        );
-        if gone.kind == Kind::Image {
-            let start = self.images_start().min(gone.at);
-            self.bytes.copy_within(start..gone.at, start + gone.len);
+        self.region(slot).give_up();
+        let gone = core::mem::replace(&mut self.regions[slot], Region::FREE);
+        if gone.kind() == Kind::Image {
+            let start = self.images_start().min(gone.at());
+            let below = start..gone.at();
+            self.bytes.all().shift(below, start + gone.len());
             let images = self.regions.iter_mut();
-            for image in images.filter(|it| it.kind == Kind::Image && it.at < gone.at) {
+            for image in images.filter(|it| it.kind() == Kind::Image && it.at < gone.at) {
                 image.at += gone.len;
             }
         }
@@ -171,26 +195,26 @@ impl<'m> Arena<'m> {
 
     /// Shortens the block of `slot` to `len` bytes.
     pub(super) fn shrink(&mut self, slot: usize, len: usize) {
-        debug_assert!(len <= self.regions[slot].len);
-        self.regions[slot].len = len;
+        debug_assert!(len <= self.regions[slot].len());
+        self.regions[slot].len = len as u32;
     }
 
     /// Lengthens the block of `slot` to `len` bytes where it stands; false if something is in the
     /// way.
     pub(super) fn extend(&mut self, slot: usize, len: usize) -> bool {
-        let Region { at, len: now, .. } = self.regions[slot];
-        if len <= now {
+        let block = self.regions[slot];
+        if len <= block.len() {
             return true;
         }
-        let others = self.regions.iter().filter(|it| it.kind != Kind::Free);
+        let others = self.regions.iter().filter(|it| it.kind() != Kind::Free);
         let next = others
-            .map(|it| it.at)
-            .filter(|it| *it > at)
+            .map(|it| it.at())
+            .filter(|it| *it > block.at())
             .min()
-            .unwrap_or(self.bytes.len());
-        let fits = at + len <= next;
+            .unwrap_or(self.len());
+        let fits = block.at() + len <= next;
         if fits {
-            self.regions[slot].len = len;
+            self.regions[slot].len = len as u32;
         }
         fits
     }
@@ -200,12 +224,12 @@ impl<'m> Arena<'m> {
         let before = self.blocks_end();
         let mut end = 0;
         for slot in self.blocks_upwards() {
-            let Region { at, len, .. } = self.regions[slot];
-            if at > end {
-                self.bytes.copy_within(at..at + len, end);
-                self.regions[slot].at = end;
+            let block = self.regions[slot];
+            if block.at() > end {
+                self.bytes.all().shift(block.range(), end);
+                self.regions[slot] = Region::block(end, block.len());
             }
-            end += len;
+            end += block.len();
         }
         self.blocks_end() < before
     }
@@ -213,29 +237,29 @@ impl<'m> Arena<'m> {
     /// Packs the blocks with that of `slot` as the highest, next to the gap.
     pub(super) fn raise(&mut self, slot: usize) {
         self.compact();
-        let Region { at, len, .. } = self.regions[slot];
+        let raised = self.regions[slot];
         let end = self.blocks_end();
         // The rotation happens in place: there may be no room for a copy.
-        self.bytes[at..end].rotate_left(len);
+        self.bytes.all().rotate(raised.at()..end, raised.len());
         let blocks = self.regions.iter_mut();
-        for block in blocks.filter(|it| it.kind == Kind::Block && it.at > at) {
-            block.at -= len;
+        for block in blocks.filter(|it| it.kind() == Kind::Block && it.at > raised.at) {
+            block.at -= raised.len;
         }
-        self.regions[slot].at = end - len;
+        self.regions[slot] = Region::block(end - raised.len(), raised.len());
     }
 
-    fn gap_range(&self) -> (usize, usize) {
-        (self.blocks_end(), self.images_start())
+    fn gap_range(&self) -> Range<usize> {
+        self.blocks_end()..self.images_start()
     }
 
     fn blocks_end(&self) -> usize {
-        let blocks = self.regions.iter().filter(|it| it.kind == Kind::Block);
-        blocks.map(|it| it.at + it.len).max().unwrap_or(0)
+        let blocks = self.regions.iter().filter(|it| it.kind() == Kind::Block);
+        blocks.map(|it| it.range().end).max().unwrap_or(0)
     }
 
     fn images_start(&self) -> usize {
-        let images = self.regions.iter().filter(|it| it.kind == Kind::Image);
-        images.map(|it| it.at).min().unwrap_or(self.bytes.len())
+        let images = self.regions.iter().filter(|it| it.kind() == Kind::Image);
+        images.map(|it| it.at()).min().unwrap_or(self.len())
     }
 
     /// The slots of all blocks, in the order they stand in.
@@ -243,7 +267,7 @@ impl<'m> Arena<'m> {
         let mut order = [0; ACTIVATIONS];
         let mut count = 0;
         for slot in 0..ACTIVATIONS {
-            if self.regions[slot].kind == Kind::Block {
+            if self.regions[slot].kind() == Kind::Block {
                 // They are few: putting each in its place takes less code than sorting.
                 let before = |other: &usize| self.regions[*other].at < self.regions[slot].at;
                 let at = order[..count].partition_point(before);

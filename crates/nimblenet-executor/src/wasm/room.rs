@@ -1,7 +1,7 @@
 //! Making room in the arena.
 
 use nimblenet_tasklet::Fault;
-use nimblenet_wasm::{Instance, LoadError, ThawError};
+use nimblenet_wasm::{LoadError, Part, ThawError};
 
 use super::activation::{Event, Form};
 use super::arena::rounded;
@@ -22,7 +22,7 @@ impl Wasm<'_> {
     /// [`Fault::NoMemory`] if the arena is too small for that, [`Event::NoRoom`] if the others
     /// cannot give way far enough.
     pub(super) fn make_room(&mut self, bytes: usize, spare: &mut Spare<'_>) -> Result<(), Event> {
-        while self.arena.gap().len() < bytes {
+        while self.arena.gap_len() < bytes {
             if bytes > self.arena.len() {
                 return Err(Fault::NoMemory.into());
             }
@@ -58,7 +58,7 @@ impl Wasm<'_> {
                     }
                 }
                 Form::Image(len) => {
-                    self.arena.gap().len() >= full && self.thaw_in(slot, len, spare)?
+                    self.arena.gap_len() >= full && self.thaw_in(slot, len, spare)?
                 }
             };
             if is_in {
@@ -84,13 +84,12 @@ impl Wasm<'_> {
             return false;
         }
         let code = spare.source.code(run.id);
-        let write = |block: &mut [u8], image: &mut [u8]| {
-            let (preamble, instance) = block.split_at_mut(at);
+        let write = |mut block: Part<'_>, image: &mut [u8]| {
+            let (preamble, instance) = block.attach(at, code).ok()?;
             image[..at].copy_from_slice(preamble);
-            let instance = Instance::attach(instance).ok()?;
-            instance.freeze(code, &mut image[at..at + len]).ok()
+            instance.freeze(&mut image[at..at + len]).ok()
         };
-        while self.arena.gap().len() < taken && self.give_up_warm().is_some() {
+        while self.arena.gap_len() < taken && self.give_up_warm().is_some() {
             self.arena.compact();
         }
         if let Some((block, image)) = self.arena.block_and_image(slot, taken) {
@@ -104,7 +103,7 @@ impl Wasm<'_> {
                 return false;
             };
             let block = self.arena.region(slot);
-            if taken > block.len() || write(block, image).is_none() {
+            if taken > block.bytes().len() || write(block, image).is_none() {
                 return false;
             }
             self.arena.replace(slot, image);
@@ -118,9 +117,10 @@ impl Wasm<'_> {
     /// The length of the image of an activation's instance.
     pub(super) fn instance_image_len(&mut self, slot: usize, spare: &Spare<'_>) -> Option<usize> {
         let run = *self.activation(slot);
-        let block = &mut self.arena.region(slot)[run.layout.instance..];
-        let instance = Instance::attach(block).ok()?;
-        instance.image_len(spare.source.code(run.id)).ok()
+        let code = spare.source.code(run.id);
+        let mut region = self.arena.region(slot);
+        let (_, instance) = region.attach(run.layout.instance, code).ok()?;
+        instance.image_len().ok()
     }
 
     /// Thaws an activation into the gap; false if the gap is too short.
@@ -128,10 +128,10 @@ impl Wasm<'_> {
         let run = *self.activation(slot);
         let at = run.layout.instance;
         let options = run.options(&self.options.limits, self.options.metered);
-        let (gap, image) = self.arena.gap_and_image(slot);
-        gap[..at].copy_from_slice(&image[..at]);
+        let (mut gap, image) = self.arena.gap_and_image(slot);
+        gap.write(0, &image[..at]).ok_or(Fault::NoMemory)?;
         let code = spare.source.code(run.id);
-        match Instance::thaw(&mut gap[at..], code, &image[at..at + len], &options) {
+        match gap.thaw(at, code, &image[at..at + len], &options) {
             Ok(_) => {}
             Err(ThawError::Load(LoadError::OutOfMemory { .. })) => return Ok(false),
             Err(_) => return Err(Fault::BadImage),

@@ -4,7 +4,7 @@ use nimblenet_tasklet::abi::{self, AbiError};
 use nimblenet_tasklet::{
     Capability, Fault, FlatType, Host, MAX_RESULTS, Signature, Trap as TaskletTrap,
 };
-use nimblenet_wasm::{Instance, Step, Value};
+use nimblenet_wasm::{Instance, Part, Step, Value};
 
 use super::activation::{Activation, Event, Phase};
 use super::link::Link;
@@ -28,14 +28,13 @@ pub(super) struct Around<'r> {
 /// `answer` are the results of the call that it waits for.
 pub(super) fn run(
     activation: &mut Activation,
-    region: &mut [u8],
+    mut region: Part<'_>,
     answer: Option<&[u8]>,
     around: &mut Around<'_>,
 ) -> Event {
-    let (preamble, block) = region.split_at_mut(activation.layout.instance);
-    let Ok(mut instance) = Instance::attach(block) else {
-        debug_assert!(false, "a block holds an instance");
-        return Fault::BadImage.into();
+    let attached = region.attach(activation.layout.instance, around.code);
+    let Ok((preamble, mut instance)) = attached else {
+        return Fault::DigestMismatch.into();
     };
     // Between runs the fuel is with the activation; an image may claim otherwise.
     let slice = around.slice.min(activation.fuel);
@@ -68,11 +67,12 @@ pub(super) fn run(
 /// The arguments of the tasklet call that the activation in `region` waits for, once more.
 pub(super) fn pending_call(
     activation: &Activation,
-    region: &mut [u8],
+    mut region: Part<'_>,
+    code: &[u8],
     out: &mut [u8],
 ) -> Result<Option<Event>, Event> {
-    let (preamble, block) = region.split_at_mut(activation.layout.instance);
-    let instance = Instance::attach(block).map_err(|_| Fault::BadImage)?;
+    let attached = region.attach(activation.layout.instance, code);
+    let (preamble, instance) = attached.map_err(|_| Fault::BadImage)?;
     let Some(call) = instance.pending() else {
         return Ok(None);
     };
@@ -130,7 +130,7 @@ impl Running<'_, '_> {
             let before = self.instance.fuel();
             let step = match self.instance.pending() {
                 Some(call) => Step::Call(call),
-                None => self.instance.run(self.around.code),
+                None => self.instance.run(),
             };
             match step {
                 Step::Done if self.activation.phase == Phase::Start => self.call_export()?,

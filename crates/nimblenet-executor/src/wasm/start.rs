@@ -3,8 +3,8 @@
 use nimblenet_tasklet::abi::{self, AbiError};
 use nimblenet_tasklet::{Export as Promised, Fault, Start, Trap};
 use nimblenet_wasm::{
-    Fault as Invalid, Instance, InvokeError, LoadError, LoadOptions, MemoryType, Module, Quantity,
-    ThawError,
+    Fault as Invalid, Instance, InvokeError, LoadError, LoadOptions, MemoryType, Module, Part,
+    Quantity, ThawError,
 };
 
 use super::activation::{Activation, Event, Export, Form, Layout, Phase, Waits, load_options};
@@ -38,21 +38,23 @@ impl From<Event> for Refusal {
 /// Loads a tasklet at the start of `gap` and sets up the call of its export, or of its start
 /// function if it has one.
 pub(super) fn load(
-    gap: &mut [u8],
+    gap: &mut Part<'_>,
     start: &Start<'_>,
     options: &ExecutorOptions,
 ) -> Result<Activation, Refusal> {
     let plan = Plan::make(gap, start, options)?;
-    let block = &mut gap[plan.layout.instance..];
-    Instance::load(block, start.code, &plan.options)
-        .map_err(|error| load_failed(error, plan.layout.instance))?;
-    plan.begin(gap, start)
+    let at = plan.layout.instance;
+    let loaded = gap.load(at, start.code, &plan.options);
+    let instance = loaded.map_err(|error| load_failed(error, at))?;
+    let mut activation = plan.begin(instance, start)?;
+    keep_call(gap, &mut activation, start.args)?;
+    Ok(activation)
 }
 
 /// Does what [`load`] does in a region whose block was loaded before. Nothing if the block is none
 /// of such a start.
 pub(super) fn load_warm(
-    region: &mut [u8],
+    region: &mut Part<'_>,
     warm: &Warm,
     start: &Start<'_>,
     options: &ExecutorOptions,
@@ -60,8 +62,12 @@ pub(super) fn load_warm(
     if warm.digest != start.entry.digest.0 {
         return None;
     }
-    let plan = Plan::of_warm(region, warm, start, options)?;
-    match plan.begin(region, start) {
+    let (plan, instance) = Plan::of_warm(region, warm, start, options)?;
+    let begun = plan.begin(instance, start).and_then(|mut activation| {
+        keep_call(region, &mut activation, start.args)?;
+        Ok(activation)
+    });
+    match begun {
         Ok(activation) => Some(Ok(activation)),
         Err(Refusal::End(end)) => Some(Err(end)),
         // Before the block there is no room for the arguments.
@@ -71,15 +77,14 @@ pub(super) fn load_warm(
 
 /// Restores a tasklet at the start of `gap` from the image of an activation.
 pub(super) fn thaw(
-    gap: &mut [u8],
+    gap: &mut Part<'_>,
     start: &Start<'_>,
     image: &[u8],
     options: &ExecutorOptions,
 ) -> Result<Activation, Refusal> {
     let (header, args, image) = Header::read(image).ok_or(Fault::BadImage)?;
     let plan = Plan::make(gap, start, options)?;
-    let block = &mut gap[plan.layout.instance..];
-    let thawed = Instance::thaw(block, start.code, image, &plan.options);
+    let thawed = gap.thaw(plan.layout.instance, start.code, image, &plan.options);
     let instance = thawed.map_err(|error| match error {
         ThawError::Load(error) => load_failed(error, plan.layout.instance),
         ThawError::Damaged
@@ -90,9 +95,7 @@ pub(super) fn thaw(
     let mut activation = plan.activation(start, &instance, header.phase)?;
     activation.fuel = start.fuel.min(header.fuel);
     activation.export.result_space = header.result_space;
-    if header.phase == Phase::Start {
-        keep_call(gap, &mut activation.layout, args)?;
-    }
+    keep_call(gap, &mut activation, args)?;
     Ok(activation)
 }
 
@@ -144,7 +147,11 @@ struct Plan<'a> {
 
 impl<'a> Plan<'a> {
     /// Checks the module against its entry, and writes its links to the start of `gap`.
-    fn make(gap: &mut [u8], start: &Start<'a>, options: &ExecutorOptions) -> Result<Self, Refusal> {
+    fn make(
+        gap: &mut Part<'_>,
+        start: &Start<'a>,
+        options: &ExecutorOptions,
+    ) -> Result<Self, Refusal> {
         let promised = start.entry.terms.export(start.export);
         let promised = promised.ok_or(Fault::UnknownExport)?;
         let module = Module::parse(start.code).map_err(|_| Fault::InvalidModule)?;
@@ -161,34 +168,35 @@ impl<'a> Plan<'a> {
                 .map_or(ceiling, |max| bytes(max, memory).min(ceiling))
         });
         let needed = plan.layout.instance.saturating_add(most as usize);
-        if needed > gap.len() {
+        if needed > gap.bytes().len() {
             return Err(Refusal::NeedsBytes(needed));
         }
         Ok(plan)
     }
 
-    /// The same for a module whose block is there, which is reset: what follows from the entry is
-    /// checked, and the links are written again. Nothing if another block is needed, or none will
-    /// do.
-    fn of_warm(
-        region: &mut [u8],
+    /// The same for a module whose block is there: what follows from the entry is checked, the
+    /// links are written again, and the instance is reset. Nothing if another block is needed, or
+    /// none will do.
+    fn of_warm<'r>(
+        region: &'r mut Part<'_>,
         warm: &Warm,
-        start: &Start<'a>,
+        start: &'r Start<'a>,
         options: &ExecutorOptions,
-    ) -> Option<Self> {
+    ) -> Option<(Self, Instance<'r>)> {
         let promised = start.entry.terms.export(start.export)?;
-        let (links, block) = region.split_at_mut(warm.instance());
-        let mut instance = Instance::attach(block).ok()?;
-        let ceiling = ceiling(start, instance.memory_at_start().into(), options);
+        if warm.links > 0 {
+            let module = Module::parse(start.code).ok()?;
+            resolve(region, &module, start).ok()?;
+        }
+        let (_, mut instance) = region.attach(warm.instance(), start.code).ok()?;
+        let initial = instance.memory_at_start();
+        let ceiling = ceiling(start, initial.into(), options);
         if ceiling != u64::from(warm.memory_bytes) {
             return None;
         }
-        if warm.links > 0 {
-            let module = Module::parse(start.code).ok()?;
-            resolve(links, &module, start).ok()?;
-        }
-        instance.reset(start.code).ok()?;
-        Some(Self::with(warm.links, ceiling, promised, start, options))
+        instance.reset().ok()?;
+        let plan = Self::with(warm.links, ceiling, promised, start, options);
+        Some((plan, instance))
     }
 
     fn with(
@@ -233,7 +241,7 @@ impl<'a> Plan<'a> {
         instance: &Instance<'_>,
         phase: Phase,
     ) -> Result<Activation, Fault> {
-        let function = instance.export_function(start.code, self.name);
+        let function = instance.export_function(self.name);
         let (func, function) = function.ok_or(Fault::UnknownExport)?;
         self.export.func = func;
         let signature = &self.export.signature;
@@ -261,16 +269,12 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// Sets up the first run in the freshly loaded block.
-    fn begin(self, region: &mut [u8], start: &Start<'_>) -> Result<Activation, Refusal> {
-        let block = &mut region[self.layout.instance..];
-        let mut instance = Instance::attach(block).map_err(|_| Fault::BadImage)?;
+    /// Sets up the first run of the freshly loaded instance.
+    fn begin(self, mut instance: Instance<'_>, start: &Start<'_>) -> Result<Activation, Refusal> {
         if instance.has_start() {
             let invoked = instance.invoke_start();
             invoked.map_err(|_| Event::from(Trap::StackExhausted))?;
-            let mut activation = self.activation(start, &instance, Phase::Start)?;
-            keep_call(region, &mut activation.layout, start.args)?;
-            Ok(activation)
+            Ok(self.activation(start, &instance, Phase::Start)?)
         } else {
             let mut activation = self.activation(start, &instance, Phase::Export)?;
             let export = &mut activation.export;
@@ -291,31 +295,36 @@ fn ceiling(start: &Start<'_>, initial: u64, options: &ExecutorOptions) -> u64 {
 
 /// Resolves the module's imports, writes their links to the start of `gap` and returns how many
 /// bytes they take.
-fn resolve(gap: &mut [u8], module: &Module<'_>, start: &Start<'_>) -> Result<usize, Refusal> {
+fn resolve(gap: &mut Part<'_>, module: &Module<'_>, start: &Start<'_>) -> Result<usize, Refusal> {
     let (mut len, mut tasklets) = (0, 0);
     for imported in module.imports() {
         let link = Link::resolve(&imported, tasklets, &start.entry, start.granted)?;
         if let Link::Tasklet { .. } = link {
             tasklets += 1;
         }
-        let Some(bytes) = gap.get_mut(len..len + LINK_BYTES) else {
-            return Err(Refusal::NeedsBytes(len + LINK_BYTES));
-        };
-        bytes.copy_from_slice(&link.to_bytes());
-        len += LINK_BYTES;
+        let end = len + LINK_BYTES;
+        gap.write(len, &link.to_bytes())
+            .ok_or(Refusal::NeedsBytes(end))?;
+        len = end;
     }
     Ok(len)
 }
 
-/// Puts what the call of the export needs between the links and the instance, which moves up.
-fn keep_call(gap: &mut [u8], layout: &mut Layout, args: &[u8]) -> Result<(), Refusal> {
+/// Puts what the call of the export needs between the links and the instance, which moves up, if
+/// the start function runs first.
+fn keep_call(gap: &mut Part<'_>, activation: &mut Activation, args: &[u8]) -> Result<(), Refusal> {
+    if activation.phase != Phase::Start {
+        return Ok(());
+    }
+    let layout = &mut activation.layout;
     let shift = rounded(args.len());
     let (from, to) = (layout.instance, layout.used);
-    if to + shift > gap.len() {
-        return Err(Refusal::NeedsBytes(layout.full + shift));
+    let needed = Refusal::NeedsBytes(layout.full + shift);
+    if to + shift > gap.bytes().len() {
+        return Err(needed);
     }
-    gap.copy_within(from..to, from + shift);
-    gap[from..from + args.len()].copy_from_slice(args);
+    gap.shift(from..to, from + shift);
+    gap.write(from, args).ok_or(needed)?;
     *layout = Layout {
         args: args.len(),
         instance: from + shift,
@@ -337,6 +346,6 @@ fn load_failed(error: LoadError, before: usize) -> Refusal {
             },
         ),
         LoadError::Trapped(trap) => Refusal::End(trapped(trap)),
-        LoadError::Misaligned | LoadError::WrongModule => Fault::InvalidModule.into(),
+        LoadError::Misaligned => Fault::InvalidModule.into(),
     }
 }

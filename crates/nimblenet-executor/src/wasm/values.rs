@@ -30,8 +30,6 @@ pub(super) fn trapped(trap: Trap) -> Event {
         Trap::IndirectCallType => TaskletTrap::IndirectCallType,
         Trap::StackExhausted => TaskletTrap::StackExhausted,
         Trap::HostFailure => TaskletTrap::Host,
-        // The source gives other bytes than it did at the start.
-        Trap::WrongModule => return Fault::DigestMismatch.into(),
     };
     named.into()
 }

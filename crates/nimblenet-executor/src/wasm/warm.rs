@@ -11,6 +11,8 @@
 //! Kept blocks take nothing from runs. One gives up its place when there is no free one, and all of
 //! them give up their room before anything else has to.
 
+use nimblenet_wasm::Part;
+
 use super::activation::Activation;
 use super::arena::rounded;
 use super::{Slot, Wasm};
@@ -31,7 +33,7 @@ pub(super) struct Warm {
 
 impl Warm {
     /// Keeps the block in the region of a run that has ended.
-    pub(super) fn keep(run: &Activation, region: &mut [u8], starts: u64) -> Self {
+    pub(super) fn keep(run: &Activation, mut region: Part<'_>, starts: u64) -> Self {
         let layout = &run.layout;
         let warm = Self {
             digest: run.digest,
@@ -41,7 +43,7 @@ impl Warm {
         };
         // Where a start function has run, the arguments of the export stood before the block.
         if layout.instance != warm.instance() {
-            region.copy_within(layout.instance..layout.used, warm.instance());
+            region.shift(layout.instance..layout.used, warm.instance());
         }
         warm
     }

@@ -22,7 +22,7 @@ const DELTAS: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinition::new("de
 const KEYS: TableDefinition<'_, &str, [u8; 32]> = TableDefinition::new("keys");
 
 /// The file within the data directory.
-const FILE: &str = "registry.redb";
+pub(super) const FILE: &str = "registry.redb";
 /// Modules are read once at start and then seldom; a small page cache does.
 const CACHE_BYTES: usize = 4 << 20;
 
@@ -41,9 +41,12 @@ pub(super) struct Record<'a> {
 }
 
 impl Log {
+    /// Opens the database in `dir`, and reads all of it once: the database panics on damage that it
+    /// comes upon later.
     pub(super) fn open(dir: &Path) -> Result<Self, DatabaseError> {
         let mut builder = Builder::new();
         let builder = builder.set_cache_size(CACHE_BYTES);
+        let builder = builder.set_check_integrity_on_open(true);
         Ok(Self {
             database: builder.create(dir.join(FILE))?,
         })

@@ -121,6 +121,64 @@ fn what_is_published_is_there_after_a_restart() {
     assert_eq!(archive.version(first), Some(&module(1)[..]));
 }
 
+/// Numbers that look random and are the same in every run.
+fn numbers(seed: u64) -> impl FnMut(usize) -> usize {
+    let mut state = seed;
+    move |below| {
+        state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        (state >> 33) as usize % below
+    }
+}
+
+#[test]
+fn a_damaged_database_is_refused_with_its_name_or_serves_what_is_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    for n in 0..8 {
+        publish(&mut store, "shop/add", n).unwrap();
+        publish(&mut store, "lab/add", n).unwrap();
+    }
+    drop(store);
+    let file = dir.path().join(log::FILE);
+    let whole = std::fs::read(&file).unwrap();
+    let used = whole.iter().rposition(|&byte| byte != 0).unwrap();
+    let (mut refused, mut served) = (0, 0);
+    for seed in 0..300 {
+        let mut number = numbers(seed);
+        let mut bytes = whole.clone();
+        match seed % 3 {
+            0 => bytes[number(used)] ^= 1 << number(8),
+            1 => bytes.truncate(number(whole.len())),
+            _ => {
+                let at = number(used);
+                let len = number(512).min(bytes.len() - at);
+                bytes[at..at + len].fill(number(256) as u8);
+            }
+        }
+        std::fs::write(&file, &bytes).unwrap();
+        match Store::open(dir.path(), Trust::FirstUse, StoreLimits::DEFAULT) {
+            Ok(mut store) => {
+                served += 1;
+                // Whatever it took for whole can be read, and written to.
+                let _ = store.archive();
+                let _ = publish(&mut store, "shop/add", 100);
+            }
+            Err(error) => {
+                refused += 1;
+                let text = error.to_string();
+                let is_told = matches!(error, OpenError::Corrupt { .. })
+                    && text.contains(log::FILE)
+                    && text.contains("restore it from a copy");
+                assert!(is_told, "seed {seed}: {text}");
+            }
+        }
+    }
+    assert!(
+        refused > 100 && served > 10,
+        "{refused} refused, {served} served"
+    );
+}
+
 #[test]
 fn the_same_publication_again_changes_nothing() {
     let mut store = in_memory(Trust::FirstUse);

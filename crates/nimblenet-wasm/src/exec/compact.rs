@@ -5,7 +5,8 @@
 //! 32-bit value is arbitrary: every operation takes as many bits as its types have.
 
 use super::control::{
-    Br, Call, CallHost, CallIndirect, FuelCharge, Halt, Ret0, RetN, Settle, Unreachable, leave,
+    Br, Call, CallHost, CallIndirect, FuelCharge, Halt, Refs, Ret0, RetN, Settle, Unreachable,
+    leave,
 };
 use super::machine::{Flow, Registers};
 use super::memory::{Bulk, Cell, address};
@@ -270,6 +271,7 @@ macro_rules! define {
                     Operation::Unreachable => return Unreachable::execute(registers),
                     Operation::FuelCharge => return FuelCharge::execute(registers),
                     Operation::Settle => return Settle::execute(registers),
+                    Operation::Refs => return Refs::execute(registers),
                     Operation::Br => return Br::execute(registers),
                     Operation::Call => return Call::execute(registers),
                     Operation::CallHost => return CallHost::execute(registers),

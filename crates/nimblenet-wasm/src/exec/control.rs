@@ -86,6 +86,25 @@ impl Instruction for Settle {
     }
 }
 
+/// Does nothing. Says which slots hold references to functions while the run is suspended at, or
+/// waits for, the next instruction: how many, then each. Who thaws a run checks them.
+pub(super) struct Refs;
+
+impl Instruction for Refs {
+    const WORDS: usize = 2;
+    const SHAPE: Shape = Shape::alone(Operation::Refs);
+
+    #[inline(always)]
+    unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
+        // SAFETY: the length of the instruction: as many words more as the count says
+        // (invariant 1).
+        unsafe {
+            let count = registers.word(1) as usize;
+            registers.step(Self::WORDS + count)
+        }
+    }
+}
+
 pub(super) struct Br;
 
 impl Instruction for Br {

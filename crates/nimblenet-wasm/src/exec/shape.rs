@@ -94,6 +94,7 @@ macro_rules! define {
             Unreachable,
             FuelCharge,
             Settle,
+            Refs,
             Br,
             BrTable,
             Call,
@@ -126,6 +127,7 @@ macro_rules! define {
                     | Self::Store32
                     | Self::Store64
                     | Self::Settle
+                    | Self::Refs
                     | Self::Br
                     | Self::BrTable
                     | Self::Ret0

@@ -10,6 +10,8 @@ use crate::reader::Reader;
 use crate::segment::{Element, Mode, data_segment};
 use crate::value::ValType;
 
+/// Bytes that are compared in one step of validation.
+const COMPARED: u32 = 16;
 /// The most parameters, and the most results, that a type may have.
 const ARITY_MAX: u32 = 255;
 
@@ -78,7 +80,8 @@ impl<'l> Loader<'l> {
         index: u32,
         part: &Reader<'_>,
     ) -> Result<usize, InvalidModule> {
-        self.space.spend(index, part)?;
+        let each = 1 + len as u32 / COMPARED;
+        self.space.spend(index.saturating_mul(each), part)?;
         for earlier in 0..index {
             let at = types
                 + self
@@ -283,11 +286,16 @@ impl<'l> Loader<'l> {
             }
             self.space.spend(index, part)?;
             for _ in 0..index {
-                let other = earlier.name()?;
+                // It was seen to be UTF-8 when its own turn came.
+                let len = earlier.u32()? as usize;
+                let other = earlier.bytes(len)?;
                 earlier.u8()?;
                 earlier.u32()?;
-                if other == name {
-                    return Err(part.fault(Fault::DuplicateExport).into());
+                if other.len() == name.len() {
+                    self.space.spend(name.len() as u32 / COMPARED, part)?;
+                    if other == name.as_bytes() {
+                        return Err(part.fault(Fault::DuplicateExport).into());
+                    }
                 }
             }
             earlier = start;
@@ -326,8 +334,15 @@ impl<'l> Loader<'l> {
                 if table >= self.space.block.field(Field::TABLE_COUNT) {
                     return Err(part.fault(Fault::UnknownIndex).into());
                 }
-                if self.space.block.table(table).ty != element.ty {
+                let filled = self.space.block.table(table);
+                if filled.ty != element.ty {
                     return Err(part.fault(Fault::TypeMismatch).into());
+                }
+                let segments = &mut self.space.block[filled.record + 13];
+                *segments = (*segments + 1).min(2);
+                if *segments == 1 {
+                    let first = filled.record + 14;
+                    self.space.block.set_half(first, index as u16);
                 }
             }
             for _ in 0..element.count {

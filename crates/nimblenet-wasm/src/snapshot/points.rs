@@ -8,10 +8,13 @@ use crate::block::{Field, Parts, Words};
 use crate::exec;
 use crate::isa::Op;
 use crate::translate::PROLOGUE_WORDS;
+use crate::value::ValType;
 
 /// What stands before a position.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum What {
+    /// Nothing, for the run is the call of an import, the start function; the code ends the run.
+    Import { import: u32 },
     /// Nothing: the function begins here. The height includes its locals.
     Start { height: usize },
     /// A charge of fuel.
@@ -30,13 +33,18 @@ pub(super) struct Point {
     /// The function it is in.
     pub(super) func: u32,
     pub(super) what: What,
+    /// The word where the slots that hold references to functions are counted, if there are any.
+    refs: Option<u32>,
 }
 
-/// Finds points, within a budget of steps, and remembers the last: deep stacks often have the same
-/// caller many times.
+/// How many points are remembered.
+const KNOWN: usize = 8;
+
+/// Finds points, within a budget of steps, and remembers some: deep stacks often have the same few
+/// callers many times.
 pub(super) struct Points {
     work: u32,
-    last: Option<(u32, Point)>,
+    known: [Option<(u32, Point)>; KNOWN],
     code: usize,
     words: u32,
     imports: u32,
@@ -47,7 +55,7 @@ impl Points {
     pub(super) fn new(block: &[u8], work: u32) -> Self {
         Self {
             work,
-            last: None,
+            known: [None; KNOWN],
             code: block.offset(Field::IR),
             words: block.field(Field::IR_WORDS),
             imports: block.field(Field::IMPORT_COUNT),
@@ -57,15 +65,25 @@ impl Points {
 
     /// The point at word `ip`, if it is one.
     pub(super) fn at(&mut self, block: &[u8], ip: u32) -> Option<Point> {
-        if let Some((known, point)) = self.last
+        let place = ip as usize % KNOWN;
+        if let Some((known, point)) = self.known[place]
             && known == ip
         {
             return Some(point);
         }
-        let func = self.function_at(block, ip)?;
-        let what = self.walk(block, func, ip)?;
-        let point = Point { func, what };
-        self.last = Some((ip, point));
+        let point = if ip == 0 {
+            let import = block.field(Field::START);
+            (import < self.imports).then_some(Point {
+                func: import,
+                what: What::Import { import },
+                refs: None,
+            })?
+        } else {
+            let func = self.function_at(block, ip)?;
+            let (what, refs) = self.walk(block, func, ip)?;
+            Point { func, what, refs }
+        };
+        self.known[place] = Some((ip, point));
         Some(point)
     }
 
@@ -88,29 +106,47 @@ impl Points {
             .filter(|&func| func >= self.imports && ip <= self.words)
     }
 
-    /// Walks over a function's instructions to the one that ends at `ip`.
-    fn walk(&mut self, block: &[u8], func: u32, ip: u32) -> Option<What> {
+    /// Walks over a function's instructions to the one that ends at `ip`; says also where the
+    /// references that it keeps are counted.
+    fn walk(&mut self, block: &[u8], func: u32, ip: u32) -> Option<(What, Option<u32>)> {
         let entry = block.func(func).entry;
         let mut at = entry + PROLOGUE_WORDS;
+        let mut refs = (self.word(block, at) == Op::Refs as u16).then_some(at + 1);
         if at == ip {
             let (link, clear) = (self.word(block, entry + 1), self.word(block, entry + 2));
-            return Some(What::Start {
-                height: usize::from(link) + 8 + usize::from(clear) * 4,
-            });
+            let height = usize::from(link) + 8 + usize::from(clear) * 4;
+            return Some((What::Start { height }, refs));
         }
         while at < ip {
             self.work = self.work.checked_sub(1)?;
             let op = self.word(block, at);
             let mut len = exec::length(op)? as u32;
-            if op == Op::BrTableA as u16 || op == Op::BrTableS as u16 {
-                len += u32::from(self.word(block, at + len - 1)) + 1;
+            let is_refs = op == Op::Refs as u16;
+            if is_refs || op == Op::BrTableA as u16 || op == Op::BrTableS as u16 {
+                // A branch table has one distance more than it counts.
+                len += u32::from(self.word(block, at + len - 1)) + u32::from(!is_refs);
             }
             if at + len == ip {
-                return self.instruction(block, op, at);
+                return Some((self.instruction(block, op, at)?, refs));
             }
+            refs = is_refs.then_some(at + 1);
             at += len;
         }
         None
+    }
+
+    /// Checks the references to functions that the frame at offset `frame` of the block keeps.
+    fn check_refs(&mut self, block: &[u8], point: &Point, frame: usize) -> Option<()> {
+        let Some(at) = point.refs else {
+            return Some(());
+        };
+        let count = u32::from(self.word(block, at));
+        self.work = self.work.checked_sub(count)?;
+        let exists = |index| {
+            let slot = usize::from(self.word(block, at + index));
+            refs_exist(block, [ValType::FuncRef], frame + slot)
+        };
+        (1..=count).all(exists).then_some(())
     }
 
     fn instruction(&self, block: &[u8], op: u16, at: u32) -> Option<What> {
@@ -145,39 +181,61 @@ impl Points {
 }
 
 /// Checks the chain of frames: that each was called from where its link says, by an instruction
-/// that calls it with its frame where it is, down to the function `entry` at the stack's start.
+/// that calls it with its frame where it is, down to the function `entry` at the stack's start; and
+/// that what each frame refers to exists.
 pub(super) fn check_frames(block: &[u8], entry: u32, points: &mut Points) -> Option<()> {
     let stack = block.offset(Field::STACK);
     let end = block.offset(Field::STACK_BYTES);
     let mut fp = block.offset(Field::FP);
-    let mut func = points.at(block, block.field(Field::IP))?.func;
+    let mut point = points.at(block, block.field(Field::IP))?;
+    if let What::Import { import } = point.what {
+        return (fp == 0 && import == entry).then_some(());
+    }
     loop {
-        let code = block.offset(Field::IR) + block.func(func).entry as usize * 2;
+        let code = block.offset(Field::IR) + block.func(point.func).entry as usize * 2;
         let (frame, link) = (block.half(code), block.half(code + 2));
         if !fp.is_multiple_of(4) || fp.checked_add(usize::from(frame))? > end {
             return None;
         }
+        points.check_refs(block, &point, stack + fp)?;
         let link = stack + fp + usize::from(link);
         let (back, window) = (block.word(link), block.word(link + 4));
         if back == 0 {
-            return (window == 0 && fp == 0 && func == entry).then_some(());
+            return (window == 0 && fp == 0 && point.func == entry).then_some(());
         }
         let caller = points.at(block, back)?;
         let fits = match caller.what {
             What::Call {
                 func: callee,
                 window: at,
-            } => callee == func && u32::from(at) == window,
+            } => callee == point.func && u32::from(at) == window,
             What::Indirect { ty, window: at } => {
-                block.func(func).ty == ty && u32::from(at) == window
+                block.func(point.func).ty == ty && u32::from(at) == window
             }
-            What::Start { .. } | What::Charge { .. } | What::HostCall { .. } => false,
+            What::Import { .. }
+            | What::Start { .. }
+            | What::Charge { .. }
+            | What::HostCall { .. } => false,
         };
         // A frame lies above its caller's link, so the distance is never 0 and the walk ends.
         if !fits || window == 0 {
             return None;
         }
         fp = fp.checked_sub(window as usize)?;
-        func = caller.func;
+        point = caller;
     }
+}
+
+/// Whether references to functions among values of these types, one after the other from offset
+/// `at` of the block, are null or lead to functions that exist.
+pub(super) fn refs_exist(
+    block: &[u8],
+    types: impl IntoIterator<Item = ValType>,
+    mut at: usize,
+) -> bool {
+    types.into_iter().all(|ty| {
+        let here = at;
+        at += ty.cells() * 4;
+        ty != ValType::FuncRef || block.word(here) <= block.field(Field::FUNC_COUNT)
+    })
 }

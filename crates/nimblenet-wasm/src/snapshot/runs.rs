@@ -1,16 +1,16 @@
 //! Stretches of state as differences from a baseline that both sides know (spec 3).
 
-use crate::block::{Field, Words};
+use crate::block::{Field, Parts, SEGMENT_BYTES, Words};
 use crate::constant::{self, Scope};
 use crate::reader::Reader;
-use crate::segment::{Element, Mode, data_segment};
+use crate::segment::{Data, Element, data_segment};
 use crate::value::ValType;
 
 /// Shorter runs of unchanged bytes are not worth a new run of changed ones.
 const GAP_MIN: usize = 4;
 /// With more data segments than this, memory is compared with zeros: finding the segment that
-/// covers an address takes time in proportion to their number.
-const SEGMENTS_MAX: u32 = 32;
+/// covers an address takes time in proportion to their number, and they are kept on the stack.
+const SEGMENTS_MAX: usize = 32;
 
 /// Where an image is written to. Counts also what does not fit.
 pub(super) struct Sink<'s> {
@@ -151,11 +151,23 @@ enum Source<'c> {
         next: usize,
         scope: Scope,
     },
-    /// The data section.
-    Memory {
-        reader: Reader<'c>,
-        count: u32,
-    },
+    Memory(&'c Segments<'c>),
+}
+
+/// The active data segments in their order, read once: their offsets are expressions of any length.
+/// None where memory is compared with zeros.
+pub(super) struct Segments<'c> {
+    code: &'c [u8],
+    placed: [Placed; SEGMENTS_MAX],
+    count: usize,
+}
+
+/// Where an active data segment puts its contents, and where in the module these are.
+#[derive(Clone, Copy)]
+struct Placed {
+    start: u32,
+    from: u32,
+    len: u32,
 }
 
 impl<'c> Baseline<'c> {
@@ -188,16 +200,18 @@ impl<'c> Baseline<'c> {
         }
     }
 
-    /// The initial contents of a table that one active segment fills; others count as null.
+    /// The initial contents of a table that one active segment fills; others count as null. Reads
+    /// no more of the module than that segment.
     pub(super) fn table(block: &[u8], code: &'c [u8], index: u32) -> Self {
-        let section = block.offset(Field::ELEM_SECTION);
         let scope = Scope {
             functions: block.field(Field::FUNC_COUNT),
         };
-        let found = (section != 0)
-            .then(|| only_segment(code, section, index, scope))
-            .flatten();
-        let Some((items, offset)) = found else {
+        let segment = block.table(index).segment.and_then(|segment| {
+            let record = block.offset(Field::ELEMS) + segment as usize * SEGMENT_BYTES;
+            let mut reader = Reader::new(code, block.word(record) as usize);
+            Element::read(&mut reader, scope).ok()
+        });
+        let Some((items, offset)) = segment.and_then(|items| Some((items, items.offset()?))) else {
             return Self::zeros();
         };
         let start = offset as usize * 4;
@@ -215,15 +229,9 @@ impl<'c> Baseline<'c> {
         }
     }
 
-    pub(super) fn memory(block: &[u8], code: &'c [u8]) -> Self {
-        let section = block.offset(Field::DATA_SECTION);
-        let mut reader = Reader::new(code, section);
-        let source = match reader.u32() {
-            Ok(count) if section != 0 && count <= SEGMENTS_MAX => Source::Memory { reader, count },
-            _ => Source::Zeros,
-        };
+    pub(super) fn memory(segments: &'c Segments<'c>) -> Self {
         Self {
-            source,
+            source: Source::Memory(segments),
             scratch: [0; 8],
         }
     }
@@ -269,7 +277,7 @@ impl<'c> Baseline<'c> {
                 *next += 4;
                 (4, Some(&self.scratch[..4]))
             }
-            Source::Memory { reader, count } => covering(*reader, *count, at, end),
+            Source::Memory(segments) => segments.covering(at, end),
         }
     }
 }
@@ -282,55 +290,60 @@ fn global(reader: &mut Reader<'_>, scope: Scope) -> Option<(u64, usize)> {
     Some((bits, ty.cells() * 4))
 }
 
-/// The active segment of a table, if there is exactly one: its items, and where they go.
-fn only_segment<'c>(
-    code: &'c [u8],
-    section: usize,
-    index: u32,
-    scope: Scope,
-) -> Option<(Element<'c>, u32)> {
-    let mut reader = Reader::new(code, section);
-    let mut found = None;
-    for _ in 0..reader.u32().ok()? {
-        let first = Element::read(&mut reader, scope).ok()?;
-        let mut element = first;
-        for _ in 0..element.count {
-            element.next(scope).ok()?;
-        }
-        reader = element.items;
-        if let Mode::Active { table, offset } = first.mode
-            && table == index
-            && found.replace((first, offset)).is_some()
-        {
-            return None;
-        }
-    }
-    found
+/// Whether memory is compared with zeros, whatever data segments put there.
+pub(super) fn memory_is_zeros(block: &[u8], code: &[u8]) -> bool {
+    let section = block.offset(Field::DATA_SECTION);
+    let count = Reader::new(code, section).u32();
+    section == 0 || !count.is_ok_and(|count| count as usize <= SEGMENTS_MAX)
 }
 
-/// What data segments put at `at`: the last that covers it counts, up to where another begins or
-/// it ends itself.
-fn covering(
-    mut reader: Reader<'_>,
-    count: u32,
-    at: usize,
-    mut end: usize,
-) -> (usize, Option<&[u8]>) {
-    let mut known = None;
-    for _ in 0..count {
-        let Ok(segment) = data_segment(&mut reader) else {
-            break;
+impl<'c> Segments<'c> {
+    pub(super) fn read(block: &[u8], code: &'c [u8]) -> Self {
+        let mut this = Self {
+            code,
+            placed: [Placed {
+                start: 0,
+                from: 0,
+                len: 0,
+            }; SEGMENTS_MAX],
+            count: 0,
         };
-        let Some(start) = segment.offset.map(|offset| offset as usize) else {
-            continue;
-        };
-        let stop = start + segment.bytes.len();
-        if at < start && !segment.bytes.is_empty() {
-            end = end.min(start);
-        } else if at < stop {
-            end = end.min(stop);
-            known = Some(&segment.bytes[at - start..]);
+        if memory_is_zeros(block, code) {
+            return this;
         }
+        let mut reader = Reader::new(code, block.offset(Field::DATA_SECTION));
+        for _ in 0..reader.u32().unwrap_or(0) {
+            let Ok(Data { offset, bytes }) = data_segment(&mut reader) else {
+                break;
+            };
+            let offset = offset.filter(|_| !bytes.is_empty());
+            let Some((start, place)) = offset.zip(this.placed.get_mut(this.count)) else {
+                continue;
+            };
+            *place = Placed {
+                start,
+                from: (reader.pos() - bytes.len()) as u32,
+                len: bytes.len() as u32,
+            };
+            this.count += 1;
+        }
+        this
     }
-    (end - at, known.map(|known| &known[..end - at]))
+
+    /// What they put at `at`: the last that covers it counts, up to where another begins or it ends
+    /// itself.
+    fn covering(&self, at: usize, mut end: usize) -> (usize, Option<&'c [u8]>) {
+        let mut known = None;
+        for segment in &self.placed[..self.count] {
+            let start = segment.start as usize;
+            let stop = start + segment.len as usize;
+            if at < start {
+                end = end.min(start);
+            } else if at < stop {
+                end = end.min(stop);
+                known = self.code.get(segment.from as usize + (at - start)..);
+            }
+        }
+        (end - at, known.and_then(|known| known.get(..end - at)))
+    }
 }

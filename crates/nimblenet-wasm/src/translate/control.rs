@@ -61,7 +61,7 @@ pub(super) struct Block {
     pub(super) dead: bool,
     /// Whether the operands around the block are those of unreachable code.
     polymorphic: bool,
-    outer: u32,
+    pub(super) outer: u32,
     depth: u16,
     pub(super) ty: BlockType,
     /// The cell where its operands, parameters included, start.
@@ -192,8 +192,7 @@ impl Translator<'_, '_> {
     /// Opens the block of the whole function. Its label takes the results.
     pub(super) fn open_function(&mut self, ty: u16) -> Result<(), LoadError> {
         self.open(Kind::Function, BlockType::Type(ty), 0)?;
-        let charge = self.ir;
-        self.emit_charge();
+        let charge = self.emit_charge()?;
         self.last = UNKNOWN;
         let mut block = self.record(self.block);
         block.charge = charge;
@@ -236,7 +235,9 @@ impl Translator<'_, '_> {
         } else {
             None
         };
-        let (params, _) = self.arity(ty);
+        let (params, results) = self.arity(ty);
+        // Parameters are looked at here and at an `else`, results at the end.
+        self.spend(2 * (params + results))?;
         let top = self.len;
         for index in (0..params).rev() {
             self.pop(self.param(ty, index))?;
@@ -258,11 +259,10 @@ impl Translator<'_, '_> {
         match kind {
             Kind::Loop => {
                 block.label = self.ir;
-                block.charge = self.ir;
                 block.cost = self.cost;
                 self.cost = 0;
                 self.label_here();
-                self.emit_charge();
+                block.charge = self.emit_charge()?;
                 self.last = UNKNOWN;
             }
             Kind::If => {
@@ -379,6 +379,7 @@ impl Translator<'_, '_> {
     /// Pops and returns the function's results.
     pub(super) fn return_results(&mut self, function: &Block) -> Result<(), LoadError> {
         let (_, results) = self.arity(function.ty);
+        self.spend(results)?;
         let top = self.len;
         for index in (0..results).rev() {
             self.pop(self.result(function.ty, index))?;

@@ -532,7 +532,10 @@ impl Translator<'_, '_> {
         };
         let at = self.space.block.offset(Field::ELEMS) + index as usize * 8;
         let at = self.space.block.word(at) as usize;
+        // The offset of an active segment is an expression of any length.
         let mut reader = crate::reader::Reader::new(self.known.code, at);
-        Ok((index, crate::segment::Element::read(&mut reader, scope)?.ty))
+        let ty = crate::segment::Element::read(&mut reader, scope)?.ty;
+        self.spend((reader.pos() - at) as u32)?;
+        Ok((index, ty))
     }
 }

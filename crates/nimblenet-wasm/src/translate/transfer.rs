@@ -12,7 +12,9 @@ impl Translator<'_, '_> {
     /// Pops the values that a branch to `block` carries; returns the stack's length before.
     fn pop_label(&mut self, block: &Block) -> Result<u32, InvalidModule> {
         let top = self.len;
-        for index in (0..self.label_arity(block)).rev() {
+        let arity = self.label_arity(block);
+        self.spend(arity)?;
+        for index in (0..arity).rev() {
             self.pop(self.label_type(block, index))?;
         }
         Ok(top)
@@ -182,6 +184,7 @@ impl Translator<'_, '_> {
         if !self.dead {
             self.spill();
             self.settle_popped(first);
+            self.emit_refs(self.len)?;
             let op = if imported { Op::CallHost } else { Op::Call };
             self.emit_op(op, &[func as u16, window]);
         }
@@ -210,6 +213,7 @@ impl Translator<'_, '_> {
         if !self.dead {
             self.spill();
             self.settle_popped(first);
+            self.emit_refs(self.len)?;
             self.emit_op(Op::CallIndirect, &[table as u16, ty, slot, window]);
         }
         self.space.calls_inside = true;
@@ -221,6 +225,7 @@ impl Translator<'_, '_> {
     fn pop_arguments(&mut self, ty: u16) -> Result<u32, InvalidModule> {
         let top = self.len;
         let params = self.space.block.func_type(ty).params.len();
+        self.spend(params as u32)?;
         for index in (0..params).rev() {
             let param = self.space.block.func_type(ty).params[index];
             self.pop(param)?;
@@ -242,6 +247,7 @@ impl Translator<'_, '_> {
         self.last = super::UNKNOWN;
         debug_assert!(self.dead || self.acc == NONE);
         let results = self.space.block.func_type(ty).results.len();
+        self.spend(results as u32)?;
         for index in 0..results {
             let result = self.space.block.func_type(ty).results[index];
             self.push(result, Place::Slot)?;
@@ -277,6 +283,7 @@ impl Translator<'_, '_> {
             self.push(ty as u8, Place::Slot)?;
         }
         if self.metered {
+            self.emit_refs(self.len)?;
             let height = (self.height * 4) as u16;
             self.emit_op(Op::Settle, &[height]);
         }

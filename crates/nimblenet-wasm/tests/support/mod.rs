@@ -30,3 +30,19 @@ pub fn options() -> LoadOptions {
         digest: core::array::from_fn(|index| index as u8 ^ 0x5a),
     }
 }
+
+/// The checksum, so that tests can make images that only the later checks can refuse.
+pub fn seal(image: &mut [u8]) {
+    let (body, check) = image.split_at_mut(image.len() - 4);
+    let mut sum = 0x811c_9dc5u32 ^ body.len() as u32;
+    let mut mix = |word: u32| sum = (sum.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b1);
+    let mut words = body.chunks_exact(4);
+    for word in &mut words {
+        mix(u32::from_le_bytes(word.try_into().unwrap()));
+    }
+    for &byte in words.remainder() {
+        mix(u32::from(byte));
+    }
+    sum ^= sum >> 16;
+    check.copy_from_slice(&sum.to_le_bytes());
+}

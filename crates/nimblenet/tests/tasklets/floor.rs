@@ -129,10 +129,10 @@ impl Floor {
         let lowered = lower_args(&signature, args, terms.area, instance.memory_mut());
         let lowered = lowered.unwrap_or_else(|error| panic!("{name}: {error}"));
         instance
-            .invoke(code, "run", &values(&lowered, signature.flat_params()))
+            .invoke("run", &values(&lowered, signature.flat_params()))
             .unwrap();
         loop {
-            match instance.run(code) {
+            match instance.run() {
                 Step::Done => break,
                 Step::Call(call) => self.serve(&package, usize::from(call.import), &mut instance),
                 step @ (Step::OutOfFuel | Step::Trapped(_)) => panic!("{name}: {step:?}"),
