@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use nimblenet_tasklet::{Capabilities, Capability, Executor, Signature, TaskletName};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::PackError;
 
@@ -57,6 +58,9 @@ struct Written {
     stack: Option<u32>,
     capabilities: Option<Vec<String>>,
     example: Option<String>,
+    /// How to compile the module, which is done before it is packed.
+    #[serde(rename = "build")]
+    _build: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]

@@ -3,11 +3,9 @@
 
 mod crew;
 mod errand;
-mod interrupt;
 mod mesh;
 mod progress;
 mod report;
-mod scratch;
 mod shelf;
 mod tally;
 
@@ -22,11 +20,11 @@ use nimblenet_sim::floor::Floor;
 use nimblenet_tasklet::Name;
 use tokio::time;
 
+use crate::interrupt::Interrupt;
+use crate::scratch::Scratch;
 use crew::{Crew, Shift};
-use interrupt::Interrupt;
 use mesh::{Mesh, Plan};
 use progress::Progress;
-use scratch::Scratch;
 use tally::Tally;
 
 /// What a registry may take to store a publication.

@@ -13,6 +13,7 @@ use nimblenet_node::remote::RemoteError;
 use nimblenet_tasklet::Fault;
 use serde_json::{Value as Json, json};
 
+use crate::local::JobFailed;
 use crate::output;
 
 /// The code of an error that has none of its own.
@@ -31,6 +32,10 @@ pub(crate) const EXISTS: &str = "exists";
 pub(crate) const REFUSED: &str = "refused";
 /// A host has no address.
 pub(crate) const UNKNOWN_HOST: &str = "unknown-host";
+/// A compiler, or another program that builds tasklets, is not there.
+pub(crate) const MISSING_PROGRAM: &str = "missing-program";
+/// A tasklet does not do what its tests say.
+pub(crate) const TESTS_FAILED: &str = "tests-failed";
 /// A node has not heard of a publication in time.
 pub(crate) const NOT_SPREAD: &str = "not-spread";
 /// A demonstration in which nothing worked.
@@ -131,6 +136,9 @@ fn code(error: &anyhow::Error) -> String {
         if let Some(error) = cause.downcast_ref::<Coded>() {
             return Some(error.code.clone().into_owned());
         }
+        if let Some(failed) = cause.downcast_ref::<JobFailed>() {
+            return Some(failed.code().to_owned());
+        }
         if let Some(fault) = cause.downcast_ref::<Fault>() {
             return Some(fault.code().to_owned());
         }
@@ -146,7 +154,7 @@ fn code(error: &anyhow::Error) -> String {
 }
 
 /// Whether a reader of the output has gone away.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io = error.root_cause().downcast_ref::<io::Error>();
     io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
@@ -233,6 +241,8 @@ mod tests {
             UNKNOWN_HOST,
             NOTHING_COMPLETED,
             NOT_SPREAD,
+            MISSING_PROGRAM,
+            TESTS_FAILED,
             "outcome-unknown",
         ];
         codes.extend(client.iter().map(ClientError::code));

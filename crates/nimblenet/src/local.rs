@@ -8,11 +8,13 @@ pub(crate) mod file;
 mod host;
 mod image;
 mod job;
+mod readings;
 mod shape;
 mod tasklets;
 
 pub(crate) use host::LocalHost;
 pub(crate) use image::JobImage;
-pub(crate) use job::{End, Report, Runner, arena};
+pub(crate) use job::{End, JobFailed, Report, Runner, arena};
+pub(crate) use readings::{Readings, cells};
 pub(crate) use shape::{Function, Shape};
 pub(crate) use tasklets::{Request, Tasklets, With};

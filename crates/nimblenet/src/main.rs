@@ -12,10 +12,14 @@ extern crate alloc;
 mod clock;
 mod demo;
 mod failure;
+mod interrupt;
 mod local;
 mod output;
+mod project;
 mod remote;
+mod scratch;
 mod verb;
+mod watch;
 
 use std::process::ExitCode;
 

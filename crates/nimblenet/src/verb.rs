@@ -40,6 +40,10 @@ macro_rules! verbs {
 
 verbs! {
     demo Demo,
+    new New,
+    build Build,
+    dev Dev,
+    test Test,
     run Run,
     thaw Thaw,
     check Check,

@@ -12,8 +12,8 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time;
 
 use super::errand::{self, Errand};
-use super::interrupt::Interrupt;
 use super::tally::{End, Tally};
+use crate::interrupt::Interrupt;
 
 /// How long a robot waits for an answer once the node has acknowledged the call.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -2,12 +2,14 @@
 //!
 //! | capability | what it does here |
 //! |---|---|
-//! | sensor | a channel has the value that `--sensor CHANNEL=VALUE` gives it; others fail |
+//! | sensor | a channel gives its readings one by one; others fail |
 //! | actuator | prints a line to standard error |
 //! | clock | microseconds since the job started |
 //! | log | prints a line to standard error |
 //! | kv | values kept until the job ends |
 //! | random | from the operating system's generator |
+//!
+//! Native tasklets answer from readings too.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -15,22 +17,27 @@ use std::time::Instant;
 
 use nimblenet_tasklet::{Capabilities, Capability, Fault, Host, TaskletName};
 
+use super::readings::Readings;
+use super::tasklets::Natives;
 use crate::clock;
 use crate::failure::complain;
 
 /// The device that local jobs run on.
 pub(crate) struct LocalHost {
     started: Instant,
-    sensors: BTreeMap<u32, f32>,
+    sensors: BTreeMap<u32, Readings>,
+    natives: Natives,
     kept: BTreeMap<u32, u64>,
 }
 
 impl LocalHost {
-    /// A device with these sensor channels.
-    pub(crate) fn new(sensors: BTreeMap<u32, f32>) -> Self {
+    /// A device with these sensor channels, and these functions that stand in for native
+    /// tasklets.
+    pub(crate) fn new(sensors: BTreeMap<u32, Readings>, natives: Natives) -> Self {
         Self {
             started: clock::now(),
             sensors,
+            natives,
             kept: BTreeMap::new(),
         }
     }
@@ -67,7 +74,9 @@ impl Host for LocalHost {
         let low = |at: usize| args.get(at).map_or(0, |bits| *bits as u32);
         match (capability, function) {
             (Capability::Sensor, "read") => {
-                let value = self.sensors.get(&low(0)).ok_or(Fault::DeviceFailed)?;
+                let readings = self.sensors.get_mut(&low(0));
+                let value = readings.and_then(Readings::next_number);
+                let value = value.ok_or(Fault::DeviceFailed)?;
                 return Ok(u64::from(value.to_bits()));
             }
             (Capability::Actuator, "set") => {
@@ -94,12 +103,19 @@ impl Host for LocalHost {
 
     fn native(
         &mut self,
-        _name: &TaskletName,
-        _export: &str,
+        name: &TaskletName,
+        export: &str,
         _args: &[u8],
-        _result: &mut [u8],
+        result: &mut [u8],
     ) -> Result<usize, Fault> {
-        Err(Fault::NoExecutor)
+        let (signature, readings) = self
+            .natives
+            .get_mut(&(*name, export.to_owned()))
+            .ok_or(Fault::NoExecutor)?;
+        let results = readings.next_results(signature);
+        let room = result.get_mut(..results.len());
+        room.ok_or(Fault::ValuesTooLarge)?.copy_from_slice(&results);
+        Ok(results.len())
     }
 }
 
@@ -108,7 +124,10 @@ mod tests {
     use super::*;
 
     fn host() -> LocalHost {
-        LocalHost::new(BTreeMap::from([(3, 21.5)]))
+        LocalHost::new(
+            BTreeMap::from([(3, Readings::constant(21.5))]),
+            BTreeMap::new(),
+        )
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! Jobs: a tasklet and all it calls, run by one executor.
 
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use nimblenet_executor::{ACTIVATIONS, CodeSource, Executor, ExecutorOptions};
 use nimblenet_tasklet::{
-    ActivationId, Answer, Digest, Fault, Outcome, Start, TaskletName, Trap, Work,
+    ActivationId, Answer, Digest, Executor as Kind, Fault, Outcome, Start, TaskletName, Trap, Work,
 };
 use nimblenet_wasm::Limits;
 
@@ -13,7 +14,6 @@ use super::host::LocalHost;
 use super::image::{JobImage, Saved};
 use super::tasklets::{Tasklet, Tasklets};
 use crate::clock;
-use crate::failure::Coded;
 
 /// Arguments and results of one call take at most this many bytes.
 const VALUES_BYTES_MAX: usize = 4 << 20;
@@ -174,6 +174,7 @@ impl CodeSource for Frames<'_> {
     }
 }
 
+#[derive(Clone, Copy, Debug)]
 struct Failure {
     tasklet: TaskletName,
     fault: Fault,
@@ -248,7 +249,8 @@ impl<'j, 'r> Job<'j, 'r> {
                     };
                     let failure = self.failure.take().unwrap_or(failure);
                     if self.frames.0.is_empty() {
-                        return Err(failed_job(tasklet, &failure));
+                        let outermost = tasklet;
+                        return Err(JobFailed { outermost, failure }.into());
                     }
                     self.failure = Some(failure);
                     self.resume(Err(fault), fuel)?
@@ -283,6 +285,11 @@ impl<'j, 'r> Job<'j, 'r> {
         }
         let clock = clock::now();
         let runner = &mut *self.runner;
+        if start.entry.terms.executor == Kind::Native {
+            let (host, out) = (&mut runner.host, &mut runner.out);
+            let work = Work::Start(start);
+            return step(runner.executor.execute(&work, &self.frames, host, out));
+        }
         let admitted = runner.executor.admit(&start, &self.frames, &mut runner.out);
         self.load += clock.elapsed();
         if let Err(outcome) = admitted {
@@ -456,23 +463,51 @@ impl Frames<'_> {
     }
 }
 
-fn failed_job(outermost: TaskletName, failure: &Failure) -> anyhow::Error {
-    let Failure {
-        tasklet,
-        fault,
-        trap,
-    } = failure;
-    let what = match trap {
-        Some(trap) => format!("trapped: {trap} ({})", trap.meaning().trim()),
-        None => say(*fault),
-    };
-    let sentence = if *tasklet == outermost {
-        format!("{tasklet} failed: {what}")
-    } else {
-        format!("{outermost} failed because {tasklet}, which it called, failed: {what}")
-    };
-    Coded::new(fault.code(), sentence).into()
+/// Why a job failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JobFailed {
+    /// The tasklet that was to run.
+    outermost: TaskletName,
+    failure: Failure,
 }
+
+impl JobFailed {
+    /// The stable code of the fault.
+    pub(crate) fn code(&self) -> &'static str {
+        self.failure.fault.code()
+    }
+
+    /// The stable codes of what happened: of the fault, and of the trap if it was one.
+    pub(crate) fn codes(&self) -> impl Iterator<Item = &'static str> {
+        let Failure { fault, trap, .. } = self.failure;
+        [fault.code()].into_iter().chain(trap.map(Trap::code))
+    }
+}
+
+impl fmt::Display for JobFailed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failure {
+            tasklet,
+            fault,
+            trap,
+        } = self.failure;
+        let what = match trap {
+            Some(trap) => format!("trapped: {trap} ({})", trap.meaning().trim()),
+            None => say(fault),
+        };
+        let outermost = self.outermost;
+        if tasklet == outermost {
+            write!(f, "{tasklet} failed: {what}")
+        } else {
+            write!(
+                f,
+                "{outermost} failed because {tasklet}, which it called, failed: {what}"
+            )
+        }
+    }
+}
+
+impl std::error::Error for JobFailed {}
 
 /// A fault's code and meaning.
 fn say(fault: Fault) -> String {

@@ -7,7 +7,7 @@ use nimblenet_tasklet::FlatType;
 use nimblenet_wasm::{ExternKind, FunctionType, Module, ValType};
 
 /// What a module looks like from outside.
-#[derive(Clone, Debug)]
+#[derive(Clone, Default, Debug)]
 pub(crate) struct Shape {
     /// The functions it imports, in order, each with the module it comes from.
     pub(crate) imports: Vec<(String, Function)>,

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use nimblenet_tasklet::{
-    Capabilities, Capability, Digest, Entry, EntryFields, Export, FlatType, Import, NamespaceId,
-    Scalar, Signature, TaskletName, Terms, Type,
+    Capabilities, Capability, Digest, Entry, EntryFields, Executor, Export, FlatType, Import,
+    NamespaceId, Scalar, Signature, TaskletName, Terms, Type,
 };
 
 use super::file::{self, Content};
 use super::image::JobImage;
+use super::readings::Readings;
 use super::shape::{Function, Shape};
 
 /// The most bytes that linear memory may grow to where neither the module nor the command line
@@ -20,6 +21,9 @@ const DEFAULT_MEMORY_BYTES: u64 = 256 << 20;
 const OWN_MEMORY_BYTES_MAX: u64 = 1 << 30;
 /// An encoded entry is shorter than this.
 const ENTRY_BYTES_MAX: usize = 8 << 10;
+
+/// Functions of native tasklets, by name and export, and what they answer.
+pub(crate) type Natives = BTreeMap<(TaskletName, String), (Signature, Readings)>;
 
 /// A tasklet that is ready to run.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub(crate) struct Tasklet {
     pub(crate) granted: Capabilities,
     /// Whether its signatures were derived from WebAssembly types.
     pub(crate) derived: bool,
+    /// What it answers if it stands in for a native tasklet.
+    readings: Option<Readings>,
 }
 
 impl Tasklet {
@@ -85,11 +91,14 @@ impl Request<'_> {
     }
 }
 
-/// `--with NS/NAME=FILE`.
+/// `--with NS/NAME=FILE`. What a file that ends in `.csv` holds are the answers of a native
+/// tasklet, line by line.
 #[derive(Clone, Debug)]
 pub(crate) struct With {
-    name: TaskletName,
-    file: PathBuf,
+    /// The tasklet.
+    pub(crate) name: TaskletName,
+    /// Its file.
+    pub(crate) file: PathBuf,
 }
 
 impl std::str::FromStr for With {
@@ -150,6 +159,20 @@ impl Tasklets {
         Ok(Self { tasklets, export })
     }
 
+    /// What stands in for functions of native tasklets.
+    pub(crate) fn natives(&self) -> Natives {
+        let mut natives = Natives::new();
+        for tasklet in &self.tasklets {
+            for export in tasklet.entry().terms.exports() {
+                if let Some(readings) = &tasklet.readings {
+                    let function = (tasklet.name, export.name.to_owned());
+                    natives.insert(function, (export.signature, readings.clone()));
+                }
+            }
+        }
+        natives
+    }
+
     /// The position of the tasklet called `name`.
     pub(crate) fn position(&self, name: TaskletName) -> Option<usize> {
         self.tasklets
@@ -171,6 +194,9 @@ struct Source {
     path: PathBuf,
     content: Content,
     shape: Shape,
+    /// What it answers if it stands in for a native tasklet; such a one has whatever exports
+    /// are wanted of it.
+    readings: Option<Readings>,
     /// The exports that someone calls, with the signature they are called with, if it is known.
     /// A package says all this itself.
     wanted: BTreeMap<String, Option<Signature>>,
@@ -178,12 +204,16 @@ struct Source {
 
 impl Source {
     fn read(path: &Path, name: Option<TaskletName>) -> anyhow::Result<Self> {
+        if let Some(name) = name.filter(|_| path.extension().is_some_and(|it| it == "csv")) {
+            return Ok(Self::stand_in(name, path, Readings::read(path)?));
+        }
         let content = file::read(path)?;
         let context = || format!("reading {}", path.display());
         let own = content.package().map(|package| package.name);
         if content.module().is_empty() {
             bail!(
-                "{} is a native tasklet: only a node whose device has it can run it",
+                "{} is a native tasklet: only a node whose device has it can run it; a stand-in \
+                 is --with NAMESPACE/NAME=FILE.csv, with its answers line by line",
                 path.display()
             );
         }
@@ -193,8 +223,20 @@ impl Source {
             path: path.to_owned(),
             content,
             shape,
+            readings: None,
             wanted: BTreeMap::new(),
         })
+    }
+
+    fn stand_in(name: TaskletName, path: &Path, readings: Readings) -> Self {
+        Self {
+            name,
+            path: path.to_owned(),
+            content: Content::Module(Vec::new()),
+            shape: Shape::default(),
+            readings: Some(readings),
+            wanted: BTreeMap::new(),
+        }
     }
 
     /// The export to call: the one asked for, else `run`, else the only one.
@@ -253,7 +295,7 @@ impl Source {
             return Ok(Some(promised.signature));
         }
         ensure!(
-            self.shape.export(export).is_some(),
+            self.readings.is_some() || self.shape.export(export).is_some(),
             "{path} exports no function {export:?}; it exports {}",
             self.export_names().join(", ")
         );
@@ -268,11 +310,15 @@ impl Source {
             Some(package) => exports.extend(package.terms.exports()),
             None => {
                 for (name, signature) in &self.wanted {
-                    let function = self.shape.export(name).expect("checked when it was wanted");
-                    let signature = match signature {
-                        Some(signature) => *signature,
-                        None => function.signature().with_context(context)?,
+                    let function = self.shape.export(name);
+                    let signature = match (signature, function) {
+                        (Some(signature), _) => *signature,
+                        (None, Some(function)) => function.signature().with_context(context)?,
+                        (None, None) => bail!("{} is called by nobody", self.name),
                     };
+                    if let Some(readings) = &self.readings {
+                        readings.check_results(&signature).with_context(context)?;
+                    }
                     exports.push(Export { name, signature });
                 }
             }
@@ -283,6 +329,9 @@ impl Source {
         };
         let mut terms = Terms::empty();
         (terms.memory_bytes, terms.capabilities, terms.area) = (memory_bytes, wanted, area);
+        if self.readings.is_some() {
+            terms.executor = Executor::Native;
+        }
         let mut space = [0; ENTRY_BYTES_MAX];
         let terms = terms.with_exports(&exports, &mut space);
         let terms = terms.with_context(|| {
@@ -302,6 +351,7 @@ impl Source {
                 .collect(),
             granted: wanted,
             derived: package.is_none(),
+            readings: self.readings.clone(),
         })
     }
 
@@ -400,11 +450,13 @@ fn resolve(sources: &mut [Source]) -> anyhow::Result<Vec<Vec<Callee>>> {
                     |it| it.to_string()
                 ),
             );
+            let stand_in = sources[tasklet].readings.is_some();
             let wanted = sources[tasklet]
                 .wanted
                 .entry(export.clone())
                 .or_insert(None);
-            *wanted = wanted.or(promised);
+            // A stand-in has no types of its own.
+            *wanted = wanted.or(promised).or(stand_in.then_some(signature));
             callees[at].push(Callee {
                 tasklet,
                 export: function.name,

@@ -101,7 +101,7 @@ fn told_apart(stopped: Stopped, registry: &Address) -> (Vec<PublishReport>, Opti
 
 /// Waits until each of the nodes has the epochs that were published. An error says which one has
 /// not.
-async fn spread(
+pub(super) async fn spread(
     wait: Wait,
     nodes: &[Address],
     published: &[PublishReport],

@@ -8,7 +8,9 @@ use nimblenet_tasklet::{Signature, abi};
 use serde_json::json;
 
 use nimblenet_pack::values::{self, Item};
-use crate::local::{self, End, JobImage, LocalHost, Report, Request, Runner, Tasklets, With};
+use crate::local::{
+    self, End, JobImage, LocalHost, Readings, Report, Request, Runner, Tasklets, With,
+};
 use crate::output;
 
 /// Runs a tasklet on this machine, with sub-tasklets from files.
@@ -64,20 +66,23 @@ pub(crate) struct Args {
 }
 
 /// What `run` and `thaw` have in common.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub(super) struct Around {
-    /// File of a sub-tasklet; give it once for each.
+    /// File of a sub-tasklet; give it once for each. A file that ends in .csv has the answers of
+    /// a native one, line by line.
     #[arg(long, value_name = "NS/NAME=FILE")]
     pub(super) with: Vec<With>,
-    /// Value of a sensor channel; give it once for each.
+    /// Value of a sensor channel, or a file that ends in .csv with its values line by line; give
+    /// it once for each.
     #[arg(long, value_name = "CHANNEL=VALUE", value_parser = sensor, allow_hyphen_values = true)]
-    sensor: Vec<(u32, f32)>,
+    sensor: Vec<(u32, Readings)>,
 }
 
 impl Around {
-    /// The device that the job runs on.
-    pub(super) fn host(&self) -> LocalHost {
-        LocalHost::new(self.sensor.iter().copied().collect::<BTreeMap<_, _>>())
+    /// The device that a job of `tasklets` runs on.
+    pub(super) fn host(&self, tasklets: &Tasklets) -> LocalHost {
+        let sensors: BTreeMap<_, _> = self.sensor.iter().cloned().collect();
+        LocalHost::new(sensors, tasklets.natives())
     }
 }
 
@@ -93,10 +98,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         memory_bytes: args.memory_limit,
         frozen: None,
     })?;
-    let values = arguments(args, &tasklets)?;
+    let values = arguments(&args.args, &tasklets)?;
     let fuel = args.fuel.unwrap_or(u64::MAX);
     let mut arena = local::arena(&tasklets);
-    let mut runner = Runner::new(&tasklets, &mut arena, args.around.host());
+    let mut runner = Runner::new(&tasklets, &mut arena, args.around.host(&tasklets));
     let mut sum: Option<Report> = None;
     for _ in 0..args.repeat {
         match runner.run(&values, fuel, args.freeze_at_call)? {
@@ -119,13 +124,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// The arguments as a CBOR array that fits the export.
-fn arguments(args: &Args, tasklets: &Tasklets) -> anyhow::Result<Vec<u8>> {
+pub(super) fn arguments(args: &[Item], tasklets: &Tasklets) -> anyhow::Result<Vec<u8>> {
     let root = &tasklets[0];
     let export = &tasklets.export;
     let signature: Signature = root
         .signature(export)
         .context("the export has a signature")?;
-    let mut items = args.args.clone();
+    let mut items = args.to_vec();
     if root.derived {
         values::wrap(&mut items, &signature);
     }
@@ -180,9 +185,17 @@ pub(super) fn print(report: &Report, runs: u32, as_json: bool) -> anyhow::Result
     ))
 }
 
-fn sensor(text: &str) -> Result<(u32, f32), String> {
-    let form = || "the form is CHANNEL=VALUE, for example 3=21.5".to_owned();
+fn sensor(text: &str) -> Result<(u32, Readings), String> {
+    let form = || "the form is CHANNEL=VALUE, for example 3=21.5 or 3=warm.csv".to_owned();
     let (channel, value) = text.split_once('=').ok_or_else(form)?;
     let channel = channel.parse().map_err(|_| form())?;
-    Ok((channel, value.parse().map_err(|_| form())?))
+    if let Ok(value) = value.parse() {
+        return Ok((channel, Readings::constant(value)));
+    }
+    if !value.ends_with(".csv") {
+        return Err(form());
+    }
+    let readings = Readings::read(value.as_ref());
+    let readings = readings.and_then(|it| it.check_numbers().map(|()| it));
+    Ok((channel, readings.map_err(|error| format!("{error:#}"))?))
 }

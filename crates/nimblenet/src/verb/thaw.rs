@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         frozen: Some(&image),
     })?;
     let mut arena = local::arena(&tasklets);
-    let mut runner = Runner::new(&tasklets, &mut arena, args.around.host());
+    let mut runner = Runner::new(&tasklets, &mut arena, args.around.host(&tasklets));
     match runner.thaw(&image)? {
         End::Done(report) => print(&report, 1, args.json),
         End::Frozen { .. } => bail!("a thawed job was frozen again"),

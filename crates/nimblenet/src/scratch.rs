@@ -23,7 +23,7 @@ impl Scratch {
         let (place, process) = (std::env::temp_dir(), std::process::id());
         let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
         for attempt in 0..ATTEMPTS {
-            let path = place.join(format!("nimblenet-demo-{process}-{attempt}"));
+            let path = place.join(format!("nimblenet-{process}-{attempt}"));
             match DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(Self { path }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = error,

@@ -1,0 +1,187 @@
+//! From sources to a package: compiler, linker, optimiser, packer.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use anyhow::{Context, bail};
+use nimblenet_pack::{Packed, pack};
+
+use super::programs::WASM_OPT;
+use super::{Language, Programs, Project, compile};
+
+/// What tasklets may use beyond the first version of WebAssembly: what nodes run, and what makes
+/// code shorter.
+const OPTIMISER_FLAGS: [&str; 5] = [
+    "-Oz",
+    "--converge",
+    "--enable-bulk-memory",
+    "--enable-sign-ext",
+    "--enable-nontrapping-float-to-int",
+];
+
+/// One build of a project.
+#[derive(Debug)]
+pub(crate) struct Build<'b> {
+    /// What is built.
+    pub(crate) project: &'b Project,
+    /// Where compilers are.
+    pub(crate) programs: &'b Programs,
+    /// A folder for everything that is written.
+    pub(crate) target: &'b Path,
+    /// Where the package goes, if not there.
+    pub(crate) output: Option<&'b Path>,
+    /// Whether each command is shown on standard error.
+    pub(crate) verbose: bool,
+}
+
+/// What came out of a build.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// The package and what was derived.
+    pub(crate) packed: Packed,
+    /// The package's file.
+    pub(crate) file: PathBuf,
+}
+
+impl Build<'_> {
+    /// Compiles and packs; the package is `NAMESPACE-NAME.nnp` in the target folder unless
+    /// [`output`](Self::output) says otherwise.
+    ///
+    /// # Errors
+    /// If a program is missing or complains, or the module cannot be packed.
+    pub(crate) fn package(&self) -> anyhow::Result<Built> {
+        fs::create_dir_all(self.target)
+            .with_context(|| format!("making the folder {}", self.target.display()))?;
+        let mut note = None;
+        let module = match &self.project.source {
+            None => Vec::new(),
+            Some(source) => {
+                let compiled = compile::module(self, source)?;
+                let path = match source.language == Language::Text {
+                    true => compiled,
+                    false => self.optimise(compiled, &mut note)?,
+                };
+                fs::read(&path).with_context(|| format!("reading {}", path.display()))?
+            }
+        };
+        let name = self.project.name();
+        let mut packed =
+            pack(&module, &self.project.manifest).with_context(|| format!("packing {name}"))?;
+        packed.report.notes.extend(note);
+        let file = match self.output {
+            Some(file) => file.to_owned(),
+            None => self.place("nnp"),
+        };
+        fs::write(&file, &packed.file).with_context(|| format!("writing {}", file.display()))?;
+        Ok(Built { packed, file })
+    }
+
+    /// The module as the optimiser leaves it; as it is, with a note, where there is none.
+    fn optimise(&self, module: PathBuf, note: &mut Option<String>) -> anyhow::Result<PathBuf> {
+        let Some(program) = self.programs.newest(WASM_OPT.name) else {
+            *note = Some(WASM_OPT.missing().to_string());
+            return Ok(module);
+        };
+        let optimised = self.place("opt.wasm");
+        let mut command = Command::new(program);
+        command.args(OPTIMISER_FLAGS).arg(&module);
+        self.run(command.arg("-o").arg(&optimised))?;
+        Ok(optimised)
+    }
+
+    /// A file of the target folder, named after the tasklet.
+    pub(super) fn place(&self, ending: impl AsRef<OsStr>) -> PathBuf {
+        let name = self.project.name();
+        let mut file = format!("{}-{}.", name.namespace, name.name);
+        file.push_str(&ending.as_ref().to_string_lossy());
+        self.target.join(file)
+    }
+
+    /// Bytes of stack to link with.
+    pub(super) fn stack_bytes(&self) -> u32 {
+        /// As much as small functions take.
+        const DEFAULT_BYTES: u32 = 1024;
+        /// Functions of a C library are not written for small stacks.
+        const LIBRARY_BYTES: u32 = 8192;
+        let default = match self.project.settings.libc {
+            true => LIBRARY_BYTES,
+            false => DEFAULT_BYTES,
+        };
+        self.project.manifest.stack_bytes.unwrap_or(default)
+    }
+
+    /// Runs a command to its end. What it says goes to standard error.
+    ///
+    /// # Errors
+    /// If it cannot be started or reports a failure.
+    pub(super) fn run(&self, command: &mut Command) -> anyhow::Result<()> {
+        self.show(command);
+        let started = command.stdin(Stdio::null()).stdout(io::stderr()).status();
+        let status = started.with_context(|| format!("starting {}", name(command)))?;
+        succeeded(command, status)
+    }
+
+    /// Runs a command to its end and gives what it wrote to standard output.
+    ///
+    /// # Errors
+    /// If it cannot be started or reports a failure.
+    pub(super) fn read(&self, command: &mut Command) -> anyhow::Result<String> {
+        self.show(command);
+        let started = command
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output();
+        let output = started.with_context(|| format!("starting {}", name(command)))?;
+        succeeded(command, output.status)?;
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    /// Runs a command to its end; what it says goes to standard error, and `hint` may add to the
+    /// error.
+    ///
+    /// # Errors
+    /// If it cannot be started or reports a failure.
+    pub(super) fn run_with_hint(
+        &self,
+        command: &mut Command,
+        hint: impl FnOnce(&str) -> Option<&'static str>,
+    ) -> anyhow::Result<()> {
+        self.show(command);
+        let started = command.stdin(Stdio::null()).output();
+        let output = started.with_context(|| format!("starting {}", name(command)))?;
+        let mut said = output.stdout;
+        said.extend(output.stderr);
+        // Nobody may be listening.
+        let _ = io::stderr().write_all(&said);
+        let ended = succeeded(command, output.status);
+        ended.map_err(|error| match hint(&String::from_utf8_lossy(&said)) {
+            Some(hint) => error.context(hint),
+            None => error,
+        })
+    }
+
+    fn show(&self, command: &Command) {
+        if self.verbose {
+            let words = [command.get_program()].into_iter();
+            let words = words.chain(command.get_args()).map(OsStr::to_string_lossy);
+            eprintln!("{}", words.collect::<Vec<_>>().join(" "));
+        }
+    }
+}
+
+fn succeeded(command: &Command, status: ExitStatus) -> anyhow::Result<()> {
+    if !status.success() {
+        bail!("{} failed and has said why above", name(command));
+    }
+    Ok(())
+}
+
+/// A program's name without its folder.
+fn name(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let name = program.file_name().unwrap_or(program.as_os_str());
+    name.to_string_lossy().into_owned()
+}

@@ -1,0 +1,42 @@
+//! AssemblyScript, by asc.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::super::programs::{ASC, NODE};
+use super::Build;
+
+/// No garbage collector, no messages of assertions, and data from the first address on, which
+/// stays free for the null pointer.
+const FLAGS: [&str; 7] = [
+    "-Oz",
+    "--noAssert",
+    "--runtime",
+    "stub",
+    "--use",
+    "abort=",
+    "--memoryBase=16",
+];
+
+pub(super) fn module(build: &Build<'_>, source: &Path) -> anyhow::Result<PathBuf> {
+    let compiler = installed(&build.project.root).or_else(|| build.programs.find(ASC.name));
+    let compiler = compiler.ok_or_else(|| ASC.missing())?;
+    // What npm installs is a script.
+    build
+        .programs
+        .find(NODE.name)
+        .ok_or_else(|| NODE.missing())?;
+    let module = build.place("wasm");
+    let mut command = Command::new(compiler);
+    command.arg(source).args(FLAGS);
+    command.args(&build.project.settings.flags);
+    build.run(command.arg("-o").arg(&module))?;
+    Ok(module)
+}
+
+/// The compiler that npm has put into the project's folder or one above.
+fn installed(root: &Path) -> Option<PathBuf> {
+    let root = root.canonicalize().ok()?;
+    let place = |folder: &Path| folder.join("node_modules/.bin").join(ASC.name);
+    root.ancestors().map(place).find(|place| place.exists())
+}
