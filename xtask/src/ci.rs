@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::host::Totals;
 use crate::step::Step;
-use crate::{demo, emulator, firmware, host, licences, no_std, tasklets, tidy};
+use crate::{demo, emulator, firmware, host, licences, no_std, tasklets, templates, tidy};
 
 /// What of it to run.
 #[derive(clap::Args)]
@@ -63,6 +63,11 @@ const STEPS: &[Step] = &[
         name: "tasklets",
         about: "packed tasklets are those of their sources",
         action: || tasklets::run(true),
+    },
+    Step {
+        name: "templates",
+        about: "new tasklets build and run in every language, from `new` to a call",
+        action: templates::run,
     },
     Step {
         name: "no-std",

@@ -19,6 +19,7 @@ mod licences;
 mod no_std;
 mod step;
 mod tasklets;
+mod templates;
 mod tidy;
 mod toolchain;
 mod uf2;
@@ -84,6 +85,9 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// Builds and runs what `nimblenet new` makes in each language, and times a new user's way.
+    #[command(after_help = "Example:\n  cargo xtask templates")]
+    Templates,
     /// Builds the images for boards and weighs them; fails past a limit.
     #[command(
         after_help = "Examples:\n  cargo xtask firmware\n  cargo xtask firmware --json\n  \
@@ -131,6 +135,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Tidy { remarks } => tidy::run(remarks),
         Task::NoStd => no_std::run(),
         Task::Tasklets { check } => tasklets::run(check),
+        Task::Templates => templates::run(),
         Task::Firmware { json, uf2 } => firmware::run(json, uf2),
         Task::Runner { build: true } => emulator::build(),
         Task::Runner { build: false } => emulator::test(),

@@ -58,10 +58,11 @@ impl fmt::Display for Ended {
     }
 }
 
+/// The time now.
 #[expect(
     clippy::disallowed_methods,
     reason = "tasks are timed by the wall clock"
 )]
-fn now() -> std::time::Instant {
+pub(crate) fn now() -> std::time::Instant {
     std::time::Instant::now()
 }
