@@ -704,7 +704,8 @@ impl Runs {
         let held = |executor| self.jobs.places_held(executor);
         let places = self.jobs.all_places();
         self.bench.assert_invariants(places, is_ready, held);
-        self.shelf.assert_invariants(is_ready);
+        let is_live = |at: JobAt| self.jobs[at].state.live();
+        self.shelf.assert_invariants(is_live);
         debug_assert!(self.happened.is_empty(), "what happened is carried on");
     }
 
