@@ -143,7 +143,7 @@ impl<'a> Entry<'a> {
     /// Whether it stands for a tasklet that was withdrawn: it has no exports, so that nothing can
     /// call it. Its number and name stay taken, for a later version.
     pub fn is_withdrawn(&self) -> bool {
-        self.terms.exports().next().is_none()
+        self.terms.count_exports() == 0
     }
 
     /// The sub-tasklets that it calls, in the order of their numbers in outcomes.

@@ -170,6 +170,11 @@ impl<'a> Terms<'a> {
         (0..count).map_while(move |_| read_export(&mut items))
     }
 
+    /// How many exported functions there are.
+    pub(crate) fn count_exports(&self) -> u64 {
+        Items::new(self.exports).head(4).unwrap_or(0)
+    }
+
     /// The exported function called `name`; the empty name means `run`.
     pub fn export(&self, name: &str) -> Option<Export<'a>> {
         let (name, signature) = self.find(name)?;

@@ -39,7 +39,7 @@ fn a_delta_moves_one_entry_and_leaves_the_others() {
     let second = delta(1, 2, 2, &[entry(0, "rms", 2)]);
     held.apply(&Delta::decode(&second).unwrap(), false).unwrap();
     assert_eq!((held.epoch(), held.count()), (2, 2));
-    assert_eq!(held.find(&Name::new("rms").unwrap()).unwrap().sequence, 2);
+    assert_eq!(held.named(&Name::new("rms").unwrap()).unwrap().sequence, 2);
     assert_eq!(held.entry(1).unwrap().name.as_str(), "peak");
 
     let mut out = vec![0; 4096];

@@ -4,43 +4,38 @@
 //! whole: it is told what happened (`handle_*`), says what follows (`poll_*`) and when it must be
 //! looked at again (`poll_timeout`). All send through one [`Post`](post::Post). The parts are
 //!
-//! - [`runs`]: jobs on this node, from the call to the result; the parent of six more:
-//!   - `jobs`: calls, and the activations that each runs;
-//!   - `bench`: what executors have to do next;
-//!   - `shelf`: what waits for room in an executor;
-//!   - `subscriptions`: the catalogues of the node's namespaces;
-//!   - `acquisitions`: Algorithm 1;
-//!   - `fetches`: objects on their way to this node;
+//! - [`calls`]: jobs wherever they run; the parent of three more:
+//!   - `runs`: jobs on this node, from the call to the result; the parent of another six:
+//!     - `jobs`: calls, and the activations that each runs;
+//!     - `bench`: what executors have to do next;
+//!     - `shelf`: what waits for room in an executor;
+//!     - `subscriptions`: the catalogues of the node's namespaces;
+//!     - `acquisitions`: Algorithm 1;
+//!     - `fetches`: objects on their way to this node;
+//!   - `exchanges`: calls between nodes;
+//!   - `moves`: running jobs that go to another node or come from one;
 //! - [`servings`]: objects on their way from it;
-//! - [`exchanges`]: calls between nodes;
-//! - [`moves`]: running jobs that go to another node or come from one;
 //! - [`placing`]: what is known when it is decided where a call runs;
 //! - [`reports`]: crashes, told to the registry.
 //!
 //! What one part says is often something else to the node, so no part hands anything on to
-//! another: `Node::carry` takes what they say, one thing after the other, and turns it into what
+//! another: `Calls::carry` takes what they say, one thing after the other, and turns it into what
 //! the next is told, until nothing is left.
 
-mod exchanges;
-mod moves;
+mod calls;
 mod placing;
 mod post;
 mod reports;
-mod runs;
 mod servings;
 #[cfg(test)]
 mod stage;
 
-use core::time::Duration;
-
 use nimblenet_tasklet::{Delta, Fault, NamespaceId, NodeId, Work};
 
-use self::exchanges::{Exchange, Exchanges, Heard};
-use self::moves::{Moved, Moves, OfferAnswer, Passed};
+use self::calls::{Calls, Moved};
 use self::placing::Placing;
 use self::post::Ground;
 use self::reports::Reports;
-use self::runs::{Happened, Opening, Runs};
 use self::servings::{Holding, Servings};
 use crate::archive::Archive;
 use crate::cache::{Buffer, Cache, Disk};
@@ -48,13 +43,12 @@ use crate::catalogue::{BadDelta, Catalogue};
 use crate::config::{Config, ConfigError, ExecutorId, LinkId};
 use crate::counters::Counters;
 use crate::earliest::Earliest;
-use crate::event::{CallRequest, Event, Input, Progress, Reason, Standing};
-use crate::job::{CallId, ExportName, State};
+use crate::event::{CallRequest, Event, Input, Progress, Reason};
+use crate::job::CallId;
 use crate::mesh::{Delivery, Mesh, Transmit};
 use crate::place::Decision;
-use crate::places::JobAt;
 use crate::time::Instant;
-use crate::wire::{Answer, Call, EpochNote, Go, Message, Move, Object, Offer, Report, Return};
+use crate::wire::{EpochNote, Message, Object, Report};
 
 /// Objects on their way for which a node's disk has room besides its modules: a delta that comes
 /// and one that goes.
@@ -79,10 +73,8 @@ const OBJECTS: usize = 2;
 /// forward. All memory is taken in [`new`](Self::new), the archive of a registry excepted.
 pub struct Node {
     ground: Ground,
-    runs: Runs,
+    calls: Calls,
     servings: Servings,
-    exchanges: Exchanges,
-    moves: Moves,
     placing: Placing,
     reports: Reports,
 }
@@ -122,11 +114,9 @@ impl Node {
         let cache = Cache::new(disk, limits.cache_bytes, limits.cache_entries, policy);
         let archive = config.role.take_archive();
         Self {
-            runs: Runs::new(&config),
+            calls: Calls::new(&config),
             reports: Reports::new(archive.is_some()),
             servings: Servings::new(archive, limits.servings),
-            exchanges: Exchanges::new(limits.jobs),
-            moves: Moves::new(limits.jobs),
             placing: Placing::new(limits.neighbours),
             ground: Ground::new(config, mesh, cache, image),
         }
@@ -168,7 +158,7 @@ impl Node {
         let archived = self
             .archive()
             .and_then(|archive| archive.catalogue(namespace));
-        archived.or_else(|| self.runs.subscriptions.catalogue(namespace))
+        archived.or_else(|| self.calls.runs.subscriptions.catalogue(namespace))
     }
 
     /// Ids of the nodes in direct reach.
@@ -178,30 +168,12 @@ impl Node {
 
     /// Jobs that run or wait, those that only wait to be reported included.
     pub fn jobs(&self) -> usize {
-        self.runs.jobs.count()
+        self.calls.runs.jobs.count()
     }
 
     /// Calls in progress, in no particular order.
     pub fn calls(&self) -> impl Iterator<Item = Progress> {
-        self.runs.jobs.live().map(|(at, job)| {
-            let known = !matches!(job.state, State::Arriving(_)) || job.depth() > 0;
-            Progress {
-                call: job.call,
-                name: known.then_some(job.name),
-                standing: match (job.state, self.exchanges.node_of(at)) {
-                    (State::Remote, Some(node)) => Standing::At(node),
-                    (State::Leaving | State::Arriving(_), _) => Standing::Moving,
-                    (State::Ready(_) | State::Running(_) | State::Thawing(..), _) => {
-                        Standing::Running
-                    }
-                    _ => Standing::Waiting,
-                },
-                caller: job.caller.map(|(caller, _)| caller),
-                depth: job.depth(),
-                accepted: job.accepted,
-                deadline: job.deadline,
-            }
-        })
+        self.calls.progress()
     }
 
     /// Tells what happened. Drain the `poll_*` methods afterwards.
@@ -216,13 +188,7 @@ impl Node {
             }
             Input::Outcome(outcome) => {
                 let post = &mut self.ground.post(now);
-                let work = self.moves.work();
-                let for_move = self.runs.handle_outcome(post, work, outcome);
-                if let Some(work) = work.filter(|_| for_move) {
-                    let (at, _) = work.place();
-                    let job = &self.runs.jobs[at];
-                    self.moves.handle_outcome(post, work, job, outcome);
-                }
+                self.calls.handle_outcome(post, outcome);
             }
         }
         self.carry(now);
@@ -239,11 +205,11 @@ impl Node {
             return self.call_here(now, request);
         }
         let catalogue = self
+            .calls
             .runs
             .subscriptions
             .catalogue_named(&request.name.namespace);
-        let live = self.runs.jobs.live();
-        let backlog = live.filter(|(_, job)| job.state != State::Remote).count();
+        let backlog = self.calls.backlog();
         let (ground, placing) = (&self.ground, &mut self.placing);
         let facts = catalogue.and_then(|held| placing.facts(ground, held, backlog, &request));
         match facts.map_or(Decision::Here, |facts| policy.place(&facts)) {
@@ -258,9 +224,9 @@ impl Node {
     /// [`Fault`] if the call is refused at once: its namespace or tasklet is not known, its
     /// arguments are wrong, or the node has as many jobs as it may.
     pub fn call_here(&mut self, now: Instant, request: CallRequest<'_>) -> Result<CallId, Fault> {
-        let accepted = self.runs.accept(&mut self.ground.post(now), request, None);
-        let call = accepted.map(|at| self.runs.jobs[at].call);
-        self.carry(now);
+        let post = &mut self.ground.post(now);
+        let call = self.calls.call_here(post, request);
+        self.assert_invariants();
         call
     }
 
@@ -283,21 +249,14 @@ impl Node {
         if node == self.config().id {
             return self.call_here(now, request);
         }
-        self.ground.counters.calls += 1;
-        let accepted = self.accept_remote(now, node, request);
-        if accepted.is_err() {
-            self.ground.counters.failed += 1;
-        }
-        accepted
+        self.calls
+            .call_at(&mut self.ground.post(now), node, request)
     }
 
     /// Ends a call early; it is reported as [`Fault::Stopped`].
     pub fn stop(&mut self, now: Instant, call: CallId) {
-        if let Some(at) = self.runs.jobs.by_call(call) {
-            let post = &mut self.ground.post(now);
-            self.runs.end(post, at, Err(Fault::Stopped));
-            self.carry(now);
-        }
+        self.calls.stop(&mut self.ground.post(now), call);
+        self.assert_invariants();
     }
 
     /// Lets a call that is in progress go on at the node `to`, from its next suspension on; the
@@ -312,10 +271,10 @@ impl Node {
     /// [`Fault::UnknownCall`] if there is no such call in progress; [`Fault::Busy`] if another job
     /// moves.
     pub fn move_call(&mut self, now: Instant, call: CallId, to: NodeId) -> Result<(), Fault> {
-        let at = self.runs.jobs.by_call(call).ok_or(Fault::UnknownCall)?;
-        self.order_move(now, at, to)?;
-        self.carry(now);
-        Ok(())
+        let post = &mut self.ground.post(now);
+        let ordered = self.calls.move_call(post, call, to);
+        self.assert_invariants();
+        ordered
     }
 
     /// Publishes into the archive of a registry, after the driver has stored it durably and
@@ -344,9 +303,9 @@ impl Node {
     /// # Errors
     /// [`BadDelta`] if it does not fit, or the namespace is not one of the node's.
     pub fn install(&mut self, now: Instant, delta: &Delta<'_>) -> Result<(), BadDelta> {
-        let needed = self.runs.jobs.need_entries();
+        let needed = self.calls.runs.jobs.need_entries();
         let post = &mut self.ground.post(now);
-        self.runs.subscriptions.install(post, delta, needed)?;
+        self.calls.runs.subscriptions.install(post, delta, needed)?;
         self.carry(now);
         Ok(())
     }
@@ -369,7 +328,7 @@ impl Node {
         if post.mesh.is_idle(link)
             && let Some(serving) = self.servings.poll_turn(&post, link)
         {
-            let holding = holding(&self.runs, &self.moves, serving.to, serving.fetch.object);
+            let holding = holding(&self.calls, serving.to, serving.fetch.object);
             self.servings.serve(&mut post, serving, holding);
         }
         self.ground.mesh.poll_transmit(link, out)
@@ -378,14 +337,13 @@ impl Node {
     /// The next work for an executor.
     pub fn poll_work(&mut self, executor: ExecutorId) -> Option<Work<'_>> {
         let Ground { cache, image, .. } = &mut self.ground;
-        let work = self.moves.work();
-        self.runs.poll_work(executor, cache, work, image)
+        self.calls.poll_work(executor, cache, image)
     }
 
     /// The next news for the user.
     pub fn poll_event(&mut self) -> Option<Event<'_>> {
-        self.runs.jobs.forget_reported();
-        if let Some(catalogue) = self.runs.subscriptions.poll_news() {
+        self.calls.runs.jobs.forget_reported();
+        if let Some(catalogue) = self.calls.runs.subscriptions.poll_news() {
             return Some(Event::Catalogue {
                 namespace: catalogue.id(),
                 epoch: catalogue.epoch(),
@@ -397,10 +355,10 @@ impl Node {
         {
             return Some(Event::Reported { node, report });
         }
-        if let Some(Moved { call, to, result }) = self.moves.poll_news() {
+        if let Some(Moved { call, to, result }) = self.calls.poll_moved() {
             return Some(Event::Moved { call, to, result });
         }
-        let job = self.runs.jobs.poll_finished()?;
+        let job = self.calls.poll_finished()?;
         Some(Event::Finished {
             call: job.call,
             result: job.state.result()?.map(|()| &job.message[..]),
@@ -415,9 +373,7 @@ impl Node {
     /// why.
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
         let mut earliest = Earliest::new();
-        self.runs.note_timeouts(&mut earliest);
-        earliest.note(self.exchanges.poll_timeout(), Reason::RemoteCall);
-        earliest.note(self.moves.poll_timeout(), Reason::Move);
+        self.calls.note_timeouts(&mut earliest);
         earliest.note(self.ground.mesh.poll_timeout(), Reason::Hello);
         earliest.get()
     }
@@ -430,15 +386,11 @@ impl Node {
         if !cfg!(debug_assertions) {
             return;
         }
-        self.runs.assert_invariants();
+        self.calls.assert_invariants();
         self.servings.assert_invariants();
-        self.moves.assert_invariants();
-        let jobs = &self.runs.jobs;
-        self.exchanges
-            .assert_invariants(|at| jobs[at].state == State::Remote);
         debug_assert_eq!(
             self.ground.cache.reservations(),
-            self.runs.reservations(),
+            self.calls.runs.reservations(),
             "every reservation belongs to an activation"
         );
     }
@@ -446,7 +398,7 @@ impl Node {
     fn handle_timeout(&mut self, now: Instant) {
         let archived = self.servings.archive().into_iter();
         let archived = archived.flat_map(Archive::catalogues);
-        let held = archived.chain(self.runs.subscriptions.catalogues());
+        let held = archived.chain(self.calls.runs.subscriptions.catalogues());
         let notes = held.filter(|catalogue| catalogue.epoch() > 0);
         let notes = notes.map(|catalogue| EpochNote {
             namespace: catalogue.id(),
@@ -456,23 +408,10 @@ impl Node {
         let spoke = mesh.handle_timeout(now, notes, counters);
         let post = &mut self.ground.post(now);
         if spoke {
-            let registry = self.runs.subscriptions.first_registry();
+            let registry = self.calls.runs.subscriptions.first_registry();
             self.reports.handle_hello(post, registry);
         }
-        self.runs.handle_timeout(post);
-        while let Some((at, silent)) = self.exchanges.poll_due(post) {
-            if silent {
-                self.exchanges.forget(at);
-                self.runs.end(post, at, Err(Fault::Unreachable));
-            } else {
-                self.exchanges.ask(post, at, &self.runs.jobs[at]);
-            }
-        }
-        if let Some(at) = self.moves.job() {
-            self.moves.handle_timeout(post, &self.runs.jobs[at]);
-        }
-        self.carry(now);
-        self.runs.end_overdue(&mut self.ground.post(now));
+        self.calls.handle_timeout(post);
     }
 
     fn deliver(&mut self, now: Instant, delivery: Delivery<'_>) {
@@ -487,323 +426,52 @@ impl Node {
                 self.servings.handle_metadata_request(post, origin, request);
             }
             Message::Fetch(fetch) => {
-                let holding = holding(&self.runs, &self.moves, origin, fetch.object);
+                let holding = holding(&self.calls, origin, fetch.object);
                 self.servings.handle_fetch(post, origin, fetch, holding);
             }
-            Message::Found(found) => self.runs.handle_found(post, origin, hops, found),
-            Message::Metadata(metadata) => self.runs.handle_metadata(post, metadata),
+            Message::Found(found) => self.calls.runs.handle_found(post, origin, hops, found),
+            Message::Metadata(metadata) => self.calls.runs.handle_metadata(post, metadata),
             Message::Data(data) => {
-                if !self.runs.handle_data(post, &data) {
+                if !self.calls.runs.handle_data(post, &data) {
                     post.unexpected();
                 }
             }
             Message::Refuse(refuse) => {
                 post.counters.refusals += 1;
-                self.runs.handle_refusal(post, refuse.request);
+                self.calls.runs.handle_refusal(post, refuse.request);
             }
             Message::Report(report) => self.reports.handle_report(origin, &report),
             Message::Hello(hello) => {
                 post.mesh.hear_registries(now, origin, &hello);
                 for note in hello.epochs() {
-                    self.runs.subscriptions.handle_epoch(post, origin, note);
+                    self.calls
+                        .runs
+                        .subscriptions
+                        .handle_epoch(post, origin, note);
                 }
             }
-            Message::Call(call) => self.serve_call(now, origin, call),
-            Message::Return(answer) => self.handle_return(now, origin, answer),
-            Message::Move(order) => self.serve_move(now, origin, order),
-            Message::Offer(offer) => self.serve_offer(now, origin, &offer),
-            Message::Go(go) => self.serve_go(now, origin, go),
+            Message::Call(call) => self.calls.handle_call(post, origin, call),
+            Message::Return(answer) => self.calls.handle_return(post, origin, answer),
+            Message::Move(order) => self.calls.handle_move(post, origin, order),
+            Message::Offer(offer) => self.calls.handle_offer(post, origin, &offer),
+            Message::Go(go) => self.calls.handle_go(post, origin, go),
         }
     }
 
     /// Carries what the parts say to one another until they have nothing more to say.
     fn carry(&mut self, now: Instant) {
-        loop {
-            let post = &mut self.ground.post(now);
-            self.runs.carry(post);
-            if let Some(happened) = self.runs.poll() {
-                self.happened(now, happened);
-            } else if let Some(passed) = self.moves.poll_passed() {
-                self.passed(now, passed);
-            } else if let Some(at) = self.moves.waiting()
-                && let Some(next) = self.runs.leave(post, at)
-            {
-                let catalogues = self.runs.subscriptions.catalogues().map(Catalogue::id);
-                let job = &self.runs.jobs[at];
-                // Together as long as the shorter: a job has an epoch for each namespace.
-                let epochs = catalogues.zip(job.epochs.iter().copied());
-                self.moves.depart(post, job, next, epochs);
-            } else {
-                break;
-            }
-        }
+        self.calls.carry(&mut self.ground.post(now));
         self.assert_invariants();
-    }
-
-    /// Something about a job concerns other nodes.
-    fn happened(&mut self, now: Instant, happened: Happened) {
-        let post = &mut self.ground.post(now);
-        match happened {
-            Happened::Ended(at, result) => {
-                let job = &self.runs.jobs[at];
-                let fault = result.err().unwrap_or(Fault::UnknownCall);
-                self.exchanges.forget(at);
-                self.moves.ended(post, at, job.call, fault);
-                exchanges::answer(post, job);
-            }
-            Happened::Arriving(Ok(())) => {
-                if let Some(at) = self.moves.job() {
-                    self.moves.handle_module(post, &self.runs.jobs[at]);
-                }
-            }
-            Happened::Arriving(Err(fault)) => self.moves.decline(fault),
-            Happened::Image(end) => self.moves.handle_fetched(post, end),
-        }
-    }
-
-    /// The job that moves has come further.
-    fn passed(&mut self, now: Instant, passed: Passed) {
-        let post = &mut self.ground.post(now);
-        match passed {
-            Passed::Failed(at, fault) => self.runs.end(post, at, Err(fault)),
-            Passed::Stays(at, next) => self.runs.stay(post, at, next),
-            Passed::Arrived(at) => {
-                let next = self.runs.unpack(post, at);
-                self.moves.handle_unpacked(post, &self.runs.jobs[at], next);
-            }
-            Passed::Lacks(at, depth) => self.runs.acquire_for(post, at, depth),
-            Passed::Ready(at, number) => {
-                self.runs.jobs.set_number(at, number);
-                exchanges::answer(post, &self.runs.jobs[at]);
-            }
-            Passed::Declined(at, fault) => {
-                self.runs.decline(post, at, fault);
-                exchanges::answer(post, &self.runs.jobs[at]);
-            }
-        }
-    }
-
-    /// Moves the job at `at`, or has it moved by the node that runs it.
-    fn order_move(&mut self, now: Instant, at: JobAt, to: NodeId) -> Result<(), Fault> {
-        if to == NodeId::EVERYONE {
-            return Err(Fault::Unreachable);
-        }
-        if let Some(heard) = self.exchanges.redirect(at, to) {
-            self.heard(now, at, heard);
-            return Ok(());
-        }
-        let call = self.runs.jobs[at].call;
-        let post = &self.ground.post(now);
-        self.moves.order(post, (at, call), to)?;
-        let leaves = self.moves.waiting() == Some(at);
-        self.runs.jobs.set_leaves(at, leaves);
-        Ok(())
-    }
-
-    fn accept_remote(
-        &mut self,
-        now: Instant,
-        to: NodeId,
-        request: CallRequest<'_>,
-    ) -> Result<CallId, Fault> {
-        let post = &mut self.ground.post(now);
-        let export = ExportName::new(request.export).ok_or(Fault::UnknownExport)?;
-        let number = post.mesh.next_sequence();
-        let message = Message::Call(Call {
-            request: number,
-            deadline_ms: 0,
-            name: request.name,
-            export: export.as_str(),
-            args: request.args,
-        });
-        if !post.mesh.fits(now, to, &message) {
-            return Err(Fault::ValuesTooLarge);
-        }
-        let deadline = request.deadline.unwrap_or(exchanges::DEFAULT_DEADLINE);
-        let opening = Opening {
-            name: request.name,
-            export,
-            args: request.args,
-            caller: None,
-            deadline: Some(now + deadline),
-            state: State::Remote,
-        };
-        let at = self.runs.open(now, opening)?;
-        let job = &self.runs.jobs[at];
-        self.exchanges.begin(at, Exchange::call(now, to, number));
-        self.exchanges.ask(post, at, job);
-        Ok(job.call)
-    }
-
-    /// Another node calls.
-    fn serve_call(&mut self, now: Instant, origin: NodeId, call: Call<'_>) {
-        let caller = (origin, call.request);
-        let post = &mut self.ground.post(now);
-        let known = self.runs.jobs.by_caller(caller);
-        let request = CallRequest {
-            name: call.name,
-            export: call.export,
-            args: call.args,
-            deadline: Some(Duration::from_millis(call.deadline_ms.into())),
-        };
-        let accepted = match known {
-            Some(at) => Ok(at),
-            None => self.runs.accept(post, request, Some(caller)),
-        };
-        self.carry(now);
-        let post = &mut self.ground.post(now);
-        match accepted.map(|at| &self.runs.jobs[at]) {
-            // A new job that has ended already was answered when it did.
-            Ok(job) if known.is_none() && !job.state.live() => {}
-            Ok(job) => exchanges::answer(post, job),
-            Err(fault) => exchanges::send(post, caller, Answer::Failed(fault, None)),
-        }
-    }
-
-    /// Another node answers.
-    fn handle_return(&mut self, now: Instant, origin: NodeId, answer: Return<'_>) {
-        let post = &mut self.ground.post(now);
-        if let Some(at) = self.moves.job() {
-            let job = &self.runs.jobs[at];
-            match self.moves.handle_offer_answer(post, origin, &answer, job) {
-                OfferAnswer::Other => {}
-                OfferAnswer::Taken => return,
-                OfferAnswer::HandedOver(gone) => {
-                    self.runs.hand_over(post, at);
-                    self.exchanges.begin(at, Exchange::gone(gone));
-                }
-            }
-        }
-        let Some(at) = self.exchanges.find(origin, answer.request) else {
-            post.unexpected();
-            return;
-        };
-        let heard = self.exchanges.handle_return(post, at, answer.answer);
-        if let Heard::Ended(result) = heard {
-            self.runs.end_remote(post, at, result);
-        } else {
-            self.heard(now, at, heard);
-        }
-    }
-
-    /// Something was heard of a job that another node works on.
-    fn heard(&mut self, now: Instant, at: JobAt, heard: Heard<'_>) {
-        let post = &mut self.ground.post(now);
-        let job = &self.runs.jobs[at];
-        match heard {
-            Heard::Works | Heard::Ended(_) => {}
-            Heard::Ask => self.exchanges.ask(post, at, job),
-            Heard::Redirected(to, result) => {
-                let call = job.call;
-                self.moves.note(Moved { call, to, result });
-            }
-            Heard::Stray => post.unexpected(),
-        }
-    }
-
-    /// Another node wants its call to run elsewhere.
-    fn serve_move(&mut self, now: Instant, origin: NodeId, order: Move) {
-        let caller = (origin, order.request);
-        let Some(at) = self.runs.jobs.by_caller(caller) else {
-            let answer = Answer::Refused(Fault::UnknownCall, None);
-            exchanges::send(&mut self.ground.post(now), caller, answer);
-            return;
-        };
-        if !self.runs.jobs[at].state.live() {
-            exchanges::answer(&mut self.ground.post(now), &self.runs.jobs[at]);
-            return;
-        }
-        let answer = match self.order_move(now, at, order.to) {
-            Ok(()) => Answer::Moving(order.to),
-            Err(fault) => Answer::Refused(fault, None),
-        };
-        exchanges::send(&mut self.ground.post(now), caller, answer);
-    }
-
-    /// Another node offers a job.
-    fn serve_offer(&mut self, now: Instant, origin: NodeId, offer: &Offer) {
-        let caller = (origin, offer.request);
-        let post = &mut self.ground.post(now);
-        if let Some(at) = self.runs.jobs.by_caller(caller) {
-            exchanges::answer(post, &self.runs.jobs[at]);
-            return;
-        }
-        let timed = offer.deadline_ms != Offer::NO_DEADLINE;
-        let left = Duration::from_millis(offer.deadline_ms.into());
-        let admitted = self.moves.admit(post, offer).and_then(|()| {
-            if !self.runs.image_is_free() {
-                return Err(Fault::Busy);
-            }
-            self.runs
-                .open(now, Opening::arrival(caller, timed.then_some(now + left)))
-        });
-        match admitted {
-            Ok(at) => self.moves.take_in(post, at, origin, offer),
-            Err(fault) => {
-                post.counters.moves_refused += 1;
-                exchanges::send(post, caller, Answer::Refused(fault, None));
-            }
-        }
-    }
-
-    /// Another node says go, or asks how the job stands.
-    fn serve_go(&mut self, now: Instant, origin: NodeId, go: Go) {
-        let caller = (origin, go.request);
-        // Whether a job ran that this node does not know, nobody knows any more.
-        let disowned = Answer::Failed(Fault::Unreachable, None);
-        let post = &mut self.ground.post(now);
-        let Some(at) = self.runs.jobs.by_caller(caller) else {
-            exchanges::send(post, caller, disowned);
-            return;
-        };
-        let job = &self.runs.jobs[at];
-        let ours = job.number == Some(go.number);
-        if let State::Arriving(_) = job.state {
-            if ours {
-                self.settle(now, at);
-            } else {
-                // The number is of another life of this node. This one cannot be told to go any
-                // more.
-                self.moves.decline(Fault::Unreachable);
-                self.carry(now);
-                exchanges::send(&mut self.ground.post(now), caller, disowned);
-            }
-        } else if let (State::Declined(_), false) = (job.state, ours) {
-            exchanges::send(post, caller, disowned);
-        } else {
-            exchanges::answer(post, job);
-        }
-    }
-
-    /// The arriving job at `at` is this node's: it runs.
-    fn settle(&mut self, now: Instant, at: JobAt) {
-        let post = &mut self.ground.post(now);
-        let Some(settled) = self.moves.settle(post) else {
-            return;
-        };
-        let home = settled.home;
-        let waits = home.and_then(|(node, request)| self.exchanges.find(node, request));
-        self.runs.settle(at, settled.next);
-        if let Some(waits) = waits {
-            let heard = self.exchanges.redirected(waits, None, Ok(()));
-            self.heard(now, waits, heard);
-            self.exchanges.forget(waits);
-            self.runs.jobs.rejoin(at, waits);
-        } else {
-            post.counters.calls += 1;
-        }
-        let answered = waits.unwrap_or(at);
-        exchanges::answer(&mut self.ground.post(now), &self.runs.jobs[answered]);
     }
 }
 
 /// What there is of an object that the node `to` fetches.
-fn holding<'h>(runs: &'h Runs, moves: &Moves, to: NodeId, object: Object) -> Holding<'h> {
+fn holding(calls: &Calls, to: NodeId, object: Object) -> Holding<'_> {
     let catalogue = match object {
-        Object::Catalogue { namespace, .. } => runs.subscriptions.catalogue(namespace),
+        Object::Catalogue { namespace, .. } => calls.runs.subscriptions.catalogue(namespace),
         Object::Module(_) | Object::Job { .. } => None,
     };
-    let offered = moves.offers(to, object);
+    let offered = calls.offers(to, object);
     Holding { catalogue, offered }
 }
 

@@ -5,12 +5,12 @@
 //! catalogues, its tasklets are acquired when they are called, and executors run them. What
 //! concerns other nodes comes out of [`Runs::poll`].
 
-pub(super) mod acquisitions;
-pub(super) mod bench;
-pub(super) mod fetches;
-pub(super) mod jobs;
-pub(super) mod shelf;
-pub(super) mod subscriptions;
+mod acquisitions;
+mod bench;
+mod fetches;
+mod jobs;
+mod shelf;
+mod subscriptions;
 
 use nimblenet_tasklet::{Fault, NodeId, Outcome, Start, Trap, Work, abi};
 
@@ -21,7 +21,6 @@ use self::jobs::Jobs;
 pub(super) use self::jobs::Opening;
 use self::shelf::{Around, Shelf, Shelved};
 use self::subscriptions::{Missing, Subscriptions};
-use super::post::{FetchEnd, ImageWork, Owner, Post};
 use crate::cache::{Buffer, Cache, SlotId};
 use crate::catalogue::Catalogue;
 use crate::config::{Config, ExecutorId};
@@ -29,6 +28,7 @@ use crate::counters::DropReason;
 use crate::earliest::Earliest;
 use crate::event::{CallRequest, Reason};
 use crate::job::{Activation, Caller, ExportName, Job, Next, Source, State, Station, Step};
+use crate::node::post::{FetchEnd, ImageWork, Owner, Post};
 use crate::places::{AcquisitionAt, Depth, JobAt, SubscriptionAt};
 use crate::queue::Queue;
 use crate::time::Instant;
@@ -36,9 +36,9 @@ use crate::wire::job::{MovedJob, image, image_room};
 use crate::wire::{Data, Found, Metadata};
 
 /// The jobs of a node and all that they need to run.
-pub(super) struct Runs {
-    pub(super) jobs: Jobs,
-    pub(super) subscriptions: Subscriptions,
+pub(in crate::node) struct Runs {
+    pub(in crate::node) jobs: Jobs,
+    pub(in crate::node) subscriptions: Subscriptions,
     bench: Bench,
     shelf: Shelf,
     acquisitions: Acquisitions,
@@ -50,7 +50,7 @@ pub(super) struct Runs {
 
 /// What concerns other nodes.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Happened {
+pub(in crate::node) enum Happened {
     /// A job has ended with this.
     Ended(JobAt, Result<(), Fault>),
     /// A job that arrives has its module, or cannot have it; or its time is up.
@@ -60,7 +60,7 @@ pub(super) enum Happened {
 }
 
 impl Runs {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(in crate::node) fn new(config: &Config) -> Self {
         let limits = &config.limits;
         Self {
             jobs: Jobs::new(limits, config.namespaces.len()),
@@ -81,7 +81,11 @@ impl Runs {
     ///
     /// # Errors
     /// [`Fault`] if the node has as many jobs as it may, or the arguments are too long.
-    pub(super) fn open(&mut self, now: Instant, opening: Opening<'_>) -> Result<JobAt, Fault> {
+    pub(in crate::node) fn open(
+        &mut self,
+        now: Instant,
+        opening: Opening<'_>,
+    ) -> Result<JobAt, Fault> {
         if self.bench.takes_jobs() {
             self.jobs.open(now, opening)
         } else {
@@ -93,7 +97,7 @@ impl Runs {
     ///
     /// # Errors
     /// [`Fault`] if it is refused at once.
-    pub(super) fn accept(
+    pub(in crate::node) fn accept(
         &mut self,
         post: &mut Post<'_>,
         request: CallRequest<'_>,
@@ -124,7 +128,7 @@ impl Runs {
 
     /// An executor answers for an activation. `image_work` is what the job that moves has it do.
     /// Returns whether the answer is for that; if so, the job has been told.
-    pub(super) fn handle_outcome(
+    pub(in crate::node) fn handle_outcome(
         &mut self,
         post: &mut Post<'_>,
         image_work: Option<ImageWork>,
@@ -183,12 +187,12 @@ impl Runs {
     }
 
     /// A part of an object; false if nothing waits for it.
-    pub(super) fn handle_data(&mut self, post: &mut Post<'_>, data: &Data<'_>) -> bool {
+    pub(in crate::node) fn handle_data(&mut self, post: &mut Post<'_>, data: &Data<'_>) -> bool {
         self.fetches.handle_data(post, data)
     }
 
     /// A node has what a search asked for.
-    pub(super) fn handle_found(
+    pub(in crate::node) fn handle_found(
         &mut self,
         post: &mut Post<'_>,
         origin: NodeId,
@@ -199,26 +203,26 @@ impl Runs {
     }
 
     /// A holder describes a module.
-    pub(super) fn handle_metadata(&mut self, post: &mut Post<'_>, metadata: Metadata<'_>) {
+    pub(in crate::node) fn handle_metadata(&mut self, post: &mut Post<'_>, metadata: Metadata<'_>) {
         self.acquisitions.handle_metadata(post, metadata);
     }
 
     /// A node does not serve what it was asked for.
-    pub(super) fn handle_refusal(&mut self, post: &mut Post<'_>, request: u16) {
+    pub(in crate::node) fn handle_refusal(&mut self, post: &mut Post<'_>, request: u16) {
         self.acquisitions.handle_refusal(post, request);
         self.fetches.handle_refusal(post, request);
     }
 
     /// Asks again for what was not answered. Jobs whose time is up end later, in
     /// [`end_overdue`](Self::end_overdue), so that an answer of the same moment counts.
-    pub(super) fn handle_timeout(&mut self, post: &mut Post<'_>) {
+    pub(in crate::node) fn handle_timeout(&mut self, post: &mut Post<'_>) {
         self.acquisitions.handle_timeout(post);
         self.fetches.handle_timeout(post);
         self.subscriptions.handle_timeout(post);
     }
 
     /// Ends jobs whose time is up.
-    pub(super) fn end_overdue(&mut self, post: &mut Post<'_>) {
+    pub(in crate::node) fn end_overdue(&mut self, post: &mut Post<'_>) {
         for at in self.jobs.places() {
             let job = &self.jobs[at];
             if job.state.live() && job.deadline.is_some_and(|deadline| deadline <= post.now) {
@@ -227,7 +231,7 @@ impl Runs {
         }
     }
 
-    pub(super) fn note_timeouts(&self, earliest: &mut Earliest) {
+    pub(in crate::node) fn note_timeouts(&self, earliest: &mut Earliest) {
         earliest.note(self.acquisitions.poll_timeout(), Reason::Acquisition);
         self.fetches.note_timeouts(earliest);
         earliest.note(self.subscriptions.poll_timeout(), Reason::Catalogue);
@@ -241,7 +245,7 @@ impl Runs {
     /// The order is fixed. Modules that are here come first, so that nothing that is fetched takes
     /// their room before a job has reserved them. New fetches come after what has ended; jobs that
     /// wait for a catalogue come last, since they may ask for more.
-    pub(super) fn carry(&mut self, post: &mut Post<'_>) {
+    pub(in crate::node) fn carry(&mut self, post: &mut Post<'_>) {
         loop {
             if let Some(acquired) = self.acquisitions.poll_ended(post.now) {
                 self.acquired(post, &acquired);
@@ -269,13 +273,13 @@ impl Runs {
     }
 
     /// What concerns other nodes, oldest first.
-    pub(super) fn poll(&mut self) -> Option<Happened> {
+    pub(in crate::node) fn poll(&mut self) -> Option<Happened> {
         self.happened.pop_front()
     }
 
     /// The next work for an executor. `image_work` is what the job that moves needs, and `record`
     /// its record.
-    pub(super) fn poll_work<'n>(
+    pub(in crate::node) fn poll_work<'n>(
         &'n mut self,
         executor: ExecutorId,
         cache: &'n mut Cache,
@@ -527,7 +531,12 @@ impl Runs {
 
     /// Ends a job, whatever it is doing; its reservations are taken back. One that arrives is
     /// declined instead.
-    pub(super) fn end(&mut self, post: &mut Post<'_>, at: JobAt, result: Result<(), Fault>) {
+    pub(in crate::node) fn end(
+        &mut self,
+        post: &mut Post<'_>,
+        at: JobAt,
+        result: Result<(), Fault>,
+    ) {
         let former = self.jobs[at].state;
         if let (State::Arriving(_), Err(fault)) = (former, result) {
             self.happened.push_back(Happened::Arriving(Err(fault)));
@@ -553,7 +562,7 @@ impl Runs {
     }
 
     /// A job has run on another node, and ended there.
-    pub(super) fn end_remote(
+    pub(in crate::node) fn end_remote(
         &mut self,
         post: &mut Post<'_>,
         at: JobAt,
@@ -571,13 +580,13 @@ impl Runs {
     }
 
     /// Lets a job go on with `next`.
-    pub(super) fn make_ready(&mut self, at: JobAt, next: Next) {
+    pub(in crate::node) fn make_ready(&mut self, at: JobAt, next: Next) {
         self.jobs.set(at, State::Ready(next));
         self.bench.make_ready(at, next == Next::Continue);
     }
 
     /// Lets a job that has arrived go on with `next`.
-    pub(super) fn settle(&mut self, at: JobAt, next: Next) {
+    pub(in crate::node) fn settle(&mut self, at: JobAt, next: Next) {
         self.shelf.take_over(at, self.jobs[at].depth());
         self.make_ready(at, next);
     }
@@ -585,7 +594,7 @@ impl Runs {
     /// Takes the job that is to leave off the bench, if it stands still; returns what it does
     /// next. An executor may read the image of a thaw that nobody waits for any more until it has
     /// taken the stop; until then nothing leaves.
-    pub(super) fn leave(&mut self, post: &mut Post<'_>, at: JobAt) -> Option<Next> {
+    pub(in crate::node) fn leave(&mut self, post: &mut Post<'_>, at: JobAt) -> Option<Next> {
         if !self.bench.is_clear() || self.shelf.is_freezing(at) {
             return None;
         }
@@ -608,7 +617,7 @@ impl Runs {
     }
 
     /// The job that was to leave stays and goes on with `next`.
-    pub(super) fn stay(&mut self, post: &mut Post<'_>, at: JobAt, next: Next) {
+    pub(in crate::node) fn stay(&mut self, post: &mut Post<'_>, at: JobAt, next: Next) {
         let lacks_module = self.jobs[at]
             .top()
             .is_some_and(|top| top.slot.is_none() && top.has_module);
@@ -620,14 +629,14 @@ impl Runs {
     }
 
     /// Another node runs the job: nothing of it is needed here any more.
-    pub(super) fn hand_over(&mut self, post: &mut Post<'_>, at: JobAt) {
+    pub(in crate::node) fn hand_over(&mut self, post: &mut Post<'_>, at: JobAt) {
         self.release_all(post, at);
         self.jobs.set(at, State::Remote);
         self.forget_replaced();
     }
 
     /// Whether nothing that an executor may still read is in the image buffer.
-    pub(super) fn image_is_free(&self) -> bool {
+    pub(in crate::node) fn image_is_free(&self) -> bool {
         self.bench.is_clear()
     }
 
@@ -636,7 +645,11 @@ impl Runs {
     ///
     /// # Errors
     /// [`Fault`] to decline it with.
-    pub(super) fn unpack(&mut self, post: &mut Post<'_>, at: JobAt) -> Result<Next, Fault> {
+    pub(in crate::node) fn unpack(
+        &mut self,
+        post: &mut Post<'_>,
+        at: JobAt,
+    ) -> Result<Next, Fault> {
         let record = MovedJob::parse(post.image).map_err(|_| Fault::BadImage)?;
         self.jobs.take_head(at, &record.head)?;
         // The job keeps to the entries that it started with, as far as they are here.
@@ -667,7 +680,7 @@ impl Runs {
     }
 
     /// Acquires the module of an arriving job's activation.
-    pub(super) fn acquire_for(&mut self, post: &mut Post<'_>, at: JobAt, depth: Depth) {
+    pub(in crate::node) fn acquire_for(&mut self, post: &mut Post<'_>, at: JobAt, depth: Depth) {
         let activation = self.jobs[at].activation(depth);
         let wanted = activation
             .ok_or(Fault::Stopped)
@@ -682,7 +695,7 @@ impl Runs {
     }
 
     /// Gives up a job that arrives.
-    pub(super) fn decline(&mut self, post: &mut Post<'_>, at: JobAt, fault: Fault) {
+    pub(in crate::node) fn decline(&mut self, post: &mut Post<'_>, at: JobAt, fault: Fault) {
         let waited = self.jobs[at].state.awaited();
         self.release_all(post, at);
         self.fetches.abandon(post, Owner::Arrival);
@@ -695,7 +708,7 @@ impl Runs {
     }
 
     /// Checks what must hold between inputs.
-    pub(super) fn assert_invariants(&self) {
+    pub(in crate::node) fn assert_invariants(&self) {
         self.jobs.assert_invariants();
         self.subscriptions.assert_invariants();
         self.acquisitions.assert_invariants();
@@ -704,12 +717,13 @@ impl Runs {
         let held = |executor| self.jobs.places_held(executor);
         let places = self.jobs.all_places();
         self.bench.assert_invariants(places, is_ready, held);
-        self.shelf.assert_invariants(is_ready);
+        let is_live = |at: JobAt| self.jobs[at].state.live();
+        self.shelf.assert_invariants(is_live);
         debug_assert!(self.happened.is_empty(), "what happened is carried on");
     }
 
     /// Reservations in the cache that jobs and stops hold.
-    pub(super) fn reservations(&self) -> usize {
+    pub(in crate::node) fn reservations(&self) -> usize {
         self.jobs.reservations() + self.bench.reservations()
     }
 

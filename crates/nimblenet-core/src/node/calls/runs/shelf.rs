@@ -248,12 +248,12 @@ impl Shelf {
         }
     }
 
-    /// Checks what must hold between inputs: `is_ready` says whether a job waits for an executor.
-    pub(in crate::node) fn assert_invariants(&self, is_ready: impl Fn(JobAt) -> bool) {
+    /// Checks what must hold between inputs: `is_live` says whether a job has yet to end.
+    pub(in crate::node) fn assert_invariants(&self, is_live: impl Fn(JobAt) -> bool) {
         self.promises.assert_invariants();
         for seat in &self.seats {
             for (at, job) in seat.stalled.iter().enumerate() {
-                debug_assert!(is_ready(*job), "{job:?} is stalled in line");
+                debug_assert!(is_live(*job), "{job:?} waits for room");
                 debug_assert!(!seat.stalled[..at].contains(job), "{job:?} stalls once");
             }
         }

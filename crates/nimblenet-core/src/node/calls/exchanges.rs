@@ -7,8 +7,8 @@ use core::time::Duration;
 
 use nimblenet_tasklet::{Fault, NodeId, Trap};
 
-use super::post::{Ask, Gone, Post};
 use crate::job::{Caller, Job, State};
+use crate::node::post::{Ask, Gone, Post};
 use crate::places::JobAt;
 use crate::table::Table;
 use crate::time::Instant;

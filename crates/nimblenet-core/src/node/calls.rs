@@ -1,0 +1,475 @@
+//! Calls: jobs wherever they run, here and at other nodes.
+//!
+//! The parent of [`runs`], [`exchanges`] and [`moves`], between which it carries values as the node
+//! does between its parts. A call that runs here is a job of `runs`; one that another node runs is
+//! kept in `exchanges`; `moves` takes a running job from one node to another.
+
+mod exchanges;
+mod moves;
+mod runs;
+
+use core::time::Duration;
+
+use nimblenet_tasklet::{Fault, NodeId, Outcome, Work};
+
+use self::exchanges::{Exchange, Exchanges, Heard};
+pub(super) use self::moves::Moved;
+use self::moves::{Moves, OfferAnswer, Passed};
+use self::runs::{Happened, Opening, Runs};
+use super::post::Post;
+use crate::cache::{Buffer, Cache};
+use crate::catalogue::Catalogue;
+use crate::config::{Config, ExecutorId};
+use crate::earliest::Earliest;
+use crate::event::{CallRequest, Progress, Reason, Standing};
+use crate::job::{CallId, ExportName, Job, State};
+use crate::places::JobAt;
+use crate::wire::{Answer, Call, Go, Message, Move, Object, Offer, Return};
+
+/// The calls of a node.
+pub(super) struct Calls {
+    pub(super) runs: Runs,
+    exchanges: Exchanges,
+    moves: Moves,
+}
+
+impl Calls {
+    pub(super) fn new(config: &Config) -> Self {
+        let jobs = config.limits.jobs;
+        Self {
+            runs: Runs::new(config),
+            exchanges: Exchanges::new(jobs),
+            moves: Moves::new(jobs),
+        }
+    }
+
+    /// Calls in progress, in no particular order.
+    pub(super) fn progress(&self) -> impl Iterator<Item = Progress> {
+        self.runs.jobs.live().map(|(at, job)| {
+            let known = !matches!(job.state, State::Arriving(_)) || job.depth() > 0;
+            Progress {
+                call: job.call,
+                name: known.then_some(job.name),
+                standing: match (job.state, self.exchanges.node_of(at)) {
+                    (State::Remote, Some(node)) => Standing::At(node),
+                    (State::Leaving | State::Arriving(_), _) => Standing::Moving,
+                    (State::Ready(_) | State::Running(_) | State::Thawing(..), _) => {
+                        Standing::Running
+                    }
+                    _ => Standing::Waiting,
+                },
+                caller: job.caller.map(|(caller, _)| caller),
+                depth: job.depth(),
+                accepted: job.accepted,
+                deadline: job.deadline,
+            }
+        })
+    }
+
+    /// Jobs that have yet to end and that no other node runs.
+    pub(super) fn backlog(&self) -> usize {
+        let live = self.runs.jobs.live();
+        live.filter(|(_, job)| job.state != State::Remote).count()
+    }
+
+    /// Takes a call that runs here.
+    ///
+    /// # Errors
+    /// [`Fault`] if it is refused at once.
+    pub(super) fn call_here(
+        &mut self,
+        post: &mut Post<'_>,
+        request: CallRequest<'_>,
+    ) -> Result<CallId, Fault> {
+        let accepted = self.runs.accept(post, request, None);
+        let call = accepted.map(|at| self.runs.jobs[at].call);
+        self.carry(post);
+        call
+    }
+
+    /// Takes a call that another node runs.
+    ///
+    /// # Errors
+    /// [`Fault`] if the node has as many jobs as it may, or the arguments are too long.
+    pub(super) fn call_at(
+        &mut self,
+        post: &mut Post<'_>,
+        node: NodeId,
+        request: CallRequest<'_>,
+    ) -> Result<CallId, Fault> {
+        post.counters.calls += 1;
+        let accepted = self.accept_remote(post, node, request);
+        post.counters.failed += u64::from(accepted.is_err());
+        accepted
+    }
+
+    /// Ends a call early.
+    pub(super) fn stop(&mut self, post: &mut Post<'_>, call: CallId) {
+        if let Some(at) = self.runs.jobs.by_call(call) {
+            self.runs.end(post, at, Err(Fault::Stopped));
+            self.carry(post);
+        }
+    }
+
+    /// Lets a call go on at another node.
+    ///
+    /// # Errors
+    /// [`Fault::UnknownCall`] if there is no such call in progress; [`Fault::Busy`] if another job
+    /// moves.
+    pub(super) fn move_call(
+        &mut self,
+        post: &mut Post<'_>,
+        call: CallId,
+        to: NodeId,
+    ) -> Result<(), Fault> {
+        let at = self.runs.jobs.by_call(call).ok_or(Fault::UnknownCall)?;
+        self.order_move(post, at, to)?;
+        self.carry(post);
+        Ok(())
+    }
+
+    /// An executor answers.
+    pub(super) fn handle_outcome(&mut self, post: &mut Post<'_>, outcome: Outcome<'_>) {
+        let work = self.moves.work();
+        let for_move = self.runs.handle_outcome(post, work, outcome);
+        if let Some(work) = work.filter(|_| for_move) {
+            let (at, _) = work.place();
+            let job = &self.runs.jobs[at];
+            self.moves.handle_outcome(post, work, job, outcome);
+        }
+    }
+
+    /// Asks again for what was not answered, and ends jobs whose time is up.
+    pub(super) fn handle_timeout(&mut self, post: &mut Post<'_>) {
+        self.runs.handle_timeout(post);
+        while let Some((at, silent)) = self.exchanges.poll_due(post) {
+            if silent {
+                self.exchanges.forget(at);
+                self.runs.end(post, at, Err(Fault::Unreachable));
+            } else {
+                self.exchanges.ask(post, at, &self.runs.jobs[at]);
+            }
+        }
+        if let Some(at) = self.moves.job() {
+            self.moves.handle_timeout(post, &self.runs.jobs[at]);
+        }
+        self.carry(post);
+        self.runs.end_overdue(post);
+    }
+
+    /// The next work for an executor; `image` is the image of the job that moves.
+    pub(super) fn poll_work<'n>(
+        &'n mut self,
+        executor: ExecutorId,
+        cache: &'n mut Cache,
+        image: &'n Buffer,
+    ) -> Option<Work<'n>> {
+        let work = self.moves.work();
+        self.runs.poll_work(executor, cache, work, image)
+    }
+
+    /// How a move went that was ordered here.
+    pub(super) fn poll_moved(&mut self) -> Option<Moved> {
+        self.moves.poll_news()
+    }
+
+    /// The job that ended longest ago and was not reported.
+    pub(super) fn poll_finished(&mut self) -> Option<&Job> {
+        self.runs.jobs.poll_finished()
+    }
+
+    pub(super) fn note_timeouts(&self, earliest: &mut Earliest) {
+        self.runs.note_timeouts(earliest);
+        earliest.note(self.exchanges.poll_timeout(), Reason::RemoteCall);
+        earliest.note(self.moves.poll_timeout(), Reason::Move);
+    }
+
+    /// Whether the node `to` may fetch this object because it was offered the job.
+    pub(super) fn offers(&self, to: NodeId, object: Object) -> bool {
+        self.moves.offers(to, object)
+    }
+
+    /// Checks what must hold between inputs.
+    pub(super) fn assert_invariants(&self) {
+        self.runs.assert_invariants();
+        self.moves.assert_invariants();
+        let jobs = &self.runs.jobs;
+        self.exchanges
+            .assert_invariants(|at| jobs[at].state == State::Remote);
+    }
+
+    /// Carries what the parts say to one another until they have nothing more to say.
+    pub(super) fn carry(&mut self, post: &mut Post<'_>) {
+        loop {
+            self.runs.carry(post);
+            if let Some(happened) = self.runs.poll() {
+                self.happened(post, happened);
+            } else if let Some(passed) = self.moves.poll_passed() {
+                self.passed(post, passed);
+            } else if let Some(at) = self.moves.waiting()
+                && let Some(next) = self.runs.leave(post, at)
+            {
+                let catalogues = self.runs.subscriptions.catalogues().map(Catalogue::id);
+                let job = &self.runs.jobs[at];
+                // Together as long as the shorter: a job has an epoch for each namespace.
+                let epochs = catalogues.zip(job.epochs.iter().copied());
+                self.moves.depart(post, job, next, epochs);
+            } else {
+                break;
+            }
+        }
+    }
+
+    /// Something about a job concerns other nodes.
+    fn happened(&mut self, post: &mut Post<'_>, happened: Happened) {
+        match happened {
+            Happened::Ended(at, result) => {
+                let job = &self.runs.jobs[at];
+                let fault = result.err().unwrap_or(Fault::UnknownCall);
+                self.exchanges.forget(at);
+                self.moves.ended(post, at, job.call, fault);
+                exchanges::answer(post, job);
+            }
+            Happened::Arriving(Ok(())) => {
+                if let Some(at) = self.moves.job() {
+                    self.moves.handle_module(post, &self.runs.jobs[at]);
+                }
+            }
+            Happened::Arriving(Err(fault)) => self.moves.decline(fault),
+            Happened::Image(end) => self.moves.handle_fetched(post, end),
+        }
+    }
+
+    /// The job that moves has come further.
+    fn passed(&mut self, post: &mut Post<'_>, passed: Passed) {
+        match passed {
+            Passed::Failed(at, fault) => self.runs.end(post, at, Err(fault)),
+            Passed::Stays(at, next) => self.runs.stay(post, at, next),
+            Passed::Arrived(at) => {
+                let next = self.runs.unpack(post, at);
+                self.moves.handle_unpacked(post, &self.runs.jobs[at], next);
+            }
+            Passed::Lacks(at, depth) => self.runs.acquire_for(post, at, depth),
+            Passed::Ready(at, number) => {
+                self.runs.jobs.set_number(at, number);
+                exchanges::answer(post, &self.runs.jobs[at]);
+            }
+            Passed::Declined(at, fault) => {
+                self.runs.decline(post, at, fault);
+                exchanges::answer(post, &self.runs.jobs[at]);
+            }
+        }
+    }
+
+    /// Moves the job at `at`, or has it moved by the node that runs it.
+    fn order_move(&mut self, post: &mut Post<'_>, at: JobAt, to: NodeId) -> Result<(), Fault> {
+        if to == NodeId::EVERYONE {
+            return Err(Fault::Unreachable);
+        }
+        if let Some(heard) = self.exchanges.redirect(at, to) {
+            self.heard(post, at, heard);
+            return Ok(());
+        }
+        let call = self.runs.jobs[at].call;
+        self.moves.order(post, (at, call), to)?;
+        let leaves = self.moves.waiting() == Some(at);
+        self.runs.jobs.set_leaves(at, leaves);
+        Ok(())
+    }
+
+    fn accept_remote(
+        &mut self,
+        post: &mut Post<'_>,
+        to: NodeId,
+        request: CallRequest<'_>,
+    ) -> Result<CallId, Fault> {
+        let export = ExportName::new(request.export).ok_or(Fault::UnknownExport)?;
+        let number = post.mesh.next_sequence();
+        let message = Message::Call(Call {
+            request: number,
+            deadline_ms: 0,
+            name: request.name,
+            export: export.as_str(),
+            args: request.args,
+        });
+        if !post.mesh.fits(post.now, to, &message) {
+            return Err(Fault::ValuesTooLarge);
+        }
+        let deadline = request.deadline.unwrap_or(exchanges::DEFAULT_DEADLINE);
+        let opening = Opening {
+            name: request.name,
+            export,
+            args: request.args,
+            caller: None,
+            deadline: Some(post.now + deadline),
+            state: State::Remote,
+        };
+        let at = self.runs.open(post.now, opening)?;
+        let job = &self.runs.jobs[at];
+        self.exchanges
+            .begin(at, Exchange::call(post.now, to, number));
+        self.exchanges.ask(post, at, job);
+        Ok(job.call)
+    }
+
+    /// Another node calls.
+    pub(super) fn handle_call(&mut self, post: &mut Post<'_>, origin: NodeId, call: Call<'_>) {
+        let caller = (origin, call.request);
+        let known = self.runs.jobs.by_caller(caller);
+        let request = CallRequest {
+            name: call.name,
+            export: call.export,
+            args: call.args,
+            deadline: Some(Duration::from_millis(call.deadline_ms.into())),
+        };
+        let accepted = match known {
+            Some(at) => Ok(at),
+            None => self.runs.accept(post, request, Some(caller)),
+        };
+        self.carry(post);
+        match accepted.map(|at| &self.runs.jobs[at]) {
+            // A new job that has ended already was answered when it did.
+            Ok(job) if known.is_none() && !job.state.live() => {}
+            Ok(job) => exchanges::answer(post, job),
+            Err(fault) => exchanges::send(post, caller, Answer::Failed(fault, None)),
+        }
+    }
+
+    /// Another node answers.
+    pub(super) fn handle_return(
+        &mut self,
+        post: &mut Post<'_>,
+        origin: NodeId,
+        answer: Return<'_>,
+    ) {
+        if let Some(at) = self.moves.job() {
+            let job = &self.runs.jobs[at];
+            match self.moves.handle_offer_answer(post, origin, &answer, job) {
+                OfferAnswer::Other => {}
+                OfferAnswer::Taken => return,
+                OfferAnswer::HandedOver(gone) => {
+                    self.runs.hand_over(post, at);
+                    self.exchanges.begin(at, Exchange::gone(gone));
+                }
+            }
+        }
+        let Some(at) = self.exchanges.find(origin, answer.request) else {
+            post.unexpected();
+            return;
+        };
+        let heard = self.exchanges.handle_return(post, at, answer.answer);
+        if let Heard::Ended(result) = heard {
+            self.runs.end_remote(post, at, result);
+        } else {
+            self.heard(post, at, heard);
+        }
+    }
+
+    /// Something was heard of a job that another node works on.
+    fn heard(&mut self, post: &mut Post<'_>, at: JobAt, heard: Heard<'_>) {
+        let job = &self.runs.jobs[at];
+        match heard {
+            Heard::Works | Heard::Ended(_) => {}
+            Heard::Ask => self.exchanges.ask(post, at, job),
+            Heard::Redirected(to, result) => {
+                let call = job.call;
+                self.moves.note(Moved { call, to, result });
+            }
+            Heard::Stray => post.unexpected(),
+        }
+    }
+
+    /// Another node wants its call to run elsewhere.
+    pub(super) fn handle_move(&mut self, post: &mut Post<'_>, origin: NodeId, order: Move) {
+        let caller = (origin, order.request);
+        let Some(at) = self.runs.jobs.by_caller(caller) else {
+            let answer = Answer::Refused(Fault::UnknownCall, None);
+            exchanges::send(post, caller, answer);
+            return;
+        };
+        if !self.runs.jobs[at].state.live() {
+            exchanges::answer(post, &self.runs.jobs[at]);
+            return;
+        }
+        let answer = match self.order_move(post, at, order.to) {
+            Ok(()) => Answer::Moving(order.to),
+            Err(fault) => Answer::Refused(fault, None),
+        };
+        exchanges::send(post, caller, answer);
+    }
+
+    /// Another node offers a job.
+    pub(super) fn handle_offer(&mut self, post: &mut Post<'_>, origin: NodeId, offer: &Offer) {
+        let caller = (origin, offer.request);
+        if let Some(at) = self.runs.jobs.by_caller(caller) {
+            exchanges::answer(post, &self.runs.jobs[at]);
+            return;
+        }
+        let timed = offer.deadline_ms != Offer::NO_DEADLINE;
+        let left = Duration::from_millis(offer.deadline_ms.into());
+        let admitted = self.moves.admit(post, offer).and_then(|()| {
+            if !self.runs.image_is_free() {
+                return Err(Fault::Busy);
+            }
+            self.runs.open(
+                post.now,
+                Opening::arrival(caller, timed.then_some(post.now + left)),
+            )
+        });
+        match admitted {
+            Ok(at) => self.moves.take_in(post, at, origin, offer),
+            Err(fault) => {
+                post.counters.moves_refused += 1;
+                exchanges::send(post, caller, Answer::Refused(fault, None));
+            }
+        }
+    }
+
+    /// Another node says go, or asks how the job stands.
+    pub(super) fn handle_go(&mut self, post: &mut Post<'_>, origin: NodeId, go: Go) {
+        let caller = (origin, go.request);
+        // Whether a job ran that this node does not know, nobody knows any more.
+        let disowned = Answer::Failed(Fault::Unreachable, None);
+        let Some(at) = self.runs.jobs.by_caller(caller) else {
+            exchanges::send(post, caller, disowned);
+            return;
+        };
+        let job = &self.runs.jobs[at];
+        let ours = job.number == Some(go.number);
+        if let State::Arriving(_) = job.state {
+            if ours {
+                self.settle(post, at);
+            } else {
+                // The number is of another life of this node. This one cannot be told to go any
+                // more.
+                self.moves.decline(Fault::Unreachable);
+                self.carry(post);
+                exchanges::send(post, caller, disowned);
+            }
+        } else if let (State::Declined(_), false) = (job.state, ours) {
+            exchanges::send(post, caller, disowned);
+        } else {
+            exchanges::answer(post, job);
+        }
+    }
+
+    /// The arriving job at `at` is this node's: it runs.
+    fn settle(&mut self, post: &mut Post<'_>, at: JobAt) {
+        let Some(settled) = self.moves.settle(post) else {
+            return;
+        };
+        let home = settled.home;
+        let waits = home.and_then(|(node, request)| self.exchanges.find(node, request));
+        self.runs.settle(at, settled.next);
+        if let Some(waits) = waits {
+            let heard = self.exchanges.redirected(waits, None, Ok(()));
+            self.heard(post, waits, heard);
+            self.exchanges.forget(waits);
+            self.runs.jobs.rejoin(at, waits);
+        } else {
+            post.counters.calls += 1;
+        }
+        let answered = waits.unwrap_or(at);
+        exchanges::answer(post, &self.runs.jobs[answered]);
+    }
+}
