@@ -1,13 +1,15 @@
 //! Publishing and withdrawing when answers are lost, tasklets are called, or a part of it fails.
 #![allow(clippy::unwrap_used)]
 
+extern crate alloc;
+
 mod processes;
 
+use alloc::sync::Arc;
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use std::net::UdpSocket;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use processes::{ADD, Bench, add, fail, nimblenet, succeed};

@@ -3,7 +3,7 @@
 //! The compiler finds those of private enums. Where code only matches on a variant, or only unit
 //! tests make it, it is dead.
 
-use std::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet};
 
 use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
@@ -41,14 +41,22 @@ struct Seen {
     path: String,
     /// The type of the present `impl`.
     own: Option<String>,
-    /// Public enums: file, name and variants with their lines.
-    enums: Vec<(String, String, Vec<(String, usize)>)>,
+    /// Public enums.
+    enums: Vec<Enum>,
     /// Another name of a type.
     aliases: BTreeMap<String, String>,
     /// Types whose variants a macro makes.
     whole: BTreeSet<String>,
     /// Type and variant of what is made somewhere.
     made: BTreeSet<(String, String)>,
+}
+
+/// A public enum.
+struct Enum {
+    path: String,
+    name: String,
+    /// Its variants with their lines.
+    variants: Vec<(String, usize)>,
 }
 
 impl Seen {
@@ -63,7 +71,12 @@ impl Seen {
             .collect();
         let mut findings = Vec::new();
         let enums = self.enums.iter();
-        for (path, name, variants) in enums.filter(|(_, name, _)| !self.whole.contains(name)) {
+        for Enum {
+            path,
+            name,
+            variants,
+        } in enums.filter(|it| !self.whole.contains(&it.name))
+        {
             for (variant, line) in variants {
                 if !made.contains(&(name, variant)) {
                     let what = format!("nothing makes {name}::{variant}");
@@ -156,7 +169,11 @@ impl<'ast> Visit<'ast> for Seen {
             });
             let variants = variants.collect();
             let name = item.ident.to_string();
-            self.enums.push((self.path.clone(), name, variants));
+            self.enums.push(Enum {
+                path: self.path.clone(),
+                name,
+                variants,
+            });
         }
     }
 

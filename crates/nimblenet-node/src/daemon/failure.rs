@@ -32,6 +32,10 @@ impl Facts {
 
     /// What the fault of the tasklet `failed` does not say: the limit that was met, or what there
     /// is instead. `catalogue` is that of its namespace.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a fault that is not here says all there is to say"
+    )]
     pub(super) fn detail(
         &self,
         fault: Fault,

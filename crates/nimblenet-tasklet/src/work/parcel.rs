@@ -3,7 +3,7 @@
 use core::convert::Infallible;
 use core::ops::Range;
 
-use crate::{Digest, Entry, Fault, Outcome, Start, Work};
+use crate::{Digest, Entry, Fault, Outcome, Work};
 
 use super::order::{Begin, Order};
 
@@ -125,14 +125,11 @@ impl<R: Storage, H: AsRef<[u8]>> Parcel<R, H> {
     /// A run that waits for results which do not fit resumes with that fault instead.
     pub fn pack(&mut self, work: Work<'_>, lend: impl FnMut(&[u8], Option<Digest>) -> H) {
         self.storage.clear();
-        let work = match work {
+        let mut work = work;
+        if let Work::Thaw { start, .. } = &mut work {
             // Nobody looks at the arguments.
-            Work::Thaw { start, image } => Work::Thaw {
-                start: Start { args: &[], ..start },
-                image,
-            },
-            other => other,
-        };
+            start.args = &[];
+        }
         let mut context = (&mut self.storage, lend);
         let packed = work.try_map(
             &mut context,

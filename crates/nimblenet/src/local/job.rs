@@ -186,16 +186,17 @@ type Settled = Answer<Vec<u8>>;
 
 /// A copy of what the executor has answered.
 fn step(outcome: Option<Outcome<'_>>) -> anyhow::Result<Settled> {
-    match outcome.context(STRANGE)? {
-        // The others are its callers: they never make room.
-        Outcome::NoRoom { activation } => Ok(Settled::Failed {
+    let outcome = outcome.context(STRANGE)?;
+    // The others are its callers: they never make room.
+    if let Outcome::NoRoom { activation } = outcome {
+        return Ok(Settled::Failed {
             activation,
             fault: Fault::NoMemory,
             trap: None,
             fuel: 0,
-        }),
-        outcome => Ok(outcome.owned()),
+        });
     }
+    Ok(outcome.owned())
 }
 
 const STRANGE: &str = "the executor gave an answer that does not belong here";
