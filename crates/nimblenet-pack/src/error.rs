@@ -57,6 +57,8 @@ pub enum PackError {
     Unsupported(String),
     /// A function of the module has types that no tasklet's function has: each in a sentence.
     Types(Vec<String>),
+    /// The name of a parameter in a signature is none.
+    ParameterName(String),
     /// The manifest lists the module's constructor among the exports.
     ConstructorExported(String),
     /// The module's constructor takes or returns something.
@@ -203,6 +205,10 @@ impl fmt::Display for PackError {
             }
             Self::Unsupported(what) => write!(f, "tasklets have no {what}"),
             Self::Types(each) => f.write_str(&each.join("; ")),
+            Self::ParameterName(name) => write!(
+                f,
+                "`{name}` cannot be the name of a parameter: it has letters, digits, - and _"
+            ),
             Self::ConstructorExported(name) => write!(
                 f,
                 "`{name}` sets up the module's state: it runs before the first call and is nobody's \

@@ -200,11 +200,18 @@ impl Layout {
             ));
         }
         if behind && stack.bytes() != Some(0) && need.bytes() != Some(0) {
-            self.notes.push(
-                "the stack is not first in memory: a deeper one would change data instead of \
-                 ending in a trap; link with --stack-first"
-                    .to_owned(),
-            );
+            self.notes.push(match need {
+                Need::Bytes { .. } => {
+                    "the stack is not first in memory; it holds the deepest calls, so none reaches \
+                     into the data"
+                        .to_owned()
+                }
+                Need::AsGiven { .. } => {
+                    "the stack is not first in memory: a deeper one than that changes data instead \
+                     of ending in a trap; link with --stack-first"
+                        .to_owned()
+                }
+            });
         }
         if stack.place == Place::First && stack.top == 0 && survey.data_start == Some(0) {
             self.notes.push(

@@ -59,6 +59,7 @@ mod interface;
 mod layout;
 mod manifest;
 mod measure;
+mod names;
 mod needs;
 mod report;
 mod rewrite;
@@ -77,6 +78,7 @@ pub use constructor::with_constructor;
 pub use error::PackError;
 pub use features::check_features;
 pub use manifest::Manifest;
+pub use names::{named, param_names};
 pub use needs::Needs;
 pub use report::{Report, ReportedArea, ReportedImport, ReportedStack};
 
@@ -215,6 +217,10 @@ impl Draft<'_> {
         let mut file = vec![0; self.module.len() + HEADER_BYTES_MAX];
         let len = fields.encode(&mut file).ok_or(PackError::TooLong)?;
         file.truncate(len);
+        let names = self.interface.exports.iter();
+        let names = names.map(|(name, _)| self.manifest.param_names.get(name).cloned());
+        let names: Vec<_> = names.map(Option::unwrap_or_default).collect();
+        names::append(&mut file, &names);
         Package::decode(&file).map_err(PackError::Encoding)?;
         Ok(file)
     }

@@ -6,7 +6,7 @@ use nimblenet_tasklet::{Capabilities, Capability, Executor, Signature, TaskletNa
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{PackError, types};
+use super::{PackError, names, types};
 
 /// Fuel ceiling of a tasklet whose manifest gives none.
 const DEFAULT_FUEL: u64 = 10_000_000;
@@ -20,6 +20,8 @@ pub struct Manifest {
     pub executor: Executor,
     /// Signatures by export name; empty if they are to be derived.
     pub exports: BTreeMap<String, Signature>,
+    /// The names of the parameters of each of them, empty where one has none.
+    pub param_names: BTreeMap<String, Vec<String>>,
     /// Signatures by `namespace/name` (its export `run`) or `namespace/name/export`.
     pub imports: BTreeMap<String, Signature>,
     /// Ceiling on fuel for one activation.
@@ -77,6 +79,7 @@ impl Manifest {
             name: Some(name),
             executor: Executor::Wasm,
             exports: BTreeMap::new(),
+            param_names: BTreeMap::new(),
             imports: BTreeMap::new(),
             fuel: DEFAULT_FUEL,
             cost: None,
@@ -107,6 +110,7 @@ impl Manifest {
         Ok(Self {
             name: written.name.as_deref().map(tasklet_name).transpose()?,
             executor,
+            param_names: param_names(&written.exports)?,
             exports: signatures(written.exports)?,
             imports: signatures(written.imports)?,
             fuel: written.fuel.unwrap_or(DEFAULT_FUEL),
@@ -160,6 +164,15 @@ fn signatures(written: BTreeMap<String, String>) -> Result<BTreeMap<String, Sign
                 ),
             }),
         })
+        .collect()
+}
+
+fn param_names(
+    written: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, Vec<String>>, PackError> {
+    let names = written.iter();
+    names
+        .map(|(of, text)| Ok((of.clone(), names::of(text)?)))
         .collect()
 }
 

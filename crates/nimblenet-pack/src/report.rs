@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::layout::Layout;
 use super::stack::Need;
-use super::{Needs, capability_names};
+use super::{Needs, capability_names, named, param_names};
 
 /// What was derived for a package.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -122,6 +122,7 @@ impl Report {
     pub(super) fn of(file: &[u8], module_bytes_before: usize) -> Self {
         let package = Package::decode(file).expect("the packer reads back what it writes");
         let terms = package.terms;
+        let param_names = param_names(file).unwrap_or_default();
         Self {
             name: package.name.to_string(),
             executor: terms.executor.name(),
@@ -140,7 +141,11 @@ impl Report {
             },
             exports: terms
                 .exports()
-                .map(|export| (export.name.to_owned(), export.signature.to_string()))
+                .enumerate()
+                .map(|(at, export)| {
+                    let names = param_names.get(at).map_or(&[][..], Vec::as_slice);
+                    (export.name.to_owned(), named(&export.signature, names))
+                })
                 .collect(),
             imports: package
                 .imports()

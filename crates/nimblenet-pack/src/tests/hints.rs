@@ -41,6 +41,21 @@ fn parameters_that_are_addresses_are_said_to_be_lists_perhaps() {
 }
 
 #[test]
+fn names_of_parameters_reach_the_package() {
+    let module = "(module (func (export \"run\") (param i32 i32) (result i32) (local.get 1)))";
+    let signature = "func(limit: u32, u32) -> u32";
+    let packed = packed(module, &format!("exports = {{ run = \"{signature}\" }}"));
+    assert_eq!(packed.report.exports["run"], signature);
+    let names = param_names(&packed.file).unwrap();
+    assert_eq!(names, [["limit".to_owned(), String::new()]]);
+    let package = Package::decode(&packed.file).unwrap();
+    let run = package.terms.export("run").unwrap();
+    assert_eq!(run.signature.to_string(), "func(u32, u32) -> u32");
+    let odd = Manifest::parse("exports = { run = \"func(a b: u32)\" }").unwrap_err();
+    assert_eq!(odd, PackError::ParameterName("a b".to_owned()));
+}
+
+#[test]
 fn refused_types_are_named_one_by_one_with_what_to_write() {
     let text = "exports = { run = \"func(a: i32, list<list<f32>>, c: char) -> tuple<usize, u8>\" }";
     let error = Manifest::parse(text).unwrap_err().to_string();

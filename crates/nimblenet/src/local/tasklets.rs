@@ -43,6 +43,8 @@ pub(crate) struct Tasklet {
     pub(crate) derived: bool,
     /// What it answers if it stands in for a native tasklet.
     readings: Option<Readings>,
+    /// The names of the parameters of each export, as far as its package has them.
+    pub(crate) param_names: BTreeMap<String, Vec<String>>,
 }
 
 impl Tasklet {
@@ -364,6 +366,11 @@ impl Source {
             granted: wanted,
             derived: package.is_none(),
             readings: self.readings.clone(),
+            param_names: self
+                .export_names()
+                .into_iter()
+                .map(|name| (name.clone(), self.content.param_names(&name)))
+                .collect(),
         })
     }
 

@@ -149,6 +149,8 @@ pub(super) fn arguments(args: &[Item], tasklets: &Tasklets) -> anyhow::Result<Ve
         } else {
             ""
         };
+        let names = root.param_names.get(export).map_or(&[][..], Vec::as_slice);
+        let signature = nimblenet_pack::named(&signature, names);
         bail!(
             "the arguments do not fit: {error}; {export} of {} is {signature}{hint}",
             root.name
@@ -191,7 +193,6 @@ pub(super) fn print(
             "load_us": load_us,
             "run_us": run_us,
             "memory_bytes": report.memory_bytes,
-            "needs": needs,
         }));
     }
     let results = results.iter().map(|item| format!("{item}\n"));
