@@ -134,7 +134,7 @@ fn refusal(module: &[u8], invalid: &InvalidModule, limits: &Limits) -> String {
         Quantity::ControlDepth => ("blocks inside each other", limits.control_depth),
         Quantity::Frame => ("values on the stack of one function", limits.stack_slots),
         Quantity::TableElements => ("elements of tables", limits.table_elements),
-        _ => return invalid.to_string(),
+        Quantity::TypeArity | Quantity::FunctionCode | _ => return invalid.to_string(),
     };
     format!("more than {limit} {what} (offset {})", invalid.offset)
 }

@@ -31,7 +31,7 @@ fn an_arena_of_the_bytes_that_a_run_needs_is_enough_and_none_less() {
         let facts = validate(&tasklet.code, &limits, &mut scratch).unwrap();
         let bytes = arena_bytes(&facts, memory_bytes);
         let tasklets = [tasklet];
-        let mut run = |bytes: usize| {
+        let run = |bytes: usize| {
             let mut arena = Aligned([0; 64 << 10]);
             let options = ExecutorOptions {
                 limits,
