@@ -13,10 +13,10 @@ pub(super) fn run(packed: &Packed, name: &str, args: &[Value]) -> Vec<Value> {
     instance.set_fuel(1_000_000);
     if instance.has_start() {
         instance.invoke_start().unwrap();
-        assert_eq!(instance.run(code), Step::Done);
+        assert_eq!(instance.run(), Step::Done);
     }
-    instance.invoke(code, name, args).unwrap();
-    assert_eq!(instance.run(code), Step::Done);
+    instance.invoke(name, args).unwrap();
+    assert_eq!(instance.run(), Step::Done);
     let mut results = vec![Value::I32(0); 1];
     instance.results(&mut results);
     results

@@ -126,7 +126,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // What a node sets aside, whether the run has used it or not.
     let set_aside = usize::try_from(needs.linux_bytes.unwrap_or(0)).unwrap_or(0);
     report.memory_bytes = report.memory_bytes.max(set_aside);
-    print(&report, args.repeat, Some(&needs), args.json)
+    print(&report, args.repeat, &needs, args.json)
 }
 
 /// The arguments as a CBOR array that fits the export.
@@ -177,7 +177,7 @@ fn save(image: &JobImage, call: &str, path: &std::path::Path, as_json: bool) -> 
 pub(super) fn print(
     report: &Report,
     runs: u32,
-    needs: Option<&Needs>,
+    needs: &Needs,
     as_json: bool,
 ) -> anyhow::Result<()> {
     let results = values::decode(&report.results).context("the results are not values")?;
@@ -197,12 +197,11 @@ pub(super) fn print(
     }
     let results = results.iter().map(|item| format!("{item}\n"));
     output::text(&format!(
-        "{}fuel {}, calls {}, load {load_us} us, run {run_us} us, memory {} bytes{}",
+        "{}fuel {}, calls {}, load {load_us} us, run {run_us} us, memory {} bytes\nneeds {needs}",
         results.collect::<String>(),
         report.fuel_used,
         report.calls,
         report.memory_bytes,
-        needs.map_or(String::new(), |needs| format!("\nneeds {needs}"))
     ))
 }
 
