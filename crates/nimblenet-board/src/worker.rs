@@ -6,6 +6,9 @@ use embassy_sync::zerocopy_channel::{Receiver, Sender};
 use nimblenet_executor::{ExecutorOptions, Freezing, HoldingExecutor, Limits};
 use nimblenet_tasklet::Host;
 
+/// Bytes of the arena where no radio needs the memory.
+pub use nimblenet_executor::BOARD_ARENA_BYTES;
+
 use crate::lent::Lent;
 use crate::parcel::{Parcel, Reply};
 

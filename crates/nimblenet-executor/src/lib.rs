@@ -30,8 +30,11 @@ use nimblenet_tasklet::{ActivationId, Executor as Kind, Fault, Host, Outcome, St
 pub use nimblenet_wasm::Limits;
 
 pub use holding::HoldingExecutor;
-pub use options::{ACTIVATIONS, CodeSource, ExecutorOptions, Freezing};
+pub use options::{
+    ACTIVATIONS, BOARD_ARENA_BYTES, CodeSource, ExecutorOptions, Freezing, LINUX_ARENA_BYTES,
+};
 use wasm::Wasm;
+pub use wasm::need::arena_bytes;
 
 /// What an executor has done so far.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]

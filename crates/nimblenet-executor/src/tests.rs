@@ -8,6 +8,7 @@ mod calls;
 mod ends;
 mod holding;
 mod images;
+mod need;
 mod pressure;
 mod warm;
 

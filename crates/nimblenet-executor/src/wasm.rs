@@ -13,6 +13,7 @@ mod activation;
 pub(crate) mod arena;
 mod image;
 mod link;
+pub(crate) mod need;
 mod room;
 pub(crate) mod run;
 mod start;

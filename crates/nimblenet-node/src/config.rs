@@ -403,7 +403,7 @@ fn cache_bytes() -> Within<CACHE_MIN, BYTES_MAX> {
 }
 
 fn arena_bytes() -> Within<ARENA_MIN, BYTES_MAX> {
-    Within::new(1 << 20)
+    Within::new(nimblenet_executor::LINUX_ARENA_BYTES as u64)
 }
 
 fn executors() -> Within<1, { MAX_EXECUTORS as u64 }> {

@@ -49,8 +49,25 @@ pub enum PackError {
     Text(String),
     /// The module is not valid, before or after rewriting.
     Invalid(String),
+    /// A component instead of a module.
+    Component,
+    /// The module uses features of WebAssembly that tasklets have not: each with what avoids it.
+    Features(Vec<(&'static str, &'static str)>),
     /// The module has something that tasklets do not have.
-    Unsupported(&'static str),
+    Unsupported(String),
+    /// A function of the module has types that no tasklet's function has: each in a sentence.
+    Types(Vec<String>),
+    /// The name of a parameter in a signature is none.
+    ParameterName(String),
+    /// The manifest lists the module's constructor among the exports.
+    ConstructorExported(String),
+    /// The module's constructor takes or returns something.
+    ConstructorType {
+        /// Its name.
+        name: String,
+        /// Its type.
+        found: String,
+    },
     /// An import that is neither a tasklet nor a capability.
     ForeignImport {
         /// Module part.
@@ -100,12 +117,26 @@ pub enum PackError {
         /// Found in the module.
         found: u32,
     },
-    /// The stack is smaller than what one function takes of it.
+    /// The calls of the module take more stack than it was linked with.
     StackTooSmall {
-        /// What the function takes.
-        frame: u32,
+        /// What the deepest calls take.
+        needed: u32,
         /// What there is.
         stack: u32,
+        /// The functions of the deepest calls; empty if not known.
+        path: String,
+    },
+    /// Only the author can know how much stack the module takes.
+    StackUnbounded {
+        /// Why.
+        why: String,
+        /// The size of the stack as linked, if it is known.
+        found: Option<u32>,
+    },
+    /// The module takes stack, and does not say where its data ends.
+    NoDataEnd {
+        /// What the deepest calls take.
+        needed: u32,
     },
     /// The code uses a fixed address that the derived memory does not have.
     StaticBeyond {
@@ -163,7 +194,31 @@ impl fmt::Display for PackError {
             }
             Self::Text(why) => write!(f, "the text form cannot be read: {why}"),
             Self::Invalid(why) => write!(f, "not a valid module: {why}"),
+            Self::Component => f.write_str(
+                "this is a component, not a module: compile for wasm32-unknown-unknown (Rust), \
+                 with --target=wasm32 (C), or take the module out of it",
+            ),
+            Self::Features(used) => {
+                let each = used.iter();
+                let each = each.map(|(name, remedy)| format!("tasklets have no {name}: {remedy}"));
+                f.write_str(&each.collect::<Vec<_>>().join("; "))
+            }
             Self::Unsupported(what) => write!(f, "tasklets have no {what}"),
+            Self::Types(each) => f.write_str(&each.join("; ")),
+            Self::ParameterName(name) => write!(
+                f,
+                "`{name}` cannot be the name of a parameter: it has letters, digits, - and _"
+            ),
+            Self::ConstructorExported(name) => write!(
+                f,
+                "`{name}` sets up the module's state: it runs before the first call and is nobody's \
+                 to call; take it out of `exports`"
+            ),
+            Self::ConstructorType { name, found } => write!(
+                f,
+                "`{name}` is {found}, but what sets up a module's state takes and returns nothing; \
+                 export it under another name"
+            ),
             Self::ForeignImport { module, field } => write!(
                 f,
                 "import `{module}`.`{field}` is neither a tasklet (`namespace/name`) nor a \
@@ -199,12 +254,44 @@ impl fmt::Display for PackError {
             }
             Self::OtherStack { given, found } => write!(
                 f,
-                "`stack` is {given}, but the module was linked with its stack pointer at {found}; \
-                 link with --stack-first -z stack-size={given}"
+                "`stack` is {given}, but the module was linked with {found} bytes of stack; link with \
+                 --stack-first -zstack-size={given}"
             ),
-            Self::StackTooSmall { frame, stack } => write!(
+            Self::StackTooSmall {
+                needed,
+                stack,
+                path,
+            } => {
+                write!(
+                    f,
+                    "the stack is too small: the deepest calls take {needed} bytes, and the module \
+                     was linked with {stack}; link with -zstack-size={}",
+                    needed.next_multiple_of(16)
+                )?;
+                match path.is_empty() {
+                    true => Ok(()),
+                    false => write!(f, " (the calls are {path})"),
+                }
+            }
+            Self::StackUnbounded { why, found } => {
+                write!(f, "how much stack the module takes is not known: {why}; ")?;
+                match found {
+                    Some(found) if *found > 0 => write!(
+                        f,
+                        "if the {found} bytes that it was linked with are enough, say \
+                         `stack = {found}` in the manifest"
+                    ),
+                    _ => f.write_str(
+                        "link with --stack-first -zstack-size=N, where N bytes are enough, and say \
+                         `stack = N` in the manifest",
+                    ),
+                }
+            }
+            Self::NoDataEnd { needed } => write!(
                 f,
-                "a function takes {frame} bytes of stack, but the module was linked with {stack}"
+                "the deepest calls take {needed} bytes of stack, and the module does not say where \
+                 its data ends, so whether they fit is not known; link with --export=__data_end, or \
+                 say `stack = N` in the manifest, where -zstack-size=N was linked"
             ),
             Self::StaticBeyond { end, memory } => write!(
                 f,

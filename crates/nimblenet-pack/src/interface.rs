@@ -1,11 +1,11 @@
 //! What a tasklet offers and calls: signatures matched with WebAssembly types.
 
-use nimblenet_tasklet::{Capabilities, Capability, FlatType, Scalar, Signature, TaskletName, Type};
+use nimblenet_tasklet::{Capabilities, Capability, FlatType, Signature, TaskletName, Type};
 use wasmparser::{FuncType, ValType};
 
 use super::manifest::tasklet_name;
 use super::survey::{ImportedFunction, Survey};
-use super::{Manifest, PackError, capability_names};
+use super::{Manifest, PackError, capability_names, types};
 
 const CAPABILITY_PREFIX: &str = "nimblenet:";
 const DEFAULT_EXPORT: &str = "run";
@@ -39,6 +39,7 @@ impl Interface {
     /// [`PackError`] names the first that does not match.
     pub(super) fn derive(survey: &Survey<'_>, manifest: &Manifest) -> Result<Self, PackError> {
         let mut notes = Vec::new();
+        check_constructor(survey, manifest, &mut notes)?;
         let exports = exports(survey, manifest, &mut notes)?;
         let imports = imports(survey, manifest, &mut notes)?;
         let used = used_capabilities(survey)?;
@@ -77,6 +78,18 @@ impl Interface {
         })
     }
 
+    /// The functions that run first: exported ones, the start function, the constructor.
+    pub(super) fn roots(&self, survey: &Survey<'_>) -> Vec<u32> {
+        let exports = survey.exported_functions();
+        let exports = exports.filter(|(name, ..)| self.exports_function(name));
+        let constructor = survey.constructor().map(|(_, index)| index);
+        exports
+            .map(|(_, index, _)| index)
+            .chain(survey.start)
+            .chain(constructor)
+            .collect()
+    }
+
     /// Whether `name` is exported under the interface.
     pub(super) fn exports_function(&self, name: &str) -> bool {
         self.exports.iter().any(|(own, _)| own == name)
@@ -97,6 +110,29 @@ impl Interface {
     }
 }
 
+/// Checks that what sets up the module's state can be its start function.
+fn check_constructor(
+    survey: &Survey<'_>,
+    manifest: &Manifest,
+    notes: &mut Vec<String>,
+) -> Result<(), PackError> {
+    let Some((name, index)) = survey.constructor() else {
+        return Ok(());
+    };
+    if manifest.exports.contains_key(name) {
+        return Err(PackError::ConstructorExported(name.to_owned()));
+    }
+    let ty = survey.function_type(index);
+    if !ty.params().is_empty() || !ty.results().is_empty() {
+        return Err(PackError::ConstructorType {
+            name: name.to_owned(),
+            found: arrow(ty.params(), ty.results()),
+        });
+    }
+    notes.push(format!("`{name}` runs before the first call"));
+    Ok(())
+}
+
 fn has_list(signature: &Signature) -> bool {
     signature
         .params()
@@ -110,15 +146,24 @@ fn exports(
     notes: &mut Vec<String>,
 ) -> Result<Vec<(String, Signature)>, PackError> {
     for wanted in manifest.exports.keys() {
-        if !survey.exported_functions().any(|(name, _)| name == wanted) {
+        if !survey.exported_functions().any(|(name, ..)| name == wanted) {
             return Err(PackError::NotExported(wanted.clone()));
         }
     }
     let mut exports = Vec::new();
-    for (name, ty) in survey.exported_functions() {
+    for (name, index, ty) in survey.exported_functions() {
         let signature = if manifest.exports.is_empty() {
             let derived = derived(name, ty)?;
             notes.push(format!("signature of `{name}` derived: {derived}"));
+            let lists = survey
+                .flow(index)
+                .and_then(|flow| types::with_lists(ty, flow));
+            if let Some(lists) = lists {
+                notes.push(format!(
+                    "`{name}` takes parameters for addresses: if these are lists, say so in the \
+                     manifest: exports = {{ {name} = \"{lists}\" }}"
+                ));
+            }
             derived
         } else if let Some(signature) = manifest.exports.get(name) {
             check(name, signature, ty)?;
@@ -224,29 +269,17 @@ fn foreign(function: &ImportedFunction<'_>) -> PackError {
 
 /// The signature of scalars that a function of WebAssembly type `ty` has.
 fn derived(of: &str, ty: &FuncType) -> Result<Signature, PackError> {
-    let types = |values: &[ValType]| -> Result<Vec<Type>, PackError> {
-        values.iter().map(scalar).collect()
+    let types = |values: &[ValType]| -> Option<Vec<Type>> {
+        let scalars = values.iter().map(|value| types::scalar(*value));
+        scalars.map(|scalar| scalar.map(Type::Scalar)).collect()
     };
-    Signature::new(&types(ty.params())?, &types(ty.results())?).map_err(|why| {
-        PackError::Signature {
-            of: of.to_owned(),
-            why,
-        }
+    let (Some(params), Some(results)) = (types(ty.params()), types(ty.results())) else {
+        return Err(PackError::Types(types::refused_flat(of, ty)));
+    };
+    Signature::new(&params, &results).map_err(|why| PackError::Signature {
+        of: of.to_owned(),
+        why,
     })
-}
-
-fn scalar(value: &ValType) -> Result<Type, PackError> {
-    Ok(Type::Scalar(match value {
-        ValType::I32 => Scalar::S32,
-        ValType::I64 => Scalar::S64,
-        ValType::F32 => Scalar::F32,
-        ValType::F64 => Scalar::F64,
-        ValType::V128 | ValType::Ref(_) => {
-            return Err(PackError::Unsupported(
-                "vectors or references among parameters and results",
-            ));
-        }
-    }))
 }
 
 /// Checks that a function of WebAssembly type `ty` can have `signature`.

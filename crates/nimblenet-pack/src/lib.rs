@@ -16,6 +16,7 @@
 //! // Reserves a page of memory, and uses the first two bytes of it.
 //! let module = r#"(module
 //!     (memory (export "memory") 1)
+//!     (global (export "__data_end") i32 (i32.const 2))
 //!     (data (i32.const 0) "\07\00")
 //!     (func (export "run") (param i32) (result i32)
 //!         (i32.add (local.get 0) (i32.load16_u (i32.const 0)))))"#;
@@ -50,26 +51,36 @@
     reason = "a library for programs of an operating system"
 )]
 
+mod constructor;
+mod depth;
 mod error;
+mod features;
 mod interface;
 mod layout;
 mod manifest;
 mod measure;
+mod names;
+mod needs;
 mod report;
 mod rewrite;
+mod stack;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod types;
 pub mod values;
 
 use nimblenet_tasklet::{
     Capabilities, Executor, Export, NamedImport, Package, PackageFields, TaskletName, Terms,
 };
-use nimblenet_wasm::Limits;
 
+pub use constructor::with_constructor;
 pub use error::PackError;
+pub use features::check_features;
 pub use manifest::Manifest;
-pub use report::{Report, ReportedArea, ReportedImport};
+pub use names::{named, param_names};
+pub use needs::Needs;
+pub use report::{Report, ReportedArea, ReportedImport, ReportedStack};
 
 use interface::Interface;
 use layout::Layout;
@@ -77,9 +88,6 @@ use survey::Survey;
 
 /// A package takes at most this many bytes besides its module.
 const HEADER_BYTES_MAX: usize = 4096;
-
-/// Room for the interpreter to validate in.
-const VALIDATION_BYTES: usize = 4 << 20;
 
 /// What came out of [`pack`].
 #[derive(Debug)]
@@ -108,10 +116,16 @@ fn pack_wasm(name: TaskletName, source: &[u8], manifest: &Manifest) -> Result<Pa
     let binary = wat::parse_bytes(source).map_err(|error| PackError::Text(error.to_string()))?;
     let survey = Survey::of(&binary)?;
     let interface = Interface::derive(&survey, manifest)?;
-    let layout = Layout::derive(&survey, &interface, manifest)?;
+    let depth = depth::of(&survey, interface.roots(&survey));
+    let layout = Layout::derive(&survey, &interface, manifest, &depth)?;
     let module = rewrite::rewrite(&binary, &survey, &interface, &layout)?;
-    survey::validate(&module)?;
-    accept(&module)?;
+    features::check(&module)?;
+
+    let needs = Needs::of(&module, layout.ceiling_bytes);
+    // The interpreter of nodes takes the module too; how much room a node has is its own affair.
+    if let (None, Some(problem)) = (needs.linux_bytes, &needs.linux_problem) {
+        return Err(PackError::Invalid(problem.clone()));
+    }
 
     let draft = Draft {
         name,
@@ -129,23 +143,20 @@ fn pack_wasm(name: TaskletName, source: &[u8], manifest: &Manifest) -> Result<Pa
     let mut report = Report::of(&file, binary.len());
     report.memory_bytes_before = layout.bytes_before;
     report.page_bytes = layout.page_bytes();
+    report.stack = ReportedStack::of(&layout);
+    report.needs = Some(needs);
     report.notes.extend(interface.notes);
     report.notes.extend(layout.notes);
     report.notes.extend(unmeasured);
     Ok(Packed { file, report })
 }
 
-/// Checks that the interpreter of nodes takes the module too.
-fn accept(module: &[u8]) -> Result<(), PackError> {
-    let mut scratch = vec![0; VALIDATION_BYTES];
-    nimblenet_wasm::validate(module, &Limits::default(), &mut scratch)
-        .map(drop)
-        .map_err(|error| PackError::Invalid(error.to_string()))
-}
-
 fn pack_native(name: TaskletName, manifest: &Manifest) -> Result<Packed, PackError> {
     let interface = Interface::of_native(manifest)?;
-    if manifest.memory_bytes.is_some() || manifest.heap_bytes > 0 || manifest.area_bytes.is_some() {
+    if manifest.memory_bytes.is_some()
+        || manifest.heap_bytes.is_some()
+        || manifest.area_bytes.is_some()
+    {
         return Err(PackError::MemoryOfNative);
     }
     let draft = Draft {
@@ -206,6 +217,10 @@ impl Draft<'_> {
         let mut file = vec![0; self.module.len() + HEADER_BYTES_MAX];
         let len = fields.encode(&mut file).ok_or(PackError::TooLong)?;
         file.truncate(len);
+        let names = self.interface.exports.iter();
+        let names = names.map(|(name, _)| self.manifest.param_names.get(name).cloned());
+        let names: Vec<_> = names.map(Option::unwrap_or_default).collect();
+        names::append(&mut file, &names);
         Package::decode(&file).map_err(PackError::Encoding)?;
         Ok(file)
     }

@@ -6,7 +6,7 @@ use nimblenet_tasklet::{Capabilities, Capability, Executor, Signature, TaskletNa
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::PackError;
+use super::{PackError, names, types};
 
 /// Fuel ceiling of a tasklet whose manifest gives none.
 const DEFAULT_FUEL: u64 = 10_000_000;
@@ -20,6 +20,8 @@ pub struct Manifest {
     pub executor: Executor,
     /// Signatures by export name; empty if they are to be derived.
     pub exports: BTreeMap<String, Signature>,
+    /// The names of the parameters of each of them, empty where one has none.
+    pub param_names: BTreeMap<String, Vec<String>>,
     /// Signatures by `namespace/name` (its export `run`) or `namespace/name/export`.
     pub imports: BTreeMap<String, Signature>,
     /// Ceiling on fuel for one activation.
@@ -29,7 +31,7 @@ pub struct Manifest {
     /// Bytes of memory for data, stack and heap, instead of what is derived.
     pub memory_bytes: Option<u64>,
     /// Bytes of heap above data and stack.
-    pub heap_bytes: u64,
+    pub heap_bytes: Option<u64>,
     /// Length of the area where lists cross.
     pub area_bytes: Option<u32>,
     /// The shadow stack that the module was linked with.
@@ -77,11 +79,12 @@ impl Manifest {
             name: Some(name),
             executor: Executor::Wasm,
             exports: BTreeMap::new(),
+            param_names: BTreeMap::new(),
             imports: BTreeMap::new(),
             fuel: DEFAULT_FUEL,
             cost: None,
             memory_bytes: None,
-            heap_bytes: 0,
+            heap_bytes: None,
             area_bytes: None,
             stack_bytes: None,
             capabilities: None,
@@ -107,12 +110,13 @@ impl Manifest {
         Ok(Self {
             name: written.name.as_deref().map(tasklet_name).transpose()?,
             executor,
+            param_names: param_names(&written.exports)?,
             exports: signatures(written.exports)?,
             imports: signatures(written.imports)?,
             fuel: written.fuel.unwrap_or(DEFAULT_FUEL),
             cost: written.cost,
             memory_bytes: written.memory,
-            heap_bytes: written.heap.unwrap_or(0),
+            heap_bytes: written.heap,
             area_bytes: written.area,
             stack_bytes: written.stack,
             capabilities: capabilities.map(read_capabilities).transpose()?,
@@ -151,8 +155,24 @@ fn signatures(written: BTreeMap<String, String>) -> Result<BTreeMap<String, Sign
         .into_iter()
         .map(|(of, text)| match text.parse() {
             Ok(signature) => Ok((of, signature)),
-            Err(why) => Err(PackError::Signature { of, why }),
+            Err(why) => Err(match types::refused(&text) {
+                each if each.is_empty() => PackError::Signature { of, why },
+                each => PackError::Types(
+                    each.into_iter()
+                        .map(|sentence| format!("the signature of `{of}`, {sentence}"))
+                        .collect(),
+                ),
+            }),
         })
+        .collect()
+}
+
+fn param_names(
+    written: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, Vec<String>>, PackError> {
+    let names = written.iter();
+    names
+        .map(|(of, text)| Ok((of.clone(), names::of(text)?)))
         .collect()
 }
 

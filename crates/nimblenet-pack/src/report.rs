@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use nimblenet_tasklet::{Digest, Package};
 use serde::Serialize;
 
-use super::capability_names;
+use super::layout::Layout;
+use super::stack::Need;
+use super::{Needs, capability_names, named, param_names};
 
 /// What was derived for a package.
 #[derive(Clone, PartialEq, Debug, Serialize)]
@@ -29,6 +31,10 @@ pub struct Report {
     pub memory_bytes: u32,
     /// The page size of the memory; 0 without memory.
     pub page_bytes: u64,
+    /// The stack in linear memory; nothing where the code has none.
+    pub stack: Option<ReportedStack>,
+    /// What a run needs on a node; nothing for a native tasklet.
+    pub needs: Option<Needs>,
     /// Where lists cross.
     pub area: ReportedArea,
     /// Signatures by export.
@@ -43,6 +49,52 @@ pub struct Report {
     pub cost: u64,
     /// What the author should know.
     pub notes: Vec<String>,
+}
+
+/// The stack in linear memory.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub struct ReportedStack {
+    /// Bytes that the deepest calls take; nothing where only the manifest can say.
+    pub needed_bytes: Option<u32>,
+    /// Whether these are a bound that is perhaps never reached.
+    pub bound: bool,
+    /// Bytes that the module was linked with, if that is known.
+    pub linked_bytes: Option<u32>,
+    /// Whether the packer has put it elsewhere.
+    pub placed: bool,
+}
+
+impl ReportedStack {
+    pub(super) fn of(layout: &Layout) -> Option<Self> {
+        let (stack, need) = layout.stack.as_ref()?;
+        Some(Self {
+            needed_bytes: need.bytes(),
+            bound: matches!(need, Need::Bytes { bound: true, .. }),
+            linked_bytes: stack.bytes(),
+            placed: layout.stack_top.is_some_and(|top| top > stack.top),
+        })
+    }
+}
+
+impl fmt::Display for ReportedStack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let linked = match self.linked_bytes {
+            Some(bytes) => format!("{bytes} B"),
+            None => "an unknown number of bytes".to_owned(),
+        };
+        match self.needed_bytes {
+            Some(needed) => {
+                let bound = if self.bound { "at most " } else { "" };
+                let placed = if self.placed {
+                    ", placed behind the data"
+                } else {
+                    ""
+                };
+                write!(f, "{bound}{needed} of {linked} needed{placed}")
+            }
+            None => write!(f, "{linked}, by the manifest's word"),
+        }
+    }
 }
 
 /// Where lists cross.
@@ -70,6 +122,7 @@ impl Report {
     pub(super) fn of(file: &[u8], module_bytes_before: usize) -> Self {
         let package = Package::decode(file).expect("the packer reads back what it writes");
         let terms = package.terms;
+        let param_names = param_names(file).unwrap_or_default();
         Self {
             name: package.name.to_string(),
             executor: terms.executor.name(),
@@ -80,13 +133,19 @@ impl Report {
             memory_bytes_before: 0,
             memory_bytes: terms.memory_bytes,
             page_bytes: 0,
+            stack: None,
+            needs: None,
             area: ReportedArea {
                 offset: terms.area.offset,
                 len: terms.area.len,
             },
             exports: terms
                 .exports()
-                .map(|export| (export.name.to_owned(), export.signature.to_string()))
+                .enumerate()
+                .map(|(at, export)| {
+                    let names = param_names.get(at).map_or(&[][..], Vec::as_slice);
+                    (export.name.to_owned(), named(&export.signature, names))
+                })
                 .collect(),
             imports: package
                 .imports()
@@ -122,6 +181,12 @@ impl fmt::Display for Report {
                 "  memory  {} B -> {} B (area for lists: {} B at {})",
                 self.memory_bytes_before, self.memory_bytes, self.area.len, self.area.offset
             )?;
+        }
+        if let Some(stack) = &self.stack {
+            writeln!(f, "  stack   {stack}")?;
+        }
+        if let Some(needs) = &self.needs {
+            writeln!(f, "  run     {needs}")?;
         }
         for (name, signature) in &self.exports {
             writeln!(f, "  export  {name}: {signature}")?;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use wasm_encoder::reencode::{self, Reencode};
 use wasm_encoder::{
-    CodeSection, DataCountSection, DataSection, ElementSection, ExportKind, ExportSection,
-    FunctionSection, GlobalSection, ImportSection, MemorySection, MemoryType, Module, StartSection,
-    TableSection, TypeSection,
+    CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, ExportKind,
+    ExportSection, Function, FunctionSection, GlobalSection, ImportSection, MemorySection,
+    MemoryType, Module, StartSection, TableSection, TypeSection,
 };
 use wasmparser::{ExternalKind, Parser, Payload};
 
@@ -15,8 +15,10 @@ use super::interface::Interface;
 use super::layout::{Declared, Layout};
 use super::survey::{Survey, invalid};
 
-/// Writes `module` again with the memory of `layout` and the exports of `interface`, without
-/// custom sections and unused globals, every number in its shortest form.
+/// Writes `module` again with the memory and the stack of `layout` and the exports of `interface`,
+/// without custom sections and unused globals, every number in its shortest form.
+///
+/// A constructor becomes the start function. If there is one already, a new function calls both.
 ///
 /// # Errors
 /// [`PackError::Invalid`] for a module that did not pass the survey.
@@ -33,6 +35,7 @@ pub(super) fn rewrite(
             .section(payload)
             .map_err(|error| PackError::Invalid(error.to_string()))?;
     }
+    rewriter.declare_memory();
     rewriter.flush_code();
     Ok(rewriter.out.finish())
 }
@@ -45,6 +48,12 @@ struct Rewriter<'r> {
     /// The memory to declare, until that is done.
     memory: Option<Declared>,
     keeps_memory: bool,
+    /// Another initial value of the stack pointer.
+    stack_top: Option<u32>,
+    /// The start function to declare, until that is done.
+    start: Option<u32>,
+    /// The functions that a new start function calls.
+    calls: Option<[u32; 2]>,
     renumber: Renumber,
 }
 
@@ -68,6 +77,16 @@ impl<'r> Rewriter<'r> {
     fn new(survey: &'r Survey<'r>, interface: &'r Interface, layout: &'r Layout) -> Self {
         let globals = (0..).zip(&survey.used_globals);
         let globals = globals.map(|(new, old)| (*old, new)).collect();
+        let constructor = survey.constructor().map(|(_, index)| index);
+        let constructor = constructor.filter(|index| survey.start != Some(*index));
+        let calls = survey
+            .start
+            .zip(constructor)
+            .map(|(start, constructor)| [start, constructor]);
+        let start = match calls {
+            Some(_) => Some(survey.function_count()),
+            None => survey.start.or(constructor),
+        };
         Self {
             out: Module::new(),
             code: CodeSection::new(),
@@ -75,6 +94,9 @@ impl<'r> Rewriter<'r> {
             interface,
             memory: layout.declared,
             keeps_memory: layout.declared.is_some(),
+            stack_top: layout.stack_top,
+            start,
+            calls,
             renumber: Renumber { globals },
         }
     }
@@ -86,6 +108,11 @@ impl<'r> Rewriter<'r> {
     fn section(&mut self, payload: Payload<'_>) -> Result<(), reencode::Error> {
         if comes_after_memory(&payload) {
             self.declare_memory();
+        }
+        if comes_after_start(&payload)
+            && let Some(function_index) = self.start.take()
+        {
+            self.out.section(&StartSection { function_index });
         }
         let renumber = &mut self.renumber;
         match payload {
@@ -102,16 +129,15 @@ impl<'r> Rewriter<'r> {
             Payload::FunctionSection(from) => {
                 let mut section = FunctionSection::new();
                 renumber.parse_function_section(&mut section, from)?;
+                if let Some([_, constructor]) = self.calls {
+                    section.function(self.survey.function_type_index(constructor));
+                }
                 self.out.section(&section);
             }
             Payload::TableSection(from) => {
                 let mut section = TableSection::new();
                 renumber.parse_table_section(&mut section, from)?;
                 self.out.section(&section);
-            }
-            Payload::StartSection { func, .. } => {
-                let function_index = renumber.function_index(func)?;
-                self.out.section(&StartSection { function_index });
             }
             Payload::ElementSection(from) => {
                 let mut section = ElementSection::new();
@@ -158,8 +184,15 @@ impl<'r> Rewriter<'r> {
     ) -> Result<(), reencode::Error> {
         let mut section = GlobalSection::new();
         for (index, global) in (0..).zip(from) {
-            if self.survey.used_globals.contains(&index) {
-                self.renumber.parse_global(&mut section, global?)?;
+            let global = global?;
+            let top = self
+                .stack_top
+                .filter(|_| self.survey.stack_pointer == Some(index));
+            if let Some(top) = top {
+                let ty = self.renumber.global_type(global.ty)?;
+                section.global(ty, &ConstExpr::i32_const(top as i32));
+            } else if self.survey.used_globals.contains(&index) {
+                self.renumber.parse_global(&mut section, global)?;
             }
         }
         if !section.is_empty() {
@@ -184,10 +217,28 @@ impl<'r> Rewriter<'r> {
     }
 
     fn flush_code(&mut self) {
+        if let Some(calls) = self.calls.take() {
+            let mut function = Function::new([]);
+            for callee in calls {
+                function.instructions().call(callee);
+            }
+            function.instructions().end();
+            self.code.function(&function);
+        }
         if !self.code.is_empty() {
             self.out.section(&core::mem::take(&mut self.code));
         }
     }
+}
+
+fn comes_after_start(payload: &Payload<'_>) -> bool {
+    matches!(
+        payload,
+        Payload::ElementSection(_)
+            | Payload::DataCountSection { .. }
+            | Payload::CodeSectionStart { .. }
+            | Payload::DataSection(_)
+    )
 }
 
 fn comes_after_memory(payload: &Payload<'_>) -> bool {

@@ -337,6 +337,69 @@ fn memory_is_what_the_module_or_the_command_line_allows() {
 }
 
 #[test]
+fn packing_checking_and_running_give_one_figure() {
+    let calls = r#"(module (memory 1) (global (export "__data_end") i32 (i32.const 64))
+        (func $twice (param i32) (result i32) (i32.shl (local.get 0) (i32.const 1)))
+        (func (export "run") (param i32) (result i32)
+            (i32.store (i32.const 8) (call $twice (local.get 0)))
+            (i32.load (i32.const 8))))"#;
+    let desk = Desk::new(&[("calls.wat", calls)]);
+    let packed = desk.json(&[
+        "pack",
+        "calls.wat",
+        "--name",
+        "lab/calls",
+        "-o",
+        "calls.nnp",
+        "--json",
+    ]);
+    let checked = desk.json(&["check", "calls.nnp", "--json"]);
+    let board = desk.json(&["check", "calls.nnp", "--board", "--json"]);
+    let ran = desk.json(&["run", "calls.nnp", "4", "--json"]);
+    assert_eq!(ran["results"], json!([8]));
+    for other in [&checked, &board] {
+        assert_eq!(other["needs"], packed["needs"]);
+    }
+    let linux = &packed["needs"]["linux_bytes"];
+    assert_eq!(&checked["worst_case_bytes"], linux);
+    assert_eq!(&ran["memory_bytes"], linux);
+    assert_eq!(board["worst_case_bytes"], packed["needs"]["board_bytes"]);
+}
+
+#[test]
+fn a_constructor_runs_with_and_without_a_package() {
+    let text = r#"(module (global $answer (mut i32) (i32.const 0))
+        (func (export "_initialize") (global.set $answer (i32.const 42)))
+        (func (export "run") (result i32) (global.get $answer)))"#;
+    let desk = Desk::new(&[("built.wat", text)]);
+    desk.json(&[
+        "pack",
+        "built.wat",
+        "--name",
+        "lab/built",
+        "-o",
+        "built.nnp",
+        "--json",
+    ]);
+    for file in ["built.wat", "built.nnp"] {
+        let ran = desk.json(&["run", file, "--invoke", "run", "--json"]);
+        assert_eq!(ran["results"], json!([42]), "{file}");
+    }
+}
+
+#[test]
+fn what_no_tasklet_has_is_refused_with_the_flag_that_avoids_it() {
+    let tail = r#"(module (func $f (export "run") (return_call $f)))"#;
+    let desk = Desk::new(&[("tail.wat", tail), ("add.wat", ADD)]);
+    for verb in [&["run", "tail.wat"][..], &["check", "tail.wat"]] {
+        let refusal = desk.refusal(1, verb);
+        assert!(refusal.contains("-mno-tail-call"), "{refusal}");
+    }
+    let refusal = desk.refusal(1, &["run", "add.wat", "[1, 2]", "3"]);
+    assert!(refusal.contains("list<f32>"), "{refusal}");
+}
+
+#[test]
 fn the_device_is_what_the_command_line_says() {
     let sense = r#"(module
         (import "nimblenet:sensor" "read" (func $read (param i32) (result f32)))

@@ -42,7 +42,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "nimblenet-core",
         ],
     ),
-    ("nimblenet-pack", &["nimblenet-tasklet", "nimblenet-wasm"]),
+    (
+        "nimblenet-pack",
+        &["nimblenet-tasklet", "nimblenet-wasm", "nimblenet-executor"],
+    ),
     ("nimblenet-uf2", &[]),
     (
         "nimblenet",

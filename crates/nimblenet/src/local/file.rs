@@ -28,6 +28,18 @@ impl Content {
         }
     }
 
+    /// The names of the parameters of export `name`, as far as the package has them.
+    pub(crate) fn param_names(&self, name: &str) -> Vec<String> {
+        let (Self::Package(bytes), Some(package)) = (self, self.package()) else {
+            return Vec::new();
+        };
+        let at = package.terms.exports().position(|it| it.name == name);
+        let names = nimblenet_pack::param_names(bytes).zip(at);
+        names
+            .and_then(|(names, at)| names.into_iter().nth(at))
+            .unwrap_or_default()
+    }
+
     /// The module's bytes; empty for the package of a native tasklet.
     pub(crate) fn module(&self) -> &[u8] {
         match self {

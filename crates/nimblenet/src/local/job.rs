@@ -24,7 +24,8 @@ const LIMITS: Limits = Limits {
     functions: 1 << 16,
     locals: 50_000,
     control_depth: 4096,
-    stack_slots: 128 << 10,
+    // Calls nest as deep as on a Linux node, and no deeper.
+    stack_slots: 16 << 10,
     memory_bytes: u32::MAX,
     table_elements: 1 << 20,
     table_growth: 0,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use nimblenet_pack::Needs;
 use nimblenet_tasklet::{
     Capabilities, Capability, Digest, Entry, EntryFields, Executor, Export, FlatType, Import,
     NamespaceId, Scalar, Signature, TaskletName, Terms, Type,
@@ -42,6 +43,8 @@ pub(crate) struct Tasklet {
     pub(crate) derived: bool,
     /// What it answers if it stands in for a native tasklet.
     readings: Option<Readings>,
+    /// The names of the parameters of each export, as far as its package has them.
+    pub(crate) param_names: BTreeMap<String, Vec<String>>,
 }
 
 impl Tasklet {
@@ -56,6 +59,13 @@ impl Tasklet {
             .terms
             .export(name)
             .map(|export| export.signature)
+    }
+
+    /// What a run of it needs on a node. Of a module without a package, the memory that it starts
+    /// with counts.
+    pub(crate) fn needs(&self) -> Needs {
+        let ceiling = if self.derived { 0 } else { self.memory_bytes() };
+        Needs::of(&self.code, ceiling)
     }
 
     /// Ceiling on its linear memory, in bytes.
@@ -217,6 +227,10 @@ impl Source {
                 path.display()
             );
         }
+        let content = match content {
+            Content::Module(bytes) => Content::Module(runnable(&bytes).with_context(context)?),
+            package @ Content::Package(_) => package,
+        };
         let shape = Shape::of(content.module()).with_context(context)?;
         Ok(Self {
             name: name.or(own).unwrap_or_else(|| file::local_name(path)),
@@ -352,6 +366,11 @@ impl Source {
             granted: wanted,
             derived: package.is_none(),
             readings: self.readings.clone(),
+            param_names: self
+                .export_names()
+                .into_iter()
+                .map(|name| (name.clone(), self.content.param_names(&name)))
+                .collect(),
         })
     }
 
@@ -412,6 +431,12 @@ impl Source {
         );
         Ok(u32::try_from(ceiling).unwrap_or(u32::MAX))
     }
+}
+
+/// A module as it would run in a package: what sets up its state is its start function.
+fn runnable(module: &[u8]) -> anyhow::Result<Vec<u8>> {
+    nimblenet_pack::check_features(module)?;
+    Ok(nimblenet_pack::with_constructor(module)?.into_owned())
 }
 
 /// Finds the callee of each import of each source, and settles the signatures of exports that

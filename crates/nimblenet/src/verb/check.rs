@@ -3,23 +3,20 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use nimblenet_pack::{Needs, check_features};
 use nimblenet_tasklet::{Capability, FlatType, Package, TaskletName};
-use nimblenet_wasm::{Facts, Limits, validate};
 use serde_json::{Value as Json, json};
 
 use crate::failure::{Coded, REFUSED};
 use crate::local::{Function, Shape, file};
 use crate::output;
 
-/// Room for the tables that validation needs while it works.
-const SCRATCH_BYTES: usize = 64 << 20;
-
 /// Checks a module or package: validates it, says what it needs at worst, and why a node would
 /// refuse it.
 ///
-/// Exits with 1 if it would be refused. The worst case is what the interpreter needs for one run
-/// with linear memory grown to its ceiling; for a module without a package and without a maximum
-/// of its own, the memory it starts with counts.
+/// Exits with 1 if it would be refused, or has no room in a node's arena. What a run needs is
+/// counted with linear memory grown to its ceiling, as `pack` and `run` do; for a module without a
+/// package and without a maximum of its own, the memory it starts with counts.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  \
     nimblenet check rms.nnp\n  \
@@ -28,7 +25,7 @@ pub(crate) struct Args {
     /// Package, or WebAssembly module (binary or text).
     #[arg(value_name = "MODULE|PACKAGE")]
     file: PathBuf,
-    /// Check against the limits of a microcontroller.
+    /// Check against the limits and the arena of a board.
     #[arg(long)]
     board: bool,
     /// Print JSON.
@@ -42,12 +39,7 @@ pub(crate) struct Args {
 /// If the file cannot be read, or a node would refuse it.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let content = file::read(&args.file)?;
-    let limits = if args.board {
-        Limits::small()
-    } else {
-        Limits::default()
-    };
-    let findings = Findings::of(content.module(), content.package().as_ref(), &limits);
+    let findings = Findings::of(content.module(), content.package().as_ref(), args.board);
     let refusal = (!findings.problems.is_empty()).then(|| {
         let problems = findings.problems.join("; ");
         Coded::new(REFUSED, format!("{} would be refused: {problems}", args.file.display()))
@@ -70,7 +62,10 @@ struct Findings {
     name: Option<TaskletName>,
     native: bool,
     module_bytes: usize,
-    facts: Option<Facts>,
+    board: bool,
+    needs: Option<Needs>,
+    /// Bytes of linear memory at the start.
+    memory_bytes: u64,
     ceiling_bytes: u64,
     imports: Vec<(String, String, String)>,
     exports: Vec<(String, String)>,
@@ -78,11 +73,12 @@ struct Findings {
 }
 
 impl Findings {
-    fn of(module: &[u8], package: Option<&Package<'_>>, limits: &Limits) -> Self {
+    fn of(module: &[u8], package: Option<&Package<'_>>, board: bool) -> Self {
         let mut this = Self {
             name: package.map(|package| package.name),
             native: module.is_empty(),
             module_bytes: module.len(),
+            board,
             ..Self::default()
         };
         if this.native {
@@ -91,19 +87,27 @@ impl Findings {
             this.exports = exports.collect();
             return this;
         }
-        let mut scratch = vec![0; SCRATCH_BYTES];
-        match validate(module, limits, &mut scratch) {
-            Ok(facts) => this.facts = Some(facts),
-            Err(invalid) => this.problems.push(invalid.to_string()),
+        if let Err(error) = check_features(module) {
+            this.problems.push(error.to_string());
+            return this;
         }
-        match Shape::of(module) {
+        let shape = Shape::of(module);
+        if let Ok(shape) = &shape {
+            this.memory(shape, package);
+        }
+        let ceiling = u32::try_from(this.ceiling_bytes).unwrap_or(u32::MAX);
+        let needs = Needs::of(module, ceiling);
+        let refused = needs.problem(board).map(str::to_owned);
+        let is_valid = needs.linux_bytes.is_some();
+        this.problems.extend(refused);
+        this.needs = Some(needs);
+        match shape {
             Ok(shape) => {
-                this.memory(&shape, package);
                 this.imports(&shape, package);
                 this.exports(&shape, package);
             }
             // An invalid module has been reported already.
-            Err(error) if this.facts.is_some() => this.problems.push(format!("{error:#}")),
+            Err(error) if is_valid => this.problems.push(format!("{error:#}")),
             Err(_) => {}
         }
         this
@@ -113,6 +117,7 @@ impl Findings {
         let Some(memory) = &shape.memory else {
             return;
         };
+        self.memory_bytes = memory.min_bytes;
         self.ceiling_bytes = memory.max_bytes.unwrap_or(memory.min_bytes);
         if let Some(package) = package {
             let ceiling = u64::from(package.terms.memory_bytes);
@@ -192,11 +197,13 @@ impl Findings {
         }
     }
 
-    /// Bytes that one run needs at worst.
+    /// Bytes of an arena that one run needs at worst.
     fn worst_case_bytes(&self) -> Option<u64> {
-        let facts = self.facts?;
-        let grown = facts.block_bytes as u64 + self.ceiling_bytes;
-        Some(grown.max(facts.load_bytes as u64))
+        let needs = self.needs.as_ref()?;
+        match self.board {
+            true => needs.board_bytes,
+            false => needs.linux_bytes,
+        }
     }
 
     fn to_json(&self) -> Json {
@@ -213,8 +220,9 @@ impl Findings {
             "executor": if self.native { "native" } else { "wasm" },
             "module_bytes": self.module_bytes,
             "worst_case_bytes": self.worst_case_bytes(),
-            "interpreter_bytes": self.facts.map(|facts| facts.block_bytes),
-            "memory_bytes": self.facts.map(|facts| facts.memory_bytes),
+            "interpreter_bytes": self.worst_case_bytes().map(|all| all.saturating_sub(self.ceiling_bytes)),
+            "memory_bytes": self.worst_case_bytes().map(|_| self.memory_bytes),
+            "needs": self.needs,
             "memory_ceiling_bytes": self.ceiling_bytes,
             "imports": imports.collect::<Json>(),
             "exports": exports.collect::<Json>(),
@@ -232,12 +240,12 @@ impl Findings {
             true => "executor    native: a function of the device".to_owned(),
             false => format!("module      {} bytes", self.module_bytes),
         });
-        if let (Some(facts), Some(worst)) = (self.facts, self.worst_case_bytes()) {
+        if let Some(needs) = self.needs.as_ref().filter(|needs| needs.linux_bytes.is_some()) {
             line(format!(
-                "memory      {worst} bytes at worst: {} for the interpreter, {} linear \
-                 ({} at the start)",
-                facts.block_bytes, self.ceiling_bytes, facts.memory_bytes
+                "memory      {} bytes, {} at the start",
+                self.ceiling_bytes, self.memory_bytes
             ));
+            line(format!("run         {needs}"));
         }
         for (module, name, signature) in &self.imports {
             line(format!("import      {module} {name}: {signature}"));

@@ -169,7 +169,7 @@ fn run_here(args: &Args, file: &Path, fuel: u64) -> anyhow::Result<()> {
     let mut arena = local::arena(&tasklets);
     let mut runner = Runner::new(&tasklets, &mut arena, args.around.host(&tasklets));
     match runner.run(&values, fuel, None)? {
-        End::Done(report) => run::print(&report, 1, args.json),
+        End::Done(report) => run::print(&report, 1, &tasklets[0].needs(), args.json),
         End::Frozen { .. } => bail!("it was frozen, although nobody asked for it"),
     }
 }

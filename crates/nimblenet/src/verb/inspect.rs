@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     } else {
         let content = file::tasklet(bytes).with_context(context)?;
         match content.package() {
-            Some(decoded) => package(&decoded).with_context(context)?,
+            Some(decoded) => package(&decoded, &content).with_context(context)?,
             None => module(content.module()).with_context(context)?,
         }
     };
@@ -98,10 +98,13 @@ const SECTIONS: [&str; 13] = [
     "data count",
 ];
 
-fn package(package: &Package<'_>) -> anyhow::Result<Json> {
+fn package(package: &Package<'_>, content: &file::Content) -> anyhow::Result<Json> {
     let terms = &package.terms;
     let exports = terms.exports();
-    let exports = exports.map(|it| json!({"name": it.name, "signature": it.signature.to_string()}));
+    let exports = exports.map(|it| {
+        let names = content.param_names(it.name);
+        json!({"name": it.name, "signature": nimblenet_pack::named(&it.signature, &names)})
+    });
     let imports = package.imports().map(|it| {
         json!({
             "tasklet": it.name.to_string(),

@@ -7,6 +7,7 @@ use anyhow::{Context, bail};
 use nimblenet_tasklet::{Signature, abi};
 use serde_json::json;
 
+use nimblenet_pack::Needs;
 use nimblenet_pack::values::{self, Item};
 use crate::local::{
     self, End, JobImage, LocalHost, Readings, Report, Request, Runner, Tasklets, With,
@@ -21,7 +22,8 @@ use crate::output;
 /// Without --fuel there is no limit. Fuel is counted either way, one unit for about one
 /// instruction. load_us is the time to validate, translate and instantiate, run_us all the rest;
 /// with --repeat they are the mean of all runs, everything else is of the last. memory_bytes is
-/// the most that all tasklets of the job needed at once, interpreter state and linear memory.
+/// the most that all tasklets of the job needed at once, interpreter state and linear memory; of a
+/// package alone, it is the figure that `pack` and `check` give for a Linux node.
 ///
 /// In JSON, numbers are exact; NaN and infinities are the strings "NaN", "Infinity" and
 /// "-Infinity"; bytes are lists of numbers.
@@ -119,8 +121,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             }
         }
     }
-    let report = sum.context("nothing was run")?;
-    print(&report, args.repeat, args.json)
+    let mut report = sum.context("nothing was run")?;
+    let needs = tasklets[0].needs();
+    // What a node sets aside, whether the run has used it or not.
+    let set_aside = usize::try_from(needs.linux_bytes.unwrap_or(0)).unwrap_or(0);
+    report.memory_bytes = report.memory_bytes.max(set_aside);
+    print(&report, args.repeat, &needs, args.json)
 }
 
 /// The arguments as a CBOR array that fits the export.
@@ -136,8 +142,17 @@ pub(super) fn arguments(args: &[Item], tasklets: &Tasklets) -> anyhow::Result<Ve
     }
     let values = values::encode(&items);
     if let Err(error) = abi::check_args(&signature, &values) {
+        let lists = args.iter().any(|item| matches!(item, Item::List(_)));
+        let hint = if root.derived && lists {
+            "; a module does not say that it takes lists: pack it with a manifest, for example \
+             exports = { run = \"func(list<f32>) -> f32\" }"
+        } else {
+            ""
+        };
+        let names = root.param_names.get(export).map_or(&[][..], Vec::as_slice);
+        let signature = nimblenet_pack::named(&signature, names);
         bail!(
-            "the arguments do not fit: {error}; {export} of {} is {signature}",
+            "the arguments do not fit: {error}; {export} of {} is {signature}{hint}",
             root.name
         );
     }
@@ -158,8 +173,13 @@ fn save(image: &JobImage, call: &str, path: &std::path::Path, as_json: bool) -> 
     }
 }
 
-/// Prints what came out of `runs` runs.
-pub(super) fn print(report: &Report, runs: u32, as_json: bool) -> anyhow::Result<()> {
+/// Prints what came out of `runs` runs, and what the outermost tasklet needs on a node.
+pub(super) fn print(
+    report: &Report,
+    runs: u32,
+    needs: &Needs,
+    as_json: bool,
+) -> anyhow::Result<()> {
     let results = values::decode(&report.results).context("the results are not values")?;
     let micros = |sum: std::time::Duration| sum.as_secs_f64() * 1e6 / f64::from(runs);
     // Nanoseconds are the finest that the clock tells.
@@ -177,11 +197,11 @@ pub(super) fn print(report: &Report, runs: u32, as_json: bool) -> anyhow::Result
     }
     let results = results.iter().map(|item| format!("{item}\n"));
     output::text(&format!(
-        "{}fuel {}, calls {}, load {load_us} us, run {run_us} us, memory {} bytes",
+        "{}fuel {}, calls {}, load {load_us} us, run {run_us} us, memory {} bytes\nneeds {needs}",
         results.collect::<String>(),
         report.fuel_used,
         report.calls,
-        report.memory_bytes
+        report.memory_bytes,
     ))
 }
 

@@ -50,7 +50,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut arena = local::arena(&tasklets);
     let mut runner = Runner::new(&tasklets, &mut arena, args.around.host(&tasklets));
     match runner.thaw(&image)? {
-        End::Done(report) => print(&report, 1, args.json),
+        End::Done(report) => print(&report, 1, &tasklets[0].needs(), args.json),
         End::Frozen { .. } => bail!("a thawed job was frozen again"),
     }
 }

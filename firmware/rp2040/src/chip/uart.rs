@@ -24,7 +24,7 @@ const BAUD: u32 = 1_000_000;
 const RECEIVED_BYTES: usize = 768;
 const SENDING_BYTES: usize = 256;
 /// Room to run modules in.
-const ARENA_BYTES: usize = 144 << 10;
+const ARENA_BYTES: usize = nimblenet_board::worker::BOARD_ARENA_BYTES;
 
 static ARENA: ConstStaticCell<Arena<ARENA_BYTES>> = ConstStaticCell::new(Arena([0; ARENA_BYTES]));
 static COUNTERS: [Counters; LINKS] = [Counters::new(), Counters::new()];
