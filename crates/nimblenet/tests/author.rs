@@ -160,7 +160,7 @@ fn a_folder_is_built_to_the_package_that_its_manifest_names() {
     let desk = Desk::new(&[("sum/add.wat", ADD), ("sum/tasklet.toml", manifest)]);
     let said = desk.succeed(&["build", "sum"]);
     assert!(
-        said.contains("export  run: func(u32, u32) -> u32"),
+        said.contains("export  run: func(a: u32, b: u32) -> u32"),
         "{said}"
     );
     assert!(said.contains("file    sum/target/local-sum.nnp"), "{said}");

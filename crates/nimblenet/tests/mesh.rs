@@ -300,7 +300,7 @@ fn a_failure_names_the_tasklet_the_node_and_what_was_met() {
     let large = format!("[{}]", "1,".repeat(5000).trim_end_matches(','));
     let cases: [(&[&str], [&str; 4]); 4] = [
         (
-            &["shop/paint-sensor"],
+            &["shop/paint-sensor", "8"],
             [
                 "no-executor",
                 "shop/paint-sensor",
