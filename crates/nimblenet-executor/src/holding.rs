@@ -4,9 +4,9 @@ use nimblenet_tasklet::{ActivationId, Host, Outcome, Parcel, Storage, Work};
 
 use crate::{ACTIVATIONS, CodeSource, Executor, ExecutorOptions};
 
-/// An [`Executor`] whose modules are where handles `M` of the driver's say: an address on a board,
-/// a count of users on an operating system. It keeps a handle from the start of an activation to
-/// its end.
+/// An [`Executor`] that reads each module through a handle `M` of the driver: an address on a
+/// board, a reference-counted pointer on an operating system. It keeps the handle from the start of
+/// an activation to its end.
 pub struct HoldingExecutor<'m, M> {
     executor: Executor<'m>,
     modules: Modules<M>,
@@ -44,8 +44,8 @@ impl<'m, M: AsRef<[u8]>> HoldingExecutor<'m, M> {
         outcome
     }
 
-    /// Does what is in `parcel`, signature checks included, for which `check` is given key,
-    /// message and signature. An answer that is in the parcel already is passed on.
+    /// Does the work in `parcel`. For a signature check it calls `check` with key, message and
+    /// signature. If the parcel holds an answer already, it returns that answer.
     pub fn serve<'o>(
         &mut self,
         parcel: &Parcel<impl Storage, M>,
@@ -73,7 +73,7 @@ impl<M> core::fmt::Debug for HoldingExecutor<'_, M> {
     }
 }
 
-/// Modules of the activations that there are.
+/// The handle of each activation's module.
 #[derive(Debug)]
 struct Modules<M>([Option<(ActivationId, M)>; ACTIVATIONS]);
 
@@ -83,7 +83,7 @@ impl<M> Modules<M> {
     }
 
     fn insert(&mut self, activation: ActivationId, module: M) {
-        // One activation too many is refused by the executor, which holds as many.
+        // The executor refuses one activation too many, since it holds as many as this table.
         if let Some(place) = self.0.iter_mut().find(|place| place.is_none()) {
             *place = Some((activation, module));
         }

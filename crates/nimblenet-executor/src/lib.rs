@@ -10,11 +10,11 @@
 //!   Freeze -----> Frozen | NotFrozen     Thaw ---> Called | Yielded        Stop ---> (nothing)
 //! ```
 //!
-//! Each kind of executor is a module: `wasm` runs WebAssembly on the interpreter, `native` hands
-//! functions of the device through. A new kind is a module and a line in [`Executor::execute`].
+//! Each kind of executor is a module: `wasm` runs WebAssembly on the interpreter, `native` calls
+//! functions of the device. A new kind is a module and a line in [`Executor::execute`].
 //!
 //! The executor does not keep modules' bytes. Its driver pins them where they are (in flash, in
-//! a cache, in a map of a thread) and hands them out through [`CodeSource`]. For a driver that
+//! a cache, in a map of a thread) and lends them through [`CodeSource`]. For a driver that
 //! passes modules by handles, [`HoldingExecutor`] does this.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -45,7 +45,7 @@ pub struct Counts {
     pub warm: u64,
     /// Activations frozen to make room, or at a call.
     pub frozen: u64,
-    /// Of those, how many came back.
+    /// Frozen activations that were thawed again.
     pub thawed: u64,
     /// Pieces of work for an activation that is not there or waits for something else.
     pub stray: u64,
@@ -67,8 +67,8 @@ impl<'m> Executor<'m> {
         }
     }
 
-    /// Bytes of the arena that belong to activations, reservations included. Loaded modules that
-    /// are kept for another start are not counted: they give way to activations.
+    /// Bytes of the arena that belong to activations, with what they reserve. Loaded modules that
+    /// are kept for another start do not count: they give way to activations.
     pub fn used_bytes(&self) -> usize {
         self.wasm.used_bytes()
     }
@@ -93,12 +93,12 @@ impl<'m> Executor<'m> {
         self.wasm.set_slice(fuel);
     }
 
-    /// Does a piece of work. Arguments, results and images are written to `out`; a call with more
-    /// fails with [`Fault::ValuesTooLarge`]. A run whose image is longer than `out` is not frozen
-    /// and stays.
+    /// Does a piece of work. It writes arguments, results and images to `out`. If arguments or
+    /// results are longer than `out`, the run fails with [`Fault::ValuesTooLarge`]; if an image is
+    /// longer, the run is not frozen and stays.
     ///
-    /// Nothing is answered to a stop, to a signature check (not this executor's work), and to
-    /// work for an activation that is not there or waits for something else.
+    /// There is no answer to a stop, to a signature check (which the driver does), and to work for
+    /// an activation that is not there or waits for something else.
     pub fn execute<'o>(
         &mut self,
         work: &Work<'_>,
@@ -132,10 +132,10 @@ impl<'m> Executor<'m> {
     }
 
     /// Loads a WebAssembly tasklet without running any of its code: the first half of
-    /// [`Work::Start`]. The second half is [`Work::Continue`]. What is in `scratch` is overwritten.
+    /// [`Work::Start`]. The second half is [`Work::Continue`]. It overwrites `scratch`.
     ///
     /// # Errors
-    /// The outcome that answers the start, if it fails; nothing is left of it then.
+    /// The outcome that answers a start that fails. Such a start leaves nothing in the arena.
     pub fn admit(
         &mut self,
         start: &Start<'_>,

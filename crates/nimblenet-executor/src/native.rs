@@ -1,4 +1,4 @@
-//! Native tasklets: functions of the device itself, from their start to their result.
+//! Native tasklets: functions of the device itself, which run to their result in one step.
 
 use nimblenet_tasklet::{Fault, Host, Outcome, Start, abi};
 

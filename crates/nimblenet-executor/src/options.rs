@@ -1,4 +1,4 @@
-//! How an executor works, and what it asks its driver for.
+//! The options of an executor, and the trait through which its driver lends modules.
 
 use nimblenet_tasklet::ActivationId;
 use nimblenet_wasm::Limits;
@@ -21,7 +21,7 @@ pub trait CodeSource {
 /// When activations are frozen.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub enum Freezing {
-    /// When another one needs the room.
+    /// When another activation needs the room.
     #[default]
     UnderPressure,
     /// At each call of another tasklet, as the NimbleNet paper describes it. If there is no room
@@ -32,13 +32,13 @@ pub enum Freezing {
 /// How an executor works.
 #[derive(Clone, Copy, Debug)]
 pub struct ExecutorOptions {
-    /// What modules may ask for.
+    /// Limits on what a module may declare.
     pub limits: Limits,
     /// When activations are frozen.
     pub freezing: Freezing,
     /// Fuel after which an activation yields.
     pub slice: u64,
-    /// Whether fuel is charged. Without it nothing yields and nothing runs out.
+    /// Whether fuel is charged. If not, no activation yields or runs out of fuel.
     pub metered: bool,
 }
 

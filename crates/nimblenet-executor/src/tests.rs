@@ -26,7 +26,7 @@ use nimblenet_tasklet::{
 
 use super::{CodeSource, Counts, Executor, ExecutorOptions, Freezing, Limits};
 
-/// A tasklet of the world. What it calls are other tasklets, by position.
+/// A tasklet of the world. It names those that it calls by their positions.
 struct Tasklet {
     code: Vec<u8>,
     entry: Vec<u8>,
@@ -34,7 +34,7 @@ struct Tasklet {
     granted: Capabilities,
 }
 
-/// What a tasklet's entry says, apart from what follows from its module.
+/// The fields of a tasklet's entry that do not follow from its module.
 #[derive(Clone, Copy)]
 struct Says<'s> {
     signature: &'s str,
@@ -222,7 +222,7 @@ impl<'t, 'm> World<'t, 'm> {
         }
     }
 
-    /// Runs one job per item of `args`, all at once and in turns.
+    /// Runs one job for each item of `args`; the jobs take turns.
     fn run_all(&mut self, tasklet: usize, args: &[i64], fuel: u64) -> Vec<End> {
         let start = |(job, arg): (usize, &i64)| Task::Start {
             tasklet,
@@ -267,7 +267,7 @@ impl<'t, 'm> World<'t, 'm> {
         ends.into_iter().map(Option::unwrap).collect()
     }
 
-    /// Does a task, and says what comes of it.
+    /// Does a task, and returns what follows from it.
     fn step(&mut self, task: Task) -> (ActivationId, Option<Next>) {
         let mut out = vec![0; 4096];
         let tasklets = self.tasklets;
@@ -319,7 +319,7 @@ impl<'t, 'm> World<'t, 'm> {
         self.executor.counts()
     }
 
-    /// What is free in one piece once no module is kept.
+    /// The length of the gap once the executor has given up all kept modules.
     fn free_bytes(&mut self) -> usize {
         let wasm = &mut self.executor.wasm;
         while wasm.give_up_warm().is_some() {}
@@ -395,7 +395,7 @@ fn cbor(values: &[i64]) -> Vec<u8> {
     bytes
 }
 
-/// The integers of a CBOR array, those of a list in it included.
+/// The integers of a CBOR array, with those of a list in it.
 fn ints(mut bytes: &[u8]) -> Vec<i64> {
     let mut values = Vec::new();
     while let Some((&first, rest)) = bytes.split_first() {
@@ -427,7 +427,7 @@ fn ints(mut bytes: &[u8]) -> Vec<i64> {
 const INCREMENT: &str = r#"(module (func (export "run") (param i32) (result i32)
     (i32.add (local.get 0) (i32.const 1))))"#;
 
-/// Calls another tasklet twice, keeps state in memory and a global over the calls.
+/// Calls another tasklet twice, and keeps state in memory and in a global across the calls.
 const TWICE: &str = r#"(module
     (import "floor/callee" "run" (func $callee (param i32) (result i32)))
     (memory 1)
@@ -440,8 +440,7 @@ const TWICE: &str = r#"(module
         (global.set $calls (i32.add (global.get $calls) (i32.const 1)))
         (i32.add (local.get 0) (i32.mul (i32.const 1000) (global.get $calls)))))"#;
 
-/// Three tasklets, of which 0 calls 1 and 1 calls 2. Memory is in small pages, to be rewritten
-/// by size.
+/// Three tasklets, of which 0 calls 1 and 1 calls 2. The callers' memories have pages of one byte.
 fn chain() -> Vec<Tasklet> {
     let caller = |callee: &'static str, bytes: u32| {
         let text = TWICE.replace(

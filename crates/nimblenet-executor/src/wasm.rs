@@ -1,13 +1,17 @@
-//! The kind that runs WebAssembly: activations in an arena, on the interpreter.
+//! The kind of executor that runs WebAssembly: activations in an arena, on the interpreter.
 //!
 //! Blocks of activations are stacked from the bottom of the arena. Each reserves its tasklet's
 //! whole memory ceiling, so whether `memory.grow` succeeds does not depend on what else runs.
-//! When room is short, the executor in this order moves blocks together, gives up loaded modules
-//! that it keeps for another start, lends the unused part of reservations of suspended activations,
-//! and freezes suspended activations into images at the arena's top, where they take less; the one
-//! that frees most goes first. They come back when they must go on. If that is not enough, there is no
-//! room for the work ([`Outcome::NoRoom`]); a run that would not fit even if it were alone fails with
-//! [`Fault::NoMemory`].
+//! When room is short, the executor takes these steps, in this order:
+//!
+//! 1. It moves blocks together.
+//! 2. It gives up loaded modules that it keeps for another start.
+//! 3. It lends the unused part of what suspended activations reserve.
+//! 4. It freezes suspended activations into images at the arena's top, where they take less room;
+//!    the one that frees most goes first. It thaws each when it must go on.
+//!
+//! If that is not enough, there is no room for the work ([`Outcome::NoRoom`]); a run that would not
+//! fit even if it were alone fails with [`Fault::NoMemory`].
 
 mod activation;
 pub(crate) mod arena;
@@ -129,7 +133,7 @@ impl<'m> Wasm<'m> {
         })
     }
 
-    /// Does [`Work::Freeze`](nimblenet_tasklet::Work::Freeze) into the room that there is.
+    /// Does [`Work::Freeze`](nimblenet_tasklet::Work::Freeze); the image goes to `out`.
     pub(crate) fn freeze<'o>(
         &mut self,
         activation: ActivationId,
@@ -199,7 +203,7 @@ impl<'m> Wasm<'m> {
         Some(image::HEADER_BYTES + run.layout.args + instance)
     }
 
-    /// Loads a tasklet, or takes a block in which it is loaded; returns its place.
+    /// Loads a tasklet, or resets a kept block in which it is loaded; returns its slot.
     fn take_up(&mut self, start: &Start<'_>, spare: &mut Spare<'_>) -> Result<usize, Event> {
         self.check_new(start)?;
         let options = self.options;
@@ -261,7 +265,7 @@ impl<'m> Wasm<'m> {
         self.conclude(slot, event, out)
     }
 
-    /// Turns the event of `slot` into an outcome, and lets go of an activation that has ended.
+    /// Turns the event of `slot` into an outcome, and releases an activation that has ended.
     fn conclude<'o>(&mut self, slot: usize, event: Event, out: &'o mut [u8]) -> Outcome<'o> {
         let run = self.activation_mut(slot);
         let (activation, fuel) = (run.id, run.fuel);
@@ -336,7 +340,7 @@ impl<'m> Wasm<'m> {
         Ok(before + len)
     }
 
-    /// Takes an activation in from an image.
+    /// Thaws an activation from an image; returns its slot and the event at which it was frozen.
     fn restore(
         &mut self,
         start: &Start<'_>,
@@ -360,7 +364,7 @@ impl<'m> Wasm<'m> {
         Ok((slot, event))
     }
 
-    /// Refuses a start of an activation that there is.
+    /// Refuses to start an activation that is here already.
     fn check_new(&self, start: &Start<'_>) -> Result<(), Fault> {
         match self.slot(start.activation) {
             Some(_) => Err(Fault::Busy),
@@ -368,7 +372,7 @@ impl<'m> Wasm<'m> {
         }
     }
 
-    /// A free place for `start`, whose module is what its entry says.
+    /// Checks that the module of `start` is the one that its entry names, and returns a free slot.
     fn vacancy(&mut self, start: &Start<'_>) -> Result<usize, Event> {
         if self.activations() == ACTIVATIONS {
             return Err(Event::NoRoom);
@@ -384,7 +388,7 @@ impl<'m> Wasm<'m> {
         free.or_else(|| self.give_up_warm()).ok_or(Event::NoRoom)
     }
 
-    /// Calls `fill` with the gap until it is long enough.
+    /// Calls `fill` with the gap, and lengthens the gap in between, until it is long enough.
     fn place(
         &mut self,
         spare: &mut Spare<'_>,
@@ -411,7 +415,7 @@ impl<'m> Wasm<'m> {
         self.note_peak();
     }
 
-    /// Lets go of an activation. Its block is kept for another start.
+    /// Releases an activation. Its block is kept for another start; its image is not.
     fn release(&mut self, slot: usize) {
         let run = *self.activation(slot);
         self.slots[slot] = match run.form {
@@ -445,8 +449,8 @@ impl<'m> Wasm<'m> {
         found.map(|(slot, _)| slot)
     }
 
-    /// The slot of `id` if it waits for `waits`. Anything else is a stray and has no effect, so
-    /// that an answer that comes twice is taken once.
+    /// The slot of `id` if it waits for `waits`. Any other work is counted as stray and has no
+    /// effect, so that an answer that comes twice is taken once.
     fn waiting(&mut self, id: ActivationId, waits: Waits) -> Option<usize> {
         let slot = self
             .slot(id)

@@ -41,8 +41,8 @@ fn jobs_take_turns_and_do_not_see_each_other() {
 
 #[test]
 fn lists_cross_in_both_directions() {
-    // Passes its list on and appends to what comes back: 16 bytes at 0 are the argument area's
-    // list, the answer goes to 512.
+    // Passes its list on and appends to the list that comes back. The argument area has its list
+    // at 0, and the answer goes to 512.
     let caller = r#"(module
         (import "floor/double" "run"
             (func $double (param i32 i32 i32 i32) (result i32)))
@@ -107,9 +107,9 @@ fn lists_cross_in_both_directions() {
         };
         assert_eq!(call(&[1, -2, 3]), Ok(vec![2, -4, 6, -1]));
         assert_eq!(call(&[]), Ok(vec![-1]));
-        // Nine do not fit the caller's space of eight for the answer.
+        // The caller has space for an answer of eight; nine do not fit.
         assert_eq!(call(&[5; 9]), Err(Fault::ValuesTooLarge));
-        // The callee's area takes 20 words; with 18 there is space for two to go back.
+        // The callee's area has 20 words: 21 do not fit, and 18 leave space for an answer of two.
         assert_eq!(call(&[5; 21]), Err(Fault::ValuesTooLarge));
         assert_eq!(call(&[5; 18]), Err(Fault::Trapped));
         assert!(world.is_empty());
@@ -234,7 +234,7 @@ fn a_start_function_may_be_a_tasklet() {
             };
             assert_eq!(result, [101]);
         }
-        // Its end ends the other too.
+        // If the start function's callee fails, the caller fails too.
         let bad = tasklets(r#"(module (func (export "run") (unreachable)))"#);
         let mut arena = vec![0; 200 << 10];
         let mut world = World::new(&bad, &mut arena, options);

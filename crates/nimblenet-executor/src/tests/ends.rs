@@ -1,4 +1,4 @@
-//! Ways in which runs end, and what they leave: nothing.
+//! Runs end in different ways, and leave nothing behind.
 
 use super::*;
 
@@ -57,7 +57,7 @@ fn att_8_memory_grows_to_the_ceiling_and_no_further() {
         End::Done(result, _) => Ok(result[0]),
         End::Failed(fault, _) => Err(fault),
     };
-    // Without a ceiling of its own a tasklet has what its module starts with.
+    // Without a ceiling in its entry a tasklet has the memory that its module starts with.
     assert_eq!((grow(0, 0), grow(0, 1)), (Ok(16), Ok(-1)));
     assert_eq!((grow(1, 984), grow(1, 985)), (Ok(16), Ok(-1)));
     assert_eq!((grow(2, 4984), grow(2, 4985)), (Ok(16), Ok(-1)));

@@ -9,7 +9,7 @@ use crate::HoldingExecutor;
 
 const ACTIVATION: ActivationId = ActivationId(7);
 
-/// A driver that makes one handle of each module and keeps it.
+/// A driver that makes one handle of its module and keeps it.
 struct Driver<'m> {
     executor: HoldingExecutor<'m, Rc<[u8]>>,
     parcel: Parcel<Fixed<300>, Rc<[u8]>>,
@@ -27,7 +27,7 @@ impl<'m> Driver<'m> {
         }
     }
 
-    /// Sends `work` in the parcel, for which nothing else is in it afterwards.
+    /// Packs `work` into the parcel, serves it, and empties the parcel.
     fn give(&mut self, work: Work<'_>) -> Option<Answer<Vec<u8>>> {
         let module = self.module.clone();
         let lend = |_: &[u8], _: Option<Digest>| module.clone();
@@ -96,7 +96,7 @@ fn the_module_of_a_run_that_is_stopped_or_frozen_is_let_go() {
     ] {
         driver.give(start);
         assert!(driver.holds());
-        // An image that is too long leaves the run, and its module.
+        // If the image is too long, the run stays, and so does its module.
         let kept = driver.give(Work::Freeze {
             activation,
             room: 1,

@@ -22,7 +22,7 @@ fn tasklets() -> Vec<Tasklet> {
     ]
 }
 
-/// Starts tasklet 0 with 20, and freezes it at its call. Returns the image and the fuel then.
+/// Starts tasklet 0 with 20, and freezes it at its call. Returns the image and the fuel left.
 fn frozen(tasklets: &[Tasklet], options: ExecutorOptions) -> (Vec<u8>, u64) {
     let mut arena = vec![0; 16 << 10];
     let mut world = World::new(tasklets, &mut arena, options);

@@ -1,4 +1,4 @@
-//! Too little room: blocks move, lend and freeze, and results stay what they are.
+//! Too little room: blocks move, lend and freeze, and results stay the same.
 
 use super::*;
 use proptest::prelude::*;
@@ -62,7 +62,7 @@ fn freezing_at_each_call_gives_the_same_results() {
 
 #[test]
 fn growing_does_not_depend_on_what_else_runs() {
-    // Grows by what its callee returns, after the callee has run.
+    // Grows its memory by the number of bytes that its callee returns.
     let text = r#"(module
         (import "floor/callee" "run" (func $callee (param i32) (result i32)))
         (memory 10 3000 (pagesize 1))
@@ -86,7 +86,7 @@ fn growing_does_not_depend_on_what_else_runs() {
         ),
         Tasklet::new(INCREMENT, SAYS),
     ];
-    // The callee adds 2000 and more: too much; or less than nothing.
+    // -500 grows by 10 bytes; 500 asks for more than the ceiling, so growing fails.
     for bytes in (3000..9000).step_by(16) {
         let mut arena = vec![0; bytes];
         let mut world = World::new(&tasklets, &mut arena, options());
@@ -177,7 +177,8 @@ fn what_is_larger_than_the_arena_never_finds_room() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 64 } else { 512 }))]
 
-    /// Any arena, slice and mode: the right results, or no memory, and nothing left.
+    /// With any arena, slice and mode a run ends with the right results or with no memory, and
+    /// leaves nothing.
     #[test]
     fn results_never_depend_on_room_and_turns(
         bytes in 1000usize..24_000,

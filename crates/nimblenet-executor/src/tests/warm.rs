@@ -3,8 +3,8 @@
 use super::*;
 use proptest::prelude::*;
 
-/// Changes all the state there is; calls another tasklet and the device on the way; ends as its
-/// argument says.
+/// Changes all kinds of state, calls another tasklet and the device, and ends as its argument
+/// says.
 const RESTLESS: &str = r#"(module
     (import "floor/callee" "run" (func $callee (param i32) (result i32)))
     (import "nimblenet:clock" "now-us" (func $now (result i64)))
@@ -47,7 +47,7 @@ const RESTLESS: &str = r#"(module
             (i32.add (i32.wrap_i64 (global.get $g))
                 (i32.add (i32.load (i32.const 20)) (call_indirect $t (type $op) (local.get $end) (i32.const 1)))))))"#;
 
-/// A restless tasklet and its callee; with a start function or without one.
+/// The restless tasklet, with a start function or without one, and its callee.
 fn restless(with_start: bool) -> Vec<Tasklet> {
     let start = if with_start { "(start $begin)" } else { "" };
     let says = Says {
@@ -61,7 +61,7 @@ fn restless(with_start: bool) -> Vec<Tasklet> {
     ]
 }
 
-/// Everything that can be seen of a run from outside: what comes of each piece of work, with the
+/// Everything that can be seen of a run from outside: the outcome of each piece of work, and the
 /// image of the activation wherever it stands still.
 #[derive(PartialEq, Debug)]
 enum Seen {
@@ -69,7 +69,7 @@ enum Seen {
     Ends(String),
 }
 
-/// Runs tasklet 0 and says what is seen of it, up to `stop` pieces of work.
+/// Runs tasklet 0 for up to `stop` pieces of work, and returns what was seen of it.
 fn watch(world: &mut World<'_, '_>, arg: i64, fuel: u64, stop: usize) -> Vec<Seen> {
     let mut seen = Vec::new();
     let mut next = Task::Start {
@@ -271,8 +271,8 @@ proptest! {
         ..ProptestConfig::with_cases(if cfg!(debug_assertions) { 96 } else { 512 })
     })]
 
-    /// Whatever ran before in a block and however it ended: what is seen of the next run is what is
-    /// seen of a first run.
+    /// Whatever ran before in a block, and however it ended: the next run looks from outside like
+    /// a first run.
     #[test]
     fn a_run_in_a_kept_block_is_as_a_run_in_a_new_one(
         with_start: bool,

@@ -1,4 +1,4 @@
-//! What the executor knows of a run besides its block.
+//! The executor's record of a run, besides its block.
 
 use nimblenet_tasklet::{ActivationId, Area, Fault, Signature, TaskletName, Trap};
 use nimblenet_wasm::{Limits, LoadOptions};
@@ -25,7 +25,7 @@ pub(super) struct Activation {
     pub(super) digest: [u8; 32],
 }
 
-/// What a run that is not under way waits for.
+/// What a suspended run waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Waits {
     /// To be continued.
@@ -74,14 +74,14 @@ pub(super) struct Export {
     /// The index of its function.
     pub(super) func: u32,
     pub(super) signature: Signature,
-    /// Where lists cross.
+    /// The area of the module through which lists pass.
     pub(super) area: Area,
     /// Address and capacity of the space for a list result.
     pub(super) result_space: [u32; 2],
 }
 
 impl Activation {
-    /// How the module is loaded, and loaded again when it thaws.
+    /// The options with which the module is loaded, and loaded again at a thaw.
     pub(super) fn options(&self, limits: &Limits, metered: bool) -> LoadOptions {
         load_options(limits, metered, self.memory_bytes, self.digest)
     }
@@ -110,13 +110,13 @@ pub(super) fn load_options(
 pub(super) enum Event {
     /// It called the tasklet of this import; the arguments have this length.
     Called { import: u16, len: usize },
-    /// Its results have this length.
+    /// It has ended, and its results have this length.
     Done { len: usize },
-    /// It has no results.
+    /// It has ended without results.
     Failed { fault: Fault, trap: Option<Trap> },
     /// Its slice is used up.
     Yielded,
-    /// The others leave no room for it; it is where it was.
+    /// The other activations leave no room for it; it is where it was.
     NoRoom,
 }
 

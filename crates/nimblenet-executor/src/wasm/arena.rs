@@ -14,20 +14,21 @@ use nimblenet_wasm::{Blocks, Part};
 
 use crate::options::ACTIVATIONS;
 
-/// What every region starts at a multiple of, and is a multiple of in length.
+/// The start and the length of every region are multiples of this.
 pub(super) const ALIGN: usize = 16;
 
-/// `len`, rounded up to what a region can have.
+/// `len`, rounded up to a length that a region can have.
 pub(super) const fn rounded(len: usize) -> usize {
     len.next_multiple_of(ALIGN)
 }
 
-/// Bytes of the arena that belong to one activation, in two words: there is one for each place.
+/// The bytes of the arena that belong to one slot. It takes two words, since there is one region
+/// for each slot.
 #[derive(Clone, Copy, Debug)]
 struct Region {
-    /// Where it starts; the lowest bit is set in an image.
+    /// Where it starts; the lowest bit is set if it holds an image.
     at: u32,
-    /// Its length, 0 if it belongs to none.
+    /// Its length, 0 if the slot has no bytes.
     len: u32,
 }
 
@@ -76,7 +77,7 @@ impl Region {
     }
 }
 
-/// The arena. Regions are numbered like the activations they belong to.
+/// The arena. A region has the number of the slot that it belongs to.
 pub(crate) struct Arena<'m> {
     bytes: Blocks<'m, ACTIVATIONS>,
     regions: [Region; ACTIVATIONS],
@@ -92,7 +93,7 @@ impl<'m> Arena<'m> {
         }
     }
 
-    /// The bytes there are to share out.
+    /// The length of the arena.
     pub(super) fn len(&self) -> usize {
         self.bytes.bytes()
     }
@@ -119,7 +120,7 @@ impl<'m> Arena<'m> {
         gap
     }
 
-    /// How many these are.
+    /// The length of the gap.
     pub(crate) fn gap_len(&self) -> usize {
         self.gap_range().len()
     }
@@ -147,7 +148,7 @@ impl<'m> Arena<'m> {
         self.regions[slot] = Region::block(at, len);
     }
 
-    /// The block of `slot`, and the `len` bytes at the gap's end for its image; nothing if the gap
+    /// The block of `slot`, and the last `len` bytes of the gap for its image; nothing if the gap
     /// is shorter.
     pub(super) fn block_and_image(
         &mut self,
@@ -168,7 +169,7 @@ impl<'m> Arena<'m> {
         self.regions[slot] = Region::image(self.images_start() - len, len);
     }
 
-    /// Makes the block of `slot` the image that these bytes are; they take no more than the block.
+    /// Frees the block of `slot`, and puts `image`, which is no longer, among the images.
     pub(super) fn replace(&mut self, slot: usize, image: &[u8]) {
         debug_assert!(image.len() <= self.regions[slot].len());
         self.release(slot);
@@ -178,7 +179,7 @@ impl<'m> Arena<'m> {
         debug_assert!(written.is_some());
     }
 
-    /// Gives the bytes of `slot` back.
+    /// Frees the bytes of `slot`.
     pub(super) fn release(&mut self, slot: usize) {
         self.region(slot).give_up();
         let gone = core::mem::replace(&mut self.regions[slot], Region::FREE);
@@ -234,7 +235,7 @@ impl<'m> Arena<'m> {
         self.blocks_end() < before
     }
 
-    /// Packs the blocks with that of `slot` as the highest, next to the gap.
+    /// Packs the blocks, and moves that of `slot` to the top, next to the gap.
     pub(super) fn raise(&mut self, slot: usize) {
         self.compact();
         let raised = self.regions[slot];
@@ -262,7 +263,7 @@ impl<'m> Arena<'m> {
         images.map(|it| it.at()).min().unwrap_or(self.len())
     }
 
-    /// The slots of all blocks, in the order they stand in.
+    /// The slots of all blocks, from the lowest block to the highest.
     fn blocks_upwards(&self) -> impl Iterator<Item = usize> + use<> {
         let mut order = [0; ACTIVATIONS];
         let mut count = 0;

@@ -1,4 +1,4 @@
-//! The image of an activation: the instance's image and what the executor must know besides
+//! The image of an activation: the instance's image, and what else the executor must know
 //! (spec/snapshot.md, "Activation image").
 //!
 //! | offset | bytes | |
@@ -19,7 +19,7 @@ use nimblenet_tasklet::{Digest, DigestHasher};
 
 use super::activation::Phase;
 
-/// Length of what stands before the arguments.
+/// Length of the header, which stands before the arguments.
 pub(super) const HEADER_BYTES: usize = 28;
 
 const CHECKED_BYTES: usize = 24;

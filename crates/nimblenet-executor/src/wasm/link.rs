@@ -127,7 +127,7 @@ pub(super) fn has_types(
     function.params().eq(params.map(val_type)) && function.results().eq(results.map(val_type))
 }
 
-/// The interpreter's name for a type of the ABI.
+/// The interpreter's type for a type of the ABI.
 pub(super) const fn val_type(flat: FlatType) -> ValType {
     match flat {
         FlatType::I32 => ValType::I32,

@@ -8,10 +8,10 @@ use super::arena::rounded;
 use super::{Slot, Wasm};
 use crate::options::{ACTIVATIONS, CodeSource};
 
-/// What making room needs from outside the arena.
+/// What the executor needs from outside the arena to make room.
 pub(super) struct Spare<'s> {
     pub(super) source: &'s dyn CodeSource,
-    /// Bytes that are not in use: an image may pass through them.
+    /// Bytes that nobody uses: an image may pass through them.
     pub(super) scratch: &'s mut [u8],
 }
 
@@ -19,8 +19,8 @@ impl Wasm<'_> {
     /// Lengthens the gap to at least `bytes`.
     ///
     /// # Errors
-    /// [`Fault::NoMemory`] if the arena is too small for that, [`Event::NoRoom`] if the others
-    /// cannot give way far enough.
+    /// [`Fault::NoMemory`] if the arena is too small for that, [`Event::NoRoom`] if the other
+    /// activations cannot give way far enough.
     pub(super) fn make_room(&mut self, bytes: usize, spare: &mut Spare<'_>) -> Result<(), Event> {
         while self.arena.gap_len() < bytes {
             if bytes > self.arena.len() {
@@ -33,7 +33,8 @@ impl Wasm<'_> {
         Ok(())
     }
 
-    /// Why nothing more can give way for a run: besides the others, `own` activations are its own.
+    /// Why nothing more can give way for a run: there are other activations, or the arena is too
+    /// small. `own` is how many activations belong to the run itself.
     fn no_room(&self, own: usize) -> Event {
         if self.activations() > own {
             Event::NoRoom
@@ -42,10 +43,12 @@ impl Wasm<'_> {
         }
     }
 
-    /// Gives an activation that is to go on its block, with all that it reserves.
+    /// Brings an activation that is to go on into a block of full length: thaws it, or gives it
+    /// back what it has lent.
     ///
     /// # Errors
-    /// [`Event::NoRoom`] if the others cannot give way far enough.
+    /// [`Event::NoRoom`] if the other activations cannot give way far enough,
+    /// [`Fault::NoMemory`] if there are none.
     pub(super) fn bring_in(&mut self, slot: usize, spare: &mut Spare<'_>) -> Result<(), Event> {
         loop {
             let run = self.activation(slot);
@@ -167,7 +170,7 @@ impl Wasm<'_> {
         self.freeze_biggest(keep, spare)
     }
 
-    /// Freezes the activation that frees most.
+    /// Freezes the activation that frees most bytes; false if none can be frozen.
     fn freeze_biggest(&mut self, keep: Option<usize>, spare: &mut Spare<'_>) -> bool {
         let mut tried = [false; ACTIVATIONS];
         loop {
@@ -196,7 +199,7 @@ impl Wasm<'_> {
         }
     }
 
-    /// The slots of activations that are not frozen, but for `keep`.
+    /// The slots of activations that are not frozen, without `keep`.
     fn blocks(&self, keep: Option<usize>) -> impl Iterator<Item = usize> + use<> {
         let mut blocks = [false; ACTIVATIONS];
         for (is_block, slot) in blocks.iter_mut().zip(&self.slots) {

@@ -20,12 +20,12 @@ pub(super) struct Around<'r> {
     pub(super) host: &'r mut dyn Host,
     /// Fuel until it yields.
     pub(super) slice: u64,
-    /// Takes arguments and results.
+    /// The bytes that arguments and results are written to.
     pub(super) out: &'r mut [u8],
 }
 
 /// Runs the activation in `region` until it calls a tasklet, ends or has used its slice.
-/// `answer` are the results of the call that it waits for.
+/// `answer` holds the results of the call that it waits for.
 pub(super) fn run(
     activation: &mut Activation,
     mut region: Part<'_>,
@@ -36,7 +36,7 @@ pub(super) fn run(
     let Ok((preamble, mut instance)) = attached else {
         return Fault::DigestMismatch.into();
     };
-    // Between runs the fuel is with the activation; an image may claim otherwise.
+    // Between runs the activation holds the fuel, whatever an image says of the instance's.
     let slice = around.slice.min(activation.fuel);
     activation.fuel -= slice;
     instance.set_fuel(slice);
@@ -147,7 +147,7 @@ impl Running<'_, '_> {
                 Step::OutOfFuel if self.activation.fuel == 0 => {
                     return Err(Fault::OutOfFuel.into());
                 }
-                // What comes next costs more than a slice.
+                // The next instruction costs more than a slice.
                 Step::OutOfFuel if self.instance.fuel() == before => {
                     self.grant(self.around.slice.max(1).min(self.activation.fuel));
                 }
@@ -157,7 +157,7 @@ impl Running<'_, '_> {
         }
     }
 
-    /// Takes the arguments that waited for the end of the start function into the module.
+    /// Calls the export with the arguments that waited for the end of the start function.
     fn call_export(&mut self) -> Result<(), Event> {
         let layout = self.activation.layout;
         let args = &self.preamble[layout.links..][..layout.args];
@@ -173,7 +173,7 @@ impl Running<'_, '_> {
         let count = self.instance.results(&mut results);
         let results = results.get(..count);
         let types = export.signature.flat_results();
-        // Only a forged image can have run another function than the export.
+        // Only the run of a forged image can end in another function than the export.
         let results = results.filter(|results| have_types(results, types));
         let results = results.ok_or(Fault::BadImage)?;
         let mut bits = [0; MAX_RESULTS];
@@ -202,7 +202,8 @@ impl Running<'_, '_> {
         self.answer(function.result.into_iter(), &[result])
     }
 
-    /// Takes fuel from the slice, and beyond it from what is left: a call is not half made.
+    /// Takes fuel from the slice and, if that is too short, from the activation's other fuel: a
+    /// call is made as a whole or not at all.
     fn charge(&mut self, fuel: u64) -> Result<(), Event> {
         let slice = self.instance.fuel();
         let beyond = fuel.saturating_sub(slice);

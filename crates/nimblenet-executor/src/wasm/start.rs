@@ -1,4 +1,4 @@
-//! Bringing a tasklet into a stretch of free bytes, from its module or from an image.
+//! Loads a tasklet into a stretch of free bytes, or thaws it there from an image.
 
 use nimblenet_tasklet::abi::{self, AbiError};
 use nimblenet_tasklet::{Export as Promised, Fault, Start, Trap};
@@ -15,11 +15,11 @@ use super::values::{Values, trapped};
 use super::warm::Warm;
 use crate::ExecutorOptions;
 
-/// Why a tasklet is not in yet.
+/// Why a tasklet is not loaded yet.
 pub(super) enum Refusal {
-    /// It cannot run.
+    /// It cannot run; this is its end.
     End(Event),
-    /// It needs this many bytes, or more.
+    /// It needs at least this many bytes.
     NeedsBytes(usize),
 }
 
@@ -51,8 +51,8 @@ pub(super) fn load(
     Ok(activation)
 }
 
-/// Does what [`load`] does in a region whose block was loaded before. Nothing if the block is none
-/// of such a start.
+/// Does what [`load`] does, in a region that holds a kept block. Nothing if the block does not suit
+/// the start.
 pub(super) fn load_warm(
     region: &mut Part<'_>,
     warm: &Warm,
@@ -70,7 +70,7 @@ pub(super) fn load_warm(
     match begun {
         Ok(activation) => Some(Ok(activation)),
         Err(Refusal::End(end)) => Some(Err(end)),
-        // Before the block there is no room for the arguments.
+        // The region has no room for the arguments before the block.
         Err(Refusal::NeedsBytes(_)) => None,
     }
 }
@@ -127,7 +127,7 @@ pub(super) fn invoke(
     })
 }
 
-/// What the image of an activation starts with.
+/// The header of an activation's image.
 pub(super) fn header(activation: &Activation) -> Header {
     Header {
         phase: activation.phase,
@@ -137,7 +137,7 @@ pub(super) fn header(activation: &Activation) -> Header {
     }
 }
 
-/// What is known of a tasklet besides its block.
+/// What follows from a tasklet's entry and module, before there is an instance.
 struct Plan<'a> {
     layout: Layout,
     options: LoadOptions,
@@ -161,7 +161,7 @@ impl<'a> Plan<'a> {
         let initial = memory.map_or(0, |memory| bytes(memory.min, memory));
         let ceiling = ceiling(start, initial, options);
         let plan = Self::with(links, ceiling, promised, start, options);
-        // Before anything is loaded that finds no room for its memory.
+        // Ask for room now, so that no module is loaded in vain.
         let most = memory.map_or(0, |memory| {
             memory
                 .max
@@ -174,9 +174,8 @@ impl<'a> Plan<'a> {
         Ok(plan)
     }
 
-    /// The same for a module whose block is there: what follows from the entry is checked, the
-    /// links are written again, and the instance is reset. Nothing if another block is needed, or
-    /// none will do.
+    /// Makes the same plan for a module whose block is kept: checks the entry, writes the links
+    /// again, and resets the instance. Nothing if this block does not suit the start.
     fn of_warm<'r>(
         region: &'r mut Part<'_>,
         warm: &Warm,
@@ -234,7 +233,7 @@ impl<'a> Plan<'a> {
     /// The activation, with `instance` in place.
     ///
     /// # Errors
-    /// When the module does not export what the entry promises.
+    /// If the module does not export what the entry promises.
     fn activation(
         mut self,
         start: &Start<'_>,
@@ -310,8 +309,8 @@ fn resolve(gap: &mut Part<'_>, module: &Module<'_>, start: &Start<'_>) -> Result
     Ok(len)
 }
 
-/// Puts what the call of the export needs between the links and the instance, which moves up, if
-/// the start function runs first.
+/// If the start function runs first, puts the arguments of the export between the links and the
+/// instance, which moves up.
 fn keep_call(gap: &mut Part<'_>, activation: &mut Activation, args: &[u8]) -> Result<(), Refusal> {
     if activation.phase != Phase::Start {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Values and ends on their way between an instance and the contract.
+//! Translates values and ends between an instance and the contract.
 
 use nimblenet_tasklet::abi::{self, AbiError};
 use nimblenet_tasklet::{Fault, FlatType, Trap as TaskletTrap};
@@ -7,7 +7,7 @@ use nimblenet_wasm::{Instance, Trap, Value};
 use super::activation::Event;
 use super::link::val_type;
 
-/// Why values do not leave a module.
+/// The end of a run whose values cannot be lifted from its module.
 pub(super) fn lift_failed(error: AbiError) -> Event {
     if error == AbiError::BufferFull {
         Fault::ValuesTooLarge.into()
@@ -16,7 +16,7 @@ pub(super) fn lift_failed(error: AbiError) -> Event {
     }
 }
 
-/// How a run ends that its module's code has ended.
+/// The end of a run that its module's code has trapped.
 pub(super) fn trapped(trap: Trap) -> Event {
     let named = match trap {
         Trap::Unreachable => TaskletTrap::Unreachable,

@@ -1,15 +1,14 @@
 //! Loaded blocks that are kept after a run, for another start of their module.
 //!
 //! A block in which a run has ended, in whatever way, stays where it is and keeps its place in the
-//! table of activations. The next start of the same module resets it in place and runs: nothing is
-//! parsed, validated or translated again, and the module's bytes are not hashed again. They were
-//! hashed when the block was loaded, and the block belongs to that digest; a start whose entry has
-//! another digest never gets it. What follows from the entry is looked at at every start: the
-//! export's type, the imports and what is granted, and the ceiling on memory, which must be the one
-//! that the block was loaded with.
+//! table of activations. The next start of the same module resets it in place and runs: the module
+//! is neither validated nor translated nor hashed again. Its bytes were hashed when the block was
+//! loaded, and the block belongs to that digest; a start whose entry has another digest never gets
+//! it. Every start checks what follows from its entry: the export's type, the imports and what is
+//! granted, and the ceiling on memory, which must be the one that the block was loaded with.
 //!
-//! Kept blocks take nothing from runs. One gives up its place when there is no free one, and all of
-//! them give up their room before anything else has to.
+//! Kept blocks take nothing from runs. When no place is free, a kept block gives up its place; and
+//! all kept blocks give up their room before an activation has to.
 
 use nimblenet_wasm::Part;
 
@@ -27,7 +26,7 @@ pub(super) struct Warm {
     pub(super) memory_bytes: u32,
     /// The links before it, in bytes.
     pub(super) links: usize,
-    /// How many starts there had been when its last run ended.
+    /// The number of starts at the time when its last run ended.
     ended: u32,
 }
 
@@ -41,7 +40,7 @@ impl Warm {
             links: layout.links,
             ended: starts as u32,
         };
-        // Where a start function has run, the arguments of the export stood before the block.
+        // If a start function ran, the arguments of the export stand before the block.
         if layout.instance != warm.instance() {
             region.shift(layout.instance..layout.used, warm.instance());
         }
@@ -55,8 +54,8 @@ impl Warm {
 }
 
 impl Wasm<'_> {
-    /// Gives up the kept block that was used least recently; nothing if none is kept. Returns its
-    /// place, which is free.
+    /// Gives up the kept block that was used least recently, and returns its slot, which is free;
+    /// nothing if no block is kept.
     pub(crate) fn give_up_warm(&mut self) -> Option<usize> {
         let now = self.starts() as u32;
         let age = |slot: &usize| match &self.slots[*slot] {
