@@ -1,4 +1,5 @@
-//! Calls that come from the board itself and not as frames: who makes them, and gets their ends.
+//! Calls that do not come as frames: the [`Caller`] makes them at the board's own node, and gets
+//! their results.
 
 use core::future::{Future, pending};
 
@@ -11,20 +12,21 @@ use nimblenet_tasklet::{Fault, Trap};
 use crate::clock::Clock;
 use crate::coap::{Endpoint, MAX_EXCHANGES, MAX_MESSAGE_BYTES, Reaction, RequestId};
 
-/// The longest request that is read; a longer one is dropped by who receives it.
+/// The longest request that is read; whoever receives a longer one drops it.
 pub const MAX_REQUEST_BYTES: usize = 1024;
-/// Requests that wait.
+/// How many requests can wait for the node.
 pub const REQUESTS: usize = 2;
-/// Answers that wait to be sent.
+/// How many answers can wait to be sent.
 pub const ANSWERS: usize = 4;
 
 /// Makes calls at the board's own node.
 pub trait Caller {
-    /// Waits until [`serve`](Self::serve) has something to do. It may be dropped at any time.
+    /// Waits until [`serve`](Self::serve) has something to do. The future may be dropped at any
+    /// time.
     fn ready(&mut self, clock: &impl Clock) -> impl Future<Output = ()>;
-    /// Does it, and makes the calls that come of it.
+    /// Does what is due, and makes the calls that follow.
     fn serve(&mut self, now: Instant, node: &mut Node);
-    /// A call has ended with the CBOR array of its results, or with why there are none.
+    /// A call has ended: with the CBOR array of its results, or with the fault.
     fn finished(
         &mut self,
         now: Instant,
@@ -34,7 +36,7 @@ pub trait Caller {
     );
 }
 
-/// On a board that only serves others.
+/// The caller of a board that makes no calls of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Nobody;
 
@@ -48,7 +50,7 @@ impl Caller for Nobody {
     fn finished(&mut self, _: Instant, _: CallId, _: Result<&[u8], Fault>, _: Option<Trap>) {}
 }
 
-/// A CoAP message and whose it is.
+/// A CoAP message and its peer.
 #[derive(Clone, Debug)]
 pub struct Datagram<P, const BYTES: usize> {
     /// Where it comes from or goes to.
@@ -62,8 +64,8 @@ pub type Requests<'c, M, P> = Receiver<'c, M, Datagram<P, MAX_REQUEST_BYTES>, RE
 /// Where answers go.
 pub type Answers<'c, M, P> = Sender<'c, M, Datagram<P, MAX_MESSAGE_BYTES>, ANSWERS>;
 
-/// Calls what CoAP clients ask for. A datagram that finds no room on its way out is lost, as it
-/// may be on the way that follows; the protocol repeats it.
+/// Makes the calls that CoAP clients ask for. A datagram that finds no room on its way out is lost,
+/// as it may be lost in the network; the protocol repeats it.
 pub struct CoapCaller<'c, M: RawMutex, P> {
     endpoint: Endpoint<P>,
     running: heapless::Vec<(CallId, RequestId), MAX_EXCHANGES>,
@@ -183,7 +185,7 @@ mod tests {
 
     type Sent = Vec<(u8, Vec<u8>)>;
 
-    /// A board without links whose clock stands still unless it is waited for.
+    /// A clock that stands still, and whose deadlines have always come.
     struct Still;
 
     impl Clock for Still {
@@ -247,7 +249,7 @@ mod tests {
         let [(CLIENT, answer)] = &sent[..] else {
             panic!("{sent:?} is no single answer");
         };
-        // An acknowledgement with 4.04.
+        // The answer is an acknowledgement with 4.04.
         assert_eq!(answer[..5], [0x61, 0x84, 0, 1, 0xaa]);
         assert_eq!((counters.calls, counters.failed), (1, 1));
     }
@@ -264,7 +266,7 @@ mod tests {
             "whoever repeats is told to wait"
         );
         let (_, answer) = &sent[1];
-        // Confirmable, 5.03: no catalogue is there.
+        // The answer is confirmable, with 5.03: the board has no catalogue.
         assert_eq!(answer[..2], [0x41, 0xa3]);
         let repeated = sent[2..].iter().filter(|(_, bytes)| bytes == answer);
         assert_eq!(repeated.count(), 4, "as often as the protocol says");

@@ -1,23 +1,23 @@
-//! What a chip tells the node's side of time, and what resets it.
+//! The clock and the watchdog, which each chip provides.
 
 use core::future::Future;
 
 use nimblenet_core::Instant;
 
-/// The time, as the board tells it.
+/// The board's clock.
 pub trait Clock {
-    /// Since the board's start.
+    /// The time since the board's start.
     fn now(&self) -> Instant;
-    /// Waits until then.
+    /// Waits until `then`.
     fn until(&self, then: Instant) -> impl Future<Output = ()>;
 }
 
-/// What resets the board unless it is fed.
+/// A timer that resets the board unless it is fed.
 pub trait Watchdog {
-    /// From now on it must be fed.
+    /// Starts the timer; from here on it must be fed.
     fn start(&mut self);
-    /// The board works, and the next packet has this number.
+    /// Feeds the timer: the board works, and its next packet has the number `sequence`.
     fn feed(&mut self, sequence: u32);
-    /// The interpreter no longer answers; the reset follows for want of food.
+    /// The interpreter does not answer. The node stops feeding, so the reset follows.
     fn interpreter_lost(&mut self);
 }

@@ -6,13 +6,14 @@
 //! | `/status` | GET | | CBOR map of counters |
 //! | `/.well-known/core` | GET | | links |
 //!
-//! A failure is answered as a Linux node does, with a CBOR map of `code` and `message`. What does
+//! The answer to a failure is that of a Linux node: a CBOR map of `code` and `message`. What does
 //! not fit one datagram is refused: there is no block-wise transfer, and no Observe.
 //!
-//! The driver gives each datagram to [`Endpoint::handle`], and the [`CallRequest`] that may come
-//! of it to its node; when that call ends, or is refused, [`Endpoint::finish`] says what to send.
-//! When [`Endpoint::poll_timeout`] has passed, [`Endpoint::handle_timeout`] acknowledges what takes
-//! long and repeats what was not acknowledged.
+//! The driver gives each datagram to [`Endpoint::handle`]. If that returns a [`CallRequest`], the
+//! driver gives it to its node; when the call ends, or is refused, [`Endpoint::finish`] returns the
+//! answer to send. When the time of [`Endpoint::poll_timeout`] has come,
+//! [`Endpoint::handle_timeout`] acknowledges requests that take long, and repeats answers that
+//! nobody has acknowledged.
 
 mod message;
 
@@ -29,17 +30,17 @@ use message::{Bytes, Header, Incoming, Kind, Request};
 
 /// The longest datagram that is sent; a request may be longer.
 pub const MAX_MESSAGE_BYTES: usize = 512;
-/// Calls that are remembered: all that run, and of those that ended the newest, whose answers
-/// their repetitions get.
+/// How many calls the endpoint remembers: all that run, and the newest of those that ended, so that
+/// a repeated request gets the same answer.
 pub const MAX_EXCHANGES: usize = 8;
 
-/// How long a confirmable request is worked on before it is acknowledged and answered separately.
+/// A confirmable request that takes longer is acknowledged, and answered separately.
 const PROCESSING: Duration = Duration::from_secs(1);
-/// Until the first repetition of a separate answer, doubled for each that follows
-/// (section 4.8; the middle of the interval that chance should choose from).
+/// The time until a separate answer is repeated for the first time; it doubles with each repetition
+/// (section 4.8, which asks for a random time between 2 and 3 seconds; this is the middle).
 const ACK_TIMEOUT: Duration = Duration::from_millis(2500);
 const MAX_RETRANSMIT: u8 = 4;
-/// After this time an identifier may be another message's (section 4.8.2, EXCHANGE_LIFETIME).
+/// After this time a peer may use a message's identifier again (section 4.8.2, EXCHANGE_LIFETIME).
 const LIFETIME: Duration = Duration::from_secs(247);
 
 const LINK_FORMAT: u16 = 40;
@@ -57,7 +58,7 @@ pub struct RequestId(u32);
 pub enum Reaction<'a> {
     /// Nothing.
     Ignore,
-    /// Send this to where it came from.
+    /// Send this back to the peer.
     Reply(&'a [u8]),
     /// Make a call; [`Endpoint::finish`] takes its result.
     Call(RequestId, CallRequest<'a>),
@@ -66,18 +67,18 @@ pub enum Reaction<'a> {
 /// A datagram to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Transmit<'a, P> {
-    /// Where to.
+    /// The peer to send it to.
     pub to: P,
-    /// What.
+    /// The datagram.
     pub bytes: &'a [u8],
 }
 
-/// What an endpoint has met since it started.
+/// The counters of an endpoint since its start.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counters {
-    /// Calls given out.
+    /// Calls given to the driver.
     pub calls: u32,
-    /// Repetitions of messages that asked for one.
+    /// Repeated requests for a call.
     pub repeated: u32,
     /// Messages answered by a reset, or ignored.
     pub malformed: u32,
@@ -87,7 +88,7 @@ pub struct Counters {
     pub given_up: u32,
 }
 
-/// A server whose peers are told apart by `P`, such as addresses with ports.
+/// A server. `P` identifies its peers, for example by address and port.
 #[derive(Debug)]
 pub struct Endpoint<P> {
     exchanges: heapless::Vec<Exchange<P>, MAX_EXCHANGES>,
@@ -98,7 +99,7 @@ pub struct Endpoint<P> {
     counters: Counters,
 }
 
-/// A message that asked for a call.
+/// A request that asked for a call.
 #[derive(Debug)]
 struct Exchange<P> {
     peer: P,
@@ -111,20 +112,21 @@ struct Exchange<P> {
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Stage {
-    /// The call runs; at the time given it must be acknowledged, unless it was or need not be.
+    /// The call runs. The request must be acknowledged at the given time, if it is not
+    /// acknowledged yet and is confirmable.
     Working {
         request: RequestId,
         acknowledge_at: Option<Instant>,
     },
-    /// The answer went out with the acknowledgement.
+    /// The answer was sent with the acknowledgement.
     Answered,
-    /// It went out separately, and so many times.
+    /// The answer was sent as a message of its own, `sent` times so far.
     Separate {
         id: u16,
         repeat_at: Instant,
         sent: u8,
     },
-    /// It went out separately and needs no more care.
+    /// The answer was sent as a message of its own, and is not sent again.
     Settled,
 }
 
@@ -137,7 +139,8 @@ impl Stage {
         }
     }
 
-    /// Which exchanges make room for another call first; none for those that must stay.
+    /// The order in which exchanges make room for another call, lowest first; none for those that
+    /// must stay.
     fn dispensable(self) -> Option<u8> {
         match self {
             Self::Answered | Self::Settled => Some(0),
@@ -166,13 +169,13 @@ impl<P: Copy + PartialEq> Endpoint<P> {
         }
     }
 
-    /// What was met so far.
+    /// The counters so far.
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Takes a datagram. `numbers` is what `/status` tells, should it be asked for.
+    /// Takes a datagram. `numbers` is the content of `/status`.
     pub fn handle<'a>(
         &'a mut self,
         now: Instant,
@@ -216,8 +219,8 @@ impl<P: Copy + PartialEq> Endpoint<P> {
         }
     }
 
-    /// Ends a call with the CBOR array of its results, or with why there are none. Nothing is to
-    /// be sent for a call that is not known.
+    /// Ends a call with the CBOR array of its results, or with its fault, and returns the answer;
+    /// nothing for a call that the endpoint does not know, or does not wait for.
     pub fn finish(
         &mut self,
         now: Instant,
@@ -268,7 +271,7 @@ impl<P: Copy + PartialEq> Endpoint<P> {
         stages.filter_map(Stage::deadline).min()
     }
 
-    /// The next datagram that is due; to be called until there is none.
+    /// The next datagram that is due. Call it until it returns none.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Transmit<'_, P>> {
         loop {
             let due = |held: &Exchange<P>| held.stage.deadline().is_some_and(|at| at <= now);
@@ -302,7 +305,7 @@ impl<P: Copy + PartialEq> Endpoint<P> {
         }
     }
 
-    /// Forgets exchanges whose identifiers may be used again.
+    /// Forgets exchanges whose identifiers their peers may use again.
     fn forget(&mut self, now: Instant) {
         self.exchanges
             .retain(|held| held.stage.dispensable().is_none() || now.since(held.since) < LIFETIME);
@@ -318,7 +321,7 @@ impl<P: Copy + PartialEq> Endpoint<P> {
         }
     }
 
-    /// What a repetition of a message gets.
+    /// The reaction to a repeated request.
     fn repeat(&mut self, at: usize) -> Reaction<'_> {
         self.counters.repeated += 1;
         let held = &mut self.exchanges[at];
@@ -327,7 +330,7 @@ impl<P: Copy + PartialEq> Endpoint<P> {
         }
         match &mut held.stage {
             Stage::Answered => return Reaction::Reply(&self.exchanges[at].answer),
-            // Who repeats itself is to be told that it need not.
+            // Acknowledge at once, so that the client does not repeat it again.
             Stage::Working { acknowledge_at, .. } => *acknowledge_at = None,
             Stage::Separate { .. } | Stage::Settled => {}
         }
@@ -365,7 +368,8 @@ impl<P: Copy + PartialEq> Endpoint<P> {
         Reaction::Call(request, call)
     }
 
-    /// Forgets the oldest exchange that may be, if the table is full; false if none may.
+    /// If the table is full, forgets an exchange, dispensable ones first, and the oldest of them;
+    /// false if all must stay.
     fn make_room(&mut self) -> bool {
         if !self.exchanges.is_full() {
             return true;
@@ -419,7 +423,7 @@ impl<P: Copy + PartialEq> Endpoint<P> {
         header
     }
 
-    /// The identifier of the next message of our own.
+    /// The identifier of the endpoint's next message.
     fn message(&mut self) -> u16 {
         self.next_message = self.next_message.wrapping_add(1);
         self.next_message
@@ -481,7 +485,7 @@ fn call<'d>(namespace: &str, name: &str, request: &Request<'d>) -> Result<Route<
     }))
 }
 
-/// Why a request is not served, in words that never change and words for people.
+/// Why a request is not served: a code, which never changes, and a message for people.
 #[derive(Clone, Copy, Debug)]
 struct Refusal {
     response: u8,

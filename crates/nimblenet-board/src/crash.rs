@@ -1,10 +1,10 @@
-//! What a crash leaves for the next start.
+//! The record of a crash that outlives the reset.
 
 use nimblenet_core::wire::{Cause, REPORT_ADDRESSES, Report};
 
-/// Tells a record from what memory holds after power-on.
+/// Distinguishes a record from what memory holds after power-on.
 const MAGIC: u32 = 0x4e4e_4b32;
-/// Packets that may have been sent since the number was last kept.
+/// The most packets that a program sends between two updates of the kept packet number.
 const AHEAD: u32 = 256;
 
 /// Addresses where a program was when it crashed.
@@ -23,9 +23,9 @@ impl Places {
         }
     }
 
-    /// Takes from `stack`, the words from the stack pointer upwards, those that a call has left
-    /// there: odd addresses in `code` behind a branch with link. `half` reads a half word of code.
-    /// Some may be left over from calls that have returned.
+    /// Takes the return addresses from `stack`, the words from the stack pointer upwards: odd
+    /// addresses in `code` that follow a branch with link. `half` reads a half word of code. Some
+    /// may be left over from calls that have returned.
     pub fn unwind(
         &mut self,
         stack: impl Iterator<Item = u32>,
@@ -37,7 +37,7 @@ impl Places {
             if word & 1 == 0 || !code.contains(&to) || !code.contains(&to.wrapping_sub(4)) {
                 continue;
             }
-            // BL is two half words, BLX of a register one (ARMv6-M A6.7.13, A6.7.14).
+            // BL has two half words, BLX of a register has one (ARMv6-M A6.7.13, A6.7.14).
             let long = half(to - 4) & 0xf800 == 0xf000 && half(to - 2) & 0xd000 == 0xd000;
             let short = half(to - 2) & 0xff80 == 0x4780;
             if long || short {
@@ -66,7 +66,7 @@ pub struct Crash {
 }
 
 impl Crash {
-    /// Hands `tell` the report that goes to the registry, under this number.
+    /// Calls `tell` with the report of this crash under `number`.
     pub fn report(&self, number: u32, tell: impl FnOnce(&Report<'_>)) {
         let bytes = self.places.bytes();
         let addresses = &bytes[..4 * self.places.len];
@@ -78,8 +78,8 @@ impl Crash {
     }
 }
 
-/// A record in memory that a reset leaves alone. Any content is a valid value: what it holds
-/// after power-on is no record, since magic number and checksum do not match.
+/// A record in memory that a reset does not clear. Any bytes are a valid value; after power-on they
+/// are no record, since magic number and checksum do not match.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Kept {
@@ -93,10 +93,10 @@ pub struct Kept {
     check: u32,
 }
 
-/// What the program before has left.
+/// What the previous program has left.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Before {
-    /// A packet number that it has not used.
+    /// A packet number above all that it has used.
     pub sequence: u32,
     /// How it ended, unless it was reset from outside.
     pub crash: Option<Crash>,
@@ -115,8 +115,8 @@ impl Kept {
         check: 0,
     };
 
-    /// Takes the record of the program before, if there is one; `hungry` says that the watchdog
-    /// has ended it.
+    /// Takes the record of the previous program, if there is one; `hungry` says that the watchdog
+    /// has reset it.
     pub fn take(&mut self, hungry: bool) -> Option<Before> {
         let whole = self.magic == MAGIC && self.check == self.sum();
         let before = whole.then(|| Before {
@@ -139,7 +139,7 @@ impl Kept {
 
     /// The program is well and has come to this packet number.
     pub fn go_on(&mut self, sequence: u32) {
-        // Only the sum of two numbers changes: a reset in between costs no more than the record.
+        // Two words change. A reset between the two writes loses the record, and nothing else.
         self.check = self
             .check
             .wrapping_sub(self.sequence)
@@ -147,7 +147,7 @@ impl Kept {
         self.sequence = sequence;
     }
 
-    /// The program ends. The first cause counts: what follows may be due to it.
+    /// The program ends. Only the first cause is kept, since it may have caused the others.
     pub fn crash(&mut self, cause: Cause, core: u8, micros: u32, places: &Places) {
         if self.magic != MAGIC || self.cause != 0 {
             return;
@@ -245,10 +245,10 @@ mod tests {
 
     #[test]
     fn addresses_behind_calls_are_found_on_the_stack() {
-        // At 0x100: a nop, BL, BLX of a register, a nop.
+        // The code at 0x100: a nop, BL, BLX of a register, a nop.
         let code: [u16; 6] = [0xbf00, 0xbf00, 0xf7ff, 0xfffe, 0x4798, 0xbf00];
         let half = |at: u32| code[(at - 0x100) as usize / 2];
-        // Data, an even number, what stands behind BL and BLX, and what stands behind neither.
+        // Data, an even address, those behind BL and BLX, one behind neither, and one outside.
         let stack = [7, 0x108, 0x109, 0x10b, 0x105, 0x2000_0001];
         let mut places = Places::default();
         places.push(0xabc);

@@ -1,8 +1,8 @@
-//! Frames on a serial line (spec/board.md, section 1): with a checksum, stuffed with COBS, each
-//! frame ended by a zero byte.
+//! Frames on a serial line (spec/board.md, section 1): each has a checksum, is stuffed with COBS,
+//! and ends with a zero byte.
 //!
-//! A receiver that starts in the middle, or loses bytes, is back in step with the next zero. Both
-//! ends of a line use this module: boards, Linux nodes, and the runner of emulated boards.
+//! A receiver that starts in the middle, or loses bytes, finds the next frame after the next zero.
+//! Both ends of a line use this module: boards, Linux nodes, and the runner of emulated boards.
 
 use cobs::CobsEncoder;
 use crc::{CRC_16_GENIBUS, Crc, NoTable};
@@ -11,16 +11,16 @@ use crc::{CRC_16_GENIBUS, Crc, NoTable};
 pub const MAX_FRAME_BYTES: usize = 256;
 
 const CHECKSUM_BYTES: usize = 2;
-/// The most bytes that are stuffed together.
+/// The most bytes that are stuffed together: a frame and its checksum.
 const MAX_CHECKED_BYTES: usize = MAX_FRAME_BYTES + CHECKSUM_BYTES;
 
 /// The longest frame as it is on the line: a code byte for each 254 bytes, and the zero.
 pub const MAX_LINE_BYTES: usize = MAX_CHECKED_BYTES + MAX_CHECKED_BYTES / 254 + 2;
 
-/// Without a table, which would take half a kilobyte of flash.
+/// The checksum, computed without a table, which would take half a kilobyte of flash.
 const CHECKSUM: Crc<u16, NoTable> = Crc::<u16, NoTable>::new(&CRC_16_GENIBUS);
 
-/// A frame as the node knows it.
+/// A frame, without checksum and stuffing.
 pub type Frame = heapless::Vec<u8, MAX_FRAME_BYTES>;
 
 /// Room for a frame as it is on the line.
@@ -31,7 +31,7 @@ pub type Line = [u8; MAX_LINE_BYTES];
 pub enum Dropped {
     /// More bytes than the longest frame has.
     TooLong,
-    /// Not a stuffed frame, or with another checksum: bytes got lost or were changed.
+    /// The bytes are no stuffed frame, or their checksum is wrong: some got lost or changed.
     Malformed,
 }
 
@@ -52,7 +52,8 @@ impl Deframer {
         }
     }
 
-    /// Takes the next byte; returns what a zero byte completes, and nothing for an empty frame.
+    /// Takes the next byte. A zero byte completes a frame, which is returned; nothing if the frame
+    /// is empty.
     pub fn push(&mut self, byte: u8) -> Option<Result<Frame, Dropped>> {
         if byte != 0 {
             self.overflowed |= self.line.push(byte).is_err();
@@ -86,8 +87,7 @@ impl Deframer {
     }
 }
 
-/// Writes a frame as it goes onto the line, checksum and zero byte included; returns what is
-/// written.
+/// Writes a frame as it goes onto the line, with checksum and zero byte; returns the bytes written.
 pub fn stuffed<'l>(frame: &Frame, line: &'l mut Line) -> &'l [u8] {
     let checksum = CHECKSUM.checksum(frame).to_be_bytes();
     let mut encoder = CobsEncoder::new(&mut line[..]);

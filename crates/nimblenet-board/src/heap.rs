@@ -1,4 +1,4 @@
-//! The memory that the node takes at its start, and never again.
+//! The heap, from which the program allocates at its start and never again.
 #![allow(unsafe_code)]
 
 use core::alloc::{GlobalAlloc, Layout};
@@ -9,8 +9,8 @@ use critical_section::Mutex;
 /// A heap that only grows, and only until it is sealed. An allocation after that fails, which
 /// ends the program: a board whose cores share a heap must not allocate while it runs.
 ///
-/// What is freed is gone, unless it was the last that was taken; a program that takes everything
-/// once loses little by that.
+/// A freed range cannot be used again, unless it was the last that was allocated; a program that
+/// allocates everything once loses little by that.
 pub struct SealedHeap<const BYTES: usize> {
     bytes: UnsafeCell<Bytes<BYTES>>,
     state: Mutex<Cell<State>>,
@@ -25,7 +25,8 @@ struct State {
     sealed: bool,
 }
 
-// SAFETY: the bytes are only handed out, each range once; the state is behind a critical section.
+// SAFETY: the heap never reads or writes the bytes, and hands out no range that is in use; the state
+// is reached in critical sections only.
 unsafe impl<const BYTES: usize> Sync for SealedHeap<BYTES> {}
 
 impl<const BYTES: usize> SealedHeap<BYTES> {
@@ -42,12 +43,12 @@ impl<const BYTES: usize> SealedHeap<BYTES> {
         }
     }
 
-    /// From now on every allocation fails.
+    /// Seals the heap: every later allocation fails.
     pub fn seal(&self) {
         self.change(|state| state.sealed = true);
     }
 
-    /// Bytes taken.
+    /// Bytes allocated, alignment included.
     pub fn used(&self) -> usize {
         self.change(|state| state.used)
     }
@@ -73,8 +74,8 @@ impl<const BYTES: usize> Default for SealedHeap<BYTES> {
     }
 }
 
-// SAFETY: a range is handed out once, aligned and within the bytes, and not again before it was
-// given back.
+// SAFETY: each range is aligned and within the bytes, and is handed out again only after it was
+// freed.
 unsafe impl<const BYTES: usize> GlobalAlloc for SealedHeap<BYTES> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let base = self.base();

@@ -1,22 +1,23 @@
-//! What tasklets find on the board: native tasklets, and the functions behind capabilities.
+//! What the board offers to tasklets: native tasklets, and the functions behind capabilities.
 //!
 //! | native tasklet | signature | |
 //! |---|---|---|
 //! | `*/board-temperature` | `func() -> s32` | the chip's own sensor, thousandths of a degree Celsius |
 //! | `*/board-gpio` | `func(pin: u32, level: u32)` | drives a pin: 0 low, 1 high |
 //!
-//! They answer in whatever namespace publishes them.
+//! They serve every namespace that publishes them.
 
 use minicbor::encode::write::Cursor;
 use minicbor::{Decoder, Encoder};
 use nimblenet_tasklet::{Capabilities, Capability, Fault, Host, TaskletName};
 
-/// Values that tasklets may keep on the board, all of them together.
+/// How many values all tasklets together may keep on the board.
 const VALUES: usize = 16;
 
 /// The board's own devices.
 pub trait Devices {
-    /// A conversion of the on-board temperature sensor: 12 bits of the reference of 3.3 V.
+    /// A reading of the chip's temperature sensor, in 1/4096 of the reference of 3.3 V; none if it
+    /// fails.
     fn temperature(&mut self) -> Option<u16>;
     /// Drives a pin; false if tasklets may not have it.
     fn drive(&mut self, pin: u32, high: bool) -> bool;

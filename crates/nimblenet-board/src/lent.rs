@@ -4,17 +4,17 @@
 /// A module's or an image's bytes on the node's disk.
 ///
 /// The node keeps a module where it is, unchanged, from the start of its activation until the
-/// interpreter has answered that it ended, or has taken the word to stop it; and an image until
-/// its thaw is answered (`nimblenet_core::cache`, "code that is in use never moves"). This is an
-/// address and no reference, since a reference would claim more than that: the node meanwhile
-/// writes to other parts of the disk.
+/// interpreter has answered that it ended, or has taken the message to stop it; and it keeps an
+/// image until the interpreter has answered its thaw (`nimblenet_core::cache`, "code that is in use
+/// never moves"). This is an address and no reference, since a reference would claim more than
+/// that: the node meanwhile writes to other parts of the disk.
 #[derive(Clone, Copy, Debug)]
 pub struct Lent {
     at: *const u8,
     len: usize,
 }
 
-// SAFETY: it is only an address; what reading through it needs is said at `bytes`.
+// SAFETY: this is only an address; `as_ref` states what a read through it needs.
 unsafe impl Send for Lent {}
 // SAFETY: as above.
 unsafe impl Sync for Lent {}

@@ -1,4 +1,5 @@
-//! A node on a microcontroller: what is the same on every chip, and the mains only wire together.
+//! A node on a microcontroller: the parts that are the same on every chip. The mains of a chip's
+//! firmware only wire them together.
 //!
 //! ```text
 //!   core 0                                                      core 1
@@ -6,15 +7,15 @@
 //!   line <--bytes-- link <--frames-- (the node)   <--answers--- (the interpreter)
 //! ```
 //!
-//! On a board with one core, what stands left runs in an interrupt, and the worker in the time that
-//! it leaves.
+//! On a board with one core, links and orchestrator run in an interrupt, and the worker runs in the
+//! time that they leave.
 //!
-//! Nothing here touches a register, so that all of it is tested on the host: [`framing`] turns
-//! bytes of a serial line into frames and back, [`link`] holds the two tasks of such a line,
-//! [`orchestrator`] drives the node, [`worker`] the interpreter, and what passes between the two
-//! is in [`parcel`]. [`neighbours`] tells the other ends of a radio link apart. [`host`] is what
-//! tasklets find on the board, [`coap`] reads what robots ask for in datagrams, and [`calls`] asks
-//! the node for it. [`provision`] is the record of who a board is. Registers and fixed addresses are
+//! Nothing here touches a register, so that the host can test all of it. [`framing`] turns
+//! bytes of a serial line into frames and back, and [`link`] holds the two tasks of such a line.
+//! [`orchestrator`] drives the node, [`worker`] the interpreter, and [`parcel`] has what passes
+//! between the two. [`neighbours`] numbers the other ends of a radio link. [`host`] is what the
+//! board offers to tasklets, [`coap`] reads the requests of robots, and [`calls`] makes their calls
+//! at the node. [`provision`] is the record of who a board is. Registers and fixed addresses are
 //! left to the firmware of each chip.
 #![no_std]
 

@@ -10,12 +10,12 @@ use portable_atomic::{AtomicU32, Ordering};
 use crate::framing::{Deframer, Dropped, MAX_LINE_BYTES, stuffed};
 use crate::orchestrator::{Arrival, Departure};
 
-/// Bytes taken from the line at once.
+/// How many bytes are read from the line at once.
 const READ_BYTES: usize = 64;
-/// A serial line has one other end.
+/// The only neighbour on a serial line.
 const OTHER_END: LinkAddress = LinkAddress(0);
 
-/// What went through a link and what did not.
+/// Counts what went through a link and what did not.
 #[derive(Default, Debug)]
 pub struct Counters {
     received: AtomicU32,
@@ -29,15 +29,15 @@ pub struct Counters {
 /// A reading of [`Counters`].
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counts {
-    /// Frames handed on.
+    /// Frames given to the node.
     pub received: u32,
     /// Frames put on the line.
     pub sent: u32,
-    /// Dropped because longer than a frame may be.
+    /// Frames dropped because they were too long.
     pub too_long: u32,
-    /// Dropped because not a frame.
+    /// Bytes between two zeros dropped because they were no frame, or a damaged one.
     pub malformed: u32,
-    /// Dropped because nobody took the frames before them.
+    /// Frames dropped because the node had not taken those before them.
     pub refused: u32,
     /// Errors that the line itself reported.
     pub line_errors: u32,
@@ -78,10 +78,11 @@ fn count(counter: &AtomicU32) {
     );
 }
 
-/// Hands on the frames of a line until it ends; one that nobody takes is dropped and counted.
+/// Gives the frames of a line to the node until the line ends; drops and counts a frame for which
+/// there is no room.
 ///
-/// A serial line has no way to say wait: holding a frame back would lose the bytes of the next
-/// ones without anyone noticing.
+/// A receiver cannot tell a serial line to wait: holding a frame back would lose the bytes of the
+/// next ones without anyone noticing.
 pub async fn receive<M: RawMutex, const DEPTH: usize>(
     link: LinkId,
     mut line: impl Read,
@@ -116,7 +117,7 @@ pub async fn receive<M: RawMutex, const DEPTH: usize>(
     }
 }
 
-/// Puts frames on a line, and says each time that there is room for another.
+/// Puts frames on a line, and signals each time that there is room for another.
 pub async fn send<M: RawMutex, const DEPTH: usize>(
     mut line: impl Write,
     frames: Receiver<'_, M, Departure, DEPTH>,
@@ -207,7 +208,7 @@ mod tests {
         assert_eq!(counters.read(), expected);
     }
 
-    /// A line that keeps what is written to it, and is done after some bytes.
+    /// A line that keeps what is written to it, a few bytes at a time.
     struct Paper<'a>(&'a mut Vec<u8>);
 
     impl embedded_io_async::ErrorType for Paper<'_> {

@@ -1,12 +1,12 @@
-//! Who is who on a link of datagrams: neighbours have numbers for the node, addresses outside.
+//! The neighbours on a link of datagrams: the node knows them by number, the network by address.
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 use nimblenet_core::LinkAddress;
 
-/// The port of frames.
+/// The UDP port for frames.
 pub const PORT: u16 = 4000;
-/// Neighbours that a link knows at most.
+/// The most neighbours that a link knows.
 pub const MAX_NEIGHBOURS: usize = 12;
 /// Everyone on the local network.
 const EVERYONE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::BROADCAST, PORT);
@@ -20,7 +20,7 @@ pub struct Neighbours {
 }
 
 impl Neighbours {
-    /// A link to `configured` and nobody else or, if that is empty, to whoever sends.
+    /// The neighbours `configured` and nobody else or, if that is empty, whoever sends.
     #[must_use]
     pub fn new(configured: &[SocketAddrV4]) -> Self {
         Self {
@@ -30,8 +30,8 @@ impl Neighbours {
         }
     }
 
-    /// Which neighbour a datagram is from that came to the board with the address `own`; none for
-    /// a stranger, and for a broadcast of the board's own that came back.
+    /// The neighbour that sent a datagram; none for a stranger, and for a broadcast of the board's
+    /// own that came back. The board has the address `own`.
     pub fn receive(&mut self, from: SocketAddrV4, own: Ipv4Addr) -> Option<LinkAddress> {
         if *from.ip() == own {
             return None;
@@ -45,7 +45,7 @@ impl Neighbours {
         Some(LinkAddress(at as u32))
     }
 
-    /// Where a frame goes that is for one neighbour, or for all.
+    /// The addresses to send a frame to that is for one neighbour, or for all.
     pub fn targets(&self, to: Option<LinkAddress>) -> &[SocketAddrV4] {
         match to {
             Some(LinkAddress(at)) => {
@@ -57,7 +57,7 @@ impl Neighbours {
         }
     }
 
-    /// Datagrams from addresses that are no neighbours.
+    /// How many datagrams came from addresses that are no neighbours.
     #[must_use]
     pub fn strangers(&self) -> u32 {
         self.strangers

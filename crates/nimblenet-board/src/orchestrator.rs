@@ -1,4 +1,4 @@
-//! The node's side: frames, replies and time go in; frames and parcels come out.
+//! Drives the node: frames, replies and time go in; frames and parcels come out.
 
 use core::future::pending;
 use core::time::Duration;
@@ -19,13 +19,13 @@ use crate::framing::{Frame, MAX_FRAME_BYTES};
 use crate::lent::Lent;
 use crate::parcel::{Parcel, Reply};
 
-/// Frames that have come in and wait for the node.
+/// How many frames that have come in can wait for the node.
 pub const INCOMING_FRAMES: usize = 4;
-/// Frames that wait for a link; the node holds the others back.
+/// How many frames can wait for a link; the node holds the others back.
 pub const OUTGOING_FRAMES: usize = 2;
-/// The watchdog is fed at least this often.
+/// The longest time between two feedings of the watchdog.
 const FEED: Duration = Duration::from_millis(500);
-/// The interpreter is lost if it has not answered for this long; its longest work, a signature
+/// An interpreter that owes an answer for longer than this is lost; its longest work, a signature
 /// check, takes a fraction of a second.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -49,12 +49,12 @@ pub struct Departure {
     pub frame: Frame,
 }
 
-/// Where frames for a link go.
+/// The channel to a link, for frames that go out.
 pub type Outgoing<'c, M> = channel::Sender<'c, M, Departure, OUTGOING_FRAMES>;
-/// Where frames of all links come from.
+/// The channel from all links, for frames that come in.
 pub type Incoming<'c, M> = channel::Receiver<'c, M, Arrival, INCOMING_FRAMES>;
 
-/// A node and what it acts on; `C` makes calls of the board's own.
+/// The node, and the channels through which it acts; `C` makes the board's own calls.
 pub struct Orchestrator<'c, M: RawMutex, const LINKS: usize, C = Nobody> {
     node: Node,
     outside: Outside<'c, M, LINKS, C>,
@@ -88,12 +88,12 @@ impl<M: RawMutex, const LINKS: usize, C: Caller> Driver for Outside<'_, M, LINKS
         } = transmit;
         let room = self.links.get(usize::from(link));
         if let (Some(link), Ok(frame)) = (room, Frame::from_slice(frame)) {
-            // There is room: `takes_frame` has said so.
+            // There is room, since `takes_frame` was true.
             let _ = link.try_send(Departure { to, frame });
         }
     }
 
-    /// Inlined into `drain`, it would cost the image half a kilobyte of flash.
+    /// Not inlined into `drain`: that would cost the image half a kilobyte of flash.
     #[inline(never)]
     fn work(&mut self, now: Instant, _: ExecutorId, work: Work<'_>) {
         if let Some(parcel) = self.work.try_send() {
@@ -104,7 +104,7 @@ impl<M: RawMutex, const LINKS: usize, C: Caller> Driver for Outside<'_, M, LINKS
     }
 
     fn event(&mut self, now: Instant, event: Event<'_>) {
-        // Callers elsewhere get their results as frames.
+        // The node sends results to callers on other nodes itself, as frames.
         if let Event::Finished {
             call, result, trap, ..
         } = event
@@ -115,7 +115,7 @@ impl<M: RawMutex, const LINKS: usize, C: Caller> Driver for Outside<'_, M, LINKS
 }
 
 impl<'c, M: RawMutex, const LINKS: usize, C: Caller> Orchestrator<'c, M, LINKS, C> {
-    /// Lets `node` act on links and the interpreter, and `caller` call.
+    /// Connects `node` to `links`, to the interpreter through `work`, and to `caller`.
     pub fn new(
         node: Node,
         links: [Outgoing<'c, M>; LINKS],
@@ -134,12 +134,12 @@ impl<'c, M: RawMutex, const LINKS: usize, C: Caller> Orchestrator<'c, M, LINKS, 
         }
     }
 
-    /// What the node counts.
+    /// The node's counters.
     pub fn counters(&self) -> &Counters {
         self.node.counters()
     }
 
-    /// Something happened. Returns when to come back with [`Input::Timeout`] at the latest.
+    /// Tells the node what happened. Returns the latest time for the next [`Input::Timeout`].
     pub fn handle(&mut self, now: Instant, input: Input<'_>) -> Option<Instant> {
         let Self {
             node,
@@ -150,7 +150,7 @@ impl<'c, M: RawMutex, const LINKS: usize, C: Caller> Orchestrator<'c, M, LINKS, 
         next.map(|(at, _)| at)
     }
 
-    /// The interpreter replied; the place of the reply may be used again.
+    /// Gives the interpreter's reply to the node; the reply's place may be used again afterwards.
     pub fn answered(&mut self, now: Instant, reply: &Reply) -> Option<Instant> {
         self.outside.waits = None;
         match reply.outcome() {
@@ -159,13 +159,13 @@ impl<'c, M: RawMutex, const LINKS: usize, C: Caller> Orchestrator<'c, M, LINKS, 
         }
     }
 
-    /// The caller has something to do.
+    /// Lets the caller do what is due.
     pub fn serve(&mut self, now: Instant) -> Option<Instant> {
         self.outside.caller.serve(now, &mut self.node);
         self.room(now)
     }
 
-    /// A link or the interpreter takes more than it did.
+    /// Tells the node that a link or the interpreter has room again.
     pub fn room(&mut self, now: Instant) -> Option<Instant> {
         let Self {
             node,
@@ -176,7 +176,7 @@ impl<'c, M: RawMutex, const LINKS: usize, C: Caller> Orchestrator<'c, M, LINKS, 
         next.map(|(at, _)| at)
     }
 
-    /// Starts the watchdog and carries everything that happens to the node, without end.
+    /// Starts the watchdog, and tells the node everything that happens, without end.
     pub async fn run(
         &mut self,
         clock: impl Clock,
@@ -202,7 +202,7 @@ impl<'c, M: RawMutex, const LINKS: usize, C: Caller> Orchestrator<'c, M, LINKS, 
                 due = self.handle(now, Input::Timeout);
             }
             let wake = due.map_or(now + FEED, |due| due.min(now + FEED));
-            // Frames come last, as strangers may send them without end; all else has its limit.
+            // Frames come last, since strangers may send them without end; all else has a limit.
             let next = select4(
                 replies.receive(),
                 room.wait(),

@@ -1,18 +1,18 @@
 //! Work and answers on their way between the node and the interpreter.
 //!
-//! A node lends what it hands out; the interpreter runs on another core, or is interrupted by the
-//! node. So everything is copied into one of two places that are never read and written at the
-//! same time: a [`Parcel`] with work, a [`Reply`] with its outcome. Only modules and images are
-//! too large for that and stay where they are, as [`Lent`].
+//! The node lends the bytes of the work that it hands out, but the interpreter runs on another
+//! core, or the node interrupts it. So everything is copied into one of two places that are never
+//! read and written at the same time: a [`Parcel`] with work, a [`Reply`] with its outcome. Only
+//! modules and images are too large for that and stay where they are, as [`Lent`].
 
 use nimblenet_tasklet::{Answer, Fixed, Outcome};
 
 use crate::lent::Lent;
 
-/// The most that a piece of work takes besides module and image: a catalogue entry, the export's
+/// The most bytes of a piece of work besides module and image: a catalogue entry, the export's
 /// name and arguments.
 pub const PARCEL_BYTES: usize = 1408;
-/// The longest arguments, results or image that the interpreter gives.
+/// The longest arguments, results or image that the interpreter can return.
 pub const REPLY_BYTES: usize = 2048;
 
 /// A piece of work.
@@ -24,15 +24,15 @@ pub const fn empty() -> Parcel {
     Parcel::new(Fixed::new())
 }
 
-/// What became of a parcel: each has one reply.
+/// The interpreter's answer to a parcel; each parcel gets one reply.
 #[derive(Debug)]
 pub struct Reply {
     content: Content,
     bytes: [u8; REPLY_BYTES],
 }
 
-/// All bytes of [`Nothing`](Self::Nothing) are zero, so that a new reply in a static takes no
-/// flash.
+/// The content of a reply. All bytes of [`Nothing`](Self::Nothing) are zero, so that a new reply in
+/// a static takes no flash.
 #[derive(Debug)]
 #[repr(u8)]
 enum Content {
@@ -43,7 +43,7 @@ enum Content {
 }
 
 impl Reply {
-    /// A reply that says nothing.
+    /// A reply without an outcome.
     #[must_use]
     pub const fn new() -> Self {
         Self {

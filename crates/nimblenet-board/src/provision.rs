@@ -1,5 +1,5 @@
-//! Who a board is: the record in its flash that makes one image another node on each board
-//! (spec/board.md, section 2).
+//! Who a board is: the record in its flash, so that all boards run one image and each is another
+//! node (spec/board.md, section 2).
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -13,19 +13,19 @@ mod network;
 use network::MAX_NEIGHBOURS;
 pub use network::Network;
 
-/// The namespaces of one record.
+/// The most namespaces in one record.
 const MAX_NAMESPACES: usize = 4;
 const MAGIC: [u8; 4] = *b"NNPR";
 const VERSION: u8 = 1;
 /// Magic, version and length.
 const HEAD_BYTES: usize = 7;
 const CHECK_BYTES: usize = 8;
-/// What flash holds where nothing was written.
+/// The value of each byte of erased flash.
 const ERASED: u8 = 0xff;
 
 /// A node's id, the namespaces that it takes tasklets from, and the network of its radio.
 ///
-/// Every value that exists is one that a node can be configured with.
+/// A node can be configured with every value of this type.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Provision {
     id: NodeId,
@@ -41,7 +41,7 @@ impl Provision {
     /// A node with these namespaces, at most four.
     ///
     /// # Errors
-    /// [`ProvisionError`] names the part that no node can have.
+    /// [`ProvisionError`] names the part that is not possible for a node.
     pub fn new(id: NodeId, namespaces: Vec<NamespaceConfig>) -> Result<Self, ProvisionError> {
         if id == NodeId::EVERYONE {
             return Err(ProvisionError::Id);
@@ -81,10 +81,10 @@ impl Provision {
         }
     }
 
-    /// Reads the record that `bytes` begin with; what follows it is not looked at.
+    /// Reads the record at the beginning of `bytes`, and ignores what follows.
     ///
     /// # Errors
-    /// [`ProvisionError::Absent`] for erased flash, others for what is no whole record.
+    /// [`ProvisionError::Absent`] for erased flash, others for bytes that are no whole record.
     pub fn decode(bytes: &[u8]) -> Result<Self, ProvisionError> {
         let mut reader = Reader(bytes);
         let magic = reader.array::<4>()?;
@@ -197,7 +197,7 @@ impl<'a> Reader<'a> {
         Ok(byte)
     }
 
-    /// A text behind its length; nothing if it is no text.
+    /// A text, which follows its length; nothing if it is not UTF-8.
     fn text(&mut self) -> Result<Option<&'a str>, ProvisionError> {
         let length = usize::from(self.byte()?);
         Ok(core::str::from_utf8(self.take(length)?).ok())
@@ -215,7 +215,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Why there is no record, or not one to start a node with.
+/// Why there is no record, or none that can start a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ProvisionError {
@@ -225,11 +225,11 @@ pub enum ProvisionError {
     Version(u8),
     /// No record, or one whose bytes were cut off or changed.
     Damaged,
-    /// 0xFFFF is not a node.
+    /// The id is 0xFFFF, which is not a node.
     Id,
     /// More than four namespaces.
     TooManyNamespaces,
-    /// A namespace's name is none.
+    /// A namespace's name is not valid.
     Name,
     /// A namespace's registry is 0xFFFF, which is not a node.
     Registry,
@@ -237,13 +237,13 @@ pub enum ProvisionError {
     Capabilities,
     /// Two namespaces have the same identifier in frames.
     NamespaceClash,
-    /// A network's name that is empty, too long or no text.
+    /// A network's name is empty or too long, is not UTF-8, or has control characters.
     NetworkName,
-    /// A passphrase that no network has.
+    /// A passphrase has a length or a character that no network allows.
     Passphrase,
     /// More than four neighbours.
     TooManyNeighbours,
-    /// An address that no neighbour has, or one that is there twice.
+    /// An address that no neighbour can have, or one that occurs twice.
     Neighbour,
 }
 
@@ -300,7 +300,7 @@ mod tests {
         }
     }
 
-    /// The record with its check made anew, as a writer with another opinion would.
+    /// The record with a new checksum, as from a writer that checks less.
     fn sealed(mut bytes: Vec<u8>) -> Vec<u8> {
         bytes.truncate(bytes.len() - CHECK_BYTES);
         let check = check(&bytes);
@@ -474,7 +474,7 @@ mod tests {
         }
     }
 
-    /// The specification's vector of this number.
+    /// The specification's vector with this number.
     fn vector(number: usize) -> Vec<u8> {
         let spec = include_str!("../../../spec/board.md");
         let block = spec.split("```hex\n").nth(number).unwrap();

@@ -1,4 +1,4 @@
-//! How a board starts: what the program before has left, who the board is, and its node.
+//! How a board starts: reads what the previous program has left, and makes the board's node.
 
 use alloc::vec::Vec;
 
@@ -10,20 +10,20 @@ use crate::crash::{Crash, Kept};
 use crate::framing::MAX_FRAME_BYTES;
 use crate::provision::Provision;
 
-/// How the board came to start.
+/// How the board has started.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Boot {
     /// The first packet number to use.
     pub first_sequence: u32,
     /// Seed of random numbers.
     pub seed: u64,
-    /// What ended the program before, if that is known.
+    /// What ended the previous program, if that is known.
     pub crash: Option<Crash>,
 }
 
 impl Boot {
-    /// Takes what the program before left in `kept`, and begins the record of this one there.
-    /// `hungry` says that the watchdog has ended the program before; `random` gives bits that
+    /// Takes what the previous program left in `kept`, and begins the record of this one there.
+    /// `hungry` says that the watchdog has reset the previous program; `random` gives bits that
     /// differ from start to start.
     pub fn new(kept: &mut Kept, hungry: bool, random: impl Fn() -> u32) -> Self {
         let before = kept.take(hungry);
@@ -41,11 +41,10 @@ impl Boot {
     }
 }
 
-/// The node of a board with `links` links, which keeps modules on `disk` and tells its registry of
+/// The node of a board with `links` links. It keeps modules on `disk`, and tells its registry of
 /// the crash before this start.
 ///
-/// Without a record that it can use, a board forwards frames under a number that it has drawn, and
-/// runs nothing.
+/// Without a record that it can use, a board forwards frames under a random id, and runs nothing.
 ///
 /// # Panics
 /// If the heap has no room for the node, or a record has what [`Config::check`] refuses.
@@ -66,7 +65,7 @@ pub fn node(boot: &Boot, record: Option<Provision>, links: usize, disk: &'static
 /// Bytes of a board's disk: modules and objects on their way, and one job on its way.
 pub const DISK_BYTES: usize = 50 << 10;
 
-/// What a namespace takes besides its catalogue.
+/// Bytes that a namespace takes besides its catalogue.
 const NAMESPACE_BYTES: usize = 704;
 
 /// The configuration of the node `id` with `lines` serial links.
@@ -85,7 +84,7 @@ pub(crate) fn config(
     config.first_sequence = first_sequence;
     config.seed = seed;
     config.limits = Limits::board();
-    // All namespaces together take what one would, whatever they are.
+    // All namespaces together take as many bytes as one would, however many there are.
     let shares = config.namespaces.len().max(1);
     let catalogue = &mut config.limits.catalogue;
     catalogue.bytes = (catalogue.bytes - NAMESPACE_BYTES * (shares - 1)) / shares;

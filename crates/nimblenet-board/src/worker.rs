@@ -1,4 +1,4 @@
-//! The interpreter's side: opens parcels and replies to them.
+//! Drives the interpreter: opens parcels and fills replies.
 
 use ed25519_compact::{PublicKey, Signature};
 use embassy_sync::blocking_mutex::raw::RawMutex;
@@ -12,7 +12,7 @@ pub use nimblenet_executor::BOARD_ARENA_BYTES;
 use crate::lent::Lent;
 use crate::parcel::{Parcel, Reply};
 
-/// Fuel after which a tasklet yields: some milliseconds, so that a word to stop comes through.
+/// Fuel after which a tasklet yields: some milliseconds, so that a message to stop comes through.
 pub const SLICE: u64 = 20_000;
 
 /// Runs tasklets in an arena, and checks signatures.
@@ -36,7 +36,7 @@ impl<'m, H: Host> Worker<'m, H> {
         }
     }
 
-    /// Does what is in `parcel` and fills `reply`.
+    /// Does the work in `parcel` and fills `reply`.
     pub fn serve(&mut self, parcel: &Parcel, reply: &mut Reply) {
         let Self { executor, host } = self;
         reply.fill(|out| executor.serve(parcel, verify, host, out));
@@ -52,7 +52,7 @@ impl<'m, H: Host> Worker<'m, H> {
             let parcel = work.receive().await;
             let reply = replies.send().await;
             self.serve(parcel, reply);
-            // In this order: whoever reads the reply may have more work.
+            // In this order, since the reader of the reply may have more work.
             work.receive_done();
             replies.send_done();
         }
@@ -65,7 +65,7 @@ impl<H> core::fmt::Debug for Worker<'_, H> {
     }
 }
 
-/// Whether `signature` is good by the strict rule (RFC 8032, no small-order points).
+/// Whether `signature` is valid by the strict rule (RFC 8032, no small-order points).
 fn verify(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
     let key = PublicKey::new(*key);
     key.verify(message, &Signature::new(*signature)).is_ok()
@@ -80,7 +80,7 @@ mod tests {
 
     const MESSAGE: &[u8] = b"message";
 
-    /// What a Linux node says of a signature.
+    /// Whether a Linux node takes a signature as valid.
     fn on_linux(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
         let signature = LinuxSignature::from_bytes(signature);
         VerifyingKey::from_bytes(key)

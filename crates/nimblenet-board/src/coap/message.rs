@@ -1,4 +1,4 @@
-//! One datagram of the protocol (RFC 7252 section 3): read in place, written into a fixed buffer.
+//! The format of a message (RFC 7252 section 3): read in place, written into a fixed buffer.
 
 use coap_message::MinimalWritableMessage as _;
 use coap_message_implementations::inmemory::MessageMut;
@@ -11,9 +11,9 @@ const VERSION: u8 = 1;
 /// Version, kind and length of the token; code; identifier.
 const FIXED_BYTES: usize = 4;
 const MAX_TOKEN_BYTES: usize = 8;
-/// One more than any resource has, so that longer paths are not found.
+/// One more than any resource has, so that a longer path matches none.
 const MAX_SEGMENTS: usize = 4;
-/// Where the path and what it is asked with stand; longer ones have no meaning (section 5.10).
+/// The longest segment of a path, query or host name (section 5.10).
 const MAX_TEXT_BYTES: usize = 255;
 
 /// A datagram to send.
@@ -27,7 +27,7 @@ pub(super) enum Kind {
     Reset,
 }
 
-/// What tells messages apart, and answers which request they belong to.
+/// The fields that identify a message, and that tie an answer to its request.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Header {
     pub(super) kind: Kind,
@@ -38,11 +38,11 @@ pub(super) struct Header {
 /// A datagram that came in.
 #[derive(PartialEq, Eq, Debug)]
 pub(super) enum Incoming<'d> {
-    /// To be ignored in silence.
+    /// To be ignored.
     Noise,
     /// To be answered by a reset.
     Reject { id: u16 },
-    /// A message of ours has arrived, or will never be wanted.
+    /// The peer has taken message `id` of this endpoint, or will never take it.
     Settled { id: u16 },
     /// A request, or the code that refuses its options.
     Request(Header, Result<Request<'d>, u8>),
@@ -52,13 +52,13 @@ pub(super) enum Incoming<'d> {
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub(super) struct Request<'d> {
     pub(super) method: u8,
-    /// Whether it names a host, and a port. There is one only, whatever it is called.
+    /// Whether it names a host, and below a port. Any host and port is accepted.
     pub(super) host: bool,
     pub(super) port: bool,
     pub(super) path: heapless::Vec<&'d str, MAX_SEGMENTS>,
-    /// The value of the only query there is, `x`.
+    /// The value of the query `x`.
     pub(super) export: Option<&'d str>,
-    /// Whether there are others.
+    /// Whether there are other queries.
     pub(super) other_queries: bool,
     pub(super) format: Option<u16>,
     pub(super) accept: Option<u16>,
@@ -84,7 +84,7 @@ impl<'d> Incoming<'d> {
                 && datagram.len() == FIXED_BYTES;
             return if settles { Self::Settled { id } } else { bad };
         }
-        // A server has no use for answers, nor an acknowledgement for a question.
+        // A server takes no answers, and an acknowledgement or a reset cannot carry a request.
         let asks = matches!(code::classify(code), code::Range::Request);
         if !asks || !matches!(kind, Kind::Confirmable | Kind::Unconfirmed) {
             return bad;
@@ -124,7 +124,7 @@ impl<'d> Request<'d> {
             ..Self::default()
         };
         let mut refused = None;
-        // Read to the end in any case: a message is malformed before it is refused.
+        // Read to the end in any case: that the message is malformed counts more than a refusal.
         for item in OptPayloadReader::new(tail) {
             match item {
                 OptItem::Option { number, data } => {
@@ -146,14 +146,14 @@ impl<'d> Request<'d> {
             }
             option::URI_PORT if !self.port && value.len() <= 2 => self.port = true,
             option::URI_PATH => {
-                // A path that is too long ends in a segment that no resource has.
+                // A path that is too long is cut off, and still has one segment too many.
                 let _ = self.path.push(text(value)?);
             }
             option::URI_QUERY => match text(value)?.strip_prefix("x=") {
                 Some(export) => self.export = Some(export),
                 None => self.other_queries = true,
             },
-            // Elective: in a wrong length it counts as absent (section 5.4.3).
+            // This option is elective: with a wrong length it counts as absent (section 5.4.3).
             option::CONTENT_FORMAT => self.format = self.format.or(uint(value)),
             option::ACCEPT if self.accept.is_none() => {
                 self.accept = Some(uint(value).ok_or(code::BAD_OPTION)?);
@@ -161,8 +161,8 @@ impl<'d> Request<'d> {
             option::PROXY_URI | option::PROXY_SCHEME => {
                 return Err(code::PROXYING_NOT_SUPPORTED);
             }
-            // Odd numbers are critical (section 5.4.1), and so are those above that are repeated
-            // or of a wrong length (sections 5.4.3 and 5.4.5).
+            // Options with odd numbers are critical (section 5.4.1). Those above come here if they
+            // are repeated or have a wrong length (sections 5.4.3 and 5.4.5).
             number if number % 2 == 1 => return Err(code::BAD_OPTION),
             _ => {}
         }

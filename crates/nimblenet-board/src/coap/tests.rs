@@ -187,7 +187,7 @@ fn what_does_not_fit_the_table_is_refused_until_a_call_ends() {
     assert_eq!(endpoint.counters().refused, 1);
     endpoint.finish(at(2), calls[3], Ok(&[0x80]), None);
     asked(endpoint.handle(at(3), 99, &rms(CONFIRMABLE, 99), NUMBERS));
-    // The one that had ended was forgotten, the others were not.
+    // The endpoint forgot the call that had ended, and no other.
     endpoint.finish(at(4), calls[4], Ok(&[0x80]), None).unwrap();
 }
 
@@ -356,7 +356,7 @@ fn thousands_of_options_are_read_past() {
     let mut endpoint = endpoint();
     let mut message = rms(CONFIRMABLE, 1);
     let payload = message.split_off(message.len() - 3);
-    // Up to 65000, which is elective and unknown to all.
+    // The last is option 65000, which is elective and which nobody knows.
     message.extend([0xe0, 0xfc, 0xd0]);
     message.extend(vec![0x00; 2000]);
     message.extend(payload);
@@ -364,7 +364,7 @@ fn thousands_of_options_are_read_past() {
 }
 
 proptest! {
-    /// Bytes that begin like a message, so that more than the first check is reached.
+    /// The bytes begin like a message, so that they pass the first check.
     #[test]
     fn any_bytes_are_answered_or_ignored(
         datagrams in prop::collection::vec(
@@ -394,7 +394,7 @@ proptest! {
         }
     }
 
-    /// Whatever is asked and lost, each message is called for once and memory stays bounded.
+    /// Whatever is asked, repeated and lost, each message makes one call, and memory stays bounded.
     #[test]
     fn messages_lost_and_repeated_call_once(
         steps in prop::collection::vec((0u8..6, any::<bool>(), 0u64..1500), 1..200),
@@ -418,8 +418,8 @@ proptest! {
     }
 }
 
-/// Serves a socket until there was as much as is expected; a call takes so long and gives its
-/// arguments back.
+/// Serves a socket until it has sent `expected` answers. A call takes the time `takes` and returns
+/// its arguments.
 #[allow(clippy::disallowed_methods)] // real clients have real time
 fn serve(socket: &UdpSocket, takes: Duration, expected: usize) {
     let begin = std::time::Instant::now();
@@ -455,7 +455,7 @@ fn serve(socket: &UdpSocket, takes: Duration, expected: usize) {
     }
 }
 
-/// Asks with a client that others wrote; Debian has it in libcoap3-bin.
+/// Asks with a client of another project; Debian has it in libcoap3-bin.
 fn client(address: SocketAddr, arguments: &[&str], path: &str) -> Output {
     let output = Command::new("coap-client-notls")
         .args(["-B", "10"])

@@ -11,10 +11,10 @@ const MAX_NAME_BYTES: usize = 32;
 /// A passphrase is 8 to 63 printable ASCII characters (IEEE 802.11i, annex H.4).
 const MIN_PASSPHRASE_BYTES: usize = 8;
 const MAX_PASSPHRASE_BYTES: usize = 63;
-/// The neighbours of one record.
+/// The most neighbours in one record.
 pub(super) const MAX_NEIGHBOURS: usize = 4;
 
-/// A WiFi network, and who on it is a neighbour. Boards read it without taking memory for it.
+/// A WiFi network, and the board's neighbours on it. It needs no allocation.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Network {
     name: Text<MAX_NAME_BYTES>,
@@ -22,7 +22,7 @@ pub struct Network {
     neighbours: [Option<SocketAddrV4>; MAX_NEIGHBOURS],
 }
 
-/// A short text, with zeros behind it.
+/// A short text, padded with zeros.
 #[derive(Clone, PartialEq, Eq)]
 struct Text<const BYTES: usize> {
     bytes: [u8; BYTES],
@@ -70,7 +70,7 @@ impl fmt::Debug for Passphrase {
 }
 
 impl Network {
-    /// Bytes of the longest of these in a record.
+    /// Bytes of the longest network in a record.
     pub(super) const MAX_BYTES: usize =
         1 + MAX_NAME_BYTES + 1 + MAX_PASSPHRASE_BYTES + 1 + MAX_NEIGHBOURS * 6;
 
@@ -78,7 +78,7 @@ impl Network {
     /// Without any, a node says hello to everyone on the network and learns who answers.
     ///
     /// # Errors
-    /// [`ProvisionError`] names the part that no network can have.
+    /// [`ProvisionError`] names the part that is not possible for a network.
     pub fn new(
         name: &str,
         passphrase: Option<&str>,
@@ -122,13 +122,13 @@ impl Network {
         self.name.as_str()
     }
 
-    /// The secret to join it with, unless it is open.
+    /// The passphrase, unless the network is open.
     pub fn passphrase(&self) -> Option<&str> {
         let secret = self.passphrase.as_ref();
         secret.map(|Passphrase(secret)| secret.as_str())
     }
 
-    /// The nodes at the other end of its link; none for whoever is found.
+    /// The configured neighbours; if there are none, whoever answers is a neighbour.
     pub fn neighbours(&self) -> impl Iterator<Item = SocketAddrV4> {
         self.neighbours.iter().flatten().copied()
     }
