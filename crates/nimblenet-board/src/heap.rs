@@ -25,8 +25,8 @@ struct State {
     sealed: bool,
 }
 
-// SAFETY: the heap never reads or writes the bytes, and hands out no range that is in use; the state
-// is reached in critical sections only.
+// SAFETY: the heap never reads or writes the bytes, and hands out no range that is in use; only
+// critical sections reach the state.
 unsafe impl<const BYTES: usize> Sync for SealedHeap<BYTES> {}
 
 impl<const BYTES: usize> SealedHeap<BYTES> {

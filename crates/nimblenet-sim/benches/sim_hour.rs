@@ -1,14 +1,14 @@
 //! An hour of small calls on the floor of the paper: what the simulator costs.
 //!
 //! Twelve nodes, a registry and twenty robots, each of which calls a chain of three tasklets about
-//! every ten seconds at the node that it is next to. Work takes the time that it says it takes.
+//! every ten seconds at the node that it is next to. Tasklets take the times in their modules.
 //!
 //! ```text
 //! cargo bench -p nimblenet-sim --bench sim_hour -- 3600
 //! valgrind --tool=callgrind target/release/deps/sim_hour-* 3600
 //! ```
-//! The number is that of the simulated seconds. The calls that are answered are printed, and are
-//! the same in every run.
+//! The argument is the number of simulated seconds. The bench prints how many calls were answered,
+//! which is the same in every run.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -27,7 +27,7 @@ use nimblenet_tasklet::NodeId;
 
 const SEED: u64 = 1;
 const ROBOTS: u64 = 20;
-/// The chains: what they are called, and their modules' bytes.
+/// The chains: their names, and the lengths of their modules in bytes.
 const CHAINS: [(&str, usize); 4] = [("weld", 300), ("bolt", 420), ("paint", 250), ("lift", 510)];
 
 fn main() {

@@ -1,15 +1,16 @@
-//! Calls of a tasklet that a node has in its cache: what one costs from the request to the result.
+//! The cost of a call, from the request to the result, if the tasklet is in the node's cache.
 //!
 //! A node learns of `std/add` from a registry and fetches it once. After that the registry is gone,
 //! and the node calls the tasklet again and again: `Node::call`, the work that follows on the real
-//! interpreter, the outcome, the event that the call has ended. Work and outcomes cross as the
-//! simulator lets them cross ([`WasmExecutor`]).
+//! interpreter, the outcome, the event that the call has ended. Work and outcomes pass through the
+//! executor of the simulator ([`WasmExecutor`]).
 //!
 //! ```text
 //! cargo bench -p nimblenet-sim --bench warm_call -- 100000
 //! valgrind --tool=callgrind target/release/deps/warm_call-* 2000
 //! ```
-//! Instructions of one call are the difference between two numbers of calls, divided by theirs.
+//! To count the instructions of one call, run it for two numbers of calls, and divide the
+//! difference in instructions by the difference in calls.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -82,7 +83,7 @@ impl Bench {
         }
     }
 
-    /// Lets the two nodes talk until the caller has had its first call answered.
+    /// Lets the two nodes talk until the caller's first call has been answered.
     fn introduce(&mut self) {
         self.run_for(Duration::from_secs(10));
         self.caller.request(self.now);
@@ -118,7 +119,7 @@ impl Bench {
     }
 }
 
-/// A node with what is around it.
+/// A node, and what it acts on.
 struct Place {
     node: Node,
     outside: Outside,
@@ -170,7 +171,7 @@ impl Place {
         self.settle(now, due.map(|(at, _)| at));
     }
 
-    /// Tells the node what its work has come to, until it has no more.
+    /// Gives the node the outcomes of its work, until it has no more work.
     fn settle(&mut self, now: Instant, mut wake: Option<Instant>) {
         while let Some(outcome) = self.outside.outcomes.pop_front() {
             let input = Input::Outcome(outcome.outcome());
@@ -182,7 +183,7 @@ impl Place {
     }
 }
 
-/// Carries out what a node wants done, at once.
+/// Does at once what the node asks for.
 struct Outside {
     executor: WasmExecutor,
     frames: VecDeque<Vec<u8>>,

@@ -8,16 +8,16 @@ use nimblenet_tasklet::{ActivationId, Answer, Fault, Start, Work};
 
 use crate::publisher::sign;
 
-/// What it takes to freeze or thaw one activation.
+/// The time to freeze or thaw one activation.
 const FREEZE: Duration = Duration::from_micros(20);
 
-/// What runs a simulated node's work.
+/// An executor of a simulated node.
 pub trait SimExecutor {
-    /// Does `work`; the outcome comes after the returned time.
+    /// Does `work`. The node gets the outcome after the returned time.
     fn execute(&mut self, work: &Work<'_>) -> Option<(Duration, Answer<Vec<u8>>)>;
 }
 
-/// Answers signature checks; everything else is left to the executor proper.
+/// Answers a signature check; nothing for other work, which is the executor's.
 pub(crate) fn verify(work: &Work<'_>) -> Option<Answer<Vec<u8>>> {
     let verified = work.verified(|key, message, signature| sign(key, message) == *signature);
     verified.map(|outcome| outcome.owned())
@@ -28,11 +28,11 @@ fn nothing() -> Vec<u8> {
     vec![0x80]
 }
 
-/// Runs tasklets that are nothing but times: a tasklet works for a while, calls its imports one
-/// after the other with a while of work in between, and ends. What it is told is in its module:
-/// pairs of a 32-bit big-endian time in microseconds, one more than it has imports.
+/// Runs tasklets that only take time: a tasklet works for a while, calls its imports one after the
+/// other with a while of work in between, and ends. Its module has the times: their number in one
+/// byte, one more than it has imports, and then each as 32 bits, big-endian, in microseconds.
 ///
-/// Its images are the number of times that are over, one byte.
+/// An image is one byte: how many of the times are over.
 #[derive(Default, Debug)]
 pub struct TimedExecutor {
     runs: BTreeMap<ActivationId, (Vec<u32>, usize)>,
@@ -79,7 +79,8 @@ impl TimedExecutor {
 }
 
 impl TimedExecutor {
-    /// A run that has called its callee once is not called to do so again: it waits for the same.
+    /// Thaws a run, which waits for the callee that it waited for before, and has not called it
+    /// twice.
     fn thaw(&mut self, start: &Start<'_>, image: &[u8]) -> Answer<Vec<u8>> {
         let activation = start.activation;
         let over = image.first().copied().filter(|_| image.len() == 1);

@@ -6,7 +6,7 @@ use nimblenet_tasklet::NodeId;
 
 /// Metres between neighbouring nodes of a row or column.
 pub const SPACING_M: f64 = 20.0;
-/// How far a robot may be from the node that it talks to, in metres.
+/// The greatest distance between a robot and the node that it talks to, in metres.
 pub const CONTACT_RADIUS_M: f64 = 10.0;
 
 /// A point on the floor, in metres from its corner.
@@ -36,11 +36,10 @@ impl Floor {
     /// A floor for `nodes` nodes whose sides are as near to 4 : 3 as the grid allows.
     ///
     /// # Panics
-    /// Without nodes: such a floor has no area.
+    /// If `nodes` is 0.
     pub fn new(nodes: u16) -> Self {
         assert!(nodes > 0, "a floor has at least one node");
         let columns = (f64::from(nodes) * 4.0 / 3.0).sqrt().round() as u16;
-        // A single row is shorter than the proportion wants.
         let columns = columns.min(nodes);
         Self { columns, nodes }
     }
@@ -125,7 +124,7 @@ impl Floor {
         }
         let middle = self.position(node);
         let (x_m, y_m) = (at.x_m - middle.x_m, at.y_m - middle.y_m);
-        // Squares: a library's hypotenuse may differ from machine to machine.
+        // Compare squares: the result of `hypot` may differ from machine to machine.
         (x_m * x_m + y_m * y_m <= CONTACT_RADIUS_M * CONTACT_RADIUS_M).then_some(node)
     }
 

@@ -12,13 +12,13 @@ use nimblenet_tasklet::{
 
 use crate::executor::{SimExecutor, verify};
 
-/// Modules that are remembered after their runs.
+/// The most modules that the executor remembers after their runs.
 const MODULES: usize = 64;
 
-/// Results and images are not longer.
+/// The longest results and images.
 const OUTPUT_BYTES: usize = 160 << 10;
 
-/// Runs real modules on the real interpreter. Fuel is time: a microsecond each thousand units.
+/// Runs real modules on the real interpreter. A thousand units of fuel take a microsecond.
 pub struct WasmExecutor {
     executor: HoldingExecutor<'static, Rc<[u8]>>,
     shelf: Shelf,
@@ -32,7 +32,7 @@ impl WasmExecutor {
     /// An executor with an arena of `arena_bytes`, slices of `slice` fuel, and the device's own
     /// functions.
     pub fn new(arena_bytes: usize, slice: u64, device: Device) -> Self {
-        // Simulated nodes live as long as the process; their arenas are never given back.
+        // Simulated nodes live as long as the process, so nobody frees their arenas.
         let arena = Vec::leak(vec![0; arena_bytes]);
         let options = ExecutorOptions {
             slice,
@@ -75,7 +75,7 @@ impl SimExecutor for WasmExecutor {
     }
 }
 
-/// Modules that ran before, of which another start copies nothing.
+/// Modules that ran before, so that another start does not copy them.
 #[derive(Default)]
 struct Shelf(BTreeMap<Digest, Rc<[u8]>>);
 
@@ -95,12 +95,12 @@ impl Shelf {
     }
 }
 
-/// The fuel that each run was last seen with.
+/// The fuel of each run when it last stood still.
 #[derive(Default)]
 struct Budgets(BTreeMap<ActivationId, u64>);
 
 impl Budgets {
-    /// What `work` may use.
+    /// The fuel that `work` may use.
     fn before(&mut self, work: &Work<'_>) -> u64 {
         match *work {
             Work::Start(start) | Work::Thaw { start, .. } => {
@@ -113,7 +113,7 @@ impl Budgets {
         }
     }
 
-    /// What `work` has left.
+    /// The fuel that `work` has left.
     fn after(&mut self, work: &Work<'_>, outcome: Option<&Outcome<'_>>) -> u64 {
         if let Some(ended) = work.ends(outcome) {
             self.0.remove(&ended);
@@ -131,7 +131,7 @@ impl Budgets {
                 *fuel
             }
             Some(Outcome::Done { fuel, .. } | Outcome::Failed { fuel, .. }) => *fuel,
-            // Nothing has run.
+            // Nothing has run, so no fuel was used.
             Some(Outcome::NoRoom { .. }) => u64::MAX,
             Some(Outcome::Frozen { .. } | Outcome::NotFrozen { .. } | Outcome::Verified { .. })
             | None => 0,

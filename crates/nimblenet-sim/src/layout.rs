@@ -1,4 +1,4 @@
-//! Who is linked to whom.
+//! Which nodes there are, and which of them are linked.
 
 use nimblenet_tasklet::NodeId;
 
@@ -14,12 +14,12 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Two nodes: 0 - 1 - 2.
+    /// The registry and two nodes: 0 - 1 - 2.
     pub fn pair() -> Self {
         Self::line(2)
     }
 
-    /// Nodes 1 to `nodes` in a line, the registry before them.
+    /// The registry and nodes 1 to `nodes` in a line, the registry first.
     pub fn line(nodes: u16) -> Self {
         let links = (0..nodes).map(|id| (NodeId(id), NodeId(id + 1))).collect();
         Self {

@@ -8,9 +8,10 @@ use rand_chacha::ChaCha8Rng;
 /// How a link treats frames.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct LinkModel {
-    /// Time a frame takes.
+    /// The time that a frame takes.
     pub delay: Duration,
-    /// Additional time, uniform from zero; more than the gap between frames reorders them.
+    /// Additional time, random between zero and this; more than the gap between frames reorders
+    /// them.
     pub jitter: Duration,
     /// Share of frames lost.
     pub loss: f64,
@@ -32,7 +33,7 @@ impl LinkModel {
     /// The paper's hop: 100 ms one way.
     pub const PAPER: Self = Self::perfect(Duration::from_millis(100));
 
-    /// When the copies of one frame arrive, from its sending on.
+    /// How long each copy of one frame takes; none if it is lost.
     pub fn arrivals(&self, random: &mut ChaCha8Rng) -> impl Iterator<Item = Duration> + use<> {
         let copies = if chance(random, self.loss) {
             0

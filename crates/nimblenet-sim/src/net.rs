@@ -22,9 +22,9 @@ use crate::layout::Layout;
 use crate::link::LinkModel;
 use crate::publisher::{Draft, Publisher, shelve};
 
-/// Events at one moment; more are a node that never comes to rest.
+/// The most events at one moment; if there are more, some node never comes to rest.
 const RESTLESS: u32 = 1_000_000;
-/// Frames of simulated links hold this many bytes.
+/// The longest frame on a simulated link, in bytes.
 const MTU: u16 = 1200;
 
 /// How a call ended.
@@ -32,7 +32,7 @@ const MTU: u16 = 1200;
 pub struct Finished {
     /// When it ended.
     pub at: Instant,
-    /// The results as a CBOR array, or why there are none.
+    /// The results as a CBOR array, or the fault.
     pub result: Result<Vec<u8>, Fault>,
     /// The trap, if that was the reason.
     pub trap: Option<Trap>,
@@ -59,16 +59,16 @@ pub struct Fates {
     pub dead: u64,
 }
 
-/// Makes an executor of a node, at its start and after each crash.
+/// Makes an executor for a node, at its start and after each crash.
 type Factory = Box<dyn Fn(NodeId) -> Box<dyn SimExecutor>>;
 
 struct Place {
     /// None while the node is down.
     node: Option<Node>,
     config: Config,
-    /// One for each that the node's limits name.
+    /// As many as the node's limits say.
     executors: Vec<Box<dyn SimExecutor>>,
-    /// Rises with each crash; what was meant for an earlier life does not arrive.
+    /// Rises with each crash; outcomes and wake-ups of an earlier life do not arrive.
     life: u32,
     /// The wake-up that is queued.
     wake: Option<Instant>,
@@ -80,7 +80,7 @@ struct Wire {
     up: bool,
     /// The latest arrival in each direction, to notice overtaking.
     latest: [Instant; 2],
-    /// Which link it is of the node with the lower id, and of the other.
+    /// Its place among the links of the node with the lower id, and among those of the other.
     links: [LinkId; 2],
 }
 
@@ -130,7 +130,7 @@ impl Ord for Queued {
 pub struct Net {
     seed: u64,
     now: Instant,
-    /// Events carried out at this moment.
+    /// How many events were carried out at this moment.
     at_once: u32,
     queue: BinaryHeap<Reverse<Queued>>,
     order: u64,
@@ -146,11 +146,11 @@ pub struct Net {
 }
 
 impl Net {
-    /// A network in this layout, every link like `model`. The registry serves what the
-    /// publishers publish; `configure` may change each node's configuration.
+    /// A network in this layout, in which all links behave like `model`. The registry serves what
+    /// the publishers publish; `configure` may change each node's configuration.
     ///
     /// # Panics
-    /// If a configuration is refused.
+    /// If a node refuses its configuration.
     pub fn new(
         seed: u64,
         layout: &Layout,
@@ -258,7 +258,7 @@ impl Net {
         })
     }
 
-    /// Lets the node `at` run a tasklet for the node `id`.
+    /// Lets the node `id` call a tasklet at the node `at`.
     ///
     /// # Errors
     /// [`Fault`] if the node refuses the call at once.
@@ -282,10 +282,10 @@ impl Net {
         })
     }
 
-    /// Lets the call `call` of the node `id` go on at the node `to`.
+    /// Moves the call `call` of the node `id` to the node `to`.
     ///
     /// # Errors
-    /// [`Fault`] if the node refuses that at once.
+    /// [`Fault`] if the node refuses the move at once.
     ///
     /// # Panics
     /// If the node is down.
@@ -371,7 +371,7 @@ impl Net {
         self.now = end;
     }
 
-    /// Runs until `done` holds, for at most `limit`; returns whether it does.
+    /// Runs until `done` holds, for at most `limit`; returns whether it holds.
     pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
         let end = self.now + limit;
         while !done(self) {
@@ -397,8 +397,8 @@ impl Net {
         self.wire(a, b).model = model;
     }
 
-    /// Plugs the link between `a` and `b` in as this link of either, by its place in the node's
-    /// configuration; all links are their nodes' first until then.
+    /// Makes the link between `a` and `b` number `link_of_a` in the configuration of `a`, and
+    /// number `link_of_b` in that of `b`. Every link begins as number 0 of both its nodes.
     pub fn plug(&mut self, (a, link_of_a): (u16, u8), (b, link_of_b): (u16, u8)) {
         let mut links = [LinkId(link_of_a), LinkId(link_of_b)];
         if b < a {
@@ -407,7 +407,7 @@ impl Net {
         self.wire(a, b).links = links;
     }
 
-    /// Takes a node down; everything that it held in memory is gone.
+    /// Takes a node down; it loses everything that it held in memory.
     pub fn crash(&mut self, id: u16) {
         let place = self
             .places
@@ -418,7 +418,7 @@ impl Net {
         place.wake = None;
     }
 
-    /// Starts a node that was taken down. A registry has its archive again.
+    /// Starts a node that was taken down. A registry gets its archive back.
     pub fn restart(&mut self, id: u16) {
         let place = self.place(id);
         let first = place.config.first_sequence;
@@ -426,8 +426,8 @@ impl Net {
         self.restart_at(id, first);
     }
 
-    /// Starts a node that was taken down with this packet number, as one does that has not kept
-    /// the number that it had.
+    /// Starts a node that was taken down. Its first packet number is `first_sequence`, as if it had
+    /// lost the number that it had come to.
     pub fn restart_at(&mut self, id: u16, first_sequence: u32) {
         let place = self.place(id);
         let life = place.life;
@@ -435,7 +435,7 @@ impl Net {
             first_sequence,
             ..place.config.clone()
         };
-        // The numbers of its calls begin anew.
+        // It numbers its calls from the beginning again.
         self.finished.retain(|(node, _), _| *node != NodeId(id));
         self.start(NodeId(id), config, life);
     }
@@ -466,7 +466,7 @@ impl Net {
         published.expect("a published delta fits its registry");
     }
 
-    /// Puts bytes on the link from `from` to `to`, as an intruder would.
+    /// Puts bytes on the link from `from` to `to`, as an intruder could.
     pub fn inject(&mut self, from: u16, to: u16, bytes: &[u8]) {
         let what = Happening::Frame {
             from: NodeId(from),
@@ -707,7 +707,7 @@ impl Net {
     }
 }
 
-/// Gathers what a node wants done.
+/// Collects the frames, outcomes and events of a node that acts.
 struct Collector<'p> {
     executors: &'p mut [Box<dyn SimExecutor>],
     frames: Vec<(LinkId, Option<NodeId>, Vec<u8>)>,

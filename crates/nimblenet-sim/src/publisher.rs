@@ -1,7 +1,7 @@
 //! Publishing without a registry daemon: packages to signed deltas, in memory.
 //!
 //! The signature is a digest of key and message. It stands in for Ed25519, which the simulator
-//! has no reason to compute; what a node does with a good or a bad signature is the same.
+//! has no reason to compute; a node treats good and bad signatures alike in both cases.
 
 use nimblenet_core::publication::Publication;
 use nimblenet_core::{Archive, Catalogue, CatalogueLimits};
@@ -10,7 +10,7 @@ use nimblenet_tasklet::{
     PackageFields, Signature, TaskletName, Terms,
 };
 
-/// What a package takes besides its module, at the format's limits.
+/// The most bytes of a package besides its module.
 const PACKAGE_BYTES: usize = 4096;
 
 /// A tasklet to publish.
@@ -20,7 +20,7 @@ pub struct Draft {
     pub name: String,
     /// The module; empty for a native tasklet.
     pub module: Vec<u8>,
-    /// What runs it.
+    /// The kind of executor that runs it.
     pub executor: Executor,
     /// The signature of `run`.
     pub signature: Signature,
@@ -28,7 +28,7 @@ pub struct Draft {
     pub calls: Vec<(TaskletName, Signature)>,
     /// Ceiling on its memory.
     pub memory_bytes: u32,
-    /// Where lists cross.
+    /// The area of the module through which lists pass.
     pub area: Area,
     /// Ceiling on its fuel; 0 for none.
     pub fuel: u64,
@@ -40,7 +40,7 @@ impl Draft {
     /// A WebAssembly tasklet with the signature `signature`, written in WIT.
     ///
     /// # Panics
-    /// If the signature is not one.
+    /// If the signature is not valid.
     pub fn new(name: &str, module: Vec<u8>, signature: &str) -> Self {
         Self {
             name: name.into(),
@@ -55,7 +55,7 @@ impl Draft {
         }
     }
 
-    /// The same, calling `callee`, whose signature is `signature`.
+    /// The same draft, which calls `callee` with the signature `signature` too.
     ///
     /// # Panics
     /// If name or signature are not valid.
@@ -69,14 +69,14 @@ impl Draft {
         self
     }
 
-    /// The same, run by the device itself.
+    /// The same draft as a native tasklet, which the device runs itself.
     #[must_use]
     pub fn native(mut self) -> Self {
         self.executor = Executor::Native;
         self
     }
 
-    /// The package file that it makes in `namespace`.
+    /// The package file of this draft in `namespace`.
     fn pack(&self, namespace: &Name) -> Vec<u8> {
         let mut space = [0; 64];
         let mut terms = Terms::empty();
@@ -116,7 +116,7 @@ pub struct Publisher {
     sign: Sign,
 }
 
-/// Makes the signature of the public key's owner on a message.
+/// Signs a message with the private key that belongs to the public key.
 pub type Sign = fn(&[u8; 32], &[u8]) -> [u8; 64];
 
 impl Publisher {

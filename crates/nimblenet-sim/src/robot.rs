@@ -1,6 +1,6 @@
 //! Robots: how they move over the floor, and when they trigger which chain.
 //!
-//! Everything about a robot follows from the seed and its number, in virtual time.
+//! Everything that a robot does follows from the seed and its number, in virtual time.
 
 use core::time::Duration;
 
@@ -16,7 +16,8 @@ pub const SPEED_MAX_M_S: f64 = 1.0;
 /// The shortest and longest time between two triggers of one robot.
 pub const TRIGGER_INTERVAL: (Duration, Duration) =
     (Duration::from_secs(9), Duration::from_secs(11));
-/// Robots are not in step: the first trigger of each comes within this time.
+/// The first trigger of each robot comes at a random time within this one, so that robots do not
+/// trigger all together.
 const FIRST_TRIGGER_MAX: Duration = Duration::from_secs(10);
 
 /// A robot that moves over a floor and triggers chains.
@@ -32,7 +33,7 @@ impl Robot {
     /// Robot `number` of the run with this seed, which triggers the chains with these numbers.
     ///
     /// # Panics
-    /// Without chains: a robot has something to trigger.
+    /// If `chains` is empty.
     pub fn new(seed: u64, number: u64, floor: &Floor, chains: Vec<usize>) -> Self {
         assert!(!chains.is_empty(), "a robot has chains");
         let mut random = ChaCha8Rng::seed_from_u64(seed);
@@ -45,8 +46,8 @@ impl Robot {
         }
     }
 
-    /// Where it is at a moment. Moments are asked for in their order; an earlier one is found
-    /// too, but the whole way is walked again for it.
+    /// Its position at a moment. This is fast if each moment is later than the one before; for an
+    /// earlier one, the robot walks its whole path again.
     pub fn position(&mut self, at: Instant) -> Position {
         self.walk.position(at)
     }
@@ -71,16 +72,15 @@ fn uniform(random: &mut ChaCha8Rng, from: Duration, to: Duration) -> Duration {
 
 /// Movement by continuous noise.
 ///
-/// Noise gives the velocity, and the walls reflect the robot. A path that starts anywhere with
-/// the same probability and is folded at the walls is anywhere with the same probability at every
-/// later moment too, whatever the noise is like. Noise for the position itself would favour the
-/// middle of the floor.
+/// Noise gives the velocity, and the walls reflect the robot. A robot that starts at any point with
+/// equal probability is at any point with equal probability at every later moment too, whatever the
+/// noise is like. If noise gave the position itself, robots would favour the middle of the floor.
 #[derive(Clone, Debug)]
 struct Walk {
     velocity: [Perlin; 2],
     size_m: [f64; 2],
     start_m: [f64; 2],
-    /// Full steps walked, and where they led as if there were no walls.
+    /// Full steps walked, and the position that they would lead to if there were no walls.
     steps: u64,
     reached_m: [f64; 2],
 }
@@ -124,12 +124,12 @@ impl Walk {
         }
     }
 
-    /// Where the present step leads within `time`.
+    /// The position after `time` of the present step, as if there were no walls.
     fn ahead(&self, time: Duration) -> [f64; 2] {
         let cell = self.steps as f64 / Self::STEPS_PER_CELL;
         let sample = |noise: &Perlin| noise.get([cell, cell * Self::SLOPE + 0.5]);
         let [x, y] = self.velocity.each_ref().map(sample);
-        // Only operations that give the same bits on every machine.
+        // Use only operations that give the same bits on every machine.
         let length = (x * x + y * y).sqrt();
         let metres = time.as_secs_f64() * SPEED_MAX_M_S / length.max(1.0);
         let [from_x, from_y] = self.reached_m;

@@ -1,4 +1,4 @@
-//! A node takes all its memory when it is made (design rule: nothing allocates while it runs).
+//! A node allocates all its memory when it is made, and nothing while it runs.
 #![allow(clippy::unwrap_used, unsafe_code)]
 
 use core::alloc::{GlobalAlloc, Layout};
@@ -22,7 +22,7 @@ thread_local! {
 
 struct Counting;
 
-// SAFETY: every call is passed on to the system's allocator as it is.
+// SAFETY: every call goes to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if COUNTING.get() {
@@ -53,7 +53,7 @@ fn counted<T>(act: impl FnOnce() -> T) -> T {
 struct Peer {
     node: Node,
     executor: TimedExecutor,
-    /// Frames and whom they come from.
+    /// Frames and their senders.
     inbox: Vec<(u32, Vec<u8>)>,
     outcomes: Vec<Answer<Vec<u8>>>,
     finished: usize,
@@ -72,7 +72,8 @@ impl Peer {
         }
     }
 
-    /// Takes in what has come, and returns frames with their receivers, none for everyone.
+    /// Gives the node the frames that have come, and returns its frames with their receivers; no
+    /// receiver means everyone.
     fn turn(&mut self, now: Instant) -> Vec<(Option<u32>, Vec<u8>)> {
         for (from, bytes) in mem::take(&mut self.inbox) {
             let input = Input::Frame {
@@ -158,7 +159,7 @@ fn a_node_allocates_nothing_after_its_start() {
             };
             let _ = counted(|| node.call(now, request));
         }
-        // Every call is to go to the other board, and to come back from there.
+        // Every call moves to the other board, and comes back from there.
         let to = NodeId(if round % 100 < 40 { 2 } else { 1 });
         let calls = counted(|| node.calls().next()).map(|held| held.call);
         if let Some(call) = calls {
@@ -168,7 +169,7 @@ fn a_node_allocates_nothing_after_its_start() {
             let before = ALLOCATIONS.get();
             let frames = peers[at].turn(now);
             if at == 0 {
-                // The registry is no board; its archive may grow.
+                // The registry is no board: its archive may allocate.
                 ALLOCATIONS.set(before);
             }
             for (to, frame) in frames {
@@ -200,7 +201,7 @@ fn an_eviction_policy_takes_its_memory_when_it_is_made() {
     for policy in Eviction::ALL {
         let mut cache = Cache::new(Disk::allocate(2000), 2000, 16, policy.make);
         let before = ALLOCATIONS.get();
-        // Fifteen tasklets in disorder; every third use is doubled, and every seventh is the last.
+        // Fifteen tasklets out of order; every third use happens twice, every seventh is the last.
         for step in 0..3000u64 {
             let now = Instant::from_micros(step);
             let number = (step.wrapping_mul(0x9e37_79b9) >> 7) as u16 % 15;

@@ -11,12 +11,12 @@ use nimblenet_core::{CallId, Config};
 use nimblenet_sim::{Device, Draft, Layout, LinkModel, Net, Publisher, SimExecutor, WasmExecutor};
 use nimblenet_tasklet::{Answer, Fault, NodeId, Work};
 
-/// The node that the calls are made at.
+/// The node at which the calls are made.
 const NODE: u16 = 2;
-/// Fuel of one slice; the executor takes a microsecond for a thousand.
+/// Fuel of one slice; the executor takes a microsecond for each thousand.
 const SLICE: u64 = 100_000;
 
-/// Adds one, after it has let its memory of 2 KiB be touched.
+/// Fills 2 KiB of its memory, and adds one.
 const STEP: &str = r#"(module (memory 1) (func (export "run") (param i32) (result i32)
     (memory.fill (i32.const 0) (local.get 0) (i32.const 2048))
     (i32.add (local.get 0) (i32.const 1))))"#;
@@ -35,14 +35,14 @@ const SPIN: &str = r#"(module (memory 1) (global $turns (mut i32) (i32.const 0))
     (func (export "run")
         (loop (global.set $turns (i32.add (global.get $turns) (i32.const 1))) (br 0))))"#;
 
-/// What an executor was asked to do.
+/// How often an executor was asked to do what.
 #[derive(Default, Debug)]
 struct Asked {
     frozen: Cell<u32>,
     thawed: Cell<u32>,
 }
 
-/// Counts what goes to the shelf and comes back.
+/// Counts the images that go to the shelf and come back.
 struct Counting {
     inner: WasmExecutor,
     asked: Rc<Asked>,
@@ -97,7 +97,7 @@ fn net(configure: impl Fn(&mut Config)) -> (Net, Rc<Asked>) {
     let layout = Layout::pair();
     let mut net = Net::new(1, &layout, LinkModel::PAPER, shelves, configure, executor);
     net.run_for(Duration::from_secs(30));
-    // Everything is in the cache from here on.
+    // These calls bring everything into the cache.
     let spin = net.call(NODE, "shop/spin", &[0x80]).unwrap();
     let held = net.node(NODE).cache().tasklets().count();
     let cached = |net: &Net| net.node(NODE).cache().tasklets().count() > held;
@@ -197,7 +197,7 @@ fn endless_tasklets_share_the_executor_whether_they_are_on_the_shelf_or_not() {
         net.call(NODE, "shop/spin", &[0x80]).unwrap();
     }
     net.run_for(Duration::from_millis(100));
-    // That is a thousand slices; those of the shelf take turns with the others.
+    // That is a thousand slices; jobs on the shelf take turns with the others.
     assert!(asked.thawed.get() > 300, "{asked:?}");
     let held: Vec<_> = net.node(NODE).calls().collect();
     assert_eq!(held.len(), 20);
@@ -215,7 +215,7 @@ fn nested_chains_never_starve_each_other_whatever_room_there_is() {
             .collect();
         let held = calls(&mut net, "shop/level-8", 12);
         if places == 8 && shelf < 1 << 20 {
-            // Without room on the shelf endless tasklets keep their places, and deep chains wait.
+            // If the shelf has no room, endless tasklets keep their places, and deep chains wait.
             for call in &spinning {
                 net.stop(NODE, *call);
             }
@@ -279,7 +279,7 @@ fn a_call_that_is_stopped_on_the_shelf_leaves_nothing() {
     all_end(&mut net, &held, 8);
 }
 
-/// Fills its memory, so that its image is as large, and then works for some slices.
+/// Fills its memory, so that its image is as large as the memory, and then works for some slices.
 const FULL: &str = r#"(module (memory 1) (global $turns (mut i32) (i32.const 0))
     (func (export "run") (param i32) (result i32)
         (memory.fill (i32.const 0) (i32.const 7) (i32.const 65536))
@@ -297,7 +297,7 @@ fn full_caller(callee: &str) -> String {
     )
 }
 
-/// Nodes whose executors have room for so many tasklets with 64 KiB each, all of it in use.
+/// Nodes whose executors have room for `tasklets` tasklets, each of which uses 64 KiB of memory.
 fn small_net(tasklets: usize, configure: impl Fn(&mut Config)) -> (Net, Rc<Asked>) {
     let step = "func(s32) -> s32";
     let mut large = draft("large", FULL, step);
@@ -329,8 +329,8 @@ fn small_net(tasklets: usize, configure: impl Fn(&mut Config)) -> (Net, Rc<Asked
     (net, asked)
 }
 
-/// What has become of calls of a tasklet that adds `added` to its argument: how many have their
-/// results. The others had no memory.
+/// Waits for calls of a tasklet that adds `added` to its argument. Returns how many ended with
+/// their results; the others must have failed for want of memory.
 fn ended_well(net: &mut Net, calls: &[(u8, CallId)], added: u8) -> usize {
     let mut well = 0;
     for (argument, call) in calls {
@@ -379,7 +379,7 @@ fn what_is_larger_than_the_executor_fails_and_the_others_do_not() {
 fn callers_that_wait_for_each_others_room_give_way_youngest_first() {
     for shelf in [0, 4 << 20] {
         let (mut net, _) = small_net(3, |config| config.limits.shelf_bytes = shelf);
-        // One and two find room for what they call, three hold all there is.
+        // One or two callers leave room for their callees; three take all the room.
         for count in [1, 2] {
             let held = calls(&mut net, "shop/pair", count);
             assert_eq!(ended_well(&mut net, &held, 14), usize::from(count));

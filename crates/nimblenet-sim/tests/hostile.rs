@@ -13,7 +13,8 @@ use nimblenet_sim::{Draft, Layout, LinkModel, Net, Publisher, SimExecutor, Timed
 use nimblenet_tasklet::{Digest, Fault, NamespaceId, NodeId, TaskletRef};
 use proptest::prelude::*;
 
-/// One thing that a hostile neighbour does. Numbers are small, so that they meet what is there.
+/// One thing that a hostile neighbour does. Its numbers are small, so that they often match those
+/// that the nodes use.
 #[derive(Clone, Debug)]
 enum Move {
     Raw(Vec<u8>),
@@ -27,7 +28,7 @@ enum Move {
         ttl: u8,
     },
     Call(u8),
-    /// Somebody wants the latest call of node 2 elsewhere.
+    /// Somebody moves the latest call of node 2 to this node.
     Elsewhere(u8),
     Wait(u16),
 }
@@ -231,9 +232,9 @@ fn job(depth: u8, next: u8, images: [u8; 3], message: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Node 1, of which `sequence` was not heard before, offers a job to node 2, serves it, and lets
-/// it run as soon as it is ready, with a number that is `off` by so much. Returns whether it came
-/// to that.
+/// Offers a job to node 2 in the name of node 1, with packet numbers above `sequence`, which node 2
+/// has not heard before. Serves the job and, when it is ready, sends a go whose number is wrong by
+/// `off`. Returns whether node 2 has taken the job in.
 fn impose(net: &mut Net, bytes: &[u8], sequence: &mut u32, off: u32) -> bool {
     let mut send = |net: &mut Net, message: Message<'_>| {
         *sequence += 1;
@@ -273,7 +274,7 @@ fn impose(net: &mut Net, bytes: &[u8], sequence: &mut u32, off: u32) -> bool {
     net.run_until(Duration::from_millis(1), |net| {
         net.node(2).counters().traffic(Kind::Fetch).originated > fetches
     });
-    // The number of its request is among the next.
+    // The fetch of node 2 has one of these request numbers.
     for request in 0..200 {
         let (total, version) = (bytes.len() as u32, 900_000);
         let data = Data {
@@ -288,7 +289,7 @@ fn impose(net: &mut Net, bytes: &[u8], sequence: &mut u32, off: u32) -> bool {
     if !net.run_until(Duration::from_secs(8), |net| said(net) > before) {
         return false;
     }
-    // Packets are numbered from 1: this is the number of the one that says so.
+    // Packets are numbered from 1: this is the number of the packet that says "ready".
     let number = made(net) as u32 + off;
     send(
         net,
@@ -412,7 +413,7 @@ proptest! {
             }
             prop_assert!(net.nodes().all(|node| node.cache().used() <= node.cache().capacity()));
         }
-        // False word of a registry's freshness is forgotten after its lifetime.
+        // Nodes forget a false message about a registry's epoch after its lifetime.
         net.run_for(Duration::from_secs(600));
         let call = net.run_call(2, "shop/check");
         prop_assert_eq!(call.result, Ok(vec![0x80]), "{:?}", steps);

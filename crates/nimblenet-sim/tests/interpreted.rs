@@ -8,7 +8,7 @@ use nimblenet_sim::{
 };
 use nimblenet_tasklet::{Area, Fault, NodeId, Trap};
 
-/// Adds one hundred to what `std/triple` makes of its argument, calling it twice.
+/// Applies `std/triple` twice to its argument, and adds one hundred.
 const CHAIN: &str = r#"(module
     (import "std/triple" "run" (func $triple (param i32) (result i32)))
     (func (export "run") (param i32) (result i32)
@@ -17,7 +17,7 @@ const CHAIN: &str = r#"(module
 const TRIPLE: &str = r#"(module (func (export "run") (param i32) (result i32)
     (i32.mul (local.get 0) (i32.const 3))))"#;
 
-/// The sum of a list of floats that stands in the argument area.
+/// Returns the sum of a list of floats that is in the argument area.
 const SUM: &str = r#"(module (memory 1) (func (export "run") (param i32 i32) (result f32)
     (local f32)
     (block (loop
@@ -38,7 +38,7 @@ const SENSE: &str = r#"(module
 
 const SPIN: &str = r#"(module (func (export "run") (loop (br 0))))"#;
 
-/// Grows its memory until that is refused, and returns how often it was granted.
+/// Grows its memory until that fails, and returns how often it succeeded.
 const GROW: &str = r#"(module (memory 1) (func (export "run") (result i32) (local i32)
     (block (loop
         (br_if 1 (i32.lt_s (memory.grow (i32.const 1)) (i32.const 0)))

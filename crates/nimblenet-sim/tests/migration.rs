@@ -18,13 +18,13 @@ use nimblenet_tasklet::{ActivationId, Answer, Fault, NodeId, Outcome, Work};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
-/// Of interpreted tasklets, so that frames travel while they run.
+/// The slowness of interpreted tasklets, so that frames travel while they run.
 const SLOWNESS: u32 = 5000;
 
-/// An executor that counts what tasklets use, all nodes together.
+/// An executor that counts what the tasklets of all nodes use.
 struct Counting<E> {
     executor: E,
-    /// How many times longer everything takes than the executor says.
+    /// The factor by which everything takes longer than the executor says.
     slowness: u32,
     spent: Spent,
     fuel: BTreeMap<ActivationId, u64>,
@@ -35,7 +35,7 @@ struct Counting<E> {
 struct Spent {
     fuel: Rc<Cell<u64>>,
     time: Rc<Cell<Duration>>,
-    /// Suspensions: ends of a turn at an executor.
+    /// Turns at an executor; each ends with a suspension or with the run.
     turns: Rc<Cell<u32>>,
 }
 
@@ -115,7 +115,7 @@ const TRIPLE: &str = r#"(module (func (export "run") (param i32) (result i32)
 const SPIN: &str = r#"(module (func (export "run") (param i32) (result i32) (loop (br 0))
     (local.get 0)))"#;
 
-/// What a world is made of: tasklets of a kind, and executors for them.
+/// A kind of tasklets, with an executor for them.
 #[derive(Clone, Copy, PartialEq, Debug)]
 enum World {
     Timed,
@@ -172,7 +172,7 @@ impl World {
         vec![(Publisher::new("std"), std), (Publisher::new("shop"), shop)]
     }
 
-    /// A net in which every catalogue is known.
+    /// A net in which every node has the catalogues.
     fn net(self, seed: u64, layout: &Layout, configure: impl Fn(&mut Config)) -> (Net, Spent) {
         let spent = Spent::default();
         let counts = spent.clone();
@@ -191,7 +191,7 @@ impl World {
         (net, spent)
     }
 
-    /// The fuel, time and turns of a chain that stays where it begins.
+    /// The fuel, time and turns of a chain that does not move.
     fn unmoved(self) -> (u64, Duration, u32) {
         let (mut net, spent) = self.net(1, &Layout::pair(), |_| {});
         let call = net.run_call_with(2, "shop/top", self.args());
@@ -200,7 +200,7 @@ impl World {
     }
 }
 
-/// What a chain has used must be what one uses that stays.
+/// Asserts that a chain has used as much as one that does not move.
 fn assert_ran_once(world: World, spent: &Spent) {
     let (fuel, time, turns) = world.unmoved();
     assert_eq!(spent.fuel.get(), fuel, "{world:?}");
@@ -208,9 +208,9 @@ fn assert_ran_once(world: World, spent: &Spent) {
     assert_eq!(spent.turns.get(), turns, "{world:?}");
 }
 
-/// Nothing is left of jobs, apart from the results that are kept for repetitions.
+/// Asserts that nothing is left of jobs, apart from the results that are kept for repetitions.
 fn assert_at_rest(net: &mut Net) {
-    // Ends have yet to be told to nodes that the job came by.
+    // Let the nodes on the job's path hear that it has ended.
     net.run_for(30 * SECOND);
     for node in net.nodes() {
         assert_eq!(node.cache().reservations(), 0, "{node:?}");
@@ -376,7 +376,7 @@ fn fuel_and_deadline_go_with_the_job() {
 
 // --- what goes wrong ---
 
-/// A run in which links lose and double frames.
+/// A link that loses and doubles frames.
 fn bad_link() -> LinkModel {
     LinkModel {
         loss: 0.15,
@@ -432,8 +432,8 @@ fn a_job_goes_on_at_home_when_the_other_node_is_not_there() {
     }
 }
 
-/// Crashes the receiver after each number of frames of the move that it was sent, and tells
-/// whether the job ended with its result.
+/// Crashes the receiver of a move after it has received `frames` frames. Returns whether the job
+/// ended with its result, and how many jobs node 1 has moved out.
 fn crash_after(world: World, frames: u32, restart: bool) -> (bool, u64) {
     let (mut net, spent) = world.net(21, &triangle(), |_| {});
     let call = net.call(1, "shop/top", world.args()).unwrap();
@@ -484,12 +484,12 @@ fn a_receiver_that_goes_down_before_it_was_told_to_go_costs_nothing_and_after_it
             let ends: Vec<(bool, u64)> = (0..24).map(|n| crash_after(world, n, restart)).collect();
             let lost = ends.iter().position(|(good, _)| !good).unwrap();
             assert!(lost > 2, "{ends:?}");
-            // Once it runs there, it is lost with the node until it has ended.
+            // A job that runs there is lost with the node.
             assert!(
                 ends[lost..].iter().any(|(good, out)| !good && *out == 1),
                 "{ends:?}"
             );
-            // A receiver that is back soon takes the job in after all.
+            // A receiver that is back soon can still take the job.
             let at_home = |(_, out): &(bool, u64)| *out == 0 || restart;
             assert!(ends[..lost].iter().all(at_home), "{ends:?}");
         }
@@ -499,7 +499,7 @@ fn a_receiver_that_goes_down_before_it_was_told_to_go_costs_nothing_and_after_it
 /// Runs until node 1 has said go to node 2 and nothing comes back any more.
 fn say_go_and_cut(world: World) -> (Net, Spent, CallId) {
     let (mut net, spent) = world.net(28, &triangle(), |_| {});
-    // Its modules are there, and are not needed from elsewhere.
+    // Bring its modules to node 2, so that it needs no other node for them.
     net.run_call_with(2, "shop/top", world.args())
         .result
         .unwrap();
@@ -523,7 +523,7 @@ fn a_job_that_was_told_to_go_is_never_taken_back() {
         let end = net.run_until_finished(1, call);
         assert_eq!(end.result, Err(Fault::Unreachable));
         assert_at_rest(&mut net);
-        // The other node has heard it, and nobody else has run anything.
+        // The other node has heard the go, and has run the rest alone.
         let (fuel, time, _) = world.unmoved();
         assert_eq!((spent.fuel.get(), spent.time.get()), (fuel, time));
         assert_eq!(moved(&net, 2).1, 1);
@@ -550,7 +550,7 @@ fn an_image_is_not_served_to_anyone_after_go() {
     net.mend(1, 2);
     let counters = |net: &Net, kind| net.node(1).counters().traffic(kind).originated;
     let (parts, refusals) = (counters(&net, Kind::Data), counters(&net, Kind::Refuse));
-    // The offer was the packet before those that served its image and the go.
+    // The offer's packet number is a little lower: parts of the image and the go came after it.
     let made: u64 = Kind::ALL.iter().map(|kind| counters(&net, *kind)).sum();
     let go = made as u32;
     for request in go.saturating_sub(20)..=go {

@@ -367,7 +367,7 @@ fn a_new_version_moves_one_entry_and_one_module() {
 #[test]
 fn a_running_job_keeps_the_versions_of_the_epoch_it_started_with() {
     let mut drafts = shop().remove(0).1;
-    // Three seconds of work before the first call.
+    // It works for three seconds before its first call.
     let slow = TimedExecutor::module(&[3_000_000, 1], 9);
     drafts.push(Draft::new("slow", slow, "func()").calling("shop/rms", "func()"));
     let shelf = vec![(Publisher::new("shop"), drafts)];
@@ -467,7 +467,7 @@ fn mixed(seed: u64) -> Net {
 #[test]
 fn a_catalogue_comes_from_far_away_over_links_with_shorter_frames_than_one_s_own() {
     let mut net = mixed(30);
-    // The way is known, and nobody on it holds the catalogue.
+    // The route is known, and no node on it holds the catalogue.
     net.cut(0, 1);
     net.run_for(SECOND);
     net.mend(0, 1);
@@ -494,7 +494,7 @@ fn a_call_that_is_too_long_for_its_link_is_refused_at_once() {
     let taken = net.call_at(1, 2, "shop/rms", &args).unwrap();
     let end = net.run_until_finished(1, taken);
     assert_eq!(end.result, Err(Fault::WrongArguments), "it got there");
-    // What only a link further on has no room for is lost there.
+    // If only a link further on has too short frames, the call is lost there.
     let lost = net.call_at(2, 0, "shop/rms", &args).unwrap();
     let end = net.run_until_finished(2, lost);
     assert_eq!(end.result, Err(Fault::Unreachable));
@@ -575,7 +575,7 @@ fn a_node_that_restarts_is_part_of_the_mesh_again() {
 /// Numbers far from those that nodes begin with here: above, half way around, and below.
 const FAR: [u32; 4] = [1 << 20, 1 << 31, 3 << 30, u32::MAX - (1 << 20)];
 
-/// A line whose links are as quick as wires are.
+/// A line whose links are as quick as wires.
 fn quick_line(seed: u64) -> Net {
     let quick = LinkModel::perfect(Duration::from_millis(5));
     let mut net = Net::new(seed, &Layout::line(3), quick, shop(), |_| {}, timed);
@@ -630,7 +630,7 @@ fn a_registry_that_restarts_with_any_number_is_found_again_from_far_away() {
         let end = net.run_call(5, "shop/peak");
         assert_eq!(sources(&end), [Source::Registry], "{first}");
         assert!(end.took < 5 * SECOND, "{first}: {end:?}");
-        // Its word reaches every node again, and takes the place of that from before.
+        // Its hellos reach every node again, and replace what they knew of it.
         net.run_for(60 * SECOND);
         net.publish("shop", &[algorithm("rms", 120)]);
         net.run_for(20 * SECOND);

@@ -1,4 +1,4 @@
-//! How much of the machine's own stack a node takes: the same for a chain of many preloaded tasklets
+//! How much of the machine's own stack a node takes: as much for a chain of many preloaded tasklets
 //! as for one of few.
 #![allow(clippy::unwrap_used)]
 
@@ -20,13 +20,13 @@ const REGISTRY: NodeId = NodeId(0);
 const LINK: LinkId = LinkId(0);
 /// Preloaded tasklets of the long chain.
 const MANY: usize = 32;
-/// A thread cannot do with less.
+/// The smallest stack of a thread.
 const LEAST_KIB: usize = 16;
-/// What the thread takes for nothing, so that it is the call that needs the most.
+/// Stack that the thread takes before the call, so that the call reaches the lowest point.
 const BALLAST_KIB: usize = 32;
-/// How much the need of two runs may differ.
+/// How much the needs of two runs may differ.
 const SLACK_KIB: usize = 8;
-/// Tells a process how many tasklets to preload on a stack of how many KiB.
+/// The variable that tells a process how many tasklets to preload, and its stack in KiB.
 const TASK: &str = "STACK_DEPTH_TASK";
 
 /// A node with preloading, and its registry; in the catalogue each tasklet calls the next.
@@ -145,14 +145,14 @@ fn call_on_a_stack(preloaded: usize, kib: usize) {
     ));
 }
 
-/// Whether a process of its own survives that: one that does not ends by a signal.
+/// Whether a process of its own survives such a call; without enough stack a signal ends it.
 fn survives(preloaded: usize, kib: usize) -> bool {
     let mut process = Command::new(env::current_exe().unwrap());
     process.args(["--exact", "many_preloads_take_no_more_stack_than_one"]);
     process.env(TASK, format!("{preloaded} {kib}"));
     let output = process.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    // Whatever fails, it is the stack.
+    // The process may fail only for want of stack.
     assert!(!said.contains("panicked"), "{said}");
     output.status.success()
 }
