@@ -19,7 +19,7 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    /// Starts at zero now.
+    /// A clock that is at zero now.
     pub(crate) fn start() -> Self {
         Self {
             zero: std::time::Instant::now(),
@@ -31,15 +31,15 @@ impl Clock {
         Instant::ZERO + self.zero.elapsed()
     }
 
-    /// How long it is until `then`; zero if that is past.
+    /// The time until `then`; zero if that is past.
     pub(crate) fn until(&self, then: Instant) -> Duration {
         then.since(self.now())
     }
 }
 
-/// A packet number that is newer than any used before a restart: it rises by 256 a second with
-/// the wall clock, which is more than a node sends on average. Numbers are compared in a circle
-/// of 194 days.
+/// A packet number that is newer than any that the node has used before a restart: it rises with
+/// the wall clock by 256 a second, which is more than a node sends on average. Numbers wrap around
+/// after 194 days.
 pub(crate) fn fresh_sequence() -> u32 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let millis = since.unwrap_or_default().as_millis();

@@ -20,14 +20,14 @@ use core::time::Duration;
 /// Retransmission times (RFC 7252 section 4.8).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timers {
-    /// Until the first retransmission; doubled for each that follows.
+    /// The time until the first retransmission; it doubles with each retransmission.
     pub ack_timeout: Duration,
     /// Retransmissions before giving up.
     pub max_retransmit: u32,
     /// How long a server works on a confirmable request before it acknowledges it and answers
     /// separately.
     pub processing: Duration,
-    /// Within which time a server answers what a group is asked (RFC 7252 section 8.2).
+    /// The time within which a server answers a request to a group (RFC 7252 section 8.2).
     pub leisure: Duration,
 }
 

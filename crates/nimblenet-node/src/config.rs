@@ -1,6 +1,6 @@
 //! Configuration files of nodes and registries, in TOML.
 //!
-//! Unknown keys are errors, and every error names the file, the line and what stands there.
+//! Unknown keys are errors, and every error names the file, the line and what is wrong there.
 
 mod serial;
 mod values;
@@ -26,11 +26,10 @@ use crate::store::{StoreLimits, Trust};
 use serial::SerialLines;
 use values::{CapabilityName, EvictionName, Id, Native, PlacementName, Socket, Text, Within};
 
-/// The id of a registry whose configuration gives none, and the registry of a namespace whose
-/// configuration gives none.
+/// The id of a registry, and the registry of a namespace, if the configuration gives none.
 pub const DEFAULT_REGISTRY: NodeId = NodeId(65534);
 
-/// Executors that a node has at most.
+/// The most executors of a node.
 pub const MAX_EXECUTORS: usize = 16;
 
 /// A frame that every message fits, and the longest in a datagram.
@@ -40,16 +39,16 @@ const MTU_MAX: u64 = 65_000;
 const CACHE_MIN: u64 = 128;
 /// An arena in which one small tasklet runs.
 const ARENA_MIN: u64 = 4096;
-/// More is taken for a mistake.
+/// A configuration with more bytes is taken for a mistake.
 const BYTES_MAX: u64 = 1 << 30;
 
-/// What a node is configured with.
+/// The configuration of a node.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NodeConfig {
     /// The mesh side.
     pub mesh: MeshConfig,
-    /// Where CoAP requests are taken; nowhere if not given.
+    /// The address for CoAP requests; none if the node takes no requests.
     pub coap: Option<SocketAddr>,
     /// Bytes of cached modules.
     pub cache_bytes: usize,
@@ -57,11 +56,11 @@ pub struct NodeConfig {
     pub arena_bytes: usize,
     /// Whether the tasklets that a tasklet may call are fetched before it starts.
     pub preload: bool,
-    /// How tasklets leave a full cache.
+    /// The policy that chooses which module leaves a full cache.
     pub eviction: &'static Eviction,
-    /// Where calls run that this node takes from outside the mesh.
+    /// The policy that places calls from outside the mesh.
     pub placement: &'static Placement,
-    /// Tasklets that run at a time, 1 to [`MAX_EXECUTORS`].
+    /// How many tasklets run at a time, 1 to [`MAX_EXECUTORS`].
     pub executors: usize,
     /// The directory in which the newest catalogues are kept, so that a restarted node takes no
     /// older ones.
@@ -79,12 +78,11 @@ pub struct NodeConfig {
 pub struct MeshConfig {
     /// Its id, unique in the mesh.
     pub id: NodeId,
-    /// Where frames come in.
+    /// The address at which frames come in.
     pub listen: SocketAddr,
-    /// Where its neighbours take frames.
+    /// The addresses of its neighbours.
     pub neighbours: Vec<SocketAddr>,
-    /// Whether frames of others than the neighbours are taken, and their senders become
-    /// neighbours.
+    /// Whether the node takes frames from others too, and their senders become neighbours.
     pub open: bool,
     /// Bytes of the largest frame in a datagram.
     pub mtu: u16,
@@ -95,7 +93,7 @@ pub struct MeshConfig {
 /// How long things may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timeouts {
-    /// What goes over the mesh.
+    /// The times of the mesh.
     pub pace: Pace,
     /// A call, from its request to its answer.
     pub call: Duration,
@@ -106,19 +104,19 @@ pub struct Timeouts {
 pub struct NamespaceConfig {
     /// The key that signs its catalogue.
     pub key: PublicKey,
-    /// The only registry that is asked for it.
+    /// Its only registry.
     pub registry: NodeId,
     /// What its tasklets may use of this node.
     pub capabilities: Capabilities,
 }
 
-/// What a registry is configured with.
+/// The configuration of a registry.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RegistryConfig {
     /// The mesh side.
     pub mesh: MeshConfig,
-    /// Where publications and other CoAP requests are taken.
+    /// The address for publications and other CoAP requests.
     pub coap: SocketAddr,
     /// The directory of its store.
     pub data: PathBuf,
@@ -129,7 +127,7 @@ pub struct RegistryConfig {
 }
 
 impl MeshConfig {
-    /// A mesh side without neighbours.
+    /// A mesh configuration without neighbours.
     pub fn new(id: NodeId, listen: SocketAddr) -> Self {
         Self {
             id,
@@ -354,7 +352,7 @@ struct TimeoutsFile {
     call_ms: Milliseconds,
 }
 
-/// A time that a timeout may have, up to a day.
+/// A timeout, up to a day.
 type Milliseconds = Within<1, 86_400_000>;
 
 impl Default for TimeoutsFile {
@@ -382,7 +380,7 @@ impl TimeoutsFile {
     }
 }
 
-/// Fits an unfragmented IPv6 datagram on any path.
+/// A frame of this length fits an unfragmented IPv6 datagram on any path.
 fn mtu() -> Within<MTU_MIN, MTU_MAX> {
     Within::new(1200)
 }
@@ -392,7 +390,7 @@ fn eviction() -> EvictionName {
     EvictionName(Eviction::LFU)
 }
 
-/// The paper's way.
+/// The paper's policy.
 fn placement() -> PlacementName {
     PlacementName(Placement::HERE)
 }
@@ -459,8 +457,8 @@ enum Reason {
 }
 
 impl BadConfig {
-    /// That the value of `key` in the file at `path` cannot be used, for the reason `message`. The
-    /// line is that of the key; a file that has no such line is named alone.
+    /// The error that the value of `key` in the file at `path` cannot be used, for the reason
+    /// `message`. It names the line of the key, or the file alone if it has no such line.
     pub fn of_key(path: &Path, key: &str, message: impl fmt::Display) -> Self {
         let has_key = |line: &str| {
             let rest = line.trim_start().strip_prefix(key);
@@ -505,7 +503,7 @@ impl core::error::Error for BadConfig {}
 mod tests {
     use super::*;
 
-    /// The examples in the book, by the word after `toml`.
+    /// The examples in the book that have `kind` after `toml`.
     fn examples(kind: &str) -> Vec<String> {
         let book = include_str!("../../../docs/operating.md");
         let start = format!("```toml {kind}\n");

@@ -1,5 +1,5 @@
-//! A node or a registry as a running whole: the state machine of `nimblenet-core`, driven by
-//! sockets, timers and worker threads.
+//! A running node or registry: the state machine of `nimblenet-core`, driven by sockets, timers and
+//! worker threads.
 //!
 //! ```text
 //!   links ----frames----+   (a task each)          +--> links
@@ -10,7 +10,7 @@
 //! ```
 //!
 //! The loop knows links by the trait [`Link`](crate::link::Link) and clients by the requests and
-//! replies of `api.rs`; what carries them is elsewhere.
+//! replies of `api.rs`; other tasks carry their bytes.
 //!
 //! Several daemons can live in one process, each on its own threads; the command line runs one.
 
@@ -53,12 +53,12 @@ pub struct Daemon {
     addresses: Addresses,
 }
 
-/// Where a daemon listens.
+/// The addresses at which a daemon listens.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Addresses {
-    /// Frames of the mesh.
+    /// The address for frames of the mesh.
     pub mesh: SocketAddr,
-    /// CoAP requests, if it takes them.
+    /// The address for CoAP requests, if it takes them.
     pub coap: Option<SocketAddr>,
 }
 
@@ -82,18 +82,18 @@ pub struct Call {
     pub args: Vec<u8>,
     /// The node of the mesh that is to run it; none for this one.
     pub at: Option<NodeId>,
-    /// How long it may take; as configured if not given.
+    /// How long it may take; if none, as long as the configuration says.
     pub deadline: Option<Duration>,
 }
 
 /// How a call ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CallReport {
-    /// The results as a CBOR array, or why there are none.
+    /// The results as a CBOR array, or the fault.
     pub result: Result<Vec<u8>, Fault>,
     /// The trap, if that was the reason.
     pub trap: Option<Trap>,
-    /// If it failed while it ran here: the tasklet that failed first, and with it its callers.
+    /// If it failed while it ran here: the tasklet that failed first, which made its callers fail.
     pub blamed: Option<TaskletName>,
     /// Where its tasklets came from, in order.
     pub steps: Vec<Step>,
@@ -127,11 +127,11 @@ pub struct Cached {
 pub struct Status {
     /// The node's id.
     pub id: NodeId,
-    /// What the node has counted.
+    /// The node's counters.
     pub counters: Counters,
-    /// What its links have moved: UDP, then those of the configuration in their order.
+    /// The state of its links: UDP first, then the links of the configuration in their order.
     pub links: Vec<LinkStatus>,
-    /// What its CoAP server has met.
+    /// The counters of its CoAP server.
     pub coap: ServerCounters,
     /// Jobs that run or wait.
     pub jobs: usize,
@@ -164,7 +164,7 @@ impl Status {
 }
 
 impl Daemon {
-    /// Starts a node. Without `sockets`, they are bound as configured.
+    /// Starts a node. Without `sockets` it binds those of the configuration.
     ///
     /// # Errors
     /// [`StartError`] says what is not possible.
@@ -176,7 +176,7 @@ impl Daemon {
         setup::Setup::node(config)?.start(sockets)
     }
 
-    /// Starts a registry. Without `sockets`, they are bound as configured.
+    /// Starts a registry. Without `sockets` it binds those of the configuration.
     ///
     /// # Errors
     /// [`StartError`] says what is not possible.
@@ -190,7 +190,7 @@ impl Daemon {
         setup::Setup::registry(&config, store)?.start(sockets)
     }
 
-    /// Where it listens.
+    /// The addresses at which it listens.
     pub fn addresses(&self) -> Addresses {
         self.addresses
     }
@@ -235,8 +235,8 @@ impl Daemon {
         status.recv().ok()
     }
 
-    /// Ends it in order: calls in progress get `patience`, new ones are refused. Returns its last
-    /// numbers.
+    /// Ends it in order: calls in progress get `patience` to end, and new ones are refused. Returns
+    /// its last numbers.
     pub fn stop(mut self, patience: Duration) -> Option<Status> {
         let (reply, status) = mpsc::channel();
         self.requests.stop(patience, Some(reply));
@@ -259,7 +259,7 @@ impl Drop for Daemon {
     }
 }
 
-/// Where a daemon takes requests.
+/// The queue through which a daemon takes requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Requests(UnboundedSender<Command>);
 
@@ -280,11 +280,11 @@ impl Requests {
     }
 }
 
-/// What comes to a daemon's loop.
+/// A command to a daemon's loop.
 #[derive(Debug)]
 enum Command {
     Serve(Request, Answer),
-    /// End within this time and tell the last numbers.
+    /// End within this time, and send the last numbers.
     Stop(Duration, Option<mpsc::Sender<Status>>),
 }
 
@@ -292,7 +292,7 @@ impl Sockets {
     /// Binds the sockets.
     ///
     /// # Errors
-    /// [`StartError::Bind`] if an address is taken or not this machine's.
+    /// [`StartError::Bind`] if an address is in use or is not this machine's.
     pub fn bind(mesh: SocketAddr, coap: Option<SocketAddr>) -> Result<Self, StartError> {
         let bind = |key, address: SocketAddr| {
             let bound = UdpSocket::bind(address);
@@ -308,7 +308,7 @@ impl Sockets {
         })
     }
 
-    /// Where they listen.
+    /// The addresses that they are bound to.
     ///
     /// # Errors
     /// If the system does not know.
@@ -336,16 +336,16 @@ pub enum StartError {
     },
     /// The registry's store cannot be opened.
     Store(OpenError),
-    /// The directory of kept catalogues cannot be made.
+    /// The state directory cannot be made or read.
     State(io::Error),
     /// The parts of the configuration do not fit each other.
     Config(ConfigError),
-    /// The system has no more threads or files to give.
+    /// The system has no more threads or file descriptors.
     System(io::Error),
 }
 
 impl StartError {
-    /// The key of the configuration that has to do with it, if there is one.
+    /// The key of the configuration that is the cause, if there is one.
     pub fn key(&self) -> Option<&'static str> {
         match self {
             Self::Bind { key, .. } => Some(key),

@@ -1,8 +1,8 @@
-//! Executors, each on a thread and with an arena of its own, and signature checks on another thread.
+//! Executors, each with a thread and an arena of its own, and a thread for signature checks.
 //!
-//! Neither a long-running tasklet nor a signature check delays a frame. Work crosses to the
-//! threads in parcels; the node's cache may move or drop a module while it runs. Modules are kept
-//! for a while, so that another start of the same module copies nothing of it.
+//! Neither a long-running tasklet nor a signature check delays a frame. Parcels carry copies of the
+//! work to the threads, modules included, so the node's cache need not keep them. Copies of modules
+//! are kept for a while, so that another start of the same module does not copy it again.
 
 use alloc::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -18,19 +18,19 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::key::PublicKey;
 
-/// Fuel of one slice: a few milliseconds, after which the node may decide anew.
+/// Fuel of one slice: a few milliseconds, after which the node may run another job.
 const SLICE: u64 = 1_000_000;
-/// Pieces of work that wait; a node gives one at a time, besides stops.
+/// The most pieces of work that wait; a node gives one at a time, besides stops.
 const QUEUE: usize = 1024;
-/// Modules that are kept for another start, and their bytes.
+/// The most modules that are kept for another start, and below the most bytes of them.
 const MODULES: usize = 64;
 const MODULES_BYTES: usize = 1 << 20;
-/// Results and images are not longer.
+/// The longest results and images.
 const OUTPUT_BYTES: usize = 1 << 20;
 
 /// Work on its way to a thread.
 type Piece = Box<Parcel<Growing<Vec<u8>>, Arc<[u8]>>>;
-/// What has become of a piece of work.
+/// The outcome of a piece of work.
 pub(crate) type OwnedOutcome = Answer<Vec<u8>>;
 
 /// The threads that work for one node.
@@ -45,8 +45,8 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// Starts the threads of so many executors, which share `host` and have `arena_bytes` each;
-    /// what they answer goes to `outcomes`.
+    /// Starts the threads of `executors` executors, which share `host` and have `arena_bytes` each.
+    /// They send their answers to `outcomes`.
     pub(crate) fn start(
         name: &str,
         executors: usize,
@@ -76,7 +76,7 @@ impl Workers {
         })
     }
 
-    /// Hands a piece of work to an executor, a signature check to the thread for those. Work that
+    /// Gives a piece of work to an executor, or to the thread for signature checks. Work that
     /// finds the queue full is refused at once.
     pub(crate) fn give(&mut self, executor: ExecutorId, work: Work<'_>) {
         let queue = match work {
@@ -109,16 +109,16 @@ impl Workers {
     }
 }
 
-/// Modules that were handed over before, the last one at the end.
+/// Modules that were given to executors before, the most recent at the end.
 #[derive(Default, Debug)]
 struct Shelf(Vec<(Digest, Arc<[u8]>)>);
 
 impl Shelf {
-    /// The module with this digest and these bytes; a copy only if it is not held.
+    /// The module with this digest and these bytes; it is copied only if it is not held.
     fn module(&mut self, digest: Digest, bytes: &[u8]) -> Arc<[u8]> {
         let held = self.0.iter().position(|(held, _)| *held == digest);
         let held = held.map(|at| self.0.remove(at).1);
-        // Whether the digest is theirs has not been looked at yet.
+        // Nobody has checked yet that the bytes have this digest.
         let held = held.filter(|module| module[..] == *bytes);
         let module = held.unwrap_or_else(|| bytes.into());
         self.0.push((digest, module.clone()));
@@ -138,7 +138,7 @@ struct SharedHost<H>(Arc<Mutex<H>>);
 
 impl<H> SharedHost<H> {
     fn lock(&self) -> MutexGuard<'_, H> {
-        // A panic in one thread leaves the others the device.
+        // After a panic in one thread, the others can still use the device.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -213,7 +213,7 @@ fn check(due: &Receiver<Piece>, outcomes: &UnboundedSender<OwnedOutcome>) {
     }
 }
 
-/// Whether `signature` is good by the strict rule.
+/// Whether `signature` is valid by the strict rule.
 fn verifies(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
     PublicKey(*key).verifies(message, signature)
 }

@@ -1,4 +1,4 @@
-//! Ed25519 keys: making, keeping and checking with them.
+//! Ed25519 keys: makes, stores and uses them.
 //!
 //! A key file is TOML, readable by its owner only. It holds the public key too, so that a person
 //! can copy it into a configuration without any tool.
@@ -14,7 +14,7 @@ use ed25519_dalek::{Signature, Signer as _, VerifyingKey};
 use nimblenet_tasklet::{Digest, SIGNED_BYTES, signed_bytes};
 use serde::Deserialize;
 
-/// Key files are far smaller; anything larger is something else.
+/// Key files are far smaller; a larger file is no key file.
 const MAX_FILE_BYTES: u64 = 4096;
 /// The mode that a key file is made with.
 const MODE: u32 = 0o600;
@@ -76,7 +76,7 @@ impl fmt::Display for BadHex {
 
 impl core::error::Error for BadHex {}
 
-/// Reads 32 bytes from 64 hexadecimal digits, as keys and digests are written.
+/// Reads 32 bytes from 64 hexadecimal digits, the text form of keys and digests.
 ///
 /// # Errors
 /// [`BadHex`] for anything else.
@@ -118,7 +118,7 @@ impl SigningKey {
         PublicKey(self.0.verifying_key().to_bytes())
     }
 
-    /// Signs a catalogue, by the bytes that stand for it.
+    /// Signs a catalogue, which these bytes stand for.
     pub fn sign(&self, catalogue: &[u8; SIGNED_BYTES]) -> [u8; 64] {
         self.0.sign(catalogue).to_bytes()
     }

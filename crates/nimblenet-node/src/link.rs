@@ -19,11 +19,11 @@ pub(crate) use udp::UdpPlan;
 
 /// The sending half of a link to one neighbour or several.
 pub trait Link: Debug {
-    /// Puts a frame on the link: to one neighbour, or to each. It does not wait: what cannot be
-    /// sent is dropped and counted.
+    /// Puts a frame on the link: to one neighbour, or to each. It does not wait: it drops and
+    /// counts a frame that cannot be sent.
     fn send(&mut self, to: Option<LinkAddress>, frame: &[u8]);
 
-    /// What the link has moved.
+    /// The state and the counters of the link.
     fn status(&self) -> LinkStatus;
 }
 
@@ -32,22 +32,22 @@ pub trait LinkPlan: Debug + Send + Sync {
     /// Bytes of the longest frame.
     fn mtu(&self) -> u16;
 
-    /// Starts the link. What it hears goes to `inlet`, from a task among `tasks`, which ends only
-    /// when the inlet is closed. Called once, within a runtime.
+    /// Starts the link, with a task among `tasks` that gives the frames it hears to `inlet` and
+    /// ends only when the inlet is closed. Called once, within a runtime.
     ///
     /// # Errors
-    /// If the system has not what it takes.
+    /// If the system lacks something that the link needs.
     fn start(&self, inlet: Inlet, tasks: &mut JoinSet<()>) -> io::Result<Box<dyn Link>>;
 }
 
-/// What a link has moved since the start.
+/// The state of a link, and what it has moved since the start.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct LinkStatus {
     /// Its kind.
     pub kind: &'static str,
     /// Its device or address.
     pub name: String,
-    /// Whether it can be sent to.
+    /// Whether it can send.
     pub up: bool,
     /// Frames sent.
     pub sent: u64,
@@ -57,7 +57,7 @@ pub struct LinkStatus {
     pub received: u64,
     /// Their bytes, without what the link adds.
     pub received_bytes: u64,
-    /// What came in and was no frame: noise, or bytes that got lost or changed.
+    /// Bytes that came in and were no frame: noise, or a frame that was damaged.
     pub damaged: u64,
     /// Frames that were not sent: too many waited, there was nobody, or the system refused.
     pub dropped: u64,
@@ -73,7 +73,7 @@ pub(crate) struct Heard {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Where a link puts the frames that come in.
+/// The queue into which a link puts the frames that come in.
 #[derive(Clone, Debug)]
 pub struct Inlet {
     link: LinkId,

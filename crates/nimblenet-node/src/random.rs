@@ -1,4 +1,4 @@
-//! Numbers that look random and need not be: no secret depends on them.
+//! Pseudo-random numbers, on which no secret depends.
 
 /// A xorshift generator.
 #[derive(Debug)]
@@ -18,12 +18,12 @@ impl Random {
         (self.0 >> 32) as u32
     }
 
-    /// From 0 to 1.
+    /// A number from 0 to 1.
     pub(crate) fn unit(&mut self) -> f32 {
         self.next() as f32 / u32::MAX as f32
     }
 
-    /// Below `end`, or 0.
+    /// A number below `end`; 0 if `end` is 0.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         (u64::from(self.next()) << 32 | u64::from(self.next())) % end.max(1)
     }

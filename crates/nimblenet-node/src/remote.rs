@@ -1,4 +1,4 @@
-//! Nodes and registries from afar: calling, publishing, listing and pulling over CoAP.
+//! A client of nodes and registries: calls, publishes, lists and pulls over CoAP.
 
 use alloc::collections::BTreeMap;
 use core::fmt::{self, Write as _};
@@ -16,9 +16,9 @@ use tokio::time::Instant;
 use crate::coap::{Client, ClientError, Code, Format, Request, Response, Timers};
 use crate::key::{PublicKey, SigningKey};
 
-/// How often a publication is worked out anew when others publish at the same time.
+/// How often a publication is made anew when others publish at the same time.
 const ATTEMPTS: usize = 5;
-/// How often a publication is given again whose answer is lost.
+/// How often a publication is sent again when its answer is lost.
 const REPEATS: usize = 2;
 
 /// A node or registry at a CoAP address.
@@ -98,17 +98,17 @@ pub struct PublishReport {
 }
 
 impl Remote {
-    /// Something at `address`, which is not contacted yet. Each request and its answer may take
-    /// `patience`.
+    /// The node or registry at `address`; nothing is sent yet. Each request may take `patience`,
+    /// its answer included.
     ///
     /// # Errors
-    /// If the address has no meaning.
+    /// If the address cannot be resolved.
     pub async fn connect(address: impl ToSocketAddrs, patience: Duration) -> io::Result<Self> {
         let client = Client::connect(address, Timers::NEAR, patience).await?;
         Ok(Self { client })
     }
 
-    /// Lets nothing that is asked of it take longer than until `deadline`.
+    /// Ends every request at `deadline`, even if its patience is not over.
     pub fn end_by(&mut self, deadline: Instant) {
         self.client.end_by(deadline);
     }
@@ -139,7 +139,7 @@ impl Remote {
         Ok(self.request(&request).await?.payload)
     }
 
-    /// The calls in progress there.
+    /// The calls in progress at the node.
     ///
     /// # Errors
     /// [`RemoteError`].
@@ -159,11 +159,11 @@ impl Remote {
         read_cache(&payload).ok_or(RemoteError::Malformed)
     }
 
-    /// Lets a call that is in progress there go on at another node of the mesh. Ends when it does,
-    /// or when a node that runs it for that one has agreed.
+    /// Moves a call that is in progress at the node to another node of the mesh. Returns when it
+    /// has moved or, if another node runs it for this one, when that node has agreed.
     ///
     /// # Errors
-    /// [`RemoteError`], with the fault's code if it goes on where it was.
+    /// [`RemoteError`], with the fault's code if the call goes on where it was.
     pub async fn move_call(&mut self, call: u32, to: NodeId) -> Result<(), RemoteError> {
         let mut request = ask(Resource::Move, &[&call.to_string()]);
         request.query = vec![format!("{}={to}", query::TO)];
@@ -198,11 +198,10 @@ impl Remote {
         self.fetch(namespace, None).await
     }
 
-    /// A namespace's catalogue, if its signature is by `key`; empty if nothing was ever
-    /// published.
+    /// A namespace's catalogue, if it is signed by `key`; empty if nothing was ever published.
     ///
     /// # Errors
-    /// [`RemoteError`]; with [`RemoteError::OtherKey`] if the signature is not.
+    /// [`RemoteError`]; [`RemoteError::OtherKey`] if it is signed by another key.
     pub async fn signed_catalogue(
         &mut self,
         namespace: &Name,
@@ -211,7 +210,7 @@ impl Remote {
         self.fetch(namespace, Some(key)).await
     }
 
-    /// The module with this digest. It is checked.
+    /// The module with this digest, which is checked.
     ///
     /// # Errors
     /// [`RemoteError`].
@@ -225,11 +224,12 @@ impl Remote {
         }
     }
 
-    /// Publishes packages, signed by `key`: each namespace's together, namespaces after those
-    /// that they call. Names of other namespaces are looked up here, then in `others`.
+    /// Publishes packages, signed by `key`: the packages of a namespace together, and a namespace
+    /// after those that it calls. Looks names of other namespaces up at this registry first, then
+    /// at `others`.
     ///
     /// # Errors
-    /// [`Stopped`] says at which namespace, and what was published before.
+    /// [`Stopped`] names the namespace, and lists what was published before.
     pub async fn publish(
         &mut self,
         packages: &[Package<'_>],
@@ -243,7 +243,7 @@ impl Remote {
         }
         let mut published = Vec::new();
         while !waiting.is_empty() {
-            // First those that call nothing of what still waits; a circle goes as it comes.
+            // Take a namespace that calls none of those that still wait; in a circle, take any.
             let calls_waiting = |group: &[Package<'_>]| {
                 let mut imports = group.iter().flat_map(Package::imports);
                 imports.any(|import| {
@@ -271,11 +271,11 @@ impl Remote {
         Ok(published)
     }
 
-    /// Withdraws tasklets of one namespace, signed by `key`: nothing can call them any more, and
-    /// calls in progress end as they began.
+    /// Withdraws tasklets of one namespace, signed by `key`: nobody can call them any more, and
+    /// calls in progress end with the versions that they began with.
     ///
     /// # Errors
-    /// [`RemoteError`]; nothing is withdrawn then.
+    /// [`RemoteError`].
     pub async fn withdraw(
         &mut self,
         namespace: &Name,
@@ -301,7 +301,7 @@ impl Remote {
         self.commit(namespace, packages, key, change).await
     }
 
-    /// Brings the namespace's next epoch, which `change` works out, with the modules of `packages`.
+    /// Publishes the namespace's next epoch, which `change` makes, with the modules of `packages`.
     async fn commit(
         &mut self,
         namespace: &Name,
@@ -312,8 +312,8 @@ impl Remote {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            // What is signed is the whole catalogue. Building on one that somebody else has
-            // signed would lend this key to what that one holds.
+            // The signature is over the whole catalogue. To build on a catalogue that somebody
+            // else has signed would sign its content with this key.
             let catalogue = self.signed_catalogue(namespace, &key.public()).await?;
             let publication = change(&catalogue).map_err(RemoteError::Packages)?;
             let mut report = PublishReport {
@@ -345,7 +345,7 @@ impl Remote {
         }
     }
 
-    /// Gives the registry a signed delta. If the answer is lost, the same delta is given again: a
+    /// Gives the registry a signed delta. If the answer is lost, it gives the same delta again: a
     /// registry that has it says so and changes nothing.
     async fn put(
         &mut self,
@@ -362,7 +362,8 @@ impl Remote {
             match self.request(&request).await {
                 Ok(_) => return Ok(()),
                 Err(RemoteError::Client(error)) if error.is_lost() => lost = Some(error),
-                // What was lost may have been heard: then somebody has published since.
+                // The registry may have taken the delta although the answer was lost; then somebody
+                // else has published since.
                 Err(error) => return Err(error),
             }
         }
@@ -555,7 +556,7 @@ fn read_jobs(payload: &[u8]) -> Option<Vec<JobSummary>> {
     Some(jobs)
 }
 
-/// Why a publication of several namespaces stopped, each of which is published whole or not at
+/// Why a publication of several namespaces stopped. Each namespace is published whole or not at
 /// all.
 #[derive(Debug)]
 pub struct Stopped {
@@ -567,15 +568,15 @@ pub struct Stopped {
     pub error: RemoteError,
 }
 
-/// Why something asked of a node or registry did not happen.
+/// Why a node or registry did not do what it was asked for.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum RemoteError {
-    /// It could not be asked.
+    /// The request did not succeed.
     Client(ClientError),
-    /// It was asked to publish, and no answer came: it may have done so or not.
+    /// No answer came to a publication, which may have happened or not.
     Unknown(ClientError),
-    /// It said no.
+    /// It refused the request.
     Refused {
         /// The response's code.
         response: Code,
@@ -586,7 +587,7 @@ pub enum RemoteError {
     },
     /// The packages cannot be published together.
     Packages(BadPackages),
-    /// The catalogue that it sent, or that would result, is not one.
+    /// The catalogue that it sent, or that would result, is not valid.
     Catalogue(BadDelta),
     /// The catalogue that it sent is not signed by the given key.
     OtherKey,
@@ -621,8 +622,7 @@ impl fmt::Display for RemoteError {
                 f,
                 "{error}; it may have been published or not: the same command again finds out"
             ),
-            // Escaped: it comes from elsewhere and goes to a terminal.
-            // What a peer says reaches a terminal: control characters are shown, not obeyed.
+            // A peer's message reaches a terminal: escape its control characters.
             Self::Refused { message, .. } => message.chars().try_for_each(|c| match c {
                 c if c.is_control() => write!(f, "{}", c.escape_debug()),
                 c => f.write_char(c),

@@ -1,8 +1,9 @@
-//! UDP sockets that know both ends of a datagram's way.
+//! UDP sockets that know both ends of a datagram's path.
 //!
 //! A socket at a wildcard address takes datagrams for every address of the machine. An answer must
-//! come from the address that was asked, or the asker takes it for a stranger's; so the local end
-//! is read with each datagram (`IP_PKTINFO`, RFC 3542) and given back when one is sent.
+//! come from the address that was asked, or the asker takes it for a stranger's. So the socket
+//! reads the local end with each datagram (`IP_PKTINFO`, RFC 3542), and sends from a given local
+//! end.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -17,21 +18,21 @@ use nix::sys::socket::{
 };
 use tokio::io::Interest;
 
-/// The two ends of a datagram's way. IPv4 addresses are such, also where a socket has them mapped
-/// into IPv6, so that equal ends compare equal.
+/// The two ends of a datagram's path. An IPv4 address is one even if the socket has it mapped into
+/// IPv6, so that equal ends compare equal.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ends {
     /// The other machine's address and port.
     pub remote: SocketAddr,
-    /// This machine's address: the one that the datagram was sent to, which may be a group's, or
-    /// is to be sent from. Unspecified leaves the choice to the system.
+    /// This machine's address: the one that a received datagram was sent to, which may be a
+    /// group's, or the one to send from. If it is unspecified, the system chooses.
     pub local: IpAddr,
-    /// The interface, where the address alone does not tell; else 0.
+    /// The number of the interface, if the address alone does not determine it; else 0.
     pub interface: u32,
 }
 
 impl Ends {
-    /// The way to `remote`, from whichever address the system chooses.
+    /// The path to `remote`, from the address that the system chooses.
     pub fn to(remote: SocketAddr) -> Self {
         let local = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         Self::new(remote, local, 0)
@@ -75,10 +76,10 @@ pub(crate) struct Sender {
 #[derive(Debug)]
 pub(crate) struct Receiver(tokio::net::UdpSocket);
 
-/// Splits a socket, which does not block from then on. Must be called within a runtime.
+/// Splits a socket, and makes it non-blocking. Must be called within a runtime.
 ///
 /// # Errors
-/// If the system has no more files, or does not tell local addresses.
+/// If the system has no more file descriptors, or does not report local addresses.
 pub(crate) fn split(socket: UdpSocket) -> io::Result<(Sender, Receiver)> {
     socket.set_nonblocking(true)?;
     let mapped = socket.local_addr()?.is_ipv6();
@@ -92,7 +93,7 @@ pub(crate) fn split(socket: UdpSocket) -> io::Result<(Sender, Receiver)> {
 }
 
 impl Receiver {
-    /// Waits for a datagram; gives its length and its ends.
+    /// Waits for a datagram; returns its length and its ends.
     ///
     /// # Errors
     /// What the system reports, which may be about a datagram sent before.
@@ -125,7 +126,7 @@ fn receive(file: RawFd, buffer: &mut [u8]) -> io::Result<(usize, Ends)> {
     Ok((message.bytes, ends))
 }
 
-/// An address as the system writes it; nothing if it is none of IP.
+/// The address in the system's form; nothing if it is no IP address.
 pub(crate) fn address(from: &SockaddrStorage) -> Option<SocketAddr> {
     let v4 = from.as_sockaddr_in();
     let v6 = from.as_sockaddr_in6();
@@ -138,7 +139,7 @@ fn v4(address: in_addr) -> Ipv4Addr {
 }
 
 impl Sender {
-    /// Where the socket is.
+    /// The address of the socket.
     ///
     /// # Errors
     /// If the system does not know.
@@ -147,7 +148,7 @@ impl Sender {
     }
 
     /// Sends a datagram to the remote end, from the local end if that is an address of this
-    /// machine, else from whichever the system chooses.
+    /// machine, else from the address that the system chooses.
     ///
     /// # Errors
     /// What the system reports, which may be about a datagram sent before.

@@ -1,8 +1,8 @@
 //! The registry's store: every published version of every tasklet, durable and immutable.
 //!
 //! Modules are uploaded first ([`Store::stage`]) and become visible with the delta that names
-//! them ([`Store::publish`]), in one transaction. Everything that a node will rely on is checked
-//! before that: the namespace's key, the signature over the resulting catalogue, sequence
+//! them ([`Store::publish`]), in one transaction. Before that the store checks everything that a
+//! node will rely on: the namespace's key, the signature over the resulting catalogue, sequence
 //! numbers, imports, sizes, digests, and that each module is valid.
 
 mod log;
@@ -35,7 +35,7 @@ pub enum Trust {
     Keys(BTreeMap<Name, PublicKey>),
 }
 
-/// What the store may take.
+/// How much the store may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StoreLimits {
     /// Bytes of one module.
@@ -59,7 +59,7 @@ impl StoreLimits {
 #[derive(Debug)]
 pub struct Store {
     log: Log,
-    /// Where to open it again after a failure of the disk; none if it is not a file.
+    /// The directory to open again after a failure of the disk; none for a store in memory.
     dir: Option<PathBuf>,
     trust: Trust,
     limits: StoreLimits,
@@ -90,7 +90,7 @@ pub struct Published {
 }
 
 impl Store {
-    /// Opens the store in the directory `dir`, which is made if it does not exist.
+    /// Opens the store in the directory `dir`, and makes the directory if it does not exist.
     ///
     /// # Errors
     /// [`OpenError`], also when another process uses the directory or its content is damaged.
@@ -185,7 +185,7 @@ impl Store {
         self.log.module(digest)
     }
 
-    /// Takes an upload, to be published later. Nobody sees it until then.
+    /// Takes an upload, which a later publication names. Nobody sees it until then.
     ///
     /// # Errors
     /// [`Refusal`] for bytes with another digest or too many of them.
@@ -205,8 +205,8 @@ impl Store {
     }
 
     /// Takes up a publication: an encoded delta from the present epoch to the next, signed by
-    /// the namespace's key. `key` is the key that the publisher says it is; without a configured
-    /// key it is required for the first publication.
+    /// the namespace's key. `key` is the key that the publisher claims to have; the first
+    /// publication needs it if no key is configured.
     ///
     /// Repeating the last publication changes nothing and succeeds.
     ///
@@ -267,8 +267,8 @@ impl Store {
         Ok(published)
     }
 
-    /// After a failure of the disk the database takes no more writes, and whether the last one
-    /// went through is not known: opens it anew and reads what is there.
+    /// Opens the database again and reads what is there. After a failure of the disk the database
+    /// takes no more writes, and nobody knows whether the last one was written.
     fn recover(&mut self) -> Result<(), Refusal> {
         if !self.failed {
             return Ok(());
@@ -276,7 +276,7 @@ impl Store {
         let Some(dir) = &self.dir else {
             return Err(Refusal::Damaged);
         };
-        // The old handle holds the file's lock; it is given up for one that holds nothing.
+        // The old handle holds the file's lock; an empty one in memory takes its place.
         self.log = Log::with_backend(redb::backends::InMemoryBackend::new())
             .map_err(|error| StorageFault(Box::new(error.into())))?;
         let log = Log::open(dir).map_err(|error| StorageFault(Box::new(error.into())))?;
@@ -314,8 +314,8 @@ impl Store {
         }
     }
 
-    /// A delta that does not follow on the present epoch: fine if it is the very one that led to
-    /// its epoch.
+    /// Takes a delta that does not follow on the present epoch: succeeds if it is the very one that
+    /// led to its epoch.
     fn repeated(
         &self,
         delta: &Delta<'_>,
@@ -334,7 +334,7 @@ impl Store {
         }
     }
 
-    /// Checks the new entries against what was there (`before`) and what would be (`after`).
+    /// Checks the new entries against the present catalogue (`before`) and the next (`after`).
     fn admit(
         &self,
         delta: &Delta<'_>,
@@ -366,8 +366,8 @@ impl Store {
         Ok(())
     }
 
-    /// Imports must name exports that exist; those of namespaces at other registries are not
-    /// known here.
+    /// Checks that imports name exports that exist. Imports from namespaces at other registries
+    /// cannot be checked here.
     fn admit_imports(&self, entry: &Entry<'_>, after: &Catalogue) -> Result<(), Refusal> {
         for (at, import) in entry.imports().enumerate() {
             let mut others = self.namespaces.values().map(|held| &held.catalogue);
@@ -390,7 +390,7 @@ impl Store {
         Ok(())
     }
 
-    /// Nothing that is published here may call a tasklet that is withdrawn.
+    /// Checks that no tasklet published here calls a tasklet that is withdrawn.
     fn admit_withdrawal(&self, entry: &Entry<'_>, after: &Catalogue) -> Result<(), Refusal> {
         let held = self.namespaces.values().map(|held| &held.catalogue);
         let others = held.filter(|held| held.id() != after.id());
@@ -438,7 +438,7 @@ impl Store {
     }
 }
 
-/// Native tasklets have no module.
+/// Whether a tasklet has a module; native tasklets have none.
 fn has_module(entry: &Entry<'_>) -> bool {
     entry.terms.executor == Executor::Wasm
 }
@@ -477,7 +477,8 @@ fn load(log: &Log) -> Result<BTreeMap<Name, Namespace>, OpenError> {
     Ok(namespaces)
 }
 
-/// A changed entry that keeps its sequence number deserves a name of its own.
+/// The refusal for a delta that does not apply. A changed entry that keeps its sequence number has
+/// a refusal of its own.
 fn rewritten(error: BadDelta, delta: &Delta<'_>, catalogue: &Catalogue) -> Refusal {
     let BadDelta::Rewritten { number } = error else {
         return Refusal::Catalogue(error);
@@ -567,7 +568,7 @@ fn is_damage(error: &(dyn core::error::Error + 'static)) -> bool {
         || matches!(error, Some(redb::Error::Io(error)) if is_cut(error))
 }
 
-/// Whether a file ends too early, or has bytes that cannot be.
+/// Whether a file ends too early, or has invalid bytes.
 fn is_cut(error: &std::io::Error) -> bool {
     use std::io::ErrorKind;
     matches!(

@@ -1,8 +1,10 @@
-//! What tasklets keep on the node with the capability `kv` (spec/behaviour.md, section 11).
+//! The values that tasklets keep on the node with the capability `kv` (spec/behaviour.md, section
+//! 11).
 //!
 //! Each tasklet of each namespace has values of its own, under its full name; a new version finds
-//! those of the one before. With a state directory they outlive the node: a thread writes them to
-//! one file soon after a change, and once more when the node ends. Without one they end with it.
+//! those of the version before it. With a state directory they outlive the node: a thread writes
+//! them to one file soon after a change, and once more when the node ends. Without a state
+//! directory they end with the node.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -21,9 +23,9 @@ use nimblenet_tasklet::{Digest, Fault, TaskletName};
 use crate::clock::Clock;
 use crate::state;
 
-/// Keys of one tasklet.
+/// The most keys of one tasklet.
 const MAX_KEYS: usize = 1024;
-/// Keys of all tasklets of a node.
+/// The most keys of all tasklets of a node.
 const MAX_ALL_KEYS: usize = 65_536;
 /// The file in the state directory.
 const FILE: &str = "values.cbor";
@@ -31,9 +33,9 @@ const FILE: &str = "values.cbor";
 const VERSION: u8 = 1;
 /// Bytes of the digest at the file's end.
 const DIGEST_BYTES: usize = 32;
-/// How long a change waits for others to be written with it.
+/// How long a change waits, so that others are written with it.
 const GATHER: Duration = Duration::from_millis(500);
-/// How long after a failure the file is written again.
+/// The time after which the file is written again if writing has failed.
 const RETRY: Duration = Duration::from_secs(10);
 
 /// The values of a node's tasklets.
@@ -54,7 +56,7 @@ struct Writer {
 struct Table {
     values: BTreeMap<TaskletName, BTreeMap<u32, i64>>,
     keys: usize,
-    /// Whether the writer was told of a change that it has not taken up yet.
+    /// Whether there is a change that the writer was told of and has not taken up yet.
     changed: bool,
 }
 
@@ -67,11 +69,11 @@ impl Values {
         }
     }
 
-    /// Values that are kept in the directory `dir`. A damaged file is set aside, with a warning,
-    /// and tasklets find no values.
+    /// Values that are kept in the directory `dir`. If the file is damaged, sets it aside with a
+    /// warning, and tasklets find no values.
     ///
     /// # Errors
-    /// If the directory cannot be made or the file cannot be read, or there is no other thread.
+    /// If the directory cannot be made, the file cannot be read, or the system has no more threads.
     pub(crate) fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let path = dir.join(FILE);
@@ -134,7 +136,7 @@ impl Drop for Writer {
 }
 
 impl Table {
-    /// Whether anything changed.
+    /// Sets a value; returns whether anything changed.
     fn set(&mut self, tasklet: &TaskletName, key: u32, value: i64) -> Result<bool, Fault> {
         if value == 0 {
             let Some(values) = self.values.get_mut(tasklet) else {
@@ -163,7 +165,7 @@ fn lock(table: &Mutex<Table>) -> MutexGuard<'_, Table> {
     table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes the file after each change, until there can be no more.
+/// Writes the file after each change, until the values are dropped.
 fn write_changes(path: &Path, table: &Mutex<Table>, due: &Receiver<()>) {
     while due.recv().is_ok() {
         let mut wait = GATHER;
@@ -220,7 +222,7 @@ fn write(table: &Table) -> Vec<u8> {
     bytes
 }
 
-/// Reads the file; nothing if it is not whole or not of this format.
+/// Reads the file; nothing if it is damaged or has another format.
 fn read(bytes: &[u8]) -> Option<Table> {
     let (content, digest) = bytes.split_last_chunk::<DIGEST_BYTES>()?;
     if Digest::of(content) != Digest(*digest) {
@@ -249,7 +251,7 @@ fn read_content(content: &[u8]) -> Result<Option<Table>, minicbor::decode::Error
     Ok(Some(table))
 }
 
-/// Moves a damaged file out of the way, so that it can be looked at.
+/// Renames a damaged file, so that a person can look at it.
 fn set_aside(path: &Path) -> Table {
     let aside = PathBuf::from(path).with_extension("damaged");
     let moved = fs::rename(path, &aside);

@@ -1,6 +1,6 @@
 //! The value of Block1 and Block2 options (RFC 7959 section 2.2).
 
-/// A part of a body: which, of what size, and whether more follow.
+/// A part of a body: its number, its size, and whether more follow.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Block {
     pub(super) number: u32,
@@ -10,19 +10,19 @@ pub(super) struct Block {
 }
 
 impl Block {
-    /// The exponent of 1024, the largest size there is.
+    /// The exponent of 1024 bytes, the largest size.
     const MAX_EXPONENT: u8 = 6;
     /// Block numbers have 20 bits.
     const MAX_NUMBER: u32 = (1 << 20) - 1;
 
-    /// The first block of a body, of the largest size.
+    /// The first block of a body, in the largest size.
     pub(super) const FIRST: Self = Self {
         number: 0,
         more: false,
         exponent: Self::MAX_EXPONENT,
     };
 
-    /// Reads an option's value; nothing for the reserved size and overlong values.
+    /// Reads an option's value; nothing for the reserved size and for a value that is too long.
     pub(super) fn decode(value: &[u8]) -> Option<Self> {
         if value.len() > 3 {
             return None;

@@ -13,11 +13,11 @@ use super::message::{
     Code, Header, Incoming, Kind, Reply, Request, Response, empty, write_request,
 };
 
-/// Larger bodies are not taken from a server.
+/// The largest body that the client takes from a server.
 const MAX_BODY_BYTES: usize = 16 << 20;
-/// How often it may be that nothing listens at the address.
+/// How often a request is repeated although nothing listens at the address.
 const MAX_REFUSALS: u32 = 3;
-/// No datagram is longer.
+/// The longest datagram.
 const MAX_DATAGRAM_BYTES: usize = 65_536;
 
 /// A CoAP client of one server.
@@ -27,7 +27,7 @@ pub struct Client {
     timers: Timers,
     patience: Duration,
     deadline: Option<Instant>,
-    /// Whether the server has shown that it has the present message.
+    /// Whether the server has acknowledged the present message, or answered it.
     heard: bool,
     next_message: u16,
     next_token: u32,
@@ -36,11 +36,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the server at `address`, which is not contacted yet. `patience` is how long
-    /// one request may take, from its first message to the last of its answer.
+    /// A client of the server at `address`; it sends nothing yet. `patience` is how long one
+    /// request may take, from its first message to the last of its answer.
     ///
     /// # Errors
-    /// If the address has no meaning, or the system has no socket to give.
+    /// If the address cannot be resolved, or the system gives no socket.
     pub async fn connect(
         address: impl ToSocketAddrs,
         timers: Timers,
@@ -71,7 +71,7 @@ impl Client {
         })
     }
 
-    /// Lets no request take longer than until `deadline`, whatever the patience with one.
+    /// Ends every request at `deadline`, even if its patience is not over.
     pub fn end_by(&mut self, deadline: Instant) {
         self.deadline = Some(deadline);
     }
@@ -84,7 +84,7 @@ impl Client {
     /// Sends a request and waits for its answer, block by block if one of them is large.
     ///
     /// # Errors
-    /// [`ClientError`] if no proper answer comes; an answer that reports an error is a response.
+    /// [`ClientError`] if no valid answer comes; an answer that reports an error is a response.
     pub async fn request(&mut self, request: &Request) -> Result<Response, ClientError> {
         self.heard = false;
         let end = Instant::now() + self.patience;
@@ -101,7 +101,7 @@ impl Client {
         }))
     }
 
-    /// Sends the request with its whole body; gives the first message of the answer.
+    /// Sends the request with its whole body; returns the first message of the answer.
     async fn upload(&mut self, request: &Request) -> Result<Reply, ClientError> {
         if request.payload.len() <= Block::FIRST.size() {
             return self.exchange(request, &request.payload, None, None).await;
@@ -122,7 +122,7 @@ impl Client {
         }
     }
 
-    /// Fetches the rest of an answer that came in part.
+    /// Fetches the rest of an answer of which the first part has come.
     async fn download(&mut self, request: &Request, first: Reply) -> Result<Response, ClientError> {
         let mut response = first.response;
         let mut block = first.block2;
@@ -153,7 +153,7 @@ impl Client {
         Ok(response)
     }
 
-    /// One message and its answer.
+    /// Sends one message and waits for its answer.
     async fn exchange(
         &mut self,
         request: &Request,
@@ -179,7 +179,7 @@ impl Client {
             };
             let received = match timeout(wait, receive).await {
                 Ok(Err(ClientError::Refused)) if refusals < MAX_REFUSALS => {
-                    // It may be about to start.
+                    // The server may be about to start.
                     refusals += 1;
                     sleep(wait).await;
                     continue;
@@ -193,7 +193,7 @@ impl Client {
             if let Some(reply) = received? {
                 return Ok(*reply);
             }
-            // The server works on it: from here on it is the one to repeat itself.
+            // The server works on the request: from here on the server repeats, and not the client.
             self.heard = true;
             return self.answer(&header).await;
         }
@@ -215,8 +215,8 @@ impl Client {
         }
     }
 
-    /// Waits for something that belongs to the request with this header: its answer, or nothing
-    /// but an acknowledgement.
+    /// Waits for a message that belongs to the request with this header: its answer, or none for
+    /// an acknowledgement alone.
     async fn receive(&mut self, header: &Header) -> Result<Option<Box<Reply>>, ClientError> {
         let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
         loop {
@@ -233,7 +233,8 @@ impl Client {
                 Incoming::Response(answer, reply) => {
                     let ours = answer.token == header.token;
                     if answer.kind == Kind::Confirmable {
-                        // Answers to earlier requests are acknowledged too: they were wanted.
+                        // Acknowledge answers to earlier requests too: the server need not
+                        // repeat them.
                         self.send(&empty(answer.id, false)).await?;
                     }
                     if ours && (answer.kind != Kind::Acknowledgement || answer.id == header.id) {
@@ -249,7 +250,7 @@ impl Client {
     }
 }
 
-/// Why a request got no proper answer.
+/// Why a request got no valid answer.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ClientError {
@@ -259,7 +260,7 @@ pub enum ClientError {
     Unreachable,
     /// The request was acknowledged, but its answer did not come in time.
     NoAnswer,
-    /// The server does not know what to make of the request.
+    /// The server has answered with a reset: it does not understand the message.
     Reset,
     /// The answer's blocks do not make up a body.
     Malformed,
@@ -280,7 +281,7 @@ impl ClientError {
         }
     }
 
-    /// Whether the server may have done what was asked, though no answer came.
+    /// Whether the server may have served the request, although no answer came.
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::Unreachable | Self::NoAnswer)
     }

@@ -22,17 +22,17 @@ use crate::daemon::Requests;
 use crate::daemon::api::{self, Answer, Asked, Document, Media, Reply, Watched};
 use crate::socket::{self, Receiver, Sender};
 
-/// No datagram is longer.
+/// The longest datagram.
 const MAX_DATAGRAM_BYTES: usize = 65_536;
-/// Requests to groups that wait for the endpoint.
+/// How many requests to groups can wait for the endpoint.
 const GROUP_REQUESTS: usize = 16;
 
-/// How an endpoint stands.
+/// The state of an endpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct EndpointState {
     /// Whether no request waits for its answer, and no answer for its acknowledgement.
     pub(crate) idle: bool,
-    /// What the server has met.
+    /// The server's counters.
     pub(crate) counters: ServerCounters,
 }
 
@@ -45,14 +45,14 @@ impl Default for EndpointState {
     }
 }
 
-/// What an answer of the daemon is for.
+/// What a reply of the daemon is for.
 #[derive(Clone, Copy, Debug)]
 enum Purpose {
     /// A request.
     Request(RequestId),
-    /// A request whose client wants to be told of changes.
+    /// A request whose client wants to hear of changes.
     Registration(RequestId, Watched),
-    /// Those who are told of changes.
+    /// The clients that hear of changes.
     Change(Watched),
 }
 
@@ -61,25 +61,26 @@ enum Purpose {
 pub(crate) struct Endpoint {
     sender: Sender,
     receiver: Receiver,
-    /// What comes in for groups through sockets of their own, and the tasks that read those.
+    /// Datagrams to groups that come through sockets of their own, and the tasks that read those
+    /// sockets.
     grouped: Queue<(Ends, Vec<u8>)>,
     _groups: JoinSet<()>,
     server: Server,
     watches: Watches,
     clock: Clock,
     requests: Requests,
-    /// Where answers bring their replies, and where those come out.
+    /// The channel through which the daemon's replies come back.
     replying: UnboundedSender<(Purpose, Reply)>,
     replies: UnboundedReceiver<(Purpose, Reply)>,
     state: watch::Sender<EndpointState>,
 }
 
 impl Endpoint {
-    /// An endpoint that gives what it is asked to `requests`. Must be called within a runtime.
+    /// An endpoint that gives its requests to `requests`. Must be called within a runtime.
     /// `seed` makes identifiers of messages differ between restarts.
     ///
     /// # Errors
-    /// If the system has no more files to give.
+    /// If the system has no more file descriptors.
     pub(crate) fn new(
         socket: std::net::UdpSocket,
         clock: Clock,
@@ -89,7 +90,7 @@ impl Endpoint {
         let (heard, grouped) = channel(GROUP_REQUESTS);
         let mut groups = JoinSet::new();
         group::listen(&socket, &heard, &mut groups)?;
-        // Kept open, so that without sockets for groups nothing ends.
+        // Keep the channel open, so that it does not end if there are no sockets for groups.
         groups.spawn(async move { heard.closed().await });
         let (sender, receiver) = socket::split(socket)?;
         let (replying, replies) = unbounded_channel();
@@ -108,7 +109,7 @@ impl Endpoint {
         })
     }
 
-    /// How it stands, from now on.
+    /// Its state, now and after each change.
     pub(crate) fn state(&self) -> watch::Receiver<EndpointState> {
         self.state.subscribe()
     }
@@ -173,7 +174,7 @@ impl Endpoint {
         self.requests.give(request, answer);
     }
 
-    /// Brings everything that the last input has led to where it belongs.
+    /// Carries out what has followed from the last input: requests, datagrams, and its state.
     fn settle(&mut self) {
         while let Some((id, request)) = self.server.poll_request() {
             let registers = request.observe == Some(Observe::Register);

@@ -1,7 +1,8 @@
-//! The groups that CoAP nodes are discovered by (RFC 7252 sections 8 and 12.8).
+//! The groups through which clients discover CoAP nodes (RFC 7252 sections 8 and 12.8).
 //!
-//! A node listens to them at the port of its CoAP address: with that socket if it is at a wildcard
-//! address, on all interfaces; else with sockets of their own, on the interface of that address.
+//! A node listens to them at the port of its CoAP address. If that is a wildcard address, its own
+//! socket listens on all interfaces; else sockets of their own listen on the interface of that
+//! address.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use core::time::Duration;
@@ -23,16 +24,16 @@ const GROUPS_V6: [Ipv6Addr; 2] = [
     Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfd),
     Ipv6Addr::new(0xff05, 0, 0, 0, 0, 0, 0, 0xfd),
 ];
-/// How often interfaces are looked for that were not there before.
+/// The time between two searches for new interfaces.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
-/// Requests to groups are short; what is longer is cut and not understood.
+/// The longest request to a group; a longer one is cut off, and so is not valid.
 const MAX_REQUEST_BYTES: usize = 1280;
 
-/// Listens to the groups, as far as the machine can: what comes in through other sockets than
-/// `socket` goes to `heard`. Must be called within a runtime.
+/// Listens to the groups, as far as the machine can: datagrams that come through other sockets than
+/// `socket` go to `heard`. Must be called within a runtime.
 ///
 /// # Errors
-/// If the system does not know where `socket` is, or has no more files.
+/// If the system does not know the address of `socket`, or has no more file descriptors.
 pub(super) fn listen(
     socket: &UdpSocket,
     heard: &Sender<(Ends, Vec<u8>)>,
@@ -53,7 +54,7 @@ pub(super) fn listen(
     Ok(())
 }
 
-/// Joins the groups on interfaces that come later.
+/// Joins the groups on interfaces that appear later.
 async fn join_later(socket: UdpSocket) {
     loop {
         tokio::time::sleep(LOOK_EVERY).await;
@@ -65,7 +66,7 @@ async fn join_later(socket: UdpSocket) {
 fn join_all(socket: &UdpSocket) {
     let is_v6 = socket.local_addr().is_ok_and(|at| at.is_ipv6());
     for (address, interface) in interfaces() {
-        // An interface that was joined before, or cannot be, changes nothing.
+        // An error means that the groups were joined before, or cannot be: neither matters.
         match address {
             IpAddr::V4(address) => drop(socket.join_multicast_v4(&GROUP_V4, &address)),
             IpAddr::V6(_) if is_v6 => {

@@ -8,14 +8,15 @@ pub use nimblenet_tasklet::api::Method;
 
 use super::block::Block;
 
-/// The only version there is (RFC 7252 section 3).
+/// The protocol's only version (RFC 7252 section 3).
 const VERSION: u8 = 1;
-/// Segments of a path, and queries, that are looked at; more are refused.
+/// The most segments of a path, and the most queries; a request with more is refused.
 const MAX_SEGMENTS: usize = 16;
 
-/// Bytes of a text in an option (RFC 7252 section 5.10).
+/// The longest text in an option, in bytes (RFC 7252 section 5.10).
 const MAX_TEXT_BYTES: usize = 255;
-/// Seconds after which a refusal for lack of room may be tried again (section 5.9.3.4).
+/// The seconds after which a client may repeat a request that was refused for lack of room (section
+/// 5.9.3.4).
 const RETRY_AFTER_SECONDS: u16 = 5;
 
 /// A response code, as its class and detail (RFC 7252 section 5.9).
@@ -86,7 +87,7 @@ impl fmt::Debug for Code {
     }
 }
 
-/// What a payload is (RFC 7252 section 12.3).
+/// The format of a payload (RFC 7252 section 12.3).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Format(pub u16);
 
@@ -101,20 +102,20 @@ impl Format {
     pub const CBOR: Self = Self(60);
 }
 
-/// A request, its body whole.
+/// A request with its whole body.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Request {
-    /// What to do.
+    /// The method.
     pub method: Method,
-    /// With what: the segments of the path.
+    /// The segments of the path.
     pub path: Vec<String>,
-    /// Modifiers: `name` or `name=value`.
+    /// The queries: `name` or `name=value`.
     pub query: Vec<String>,
     /// What the payload is.
     pub format: Option<Format>,
-    /// What the response is wanted as.
+    /// The format that the client wants the response in.
     pub accept: Option<Format>,
-    /// Whether the client wants to be told of changes, or no longer (RFC 7641).
+    /// Whether the client begins or ends to observe the resource (RFC 7641).
     pub observe: Option<Observe>,
     /// The body.
     pub payload: Vec<u8>,
@@ -136,19 +137,19 @@ impl Request {
     }
 }
 
-/// What a request says about changes of its resource (RFC 7641 section 2).
+/// The value of the Observe option of a request (RFC 7641 section 2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Observe {
-    /// Tell them.
+    /// Tell the client of changes.
     Register = 0,
-    /// Tell them no longer.
+    /// Stop telling the client of changes.
     Deregister = 1,
 }
 
-/// A response, its body whole.
+/// A response with its whole body.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Response {
-    /// How it went.
+    /// The response code.
     pub code: Code,
     /// What the payload is.
     pub format: Option<Format>,
@@ -179,9 +180,9 @@ impl Response {
 /// A message that came in.
 #[derive(Debug)]
 pub(super) enum Incoming {
-    /// Not a message, or one that must be ignored in silence.
+    /// Bytes that are no message, or a message that must be ignored.
     Noise,
-    /// A message with a format error, or an empty confirmable one: to be answered by a reset.
+    /// A message with a format error, or an empty confirmable one. The answer is a reset.
     Reject {
         id: u16,
     },
@@ -191,11 +192,11 @@ pub(super) enum Incoming {
         reset: bool,
     },
     Request(Header, Result<Parsed, Code>),
-    /// Also in an acknowledgement.
+    /// A response, in a message of its own or in an acknowledgement.
     Response(Header, Reply),
 }
 
-/// What requests and responses have in common.
+/// The header of a request or response.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Header {
     pub(super) id: u16,
@@ -210,7 +211,7 @@ pub(super) enum Kind {
     Acknowledgement,
 }
 
-/// One message's part of a request.
+/// The part of a request that one message carries.
 #[derive(Debug)]
 pub(super) struct Parsed {
     pub(super) request: Request,
@@ -218,7 +219,7 @@ pub(super) struct Parsed {
     pub(super) block2: Option<Block>,
 }
 
-/// One message's part of a response.
+/// The part of a response that one message carries.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) response: Response,
@@ -227,7 +228,7 @@ pub(super) struct Reply {
     pub(super) etag: Option<Vec<u8>>,
 }
 
-/// What a message of a response has besides the response.
+/// The options of one message that are not part of the response.
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Extra {
     pub(super) block1: Option<Block>,
@@ -265,8 +266,8 @@ impl Incoming {
         let Ok(packet) = Packet::from_bytes(bytes) else {
             return bad;
         };
-        // A payload marker with nothing behind it is a format error (section 3), which leaves no
-        // trace in the packet.
+        // A payload marker without a payload is a format error (section 3), which the parsed
+        // packet does not show.
         if packet.payload.is_empty() && ends_with_marker(bytes, &packet) {
             return bad;
         }
@@ -282,8 +283,8 @@ impl Incoming {
     }
 }
 
-/// Whether a packet that reads as without payload ends with a payload marker. Options have one
-/// encoding only, so a packet without the marker has the same length when it is written again.
+/// Whether a packet that was parsed as one without payload ends with a payload marker. Options have
+/// only one encoding, so a packet without the marker has the same length when it is written again.
 fn ends_with_marker(bytes: &[u8], packet: &Packet) -> bool {
     let written = packet.to_bytes_unlimited();
     written.is_ok_and(|written| written.len() < bytes.len())
@@ -315,8 +316,8 @@ impl Parsed {
     }
 }
 
-/// Refuses an option that must be understood and is not: unknown, of a wrong length, or repeated
-/// though it must not be (RFC 7252 sections 5.4.1, 5.4.3 and 5.4.5).
+/// Refuses a critical option that is unknown, has a wrong length, or is repeated although it must
+/// not be (RFC 7252 sections 5.4.1, 5.4.3 and 5.4.5).
 fn check(number: u16, values: &LinkedList<Vec<u8>>) -> Result<(), Code> {
     let option = CoapOption::from(number);
     let is_among = |options: &[CoapOption]| options.contains(&option);
@@ -342,13 +343,13 @@ fn check(number: u16, values: &LinkedList<Vec<u8>>) -> Result<(), Code> {
     good.then_some(()).ok_or(Code::BAD_OPTION)
 }
 
-/// Whether an option must be understood (RFC 7252 section 5.4.6).
+/// Whether an option is critical: it must be understood (RFC 7252 section 5.4.6).
 fn is_critical(number: u16) -> bool {
     number % 2 == 1
 }
 
 impl Reply {
-    /// Reads a response; nothing if it has an option that must be understood and is not.
+    /// Reads a response; nothing if it has a critical option that is not understood.
     fn read(code: u8, packet: Packet) -> Option<Self> {
         for (number, values) in packet.options() {
             let blocks = [CoapOption::Block1, CoapOption::Block2];
@@ -483,8 +484,8 @@ fn block(packet: &Packet, option: CoapOption) -> Result<Option<Block>, Code> {
     Ok(Some(block))
 }
 
-/// The first value of an option of up to two bytes. One of another length counts as absent, as
-/// is right for options that need not be understood; `check` has refused the others.
+/// The first value of an option of up to two bytes. A longer value counts as absent, as the
+/// protocol asks for elective options; `check` has refused critical ones.
 fn number(packet: &Packet, option: CoapOption) -> Option<u16> {
     match packet.get_first_option(option).map(|value| &value[..]) {
         Some([]) => Some(0),

@@ -1,10 +1,10 @@
 //! The server's side of the protocol, without a socket and without a clock.
 //!
-//! [`Server::handle`] takes datagrams and [`Server::handle_timeout`] the time;
-//! [`Server::poll_request`] gives whole requests out, each exactly once however often its
-//! datagrams arrive, and [`Server::respond`] takes the answer, now or later. What is answered by
-//! [`Server::respond_observed`] may be told again, by [`Server::notify`].
-//! [`Server::poll_transmit`] says what to send.
+//! [`Server::handle`] takes datagrams and [`Server::handle_timeout`] the time.
+//! [`Server::poll_request`] returns whole requests, each exactly once however often its datagrams
+//! arrive, and [`Server::respond`] takes the answer, now or later. If
+//! [`Server::respond_observed`] takes the answer, [`Server::notify`] may tell the client of changes
+//! afterwards. [`Server::poll_transmit`] returns the datagrams to send.
 
 mod exchange;
 mod group;
@@ -30,11 +30,11 @@ use observe::{Observer, Observers};
 use refusal::refusal;
 use transfer::{Download, Downloads, Key, Part, Uploads};
 
-/// Names a request until it is answered, and then those who observe its resource.
+/// Names a request until it is answered, and afterwards the observation that it has begun.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct RequestId(u64);
 
-/// What a server may hold.
+/// How much a server may hold.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ServerLimits {
     /// Requests being worked on; more are answered by 5.03.
@@ -45,16 +45,17 @@ pub struct ServerLimits {
     pub exchange_bytes: usize,
     /// Bytes of bodies that come in block by block; more are answered by 5.03.
     pub upload_bytes: usize,
-    /// Bytes of results that go out block by block; while there are more, requests that are not
-    /// mere reading are answered by 5.03 and not run.
+    /// Bytes of results that go out block by block; while there are more, every request that does
+    /// more than read is answered by 5.03 and not run.
     pub result_bytes: usize,
-    /// Bytes of what was read and goes out block by block; what is beyond is read again.
+    /// Bytes of answers to reading that go out block by block; beyond that the server reads again
+    /// for each block.
     pub read_bytes: usize,
     /// Bytes of one body.
     pub body_bytes: usize,
     /// Separate responses that wait for their acknowledgement.
     pub confirmables: usize,
-    /// Clients that are told of changes; more get one answer.
+    /// Clients that hear of changes; further clients get one answer each.
     pub observers: usize,
 }
 
@@ -73,10 +74,10 @@ impl ServerLimits {
     };
 }
 
-/// What a server has met since it started.
+/// The counters of a server since its start.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct ServerCounters {
-    /// Requests given out.
+    /// Requests given to the daemon.
     pub requests: u64,
     /// Messages recognised as repetitions.
     pub repeated: u64,
@@ -118,7 +119,8 @@ struct Pending {
     block1: Option<Block>,
     block2: Option<Block>,
     observe: Option<Observe>,
-    /// When to acknowledge it and answer separately; nothing once that is done or not needed.
+    /// When to acknowledge it, so that its answer comes separately; none if that is done or not
+    /// needed.
     acknowledge_at: Option<Instant>,
     acknowledged: bool,
 }
@@ -149,7 +151,8 @@ fn message(ends: &Ends, header: &Header) -> MessageKey {
     }
 }
 
-/// Whom limits for each peer hold: a machine, which in IPv6 has a whole network of addresses.
+/// The peer that a limit is counted for: a machine, which in IPv6 may have a whole network of
+/// addresses.
 fn peer(ends: &Ends) -> IpAddr {
     match ends.remote.ip() {
         IpAddr::V4(address) => address.into(),
@@ -182,7 +185,7 @@ impl Server {
         }
     }
 
-    /// What was met so far.
+    /// The counters so far.
     pub fn counters(&self) -> &ServerCounters {
         &self.counters
     }
@@ -225,8 +228,8 @@ impl Server {
         self.answer(now, id, response, false);
     }
 
-    /// Answers a request for something that changes. Whether its client wants to be told, until
-    /// [`is_observed`](Self::is_observed) says otherwise.
+    /// Answers a request for a resource that changes. Returns whether its client observes the
+    /// resource; it does until [`is_observed`](Self::is_observed) is false.
     pub fn respond_observed(&mut self, now: Instant, id: RequestId, response: &Response) -> bool {
         self.answer(now, id, response, true);
         self.is_observed(id)
@@ -245,8 +248,8 @@ impl Server {
         acknowledge.chain(retransmit).chain(delayed).min()
     }
 
-    /// Acknowledges what takes long, repeats what was not acknowledged, and sends what was
-    /// delayed.
+    /// Acknowledges requests that take long, repeats messages that nobody has acknowledged, and
+    /// sends delayed answers.
     pub fn handle_timeout(&mut self, now: Instant) {
         let mut acknowledged = Vec::new();
         for pending in self.pending.values_mut() {
@@ -355,15 +358,15 @@ impl Server {
         }
     }
 
-    /// Serves what needs no work: blocks of a body before its last, and further blocks of an
-    /// answer. Takes up a request whose body is whole.
+    /// Answers messages that need no work: blocks of a body before its last, and further blocks of
+    /// an answer. Takes up a request whose body is whole.
     fn assemble(&mut self, now: Instant, mut pending: Pending, mut request: Request) {
         if let Some(block) = pending.block1 {
             let part = self
                 .uploads
                 .take(now, &pending.key, block, &request.payload);
             match part {
-                // The body stays where it is until it is known that the request can be taken up.
+                // The body stays here until there is room for the request.
                 Part::Last if !self.has_room(now, &pending) => {
                     return self.refuse(now, &pending, Code::UNAVAILABLE);
                 }
@@ -384,8 +387,8 @@ impl Server {
             if let Some(download) = self.downloads.get(now, &pending.key) {
                 return self.give_part(now, &pending, wanted, &download);
             }
-            // Running something again to get at the rest of its answer would be wrong; reading
-            // again is fine.
+            // To get the rest of an answer, the server may read again, but must not run anything
+            // again.
             if request.method != Method::Get {
                 return self.refuse(now, &pending, Code::INCOMPLETE);
             }
@@ -408,7 +411,7 @@ impl Server {
         }
     }
 
-    /// Whether a request can be taken up.
+    /// Whether there is room to take a request up.
     fn has_room(&mut self, now: Instant, pending: &Pending) -> bool {
         let reads = pending.key.is_read();
         self.pending.len() < self.limits.requests
@@ -464,8 +467,8 @@ impl Server {
         }
     }
 
-    /// How many bytes of a response its first message has. What remains is kept. Nothing if
-    /// another block is wanted first.
+    /// How many bytes of a response its first message has; the response is kept for its other
+    /// blocks. Nothing if the client wants a later block.
     fn first_part(
         &mut self,
         now: Instant,
@@ -480,7 +483,7 @@ impl Server {
         }
         let (part, block) = block.of(&response.payload)?;
         if !block.more {
-            // It fits one message; an explicit block option is answered by one.
+            // The response fits one message; a block option is answered by a block option.
             extra.block2 = wanted.map(|_| block);
             return Some(part.len());
         }
@@ -492,7 +495,7 @@ impl Server {
         Some(part.len())
     }
 
-    /// Answers a request for a later block of what had to be read again.
+    /// Answers a request for a later block of an answer that had to be read again.
     fn give_beyond(&mut self, now: Instant, pending: &Pending, response: &Response) {
         let wanted = pending.block2.unwrap_or(Block::FIRST);
         let (response, etag) = (response.clone(), etag(response));
@@ -538,7 +541,7 @@ impl Server {
             ..extra
         };
         let bytes = write_response(&header, response, payload, extra);
-        // What only reads may run again, so nobody can fill the memory by reading.
+        // Reading may run again, so it is not remembered, and nobody can fill the memory by it.
         if pending.key.is_read() {
             self.exchanges.drop(&pending.message());
         } else {

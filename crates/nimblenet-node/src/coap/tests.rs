@@ -15,8 +15,8 @@ const TIMERS: Timers = Timers {
     leisure: Duration::ZERO,
 };
 
-/// A server that loses every `lose`-th datagram in each direction, answers with the body that
-/// it got, after `slow` at the earliest, and tells which requests it has run.
+/// A server that loses every `lose`-th datagram in each direction. It answers each request with the
+/// request's body, after `slow` at the earliest, and reports the requests that it has run.
 fn echo(lose: usize, slow: Duration) -> (SocketAddr, Receiver<Request>) {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
@@ -147,13 +147,13 @@ async fn the_client_speaks_with_another_server() {
     let links = Request::new(Method::Get, ".well-known/core");
     let links = client.request(&links).await.unwrap();
     assert_eq!(links.format, Some(Format::LINKS));
-    // More than one block, there and back.
+    // Both bodies have more than one block.
     let mut put = Request::new(Method::Put, "big");
     put.payload = post(5000).payload;
     assert!(client.request(&put).await.unwrap().code.is_success());
     let got = client.request(&Request::new(Method::Get, "big")).await;
     assert_eq!(got.unwrap().payload, put.payload);
-    // Answered after some seconds, separately.
+    // The answer comes separately, after some seconds.
     let mut slow = Request::new(Method::Get, "async");
     slow.query = vec!["1".into()];
     assert_eq!(client.request(&slow).await.unwrap().code, Code::CONTENT);

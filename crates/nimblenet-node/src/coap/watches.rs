@@ -1,4 +1,4 @@
-//! What clients are told of: which resources, who, and when the daemon is asked next.
+//! The resources that clients observe: who observes which, and when to ask the daemon next.
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;
@@ -8,12 +8,12 @@ use nimblenet_core::Instant;
 use super::RequestId;
 use crate::daemon::api::{Seen, Watched};
 
-/// The least time between two looks at calls, however fast they change.
+/// The least time between two questions about calls, however fast they change.
 const CALLS_PERIOD: Duration = Duration::from_millis(100);
-/// The time between two looks at a node's numbers, which always change.
+/// The time between two questions about a node's numbers, which always change.
 const STATUS_PERIOD: Duration = Duration::from_secs(5);
 
-/// What is watched. The daemon is asked once for all clients of a resource.
+/// The watched resources. The endpoint asks the daemon once for all clients of a resource.
 #[derive(Default, Debug)]
 pub(super) struct Watches(BTreeMap<Watched, Watch>);
 
@@ -26,7 +26,7 @@ struct Watch {
 }
 
 impl Watches {
-    /// Adds a client, which was told what was there at `seen`.
+    /// Adds a client, which was told of the state `seen`.
     pub(super) fn add(
         &mut self,
         now: Instant,
@@ -42,7 +42,7 @@ impl Watches {
         watch.clients.push(client);
     }
 
-    /// Who is to be told of a change. `last` ends the watch.
+    /// The clients to tell of a change. `last` ends the watch.
     pub(super) fn changed(
         &mut self,
         now: Instant,
@@ -62,13 +62,13 @@ impl Watches {
         watch.clients.clone()
     }
 
-    /// When [`due`](Self::due) has something next.
+    /// When [`due`](Self::due) has the next question.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.0.values().filter_map(|watch| watch.ask_at).min()
     }
 
-    /// What the daemon is to be asked for now. Clients that are not `interested` any more are
-    /// forgotten, and so is what nobody watches.
+    /// The questions to ask the daemon now. Forgets clients that are not `interested` any more, and
+    /// resources that nobody watches.
     pub(super) fn due(
         &mut self,
         now: Instant,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::link::{LinkPlan, SerialConfig};
 
-/// Serial lines of one node.
+/// The most serial lines of one node.
 const MAX_SERIAL: usize = 16;
 
 /// Serial lines, no device twice.
@@ -19,7 +19,7 @@ const MAX_SERIAL: usize = 16;
 pub(super) struct SerialLines(Vec<SerialConfig>);
 
 impl SerialLines {
-    /// The links that they are.
+    /// The plans of their links.
     pub(super) fn plans(self) -> impl Iterator<Item = Arc<dyn LinkPlan>> {
         let plan = |line| -> Arc<dyn LinkPlan> { Arc::new(line) };
         self.0.into_iter().map(plan)

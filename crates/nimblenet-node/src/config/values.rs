@@ -1,4 +1,4 @@
-//! Values as they are written in configuration files.
+//! The types of values in configuration files.
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -89,7 +89,7 @@ impl<'de> Deserialize<'de> for PlacementName {
 pub(super) struct Within<const LEAST: u64, const MOST: u64>(u64);
 
 impl<const LEAST: u64, const MOST: u64> Within<LEAST, MOST> {
-    /// One that is in the code.
+    /// A number from the code, which must be in the range.
     pub(super) const fn new(number: u64) -> Self {
         assert!(LEAST <= number && number <= MOST);
         Self(number)
@@ -99,9 +99,9 @@ impl<const LEAST: u64, const MOST: u64> Within<LEAST, MOST> {
         self.0
     }
 
-    /// The number as one of bytes or of things in memory.
+    /// The number as a count of bytes or of things in memory.
     pub(super) fn size(self) -> usize {
-        // More than any memory is refused where it is allocated.
+        // A number beyond any memory fails where it is allocated.
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
@@ -117,7 +117,7 @@ impl<'de, const LEAST: u64, const MOST: u64> Deserialize<'de> for Within<LEAST, 
     }
 }
 
-/// Where a socket is: an address, or a host's name, and a port.
+/// The address of a socket: an IP address or a host's name, and a port.
 #[derive(Clone, Copy)]
 pub(super) struct Socket(pub(super) SocketAddr);
 
@@ -139,7 +139,7 @@ impl<'de> Deserialize<'de> for Socket {
     }
 }
 
-/// A native tasklet that there is a device for.
+/// A native tasklet for which the node has a simulated device.
 pub(super) struct Native(pub(super) TaskletName);
 
 impl<'de> Deserialize<'de> for Native {

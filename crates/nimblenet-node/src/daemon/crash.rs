@@ -5,23 +5,23 @@ use alloc::collections::VecDeque;
 use nimblenet_core::wire::Report;
 use nimblenet_tasklet::NodeId;
 
-/// Reports that are kept; the oldest goes first.
+/// The most reports that are kept; the oldest goes first.
 const KEPT: usize = 16;
 
-/// How the program of a node ended, as the one after it says.
+/// How the program of a node ended, as the next program has reported it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Crash {
-    /// Which node.
+    /// The node.
     pub node: NodeId,
-    /// Why: `panic`, `fault`, `interpreter-lost` or `watchdog`.
+    /// The cause: `panic`, `fault`, `interpreter-lost` or `watchdog`.
     pub cause: &'static str,
-    /// On which core.
+    /// The core on which it ended.
     pub core: u8,
     /// Milliseconds from its start to its end.
     pub uptime_ms: u32,
     /// Where it was: addresses in its image, which `addr2line` turns into lines.
     pub addresses: Vec<u32>,
-    /// What it said.
+    /// Its last message.
     pub text: String,
 }
 
@@ -40,7 +40,7 @@ impl Crashes {
             addresses: report.addresses().collect(),
             text: report.text.to_owned(),
         };
-        // Escaped, so that no board writes to the operator's terminal.
+        // Escape the text, so that no board controls the operator's terminal.
         let text = crash.text.escape_debug();
         let Crash {
             cause, uptime_ms, ..

@@ -1,5 +1,5 @@
-//! Why a call failed, in words for whoever made it: which tasklet, which node, and which limit or
-//! key of the configuration with its value.
+//! Explains to the caller why a call failed: which tasklet, at which node, and which limit or key
+//! of the configuration with its value.
 
 use alloc::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use nimblenet_tasklet::{Capabilities, Entry, Fault, Name, NodeId, TaskletName, a
 use super::Call;
 use crate::config::NamespaceConfig;
 
-/// What a daemon was configured with, as far as it explains failures.
+/// The parts of a daemon's configuration that explain failures.
 #[derive(Debug)]
 pub(super) struct Facts {
     pub(super) id: NodeId,
@@ -21,7 +21,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Which tasklet failed, and at which node; `blamed` failed with the one that was called.
+    /// Which tasklet failed, and at which node. `blamed` is the callee that made it fail, if any.
     pub(super) fn place(&self, call: &Call, blamed: Option<TaskletName>) -> String {
         let (name, node) = (call.name, call.at.unwrap_or(self.id));
         match blamed.filter(|blamed| *blamed != name) {
@@ -30,8 +30,8 @@ impl Facts {
         }
     }
 
-    /// What the fault of the tasklet `failed` does not say: the limit that was met, or what there
-    /// is instead. `catalogue` is that of its namespace.
+    /// What the fault of the tasklet `failed` does not say: the limit that was reached, or what is
+    /// available instead. `catalogue` is the catalogue of its namespace.
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "a fault that is not here says all there is to say"
@@ -49,7 +49,7 @@ impl Facts {
             Fault::WrongArguments if failed == call.name => mismatch(entry?, call),
             Fault::UnknownExport => Some(format!("it has {}", exports(entry?))),
             Fault::ValuesTooLarge => Some(self.values(call)),
-            // The limits are those of the node that runs it.
+            // The limits of the other node count, which are not known here.
             _ if call.at.is_some_and(|at| at != self.id) => None,
             Fault::UnknownNamespace => Some(list("there are", self.namespaces.keys())),
             Fault::Unreachable | Fault::NoCatalogue => {

@@ -1,7 +1,7 @@
 //! The newest catalogues on disk, so that a restarted node takes no older ones.
 //!
-//! Each is one file that is replaced as a whole. It is written on a thread of its own: a slow
-//! disk delays no frame.
+//! Each catalogue is one file, which is replaced as a whole. A thread of its own writes it, so that
+//! a slow disk delays no frame.
 
 use std::fs;
 use std::io;
@@ -50,7 +50,7 @@ impl Keeper {
     }
 }
 
-/// The kept catalogue of a namespace, if there is one and the key's signature is on it.
+/// The kept catalogue of a namespace, if there is one and it is signed by the key.
 pub(super) fn kept(dir: &Path, namespace: &Name, key: &PublicKey) -> Option<Vec<u8>> {
     let path = file(dir, namespace);
     let bytes = fs::read(&path).ok()?;

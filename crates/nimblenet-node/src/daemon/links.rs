@@ -9,10 +9,10 @@ use tokio::task::JoinSet;
 
 use crate::link::{Heard, Inlet, Link, LinkPlan, LinkStatus};
 
-/// Frames that wait for the loop; past it, links are not read.
+/// The most frames that wait for the loop; while there are as many, links are not read.
 const HEARD_FRAMES: usize = 64;
 
-/// Links, each at the place that its number says.
+/// The links, in the order of their numbers.
 pub(super) struct Links(Vec<Box<dyn Link>>);
 
 impl Links {
@@ -36,7 +36,7 @@ impl Links {
         }
     }
 
-    /// What each has moved.
+    /// The state of each link.
     pub(super) fn status(&self) -> Vec<LinkStatus> {
         self.0.iter().map(|link| link.status()).collect()
     }

@@ -1,4 +1,4 @@
-//! The registry's store on a thread of its own: flushing to disk delays no frame.
+//! The registry's store, on a thread of its own, so that writing to disk delays no frame.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -11,7 +11,7 @@ use super::api;
 use crate::key::PublicKey;
 use crate::store::{Published, Refusal, Store};
 
-/// Something for the store to do for a request.
+/// A task for the store that serves a request.
 #[derive(Debug)]
 pub(super) enum Task {
     Stage {
@@ -25,14 +25,14 @@ pub(super) enum Task {
     },
 }
 
-/// What the store has done.
+/// The result of a task.
 #[derive(Debug)]
 pub(super) enum Done {
     Staged,
     Published(Publication),
 }
 
-/// What the node's archive takes up.
+/// A publication that the node's archive takes up.
 #[derive(Debug)]
 pub(super) struct Publication {
     pub(super) outcome: Published,
@@ -42,7 +42,7 @@ pub(super) struct Publication {
     pub(super) modules: Vec<Vec<u8>>,
 }
 
-/// What has come of a task, and who wants to know.
+/// The result of a task, and where to send the reply.
 pub(super) type Answer = (api::Answer, Result<Done, Refusal>);
 
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub(super) struct StoreThread {
 
 impl StoreThread {
     pub(super) fn start(store: Store, answers: UnboundedSender<Answer>) -> io::Result<Self> {
-        // Carriers bound the requests that are being worked on, and with them the queue.
+        // Carriers bound the number of requests in progress, and so the queue's length.
         let (queue, due) = channel();
         let thread = Builder::new()
             .name("store".into())

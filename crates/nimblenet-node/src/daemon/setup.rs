@@ -1,4 +1,4 @@
-//! Everything that is made before a daemon's loop starts.
+//! Makes everything that a daemon needs before its loop starts.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -30,7 +30,7 @@ use crate::link::{LinkPlan, UdpPlan};
 use crate::store::Store;
 use crate::values::Values;
 
-/// A registry runs no tasklets; its executor only exists.
+/// The arena of a registry's executor, which runs no tasklets.
 const REGISTRY_ARENA_BYTES: usize = 4096;
 
 /// What a daemon is made from.
@@ -120,10 +120,10 @@ impl Setup {
             .enable_all()
             .build()
             .map_err(StartError::System)?;
-        // The node is made on the thread that it stays on.
+        // Make the node on the thread on which it stays.
         let (report, made) = mpsc::channel();
         let service = move || {
-            // Tasks are started while the daemon is built.
+            // Building the daemon starts tasks, which needs the runtime.
             let entered = runtime.enter();
             let built = self.build(sockets, asking, inbox);
             drop(entered);

@@ -33,8 +33,7 @@ impl Mesh {
         Self::with(nodes, |_, _| {})
     }
 
-    /// A mesh whose members have something else than neighbours on both sides; the registry is
-    /// number 0.
+    /// A mesh in which `change` changes the configuration of each member; the registry is number 0.
     fn with(nodes: usize, change: impl Fn(usize, &mut MeshConfig)) -> Self {
         let data = tempfile::tempdir().unwrap();
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -98,7 +97,7 @@ impl Mesh {
         self.call_at(node, None, name, args)
     }
 
-    /// Calls over CoAP, to be run by another node of the mesh.
+    /// Calls over CoAP; another node of the mesh runs the call.
     fn call_at(
         &self,
         node: usize,
@@ -169,7 +168,7 @@ fn add(extra: u32) -> Vec<u8> {
     package("shop/add", BINARY, &wat, &[])
 }
 
-/// a + b, twice, by way of two calls of `shop/add`.
+/// Computes a + b, twice, with two calls of `shop/add`.
 fn chain() -> Vec<u8> {
     let wat = "(module
         (import \"shop/add\" \"run\" (func $add (param i32 i32) (result i32)))
@@ -234,7 +233,7 @@ fn a_new_version_moves_one_module_and_reaches_nodes_that_hold_the_old_one() {
     assert_eq!((moved.entries, moved.unchanged, moved.modules), (1, 1, 1));
     let again = mesh.publish(&[chain(), add(1)]).unwrap()[0];
     assert_eq!((again.entries, again.epoch), (0, 2));
-    // The news spread by themselves; until then the node answers with what it has.
+    // The new epoch spreads by itself; until then the node answers with the old version.
     let mut answer = 0;
     for _ in 0..200 {
         answer = mesh.call(2, "shop/chain", &[2, 3]).unwrap();

@@ -11,14 +11,14 @@ use super::CallReport;
 use super::api::{Answer, Reply, Request, Seen, Watched};
 use super::run::Service;
 
-/// Results that are remembered.
+/// The most results that are remembered.
 const MAX_RESULTS: usize = 64;
-/// Bytes of results that are remembered; the newest is in any case.
+/// The most bytes of results that are remembered; the newest result is remembered in any case.
 const MAX_RESULT_BYTES: usize = 4 << 20;
-/// Questions that wait for a change. Carriers ask once for all their clients.
+/// The most questions that wait for a change. Carriers ask once for all their clients.
 const MAX_WAITING: usize = 256;
 
-/// Who waits for what to change.
+/// The questions that wait for a change.
 #[derive(Default, Debug)]
 pub(super) struct Waiters(Vec<Waiter>);
 
@@ -29,7 +29,7 @@ struct Waiter {
     answer: Answer,
 }
 
-/// The newest results of calls of this node, so that who watches a call gets them too.
+/// The newest results of calls of this node, so that a client that watches a call gets its result.
 #[derive(Default, Debug)]
 pub(super) struct Results {
     newest: VecDeque<(CallId, Ended)>,
@@ -42,12 +42,12 @@ pub(super) struct Ended {
     pub(super) report: CallReport,
     /// If it failed: which tasklet, and at which node.
     pub(super) place: String,
-    /// If it failed: more words than the fault has.
+    /// If it failed: what the fault does not say.
     pub(super) detail: Option<String>,
 }
 
 impl Ended {
-    /// What its caller gets.
+    /// The reply to its caller.
     pub(super) fn reply(self, explain: bool) -> Reply {
         Reply::Ended {
             report: self.report,
@@ -90,7 +90,7 @@ impl Service {
         jobs
     }
 
-    /// What there is to say of one call, and whether nothing will follow on it.
+    /// The state of one call, and whether it is final.
     pub(super) fn job(&self, call: CallId) -> (Reply, bool) {
         if let Some(job) = self.node.calls().find(|job| job.call == call) {
             let now = self.clock.now();
@@ -106,7 +106,7 @@ impl Service {
         (ended, true)
     }
 
-    /// Tells what there is once it is another than `seen`.
+    /// Answers with the state as soon as it differs from `seen`.
     pub(super) fn watch(&mut self, watched: Watched, seen: Option<Seen>, answer: Answer) {
         let now = self.seen(watched, &self.jobs());
         match seen {
@@ -122,7 +122,7 @@ impl Service {
         }
     }
 
-    /// Tells those who wait for a change that has come.
+    /// Answers the questions whose change has come.
     pub(super) fn tell_changes(&mut self) {
         if self.waiters.0.is_empty() {
             return;
@@ -151,8 +151,7 @@ impl Service {
         Reply::Watched { reply, seen, last }
     }
 
-    /// What distinguishes the present state from those that are to be told apart: not that time
-    /// goes on.
+    /// A hash of the present state, without the parts that only time changes.
     fn seen(&self, watched: Watched, jobs: &[Progress]) -> Seen {
         let mut hasher = DefaultHasher::new();
         let of_interest = jobs.iter().filter(|job| match watched {
@@ -168,7 +167,7 @@ impl Service {
             (job.call.0, job.standing.name(), at, job.depth).hash(&mut hasher);
         }
         if watched == Watched::Status {
-            // It always changes.
+            // A node's numbers always change.
             self.clock.now().as_micros().hash(&mut hasher);
         }
         Seen(hasher.finish())
@@ -176,7 +175,7 @@ impl Service {
 }
 
 impl Request {
-    /// What this request reads, if that can be watched.
+    /// The resource that this request reads, if it can be watched.
     pub(crate) fn watched(&self) -> Option<Watched> {
         match self {
             Self::Status => Some(Watched::Status),

@@ -1,8 +1,8 @@
 //! Serial lines, each a point-to-point link of the node (spec/board.md, section 1).
 //!
-//! Each line is a task of its own. Frames to it wait in a bounded queue; what finds it full is
-//! dropped and counted, so that a slow line holds nothing else up. A device that is not there is
-//! looked for again and again.
+//! Each line is a task of its own. Frames to it wait in a bounded queue; a frame that finds the
+//! queue full is dropped and counted, so that a slow line holds nothing else up. While its device
+//! is missing, the task looks for it again and again.
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,9 +21,9 @@ use super::{Closed, Inlet, Link, LinkPlan, LinkStatus};
 
 /// The only neighbour on a line.
 const OTHER_END: LinkAddress = LinkAddress(0);
-/// Frames that wait for a line: a third of a second at 1 MBd.
+/// The most frames that wait for a line: a third of a second at 1 MBd.
 const QUEUE_FRAMES: usize = 128;
-/// How often a device that is not there is looked for.
+/// The time between two attempts to open a device.
 const RETRY: Duration = Duration::from_secs(1);
 const READ_BYTES: usize = 4096;
 
@@ -100,7 +100,7 @@ impl SerialLink {
 
 impl Link for SerialLink {
     fn send(&mut self, _: Option<LinkAddress>, frame: &[u8]) {
-        // The node keeps to the link's MTU, so that none is too long.
+        // The node keeps to the link's MTU, so no frame is too long.
         let taken = Frame::from_slice(frame).is_ok_and(|frame| self.queue.try_send(frame).is_ok());
         if !taken {
             add(&self.counters.dropped, 1);
@@ -170,7 +170,7 @@ impl Line {
     async fn carry(&mut self, port: &SerialPort) -> io::Result<Closed> {
         let mut deframer = Deframer::new();
         let mut buffer = vec![0; READ_BYTES];
-        // Ends whatever the other side has begun to read.
+        // A zero byte ends the frame that the other side may have begun to read.
         let mut line = vec![0];
         let mut frame_bytes = None;
         loop {
@@ -210,8 +210,8 @@ impl Line {
         }
     }
 
-    /// Waits until the device is worth another look. Nothing is kept for it: what a node had to
-    /// say a second ago is old.
+    /// Waits until it is time to open the device again. Drops all frames meanwhile: they are old by
+    /// then.
     async fn idle(&mut self) -> Option<Closed> {
         let end = Instant::now() + RETRY;
         loop {
@@ -228,7 +228,7 @@ impl Line {
 
 /// Opens a device: eight bits, no parity, one stop bit, no flow control, bytes as they are.
 async fn open(config: SerialConfig) -> io::Result<SerialPort> {
-    // A driver may take its time.
+    // Opening may block: the driver may be slow.
     let open = move || {
         let port = SerialPort::open(&config.device, config.baud)?;
         port.discard_buffers()?;

@@ -1,7 +1,8 @@
-//! The registry's database: a log of deltas, the modules they name, and who owns what.
+//! The registry's database: a log of deltas, the modules that they name, and the key of each
+//! namespace.
 //!
 //! A publication is one transaction, so that after any crash it is either wholly there or not at
-//! all. The catalogue is what results from replaying the deltas.
+//! all. Replaying the deltas gives the catalogue.
 
 use std::path::Path;
 
@@ -23,7 +24,7 @@ const KEYS: TableDefinition<'_, &str, [u8; 32]> = TableDefinition::new("keys");
 
 /// The file within the data directory.
 pub(super) const FILE: &str = "registry.redb";
-/// Modules are read once at start and then seldom; a small page cache does.
+/// Bytes of the page cache: modules are read once at the start and then seldom, so few are enough.
 const CACHE_BYTES: usize = 4 << 20;
 
 #[derive(Debug)]
@@ -41,8 +42,8 @@ pub(super) struct Record<'a> {
 }
 
 impl Log {
-    /// Opens the database in `dir`, and reads all of it once: the database panics on damage that it
-    /// comes upon later.
+    /// Opens the database in `dir`, and reads all of it once, since the database library panics if
+    /// it finds damage later.
     pub(super) fn open(dir: &Path) -> Result<Self, DatabaseError> {
         let mut builder = Builder::new();
         let builder = builder.set_cache_size(CACHE_BYTES);
@@ -72,7 +73,7 @@ impl Log {
         write().map_err(fault)
     }
 
-    /// The namespaces that were ever published to, with their keys.
+    /// The namespaces that have a publication, with their keys.
     pub(super) fn keys(&self) -> Result<Vec<(String, PublicKey)>, StorageFault> {
         let read = || -> Result<Vec<_>, redb::Error> {
             let table = self.database.begin_read()?.open_table(KEYS)?;
@@ -112,7 +113,7 @@ impl Log {
         read().map_err(fault)
     }
 
-    /// Writes a publication; durable when this returns.
+    /// Writes a publication, which is durable when this returns.
     pub(super) fn append(&self, record: &Record<'_>) -> Result<(), StorageFault> {
         let write = || -> Result<(), redb::Error> {
             let mut transaction = self.database.begin_write()?;

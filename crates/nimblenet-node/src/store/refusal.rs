@@ -1,4 +1,4 @@
-//! Why the registry refuses something, with codes that never change.
+//! Why the registry refuses a request, with codes that never change.
 
 use core::fmt;
 
@@ -11,7 +11,7 @@ use nimblenet_wasm::InvalidModule;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The delta is not what the format says.
+    /// The delta does not have the format.
     Malformed(Malformed),
     /// The delta is for another namespace than the request.
     OtherNamespace,
@@ -73,7 +73,7 @@ pub enum Refusal {
         /// The tasklet.
         name: Name,
     },
-    /// The module is not what the interpreter accepts.
+    /// The interpreter does not accept the module.
     InvalidModule {
         /// The tasklet.
         name: Name,
@@ -93,12 +93,12 @@ pub enum Refusal {
     Full,
     /// The disk refused; nothing has changed.
     Storage(StorageFault),
-    /// After a failure of the disk, what is there is not what was published.
+    /// After a failure of the disk, the store does not hold what was published.
     Damaged,
 }
 
 impl Refusal {
-    /// What clients are told that it is.
+    /// The problem that clients are told.
     pub fn problem(&self) -> Problem {
         match self {
             Self::Malformed(_) => Problem::Malformed,

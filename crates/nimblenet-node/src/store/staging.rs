@@ -1,7 +1,7 @@
 //! Modules that were uploaded and wait for the publication that names them.
 //!
-//! They live in memory only: what is never published is gone with the process, and until then
-//! the oldest make room for new ones.
+//! They are in memory only: a module that is never published is lost when the process ends. The
+//! oldest modules make room for new ones.
 
 use alloc::collections::VecDeque;
 
@@ -23,7 +23,7 @@ impl Staging {
         }
     }
 
-    /// Keeps `module`; false if it is larger than all the room there is.
+    /// Keeps `module`; false if it is larger than the whole room.
     pub(super) fn insert(&mut self, digest: Digest, module: &[u8]) -> bool {
         if self.get(&digest).is_some() {
             return true;
@@ -46,7 +46,7 @@ impl Staging {
         found.map(|(_, module)| &module[..])
     }
 
-    /// Forgets the modules that `published` says have found their place.
+    /// Forgets the modules for which `published` is true.
     pub(super) fn forget(&mut self, published: impl Fn(&Digest) -> bool) {
         self.modules.retain(|(digest, _)| !published(digest));
         self.bytes = self.modules.iter().map(|(_, module)| module.len()).sum();

@@ -121,7 +121,7 @@ fn what_is_published_is_there_after_a_restart() {
     assert_eq!(archive.version(first), Some(&module(1)[..]));
 }
 
-/// Numbers that look random and are the same in every run.
+/// Pseudo-random numbers, the same in every run.
 fn numbers(seed: u64) -> impl FnMut(usize) -> usize {
     let mut state = seed;
     move |below| {
@@ -159,7 +159,7 @@ fn a_damaged_database_is_refused_with_its_name_or_serves_what_is_left() {
         match Store::open(dir.path(), Trust::FirstUse, StoreLimits::DEFAULT) {
             Ok(mut store) => {
                 served += 1;
-                // Whatever it took for whole can be read, and written to.
+                // A database that opened can be read and written to.
                 let _ = store.archive();
                 let _ = publish(&mut store, "shop/add", 100);
             }
@@ -267,8 +267,8 @@ fn att_40_other_bytes_under_an_existing_sequence_are_a_conflict() {
     let mut store = in_memory(Trust::FirstUse);
     publish(&mut store, "shop/add", 1).unwrap();
     stage(&mut store, &module(2));
-    // Made against an empty catalogue, so that the version gets sequence 1 once more, then
-    // rewritten to follow on epoch 1.
+    // The delta is made against an empty catalogue, so that the version gets sequence 1 once more,
+    // and then rewritten to follow on epoch 1.
     let empty = in_memory(Trust::FirstUse);
     let forged = delta(&empty, &[package("shop/add", &module(2), &[])], &key());
     let forged = Delta::decode(&forged).unwrap();
@@ -507,10 +507,10 @@ fn att_61_a_damaged_store_is_not_served() {
 
 // --- processes that die ---
 
-/// Where the child finds the store that it publishes to.
+/// The variable that tells the child the directory of the store.
 const CHILD: &str = "NIMBLENET_TEST_STORE";
 
-/// Not a test by itself: publishes without end and says so, until it is killed.
+/// No test by itself: publishes without end and prints each publication, until it is killed.
 #[test]
 fn child_that_publishes_until_it_dies() {
     let Some(dir) = std::env::var_os(CHILD) else {
@@ -531,7 +531,7 @@ fn att_40_a_registry_killed_while_publishing_keeps_what_it_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let shop = name("shop");
     let mut killed = 0;
-    // Small deterministic jumps put the kill at ever other points of a publication.
+    // The delay changes in small steps, so that the kill hits other points of a publication.
     for round in 0..12_u32 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args([

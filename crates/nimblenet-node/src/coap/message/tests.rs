@@ -46,7 +46,7 @@ fn att_54_format_errors_of_confirmable_messages_are_rejected() {
     ] {
         assert!(matches!(with(tail), Incoming::Reject { .. }), "{tail:02x?}");
     }
-    // The last byte is a value here, not a marker.
+    // Here the last byte is an option's value, and no marker.
     assert!(matches!(with(&[0xb1, 0xff]), Incoming::Request(_, Err(_))));
     assert!(matches!(with(&[0x41, 0xff]), Incoming::Request(_, Ok(_))));
 }
@@ -57,7 +57,7 @@ fn att_54_other_versions_are_ignored_and_critical_options_are_refused() {
         let bytes = [version << 6, 1, 0, 1];
         assert!(matches!(Incoming::parse(&bytes), Incoming::Noise));
     }
-    // Option 9 is critical and not known here; option 10 may be skipped.
+    // Option 9 is critical and unknown; option 10 is elective.
     let refused = with(&[0x90]);
     assert!(matches!(
         refused,
@@ -99,7 +99,7 @@ fn critical_options_that_are_repeated_or_of_a_wrong_length_are_refused() {
         assert_eq!(code(refused), Some(Code::BAD_OPTION), "{refused:02x?}");
     }
     assert_eq!(code(&[0xd1, 10, 7]), Some(Code::BAD_REQUEST), "size 7");
-    // Content-Format of 3 bytes, and twice; Observe twice: they need not be understood.
+    // Content-Format of 3 bytes, and twice; Observe twice: these options are elective.
     for skipped in [&[0xc3, 1, 2, 3][..], &[0xc1, 60, 0x01, 0], &[0x60, 0x01, 1]] {
         assert_eq!(code(skipped), None, "{skipped:02x?}");
     }

@@ -1,8 +1,8 @@
-//! Requests that were taken, so that a repetition gets the same answer and runs nothing twice.
+//! Remembers requests, so that a repetition gets the same answer and runs nothing twice.
 //!
-//! One that is being worked on is never forgotten; the server bounds their number. One that was
-//! answered is remembered for its lifetime, unless there is no room: then the peer that has most
-//! of them loses its oldest, so that a stranger's messages push out the stranger's own.
+//! A request that is being worked on is never forgotten; the server bounds their number. A request
+//! that was answered is remembered for its lifetime, unless there is no room: then the peer with
+//! most of them loses its oldest, so that a stranger's messages push out the stranger's own.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::net::IpAddr;
@@ -17,8 +17,8 @@ use crate::coap::Ends;
 /// EXCHANGE_LIFETIME).
 const LIFETIME: Duration = Duration::from_secs(247);
 
-/// What identifies a message: both its ends, its identifier, and its token, which tells a client
-/// that has started anew from the one before.
+/// What identifies a message: both its ends, its identifier, and its token, which distinguishes a
+/// client that has restarted from the same client before.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct MessageKey {
     pub(super) ends: Ends,
@@ -29,7 +29,7 @@ pub(super) struct MessageKey {
 /// Whether a message was seen before.
 pub(super) enum Seen {
     New,
-    /// Yes, and it is being worked on; if it was acknowledged, by this.
+    /// Yes, and it is being worked on; if it was acknowledged, with this message.
     Working(Option<Vec<u8>>),
     /// Yes, and this was the answer.
     Answered(Vec<u8>),
@@ -39,9 +39,9 @@ pub(super) enum Seen {
 pub(super) struct Exchanges {
     working: BTreeMap<MessageKey, Option<Vec<u8>>>,
     answered: BTreeMap<MessageKey, Vec<u8>>,
-    /// Those that were answered, by number, oldest first.
+    /// The answered messages by number, oldest first.
     order: BTreeMap<u64, (Instant, MessageKey)>,
-    /// Their numbers by peer, and peers by how many they have.
+    /// The numbers of each peer's messages, and below the peers by how many they have.
     numbers: BTreeMap<IpAddr, VecDeque<u64>>,
     sizes: BTreeSet<(usize, IpAddr)>,
     next: u64,
@@ -87,7 +87,7 @@ impl Exchanges {
         }
     }
 
-    /// Ends the work on a message. Its repetitions get the acknowledgement, or without one
+    /// Ends the work on a message. Its repetitions get the acknowledgement or, if there was none,
     /// `answer`.
     pub(super) fn end(&mut self, now: Instant, key: &MessageKey, answer: Vec<u8>) {
         let Some(acknowledgement) = self.working.remove(key) else {

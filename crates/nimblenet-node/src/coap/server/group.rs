@@ -1,4 +1,4 @@
-//! What groups of machines are asked (RFC 7252 section 8).
+//! Requests to groups of machines (RFC 7252 section 8).
 
 use core::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::coap::Ends;
 use crate::coap::block::Block;
 use crate::coap::message::{Extra, Header, Incoming, Kind, Method, Response, write_response};
 
-/// Answers to a group's requests that wait for their moment; more are not sent.
+/// The most answers to groups' requests that wait for their moment; further ones are not sent.
 const MAX_DELAYED: usize = 64;
 
 impl Server {
-    /// Serves discovery for a group (RFC 7252 section 8.2). Whatever else a group is asked is
-    /// ignored: an answer of every machine would help nobody.
+    /// Serves discovery for a group (RFC 7252 section 8.2). Other requests to a group are ignored:
+    /// an answer of every machine would help nobody.
     pub(super) fn handle_multicast(&mut self, now: Instant, ends: Ends, incoming: Incoming) {
         match incoming {
             Incoming::Request(header, Ok(parsed))
@@ -33,8 +33,8 @@ impl Server {
         }
     }
 
-    /// Answers a group's request at some moment within the time of leisure, unless there is
-    /// nothing to say (RFC 7252 section 8.2, RFC 6690 section 4.1).
+    /// Answers a group's request at a random moment within the time of leisure, unless the answer
+    /// is empty or an error (RFC 7252 section 8.2, RFC 6690 section 4.1).
     pub(super) fn answer_later(&mut self, now: Instant, pending: &Pending, response: &Response) {
         let message = pending.message();
         self.exchanges.end(now, &message, Vec::new());

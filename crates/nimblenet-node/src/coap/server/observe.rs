@@ -1,8 +1,8 @@
-//! Clients that are told of changes (RFC 7641).
+//! Tells clients of changes (RFC 7641).
 //!
-//! Notifications are confirmable and one client has one at a time on its way: the acknowledgement
-//! of one lets the next go, and only the newest waits. So a client is told as fast as it can take
-//! it, and one that is gone is forgotten.
+//! Notifications are confirmable, and each client has at most one on its way: its acknowledgement
+//! lets the next go, and only the newest waits. So a client hears of changes as fast as it
+//! acknowledges them, and a client that is gone is forgotten.
 
 use alloc::collections::BTreeMap;
 
@@ -14,10 +14,10 @@ use crate::coap::Ends;
 use crate::coap::block::Block;
 use crate::coap::message::{Extra, Header, Kind, Response, write_response};
 
-/// Orders of notifications have 24 bits (RFC 7641 section 3.4).
+/// The order of a notification has 24 bits (RFC 7641 section 3.4).
 const ORDERS: u32 = 1 << 24;
 
-/// A client that is told of changes of a resource.
+/// A client that observes a resource.
 #[derive(Clone, Debug)]
 pub(super) struct Observer {
     pub(super) ends: Ends,
@@ -78,7 +78,7 @@ impl Observers {
             .retain(|_, held| held.ends != *ends || held.token != token);
     }
 
-    /// The order of the next notification: above those of all before, for 2^23 of them.
+    /// The order of the next notification, which is above those of the 2^23 before it.
     pub(super) fn next_order(&mut self) -> u32 {
         self.order = (self.order + 1) % ORDERS;
         self.order
@@ -86,13 +86,13 @@ impl Observers {
 }
 
 impl Server {
-    /// Whether the client that made this request still wants to be told.
+    /// Whether the client that made this request still observes its resource.
     pub fn is_observed(&self, id: RequestId) -> bool {
         self.observers.contains(id)
     }
 
-    /// Tells the client that made this request what there is now. `last` ends that, and so does a
-    /// response that is an error.
+    /// Tells the client that made this request of the present state. `last` ends the observation,
+    /// and so does a response that is an error.
     pub fn notify(&mut self, now: Instant, id: RequestId, response: &Response, last: bool) {
         if let Some(observer) = self.observers.get_mut(id) {
             observer.next = Some((response.clone(), last));

@@ -1,4 +1,4 @@
-//! What the server itself refuses, as documents (spec/api.md, section 2).
+//! The server's own refusals, as documents (spec/api.md, section 2).
 
 use minicbor::Encoder;
 use nimblenet_tasklet::api::{Problem, failure};

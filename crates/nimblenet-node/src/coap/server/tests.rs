@@ -176,7 +176,7 @@ fn a_refusal_for_lack_of_room_says_when_to_try_again_and_is_a_document() {
     let mut server = Server::new(limits, Timers::STANDARD, 1);
     let bytes = message(1, &post(&[]), None, None);
     for _ in 0..2 {
-        // It was not run, so its repetition may be.
+        // It has not run, so its repetition may run.
         server.handle(T0, peer(1), &bytes);
         let (_, answer) = server.poll_transmit().unwrap();
         assert_eq!(option(&answer, CoapOption::MaxAge), Some(vec![5]));
@@ -200,8 +200,8 @@ fn a_request_in_progress_is_never_forgotten_nor_one_that_ran_for_a_stranger_s_me
     let (id, _) = server.poll_request().unwrap();
     server.respond(T0, id, &content(3));
     let answer = server.poll_transmit().unwrap();
-    // Of one stranger with many ports, and of strangers with many addresses: what reads, what is
-    // refused, and what runs.
+    // One stranger with many ports, and strangers with many addresses, send requests that read,
+    // that are refused, and that run.
     let read = Request::new(Method::Get, "status");
     for number in 0..20_000_u16 {
         let stranger = if number < 10_000 {

@@ -1,7 +1,7 @@
-//! Bodies larger than one message: those that come in and those that go out (RFC 7959).
+//! Bodies larger than one message, which come in and go out block by block (RFC 7959).
 //!
-//! They are bounded by bytes, of which one peer has at most half. What is there and may still be
-//! wanted makes no room for others: those are told to come back.
+//! Their bytes are bounded, and one peer has at most half of them. A body that its peer may still
+//! want does not make room for another: the other peer is told to come back.
 
 use alloc::collections::BTreeMap;
 use core::net::IpAddr;
@@ -14,14 +14,14 @@ use crate::coap::Ends;
 use crate::coap::block::Block;
 use crate::coap::message::{Code, Method, Request, Response};
 
-/// A body that nobody sends or fetches for this long is forgotten.
+/// A body is forgotten when nobody has sent or fetched it for this long.
 const IDLE: Duration = Duration::from_secs(60);
-/// How often idle bodies are looked for.
+/// The least time between two searches for idle bodies.
 const SWEEP: Duration = Duration::from_secs(1);
-/// What a body takes besides its bytes, about.
+/// About how many bytes a body takes besides its own.
 const OVERHEAD_BYTES: usize = 512;
 
-/// What blocks belong together by (RFC 7959 section 2.4): both ends, method and resource.
+/// What blocks of one body have in common (RFC 7959 section 2.4): both ends, method and resource.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Key {
     ends: Ends,
@@ -40,13 +40,13 @@ impl Key {
         }
     }
 
-    /// Whether the body that it stands for can be had again by asking again.
+    /// Whether the request only reads, so that the server may run it again.
     pub(super) fn is_read(&self) -> bool {
         self.method == Method::Get
     }
 }
 
-/// Bodies and how many bytes they are.
+/// Bodies, and how many bytes they take.
 #[derive(Debug)]
 struct Bodies<T> {
     held: BTreeMap<Key, Held<T>>,
@@ -88,7 +88,7 @@ impl<T> Bodies<T> {
         }
     }
 
-    /// Whether there is room for so many bytes more, of this peer.
+    /// Whether there is room for so many more bytes of this peer.
     fn has_room(&self, ends: &Ends, bytes: usize) -> bool {
         let of_peer = self.by_peer.get(&peer(ends)).copied().unwrap_or(0);
         self.bytes + bytes <= self.max_bytes && of_peer + bytes <= self.max_bytes / 2
@@ -133,12 +133,12 @@ impl<T> Bodies<T> {
     }
 }
 
-/// What one block of an upload is.
+/// What a block is to its upload.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Part {
-    /// The last; [`Uploads::finish`] gives the whole body.
+    /// The last block; [`Uploads::finish`] returns the whole body.
     Last,
-    /// One of those before, new or repeated.
+    /// A block before the last, new or repeated.
     More,
     Refused(Code),
 }
@@ -157,10 +157,10 @@ impl Uploads {
         }
     }
 
-    /// Takes a block, unless it is the last. What is there stays, whatever is refused.
+    /// Takes a block, unless it is the last. If it refuses the block, the upload stays as it is.
     pub(super) fn take(&mut self, now: Instant, key: &Key, block: Block, payload: &[u8]) -> Part {
         self.bodies.sweep(now);
-        // Only the last block may be shorter than its size says.
+        // Only the last block may be shorter than its size.
         let misshapen = payload.len() > block.size() || block.more && payload.len() < block.size();
         if misshapen {
             return Part::Refused(Code::BAD_REQUEST);
@@ -196,7 +196,7 @@ impl Uploads {
         Part::More
     }
 
-    /// The whole body, of which `payload` is the last block, which [`take`](Self::take) has seen.
+    /// The whole body. `payload` is its last block, which [`take`](Self::take) has checked.
     pub(super) fn finish(&mut self, key: &Key, block: Block, payload: &[u8]) -> Vec<u8> {
         let mut body = self.bodies.remove(key).unwrap_or_default();
         body.truncate(block.offset());
@@ -215,9 +215,10 @@ pub(super) struct Download {
 /// Answers whose blocks are being fetched.
 #[derive(Debug)]
 pub(super) struct Downloads {
-    /// Answers to requests that must not run again. They stay until they were fetched.
+    /// Answers to requests that must not run again. They stay until they are fetched.
     results: Bodies<Download>,
-    /// Those that can be had again: what was read, and results that were fetched to their end.
+    /// Answers that can go at any time: those of reading, and results that were fetched to their
+    /// end.
     reads: Bodies<Download>,
 }
 
@@ -229,9 +230,8 @@ impl Downloads {
         }
     }
 
-    /// Whether a request of this peer may run whose result may be large. The results of those
-    /// that run are kept in any case, so there are more bytes than the limit by as much as those
-    /// few are long.
+    /// Whether a request of this peer may run whose result may be large. The results of requests
+    /// that run are kept in any case, so the limit may be exceeded by their lengths.
     pub(super) fn has_room(&mut self, now: Instant, ends: &Ends) -> bool {
         self.results.sweep(now);
         self.results.has_room(ends, Block::FIRST.size())
@@ -262,7 +262,8 @@ impl Downloads {
         result.or_else(|| self.reads.touch(now, key).cloned())
     }
 
-    /// Notes that the last block was fetched. It may be asked for again, but need not stay.
+    /// Notes that the last block was fetched. The client may ask for it again, but the answer need
+    /// not stay.
     pub(super) fn fetched(&mut self, now: Instant, key: &Key) {
         if let Some(download) = self.results.remove(key) {
             let bytes = download.response.payload.len();

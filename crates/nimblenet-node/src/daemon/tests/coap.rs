@@ -1,4 +1,4 @@
-//! The interface over CoAP, as raw datagrams on real sockets see it.
+//! The interface over CoAP, tested by raw datagrams on real sockets.
 
 use coap_lite::{CoapOption, MessageClass, MessageType, Packet};
 use core::net::{Ipv4Addr, SocketAddrV6};
@@ -92,7 +92,7 @@ fn an_answer_comes_from_the_address_that_was_asked() {
     }
 }
 
-/// An address of this machine, in IPv6, on an interface that can multicast.
+/// An IPv6 address of this machine, on an interface that can multicast.
 fn multicast_v6() -> Option<(core::net::Ipv6Addr, u32)> {
     use nix::net::if_::{InterfaceFlags, if_nametoindex};
     let can = InterfaceFlags::IFF_MULTICAST | InterfaceFlags::IFF_UP;
@@ -149,7 +149,7 @@ fn a_group_is_answered_by_the_node_s_own_address_within_the_time_of_leisure() {
     }
 }
 
-/// Counts down, so that it is under way for a while.
+/// Counts down, so that it runs for a while.
 fn slow() -> Vec<u8> {
     let wat = "(module (func (export \"run\") (param i32 i32) (result i32)
         (loop $l
@@ -209,7 +209,7 @@ fn calls_are_observed_and_so_is_the_result_of_one() {
     assert_eq!(code(&told), "2.05");
     let [result] = minicbor::decode::<[u32; 1]>(&told.payload).unwrap();
     assert!((1..=10).contains(&result));
-    // Who comes later gets the result too; of a call that never was there is none.
+    // A client that asks later gets the result too; a call that never was has none.
     send(&follower, node, &get(3, &path));
     assert_eq!(receive(&follower).0.payload, told.payload);
     send(&follower, node, &observe(4, "jobs/4000000000"));
@@ -228,7 +228,7 @@ fn calls_are_observed_and_so_is_the_result_of_one() {
 fn of_a_hundred_clients_that_read_three_blocks_at_once_each_gets_them() {
     let mesh = Mesh::new(1);
     let node = mesh.addresses[1].coap.unwrap();
-    // The list of links is long enough, and everybody asks at once.
+    // The list of links has more than three blocks, and all clients ask at once.
     let many: Vec<_> = (0..60)
         .map(|number| {
             package(
@@ -278,7 +278,7 @@ fn another_client_filters_links_and_observes_a_node() {
     let links = ask(&[], ".well-known/core?href=/j*");
     assert_eq!(links.trim(), "</jobs>;ct=60;obs");
     assert_eq!(ask(&[], ".well-known/core?rt=none").trim(), "");
-    // The first answer and one notification at least, each with the node's number.
+    // There are the first answer and at least one notification, each with the node's id.
     let told = ask(&["-s", "7"], "status");
     assert!(told.matches("uptime_ms").count() >= 2, "{told:?}");
 }

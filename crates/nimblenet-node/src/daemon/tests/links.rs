@@ -1,4 +1,4 @@
-//! A kind of link that only these tests have, written against the traits alone.
+//! A kind of link for these tests only, which uses nothing but the traits.
 
 use super::*;
 use crate::link::{Closed, Inlet, Link, LinkPlan, LinkStatus};
@@ -41,7 +41,7 @@ impl LinkPlan for WireEnd {
                     return;
                 }
             }
-            // The other end is gone, and this one stays.
+            // The other end is gone, but this task goes on.
             core::future::pending().await
         });
         let status = LinkStatus {
@@ -54,7 +54,7 @@ impl LinkPlan for WireEnd {
     }
 }
 
-/// Its sending half.
+/// The sending half of a wire's end.
 #[derive(Debug)]
 struct Wire {
     out: UnboundedSender<Vec<u8>>,
@@ -99,7 +99,7 @@ fn a_link_of_another_kind_joins_a_node_to_the_registry() {
     let shown = Reply::Status(Box::new(status.clone())).document().bytes;
     assert!(shown.windows(4).any(|it| it == b"wire"), "in /status");
 
-    // Its other end goes; what the node has, it has.
+    // The other end goes, and the node keeps what it has.
     assert!(mesh.registry.take().unwrap().stop(PATIENCE).is_some());
     assert_eq!(mesh.call(1, "shop/chain", &[1, 1]), Ok(4));
 }

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
 
-/// With noise, one byte in this many is lost, and others come in its place.
+/// With noise, one byte in this many is lost, and other bytes take its place.
 const NOISE_EVERY: usize = 1000;
 const NOISE: &[u8] = &[0x55, 0, 0xff];
 const ENDS: [&str; 2] = ["a", "b"];
@@ -100,7 +100,7 @@ impl Inner {
                     }
                 }
                 if let Some(sink) = &mut ends[onto] {
-                    // A receiver that does not keep up loses bytes, as it does on a cable.
+                    // A receiver that is too slow loses bytes, as on a cable.
                     let _ = sink.write(&line);
                 }
             }

@@ -1,4 +1,4 @@
-//! What groups are asked.
+//! Requests to groups.
 
 use super::*;
 
@@ -53,7 +53,7 @@ fn a_group_gets_no_errors_and_nothing_but_discovery_is_served() {
         assert!(server.poll_request().is_none(), "{ignored:02x?}");
         assert_eq!(server.poll_transmit(), None, "{ignored:02x?}");
     }
-    // No link matches; the node has no answer.
+    // No link matches, or the daemon has no answer.
     for (id, response) in [(7, content(0)), (8, Response::empty(Code::UNAVAILABLE))] {
         let asked = discovery(id, Kind::Unconfirmed, ".well-known/core");
         server.handle(T0, group(), &asked);

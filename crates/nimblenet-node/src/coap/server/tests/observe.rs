@@ -1,4 +1,4 @@
-//! Clients that are told of changes.
+//! Clients that observe resources.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn observe(id: u16, what: Option<Observe>) -> Vec<u8> {
     write_request(&header, &request, &[], None, None)
 }
 
-/// Registers a client; gives its name.
+/// Registers a client; returns the id of its request.
 fn register(server: &mut Server, ends: Ends) -> RequestId {
     server.handle(T0, ends, &observe(1, Some(Observe::Register)));
     let (id, request) = server.poll_request().unwrap();
@@ -69,7 +69,7 @@ fn a_client_is_told_of_changes_one_at_a_time_and_the_newest_waits() {
 #[test]
 fn an_observation_ends_when_the_client_says_so_or_is_gone() {
     let mut server = server();
-    // It asks without the option; it resets a notification; it does not answer any more.
+    // The client asks without the option, or resets a notification, or stops answering.
     let id = register(&mut server, peer(1));
     server.handle(T0, peer(1), &observe(2, Some(Observe::Deregister)));
     let (read, _) = server.poll_request().unwrap();
@@ -123,7 +123,7 @@ fn a_client_that_registers_again_has_one_observation_and_too_many_get_one_answer
     assert!(!server.is_observed(first));
     server.poll_transmit();
     register(&mut server, peer(2));
-    // One machine has at most half.
+    // One machine has at most half of the observations.
     server.handle(T0, peer(3), &bytes);
     let (id, _) = server.poll_request().unwrap();
     assert!(!server.respond_observed(T0, id, &content(1)));

@@ -45,7 +45,7 @@ fn att_55_broken_uploads_are_refused_and_unfinished_ones_are_bounded() {
         server.handle(T0, peer(port), &message(id, &post(payload), block1, None));
         sent_code(&mut server)
     };
-    // A gap; the largest block number there is; a short block in the middle.
+    // A gap; the largest possible block number; a short block in the middle.
     assert_eq!(upload(1, 1, &full, block(1, true)), Code::INCOMPLETE);
     let last = block((1 << 20) - 1, true);
     assert_eq!(upload(1, 2, &full, last), Code::INCOMPLETE);
@@ -100,7 +100,7 @@ fn a_repeated_block_is_confirmed_again_and_a_gap_keeps_what_is_there() {
     assert_eq!(upload(3, 2, true), Ok(Code::CONTINUE));
     let whole = [vec![1; 1024], vec![2; 1024], vec![3; 1024], vec![4; 10]].concat();
     assert_eq!(upload(4, 3, false), Err(whole));
-    // A first block with other bytes begins anew.
+    // A first block with other bytes begins a new body.
     assert_eq!(upload(5, 0, true), Ok(Code::CONTINUE));
     assert_eq!(upload(6, 0, true), Ok(Code::CONTINUE));
     let whole = [vec![6; 1024], vec![7; 10]].concat();
@@ -121,7 +121,7 @@ fn more_uploads_than_fit_are_told_to_come_back_and_those_there_go_on() {
         server.handle(now, ends, &bytes);
         server.poll_request().is_some() || sent_code(&mut server) == Code::CONTINUE
     };
-    // One machine has at most half, whatever its ports.
+    // One machine has at most half of the room, whatever its ports.
     let taken = (1..=5).filter(|id| upload(now, 1, *id, block(0, true)));
     assert_eq!(taken.count(), 3);
     let taken = (1..=5).filter(|id| upload(now, 2, *id, block(0, true)));
@@ -134,7 +134,7 @@ fn more_uploads_than_fit_are_told_to_come_back_and_those_there_go_on() {
         );
     }
     assert!(upload(now, 3, 1, block(0, true)));
-    // What nobody goes on with makes room in the end.
+    // Uploads that nobody goes on with make room in the end.
     now += Duration::from_secs(61);
     for id in 10..=12 {
         assert!(upload(now, 2, id, block(0, true)));
@@ -164,7 +164,7 @@ fn clients_of_large_results_all_get_theirs_and_those_beyond_are_refused_before_t
         }
     }
     assert_eq!(bodies, vec![content(2500).payload; 33]);
-    // What was fetched to its end needs no room: now as many as fit, and none of the others runs.
+    // A result that was fetched to its end needs no room: as many run as fit, and no others.
     let mut ran = 0;
     for port in 1000..1100 {
         server.handle(T0, peer(port), &message(port, &post(&[]), None, None));
@@ -178,7 +178,7 @@ fn clients_of_large_results_all_get_theirs_and_those_beyond_are_refused_before_t
         }
     }
     assert_eq!(ran, 40);
-    // Reading needs no such promise.
+    // Reading needs no room for its result.
     let status = Request::new(Method::Get, "status");
     server.handle(T0, peer(1), &message(7, &status, None, None));
     assert!(server.poll_request().is_some());
