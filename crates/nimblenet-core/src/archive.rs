@@ -1,7 +1,7 @@
 //! What a registry serves: catalogues and every published version of every module, in memory.
 //!
-//! Durable storage is the driver's; it fills the archive at start and publishes into it once a
-//! change is safely stored.
+//! The driver stores them durably. It fills the archive at the start, and publishes a change into
+//! it after it has stored the change.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -34,7 +34,7 @@ impl Archive {
     /// Takes up a delta whose signature has been checked and whose modules are here.
     ///
     /// # Errors
-    /// [`BadDelta`] if it does not fit the catalogue that is held; nothing is changed then.
+    /// [`BadDelta`] if it does not fit the catalogue that is held. Then nothing has changed.
     pub fn publish(&mut self, delta: &Delta<'_>) -> Result<(), BadDelta> {
         let id = NamespaceId::of(&delta.namespace);
         let catalogue = self

@@ -1,4 +1,4 @@
-//! The held copy of a namespace's catalogue.
+//! A node's copy of a namespace's catalogue.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -22,10 +22,10 @@ struct Retired {
     place: Place,
 }
 
-/// One namespace's catalogue at one epoch, and the entries that running jobs still need from
-/// epochs before.
+/// One namespace's catalogue at one epoch, and the entries of earlier epochs that running jobs
+/// still need.
 ///
-/// Entries stay in their encoded form in one buffer and are read where they stand.
+/// Entries stay in their encoded form in one buffer, and are read from there.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     name: Name,
@@ -38,10 +38,10 @@ pub struct Catalogue {
     limits: CatalogueLimits,
 }
 
-/// What one held catalogue may take.
+/// How much one catalogue may take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CatalogueLimits {
-    /// Entries.
+    /// The most entries.
     pub entries: usize,
     /// Bytes of all encoded entries.
     pub bytes: usize,
@@ -83,7 +83,7 @@ impl Catalogue {
         }
     }
 
-    /// Takes all the memory that the limits allow, so that nothing is allocated later.
+    /// Allocates all the memory that the limits allow, so that nothing is allocated later.
     #[must_use]
     pub fn preallocated(mut self) -> Self {
         self.places.reserve_exact(self.limits.entries);
@@ -133,7 +133,7 @@ impl Catalogue {
         }
     }
 
-    /// The entry of this name, unless the tasklet is withdrawn.
+    /// The entry with this name, unless the tasklet is withdrawn.
     pub fn find(&self, name: &Name) -> Option<Entry<'_>> {
         self.named(name).filter(|entry| !entry.is_withdrawn())
     }
@@ -152,8 +152,8 @@ impl Catalogue {
         self.places.iter().map(|place| self.at(place))
     }
 
-    /// The root that the catalogue would have if `delta` were applied. The signature in the delta
-    /// must be checked against it before [`apply`](Self::apply).
+    /// The root that the catalogue would have if `delta` were applied. Check the signature in the
+    /// delta against it before [`apply`](Self::apply).
     ///
     /// # Errors
     /// [`BadDelta`] if the delta does not fit this catalogue.
@@ -170,11 +170,11 @@ impl Catalogue {
         Ok(root.finish())
     }
 
-    /// Applies `delta`, whose root and signature must have been checked. Entries that it replaces
-    /// are kept for jobs that started before, as long as there is room.
+    /// Applies `delta`, whose root and signature must have been checked. With `keep_replaced`, the
+    /// entries that it replaces are kept for jobs that started before, as long as there is room.
     ///
     /// # Errors
-    /// [`BadDelta`] if the delta does not fit this catalogue; nothing is changed then.
+    /// [`BadDelta`] if the delta does not fit this catalogue. Then nothing has changed.
     pub fn apply(&mut self, delta: &Delta<'_>, keep_replaced: bool) -> Result<(), BadDelta> {
         self.admit(delta)?;
         for entry in delta.entries() {
@@ -188,7 +188,7 @@ impl Catalogue {
         Ok(())
     }
 
-    /// Forgets replaced entries that no job from `epoch` on can ask for.
+    /// Forgets replaced entries that only jobs of epochs before `epoch` can ask for.
     pub fn forget_before(&mut self, epoch: u32) {
         while let Some(at) = self.retired.iter().position(|old| old.until <= epoch) {
             let old = self.retired.remove(at);
@@ -196,9 +196,9 @@ impl Catalogue {
         }
     }
 
-    /// Writes the delta from `epoch` to now into `out` and returns its length; nothing if `out`
-    /// is too short, or there is nothing after `epoch`. An epoch that was never held gets the
-    /// whole catalogue.
+    /// Writes the delta from the epoch `from` to the present one into `out` and returns its length;
+    /// nothing if `out` is too short, or there is nothing after `from`. The delta has every entry
+    /// that came after `from`, whether this catalogue was ever at that epoch or not.
     pub fn encode_delta(&self, from: u32, out: &mut [u8]) -> Option<usize> {
         if from >= self.epoch {
             return None;
@@ -292,7 +292,7 @@ impl Catalogue {
     fn replace(&mut self, entry: &Entry<'_>, since: u32, keep: bool) {
         let number = entry.number;
         if let Some(old) = self.places.get(usize::from(number)).copied() {
-            // The byte limit is for entries and replaced entries together.
+            // The byte limit holds for entries and replaced entries together.
             let room = self.bytes.len() + entry.encoded().len() <= self.limits.bytes;
             if keep && room && self.retired.len() < self.limits.retired {
                 self.retired.push(Retired {
@@ -321,7 +321,7 @@ impl Catalogue {
         }
     }
 
-    /// Removes the bytes at `gone` and moves what stands behind them.
+    /// Removes the bytes at `gone`, and moves the bytes behind them.
     fn cut(&mut self, gone: &Place) {
         self.bytes.drain(gone.offset..gone.offset + gone.len);
         let retired = self.retired.iter_mut().map(|old| &mut old.place);
@@ -349,10 +349,10 @@ pub enum BadDelta {
     Incomplete,
     /// An entry changes its name, or changes without a higher sequence number.
     Rewritten {
-        /// Which entry.
+        /// The entry's number.
         number: u16,
     },
-    /// An entry, or all of them together, take more room than the limit.
+    /// An entry, or all entries together, have more bytes than the limit.
     TooLarge,
 }
 

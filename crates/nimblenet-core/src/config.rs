@@ -1,4 +1,4 @@
-//! What a node is told at its start, and how much it may take.
+//! The configuration of a node, and its limits.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -39,8 +39,8 @@ pub const MIN_MTU: u16 = 160;
 pub struct NamespaceConfig {
     /// Its name.
     pub name: Name,
-    /// The only registry that is asked for it. A private namespace has its own registry and never
-    /// falls over to another.
+    /// Its only registry. A private namespace has a registry of its own, and the node never asks
+    /// another for it.
     pub registry: NodeId,
     /// The Ed25519 key that signs its catalogue.
     pub key: [u8; 32],
@@ -57,25 +57,25 @@ pub struct HelloConfig {
     pub max: Duration,
 }
 
-/// A neighbour or way that is known from the start.
+/// A route that is known from the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StaticRoute {
-    /// The node it leads to.
+    /// The node that it leads to.
     pub destination: NodeId,
-    /// The neighbour that comes first.
+    /// The first neighbour on it.
     pub next: NodeId,
-    /// Links on the way.
+    /// The number of links on it.
     pub hops: u8,
 }
 
 /// A neighbour that is known from the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct StaticNeighbour {
-    /// Who.
+    /// The neighbour's id.
     pub id: NodeId,
-    /// On which link.
+    /// The link to it.
     pub link: LinkId,
-    /// At which address.
+    /// Its address on that link.
     pub address: LinkAddress,
 }
 
@@ -84,13 +84,13 @@ pub struct StaticNeighbour {
 pub struct Topology {
     /// Neighbours known from the start.
     pub neighbours: Vec<StaticNeighbour>,
-    /// Ways known from the start; they never change.
+    /// Routes known from the start; they never change.
     pub routes: Vec<StaticRoute>,
     /// Hellos; none in a mesh whose neighbours and routes are all static.
     pub hello: Option<HelloConfig>,
 }
 
-/// What a node is in the mesh.
+/// The role of a node in the mesh.
 #[derive(Clone, Debug)]
 pub enum Role {
     /// It runs tasklets, and forwards and answers floods.
@@ -121,7 +121,8 @@ pub struct Pace {
     pub local_search: Duration,
     /// Timeout of the search in the whole mesh.
     pub global_search: Duration,
-    /// What one hop usually takes, one way; sets the patience for answers.
+    /// The usual time of one hop in one direction; it determines how long a node waits for
+    /// answers.
     pub hop: Duration,
 }
 
@@ -157,17 +158,17 @@ pub struct AcquisitionConfig {
     pub preload: bool,
 }
 
-/// What a node is told at its start.
+/// The configuration of a node.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The node's id, unique in the mesh.
     pub id: NodeId,
-    /// What it is in the mesh. [`Node`](crate::Node) takes the archive of a registry out.
+    /// Its role in the mesh. [`Node`](crate::Node) takes the archive of a registry out.
     pub role: Role,
     /// Seed of the node's random numbers.
     pub seed: u64,
-    /// The first packet number: after a restart the one that the node had come to, or a newer one,
-    /// or a random one if none of its own was kept (spec/wire.md, section 2).
+    /// The first packet number: after a restart the one that the node had come to or a newer one,
+    /// or a random one if nobody has kept that number (spec/wire.md, section 2).
     pub first_sequence: u32,
     /// Its links.
     pub links: Vec<LinkConfig>,
@@ -179,9 +180,9 @@ pub struct Config {
     pub pace: Pace,
     /// How it acquires tasklets.
     pub acquisition: AcquisitionConfig,
-    /// How tasklets leave a full cache.
+    /// The policy that chooses which module leaves a full cache.
     pub eviction: &'static Eviction,
-    /// Where the calls run that [`Node::call`](crate::Node::call) takes.
+    /// The policy that places the calls that [`Node::call`](crate::Node::call) takes.
     pub placement: &'static Placement,
     /// How much the node may take.
     pub limits: Limits,
@@ -220,19 +221,19 @@ impl Config {
         }
     }
 
-    /// A node that does what the paper says and nothing else, with one link of frame size `mtu`,
-    /// for comparisons:
+    /// The paper's profile, for comparisons: a node that does what the paper says and nothing else,
+    /// with one link of frame size `mtu`:
     ///
-    /// - Algorithm 1 with 5 attempts, each with metadata before the fetch; jobs that want the same
-    ///   tasklet acquire it each for itself, when they come to call it;
+    /// - Algorithm 1 with 5 attempts, each of which asks for metadata before the fetch; each job
+    ///   acquires a tasklet for itself, when it calls the tasklet;
     /// - a call runs on the node that takes it;
     /// - the paper's timeouts at 100 ms a hop (section 5);
     /// - eviction of the least frequently used (section 4.3) in a cache of 32768 bytes;
-    /// - no hellos: [`Topology::neighbours`] and [`Topology::routes`] are the caller's to fill.
+    /// - no hellos: the caller fills [`Topology::neighbours`] and [`Topology::routes`].
     ///
-    /// The paper has one message for a module: a link that is to count as the paper does needs
-    /// frames that hold the largest module. Not reached by configuration are the paper's queues:
-    /// jobs that wait for an executor are counted as waiting here.
+    /// The paper has one message for a module: to count frames as the paper does, a link needs
+    /// frames that hold the largest module. The configuration cannot give the paper's queues: here
+    /// a job that waits for an executor counts as waiting.
     pub fn paper(id: NodeId, mtu: u16) -> Self {
         let mut config = Self::new(id, mtu);
         config.topology.hello = None;
@@ -241,7 +242,7 @@ impl Config {
         config
     }
 
-    /// Every duration divided by `factor`, for a mesh whose time runs faster.
+    /// Divides every duration by `factor`, for a mesh whose time runs faster.
     #[must_use]
     pub fn speed_up(mut self, factor: u32) -> Self {
         for time in [
@@ -261,7 +262,7 @@ impl Config {
     /// Checks that the parts fit each other.
     ///
     /// # Errors
-    /// [`ConfigError`] names the part that does not.
+    /// [`ConfigError`] names the part that does not fit.
     pub fn check(&self) -> Result<(), ConfigError> {
         if self.id == NodeId::EVERYONE {
             return Err(ConfigError::Id);
@@ -290,7 +291,8 @@ impl Config {
     }
 }
 
-/// The most that a node takes of anything. Everything is allocated when the node is made.
+/// The limits of a node: the most of each thing that it holds. All memory is allocated when the
+/// node is made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Bytes of cached modules.
@@ -301,14 +303,14 @@ pub struct Limits {
     pub jobs: usize,
     /// Executors, each of which runs one tasklet at a time.
     pub executors: usize,
-    /// Activations that each executor holds, whether they run or wait; at least
+    /// Places of each executor: the activations that it holds, whether they run or wait. At least
     /// [`depth`](Self::depth), so that a chain that is alone finds room.
     pub places: usize,
-    /// Bytes of the images of activations that wait and for which executors have no place.
+    /// Bytes of the shelf: the images of activations that wait and have no place at an executor.
     pub shelf_bytes: usize,
-    /// Tasklets that call each other within one job, the first included.
+    /// Activations on the stack of one job.
     pub depth: usize,
-    /// Sub-tasklet calls of one job.
+    /// Calls that the tasklets of one job make.
     pub calls: u32,
     /// Tasklets that a preloading job holds.
     pub preload: usize,
@@ -316,9 +318,9 @@ pub struct Limits {
     pub acquisitions: usize,
     /// Bytes of the arguments or results of one call.
     pub message_bytes: usize,
-    /// Nodes that packets are remembered of.
+    /// Nodes whose packets are remembered.
     pub peers: usize,
-    /// Ways to other nodes.
+    /// Routes to other nodes.
     pub routes: usize,
     /// Neighbours.
     pub neighbours: usize,
@@ -326,7 +328,7 @@ pub struct Limits {
     pub outbox_bytes: usize,
     /// Fetches served at a time.
     pub servings: usize,
-    /// One held catalogue.
+    /// The limits of one catalogue.
     pub catalogue: CatalogueLimits,
     /// Bytes of one catalogue delta.
     pub delta_bytes: usize,
@@ -390,11 +392,11 @@ impl Limits {
     }
 }
 
-/// Why a configuration was refused.
+/// Why a node refuses a configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// 0xFFFF is not a node.
+    /// The id is 0xFFFF, which is not a node.
     Id,
     /// A link's frames are smaller than [`MIN_MTU`].
     Mtu,

@@ -1,4 +1,4 @@
-//! What a node counts.
+//! The counters of a node.
 
 use crate::job::Source;
 use crate::wire::Kind;
@@ -7,21 +7,21 @@ use crate::wire::Kind;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub enum DropReason {
-    /// Not a frame of this protocol.
+    /// It is no frame of this protocol.
     Malformed = 0,
-    /// Seen before.
+    /// It was seen before.
     Duplicate = 1,
-    /// Addressed to another node.
+    /// It is addressed to another node.
     NotForUs = 2,
-    /// Too long for its link.
+    /// It is too long for its link.
     TooLong = 3,
-    /// No room among the frames that wait.
+    /// There is no room among the frames that wait.
     QueueFull = 4,
-    /// Travelled as far as it may.
+    /// It has travelled as far as it may.
     TtlExceeded = 5,
-    /// An answer that nobody waits for.
+    /// It is an answer that nobody waits for.
     Unexpected = 6,
-    /// An outcome for an activation that has ended.
+    /// It is the outcome of an activation that has ended.
     StaleOutcome = 7,
 }
 
@@ -68,7 +68,7 @@ pub struct Traffic {
     pub received_bytes: u64,
 }
 
-/// Where tasklets came from.
+/// How many tasklets came from where.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Acquired {
     /// The node's own cache.
@@ -92,7 +92,7 @@ pub struct Counters {
     pub not_acquired: u64,
     /// Modules whose bytes did not match their digest.
     pub digest_mismatches: u64,
-    /// Catalogue deltas whose signature was not good.
+    /// Catalogue deltas whose signature was not valid.
     pub bad_signatures: u64,
     /// Refusals received.
     pub refusals: u64,
@@ -110,7 +110,7 @@ pub struct Counters {
     pub moved_in: u64,
     /// Jobs of other nodes that were refused.
     pub moves_refused: u64,
-    /// Jobs that were to move and went on here after all.
+    /// Jobs whose move failed, and which went on here.
     pub moves_failed: u64,
 }
 
@@ -138,7 +138,7 @@ impl Counters {
             .sum()
     }
 
-    /// Counts a tasklet that was acquired from `source`; a native one is always here.
+    /// Counts a tasklet that was acquired from `source`, unless it is native.
     pub(crate) fn count_acquired(&mut self, source: Source) {
         match source {
             Source::Local => self.acquired.local += 1,

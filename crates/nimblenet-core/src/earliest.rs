@@ -1,4 +1,4 @@
-//! The earliest of several moments, and why it matters.
+//! The earliest of several moments, with its reason.
 
 use crate::event::Reason;
 use crate::time::Instant;
@@ -7,12 +7,12 @@ use crate::time::Instant;
 pub(crate) struct Earliest(Option<(Instant, Reason)>);
 
 impl Earliest {
-    /// Nothing was noted yet.
+    /// Without any moment yet.
     pub(crate) fn new() -> Self {
         Self(None)
     }
 
-    // There are many reasons, and this is longer than a call.
+    // Not inlined: it has many callers, and its code is longer than a call.
     #[inline(never)]
     pub(crate) fn note(&mut self, at: Option<Instant>, reason: Reason) {
         if let Some(at) = at

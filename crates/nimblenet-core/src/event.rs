@@ -1,4 +1,4 @@
-//! What goes into a node and what comes out besides frames and work.
+//! The inputs of a node, and its outputs besides frames and work.
 
 use core::time::Duration;
 
@@ -16,14 +16,14 @@ pub enum Input<'a> {
     Timeout,
     /// A frame came in.
     Frame {
-        /// On which link.
+        /// The link that it came on.
         link: LinkId,
-        /// From which of its peers.
+        /// The peer on that link.
         from: LinkAddress,
         /// The frame.
         bytes: &'a [u8],
     },
-    /// The executor answers.
+    /// An executor has answered.
     Outcome(Outcome<'a>),
 }
 
@@ -47,23 +47,24 @@ pub enum Event<'a> {
     Finished {
         /// Which call.
         call: CallId,
-        /// The results as a CBOR array, or why there are none.
+        /// The results as a CBOR array, or the fault.
         result: Result<&'a [u8], Fault>,
         /// The trap, if that was the reason.
         trap: Option<Trap>,
-        /// If it failed while it ran here: the tasklet that failed first, and with it its callers.
+        /// If it failed while it ran here: the tasklet that failed first, which made its callers
+        /// fail.
         blamed: Option<TaskletName>,
         /// Where its tasklets came from, in order.
         steps: &'a [Step],
         /// The time from the call to its end.
         took: Duration,
     },
-    /// The program of another node has crashed, and the one that runs there now says how. Only
-    /// registries are told.
+    /// The program of another node has crashed, and the next program there reports it. Only a
+    /// registry has this event.
     Reported {
-        /// Which node.
+        /// The node.
         node: NodeId,
-        /// How.
+        /// How its program ended.
         report: Report<'a>,
     },
     /// A namespace's catalogue is at a newer epoch.
@@ -73,14 +74,14 @@ pub enum Event<'a> {
         /// The epoch.
         epoch: u32,
     },
-    /// A move that [`Node::move_call`](crate::Node::move_call) began has come to an end; or, for
-    /// a call that another node runs, that node has agreed to it or refused.
+    /// A move that [`Node::move_call`](crate::Node::move_call) began has ended; or, for a call that
+    /// another node runs, that node has agreed to the move or refused it.
     Moved {
         /// Which call.
         call: CallId,
-        /// Where it was to go.
+        /// The node that it was to move to.
         to: NodeId,
-        /// Why it goes on where it was, if it does.
+        /// The fault if the call goes on where it was.
         result: Result<(), Fault>,
     },
 }
@@ -90,26 +91,26 @@ pub enum Event<'a> {
 pub struct Progress {
     /// Which call.
     pub call: CallId,
-    /// Its tasklet; not yet known of a job that another node offers.
+    /// Its tasklet; none if another node offers the job and its record is not here yet.
     pub name: Option<TaskletName>,
-    /// How it stands.
+    /// Its standing.
     pub standing: Standing,
     /// The node that it runs for; none for a call from outside.
     pub caller: Option<NodeId>,
     /// Tasklets on its stack here.
     pub depth: usize,
-    /// When it was taken.
+    /// When the node took it.
     pub accepted: Instant,
     /// When it must have ended.
     pub deadline: Option<Instant>,
 }
 
-/// How a call in progress stands.
+/// The standing of a call in progress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Standing {
     /// It waits for catalogues or modules.
     Waiting,
-    /// It runs, or is the next to.
+    /// It runs, or waits for an executor.
     Running,
     /// It is on its way from or to another node.
     Moving,
@@ -134,11 +135,11 @@ impl Standing {
 pub enum Reason {
     /// It is time for a hello.
     Hello,
-    /// A search, request or transfer was not answered.
+    /// A search, request or transfer has no answer yet.
     Acquisition,
-    /// A catalogue is to be asked for again.
+    /// It is time to ask for a catalogue again.
     Catalogue,
-    /// A call that another node works on is to be asked after.
+    /// It is time to ask another node about a call that it works on.
     RemoteCall,
     /// A job is on its way to or from another node.
     Move,

@@ -17,7 +17,7 @@ pub(crate) use crate::wire::job::Next;
 /// The longest export name that can be called, in bytes.
 const EXPORT_BYTES: usize = 32;
 
-/// A call, as long as its node runs.
+/// The number of a call at its node, unique until the node restarts.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct CallId(pub u32);
 
@@ -49,7 +49,7 @@ impl Source {
     }
 }
 
-/// One acquisition in the explanation of a call.
+/// One acquisition, for the explanation of a call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Step {
     /// The version that was acquired.
@@ -58,9 +58,9 @@ pub struct Step {
     pub name: TaskletName,
     /// Where it came from.
     pub source: Source,
-    /// Links to that source.
+    /// The number of links to that source.
     pub hops: u8,
-    /// Attempts of Algorithm 1 that were begun.
+    /// How many attempts of Algorithm 1 were begun.
     pub attempts: u8,
     /// The module's length; 0 if it was here already.
     pub bytes: u32,
@@ -132,11 +132,11 @@ pub(crate) struct Activation {
     pub(crate) fuel: u64,
     /// The reserved module; none if native.
     pub(crate) slot: Option<SlotId>,
-    /// The module of the sub-tasklet that ended last. It stays reserved through the part of this
-    /// tasklet that follows.
+    /// The module of the callee that ended last. It stays reserved until this tasklet calls again
+    /// or ends.
     pub(crate) callee_slot: Option<SlotId>,
     pub(crate) station: Station,
-    /// Whether an executor could not freeze it since it last ran.
+    /// Whether an executor has failed to freeze it since it last ran.
     pub(crate) fixed: bool,
 }
 
@@ -149,7 +149,7 @@ pub(crate) enum Station {
     At(ExecutorId),
     /// An image on the shelf.
     Shelf(SlotId),
-    /// An image in the record of the job that moves.
+    /// In the record of the job that moves, as an image.
     Record,
 }
 
@@ -180,7 +180,7 @@ impl Activation {
     }
 }
 
-/// What a chain needs at most at the same time.
+/// The most that a chain needs at the same time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Need {
     /// Activations.
@@ -190,14 +190,14 @@ pub(crate) struct Need {
 }
 
 impl Need {
-    /// What nothing needs.
+    /// No need at all.
     pub(crate) const NONE: Self = Self {
         places: 0,
         bytes: 0,
     };
 }
 
-/// Where a job stands.
+/// The state of a job.
 ///
 /// ```text
 ///            +------------------------ 1 -----------------------+
@@ -212,16 +212,15 @@ impl Need {
 ///
 /// 1. The tasklet calls another, which is acquired like the first, or the callee has ended.
 /// 2. The catalogues that the chain needs are here.
-/// 3. Everything on the preload list is here or cannot be had; without a list this is at once.
+/// 3. Every acquisition of the preload list has ended; without a list this is so at once.
 /// 4. The module of the top activation is reserved.
 /// 5. The executor takes work for the job, and answers.
 /// 6. The last activation has ended, or something has failed. A job for another node is kept as
 ///    `Answered` until its place is needed.
-/// 7. Whatever a live job does, its deadline or a stop may end it; a job that stands still may
-///    leave.
+/// 7. A deadline or a stop may end a live job in any state; a job that stands still may leave.
 /// 8. The other node runs the job. A call to another node starts here.
 /// 9. The node that offered the job has said go.
-/// 10. Something failed before that.
+/// 10. Something failed before the go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum State {
     /// The place is free.
@@ -237,10 +236,10 @@ pub(crate) enum State {
     Acquiring { acquisition: AcquisitionAt },
     /// Waits for an executor.
     Ready(Next),
-    /// Is with an executor, which does this.
+    /// An executor does this for the job.
     Running(Next),
-    /// The top activation was on the shelf, in this place, and an executor takes it in; then it
-    /// goes on with this.
+    /// An executor thaws the top activation from this image on the shelf; then the job goes on with
+    /// this.
     Thawing(SlotId, Next),
     /// Runs on another node.
     Remote,
@@ -249,12 +248,12 @@ pub(crate) enum State {
     /// Is on its way from another node; if it lacks the module of an activation, it waits for this
     /// acquisition.
     Arriving(Option<(Depth, AcquisitionAt)>),
-    /// Has ended; the result is the message.
+    /// Has ended; if it succeeded, its message holds the result.
     Finished(Result<(), Fault>),
-    /// Has ended, and the node that called has its result; kept for repetitions of the call until
-    /// the place is needed.
+    /// Has ended, and its result was sent to the node that called. It is kept for repetitions of
+    /// the call until its place is needed.
     Answered(Result<(), Fault>),
-    /// Was offered by another node, has not run here and will not; kept as the former.
+    /// Was offered by another node, has not run here and will not. It is kept like an answered one.
     Declined(Fault),
 }
 
@@ -267,7 +266,7 @@ impl State {
         )
     }
 
-    /// How it ended, if it has.
+    /// The result, if the job has ended.
     pub(crate) fn result(self) -> Option<Result<(), Fault>> {
         if let Self::Finished(result) | Self::Answered(result) = self {
             Some(result)
@@ -276,7 +275,7 @@ impl State {
         }
     }
 
-    /// The image from the shelf that an executor takes in.
+    /// The image on the shelf that an executor thaws.
     pub(crate) fn thawing(self) -> Option<SlotId> {
         if let Self::Thawing(image, _) = self {
             Some(image)
@@ -318,12 +317,12 @@ pub(crate) struct Job {
     pub(crate) export: ExportName,
     /// The node that called; none for a call from outside.
     pub(crate) caller: Option<Caller>,
-    /// Whether it goes to another node as soon as it stands still.
+    /// Whether it leaves for another node as soon as it stands still.
     pub(crate) leaves: bool,
-    /// The activation that failed first, and with it those below. Its name stays in the stack, as
-    /// nothing is called any more.
+    /// The activation that failed first, which made those below fail. Its name stays in the stack,
+    /// since nothing is pushed any more.
     blamed: Option<Depth>,
-    /// The number under which a job from another node is ready.
+    /// The number for the go of a job from another node that is ready.
     pub(crate) number: Option<GoNumber>,
     pub(crate) accepted: Instant,
     pub(crate) deadline: Option<Instant>,
@@ -332,20 +331,21 @@ pub(crate) struct Job {
     /// The epoch of each of the node's namespaces when the job started.
     pub(crate) epochs: Vec<u32>,
     pub(crate) trap: Option<Trap>,
-    /// From the call to its end.
+    /// The time from the call to its end.
     pub(crate) took: Duration,
     pub(crate) steps: Vec<Step>,
     pub(crate) calls_left: u32,
-    /// What the whole chain needs, as it was found when the job started.
+    /// What the whole chain needs, computed when the job started.
     pub(crate) need: Need,
-    /// Versions to have before the start, and their reserved modules once they are here.
+    /// The preload list: versions to acquire before the start, and their modules once they are
+    /// reserved.
     pub(crate) preload: Vec<(TaskletRef, Option<SlotId>)>,
     stack: Vec<Activation>,
     depth: usize,
 }
 
 impl Job {
-    /// A free place for a job, with all the memory that it may take.
+    /// A free place for a job, with all the memory that the job may take.
     pub(crate) fn vacant(limits: &Limits, namespaces: usize) -> Self {
         let name = TaskletName::new("-/-").expect("both segments are valid");
         let activation = || Activation {
@@ -389,13 +389,13 @@ impl Job {
         }
     }
 
-    /// The top activation fails; or has done so with what it called.
+    /// Notes that the top activation has failed, unless another has failed before.
     pub(crate) fn blame_top(&mut self) {
         let top = self.depth.checked_sub(1).map(Depth::new);
         self.blamed = self.blamed.or(top);
     }
 
-    /// Nothing has failed yet.
+    /// Forgets which activation has failed.
     pub(crate) fn blame_nobody(&mut self) {
         self.blamed = None;
     }
@@ -430,14 +430,14 @@ impl Job {
         self.stack[..self.depth].get_mut(at.index())
     }
 
-    /// Whether it takes memory of an executor.
+    /// Whether an executor holds it.
     pub(crate) fn is_held(&self) -> bool {
         let mut activations = self.activations().iter();
         activations.any(|held| held.has_module && held.holder().is_some())
     }
 
-    /// If the job waits, the activation that this executor can be freed of first: the one that is
-    /// needed last.
+    /// If the job waits, the activation that this executor can freeze first: the one that the job
+    /// needs last.
     pub(crate) fn idle_at(&self, executor: ExecutorId) -> Option<Depth> {
         if matches!(self.state, State::Leaving | State::Arriving(_)) {
             return None;
@@ -456,8 +456,8 @@ impl Job {
         shelved.chain(self.state.thawing())
     }
 
-    /// Whether the activation at `at` may wait for what it called by this import, or to be
-    /// continued if there is none: for the activation above it, or for what `next` says.
+    /// Whether the activation at `at` may wait for the callee of this import or, if there is none,
+    /// to be continued: it must fit the activation above, or what `next` says.
     pub(crate) fn waits_rightly(&self, at: Depth, import: Option<u16>, next: Next) -> bool {
         let Some(activation) = self.activation(at) else {
             return false;

@@ -1,7 +1,7 @@
 //! A NimbleNet node as one state machine, without input, output, clock or threads.
 //!
-//! A driver tells the [`Node`] what happened and carries out what it wants done; [`pump`] is the
-//! loop in between. The Linux daemon, the firmware and the simulator are such drivers.
+//! A driver tells the [`Node`] what happened, and carries out what the node asks for; [`pump`] is
+//! the loop in between. The Linux daemon, the firmware and the simulator are such drivers.
 //!
 //! ```text
 //!   frames, outcomes, time --handle--> Node --poll_transmit--> frames for links
@@ -48,9 +48,9 @@
 //! assert_eq!(node.call(now, request), Err(Fault::UnknownNamespace));
 //! ```
 //!
-//! Where to look: [`wire`] has the messages, one file each; [`cache`] the modules and the policies
-//! for a full cache; [`place`] the policies for where a call runs; [`publication`] how catalogues
-//! are numbered; [`Config`] and [`Limits`] what a node is told and may take.
+//! Where to look: [`wire`] has the messages, one file each; [`cache`] the modules and the eviction
+//! policies; [`place`] the placement policies; [`publication`] the rule that numbers a catalogue's
+//! entries; [`Config`] and [`Limits`] the configuration of a node and its limits.
 #![no_std]
 #![forbid(unsafe_code)]
 

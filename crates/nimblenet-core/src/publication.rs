@@ -1,8 +1,8 @@
 //! Publishing from the publisher's side: from packages to a signed delta.
 //!
-//! This is the rule for numbers: a name keeps its entry's number, a new name gets the next one;
-//! a changed entry gets the next sequence number, the first is 1; a publication is one epoch. What
-//! signs is the publisher's.
+//! This is the rule for numbers: a name keeps its entry's number, and a new name gets the next one;
+//! a changed entry gets the next sequence number, which begins at 1; a publication is one epoch.
+//! The publisher signs it.
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -16,12 +16,12 @@ use nimblenet_tasklet::{
 
 use crate::catalogue::{BadDelta, Catalogue};
 
-/// No entry takes more, at the format's limits on imports and exports.
+/// The longest entry, at the format's limits on imports and exports.
 const MAX_ENTRY_BYTES: usize = 4096;
-/// What a delta takes besides its entries.
+/// The most bytes of a delta besides its entries.
 const DELTA_BYTES: usize = 256;
 
-/// The entries that a namespace's next epoch brings, not yet signed.
+/// The changed entries of a namespace's next epoch, not signed yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Publication {
     changed: Vec<Vec<u8>>,
@@ -30,7 +30,7 @@ pub struct Publication {
 }
 
 impl Publication {
-    /// Works out what publishing `packages`, all of one namespace, changes in its `catalogue`.
+    /// The publication of `packages`, all of one namespace, whose catalogue is `catalogue`.
     ///
     /// A package whose entry would stay the same is left out. `elsewhere` resolves names of
     /// other namespaces to entry numbers.
@@ -81,11 +81,11 @@ impl Publication {
         })
     }
 
-    /// Works out what withdrawing the tasklets `names` changes in a `catalogue`: their entries lose
+    /// The publication that withdraws the tasklets `names` from `catalogue`: their entries lose
     /// module, exports and imports, and keep number and name (spec/catalogue.md, section 2).
     ///
     /// # Errors
-    /// [`BadPackages::UnknownName`] for one that is not published.
+    /// [`BadPackages::UnknownName`] for a tasklet that is not published.
     pub fn withdrawing(catalogue: &Catalogue, names: &[Name]) -> Result<Self, BadPackages> {
         let mut changed = Vec::new();
         let mut terms = Terms::empty();
@@ -123,18 +123,18 @@ impl Publication {
         })
     }
 
-    /// Entries that are new or changed; with none there is nothing to publish.
+    /// How many entries are new or changed; if none, there is nothing to publish.
     pub fn changed(&self) -> usize {
         self.changed.len()
     }
 
-    /// Packages that are published already as they are.
+    /// How many packages are published already as they are.
     pub fn unchanged(&self) -> usize {
         self.unchanged
     }
 
-    /// The delta that leads `catalogue` to its next epoch. `signer` makes the signature on what the
-    /// namespace's key signs (spec/catalogue.md, section 4).
+    /// The delta that leads `catalogue` to its next epoch. `signer` signs the bytes that the
+    /// namespace's key must sign (spec/catalogue.md, section 4).
     ///
     /// # Errors
     /// [`BadDelta`] if the entries are over the format's limits.
@@ -161,7 +161,7 @@ impl Publication {
     }
 }
 
-/// The package's next entry; nothing if it is published as it is.
+/// The package's next entry; nothing if the package is published already as it is.
 fn encode(
     catalogue: &Catalogue,
     package: &Package<'_>,

@@ -8,10 +8,10 @@ use crate::mesh::Transmit;
 use crate::node::Node;
 use crate::time::Instant;
 
-/// What carries out what a node wants done.
+/// Carries out what a node asks for.
 pub trait Driver {
-    /// Whether `link` takes a frame now. Until it does, its frames wait in the node, and are
-    /// dropped and counted there past [`Limits::outbox_bytes`](crate::Limits::outbox_bytes).
+    /// Whether `link` takes a frame now. Until it does, its frames wait in the node; beyond
+    /// [`Limits::outbox_bytes`](crate::Limits::outbox_bytes) the node drops and counts them.
     fn takes_frame(&self, link: LinkId) -> bool {
         let _ = link;
         true
@@ -21,17 +21,17 @@ pub trait Driver {
         let _ = executor;
         true
     }
-    /// Put `frame` on the link.
+    /// Puts `frame` on its link.
     fn transmit(&mut self, now: Instant, transmit: Transmit, frame: &[u8]);
-    /// Give `work` to this executor. Its outcome is a later input.
+    /// Gives `work` to this executor. The outcome is a later input.
     fn work(&mut self, now: Instant, executor: ExecutorId, work: Work<'_>);
-    /// Tell the user.
+    /// Tells the user.
     fn event(&mut self, now: Instant, event: Event<'_>);
 }
 
-/// Tells the node what happened and carries out everything that follows: mutate, then drain.
-/// Returns when to call again with [`Input::Timeout`] at the latest. `frame` is scratch space for
-/// the largest frame of any link.
+/// Tells the node what happened, and carries out everything that follows. Returns the latest time
+/// for the next call with [`Input::Timeout`], and its reason. `frame` is scratch space for the
+/// largest frame of any link.
 pub fn pump(
     node: &mut Node,
     now: Instant,
@@ -43,8 +43,8 @@ pub fn pump(
     drain(node, now, driver, frame)
 }
 
-/// Carries out everything that follows from a command, or from a link or the executor taking
-/// more than it did. Returns as [`pump`] does.
+/// Carries out everything that follows after a command, or after a link or an executor has room
+/// again. Returns the same as [`pump`].
 pub fn drain(
     node: &mut Node,
     now: Instant,

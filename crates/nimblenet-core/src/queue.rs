@@ -3,9 +3,9 @@
 use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
 
-/// A queue of few items. They stand in a row, so that every search is one loop; whoever takes the
-/// first moves the others. For queues as short as those of a node that costs less than a ring,
-/// whose code is more than a kilobyte of a board's flash.
+/// A queue of few items. They are in one row, so that every search is one loop; taking the first
+/// item moves the others. For queues as short as those of a node this costs less than a ring, whose
+/// code takes more than a kilobyte of a board's flash.
 #[derive(Debug)]
 pub(crate) struct Queue<T>(Vec<T>);
 
@@ -15,7 +15,7 @@ impl<T> Queue<T> {
         Self(Vec::with_capacity(capacity))
     }
 
-    /// Items for which there is room without more memory.
+    /// The number of items for which there is room without an allocation.
     pub(crate) fn capacity(&self) -> usize {
         self.0.capacity()
     }
@@ -42,7 +42,7 @@ impl<T> Queue<T> {
         (at < self.0.len()).then(|| self.0.remove(at))
     }
 
-    /// Keeps only what `is_kept` is true for.
+    /// Keeps only the items for which `is_kept` is true.
     pub(crate) fn retain(&mut self, is_kept: impl FnMut(&T) -> bool) {
         self.0.retain(is_kept);
     }

@@ -1,4 +1,4 @@
-//! Random numbers from a seed that the node is given.
+//! Pseudo-random numbers from the seed in the configuration.
 
 /// SplitMix64 (Steele, Lea, Flood 2014): small, and good enough for jitter. Not for secrets.
 #[derive(Clone, Debug)]

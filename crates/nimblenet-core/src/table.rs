@@ -2,13 +2,13 @@
 
 use alloc::vec::Vec;
 
-/// Items that come and go, each in a place of its own. Whoever comes takes the lowest free place,
-/// and a search ends at the last item: a large table that is almost empty costs as little as a
-/// small one.
+/// Items that come and go, each in a place of its own. A new item takes the lowest free place, and
+/// a search ends at the last item, so a large table that is almost empty costs as little as a small
+/// one.
 #[derive(Debug)]
 pub(crate) struct Table<T> {
     places: Vec<Option<T>>,
-    /// One after the last item; places from here on are free.
+    /// The place after the last item; all places from here on are free.
     end: usize,
 }
 
@@ -26,7 +26,7 @@ impl<T> Table<T> {
         self.places.len()
     }
 
-    /// Puts an item in the lowest free place, which is returned; none if all are taken.
+    /// Puts an item in the lowest free place, and returns the place; none if all are taken.
     pub(crate) fn insert(&mut self, item: T) -> Option<usize> {
         let at = self.places.iter().position(Option::is_none)?;
         self.put(at, item);
@@ -56,7 +56,7 @@ impl<T> Table<T> {
         self.places.get_mut(at)?.as_mut()
     }
 
-    /// All items, by their places.
+    /// All items, in the order of their places.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> + Clone {
         self.places[..self.end].iter().flatten()
     }
@@ -66,13 +66,13 @@ impl<T> Table<T> {
         0..self.end
     }
 
-    /// The lowest place with an item that is looked for.
+    /// The lowest place with an item for which `is` is true.
     pub(crate) fn position(&self, is: impl Fn(&T) -> bool) -> Option<usize> {
         let is = |place: &Option<T>| place.as_ref().is_some_and(&is);
         self.places[..self.end].iter().position(is)
     }
 
-    /// Checks that a search misses nothing.
+    /// Checks that a search misses no item.
     pub(crate) fn assert_invariants(&self) {
         let last = self.places.iter().rposition(Option::is_some);
         debug_assert_eq!(self.end, last.map_or(0, |last| last + 1), "the last item");

@@ -4,7 +4,8 @@ use core::fmt;
 use core::ops::{Add, AddAssign, Sub};
 use core::time::Duration;
 
-/// A moment, in microseconds since the node's own zero. It never comes from a clock in here.
+/// A moment, in microseconds since the node's own zero. It comes from the driver; this crate reads
+/// no clock.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Instant(u64);
 
@@ -23,7 +24,7 @@ impl Instant {
     }
 
     /// The time since `earlier`; zero if that is later.
-    // A division of 64 bits, longer than a call.
+    // Not inlined: its code is longer than a call.
     #[inline(never)]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
@@ -35,8 +36,8 @@ impl Instant {
     }
 }
 
-/// The microseconds of a duration, as many as fit. In 64 bits: microcontrollers divide and multiply
-/// 128 at great length, and 64 bits still at such length that this is one function.
+/// The microseconds of a duration, as many as fit in 64 bits. On a microcontroller the code for 128
+/// bits is very long, and that for 64 bits still so long that this function is not inlined.
 #[inline(never)]
 pub(crate) const fn micros(duration: Duration) -> u64 {
     let whole = duration.as_secs().saturating_mul(1_000_000);
@@ -46,7 +47,7 @@ pub(crate) const fn micros(duration: Duration) -> u64 {
 impl Add<Duration> for Instant {
     type Output = Self;
 
-    // Saturating in 64 bits is long on microcontrollers, and there are many sums of time.
+    // Not inlined: saturating 64 bits takes much code on microcontrollers, and many sums use it.
     #[inline(never)]
     fn add(self, after: Duration) -> Self {
         Self(self.0.saturating_add(micros(after)))

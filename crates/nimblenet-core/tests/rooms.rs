@@ -1,8 +1,8 @@
-//! Each part of the node stands alone: it compiles without the node and without the other parts.
+//! Each part of the node compiles without the node and without the other parts.
 //!
-//! By itself, the compiler lets a module name those beside it. So every part gets a room of its
-//! own: a crate with nothing but that part, the post, and the ground that all of them stand on.
-//! What names somebody else does not compile there.
+//! The compiler lets a module name the modules beside it. So this test gives every part a room of
+//! its own: a crate with nothing but that part, the post, and the ground that all parts share. A
+//! part that names another part does not compile there.
 #![allow(clippy::unwrap_used)]
 
 use std::env;
@@ -11,21 +11,21 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const CORE: &str = env!("CARGO_MANIFEST_DIR");
-/// The node, and what stands on it.
+/// The modules that no room has: the node, and those that use it.
 const NODE: [&str; 3] = ["node", "provision", "pump"];
 
-/// A part of the node: its name behind those of its parents.
+/// A part of the node: the names of its parents, then its own.
 type Part = Vec<String>;
 
 /// A crate for one part.
 struct Room {
     name: String,
     part: Part,
-    /// What the part says besides.
+    /// Code that is added to the part.
     more: &'static str,
 }
 
-/// The modules that a file of the core declares, those for tests excepted.
+/// The modules that a file of the core declares, without those for tests.
 fn modules(file: &str) -> Vec<String> {
     let text = fs::read_to_string(Path::new(CORE).join("src").join(file)).unwrap();
     let mut for_tests = false;
@@ -64,7 +64,7 @@ fn write(path: &Path, text: &str) {
     fs::write(path, text).unwrap();
 }
 
-/// Copies the module at `path`, which has no extension, with everything in it.
+/// Copies the module at `from`, which has no extension, with all that it contains.
 fn copy(from: &Path, to: &Path) {
     if let Ok(text) = fs::read_to_string(from.with_extension("rs")) {
         write(&to.with_extension("rs"), &text);
@@ -127,7 +127,7 @@ impl House {
             room.furnish(&root.join(&room.name));
         }
         write(&root.join("Cargo.toml"), &manifest);
-        // The same versions of everything as outside.
+        // Use the same versions of dependencies as outside.
         let lock = Path::new(CORE).join("../../Cargo.lock");
         fs::copy(lock, root.join("Cargo.lock")).unwrap();
         Self { root }
@@ -136,7 +136,7 @@ impl House {
     /// Checks these rooms.
     ///
     /// # Errors
-    /// What the compiler says if it refuses one.
+    /// The compiler's message if it refuses one.
     fn check(&self, rooms: &[&str]) -> Result<(), String> {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
@@ -175,7 +175,7 @@ fn every_part_of_the_node_compiles_without_the_node_and_the_others() {
 
 #[test]
 fn a_part_that_names_another_or_the_node_does_not() {
-    // What a part says, and what of it nobody knows in its room.
+    // The code that each part gets uses names that its room does not have.
     let reports = "
         fn a(_: &super::servings::Servings) {}
         fn b(_: &crate::node::calls::Calls) {}

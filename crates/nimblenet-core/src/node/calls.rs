@@ -1,8 +1,8 @@
 //! Calls: jobs wherever they run, here and at other nodes.
 //!
-//! The parent of [`runs`], [`exchanges`] and [`moves`], between which it carries values as the node
-//! does between its parts. A call that runs here is a job of `runs`; one that another node runs is
-//! kept in `exchanges`; `moves` takes a running job from one node to another.
+//! The parent of [`runs`], [`exchanges`] and [`moves`]. It carries values between them as the node
+//! does between its parts. A call that runs here is a job of `runs`; `exchanges` keeps a call that
+//! another node runs; `moves` takes a running job from one node to another.
 
 mod exchanges;
 mod moves;
@@ -103,7 +103,7 @@ impl Calls {
         accepted
     }
 
-    /// Ends a call early.
+    /// Ends a call before its result.
     pub(super) fn stop(&mut self, post: &mut Post<'_>, call: CallId) {
         if let Some(at) = self.runs.jobs.by_call(call) {
             self.runs.end(post, at, Err(Fault::Stopped));
@@ -111,7 +111,7 @@ impl Calls {
         }
     }
 
-    /// Lets a call go on at another node.
+    /// Moves a call to another node.
     ///
     /// # Errors
     /// [`Fault::UnknownCall`] if there is no such call in progress; [`Fault::Busy`] if another job
@@ -128,7 +128,7 @@ impl Calls {
         Ok(())
     }
 
-    /// An executor answers.
+    /// Takes an executor's answer.
     pub(super) fn handle_outcome(&mut self, post: &mut Post<'_>, outcome: Outcome<'_>) {
         let work = self.moves.work();
         let for_move = self.runs.handle_outcome(post, work, outcome);
@@ -139,7 +139,7 @@ impl Calls {
         }
     }
 
-    /// Asks again for what was not answered, and ends jobs whose time is up.
+    /// Asks again where no answer came, and ends jobs whose time is up.
     pub(super) fn handle_timeout(&mut self, post: &mut Post<'_>) {
         self.runs.handle_timeout(post);
         while let Some((at, silent)) = self.exchanges.poll_due(post) {
@@ -168,7 +168,7 @@ impl Calls {
         self.runs.poll_work(executor, cache, work, image)
     }
 
-    /// How a move went that was ordered here.
+    /// The result of a move that was ordered here.
     pub(super) fn poll_moved(&mut self) -> Option<Moved> {
         self.moves.poll_news()
     }
@@ -189,7 +189,7 @@ impl Calls {
         self.moves.offers(to, object)
     }
 
-    /// Checks what must hold between inputs.
+    /// Checks what must hold between two inputs.
     pub(super) fn assert_invariants(&self) {
         self.runs.assert_invariants();
         self.moves.assert_invariants();
@@ -211,7 +211,7 @@ impl Calls {
             {
                 let catalogues = self.runs.subscriptions.catalogues().map(Catalogue::id);
                 let job = &self.runs.jobs[at];
-                // Together as long as the shorter: a job has an epoch for each namespace.
+                // Both are equally long: a job has an epoch for each namespace.
                 let epochs = catalogues.zip(job.epochs.iter().copied());
                 self.moves.depart(post, job, next, epochs);
             } else {
@@ -220,7 +220,7 @@ impl Calls {
         }
     }
 
-    /// Something about a job concerns other nodes.
+    /// Does what follows for other nodes from something that happened to a job.
     fn happened(&mut self, post: &mut Post<'_>, happened: Happened) {
         match happened {
             Happened::Ended(at, result) => {
@@ -240,7 +240,7 @@ impl Calls {
         }
     }
 
-    /// The job that moves has come further.
+    /// Does what follows from a step of the job that moves.
     fn passed(&mut self, post: &mut Post<'_>, passed: Passed) {
         match passed {
             Passed::Failed(at, fault) => self.runs.end(post, at, Err(fault)),
@@ -261,7 +261,7 @@ impl Calls {
         }
     }
 
-    /// Moves the job at `at`, or has it moved by the node that runs it.
+    /// Moves the job at `at`, or asks the node that runs it to move it.
     fn order_move(&mut self, post: &mut Post<'_>, at: JobAt, to: NodeId) -> Result<(), Fault> {
         if to == NodeId::EVERYONE {
             return Err(Fault::Unreachable);
@@ -312,7 +312,7 @@ impl Calls {
         Ok(job.call)
     }
 
-    /// Another node calls.
+    /// Takes a call of another node.
     pub(super) fn handle_call(&mut self, post: &mut Post<'_>, origin: NodeId, call: Call<'_>) {
         let caller = (origin, call.request);
         let known = self.runs.jobs.by_caller(caller);
@@ -328,14 +328,14 @@ impl Calls {
         };
         self.carry(post);
         match accepted.map(|at| &self.runs.jobs[at]) {
-            // A new job that has ended already was answered when it did.
+            // A new job that has ended already was answered when it ended.
             Ok(job) if known.is_none() && !job.state.live() => {}
             Ok(job) => exchanges::answer(post, job),
             Err(fault) => exchanges::send(post, caller, Answer::Failed(fault, None)),
         }
     }
 
-    /// Another node answers.
+    /// Takes an answer of another node.
     pub(super) fn handle_return(
         &mut self,
         post: &mut Post<'_>,
@@ -365,7 +365,7 @@ impl Calls {
         }
     }
 
-    /// Something was heard of a job that another node works on.
+    /// Does what follows from an answer about a job that another node works on.
     fn heard(&mut self, post: &mut Post<'_>, at: JobAt, heard: Heard<'_>) {
         let job = &self.runs.jobs[at];
         match heard {
@@ -379,7 +379,7 @@ impl Calls {
         }
     }
 
-    /// Another node wants its call to run elsewhere.
+    /// Takes the order of another node to move its call elsewhere.
     pub(super) fn handle_move(&mut self, post: &mut Post<'_>, origin: NodeId, order: Move) {
         let caller = (origin, order.request);
         let Some(at) = self.runs.jobs.by_caller(caller) else {
@@ -398,7 +398,7 @@ impl Calls {
         exchanges::send(post, caller, answer);
     }
 
-    /// Another node offers a job.
+    /// Takes another node's offer of a job.
     pub(super) fn handle_offer(&mut self, post: &mut Post<'_>, origin: NodeId, offer: &Offer) {
         let caller = (origin, offer.request);
         if let Some(at) = self.runs.jobs.by_caller(caller) {
@@ -425,10 +425,10 @@ impl Calls {
         }
     }
 
-    /// Another node says go, or asks how the job stands.
+    /// Takes another node's go, or its question how the job stands.
     pub(super) fn handle_go(&mut self, post: &mut Post<'_>, origin: NodeId, go: Go) {
         let caller = (origin, go.request);
-        // Whether a job ran that this node does not know, nobody knows any more.
+        // If this node does not know the job, nobody knows whether the job has run.
         let disowned = Answer::Failed(Fault::Unreachable, None);
         let Some(at) = self.runs.jobs.by_caller(caller) else {
             exchanges::send(post, caller, disowned);
@@ -440,8 +440,8 @@ impl Calls {
             if ours {
                 self.settle(post, at);
             } else {
-                // The number is of another life of this node. This one cannot be told to go any
-                // more.
+                // The number belongs to another life of this node, so this life gets no go for
+                // the job.
                 self.moves.decline(Fault::Unreachable);
                 self.carry(post);
                 exchanges::send(post, caller, disowned);
@@ -453,7 +453,7 @@ impl Calls {
         }
     }
 
-    /// The arriving job at `at` is this node's: it runs.
+    /// Makes the arriving job at `at` this node's own, and runs it.
     fn settle(&mut self, post: &mut Post<'_>, at: JobAt) {
         let Some(settled) = self.moves.settle(post) else {
             return;

@@ -1,8 +1,8 @@
 //! The node: the parent that carries values between its parts.
 //!
 //! Each part owns its fields and sees neither the node nor another part. It has the shape of the
-//! whole: it is told what happened (`handle_*`), says what follows (`poll_*`) and when it must be
-//! looked at again (`poll_timeout`). All send through one [`Post`](post::Post). The parts are
+//! whole: it is told what happened (`handle_*`), says what follows (`poll_*`), and says when it
+//! must be called again (`poll_timeout`). All send through one [`Post`](post::Post). The parts are
 //!
 //! - [`calls`]: jobs wherever they run; the parent of three more:
 //!   - `runs`: jobs on this node, from the call to the result; the parent of another six:
@@ -14,13 +14,12 @@
 //!     - `fetches`: objects on their way to this node;
 //!   - `exchanges`: calls between nodes;
 //!   - `moves`: running jobs that go to another node or come from one;
-//! - [`servings`]: objects on their way from it;
-//! - [`placing`]: what is known when it is decided where a call runs;
-//! - [`reports`]: crashes, told to the registry.
+//! - [`servings`]: objects on their way from this node;
+//! - [`placing`]: the facts for the policy that places a call;
+//! - [`reports`]: crashes, reported to the registry.
 //!
-//! What one part says is often something else to the node, so no part hands anything on to
-//! another: `Calls::carry` takes what they say, one thing after the other, and turns it into what
-//! the next is told, until nothing is left.
+//! No part gives anything to another part. `Calls::carry` takes what one part says, and tells the
+//! next part what follows from it, until nothing is left.
 
 mod calls;
 mod placing;
@@ -50,8 +49,8 @@ use crate::place::Decision;
 use crate::time::Instant;
 use crate::wire::{EpochNote, Message, Object, Report};
 
-/// Objects on their way for which a node's disk has room besides its modules: a delta that comes
-/// and one that goes.
+/// The objects for which a node's disk has room besides its modules: a delta that comes and a delta
+/// that goes.
 const OBJECTS: usize = 2;
 
 /// A NimbleNet node without input, output, clock or thread.
@@ -59,7 +58,7 @@ const OBJECTS: usize = 2;
 /// # The contract
 /// There are four kinds of method:
 ///
-/// - getters look, and change nothing;
+/// - getters change nothing;
 /// - [`handle`](Self::handle) tells what happened; it cannot fail;
 /// - commands ([`call`](Self::call), [`call_here`](Self::call_here),
 ///   [`call_at`](Self::call_at), [`move_call`](Self::move_call), [`stop`](Self::stop),
@@ -70,7 +69,7 @@ const OBJECTS: usize = 2;
 ///
 /// After every `handle` or command the driver drains the `poll_*` methods in that order; the
 /// function [`pump`](crate::pump) does exactly this, and every driver uses it. Time only moves
-/// forward. All memory is taken in [`new`](Self::new), the archive of a registry excepted.
+/// forward. [`new`](Self::new) allocates all memory; only the archive of a registry may grow.
 pub struct Node {
     ground: Ground,
     calls: Calls,
@@ -80,7 +79,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that was told `config`.
+    /// A node with the configuration `config`.
     ///
     /// # Errors
     /// [`ConfigError`] if the parts of the configuration do not fit each other.
@@ -93,16 +92,16 @@ impl Node {
         Ok(Self::with_disk(config, disk))
     }
 
-    /// A node that keeps everything on `disk`, its last [`image_bytes`](crate::Limits::image_bytes)
-    /// for a job on its way. Modules and objects on their way share the rest, of which modules take
-    /// [`cache_bytes`](crate::Limits::cache_bytes) at most: a disk that is larger by the image
-    /// leaves objects the room that modules do not take.
+    /// A node that keeps everything on `disk`. The last [`image_bytes`](crate::Limits::image_bytes)
+    /// of the disk are the image buffer, for a job on its way. Modules and objects on their way
+    /// share the rest; modules take at most [`cache_bytes`](crate::Limits::cache_bytes) of it. So
+    /// if the disk is no longer than both together, objects have only the room that modules leave.
     ///
     /// # Panics
-    /// If [`Config::check`] refuses the configuration: a driver with a disk of its own knows it
-    /// beforehand. An error would have to take the configuration apart, which a board has no
-    /// other use for.
-    // Apart from its callers, the node is built in place instead of field by field.
+    /// If [`Config::check`] refuses the configuration: a driver with a disk of its own checks it
+    /// beforehand. An error would have to drop the configuration, whose code a board needs for
+    /// nothing else.
+    // Not inlined, so that the node is built in place instead of field by field.
     #[inline(never)]
     pub fn with_disk(mut config: Config, mut disk: Disk) -> Self {
         config.check().expect("the configuration was checked");
@@ -127,18 +126,18 @@ impl Node {
         self.config().id
     }
 
-    /// What it was told at its start; the archive of a registry is empty here.
+    /// Its configuration; the archive of a registry is empty here.
     pub fn config(&self) -> &Config {
         &self.ground.config
     }
 
-    /// The number that its next packet will have, and the best one to go on with after a restart:
-    /// see [`Config::first_sequence`].
+    /// The number of its next packet, and the best number to go on with after a restart: see
+    /// [`Config::first_sequence`].
     pub fn next_sequence(&self) -> u32 {
         self.ground.mesh.next_sequence()
     }
 
-    /// What it has counted.
+    /// Its counters.
     pub fn counters(&self) -> &Counters {
         &self.ground.counters
     }
@@ -148,12 +147,12 @@ impl Node {
         &self.ground.cache
     }
 
-    /// What it serves as a registry.
+    /// The archive that it serves as a registry.
     pub fn archive(&self) -> Option<&Archive> {
         self.servings.archive()
     }
 
-    /// The catalogue of a namespace, as it is held now.
+    /// The catalogue of a namespace that the node holds.
     pub fn catalogue(&self, namespace: NamespaceId) -> Option<&Catalogue> {
         let archived = self
             .archive()
@@ -166,7 +165,7 @@ impl Node {
         self.ground.mesh.neighbours()
     }
 
-    /// Jobs that run or wait, those that only wait to be reported included.
+    /// How many jobs run or wait; those that only wait to be reported count too.
     pub fn jobs(&self) -> usize {
         self.calls.runs.jobs.count()
     }
@@ -194,8 +193,8 @@ impl Node {
         self.carry(now);
     }
 
-    /// Takes a call, which runs where [`Config::placement`] decides; here if the tasklet is not in
-    /// a catalogue yet. Its end is an [`Event::Finished`].
+    /// Takes a call. [`Config::placement`] decides where it runs; if the tasklet is not in a
+    /// catalogue yet, it runs here. Its end is an [`Event::Finished`].
     ///
     /// # Errors
     /// Those of [`call_here`](Self::call_here) or [`call_at`](Self::call_at).
@@ -230,8 +229,7 @@ impl Node {
         call
     }
 
-    /// Lets another node run a tasklet. Its end is an [`Event::Finished`]; what the other node
-    /// says of the call is checked there, not here.
+    /// Calls a tasklet at another node, which checks the call. Its end is an [`Event::Finished`].
     ///
     /// A call is one frame. Links further on the route may be shorter than those of this node: a
     /// call that is too long for one of them is dropped there, and ends as
@@ -253,19 +251,19 @@ impl Node {
             .call_at(&mut self.ground.post(now), node, request)
     }
 
-    /// Ends a call early; it is reported as [`Fault::Stopped`].
+    /// Ends a call before its result; its end is reported as [`Fault::Stopped`].
     pub fn stop(&mut self, now: Instant, call: CallId) {
         self.calls.stop(&mut self.ground.post(now), call);
         self.assert_invariants();
     }
 
-    /// Lets a call that is in progress go on at the node `to`, from its next suspension on; the
-    /// result still comes back here. If `to` does not take it, it goes on here as if nothing had
-    /// been. For a call that another node runs, that node is asked to move it. How it went is an
+    /// Moves a call in progress to the node `to`, at its next suspension; the result still comes
+    /// back here. If `to` does not take it, the call goes on here as if nothing had happened. If
+    /// another node runs the call, this node asks that one to move it. The result of the move is an
     /// [`Event::Moved`].
     ///
-    /// The device behind native tasklets stays where it is: a tasklet that comes to be called
-    /// after the move runs on the new node's device.
+    /// Devices do not move: a native tasklet that is called after the move runs on the device of
+    /// the new node.
     ///
     /// # Errors
     /// [`Fault::UnknownCall`] if there is no such call in progress; [`Fault::Busy`] if another job
@@ -277,8 +275,8 @@ impl Node {
         ordered
     }
 
-    /// Publishes into the archive of a registry, after the driver has stored it durably and
-    /// checked its signature.
+    /// Publishes a delta and its modules into the archive of a registry. The driver must have
+    /// checked the signature, and stored them durably.
     ///
     /// # Errors
     /// [`BadDelta`] if it does not fit the catalogue held, or the node is no registry.
@@ -298,7 +296,8 @@ impl Node {
         Ok(())
     }
 
-    /// Takes up a catalogue delta that the driver has checked, as at a start from stored state.
+    /// Applies a catalogue delta that the driver has checked, for example one that it has stored
+    /// before a restart.
     ///
     /// # Errors
     /// [`BadDelta`] if it does not fit, or the namespace is not one of the node's.
@@ -310,8 +309,8 @@ impl Node {
         Ok(())
     }
 
-    /// Tells the registry of the node's first namespace how the program before this one ended. A
-    /// registry does not report.
+    /// Tells the registry of the node's first namespace how the previous program of this node
+    /// ended. A registry does not report.
     pub fn report(&mut self, report: &Report<'_>) {
         self.reports.set_own(report);
     }
@@ -349,7 +348,7 @@ impl Node {
                 epoch: catalogue.epoch(),
             });
         }
-        // In two steps: what is returned borrows the whole.
+        // Ask first and poll then, since the returned value borrows the whole part.
         if self.reports.has_news()
             && let Some((node, report)) = self.reports.poll_news()
         {
@@ -378,10 +377,10 @@ impl Node {
         earliest.get()
     }
 
-    /// Checks, in a debug build, what must hold between inputs.
+    /// Checks, in a debug build, what must hold between two inputs.
     ///
     /// # Panics
-    /// If something does not.
+    /// If something does not hold.
     pub fn assert_invariants(&self) {
         if !cfg!(debug_assertions) {
             return;
@@ -465,7 +464,7 @@ impl Node {
     }
 }
 
-/// What there is of an object that the node `to` fetches.
+/// What the node holds of an object that the node `to` fetches.
 fn holding(calls: &Calls, to: NodeId, object: Object) -> Holding<'_> {
     let catalogue = match object {
         Object::Catalogue { namespace, .. } => calls.runs.subscriptions.catalogue(namespace),

@@ -1,4 +1,4 @@
-//! Placing: the facts for the policy that decides where a call runs.
+//! Placing: the facts for the policy that places a call.
 
 use alloc::vec::Vec;
 
@@ -9,10 +9,10 @@ use crate::catalogue::Catalogue;
 use crate::event::CallRequest;
 use crate::place::Facts;
 
-/// Where the facts of a call are gathered.
+/// Gathers the facts of a call.
 #[derive(Debug)]
 pub(super) struct Placing {
-    /// Kept so that a call takes no memory.
+    /// Kept between calls, so that a call allocates nothing.
     neighbours: Vec<NodeId>,
 }
 
@@ -23,7 +23,7 @@ impl Placing {
         }
     }
 
-    /// What is known of a call from outside the mesh whose namespace has this catalogue, while
+    /// The facts of a call from outside the mesh whose namespace has this catalogue, while
     /// `backlog` jobs are here; none if the catalogue does not have its tasklet.
     pub(super) fn facts(
         &mut self,

@@ -1,4 +1,4 @@
-//! The ground that the node's parts stand on, and the way out of each.
+//! The ground that all parts of the node share, and the post through which each part uses it.
 
 use core::time::Duration;
 
@@ -14,9 +14,10 @@ use crate::queue::Queue;
 use crate::time::Instant;
 use crate::wire::{GoNumber, Message, Object};
 
-/// A question that is asked as often as this without any answer is given up: frames get lost.
+/// How often a question is asked without any answer before it is given up: frames get lost.
 const ASKS: u8 = 6;
-/// A node that works on something is asked again after this many times the patience for an answer.
+/// A node that has said that it works is asked again after this many times the patience for an
+/// answer.
 const ASK_AFTER: u32 = 8;
 
 /// What all parts of a node share.
@@ -33,7 +34,7 @@ pub(in crate::node) struct Ground {
 
 impl Ground {
     pub(in crate::node) fn new(config: Config, mesh: Mesh, cache: Cache, image: Buffer) -> Self {
-        // Each acquisition, the delta and the image.
+        // One for each acquisition, one for a delta, one for a record.
         let fetches = config.limits.acquisitions + 2;
         Self {
             config,
@@ -46,8 +47,8 @@ impl Ground {
         }
     }
 
-    /// What a part works with at `now`.
-    // Called at every entry of the node, and longer than a call.
+    /// The post for a part at `now`.
+    // Not inlined: every entry of the node calls it, and its code is longer than a call.
     #[inline(never)]
     pub(in crate::node) fn post(&mut self, now: Instant) -> Post<'_> {
         Post {
@@ -63,7 +64,7 @@ impl Ground {
     }
 }
 
-/// What a part of the node works with: the time, the mesh, the disk, counters and settings.
+/// What a part of the node works with: the time, the mesh, the disk, the counters and the settings.
 pub(in crate::node) struct Post<'n> {
     pub(in crate::node) now: Instant,
     pub(in crate::node) config: &'n Config,
@@ -87,18 +88,18 @@ impl Post<'_> {
         self.mesh.flood(self.now, ttl, message, self.counters);
     }
 
-    /// A request number that no answer on its way can have.
+    /// A new request number, which no answer on its way has.
     pub(in crate::node) fn new_request(&mut self) -> u16 {
         *self.last_request = self.last_request.wrapping_add(1);
         *self.last_request
     }
 
-    /// Has an object fetched; how that ends is told to the order's owner.
+    /// Orders a fetch; the order's owner hears how it ends.
     pub(in crate::node) fn order(&mut self, order: Order) {
         self.orders.push_back(order);
     }
 
-    /// The oldest order that no fetch was begun for.
+    /// The oldest order for which no fetch has begun.
     pub(in crate::node) fn next_order(&mut self) -> Option<Order> {
         self.orders.pop_front()
     }
@@ -120,23 +121,23 @@ impl Post<'_> {
         hops.map_or(self.config.pace.global_search, |hops| self.patience(hops))
     }
 
-    /// How long to let `node` work before it is asked again.
+    /// How long to let `node` work before this node asks it again.
     pub(in crate::node) fn working_patience_for(&self, node: NodeId) -> Duration {
         self.patience_for(node) * ASK_AFTER
     }
 }
 
-/// A question to another node that is repeated until it is answered or given up.
+/// A question to another node, which is repeated until it is answered or given up.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::node) struct Ask {
-    /// When it is asked again.
+    /// When to ask again.
     due: Instant,
-    /// Times asked since the last answer.
+    /// How often it was asked since the last answer.
     unanswered: u8,
 }
 
 impl Ask {
-    /// A question that has yet to be asked.
+    /// A question that has not been asked.
     pub(in crate::node) fn new(now: Instant) -> Self {
         let unanswered = 0;
         Self {
@@ -153,19 +154,19 @@ impl Ask {
         self.due <= now
     }
 
-    /// It was asked; an answer is due after `wait`.
+    /// Notes that it was asked; an answer is due after `wait`.
     pub(in crate::node) fn asked(&mut self, now: Instant, wait: Duration) {
         self.unanswered = self.unanswered.saturating_add(1);
         self.due = now + wait;
     }
 
-    /// It was answered; it is asked again after `wait`.
+    /// Notes that it was answered; it is asked again after `wait`.
     pub(in crate::node) fn answered(&mut self, now: Instant, wait: Duration) {
         self.due = now + wait;
         self.unanswered = 0;
     }
 
-    /// It was answered with something to react to at once.
+    /// Makes it a new question, which is asked at once.
     pub(in crate::node) fn renew(&mut self) {
         self.unanswered = 0;
     }
@@ -176,24 +177,24 @@ impl Ask {
     }
 }
 
-/// Whose fetch it is.
+/// The owner of a fetch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::node) enum Owner {
     /// A module for an acquisition.
     Acquisition(AcquisitionAt),
     /// A delta for a subscription.
     Subscription(SubscriptionAt),
-    /// The image of a job that arrives.
+    /// The record of a job that arrives.
     Arrival,
 }
 
-/// An object that is to be fetched.
+/// The order to fetch an object.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) struct Order {
     pub(in crate::node) owner: Owner,
     pub(in crate::node) object: Object,
     pub(in crate::node) source: NodeId,
-    /// Links to the source; if not known, the mesh says how many at each request.
+    /// The number of links to the source; if none, the mesh says it at each request.
     pub(in crate::node) hops: Option<u8>,
     /// Bytes of a part.
     pub(in crate::node) part: u16,
@@ -201,10 +202,10 @@ pub(in crate::node) struct Order {
     pub(in crate::node) expected: Option<u32>,
 }
 
-/// How a fetch ended, or why it goes no further from its source.
+/// How a fetch has ended, or why it gets no more from its source.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::node) enum FetchEnd {
-    /// All bytes are here: a module or delta in this place, an image in its buffer.
+    /// All bytes are here: a module or delta in this place, a record in the image buffer.
     Complete(Option<SlotId>),
     /// The object is longer or newer than agreed.
     Changed,
@@ -218,12 +219,12 @@ pub(in crate::node) enum FetchEnd {
     Silent,
 }
 
-/// What an executor is to do for the job that moves.
+/// The work of an executor for the job that moves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::node) enum ImageWork {
     /// Freeze an activation of a job.
     Freeze { job: JobAt, at: Depth },
-    /// Thaw it.
+    /// Thaw an activation of a job.
     Thaw { job: JobAt, at: Depth },
 }
 
@@ -236,15 +237,15 @@ impl ImageWork {
     }
 }
 
-/// A job that another node was told to run.
+/// A job that has gone: another node was told to run it.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) struct Gone {
     pub(in crate::node) to: NodeId,
     /// The request number of the offer.
     pub(in crate::node) request: u32,
-    /// The number that the node was told to go by.
+    /// The number of the go.
     pub(in crate::node) number: GoNumber,
-    /// When the node is asked again.
+    /// When to ask the node again.
     pub(in crate::node) due: Instant,
 }
 

@@ -1,4 +1,4 @@
-//! Reports: a node that starts after a crash tells its registry, which tells its user.
+//! Reports: a node that starts after a crash reports it to its registry, which tells its user.
 
 use alloc::vec::Vec;
 
@@ -8,16 +8,16 @@ use super::post::Post;
 use crate::queue::Queue;
 use crate::wire::{Message, Report};
 
-/// A report is sent with this many hellos, since nobody confirms it.
+/// A report is repeated with this many hellos, since nobody confirms it.
 const REPEATS: u8 = 4;
-/// Reports that are remembered, so that each is told once.
+/// How many reports are remembered, so that the user hears each once.
 const REMEMBERED: usize = 16;
 
 /// Reports that go out and come in.
 #[derive(Debug)]
 pub(in crate::node) struct Reports {
     own: Vec<u8>,
-    /// How often the own report is yet to be sent.
+    /// How often the node's own report must still be sent.
     repeats: u8,
     heard: Vec<u8>,
     heard_from: Option<NodeId>,
@@ -41,7 +41,7 @@ impl Reports {
         }
     }
 
-    /// Takes the node's own report up. A registry does not report.
+    /// Takes the node's own report. A registry does not report.
     pub(in crate::node) fn set_own(&mut self, report: &Report<'_>) {
         if self.own.capacity() >= report.len() {
             self.own.clear();
@@ -51,7 +51,8 @@ impl Reports {
         }
     }
 
-    /// The node has said hello: its neighbours know it, so a report finds its route to `registry`.
+    /// Sends the node's own report to `registry` after a hello: the neighbours know the node by
+    /// then, and so a route for the report.
     pub(in crate::node) fn handle_hello(&mut self, post: &mut Post<'_>, registry: Option<NodeId>) {
         let Some(left) = self.repeats.checked_sub(1) else {
             return;
@@ -62,7 +63,7 @@ impl Reports {
         self.repeats = left;
     }
 
-    /// Another node reports.
+    /// Takes a report of another node.
     pub(in crate::node) fn handle_report(&mut self, origin: NodeId, report: &Report<'_>) {
         let key = (origin, report.number);
         if self.heard.capacity() < report.len() || self.remembered.contains(&key) {
@@ -78,12 +79,12 @@ impl Reports {
         self.heard_from = Some(origin);
     }
 
-    /// Whether there is a report that the user was not told of.
+    /// Whether there is a report that the user has not heard.
     pub(in crate::node) fn has_news(&self) -> bool {
         self.heard_from.is_some()
     }
 
-    /// The report that the user was not told of.
+    /// The report that the user has not heard.
     pub(in crate::node) fn poll_news(&mut self) -> Option<(NodeId, Report<'_>)> {
         let from = self.heard_from.take()?;
         Some((from, Report::read(&self.heard).ok()?))

@@ -1,4 +1,4 @@
-//! Servings: what other nodes fetch from this one, one part at a time.
+//! Servings: objects that other nodes fetch from this one, part by part.
 //!
 //! A part is made when its link has nothing else to send, so that parts never wait in a queue.
 
@@ -14,14 +14,14 @@ use crate::wire::{
     Data, Fetch, Found, Message, Metadata, MetadataRequest, Object, Refusal, Refuse, Search,
 };
 
-/// What a node serves.
+/// The fetches that a node serves.
 #[derive(Debug)]
 pub(in crate::node) struct Servings {
-    /// What it serves as a registry.
+    /// The archive that it serves as a registry.
     archive: Option<Archive>,
     queue: Queue<Serving>,
     limit: usize,
-    /// The delta that is served.
+    /// The delta that is being served.
     delta: Option<ServedDelta>,
 }
 
@@ -32,7 +32,7 @@ pub(in crate::node) struct Serving {
     pub(in crate::node) fetch: Fetch,
 }
 
-/// A catalogue delta as it is encoded, kept from part to part.
+/// An encoded catalogue delta, which is kept from part to part.
 #[derive(Clone, Copy, Debug)]
 struct ServedDelta {
     /// Namespace, the epoch before, the epoch after.
@@ -41,12 +41,12 @@ struct ServedDelta {
     len: usize,
 }
 
-/// What the rest of the node holds of an object that is fetched.
+/// What the rest of the node holds of an object that another node fetches.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) struct Holding<'h> {
-    /// The catalogue that a delta is made from, as the node is subscribed to it.
+    /// The catalogue from which a delta is made, if the node subscribes to it.
     pub(in crate::node) catalogue: Option<&'h Catalogue>,
-    /// Whether the image is that of a job offered to the node that fetches it.
+    /// Whether the record is that of a job that is offered to the node that fetches it.
     pub(in crate::node) offered: bool,
 }
 
@@ -61,7 +61,7 @@ impl Servings {
         }
     }
 
-    /// What the node serves as a registry.
+    /// The archive that the node serves as a registry.
     pub(in crate::node) fn archive(&self) -> Option<&Archive> {
         self.archive.as_ref()
     }
@@ -70,7 +70,7 @@ impl Servings {
         self.archive.as_mut()
     }
 
-    /// Says that a tasklet is here, if it is. A registry does not answer floods.
+    /// Answers a search if the tasklet is here. A registry does not answer floods.
     pub(in crate::node) fn handle_search(
         &mut self,
         post: &mut Post<'_>,
@@ -116,7 +116,7 @@ impl Servings {
         post.send(origin, Message::Metadata(metadata));
     }
 
-    /// Takes a fetch up, or refuses it. A repeated fetch of the same node replaces the former.
+    /// Takes a fetch, or refuses it. A repeated fetch of the same node replaces the one before.
     pub(in crate::node) fn handle_fetch(
         &mut self,
         post: &mut Post<'_>,
@@ -146,7 +146,7 @@ impl Servings {
         self.forget_delta(post);
     }
 
-    /// The fetch whose turn it is on `link`; [`serve`](Self::serve) it.
+    /// The fetch whose turn it is on `link`; [`serve`](Self::serve) sends its part.
     pub(in crate::node) fn poll_turn(&mut self, post: &Post<'_>, link: LinkId) -> Option<Serving> {
         let on_link = |it: &Serving| {
             let leaves_by = post.mesh.way(post.now, it.to);
@@ -173,7 +173,7 @@ impl Servings {
         let part = usize::from(fetch.part);
         let offset = fetch.offset as usize + bit as usize * part;
         self.prepare(post, fetch.object, holding);
-        // Split borrows: the bytes stay where they are while the mesh writes the frame.
+        // Split the borrow: the mesh writes the frame from the bytes on the disk.
         let Post {
             now,
             mesh,
@@ -211,7 +211,7 @@ impl Servings {
         self.forget_delta(post);
     }
 
-    /// Checks what must hold between inputs.
+    /// Checks what must hold between two inputs.
     pub(in crate::node) fn assert_invariants(&self) {
         debug_assert!(self.queue.len() <= self.limit, "servings have a limit");
         let deltas = self.queue.iter().any(|it| is_delta(it.fetch.object));
@@ -249,7 +249,7 @@ impl Servings {
         }
     }
 
-    /// Encodes the delta that `object` asks for, unless it is at hand.
+    /// Encodes the delta that `object` asks for, unless it is encoded already.
     fn prepare(&mut self, post: &mut Post<'_>, object: Object, holding: Holding<'_>) {
         let Object::Catalogue { namespace, since } = object else {
             return;
@@ -276,7 +276,7 @@ impl Servings {
         }
     }
 
-    /// Gives the place of the served delta back once nobody fetches it.
+    /// Frees the place of the served delta if nobody fetches it.
     fn forget_delta(&mut self, post: &mut Post<'_>) {
         if !self.queue.iter().any(|it| is_delta(it.fetch.object))
             && let Some(served) = self.delta.take()

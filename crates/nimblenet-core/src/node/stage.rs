@@ -1,5 +1,5 @@
-//! A stage for tests of the node's parts: the ground that they stand on, the frames that they
-//! send, and catalogues to go by.
+//! A stage for tests of the node's parts: the ground that they share, the frames that they send,
+//! and catalogues.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -20,7 +20,7 @@ use crate::mesh::Mesh;
 use crate::time::Instant;
 use crate::wire::{Fetch, Frame, MAX_TTL, Message, Refusal, Refuse};
 
-/// The node whose parts are looked at.
+/// The node whose parts are tested.
 pub(in crate::node) const OWN: NodeId = NodeId(1);
 /// A neighbour.
 pub(in crate::node) const NEAR: NodeId = NodeId(2);
@@ -40,7 +40,7 @@ pub(in crate::node) const NAMESPACES: [&str; 2] = ["shop", "yard"];
 /// The fuel of every tasklet.
 pub(in crate::node) const FUEL: u64 = 1000;
 
-/// The ground that a part stands on, at a moment.
+/// The ground of a part, and the time.
 pub(in crate::node) struct Stage {
     pub(in crate::node) ground: Ground,
     pub(in crate::node) now: Instant,
@@ -53,7 +53,7 @@ impl Stage {
         Self::with(|_| {})
     }
 
-    /// The same with some of its configuration changed.
+    /// The same, with a changed configuration.
     pub(in crate::node) fn with(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::new(OWN, MTU);
         config.limits = Limits::board();
@@ -98,7 +98,7 @@ impl Stage {
         self.now += time;
     }
 
-    /// Lets time pass until a part wants to be looked at.
+    /// Lets time pass until `until`, when a part must be called again.
     pub(in crate::node) fn wait(&mut self, until: Option<Instant>) {
         self.now = self.now.max(until.expect("there is something to wait for"));
     }
@@ -114,12 +114,12 @@ impl Stage {
         Some(Frame::parse(&self.frame[..transmit.len]).expect("nodes send frames"))
     }
 
-    /// The next message, and for whom it is.
+    /// The next message, and its receiver.
     pub(in crate::node) fn message(&mut self) -> Option<(NodeId, Message<'_>)> {
         self.sent().map(|frame| (frame.destination, frame.message))
     }
 
-    /// The fetch that was sent, and whom it asks. It must be the only frame.
+    /// The fetch that was sent, and its receiver. It must be the only frame.
     pub(in crate::node) fn fetch(&mut self) -> (NodeId, Fetch) {
         let asked = match self.message() {
             Some((to, Message::Fetch(fetch))) => (to, fetch),
@@ -129,7 +129,7 @@ impl Stage {
         asked
     }
 
-    /// The refusal that was sent, and to whom. It must be the only frame.
+    /// The refusal that was sent, and its receiver. It must be the only frame.
     pub(in crate::node) fn refusal(&mut self) -> (NodeId, u16, Refusal) {
         let refused = match self.message() {
             Some((to, Message::Refuse(Refuse { request, refusal }))) => (to, request, refusal),
@@ -144,12 +144,12 @@ impl Stage {
         self.sent().is_none()
     }
 
-    /// Lets all frames go.
+    /// Drops all frames that wait.
     pub(in crate::node) fn hush(&mut self) {
         while self.sent().is_some() {}
     }
 
-    /// Takes in a packet of `origin` that [`NEAR`] passes on, so that the way to it is known.
+    /// Takes a packet of `origin` that [`NEAR`] forwards, so that the route to it is known.
     pub(in crate::node) fn hear_of(&mut self, origin: NodeId) {
         let (request, refusal) = (0, Refusal::Gone);
         let frame = Frame {
@@ -196,7 +196,7 @@ impl Stage {
         self.ground.cache.reserve(slot);
     }
 
-    /// Lets another module drive all others that may leave out of the cache.
+    /// Puts another module in the cache, which evicts all others that may leave.
     pub(in crate::node) fn fill_anew(&mut self) {
         let whole = self.ground.cache.capacity();
         assert!(self.ground.cache.make_room(whole).is_ok());
@@ -228,12 +228,12 @@ fn namespace(name: &str) -> NamespaceConfig {
     }
 }
 
-/// The namespace `shop` as it stands in frames.
+/// The namespace `shop` as it appears in frames.
 pub(in crate::node) fn shop() -> NamespaceId {
     id_of("shop")
 }
 
-/// The namespace of this name as it stands in frames.
+/// The namespace of this name as it appears in frames.
 pub(in crate::node) fn id_of(namespace: &str) -> NamespaceId {
     NamespaceId::of(&Name::new(namespace).expect("it is a valid name"))
 }
@@ -247,7 +247,7 @@ pub(in crate::node) fn tasklet(number: u16, sequence: u16) -> TaskletRef {
     }
 }
 
-/// A module of `len` bytes that tell where they stand.
+/// A module of `len` bytes, each of which follows from its position.
 pub(in crate::node) fn module(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at / 3 + 7 * at) as u8).collect()
 }

@@ -2,15 +2,15 @@
 //!
 //! A policy is a file in this folder and a line in the list below. It is a pure function: the node
 //! gathers the [`Facts`] when it takes a call, the policy answers with a [`Decision`], and the node
-//! carries that out. A policy keeps nothing between two calls, so that the same facts always lead
-//! to the same decision.
+//! carries it out. A policy keeps nothing between two calls, so the same facts always lead to the
+//! same decision.
 
 use core::fmt;
 use core::time::Duration;
 
 use nimblenet_tasklet::{NodeId, TaskletRef};
 
-/// What a policy may look at: what a node knows of itself and of the call that it takes.
+/// The facts for a policy: what a node knows of itself and of the call that it takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Facts<'a> {
     /// The tasklet that is called.
@@ -18,7 +18,7 @@ pub struct Facts<'a> {
     /// The length of its module in bytes; 0 for a native tasklet, which runs only where its device
     /// is.
     pub module_bytes: u32,
-    /// Fuel that one typical activation of it uses; 0 if that is not known.
+    /// The fuel that a typical activation of it uses; 0 if that is not known.
     pub cost: u64,
     /// Whether its module is in the cache.
     pub cached: bool,
@@ -26,9 +26,9 @@ pub struct Facts<'a> {
     pub caller: Option<NodeId>,
     /// The time until the call must have ended; none if it may take any time.
     pub left: Option<Duration>,
-    /// Jobs that run or wait here; those that another node runs are not counted.
+    /// How many jobs run or wait here; those that another node runs do not count.
     pub backlog: usize,
-    /// Jobs that can run here at a time.
+    /// How many jobs can run here at a time.
     pub executors: usize,
     /// The nodes in direct reach, lowest id first.
     pub neighbours: &'a [NodeId],
@@ -46,8 +46,8 @@ pub enum Decision {
 
 /// A policy: decides where a call runs.
 pub trait Place {
-    /// Whether the decision depends on the facts. For a policy that says no, none are gathered, and
-    /// every call runs here.
+    /// Whether the decision depends on the facts. If not, the node gathers none and runs every call
+    /// here.
     fn needs_facts(&self) -> bool {
         true
     }

@@ -1,7 +1,7 @@
 //! Exchanges: calls between nodes, and jobs that another node has taken over.
 //!
-//! The caller repeats its question until it is answered; the callee runs the call once, says that
-//! it is working when asked meanwhile, and keeps the answer for repetitions.
+//! The caller repeats its question until it is answered. The callee runs the call once; if it is
+//! asked meanwhile it says that it works, and it keeps the answer for repetitions.
 
 use core::time::Duration;
 
@@ -20,7 +20,7 @@ pub(in crate::node) const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
 /// The jobs that other nodes work on.
 #[derive(Debug)]
 pub(in crate::node) struct Exchanges {
-    /// By the place of the job.
+    /// The exchanges, each at the place of its job.
     table: Table<Exchange>,
 }
 
@@ -30,16 +30,16 @@ pub(in crate::node) struct Exchange {
     to: NodeId,
     request: u32,
     ask: Ask,
-    /// The number with which a moved job was told to go; none for a call.
+    /// The number of the go of a moved job; none for a call.
     number: Option<GoNumber>,
     /// Whether the other node has said that it works on it.
     known: bool,
-    /// Where the other node is to move it.
+    /// The node to which the other node is to move it.
     redirect: Option<NodeId>,
 }
 
 impl Exchange {
-    /// A call that was not yet sent.
+    /// A call that has not been sent yet.
     pub(in crate::node) fn call(now: Instant, to: NodeId, request: u32) -> Self {
         Self {
             to,
@@ -60,18 +60,18 @@ impl Exchange {
     }
 }
 
-/// What an answer, or an order to move, comes to.
+/// What follows from an answer, or from an order to move.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(in crate::node) enum Heard<'a> {
     /// The other node works on the job.
     Works,
-    /// The other node is to be asked at once.
+    /// It is time to ask the other node.
     Ask,
     /// It has agreed to move the job to this node, or refused.
     Redirected(NodeId, Result<(), Fault>),
     /// The job has ended.
     Ended(Result<&'a [u8], (Fault, Option<Trap>)>),
-    /// The answer makes no sense.
+    /// The answer does not fit the job.
     Stray,
 }
 
@@ -83,12 +83,12 @@ impl Exchanges {
         }
     }
 
-    /// The job at `at` is worked on by another node.
+    /// Notes that another node works on the job at `at`.
     pub(in crate::node) fn begin(&mut self, at: JobAt, exchange: Exchange) {
         self.table.put(at.index(), exchange);
     }
 
-    /// The job at `at` has ended, or is here again.
+    /// Forgets the job at `at`, which has ended or is here again.
     pub(in crate::node) fn forget(&mut self, at: JobAt) {
         self.table.take(at.index());
     }
@@ -104,7 +104,7 @@ impl Exchanges {
         self.table.position(is).map(JobAt::new)
     }
 
-    /// Asks the other node: to run the call, how it stands, or to move it.
+    /// Asks the other node to run the call, how the job stands, or to move it.
     pub(in crate::node) fn ask(&mut self, post: &mut Post<'_>, at: JobAt, job: &Job) {
         let Some(exchange) = self.table.get_mut(at.index()) else {
             return;
@@ -136,7 +136,7 @@ impl Exchanges {
         post.send(to, message);
     }
 
-    /// The next job whose node is to be asked again, and whether it was asked often enough.
+    /// The next job whose node is due to be asked again, and whether it was asked often enough.
     pub(in crate::node) fn poll_due(&mut self, post: &mut Post<'_>) -> Option<(JobAt, bool)> {
         let is_due = |held: &Exchange| held.ask.is_due(post.now);
         let at = self.table.position(is_due)?;
@@ -150,7 +150,7 @@ impl Exchanges {
         held.map(|exchange| exchange.ask.due()).min()
     }
 
-    /// The node that works on the job at `at` answers.
+    /// Takes an answer of the node that works on the job at `at`.
     pub(in crate::node) fn handle_return<'a>(
         &mut self,
         post: &Post<'_>,
@@ -174,15 +174,15 @@ impl Exchanges {
                 self.works(post, at);
                 self.redirected(at, None, Err(fault))
             }
-            // A job that was handed over is neither ready nor refused any more.
+            // These are answers to an offer, which are too late for a job that was handed over.
             Answer::Adopting(_) | Answer::Refused(..) => Heard::Stray,
             Answer::Done(result) => Heard::Ended(Ok(result)),
             Answer::Failed(fault, trap) => Heard::Ended(Err((fault, trap))),
         }
     }
 
-    /// Lets the other node move the job at `at` to the node `to`; none if no other node works on
-    /// it.
+    /// Orders the other node to move the job at `at` to the node `to`; none if no other node works
+    /// on it.
     pub(in crate::node) fn redirect(&mut self, at: JobAt, to: NodeId) -> Option<Heard<'static>> {
         let exchange = self.table.get_mut(at.index())?;
         if exchange.to == to {
@@ -197,7 +197,7 @@ impl Exchanges {
         Some(Heard::Ask)
     }
 
-    /// The other node moves the job to the node that is wanted, or does not; or it has come home.
+    /// Ends the order to move: the other node has agreed or refused, or the job has come home.
     pub(in crate::node) fn redirected(
         &mut self,
         at: JobAt,
@@ -213,7 +213,7 @@ impl Exchanges {
         }
     }
 
-    /// Checks what must hold between inputs: `is_remote` says whether another node has the job.
+    /// Checks what must hold between two inputs: `is_remote` says whether another node has the job.
     pub(in crate::node) fn assert_invariants(&self, is_remote: impl Fn(JobAt) -> bool) {
         self.table.assert_invariants();
         for at in (0..self.table.len()).map(JobAt::new) {
@@ -221,7 +221,7 @@ impl Exchanges {
         }
     }
 
-    /// The node that works on the job at `at` has said so.
+    /// Notes that the other node has said that it works on the job at `at`.
     fn works(&mut self, post: &Post<'_>, at: JobAt) -> Option<&Exchange> {
         let exchange = self.table.get_mut(at.index())?;
         let wait = post.working_patience_for(exchange.to);

@@ -1,7 +1,7 @@
 //! Moves: a job on its way from or to another node.
 //!
 //! A node has one image buffer and so one move at a time, out or in. The job keeps its place among
-//! the jobs all the while; how far its move is stands here.
+//! the jobs all the while; this part knows how far its move is.
 
 mod arrival;
 mod departure;
@@ -18,7 +18,7 @@ use crate::queue::Queue;
 use crate::time::Instant;
 use crate::wire::{GoNumber, Object, Offer, Return};
 
-/// The move that a node is busy with, and the news of those before.
+/// The move that a node is busy with, and the results of moves before it.
 #[derive(Debug)]
 pub(in crate::node) struct Moves {
     transit: Transit,
@@ -33,7 +33,7 @@ enum Transit {
     In(Arrival),
 }
 
-/// How a move that a user may want to hear of has ended.
+/// How a move has ended, for the user.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) struct Moved {
     pub(in crate::node) call: CallId,
@@ -41,36 +41,36 @@ pub(in crate::node) struct Moved {
     pub(in crate::node) result: Result<(), Fault>,
 }
 
-/// What is to be done for the job that moves.
+/// What follows for the job that moves.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) enum Passed {
     /// It cannot go on anywhere.
     Failed(JobAt, Fault),
-    /// It stays here after all and goes on with this.
+    /// It stays here, and goes on with this.
     Stays(JobAt, Next),
-    /// Its image is here.
+    /// Its record is here.
     Arrived(JobAt),
     /// It needs the module of this activation.
     Lacks(JobAt, Depth),
-    /// It is ready under this number, which its caller is to be told.
+    /// It is ready under this number, which the node that offered it must hear.
     Ready(JobAt, GoNumber),
     /// It was given up before it ran here.
     Declined(JobAt, Fault),
 }
 
-/// What an answer to an offer comes to.
+/// What follows from an answer to an offer.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) enum OfferAnswer {
-    /// It was meant for something else.
+    /// The answer is not for this offer.
     Other,
-    /// It was taken note of.
+    /// The move has taken the answer.
     Taken,
-    /// The other node has the job; the answer is also that to a call.
+    /// The other node has the job; the answer is also an answer to its call.
     HandedOver(Gone),
 }
 
 impl Moves {
-    /// No move; room for `news` of ended ones.
+    /// No move; room for the results of `news` moves.
     pub(in crate::node) fn new(news: usize) -> Self {
         Self {
             transit: Transit::Idle,
@@ -100,7 +100,7 @@ impl Moves {
         }
     }
 
-    /// Lets a job go to another node at its next suspension.
+    /// Orders a job to leave for another node at its next suspension.
     ///
     /// # Errors
     /// [`Fault::Busy`] if another job moves, or this one to another node.
@@ -125,7 +125,7 @@ impl Moves {
         }
     }
 
-    /// The job at `at` has ended; so has its move.
+    /// Ends the move of the job at `at`, which has ended.
     pub(in crate::node) fn ended(
         &mut self,
         post: &mut Post<'_>,
@@ -143,7 +143,7 @@ impl Moves {
         }
     }
 
-    /// What an executor is to do next for the move.
+    /// The next work that an executor must do for the move.
     pub(in crate::node) fn work(&self) -> Option<ImageWork> {
         match &self.transit {
             Transit::Idle => None,
@@ -152,7 +152,7 @@ impl Moves {
         }
     }
 
-    /// The executor has done what [`work`](Self::work) asked for, and the job knows of it.
+    /// Takes the executor's answer to [`work`](Self::work), which the job has taken before.
     pub(in crate::node) fn handle_outcome(
         &mut self,
         post: &mut Post<'_>,
@@ -178,7 +178,7 @@ impl Moves {
         }
     }
 
-    /// The node to which the job `job` was offered answers.
+    /// Takes an answer of a node, which may be the one to which `job` was offered.
     pub(in crate::node) fn handle_offer_answer(
         &mut self,
         post: &mut Post<'_>,
@@ -201,8 +201,8 @@ impl Moves {
         heard
     }
 
-    /// Whether `to` may fetch the image that `request` names. It is not served any more once the
-    /// other node was told to go, so that no second one can get ready.
+    /// Whether `to` may fetch `object`, the record of a job. From go on the record is not served
+    /// any more, so that no other node can get ready.
     pub(in crate::node) fn offers(&self, to: NodeId, object: Object) -> bool {
         match (&self.transit, object) {
             (Transit::Out(departure), Object::Job { request }) => departure.offers(to, request),
@@ -210,8 +210,9 @@ impl Moves {
         }
     }
 
-    /// Begins the departure of the job that waits for it: it stands still, and goes on with
-    /// `next` wherever it is then. `epochs` are those of the node's namespaces when it started.
+    /// Begins the departure of the job that waits for it. The job stands still, and goes on with
+    /// `next` at whichever node it is then. `epochs` are the epochs of the node's namespaces at the
+    /// job's start.
     pub(in crate::node) fn depart(
         &mut self,
         post: &mut Post<'_>,
@@ -225,10 +226,10 @@ impl Moves {
         }
     }
 
-    /// Whether an offered job can be taken in.
+    /// Checks whether an offered job can be taken in.
     ///
     /// # Errors
-    /// [`Fault`] to refuse it with.
+    /// The [`Fault`] with which to refuse it.
     pub(in crate::node) fn admit(&self, post: &Post<'_>, offer: &Offer) -> Result<(), Fault> {
         if offer.size == 0 {
             Err(Fault::BadImage)
@@ -241,7 +242,7 @@ impl Moves {
         }
     }
 
-    /// Takes an offered job in, which has the place `job`.
+    /// Takes an offered job in, at the place `job`.
     pub(in crate::node) fn take_in(
         &mut self,
         post: &mut Post<'_>,
@@ -252,7 +253,7 @@ impl Moves {
         self.transit = Transit::In(Arrival::begin(post, job, origin, offer));
     }
 
-    /// The fetch of the image has ended.
+    /// Takes the end of the record's fetch.
     pub(in crate::node) fn handle_fetched(&mut self, post: &mut Post<'_>, end: FetchEnd) {
         let Transit::In(arrival) = &self.transit else {
             return;
@@ -263,7 +264,8 @@ impl Moves {
         }
     }
 
-    /// The image of the arriving job was read: it goes on with `next`, or is none.
+    /// Takes what the record of the arriving job says: what the job goes on with, or why the record
+    /// is refused.
     pub(in crate::node) fn handle_unpacked(
         &mut self,
         post: &mut Post<'_>,
@@ -279,14 +281,14 @@ impl Moves {
         }
     }
 
-    /// The module that the arriving job lacked is here.
+    /// Goes on with the arriving job: the module that it lacked is here.
     pub(in crate::node) fn handle_module(&mut self, post: &mut Post<'_>, job: &Job) {
         if let Transit::In(arrival) = &mut self.transit {
             self.passed = arrival.handle_module(post, job);
         }
     }
 
-    /// The arriving job is this node's: it runs.
+    /// Ends the move of the arriving job, which is this node's own and runs.
     pub(in crate::node) fn settle(&mut self, post: &mut Post<'_>) -> Option<Settled> {
         let Transit::In(arrival) = &self.transit else {
             return None;
@@ -297,7 +299,7 @@ impl Moves {
         Some(settled)
     }
 
-    /// Gives up the job that arrives. It has not run here, and will not.
+    /// Declines the job that arrives. It has not run here, and will not.
     pub(in crate::node) fn decline(&mut self, fault: Fault) {
         if let Transit::In(arrival) = &self.transit {
             self.passed = Some(Passed::Declined(arrival.job, fault));
@@ -305,7 +307,7 @@ impl Moves {
         }
     }
 
-    /// `job` is the one that moves.
+    /// Asks again, thaws again or gives up if it is time. `job` is the job that moves.
     pub(in crate::node) fn handle_timeout(&mut self, post: &mut Post<'_>, job: &Job) {
         if self.poll_timeout().is_none_or(|due| due > post.now) {
             return;
@@ -331,29 +333,29 @@ impl Moves {
         }
     }
 
-    /// What is to be done for the job that moves.
+    /// What follows for the job that moves, once.
     pub(in crate::node) fn poll_passed(&mut self) -> Option<Passed> {
         self.passed.take()
     }
 
-    /// Notes how a move has ended.
+    /// Notes how a move has ended, for the user.
     pub(in crate::node) fn note(&mut self, moved: Moved) {
         if self.news.len() < self.news.capacity() {
             self.news.push_back(moved);
         }
     }
 
-    /// The move that ended longest ago and was not reported.
+    /// The move that ended longest ago and is not reported yet.
     pub(in crate::node) fn poll_news(&mut self) -> Option<Moved> {
         self.news.pop_front()
     }
 
-    /// Checks what must hold between inputs.
+    /// Checks what must hold between two inputs.
     pub(in crate::node) fn assert_invariants(&self) {
         debug_assert!(self.passed.is_none(), "what is to be done is done");
     }
 
-    /// Takes up what a step of the departing job came to.
+    /// Notes the result of a step of the departing job.
     fn pass(&mut self, post: &mut Post<'_>, job: &Job, passed: Option<Passed>) {
         if let (Some(Passed::Stays(..)), Transit::Out(departure)) = (passed, self.transit) {
             self.transit = Transit::Idle;

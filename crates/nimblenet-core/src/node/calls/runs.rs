@@ -1,9 +1,9 @@
 //! Runs: everything that brings a job from its call to its result on this node.
 //!
-//! The parent of [`jobs`], [`bench`], [`shelf`], [`subscriptions`], [`acquisitions`] and [`fetches`], between
-//! which it carries values as the node does between its parts. A job is resolved in the
-//! catalogues, its tasklets are acquired when they are called, and executors run them. What
-//! concerns other nodes comes out of [`Runs::poll`].
+//! The parent of [`jobs`], [`bench`], [`shelf`], [`subscriptions`], [`acquisitions`] and
+//! [`fetches`]. It carries values between them as the node does between its parts. It resolves a
+//! job in the catalogues, acquires its tasklets when they are called, and has executors run them.
+//! [`Runs::poll`] returns what concerns other nodes.
 
 mod acquisitions;
 mod bench;
@@ -43,7 +43,7 @@ pub(in crate::node) struct Runs {
     shelf: Shelf,
     acquisitions: Acquisitions,
     fetches: Fetches,
-    /// Activations of a job at most.
+    /// The most activations of a job.
     depth: usize,
     happened: Queue<Happened>,
 }
@@ -51,11 +51,11 @@ pub(in crate::node) struct Runs {
 /// What concerns other nodes.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) enum Happened {
-    /// A job has ended with this.
+    /// A job has ended with this result.
     Ended(JobAt, Result<(), Fault>),
-    /// A job that arrives has its module, or cannot have it; or its time is up.
+    /// An arriving job has the module that it lacked, or cannot have it, or its time is up.
     Arriving(Result<(), Fault>),
-    /// The image of the job that arrives is here, or cannot be had.
+    /// The fetch of the arriving job's record has ended.
     Image(FetchEnd),
 }
 
@@ -69,15 +69,14 @@ impl Runs {
             shelf: Shelf::new(limits),
             depth: limits.depth,
             acquisitions: Acquisitions::new(limits.acquisitions),
-            // Each acquisition, the delta and the image.
+            // One for each acquisition, one for a delta, one for a record.
             fetches: Fetches::new(limits.acquisitions + 2),
-            // A job ends once, and one arrives.
+            // Each job ends once, and one job arrives, with a module and a record.
             happened: Queue::with_capacity(limits.jobs + 2),
         }
     }
 
-    /// Begins a job with arguments and a caller of its own, which then waits for what `state`
-    /// says.
+    /// Opens a job.
     ///
     /// # Errors
     /// [`Fault`] if the node has as many jobs as it may, or the arguments are too long.
@@ -93,7 +92,7 @@ impl Runs {
         }
     }
 
-    /// Takes a call up as a job.
+    /// Takes a call, and makes a job of it.
     ///
     /// # Errors
     /// [`Fault`] if it is refused at once.
@@ -126,8 +125,8 @@ impl Runs {
         accepted
     }
 
-    /// An executor answers for an activation. `image_work` is what the job that moves has it do.
-    /// Returns whether the answer is for that; if so, the job has been told.
+    /// Takes an executor's answer for an activation. `image_work` is the work for the job that
+    /// moves. Returns whether the answer is for that work; if so, the job has taken it.
     pub(in crate::node) fn handle_outcome(
         &mut self,
         post: &mut Post<'_>,
@@ -186,12 +185,12 @@ impl Runs {
         false
     }
 
-    /// A part of an object; false if nothing waits for it.
+    /// Takes a part of an object; false if nothing waits for it.
     pub(in crate::node) fn handle_data(&mut self, post: &mut Post<'_>, data: &Data<'_>) -> bool {
         self.fetches.handle_data(post, data)
     }
 
-    /// A node has what a search asked for.
+    /// Takes the answer of a holder to a search.
     pub(in crate::node) fn handle_found(
         &mut self,
         post: &mut Post<'_>,
@@ -202,18 +201,18 @@ impl Runs {
         self.acquisitions.handle_found(post, origin, hops, found);
     }
 
-    /// A holder describes a module.
+    /// Takes a holder's description of a module.
     pub(in crate::node) fn handle_metadata(&mut self, post: &mut Post<'_>, metadata: Metadata<'_>) {
         self.acquisitions.handle_metadata(post, metadata);
     }
 
-    /// A node does not serve what it was asked for.
+    /// Takes the refusal of a node to serve an object.
     pub(in crate::node) fn handle_refusal(&mut self, post: &mut Post<'_>, request: u16) {
         self.acquisitions.handle_refusal(post, request);
         self.fetches.handle_refusal(post, request);
     }
 
-    /// Asks again for what was not answered. Jobs whose time is up end later, in
+    /// Asks again where no answer came. Jobs whose time is up end later, in
     /// [`end_overdue`](Self::end_overdue), so that an answer of the same moment counts.
     pub(in crate::node) fn handle_timeout(&mut self, post: &mut Post<'_>) {
         self.acquisitions.handle_timeout(post);
@@ -242,9 +241,9 @@ impl Runs {
 
     /// Carries what the parts say to one another until they have nothing more to say.
     ///
-    /// The order is fixed. Modules that are here come first, so that nothing that is fetched takes
-    /// their room before a job has reserved them. New fetches come after what has ended; jobs that
-    /// wait for a catalogue come last, since they may ask for more.
+    /// The order is fixed. Acquired modules come first, so that jobs reserve them before a fetch
+    /// takes their room. New fetches come after fetches that have ended; jobs that wait for a
+    /// catalogue come last, since they may order more.
     pub(in crate::node) fn carry(&mut self, post: &mut Post<'_>) {
         loop {
             if let Some(acquired) = self.acquisitions.poll_ended(post.now) {
@@ -277,8 +276,8 @@ impl Runs {
         self.happened.pop_front()
     }
 
-    /// The next work for an executor. `image_work` is what the job that moves needs, and `record`
-    /// its record.
+    /// The next work for an executor. `image_work` is the work for the job that moves, and `record`
+    /// the record of that job.
     pub(in crate::node) fn poll_work<'n>(
         &'n mut self,
         executor: ExecutorId,
@@ -287,8 +286,8 @@ impl Runs {
         record: &'n Buffer,
     ) -> Option<Work<'n>> {
         if let Some(stop) = self.bench.poll_stop(executor) {
-            // The executor works in order: once it has taken this, it no longer runs the
-            // activation.
+            // The executor works in order: once it has taken the stop, it does not run the
+            // activation any more.
             if stop.placed {
                 self.make_room(executor);
             }
@@ -342,8 +341,8 @@ impl Runs {
         }
     }
 
-    /// Whether the executor can do this for the job that moves: freezing is for the one that
-    /// holds the activation.
+    /// Whether the executor can do this work for the job that moves: only the one that holds an
+    /// activation can freeze it.
     fn takes_image_work(&self, executor: ExecutorId, work: ImageWork) -> bool {
         let (at, depth) = work.place();
         let holder = self.jobs[at].activation(depth).and_then(|it| it.holder());
@@ -426,14 +425,14 @@ impl Runs {
         }
     }
 
-    /// An activation has left an executor: there may be room for those that are stalled.
+    /// Tries stalled jobs again: an activation has left the executor.
     fn make_room(&mut self, executor: ExecutorId) {
         if let Some(first) = self.shelf.handle_room(executor) {
             self.bench.favour(first);
         }
     }
 
-    /// An executor had no room for the work that a job gave it: the job waits in line.
+    /// Puts a job back in line: an executor had no room for its work.
     fn stall(&mut self, post: &mut Post<'_>, at: JobAt, executor: ExecutorId) {
         if let Some(next) = self.jobs.take_back(post, at) {
             let is_stalled = |job: JobAt| self.shelf.is_stalled(job);
@@ -448,19 +447,19 @@ impl Runs {
         self.bench.withdraw(at);
     }
 
-    /// The stalled job that has to do without, because nobody else can go on.
+    /// The stalled job that must do without room, because no job that an executor holds can go on.
     fn poll_stuck(&self, cache: &Cache) -> Option<JobAt> {
         let still = self.bench.is_still();
         still.then(|| self.shelf.poll_stuck(&self.around(cache)))?
     }
 
-    /// The step that a stalled job waits with fails.
+    /// Fails the step for which a stalled job wants room.
     fn do_without(&mut self, post: &mut Post<'_>, at: JobAt) {
         self.withdraw(at);
         if let Some(top) = self.jobs[at].top() {
             match top.station {
-                // Modules may be let go at once: the executor runs nothing before it has taken
-                // the stop.
+                // The module may go at once: the executor runs nothing before it has taken the
+                // stop.
                 Station::At(executor) => self.bench.stop(Stop {
                     activation: top.id,
                     executor,
@@ -475,7 +474,7 @@ impl Runs {
         self.callee_failed(post, at, Fault::NoMemory);
     }
 
-    /// Work that makes a place, or room: the activation is put on the shelf.
+    /// The work that makes a place, or room: freezes an activation for the shelf.
     fn clear_place(
         &mut self,
         executor: ExecutorId,
@@ -496,7 +495,7 @@ impl Runs {
         Some(Work::Freeze { activation, room })
     }
 
-    /// An executor was to freeze an activation that goes to the shelf.
+    /// Takes the answer of an executor that was to freeze an activation for the shelf.
     fn shelved(&mut self, post: &mut Post<'_>, (at, depth): (JobAt, Depth), outcome: Outcome<'_>) {
         match Shelf::handle_frozen(post, outcome) {
             Shelved::Image(slot) => self.jobs.shelve(at, depth, Some(slot)),
@@ -508,7 +507,7 @@ impl Runs {
         }
     }
 
-    /// An executor was to take the top activation of a job in from the shelf.
+    /// Takes the answer of an executor that was to thaw the top activation of a job from the shelf.
     fn thawed(
         &mut self,
         post: &mut Post<'_>,
@@ -529,8 +528,8 @@ impl Runs {
         }
     }
 
-    /// Ends a job, whatever it is doing; its reservations are taken back. One that arrives is
-    /// declined instead.
+    /// Ends a job, whatever it does, and takes its reservations back. An arriving job is declined
+    /// instead.
     pub(in crate::node) fn end(
         &mut self,
         post: &mut Post<'_>,
@@ -561,7 +560,7 @@ impl Runs {
         self.happened.push_back(Happened::Ended(at, result));
     }
 
-    /// A job has run on another node, and ended there.
+    /// Ends a job that has run on another node and ended there.
     pub(in crate::node) fn end_remote(
         &mut self,
         post: &mut Post<'_>,
@@ -591,9 +590,8 @@ impl Runs {
         self.make_ready(at, next);
     }
 
-    /// Takes the job that is to leave off the bench, if it stands still; returns what it does
-    /// next. An executor may read the image of a thaw that nobody waits for any more until it has
-    /// taken the stop; until then nothing leaves.
+    /// Takes the leaving job off the bench, if it stands still; returns what it goes on with. While
+    /// an executor may still read the image of an abandoned thaw, nothing leaves.
     pub(in crate::node) fn leave(&mut self, post: &mut Post<'_>, at: JobAt) -> Option<Next> {
         if !self.bench.is_clear() || self.shelf.is_freezing(at) {
             return None;
@@ -616,7 +614,7 @@ impl Runs {
         Some(next)
     }
 
-    /// The job that was to leave stays and goes on with `next`.
+    /// Lets a job that was to leave stay and go on with `next`.
     pub(in crate::node) fn stay(&mut self, post: &mut Post<'_>, at: JobAt, next: Next) {
         let lacks_module = self.jobs[at]
             .top()
@@ -628,23 +626,23 @@ impl Runs {
         }
     }
 
-    /// Another node runs the job: nothing of it is needed here any more.
+    /// Releases everything that a job holds: another node runs it.
     pub(in crate::node) fn hand_over(&mut self, post: &mut Post<'_>, at: JobAt) {
         self.release_all(post, at);
         self.jobs.set(at, State::Remote);
         self.forget_replaced();
     }
 
-    /// Whether nothing that an executor may still read is in the image buffer.
+    /// Whether no executor may still read from the image buffer.
     pub(in crate::node) fn image_is_free(&self) -> bool {
         self.bench.is_clear()
     }
 
-    /// Makes the arriving job what its record says, as far as this node's catalogues allow;
-    /// returns what it does next.
+    /// Builds the arriving job from its record, as far as this node's catalogues allow; returns
+    /// what it goes on with.
     ///
     /// # Errors
-    /// [`Fault`] to decline it with.
+    /// The [`Fault`] with which to decline it.
     pub(in crate::node) fn unpack(
         &mut self,
         post: &mut Post<'_>,
@@ -652,7 +650,7 @@ impl Runs {
     ) -> Result<Next, Fault> {
         let record = MovedJob::parse(post.image).map_err(|_| Fault::BadImage)?;
         self.jobs.take_head(at, &record.head)?;
-        // The job keeps to the entries that it started with, as far as they are here.
+        // The job keeps the entries that it started with, as far as this node has them.
         let epochs = self.subscriptions.catalogues().map(|held| {
             let (own, theirs) = (held.epoch(), record.epoch(held.id()));
             theirs.map_or(own, |theirs| theirs.min(own))
@@ -694,7 +692,7 @@ impl Runs {
         }
     }
 
-    /// Gives up a job that arrives.
+    /// Declines a job that arrives.
     pub(in crate::node) fn decline(&mut self, post: &mut Post<'_>, at: JobAt, fault: Fault) {
         let waited = self.jobs[at].state.awaited();
         self.release_all(post, at);
@@ -768,7 +766,8 @@ impl Runs {
         Ok(())
     }
 
-    /// A catalogue changed, or could not be had: looks again at the jobs that wait for one.
+    /// Tries again to resolve the jobs that wait for a catalogue: one has changed, or cannot be
+    /// had.
     fn resolve_waiting(&mut self, post: &mut Post<'_>) {
         for at in self.jobs.places() {
             if self.jobs[at].state == State::Resolving
@@ -779,7 +778,7 @@ impl Runs {
         }
     }
 
-    /// Acquires what the preload list names from `item` on, then the job's own tasklet (paper,
+    /// Acquires the items of the preload list from `item` on, then the job's own tasklet (paper,
     /// section 4.1).
     fn preload_from(&mut self, post: &mut Post<'_>, at: JobAt, item: usize) {
         for item in item..self.jobs[at].preload.len() {
@@ -810,7 +809,7 @@ impl Runs {
         }
     }
 
-    /// Acquires the top tasklet, which is this; a native one is there already.
+    /// Acquires the top tasklet, which `wanted` names; a native tasklet needs no acquisition.
     fn begin(&mut self, post: &mut Post<'_>, at: JobAt, wanted: Option<Wanted>) {
         let job = &self.jobs[at];
         let Some(wanted) = wanted else {
@@ -830,7 +829,7 @@ impl Runs {
             return;
         };
         if job.leaves {
-            // Its module is wanted where it goes.
+            // The job leaves: the other node acquires the module.
             self.make_ready(at, Next::Start);
             return;
         }
@@ -853,7 +852,7 @@ impl Runs {
         })
     }
 
-    /// Hands an ended acquisition to the jobs that wait for it.
+    /// Gives an ended acquisition to the jobs that wait for it.
     fn acquired(&mut self, post: &mut Post<'_>, acquired: &Acquired) {
         self.fetches.abandon(post, Owner::Acquisition(acquired.at));
         for at in self.jobs.places() {
@@ -869,7 +868,7 @@ impl Runs {
         }
     }
 
-    /// The module that a job waits for is here.
+    /// Gives a job the module that it waits for.
     fn take_module(&mut self, post: &mut Post<'_>, at: JobAt, acquired: &Acquired, slot: SlotId) {
         post.counters.count_acquired(acquired.source);
         post.cache.reserve(slot);
@@ -896,25 +895,25 @@ impl Runs {
         }
     }
 
-    /// The module that a job waits for cannot be had.
+    /// Tells a job that the module that it waits for cannot be had.
     fn miss_module(&mut self, post: &mut Post<'_>, at: JobAt, fault: Fault) {
         post.counters.not_acquired += 1;
         let state = self.jobs[at].state;
         if let State::Preloading { item, .. } = state {
-            // What cannot be had in advance may never be called.
+            // A tasklet that cannot be preloaded may never be called.
             self.preload_from(post, at, item + 1);
         } else if let State::Arriving(_) = state {
             self.jobs.set(at, State::Arriving(None));
             self.happened.push_back(Happened::Arriving(Err(fault)));
         } else if fault == Fault::CacheFull && self.jobs.release_preload(post, at) {
-            // The chain is larger than the cache: on with loading on demand.
+            // The chain is larger than the cache: go on with loading on demand.
             self.begin_top(post, at);
         } else {
             self.callee_failed(post, at, fault);
         }
     }
 
-    /// What an executor says of the top activation of a job.
+    /// Takes an executor's answer for the top activation of a job.
     fn go_on(&mut self, post: &mut Post<'_>, at: JobAt, outcome: Outcome<'_>) {
         match outcome {
             Outcome::Called {
@@ -955,8 +954,8 @@ impl Runs {
         }
     }
 
-    /// The top tasklet calls the tasklet of its import number `import`; returns how to acquire
-    /// that.
+    /// Pushes the callee that the top tasklet calls by its import number `import`; returns how to
+    /// acquire it.
     fn push_callee(
         &mut self,
         post: &mut Post<'_>,
@@ -978,14 +977,14 @@ impl Runs {
         Ok(Wanted::of(&callee))
     }
 
-    /// The top tasklet could not be acquired.
+    /// Fails the top tasklet, which could not be acquired or could not go on.
     fn callee_failed(&mut self, post: &mut Post<'_>, at: JobAt, fault: Fault) {
         self.jobs.blame(at);
         self.jobs.pop(post, at, None);
         self.callee_ended(post, at, Err(fault));
     }
 
-    /// Hands the end of a callee to its caller, or ends the job.
+    /// Gives the end of a callee to its caller, or ends the job.
     fn callee_ended(&mut self, post: &mut Post<'_>, at: JobAt, result: Result<(), Fault>) {
         if self.jobs[at].depth() > 0 {
             self.make_ready(at, Next::Resume(result));
@@ -994,8 +993,8 @@ impl Runs {
         }
     }
 
-    /// Takes back everything that a job holds, and has executors forget it. Modules that an
-    /// executor may be reading stay where they are until it takes the stop.
+    /// Takes back everything that a job holds, and tells executors to forget it. A module that an
+    /// executor may read stays where it is until the executor takes the stop.
     fn release_all(&mut self, post: &mut Post<'_>, at: JobAt) {
         let mut thawing = self.jobs[at].state.thawing();
         while let Some(ended) = self.jobs.unwind(at) {
@@ -1035,7 +1034,7 @@ impl Runs {
         self.subscriptions.forget_replaced(oldest);
     }
 
-    /// The start of an activation.
+    /// The work that starts an activation.
     fn start_of<'n>(
         &'n self,
         cache: &'n Cache,

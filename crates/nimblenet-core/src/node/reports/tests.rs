@@ -73,7 +73,7 @@ fn each_report_is_told_once_however_often_it_comes() {
     assert_eq!((from, heard), (NEAR, report(7, "lost")));
     reports.handle_report(NEAR, &report(7, "lost"));
     assert!(!reports.has_news() && reports.poll_news().is_none());
-    // The next crash of this node, and one of another, are others.
+    // The next crash of this node and a crash of another node are other reports.
     reports.handle_report(NEAR, &report(8, "lost"));
     assert_eq!(told(&mut reports), Some((NEAR, 8)));
     reports.handle_report(OTHER, &report(7, "lost"));

@@ -63,7 +63,7 @@ fn catalogue(epoch: u32) -> Catalogue {
     catalogue
 }
 
-/// Serves the part whose turn it is; returns who gets which offset and what of it.
+/// Serves the part whose turn it is; returns its receiver, its offset and its bytes.
 fn part(
     stage: &mut Stage,
     servings: &mut Servings,
@@ -330,7 +330,7 @@ fn an_image_is_for_the_node_to_which_its_job_is_offered() {
     }
     let served = part(&mut stage, &mut servings, offered);
     assert_eq!(served, Some((NEAR, 0, b"job!".to_vec())));
-    // It is no longer offered when the next part would be made.
+    // The offer has ended before the next part is made.
     servings.handle_fetch(&mut stage.post(), NEAR, fetch, offered);
     let turn = servings.poll_turn(&stage.post(), LINK).unwrap();
     servings.serve(&mut stage.post(), turn, NOTHING);
@@ -359,7 +359,7 @@ fn parts_are_made_for_the_link_that_they_leave_by() {
         turn.map(|turn| turn.to)
     };
     assert_eq!(turn(&mut stage, &mut servings, 0), Some(NEAR));
-    // What has no way yet is flooded, and leaves by all.
+    // A message without a route is flooded, and leaves by all links.
     assert_eq!(turn(&mut stage, &mut servings, 0), Some(STRANGER));
     assert_eq!(turn(&mut stage, &mut servings, 0), None);
     assert_eq!(turn(&mut stage, &mut servings, 1), Some(OTHER));

@@ -227,7 +227,7 @@ fn a_job_that_was_handed_over_is_asked_after_by_its_number() {
     assert_eq!(stage.message(), Some((OTHER, Message::Go(go))));
 }
 
-/// What the caller of a job in this state is told.
+/// Asserts what the caller of a job in this state is told.
 #[track_caller]
 fn told(state: State, answer: Answer<'_>) {
     let mut stage = Stage::new();
@@ -293,7 +293,7 @@ fn a_result_that_fits_no_frame_fails_the_call() {
     }
 }
 
-/// Whatever may happen to exchanges.
+/// Everything that may happen to exchanges.
 #[derive(Clone, Copy, Debug)]
 enum Input {
     Begin(usize, bool),
@@ -335,7 +335,7 @@ proptest! {
     ) {
         let (mut stage, job) = (Stage::new(), job(None));
         let mut exchanges = Exchanges::new(JOBS);
-        // Questions since the last answer; none for a job that no other node works on.
+        // The number of questions since the last answer; none if no other node works on the job.
         let mut asked: [Option<u32>; JOBS] = [None; JOBS];
         for input in inputs {
             match input {

@@ -1,7 +1,7 @@
-//! A job arrives: its image is fetched, its modules are acquired, its activations thawed, and it
-//! runs when the node that offered it says go.
+//! A job arrives: this node fetches its record, acquires its modules and thaws its activations, and
+//! runs it when the node that offered it says go.
 //!
-//! Everything that can fail is done before go, while the other node can still take the job back.
+//! Every step that can fail comes before go, while the other node can still take the job back.
 
 use nimblenet_tasklet::{Digest, Fault, NodeId, Outcome};
 
@@ -18,10 +18,10 @@ use crate::wire::{GoNumber, Object, Offer};
 pub(super) struct Arrival {
     pub(super) job: JobAt,
     from: NodeId,
-    /// Whom the other node runs it for.
+    /// The caller that the other node runs it for.
     caller: Caller,
     digest: Digest,
-    /// What it does once it may.
+    /// What it goes on with after go.
     next: Next,
     pub(super) step: Arriving,
 }
@@ -29,28 +29,28 @@ pub(super) struct Arrival {
 /// How far an arrival is.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Arriving {
-    /// The image is on its way.
+    /// The record is on its way.
     Fetching,
-    /// The module of this activation is.
+    /// The module of this activation is on its way.
     Acquiring { at: Depth },
     /// An executor is to thaw this activation.
     Thawing { at: Depth },
-    /// It runs when it is told to.
+    /// It waits for go.
     Ready { number: GoNumber, ask: Ask },
 }
 
 /// A job that has arrived.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) struct Settled {
-    /// What it does now.
+    /// What it goes on with.
     pub(in crate::node) next: Next,
-    /// The node that it came from and the number under which this node called there, if the job
-    /// may be this node's own call.
+    /// If the job may be this node's own call: the node that it came from, and the request number
+    /// of this node's call there.
     pub(in crate::node) home: Option<Caller>,
 }
 
 impl Arrival {
-    /// Has the image fetched from the node that offers the job.
+    /// Orders the fetch of the record from the node that offers the job.
     pub(super) fn begin(post: &mut Post<'_>, job: JobAt, origin: NodeId, offer: &Offer) -> Self {
         post.image.clear();
         post.order(Order {
@@ -73,7 +73,7 @@ impl Arrival {
         }
     }
 
-    /// What an executor is to do next.
+    /// The next work that an executor must do.
     pub(super) fn work(&self) -> Option<ImageWork> {
         let job = self.job;
         match self.step {
@@ -89,7 +89,7 @@ impl Arrival {
         }
     }
 
-    /// The image is complete, or cannot be had.
+    /// Takes the end of the record's fetch.
     ///
     /// # Errors
     /// Why the job is declined.
@@ -112,7 +112,7 @@ impl Arrival {
         }
     }
 
-    /// The job is what its image says, and goes on with `next`.
+    /// Goes on after the record was read: the job goes on with `next`.
     pub(super) fn handle_unpacked(
         &mut self,
         post: &mut Post<'_>,
@@ -123,7 +123,7 @@ impl Arrival {
         self.acquire_from(post, job, Depth::BOTTOM)
     }
 
-    /// The module that it lacked is here.
+    /// Goes on after the module that the job lacked was acquired.
     pub(super) fn handle_module(&mut self, post: &mut Post<'_>, job: &Job) -> Option<Passed> {
         let Arriving::Acquiring { at } = self.step else {
             return None;
@@ -131,7 +131,7 @@ impl Arrival {
         self.acquire_from(post, job, at.above())
     }
 
-    /// The executor was to thaw the activation at `at`.
+    /// Takes the answer of the executor that was to thaw the activation at `at`.
     ///
     /// # Errors
     /// Why the job is declined.
@@ -158,7 +158,7 @@ impl Arrival {
         Ok(self.thaw_from(post, job, at.above()))
     }
 
-    /// The job waits for go, and the node that offered it is silent.
+    /// If it is time, says again that the job is ready: the node that offered it is silent.
     ///
     /// # Errors
     /// Why the job is declined.
@@ -173,7 +173,7 @@ impl Arrival {
         Ok(Some(self.say_ready(post, number, ask)))
     }
 
-    /// What the job does, now that it is the node `own`'s.
+    /// What the job goes on with, now that it belongs to the node `own`.
     pub(super) fn settle(&self, own: NodeId) -> Settled {
         let (node, request) = self.caller;
         Settled {
@@ -182,7 +182,7 @@ impl Arrival {
         }
     }
 
-    /// Acquires the modules of the stack from `at` on, then thaws it.
+    /// Acquires the modules of the stack from `from` on, then thaws the stack.
     fn acquire_from(&mut self, post: &mut Post<'_>, job: &Job, from: Depth) -> Option<Passed> {
         let mut rest = job.activations().iter().skip(from.index());
         let Some(offset) = rest.position(|activation| activation.has_module) else {
@@ -193,14 +193,14 @@ impl Arrival {
         Some(Passed::Lacks(self.job, at))
     }
 
-    /// Thaws what is frozen of the stack from `at` on, then says that the job is ready.
+    /// Thaws the frozen activations of the stack from `at` on, then says that the job is ready.
     fn thaw_from(&mut self, post: &mut Post<'_>, job: &Job, at: Depth) -> Option<Passed> {
         let station = job.activation(at).map(|activation| activation.station);
         if station == Some(Station::Record) {
             self.step = Arriving::Thawing { at };
             return None;
         }
-        // The number of the packet that says so: no other life of this node has it.
+        // The number of the packet that says "ready": no other life of this node uses it.
         let number = GoNumber::new(post.mesh.next_sequence().max(1))?;
         Some(self.say_ready(post, number, Ask::new(post.now)))
     }

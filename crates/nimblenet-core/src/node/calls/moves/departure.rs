@@ -1,9 +1,9 @@
-//! A job leaves: it is frozen, offered to another node, and goes on here if that comes to nothing.
+//! A job leaves: it is frozen and offered to another node, and goes on here if that fails.
 //!
-//! The job waits for its next suspension. Then its activations are frozen one after the other into
-//! the node's image buffer, where they stay until the other node is known to run the job; so
-//! whatever goes wrong before, they are thawed again and nothing is lost. Modules stay reserved
-//! for the same time.
+//! The job waits for its next suspension. Then executors freeze its activations one after the other
+//! into the node's image buffer, where the images stay until the other node is known to run the
+//! job. So if something goes wrong before, the activations are thawed again and nothing is lost.
+//! Modules stay reserved for the same time.
 //!
 //! *Go* divides the two halves of a move. Until this node says it, the job is its own; from then
 //! on it never runs the job again, unless the other node says that it has given it up unused.
@@ -17,9 +17,9 @@ use crate::time::Instant;
 use crate::wire::job::{JobHead, write_activation, write_head, write_image};
 use crate::wire::{Answer, Go, GoNumber, Message, Offer, Return};
 
-/// Times that an offer is repeated to a node that takes its time.
+/// The most times that an offer is repeated to a node that is not ready yet.
 const OFFERS: u8 = 64;
-/// Times that the executor is asked to take a job in again when it has no room.
+/// The most times that the executor is asked to thaw a job again while it has no room.
 const RETURNS: u8 = 64;
 
 /// A job that leaves.
@@ -27,23 +27,23 @@ const RETURNS: u8 = 64;
 pub(super) struct Departure {
     pub(super) job: JobAt,
     pub(super) to: NodeId,
-    /// What it does next, wherever that is.
+    /// What it goes on with, here or there.
     next: Next,
     pub(super) step: Leaving,
-    /// Why it comes back.
+    /// Why it comes back, if it does.
     pub(super) fault: Fault,
 }
 
 /// How far a departure is.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Leaving {
-    /// The job has yet to stand still.
+    /// The job does not stand still yet.
     Waiting,
-    /// An executor is to freeze this activation.
+    /// An executor must freeze this activation.
     Freezing { at: Depth },
-    /// It was offered.
+    /// The other node has the offer.
     Offered(Offered),
-    /// It comes back: an executor is to thaw this activation, at `due` if that is set.
+    /// It comes back: an executor must thaw this activation, not before `due` if that is set.
     Returning {
         at: Depth,
         due: Option<Instant>,
@@ -56,7 +56,7 @@ pub(super) enum Leaving {
 pub(super) struct Offered {
     request: u32,
     digest: Digest,
-    /// The number under which the other node is ready and was told to go.
+    /// The number under which the other node is ready, and which this node's go has.
     number: Option<GoNumber>,
     ask: Ask,
     offers: u8,
@@ -73,7 +73,7 @@ impl Departure {
         }
     }
 
-    /// What an executor is to do next.
+    /// The next work that an executor must do.
     pub(super) fn work(&self) -> Option<ImageWork> {
         let job = self.job;
         match self.step {
@@ -91,7 +91,7 @@ impl Departure {
         }
     }
 
-    /// Whether `to` may fetch the image under this request number.
+    /// Whether `to` may fetch the record under this request number.
     pub(super) fn offers(&self, to: NodeId, request: u32) -> bool {
         let offered = |it: &Offered| it.request == request && it.number.is_none();
         self.to == to && matches!(&self.step, Leaving::Offered(it) if offered(it))
@@ -122,7 +122,7 @@ impl Departure {
         }
     }
 
-    /// The executor was to freeze the activation at `at`.
+    /// Takes the answer of the executor that was to freeze the activation at `at`.
     pub(super) fn handle_frozen(
         &mut self,
         post: &mut Post<'_>,
@@ -134,7 +134,7 @@ impl Departure {
             Outcome::Frozen { image, .. } => {
                 match post.image.extend(|out| write_image(out, image)) {
                     Ok(()) => self.freeze_from(post, job, at.above()),
-                    // The executor did not keep to the room that it was given.
+                    // The executor has used more room than it was given.
                     Err(_) => Some(Passed::Failed(self.job, Fault::BadImage)),
                 }
             }
@@ -151,7 +151,7 @@ impl Departure {
         }
     }
 
-    /// The executor was to take the activation at `at` in again.
+    /// Takes the answer of the executor that was to thaw the activation at `at` again.
     pub(super) fn handle_thawed(
         &mut self,
         post: &mut Post<'_>,
@@ -184,7 +184,7 @@ impl Departure {
         }
     }
 
-    /// A node answers; it may be the one to which the job was offered.
+    /// Takes an answer of a node, which may be the one to which the job was offered.
     pub(super) fn handle_answer(
         &mut self,
         post: &mut Post<'_>,
@@ -208,7 +208,7 @@ impl Departure {
                 offered.ask.renew();
                 self.ask(post, job);
             }
-            // A number of another life of the node is not one that it may go by.
+            // A number of another life of the node is not valid for go.
             (Answer::Adopting(Some(number)), Some(told)) => {
                 if number == told {
                     self.ask(post, job);
@@ -248,7 +248,7 @@ impl Departure {
                     self.ask(post, job);
                     None
                 } else if gone {
-                    // It may run there, or have run.
+                    // The job may run there, or have run.
                     Some(Passed::Failed(self.job, Fault::Unreachable))
                 } else {
                     self.come_back(job, Fault::Unreachable)
@@ -262,7 +262,7 @@ impl Departure {
         }
     }
 
-    /// Freezes what is started of the stack from `at` on, then offers the job.
+    /// Freezes the started activations of the stack from `from` on, then offers the job.
     fn freeze_from(&mut self, post: &mut Post<'_>, job: &Job, from: Depth) -> Option<Passed> {
         let mut at = from;
         while let Some(activation) = job.activation(at) {
@@ -324,13 +324,13 @@ impl Departure {
         post.send(to, message);
     }
 
-    /// The move has come to nothing; the job goes on here.
+    /// Ends a move that has failed: the job is thawed and goes on here.
     fn come_back(&mut self, job: &Job, fault: Fault) -> Option<Passed> {
         self.fault = fault;
         self.thaw_from(job, Depth::BOTTOM)
     }
 
-    /// Thaws what is frozen of the stack from `at` on, then lets the job go on.
+    /// Thaws the frozen activations of the stack from `from` on, then lets the job go on.
     fn thaw_from(&mut self, job: &Job, from: Depth) -> Option<Passed> {
         let mut rest = job.activations().iter().skip(from.index());
         let Some(offset) = rest.position(|activation| activation.station == Station::Record) else {

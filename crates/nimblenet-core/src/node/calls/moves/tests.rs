@@ -49,7 +49,7 @@ fn job() -> Job {
     job
 }
 
-/// The same with an executor.
+/// The same job, held by an executor.
 fn running() -> Job {
     let mut job = job();
     for at in 0..2 {
@@ -58,7 +58,7 @@ fn running() -> Job {
     job
 }
 
-/// The same as its record has it.
+/// The same job, as its record has it.
 fn frozen() -> Job {
     let mut job = job();
     for at in 0..2 {
@@ -71,7 +71,7 @@ fn epochs() -> impl ExactSizeIterator<Item = (NamespaceId, u32)> {
     [(shop(), 7), (id_of("yard"), 0)].into_iter()
 }
 
-/// The executor does what the move needs: the job is told, then the move.
+/// Gives the executor's answer to the job and then to the move.
 fn answer_work(stage: &mut Stage, moves: &mut Moves, job: &mut Job, outcome: Outcome<'_>) {
     let work = moves.work().expect("the executor is to do something");
     let (_, at) = work.place();
@@ -173,7 +173,7 @@ fn news_that_nobody_takes_do_not_pile_up() {
     assert_eq!(news(&mut moves).unwrap().0, CallId(0));
 }
 
-/// Whatever may happen to moves.
+/// Everything that may happen to moves.
 #[derive(Clone, Copy, Debug)]
 enum Input {
     Order(NodeId),
@@ -253,7 +253,7 @@ struct Parent {
     stage: Stage,
     moves: Moves,
     job: Job,
-    /// The request number of the last offer, and the number by which the other node was told to go.
+    /// The request number of the last offer, and below the number of the last go.
     offered: u32,
     told: Option<GoNumber>,
     /// Whether the other node has given up the job that it was told to run.
@@ -327,7 +327,7 @@ impl Parent {
                     moves.handle_module(&mut stage.post(), job);
                 }
             }
-            // Only the number of a job that is ready is one that may be told to go.
+            // Only a job that is ready has a number for go.
             Input::Settle => {
                 let ready = |arrival: &Arrival| matches!(arrival.step, Arriving::Ready { .. });
                 if matches!(&moves.transit, Transit::In(arrival) if ready(arrival)) {

@@ -1,8 +1,8 @@
 //! Acquisitions: Algorithm 1 of the paper, line by line.
 //!
-//! An acquisition looks in the cache, asks the neighbours, the whole mesh and the registry, and
-//! has the module fetched from whichever answers first. After a failure the next attempt begins
-//! with the cache again; what a source has sent stays.
+//! An acquisition looks in the cache, then asks the neighbours, the whole mesh and the registry,
+//! and orders the module from whichever answers first. After a failure the next attempt begins with
+//! the cache again; the parts that a source has sent stay.
 
 use core::time::Duration;
 
@@ -22,13 +22,13 @@ use crate::wire::{Found, MAX_TTL, Message, Metadata, MetadataRequest, Object, Se
 /// The TTL of the local search: one hop (Algorithm 1, line 2).
 const LOCAL_TTL: u8 = 1;
 
-/// What is acquired.
+/// The tasklet that is acquired.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::node) struct Wanted {
     pub(in crate::node) tasklet: TaskletRef,
     pub(in crate::node) digest: Digest,
     pub(in crate::node) size: u32,
-    /// The only registry that may be asked.
+    /// The only registry that the acquisition may ask.
     pub(in crate::node) registry: NodeId,
 }
 
@@ -53,28 +53,28 @@ struct Holder {
     mtu: u16,
 }
 
-/// Where an acquisition stands. The comments name the lines of Algorithm 1.
+/// The phase of an acquisition. The comments name the lines of Algorithm 1.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
-    /// Lines 6 to 11: is it in the cache?
+    /// Lines 6 to 11: looks in the cache.
     Check,
-    /// Line 12: asked the neighbours.
+    /// Line 12: has asked the neighbours.
     LocalSearch,
-    /// Line 14: asked the whole mesh.
+    /// Line 14: has asked the whole mesh.
     GlobalSearch,
-    /// Line 17: asked the registry.
+    /// Line 17: has asked the registry.
     Fallback,
-    /// Line 22: asked the holder for metadata.
+    /// Line 22: has asked the holder for metadata.
     Metadata(Holder),
-    /// Line 29: has the module fetched from the holder.
+    /// Line 29: has ordered the module from the holder.
     Fetch(Holder),
-    /// Lines 10 and 32: it is in the cache, and reserved until this is polled.
+    /// Lines 10 and 32: the module is in the cache, and reserved for whoever polls this.
     Acquired(SlotId),
-    /// Line 34.
+    /// Line 34: all attempts have failed.
     Failed(Fault),
 }
 
-/// Who is asked.
+/// Whom a search asks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Scope {
     Neighbours,
@@ -88,12 +88,12 @@ struct Acquisition {
     wanted: Wanted,
     phase: Phase,
     started: Instant,
-    /// Attempts begun.
+    /// How many attempts were begun.
     attempts: u8,
     /// The request number that an answer must have.
     request: u16,
     ask: Ask,
-    /// Where it came from: hops, 0 for the node's own cache.
+    /// The distance of its source in hops, 0 for the node's own cache.
     hops: u8,
     from_registry: bool,
     /// The last source that failed.
@@ -106,14 +106,14 @@ pub(in crate::node) struct Acquired {
     pub(in crate::node) at: AcquisitionAt,
     pub(in crate::node) tasklet: TaskletRef,
     pub(in crate::node) source: Source,
-    /// Links to the source.
+    /// The number of links to the source.
     pub(in crate::node) hops: u8,
-    /// Attempts begun.
+    /// How many attempts were begun.
     pub(in crate::node) attempts: u8,
     /// Bytes that came over the mesh.
     pub(in crate::node) bytes: u32,
     pub(in crate::node) took: Duration,
-    /// The module, with a reservation that whoever polls takes over; or why it was not acquired.
+    /// The module, whose reservation passes to whoever polls; or why it was not acquired.
     pub(in crate::node) result: Result<SlotId, Fault>,
 }
 
@@ -121,12 +121,12 @@ pub(in crate::node) struct Acquired {
 #[derive(Debug)]
 pub(in crate::node) struct Acquisitions {
     table: Table<Acquisition>,
-    /// Places of those that have ended, oldest first.
+    /// The acquisitions that have ended, oldest first.
     ended: Queue<AcquisitionAt>,
 }
 
 impl Acquired {
-    /// What the explanation of a call says of it; `name` is the tasklet's.
+    /// The step in the explanation of a call; `name` is the tasklet's name.
     pub(in crate::node) fn step(&self, name: TaskletName) -> Step {
         let Self {
             tasklet,
@@ -158,7 +158,7 @@ impl Acquisitions {
         }
     }
 
-    /// Starts to acquire a tasklet, or joins an acquisition of the same.
+    /// Starts to acquire a tasklet, or joins an acquisition of the same tasklet.
     ///
     /// # Errors
     /// [`Fault::TooLarge`] if the module can never fit the cache, [`Fault::Busy`] at the limit.
@@ -192,7 +192,7 @@ impl Acquisitions {
         Ok(at)
     }
 
-    /// A node has what a search asked for.
+    /// Takes the answer of a holder to a search.
     pub(in crate::node) fn handle_found(
         &mut self,
         post: &mut Post<'_>,
@@ -220,7 +220,7 @@ impl Acquisitions {
         });
     }
 
-    /// A holder describes the module.
+    /// Takes a holder's description of the module.
     pub(in crate::node) fn handle_metadata(&mut self, post: &mut Post<'_>, metadata: Metadata<'_>) {
         let Some(at) = self.awaiting(metadata.request) else {
             post.unexpected();
@@ -240,14 +240,14 @@ impl Acquisitions {
         });
     }
 
-    /// A node does not have what it was asked for.
+    /// Takes the refusal of a node that does not have what it was asked for.
     pub(in crate::node) fn handle_refusal(&mut self, post: &mut Post<'_>, request: u16) {
         if let Some(at) = self.awaiting(request) {
             self.with(at, |acquisition| acquisition.source_lost(post, false));
         }
     }
 
-    /// A fetch that this acquisition ordered has ended.
+    /// Takes the end of a fetch that an acquisition ordered.
     pub(in crate::node) fn handle_fetched(
         &mut self,
         post: &mut Post<'_>,
@@ -301,7 +301,7 @@ impl Acquisitions {
         held.filter_map(Acquisition::poll_timeout).min()
     }
 
-    /// The acquisition that ended longest ago. Its place is free then.
+    /// The acquisition that ended longest ago; frees its place.
     pub(in crate::node) fn poll_ended(&mut self, now: Instant) -> Option<Acquired> {
         while let Some(at) = self.ended.pop_front() {
             let held = self.table.get(at.index());
@@ -323,7 +323,7 @@ impl Acquisitions {
         }
     }
 
-    /// Checks what must hold between inputs.
+    /// Checks what must hold between two inputs.
     pub(in crate::node) fn assert_invariants(&self) {
         self.table.assert_invariants();
         for acquisition in self.table.iter() {
@@ -332,7 +332,7 @@ impl Acquisitions {
         }
     }
 
-    /// Lets something happen to the acquisition at `at`, and notes if it has ended by that.
+    /// Lets `happen` act on the acquisition at `at`, and notes if that has ended it.
     fn with(&mut self, at: AcquisitionAt, happen: impl FnOnce(&mut Acquisition)) {
         let Some(acquisition) = self.table.get_mut(at.index()) else {
             return;
@@ -381,9 +381,9 @@ impl Acquisition {
         }
     }
 
-    /// This attempt is over; the next begins, or the acquisition fails.
+    /// Ends this attempt: begins the next, or fails the acquisition.
     fn retry(&mut self, post: &mut Post<'_>, fault: Fault, avoid: Option<NodeId>) {
-        // A registry that failed is asked again: there is no other.
+        // A registry that has failed is asked again, since there is no other.
         self.avoid = avoid.filter(|id| *id != self.wanted.registry);
         self.ask = Ask::new(post.now);
         if self.attempts < post.config.acquisition.attempts {
@@ -426,7 +426,7 @@ impl Acquisition {
         }
     }
 
-    /// Goes to a holder: for metadata, or for the module at once.
+    /// Asks a holder for metadata, or orders the module from it at once.
     fn approach(&mut self, post: &mut Post<'_>, at: AcquisitionAt, holder: Holder) {
         if !post.config.acquisition.ask_metadata {
             self.fetch(post, at, holder);
@@ -454,7 +454,7 @@ impl Acquisition {
         });
     }
 
-    /// All bytes are here: are they the right ones?
+    /// Checks the digest, now that all bytes are here.
     fn finish(&mut self, post: &mut Post<'_>, slot: SlotId, holder: Holder) {
         let hops = Some(holder.hops);
         post.cache.set_nearby(slot, Nearby { copies: None, hops });
@@ -473,7 +473,7 @@ impl Acquisition {
         self.phase = Phase::Acquired(slot);
     }
 
-    /// The node that was asked refused or fell silent.
+    /// Goes on after the node that was asked has refused or fallen silent.
     fn source_lost(&mut self, post: &mut Post<'_>, silent: bool) {
         let source = match self.phase {
             Phase::Metadata(holder) => holder.id,

@@ -1,7 +1,7 @@
 //! The bench: what each executor has to do next.
 //!
-//! For each executor stops come first, so that it lets go of what nobody waits for before it takes
-//! on more. Signature checks do not wait for a run to stand still. Then comes the job that moves.
+//! For each executor stops come first, so that it forgets what nobody waits for before it takes
+//! more work. Signature checks do not wait for a run to stand still. Then comes the job that moves.
 //! Then new work and work that has used up a slice of fuel take turns, so that a short call is
 //! answered soon however many long ones run. Jobs that wait for room keep their turns.
 
@@ -14,11 +14,11 @@ use crate::config::{ExecutorId, Limits};
 use crate::places::JobAt;
 use crate::queue::Queue;
 
-/// What executors have to do.
+/// The work that waits for executors, and the work that they do.
 #[derive(Debug)]
 pub(in crate::node) struct Bench {
     seats: Vec<Seat>,
-    /// Places of each executor.
+    /// How many places each executor has.
     places: usize,
     /// Jobs that wait for an executor with new work, oldest first.
     fresh: Queue<JobAt>,
@@ -26,7 +26,7 @@ pub(in crate::node) struct Bench {
     sliced: Queue<JobAt>,
     /// Whether the last job that was handed out had used up a slice.
     last_was_sliced: bool,
-    /// Activations that an executor is to forget.
+    /// Activations that an executor must forget.
     stops: Queue<Stop>,
 }
 
@@ -34,7 +34,7 @@ pub(in crate::node) struct Bench {
 #[derive(Default, Debug)]
 struct Seat {
     executing: Option<Executing>,
-    /// Places that are taken.
+    /// How many places are taken.
     held: usize,
 }
 
@@ -44,22 +44,22 @@ struct Executing {
     activation: ActivationId,
     /// Whether it takes a place.
     placed: bool,
-    /// Whether it did not before.
+    /// Whether it takes that place only since this work.
     new: bool,
 }
 
 /// What an executor's answer does to the place of an activation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::node) enum After {
-    /// It keeps it.
+    /// The activation keeps its place.
     Stays,
-    /// It leaves it.
+    /// The activation leaves its place.
     Leaves,
-    /// It is as it was before the work was given.
+    /// The place is as it was before the work was given.
     AsBefore,
 }
 
-/// What an executor has answered for.
+/// What an executor's answer has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::node) struct Ended {
     pub(in crate::node) executor: ExecutorId,
@@ -67,7 +67,7 @@ pub(in crate::node) struct Ended {
     pub(in crate::node) freed: bool,
 }
 
-/// An activation that an executor is to forget, and the modules that stay reserved until then.
+/// An activation that an executor must forget, and the modules that stay reserved until then.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) struct Stop {
     pub(in crate::node) activation: ActivationId,
@@ -75,31 +75,31 @@ pub(in crate::node) struct Stop {
     /// Whether it takes a place.
     pub(in crate::node) placed: bool,
     pub(in crate::node) modules: [Option<SlotId>; 2],
-    /// Its image on the shelf, if the executor may be reading it.
+    /// Its image on the shelf, if the executor may read it.
     pub(in crate::node) image: Option<SlotId>,
 }
 
 /// What a job needs of the executor that takes it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::node) enum Demand {
-    /// Nothing: a native tasklet.
+    /// Nothing: the tasklet is native.
     Nothing,
-    /// To be this one, which holds the activation.
+    /// The executor must be this one, which holds the activation.
     Holder(ExecutorId),
-    /// A place; the job has begun.
+    /// A place; the job has begun before, or may begin.
     Place,
-    /// Room that the executor does not have, or its turn to begin.
+    /// Nothing now: the executor has no room for it, or it is not its turn to begin.
     Patience,
-    /// More than can be promised to a job that begins. No other begins before it.
+    /// More than can be promised to it. No other job begins before it.
     Promise,
 }
 
 /// The job whose turn it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::node) enum Turn {
-    /// It is handed to the executor.
+    /// The executor takes it.
     Run(JobAt),
-    /// A place has to be made for it first.
+    /// It needs a place, which must be made first.
     MakePlace(JobAt),
 }
 
@@ -116,17 +116,17 @@ impl Bench {
         }
     }
 
-    /// Whether another job may begin: each that there is may yet leave as many stops as it is deep.
+    /// Whether another job may begin: each job may still leave as many stops as it is deep.
     pub(in crate::node) fn takes_jobs(&self) -> bool {
         self.stops.len() * 2 <= self.stops.capacity()
     }
 
-    /// Whether no activation is to be stopped that may still be read.
+    /// Whether no stop waits for its executor.
     pub(in crate::node) fn is_clear(&self) -> bool {
         self.stops.is_empty()
     }
 
-    /// Puts a job at the front of the line: what it waited for was made for it.
+    /// Puts a job at the front of the line: the place or room that it waited for is ready.
     pub(in crate::node) fn make_first(&mut self, job: JobAt) {
         self.fresh.push_front(job);
         self.last_was_sliced = true;
@@ -142,8 +142,8 @@ impl Bench {
         line.push_back(job);
     }
 
-    /// Puts a job in line again for whose work an executor had no room. It is the first that is
-    /// tried of those that were not stalled before.
+    /// Puts a job, for whose work an executor had no room, in line again: behind the last stalled
+    /// job, and before all others.
     pub(in crate::node) fn put_back(
         &mut self,
         job: JobAt,
@@ -159,12 +159,12 @@ impl Bench {
         line.insert(last.map_or(0, |last| last + 1), job);
     }
 
-    /// There is room again for a job that waited in line: its line is the next that has a turn.
+    /// Gives the next turn to the line of a job for which there is room again.
     pub(in crate::node) fn favour(&mut self, job: JobAt) {
         self.last_was_sliced = self.fresh.contains(&job);
     }
 
-    /// Whether no executor has anything to do or to forget.
+    /// Whether no executor has work or a stop.
     pub(in crate::node) fn is_still(&self) -> bool {
         self.stops.is_empty() && self.seats.iter().all(|seat| seat.executing.is_none())
     }
@@ -175,7 +175,7 @@ impl Bench {
         self.sliced.retain(|held| *held != job);
     }
 
-    /// Has an activation stopped, which an executor knows.
+    /// Notes that an executor must forget an activation.
     pub(in crate::node) fn stop(&mut self, stop: Stop) {
         let seat = self.seat_mut(stop.executor);
         seat.executing
@@ -183,7 +183,7 @@ impl Bench {
         self.stops.push_back(stop);
     }
 
-    /// The next activation that an executor is to forget.
+    /// The next activation that an executor must forget.
     pub(in crate::node) fn poll_stop(&mut self, executor: ExecutorId) -> Option<Stop> {
         let at = self.stops.iter().position(|it| it.executor == executor)?;
         let stop = self.stops.remove(at)?;
@@ -193,7 +193,7 @@ impl Bench {
         Some(stop)
     }
 
-    /// Whether an executor has nothing to do.
+    /// Whether an executor is not busy.
     pub(in crate::node) fn is_idle(&self, executor: ExecutorId) -> bool {
         let seat = self.seats.get(usize::from(executor.0));
         seat.is_some_and(|seat| seat.executing.is_none())
@@ -205,9 +205,9 @@ impl Bench {
         seat.is_some_and(|seat| seat.held < self.places)
     }
 
-    /// The job whose turn it is on an executor that has nothing to do. `demand` says what each job
-    /// needs of it, and is told whether a job may begin. `can_make_place` says whether a place can
-    /// be made by putting something on the shelf.
+    /// The job whose turn it is on an executor that is not busy. `demand` says what a job needs of
+    /// the executor; its second argument says whether a job may begin. `can_make_place` says
+    /// whether the shelf can make a place.
     pub(in crate::node) fn poll_turn(
         &mut self,
         executor: ExecutorId,
@@ -223,14 +223,14 @@ impl Bench {
         turn.or_else(|| self.turn_in(!first_sliced, (executor, room), &mut demand))
     }
 
-    /// Jobs in line, the one that is needed last first.
+    /// The jobs in line; the one that has its turn last comes first.
     pub(in crate::node) fn backwards(&self) -> impl Iterator<Item = JobAt> {
         let fresh = self.fresh.iter().rev();
         self.sliced.iter().rev().chain(fresh).copied()
     }
 
-    /// An executor has taken work for an activation that takes a place if it is `placed`: from now
-    /// on if it is `new` there.
+    /// Notes that an executor has taken work for an activation. `placed` says whether the
+    /// activation takes a place, and `new` whether it takes it only since this work.
     pub(in crate::node) fn begin(
         &mut self,
         executor: ExecutorId,
@@ -248,7 +248,7 @@ impl Bench {
         seat.held += usize::from(placed && new);
     }
 
-    /// An executor has answered for an activation; none if nothing was asked of it.
+    /// Takes an executor's answer for an activation; none if no executor works for it.
     pub(in crate::node) fn end(&mut self, activation: ActivationId, after: After) -> Option<Ended> {
         let executes = |seat: &Seat| seat.executing.map(|held| held.activation);
         let is_for = |seat: &Seat| executes(seat) == Some(activation);
@@ -264,15 +264,15 @@ impl Bench {
         Some(Ended { executor, freed })
     }
 
-    /// An activation has left its place.
+    /// Frees the place of an activation that has left.
     fn free_place(&mut self, executor: ExecutorId) {
         let seat = self.seat_mut(executor);
         debug_assert!(seat.held > 0, "a place is freed once");
         seat.held = seat.held.saturating_sub(1);
     }
 
-    /// Checks what must hold between inputs: `is_ready` says whether a job waits for an executor,
-    /// `held` how many places of an executor are taken by activations of jobs.
+    /// Checks what must hold between two inputs: `is_ready` says whether a job waits for an
+    /// executor, `held` how many places of an executor the activations of jobs take.
     pub(in crate::node) fn assert_invariants(
         &self,
         jobs: impl Iterator<Item = JobAt>,
@@ -293,7 +293,7 @@ impl Bench {
         }
     }
 
-    /// Reservations of modules that stay until their activations are stopped.
+    /// How many modules stay reserved until executors take their stops.
     pub(in crate::node) fn reservations(&self) -> usize {
         let stops = self.stops.iter();
         let held = stops.flat_map(|stop| stop.modules.into_iter().chain([stop.image]));

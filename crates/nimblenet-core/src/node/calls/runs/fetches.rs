@@ -1,8 +1,9 @@
 //! Fetches: objects on their way to this node, whatever they are for.
 //!
 //! A module or delta takes its place in the cache with its first part, since only then is its
-//! length certain; an image goes to the node's image buffer. A module that its source does not
-//! finish keeps what is here, and goes on from the next source. Everything else starts over.
+//! length certain; the record of a job goes to the node's image buffer. If a source does not finish
+//! a module, its parts stay, and the fetch goes on from the next source. Every other object starts
+//! over.
 
 mod transfer;
 
@@ -29,7 +30,7 @@ pub(in crate::node) struct Fetches {
 struct Fetch {
     owner: Owner,
     transfer: Transfer,
-    /// Where the bytes go; none before the first part, and for an image.
+    /// The place of the bytes; none before the first part, and for a record.
     slot: Option<SlotId>,
     hops: Option<u8>,
     /// Whether it waits for another source.
@@ -53,7 +54,7 @@ impl Fetches {
         }
     }
 
-    /// Begins what was ordered, or goes on with it from another source.
+    /// Begins a fetch that was ordered, or goes on with it from another source.
     pub(in crate::node) fn begin(&mut self, post: &mut Post<'_>, order: Order) {
         let held = self.place_of(order.owner);
         let fetch = held.and_then(|at| self.table.get(at));
@@ -84,7 +85,7 @@ impl Fetches {
         self.ask(post, at);
     }
 
-    /// Goes on with a fetch that has come to a halt, from another source.
+    /// Goes on with a paused fetch, from another source.
     fn go_on(&mut self, post: &mut Post<'_>, at: usize, order: &Order) {
         if let Some(fetch) = self.table.get_mut(at) {
             post.counters.resumed_transfers += u64::from(fetch.transfer.prefix() > 0);
@@ -94,7 +95,7 @@ impl Fetches {
         }
     }
 
-    /// Takes a part in; false if no fetch waits for it.
+    /// Takes a part; false if no fetch waits for it.
     pub(in crate::node) fn handle_data(&mut self, post: &mut Post<'_>, data: &Data<'_>) -> bool {
         let Some(at) = self.awaiting(data.request) else {
             return false;
@@ -123,7 +124,7 @@ impl Fetches {
         true
     }
 
-    /// A source does not serve what was asked for.
+    /// Takes the refusal of a source to serve an object.
     pub(in crate::node) fn handle_refusal(&mut self, post: &mut Post<'_>, request: u16) {
         if let Some(at) = self.awaiting(request) {
             self.end(post, at, FetchEnd::Refused);
@@ -162,7 +163,7 @@ impl Fetches {
         self.ended.pop_front()
     }
 
-    /// Gives a fetch up, with what is here of its object.
+    /// Gives a fetch up, and drops the parts of its object.
     pub(in crate::node) fn abandon(&mut self, post: &mut Post<'_>, owner: Owner) {
         if let Some(at) = self.place_of(owner) {
             self.drop_bytes(post, at);
@@ -170,7 +171,7 @@ impl Fetches {
         self.ended.retain(|ended| ended.owner != owner);
     }
 
-    /// Checks what must hold between inputs.
+    /// Checks what must hold between two inputs.
     pub(in crate::node) fn assert_invariants(&self) {
         self.table.assert_invariants();
         let held = || self.table.iter();
@@ -237,12 +238,12 @@ impl Fetch {
         matches!(self.owner, Owner::Subscription(_))
     }
 
-    /// Puts a part in its place; false if there is no room any more.
+    /// Writes a part to its place; false if there is no room any more.
     fn keep(&mut self, post: &mut Post<'_>, data: &Data<'_>) -> bool {
         let (from, total) = (data.offset as usize, data.total as usize);
         let place = match (self.transfer.object(), self.slot) {
             (Object::Job { .. }, _) => {
-                // The offer's size was checked, and the transfer keeps to it.
+                // The size in the offer was checked, and the transfer keeps to it.
                 post.image.set_len(total);
                 post.image[from..from + data.bytes.len()].copy_from_slice(data.bytes);
                 return true;

@@ -24,18 +24,18 @@ use crate::wire::GoNumber;
 #[derive(Debug)]
 pub(in crate::node) struct Jobs {
     table: Vec<Job>,
-    /// Places from here on are free.
+    /// All places from here on are free.
     end: usize,
-    /// Jobs that have ended and were not reported, oldest first.
+    /// Jobs that have ended and are not reported yet, oldest first.
     finished: Queue<JobAt>,
-    /// A finished job whose result was handed out.
+    /// The finished job whose result was reported last.
     reported: Option<JobAt>,
     last_call: u32,
     last_activation: u32,
     calls: u32,
 }
 
-/// What a call asks for.
+/// What a job is opened with.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) struct Opening<'a> {
     pub(in crate::node) name: TaskletName,
@@ -47,7 +47,7 @@ pub(in crate::node) struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    /// What is known of an offered job before its image is here.
+    /// What is known of an offered job before its record is here.
     pub(in crate::node) fn arrival(caller: Caller, deadline: Option<Instant>) -> Self {
         Self {
             name: TaskletName::new("-/-").expect("both segments are valid"),
@@ -64,9 +64,9 @@ impl Opening<'_> {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) struct Unwound {
     pub(in crate::node) activation: ActivationId,
-    /// Modules that it had reserved.
+    /// The modules that it has reserved.
     pub(in crate::node) modules: [Option<SlotId>; 2],
-    /// The executor that knows it.
+    /// The executor that holds it.
     pub(in crate::node) holder: Option<ExecutorId>,
     /// Whether it takes a place there.
     pub(in crate::node) placed: bool,
@@ -89,7 +89,7 @@ impl Jobs {
         }
     }
 
-    /// Places that are not free, in order; some of those between them are.
+    /// The places up to the last one that is not free, in order; some of them may be free.
     pub(in crate::node) fn places(&self) -> impl Iterator<Item = JobAt> + use<> {
         (0..self.end).map(JobAt::new)
     }
@@ -106,19 +106,19 @@ impl Jobs {
         live.map(|(at, job)| (JobAt::new(at), job))
     }
 
-    /// Jobs that run or wait, those that only wait to be reported included.
+    /// How many jobs run or wait; those that only wait to be reported count too.
     pub(in crate::node) fn count(&self) -> usize {
         let is_over =
             |state| matches!(state, State::Free | State::Answered(_) | State::Declined(_));
         self.held().iter().filter(|job| !is_over(job.state)).count()
     }
 
-    /// Whether any job has catalogue entries in use.
+    /// Whether any job needs catalogue entries.
     pub(in crate::node) fn need_entries(&self) -> bool {
         self.held().iter().any(|job| job.depth() > 0)
     }
 
-    /// The oldest epoch of the node's namespace number `namespace` that a job goes by.
+    /// The oldest epoch of the node's namespace number `namespace` that a job uses.
     pub(in crate::node) fn oldest_epoch(&self, namespace: usize) -> Option<u32> {
         let jobs = self.held().iter().filter(|job| job.depth() > 0);
         jobs.filter_map(|job| job.epochs.get(namespace))
@@ -126,7 +126,7 @@ impl Jobs {
             .copied()
     }
 
-    /// The job of a call that has yet to end.
+    /// The job of a call that has not ended.
     pub(in crate::node) fn by_call(&self, call: CallId) -> Option<JobAt> {
         self.position(|job| job.call == call && job.state.live())
     }
@@ -144,7 +144,7 @@ impl Jobs {
         })
     }
 
-    /// Begins a job in a free place, or in one that is only kept for repetitions.
+    /// Opens a job in a free place, or in one that is only kept for repetitions.
     ///
     /// # Errors
     /// [`Fault::Busy`] if there is no such place, [`Fault::ValuesTooLarge`] if the arguments are
@@ -192,29 +192,29 @@ impl Jobs {
         self.end = last.map_or(0, |last| last + 1);
     }
 
-    /// The job goes on from here.
+    /// Sets the state of a job.
     pub(in crate::node) fn set(&mut self, at: JobAt, state: State) {
         self.job_mut(at).state = state;
     }
 
-    /// The job goes to another node as soon as it stands still, or no longer.
+    /// Sets whether the job leaves for another node as soon as it stands still.
     pub(in crate::node) fn set_leaves(&mut self, at: JobAt, leaves: bool) {
         self.job_mut(at).leaves = leaves;
     }
 
-    /// The job is ready under this number.
+    /// Sets the number under which the job is ready.
     pub(in crate::node) fn set_number(&mut self, at: JobAt, number: GoNumber) {
         self.job_mut(at).number = Some(number);
     }
 
-    /// The job goes by these epochs of the node's namespaces.
+    /// Sets the epochs of the node's namespaces that the job uses.
     pub(in crate::node) fn set_epochs(&mut self, at: JobAt, epochs: impl Iterator<Item = u32>) {
         let job = self.job_mut(at);
         job.epochs.clear();
         job.epochs.extend(epochs);
     }
 
-    /// The whole chain of the job needs this.
+    /// Sets what the whole chain of the job needs.
     pub(in crate::node) fn set_need(&mut self, at: JobAt, need: Need) {
         self.job_mut(at).need = need;
     }
@@ -224,13 +224,13 @@ impl Jobs {
         self.job_mut(at).set_message(message)
     }
 
-    /// The first trap of a job is the one that it reports.
+    /// Notes a trap. A job reports its first one.
     pub(in crate::node) fn note_trap(&mut self, at: JobAt, trap: Option<Trap>) {
         let job = self.job_mut(at);
         job.trap = job.trap.or(trap);
     }
 
-    /// The top activation of a job fails. The first one that does is reported.
+    /// Notes that the top activation of a job has failed. A job reports the first one that fails.
     pub(in crate::node) fn blame(&mut self, at: JobAt) {
         self.job_mut(at).blame_top();
     }
@@ -240,8 +240,8 @@ impl Jobs {
         self.job_mut(at).note(step);
     }
 
-    /// The list of what the job acquires before it starts, empty; for
-    /// [`set_preload`](Self::set_preload) to take back.
+    /// Takes the preload list, emptied, out of the job; [`set_preload`](Self::set_preload) puts it
+    /// back.
     pub(in crate::node) fn take_preload(&mut self, at: JobAt) -> Vec<(TaskletRef, Option<SlotId>)> {
         core::mem::take(&mut self.job_mut(at).preload)
     }
@@ -254,12 +254,12 @@ impl Jobs {
         self.job_mut(at).preload = list;
     }
 
-    /// An item of the preload list was acquired, and its module reserved for the job.
+    /// Notes the reserved module of an item of the preload list.
     pub(in crate::node) fn preloaded(&mut self, at: JobAt, item: usize, slot: SlotId) {
         self.job_mut(at).preload[item].1 = Some(slot);
     }
 
-    /// Takes back what was preloaded; false if there is nothing to take back.
+    /// Gives back the reservations of preloaded modules; false if there are none.
     pub(in crate::node) fn release_preload(&mut self, post: &mut Post<'_>, at: JobAt) -> bool {
         let mut released = false;
         for (_, slot) in self.job_mut(at).preload.drain(..) {
@@ -285,22 +285,22 @@ impl Jobs {
         self.job_mut(at).push(id, callee, export, fuel)
     }
 
-    /// The module of the top activation is here, and reserved for it.
+    /// Notes the reserved module of the top activation.
     pub(in crate::node) fn give_module(&mut self, at: JobAt, slot: SlotId) {
         if let Some(top) = self.job_mut(at).top_mut() {
             top.slot = Some(slot);
         }
     }
 
-    /// The module of an arriving job's activation is here, and reserved for it.
+    /// Notes the reserved module of an arriving job's activation.
     pub(in crate::node) fn give_module_to(&mut self, at: JobAt, depth: Depth, slot: SlotId) {
         if let Some(activation) = self.job_mut(at).activation_mut(depth) {
             activation.slot = Some(slot);
         }
     }
 
-    /// An executor takes work for an activation; from here on it has to be told if the run is not
-    /// wanted any more.
+    /// Notes that an executor takes an activation; from here on the executor must be told if the
+    /// run is not wanted any more.
     pub(in crate::node) fn start(&mut self, at: JobAt, depth: Depth, executor: ExecutorId) {
         if let Some(activation) = self.job_mut(at).activation_mut(depth) {
             activation.station = Station::At(executor);
@@ -308,7 +308,8 @@ impl Jobs {
         }
     }
 
-    /// An executor has frozen an activation, whose image is on the shelf now; or it could not.
+    /// Notes that the image of an activation is on the shelf; none if the executor could not freeze
+    /// it.
     pub(in crate::node) fn shelve(&mut self, at: JobAt, depth: Depth, image: Option<SlotId>) {
         if let Some(activation) = self.job_mut(at).activation_mut(depth) {
             activation.fixed = image.is_none();
@@ -318,8 +319,8 @@ impl Jobs {
         }
     }
 
-    /// An executor had no room for the work that the job gave it: everything is as before. Returns
-    /// what the job waits with.
+    /// Takes back work for which an executor had no room, so that everything is as before. Returns
+    /// the step that the job waits with.
     pub(in crate::node) fn take_back(&mut self, post: &mut Post<'_>, at: JobAt) -> Option<Next> {
         let job = self.job_mut(at);
         let state = job.state;
@@ -341,28 +342,28 @@ impl Jobs {
         Some(next)
     }
 
-    /// The state of an activation is lost.
+    /// Notes that the state of an activation is lost.
     pub(in crate::node) fn lose(&mut self, at: JobAt, depth: Depth) {
         if let Some(activation) = self.job_mut(at).activation_mut(depth) {
             activation.station = Station::Nowhere;
         }
     }
 
-    /// Places of an executor that activations take.
+    /// How many places of an executor activations take.
     pub(in crate::node) fn places_held(&self, executor: ExecutorId) -> usize {
         let activations = self.held().iter().flat_map(|job| job.activations());
         let held = |it: &&Activation| it.has_module && it.holder() == Some(executor);
         activations.filter(held).count()
     }
 
-    /// The top activation has this much fuel left.
+    /// Sets the fuel that the top activation has left.
     pub(in crate::node) fn set_fuel(&mut self, at: JobAt, fuel: u64) {
         if let Some(top) = self.job_mut(at).top_mut() {
             top.fuel = fuel.min(top.fuel);
         }
     }
 
-    /// What an executor says of an activation that it was to freeze or thaw for a move.
+    /// Takes the answer of an executor that was to freeze or thaw an activation for a move.
     pub(in crate::node) fn note_image(&mut self, work: ImageWork, outcome: &Outcome<'_>) {
         let (at, depth) = work.place();
         let Some(activation) = self.job_mut(at).activation_mut(depth) else {
@@ -389,8 +390,9 @@ impl Jobs {
         }
     }
 
-    /// Takes the top activation off, which leaves `fuel`; none for all that it had. Its module
-    /// stays reserved through the part of its caller that follows, which pays for the fuel.
+    /// Takes the top activation off. `fuel` is the fuel that it has left; none if it has used none.
+    /// Its caller pays for the fuel that it has used. Its module stays reserved until the caller
+    /// calls again or ends.
     pub(in crate::node) fn pop(&mut self, post: &mut Post<'_>, at: JobAt, fuel: Option<u64>) {
         let job = self.job_mut(at);
         let Some(ended) = job.pop() else { return };
@@ -423,7 +425,7 @@ impl Jobs {
         })
     }
 
-    /// The job has ended: its result waits to be reported, or is kept for its caller.
+    /// Ends a job: its result waits to be reported, or is kept for its caller.
     pub(in crate::node) fn finish(&mut self, now: Instant, at: JobAt, result: Result<(), Fault>) {
         let job = self.job_mut(at);
         job.took = now - job.accepted;
@@ -435,8 +437,8 @@ impl Jobs {
         }
     }
 
-    /// The job that ended longest ago and was not reported. The place of the one before is free
-    /// now.
+    /// The job that ended longest ago and is not reported yet. Frees the place of the job that was
+    /// reported before.
     pub(in crate::node) fn poll_finished(&mut self) -> Option<&Job> {
         self.forget_reported();
         let at = self.finished.pop_front()?;
@@ -451,7 +453,7 @@ impl Jobs {
         }
     }
 
-    /// Checks what must hold between inputs.
+    /// Checks what must hold between two inputs.
     pub(in crate::node) fn assert_invariants(&self) {
         for (at, job) in self.table.iter().enumerate() {
             match job.state {
@@ -479,7 +481,7 @@ impl Jobs {
         debug_assert!(moving <= 1, "one job moves at a time");
     }
 
-    /// Reservations that jobs hold in the cache.
+    /// How many reservations jobs hold in the cache.
     pub(in crate::node) fn reservations(&self) -> usize {
         let of_job = |job: &Job| {
             let activations = job.activations().iter();
@@ -512,7 +514,7 @@ impl Jobs {
         self.held().iter().position(is).map(JobAt::new)
     }
 
-    // Like `index`: looked up in many places, and longer than a call.
+    // Not inlined, like `index`: it has many callers, and its code is longer than a call.
     #[inline(never)]
     fn job_mut(&mut self, at: JobAt) -> &mut Job {
         &mut self.table[at.index()]

@@ -1,19 +1,22 @@
-//! The shelf: jobs that wait for room in an executor, and what makes it.
+//! The shelf: makes room in executors for jobs that wait.
 //!
 //! An executor has *places*, one for each activation that it holds, whether that runs or waits.
-//! Places are a store, not a limit: when none is free, an activation that waits is frozen and its
-//! image kept on the node's disk, on the *shelf*, until it goes on. So that jobs never wait for
-//! each other in a circle, a job is begun only if its whole chain can get places: because so many
-//! are not promised to others yet, or because the shelf has room for everything that its chain may
-//! have to leave there. The first job is always begun. Whatever is promised room on the shelf can
-//! be frozen, so jobs with promised places find theirs; and a place is kept free of promises as
-//! long as there is a shelf, so those on the shelf go on in turn.
+//! Places are a store, not a limit: when none is free, an activation that waits is frozen, and its
+//! image stays on the node's disk, on the *shelf*, until it goes on.
 //!
-//! An executor may have places and still no room in its memory for an activation. Its job then
-//! waits in line, *stalled*, and an activation of another one is put on the shelf for it, even
-//! if that was promised a place, as long as the shelf has room for its whole chain. If none may be,
-//! the work is tried again once an activation has left the executor. If nobody who holds anything
-//! can go on, the youngest stalled job does not get what it asks for, so that the others do.
+//! Jobs must never wait for each other in a circle. So a job begins only if its whole chain can get
+//! places: because enough places are not promised to other jobs, or because the shelf has room for
+//! the images of its whole chain. The first job always begins. An activation that waits can be
+//! frozen if its job was promised room on the shelf, so a job with promised places finds them. And
+//! if there is a shelf, one place is not promised to a job that begins while others run, so that
+//! the jobs on the shelf can go on in turn.
+//!
+//! An executor may have a place and still no memory for an activation. The job then waits in line,
+//! *stalled*, and an activation of another job goes to the shelf for it, even if that job was
+//! promised a place, as long as the shelf has room for that job's whole chain. If no activation may
+//! go, the work is tried again once an activation has left the executor. If no job that an executor
+//! holds can go on, the step of the youngest stalled job fails for want of memory, so that the
+//! others go on.
 
 mod promises;
 
@@ -28,11 +31,11 @@ use crate::job::{Job, Need, State};
 use crate::node::post::Post;
 use crate::places::{Depth, JobAt};
 
-/// What waits for room.
+/// The jobs that wait for room, and what is promised to jobs.
 #[derive(Debug)]
 pub(in crate::node) struct Shelf {
     promises: Promises,
-    /// Bytes of images.
+    /// Bytes of the shelf.
     bytes: usize,
     seats: Vec<Seat>,
 }
@@ -40,15 +43,15 @@ pub(in crate::node) struct Shelf {
 /// One executor.
 #[derive(Debug)]
 struct Seat {
-    /// Jobs for whose work it had no room, the one that has waited longest first.
+    /// Jobs for whose work it had no room; the one that has waited longest comes first.
     stalled: Vec<JobAt>,
-    /// The activation that it puts on the shelf.
+    /// The activation that it freezes for the shelf.
     freezing: Option<(JobAt, Depth)>,
 }
 
 /// What the shelf looks at around it.
 pub(in crate::node) trait Around {
-    /// All jobs, the one that is needed last first.
+    /// All jobs; the one that has its turn last comes first.
     fn jobs(&self) -> impl Iterator<Item = (JobAt, &Job)>;
     /// Whether an executor has a place left.
     fn has_place(&self, executor: ExecutorId) -> bool;
@@ -56,10 +59,10 @@ pub(in crate::node) trait Around {
     fn image_bytes(&self, image: SlotId) -> usize;
 }
 
-/// What has become of an activation that was to be put on the shelf.
+/// What has become of an activation that was to go to the shelf.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::node) enum Shelved {
-    /// Its image is there.
+    /// Its image is on the shelf.
     Image(SlotId),
     /// The executor could not freeze it, and keeps it.
     Kept,
@@ -68,7 +71,7 @@ pub(in crate::node) enum Shelved {
 }
 
 impl Shelf {
-    /// An empty shelf beside the executors that the limits name.
+    /// An empty shelf for the executors that the limits name.
     pub(in crate::node) fn new(limits: &Limits) -> Self {
         let seat = |_| Seat {
             stalled: Vec::with_capacity(limits.jobs),
@@ -86,7 +89,7 @@ impl Shelf {
         self.promises.of(job) != Promise::Waiting
     }
 
-    /// Promises a job that has yet to begin what its whole chain needs; false if nothing can be
+    /// Promises a job that has not begun what its whole chain needs; false if that cannot be
     /// promised.
     pub(in crate::node) fn begin(&mut self, job: JobAt, need: Need) -> bool {
         let promise = self.promises.find(need);
@@ -94,24 +97,24 @@ impl Shelf {
         promise.is_some()
     }
 
-    /// The job has begun elsewhere, and goes on here with so many activations.
+    /// Takes over a job that has begun elsewhere, and goes on here with `places` activations.
     pub(in crate::node) fn take_over(&mut self, job: JobAt, places: usize) {
         self.promises.set(job, Promise::Places(places));
     }
 
-    /// The job has ended here: what it was promised is free.
+    /// Takes back the promise to a job that has ended here.
     pub(in crate::node) fn forget(&mut self, job: JobAt) {
         self.promises.set(job, Promise::Waiting);
         self.unstall(job);
     }
 
-    /// An executor had no room for the work that a job gave it.
+    /// Notes that an executor had no room for the work of a job.
     pub(in crate::node) fn handle_no_room(&mut self, job: JobAt, executor: ExecutorId) {
         self.seat_mut(executor).stalled.push(job);
     }
 
-    /// An activation has left an executor: all that had no room there are tried again. Returns
-    /// the one that has waited longest.
+    /// Lets all jobs try again that an executor had no room for: an activation has left it. Returns
+    /// the job that has waited longest.
     pub(in crate::node) fn handle_room(&mut self, executor: ExecutorId) -> Option<JobAt> {
         let seat = self.seat_mut(executor);
         let first = seat.stalled.first().copied();
@@ -119,14 +122,14 @@ impl Shelf {
         first
     }
 
-    /// The job no longer waits for room.
+    /// Notes that the job does not wait for room any more.
     pub(in crate::node) fn unstall(&mut self, job: JobAt) {
         for seat in &mut self.seats {
             seat.stalled.retain(|held| *held != job);
         }
     }
 
-    /// Whether an executor had no room for the job, and none has become free since.
+    /// Whether an executor had no room for the job, and no activation has left it since.
     pub(in crate::node) fn is_stalled_at(&self, job: JobAt, executor: ExecutorId) -> bool {
         let seat = self.seats.get(usize::from(executor.0));
         seat.is_some_and(|seat| seat.stalled.contains(&job))
@@ -137,7 +140,7 @@ impl Shelf {
         self.seats.iter().any(|seat| seat.stalled.contains(&job))
     }
 
-    /// The activation that makes room for a stalled job if it is put on the shelf.
+    /// The activation that must go to the shelf to make room for a stalled job.
     pub(in crate::node) fn poll_room(
         &self,
         executor: ExecutorId,
@@ -148,7 +151,7 @@ impl Shelf {
         self.victim(executor, around, Some(stalled))
     }
 
-    /// The activation that leaves its place if it is put on the shelf.
+    /// The activation that must go to the shelf to make a place.
     pub(in crate::node) fn poll_place(
         &self,
         executor: ExecutorId,
@@ -157,8 +160,8 @@ impl Shelf {
         self.victim(executor, around, None)
     }
 
-    /// The stalled job that has to do without, because nobody else can go on. Executors have
-    /// nothing to do.
+    /// The stalled job that must do without room, because no job that an executor holds can go on.
+    /// To be called when executors have nothing to do.
     pub(in crate::node) fn poll_stuck(&self, around: &impl Around) -> Option<JobAt> {
         if self.seats.iter().all(|seat| seat.stalled.is_empty()) {
             return None;
@@ -176,8 +179,8 @@ impl Shelf {
         youngest.map(|(at, _)| at)
     }
 
-    /// An executor takes an activation of a job to freeze it, whose whole chain takes `bytes`.
-    /// Returns the room that there is for its image.
+    /// Notes that an executor freezes an activation for the shelf. `bytes` is what the whole chain
+    /// of its job takes. Returns the room for its image.
     pub(in crate::node) fn begin_freezing(
         &mut self,
         executor: ExecutorId,
@@ -192,13 +195,13 @@ impl Shelf {
         self.room(around)
     }
 
-    /// Whether an executor puts an activation of the job on the shelf.
+    /// Whether an executor freezes an activation of the job for the shelf.
     pub(in crate::node) fn is_freezing(&self, job: JobAt) -> bool {
         let mut freezing = self.seats.iter().filter_map(|seat| seat.freezing);
         freezing.any(|(frozen, _)| frozen == job)
     }
 
-    /// An executor has answered: the activation that it was to put on the shelf, if there was one.
+    /// The activation that an executor, which has answered, was to freeze for the shelf, if any.
     pub(in crate::node) fn poll_freezing(
         &mut self,
         executor: ExecutorId,
@@ -206,7 +209,7 @@ impl Shelf {
         self.seat_mut(executor).freezing.take()
     }
 
-    /// What the executor says of the activation that it was to put on the shelf.
+    /// Takes the answer of an executor that was to freeze an activation for the shelf.
     pub(in crate::node) fn handle_frozen(post: &mut Post<'_>, outcome: Outcome<'_>) -> Shelved {
         match outcome {
             Outcome::Frozen { image, .. } => {
@@ -225,11 +228,11 @@ impl Shelf {
         }
     }
 
-    /// What the executor says of an activation that it was to take in from the shelf, whose image
-    /// is no longer needed.
+    /// Takes the answer of an executor that was to thaw an activation from the shelf, and removes
+    /// the image.
     ///
     /// # Errors
-    /// How the activation ends if it cannot go on.
+    /// Why the activation cannot go on.
     pub(in crate::node) fn handle_thawed(
         post: &mut Post<'_>,
         image: SlotId,
@@ -248,7 +251,7 @@ impl Shelf {
         }
     }
 
-    /// Checks what must hold between inputs: `is_live` says whether a job has yet to end.
+    /// Checks what must hold between two inputs: `is_live` says whether a job has not ended.
     pub(in crate::node) fn assert_invariants(&self, is_live: impl Fn(JobAt) -> bool) {
         self.promises.assert_invariants();
         for seat in &self.seats {
@@ -259,9 +262,9 @@ impl Shelf {
         }
     }
 
-    /// The activation that is put on the shelf if the executor needs a place, or room for the job
-    /// `but`: of those of other jobs that may be, the one that is needed last. None if the shelf
-    /// has no room.
+    /// The activation that must go to the shelf if the executor needs a place, or room for the job
+    /// `but`: of the activations of other jobs that may go, the one that is needed last. None if
+    /// the shelf has no room.
     fn victim(
         &self,
         executor: ExecutorId,
@@ -279,13 +282,13 @@ impl Shelf {
         free.find_map(|(at, job)| Some((at, job.idle_at(executor)?)))
     }
 
-    /// Whether a job has begun with promised places, and the shelf has room for the bytes of its
-    /// whole chain besides all that was promised to others.
+    /// Whether a job with promised places may go to the shelf: whether there is room for the
+    /// `bytes` of its whole chain besides what is promised to others.
     fn takes(&self, job: JobAt, bytes: usize) -> bool {
         matches!(self.promises.of(job), Promise::Places(_)) && self.promises.has_bytes(bytes)
     }
 
-    /// Whether a job that has memory of an executor will go on while no other does.
+    /// Whether a job that an executor holds can go on even if no other job does.
     fn can_go_on(&self, at: JobAt, job: &Job, around: &impl Around) -> bool {
         let Some(top) = job.top().filter(|top| top.has_module) else {
             return true;

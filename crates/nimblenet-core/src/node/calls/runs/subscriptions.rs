@@ -1,8 +1,8 @@
 //! Subscriptions: the catalogues of the node's namespaces, kept up to date.
 //!
 //! Neighbours say in their hellos which epochs they hold. The node fetches a newer one as a delta
-//! from whichever neighbour has it, has its signature checked, and applies it. If no neighbour
-//! speaks of a namespace, the node asks the namespace's registry.
+//! from the neighbour that has it, has the signature checked, and applies the delta. If no
+//! neighbour has a namespace, the node asks the namespace's registry.
 
 mod chain;
 
@@ -25,7 +25,7 @@ use crate::queue::Queue;
 use crate::time::Instant;
 use crate::wire::{EpochNote, Object};
 
-/// Failed tries double the pause up to this many times the global search timeout.
+/// Each failed try doubles the pause, up to this many times the timeout of a global search.
 const LONGEST_PAUSE: u32 = 32;
 
 /// The namespaces of a node.
@@ -34,7 +34,7 @@ pub(in crate::node) struct Subscriptions {
     table: Vec<Subscription>,
     /// The delta whose signature is checked: for one subscription at a time.
     delta: Option<SlotId>,
-    /// Subscriptions with news.
+    /// Subscriptions whose catalogue has changed and is not reported yet.
     news: Queue<SubscriptionAt>,
     /// Whether a catalogue has changed, or could not be had.
     renewed: bool,
@@ -46,15 +46,15 @@ struct Subscription {
     config: NamespaceConfig,
     catalogue: Catalogue,
     sync: Sync,
-    /// When the registry may be asked again, and after how long a pause the time after that.
+    /// When the node may ask the registry again, and the factor of the pause after that.
     retry: Option<(Instant, u32)>,
-    /// When asking for something newer last came to nothing.
+    /// When the node last asked for something newer and there was nothing.
     checked: Option<Instant>,
-    /// Tries that failed since the last success.
+    /// How many tries have failed since the last success.
     failures: u8,
     /// Why the last try failed.
     fault: Fault,
-    /// A delta that waits for the check of its signature.
+    /// The bytes that the signature of the waiting delta must cover.
     signed: [u8; SIGNED_BYTES],
     signature: [u8; 64],
 }
@@ -64,19 +64,19 @@ struct Subscription {
 enum Sync {
     Idle,
     Fetching,
-    /// The signature is to be checked.
+    /// The delta is here, and its signature is not checked yet.
     Unverified,
-    /// The signature is being checked.
+    /// An executor checks the signature.
     Verifying,
 }
 
 /// Why a tasklet was not found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::node) enum Missing {
-    /// A newer catalogue of this subscription is wanted first; it is to be
-    /// [refreshed](Subscriptions::refresh).
+    /// The lookup needs a newer catalogue of this subscription first:
+    /// [refresh](Subscriptions::refresh) it.
     Catalogue(SubscriptionAt),
-    /// It does not exist, or its catalogue cannot be had.
+    /// The tasklet does not exist, or its catalogue cannot be had.
     ForGood(Fault),
 }
 
@@ -102,7 +102,7 @@ impl Subscriptions {
         }
     }
 
-    /// The subscription to the namespace of this name.
+    /// The subscription to the namespace with this name.
     pub(in crate::node) fn named(&self, name: &Name) -> Option<SubscriptionAt> {
         let at = self.table.iter().position(|held| held.config.name == *name);
         at.map(SubscriptionAt::new)
@@ -119,7 +119,7 @@ impl Subscriptions {
         self.of(id).map(|at| &self.at(at).catalogue)
     }
 
-    /// The catalogue of the namespace of this name.
+    /// The catalogue of the namespace with this name.
     pub(in crate::node) fn catalogue_named(&self, name: &Name) -> Option<&Catalogue> {
         self.named(name).map(|at| &self.at(at).catalogue)
     }
@@ -145,11 +145,11 @@ impl Subscriptions {
         held.unwrap_or(Capabilities::NONE)
     }
 
-    /// Looks a tasklet up for a call that was accepted at `accepted`, with all catalogues that its
-    /// sub-tasklets need.
+    /// Looks a tasklet up for a call that was accepted at `accepted`, and checks that the
+    /// catalogues of its whole chain are here.
     ///
     /// # Errors
-    /// [`Missing`] says what lacks.
+    /// [`Missing`] says what is missing.
     pub(in crate::node) fn look_up(
         &self,
         post: &Post<'_>,
@@ -162,13 +162,13 @@ impl Subscriptions {
             return Err(if let Some(fault) = held.unresolvable(post) {
                 Missing::ForGood(fault)
             } else if held.is_dated(accepted) {
-                // It may have been published a moment ago.
+                // The tasklet may have been published a moment ago.
                 Missing::Catalogue(at)
             } else {
                 Missing::ForGood(Fault::UnknownTasklet)
             });
         };
-        // Callees may be in namespaces whose catalogue is still on its way.
+        // Callees may be in namespaces whose catalogues are still on their way.
         let lacking = self.lacking(at, &entry);
         let wanted = |at: &SubscriptionAt| {
             let held = self.at(*at);
@@ -180,7 +180,7 @@ impl Subscriptions {
         }
     }
 
-    /// Makes sure that the registry is asked for a newer catalogue.
+    /// Has the node ask the registry for a newer catalogue.
     pub(in crate::node) fn refresh(&mut self, post: &mut Post<'_>, at: SubscriptionAt) {
         let held = self.at(at);
         if held.sync == Sync::Idle && held.retry.is_none_or(|(due, _)| due <= post.now) {
@@ -201,7 +201,7 @@ impl Subscriptions {
         Some(held.callee(entry))
     }
 
-    /// The entry of `tasklet` as a job has it whose epochs are `epochs`.
+    /// The entry of `tasklet` for a job whose epochs are `epochs`.
     pub(in crate::node) fn callee_of(
         &self,
         tasklet: TaskletRef,
@@ -217,7 +217,7 @@ impl Subscriptions {
         granted.covers(callee.entry.terms.capabilities)
     }
 
-    /// A neighbour holds an epoch of some catalogue.
+    /// Takes a neighbour's note that it holds an epoch of a catalogue.
     pub(in crate::node) fn handle_epoch(
         &mut self,
         post: &mut Post<'_>,
@@ -232,7 +232,7 @@ impl Subscriptions {
         }
     }
 
-    /// The fetch of a delta has ended.
+    /// Takes the end of a delta's fetch.
     pub(in crate::node) fn handle_fetched(
         &mut self,
         post: &mut Post<'_>,
@@ -248,7 +248,7 @@ impl Subscriptions {
             FetchEnd::Refused => {
                 let held = self.at_mut(at);
                 held.sync = Sync::Idle;
-                // The source has nothing newer. From the registry that is the last word.
+                // The source has nothing newer. If the source is the registry, nobody has.
                 if source == held.config.registry {
                     held.checked = Some(post.now);
                     held.failures = 0;
@@ -296,7 +296,7 @@ impl Subscriptions {
         }
     }
 
-    /// A signature was checked. Replaced entries are kept if a job may need them.
+    /// Takes the result of a signature check. Replaced entries are kept if a job may need them.
     pub(in crate::node) fn handle_verified(
         &mut self,
         post: &mut Post<'_>,
@@ -345,20 +345,20 @@ impl Subscriptions {
         Ok(())
     }
 
-    /// Whether a catalogue has changed, or could not be had, since the last time: whatever waits
-    /// for one is to be looked at again.
+    /// Whether a catalogue has changed, or could not be had, since this was last asked. If so, it
+    /// is time to look again at the jobs that wait for one.
     pub(in crate::node) fn poll_renewed(&mut self) -> bool {
         core::mem::take(&mut self.renewed)
     }
 
-    /// The catalogue that changed longest ago and was not reported.
+    /// The catalogue that changed longest ago and is not reported yet.
     pub(in crate::node) fn poll_news(&mut self) -> Option<&Catalogue> {
         let at = self.news.pop_front()?;
         Some(&self.at(at).catalogue)
     }
 
     /// Forgets replaced entries that no job needs any more. `oldest` is the oldest epoch of the
-    /// namespace that a job goes by.
+    /// namespace that a job uses.
     pub(in crate::node) fn forget_replaced(
         &mut self,
         oldest: impl Fn(SubscriptionAt) -> Option<u32>,
@@ -369,7 +369,7 @@ impl Subscriptions {
         }
     }
 
-    /// Checks what must hold between inputs.
+    /// Checks what must hold between two inputs.
     pub(in crate::node) fn assert_invariants(&self) {
         let busy = self.table.iter().filter(|held| held.sync != Sync::Idle);
         debug_assert!(busy.clone().count() <= 1, "one delta at a time");
@@ -390,7 +390,7 @@ impl Subscriptions {
         &mut self.table[at.index()]
     }
 
-    /// Has a delta fetched from `source`, unless another delta is on its way.
+    /// Orders a delta from `source`, unless another delta is on its way.
     fn fetch_from(&mut self, post: &mut Post<'_>, at: SubscriptionAt, source: NodeId) {
         let busy = self.table.iter().any(|held| held.sync != Sync::Idle);
         let held = self.at_mut(at);
@@ -413,7 +413,7 @@ impl Subscriptions {
         });
     }
 
-    /// A delta is complete: does it fit, and what must its signature cover?
+    /// Checks whether a complete delta fits, and computes the bytes that its signature must cover.
     fn examine(&mut self, post: &mut Post<'_>, at: SubscriptionAt) {
         let held = &mut self.table[at.index()];
         let bytes = self.delta.map(|slot| post.cache.code(slot));
@@ -429,7 +429,7 @@ impl Subscriptions {
         }
     }
 
-    /// A catalogue is at a newer epoch.
+    /// Notes that a catalogue is at a newer epoch.
     fn note_newer(&mut self, post: &mut Post<'_>, at: SubscriptionAt) {
         let held = self.at_mut(at);
         held.failures = 0;
@@ -447,7 +447,7 @@ impl Subscriptions {
         held.sync = Sync::Idle;
         held.failures = held.failures.saturating_add(1);
         held.fault = fault;
-        // A node that holds a catalogue goes by it when nothing newer can be had.
+        // A node that holds a catalogue uses it when nothing newer can be had.
         if held.catalogue.epoch() > 0 {
             held.checked = Some(post.now);
         }
@@ -458,7 +458,7 @@ impl Subscriptions {
         self.renewed = true;
     }
 
-    /// Gives the place of the delta back.
+    /// Frees the place of the delta.
     fn drop_delta(&mut self, post: &mut Post<'_>) {
         if let Some(slot) = self.delta.take() {
             post.cache.remove(slot);
@@ -467,12 +467,12 @@ impl Subscriptions {
 }
 
 impl Subscription {
-    /// Why calls into the namespace cannot be resolved, once its tries are used up.
+    /// Why calls into the namespace cannot be resolved, if its tries are used up.
     fn unresolvable(&self, post: &Post<'_>) -> Option<Fault> {
         (self.failures >= post.config.acquisition.attempts).then_some(self.fault)
     }
 
-    /// Whether there may be a newer catalogue, as far as was heard since `since`.
+    /// Whether there may be a newer catalogue: since `since` nobody has said that there is none.
     fn is_dated(&self, since: Instant) -> bool {
         self.checked.is_none_or(|then| then < since)
     }

@@ -21,7 +21,7 @@ fn begun(stage: &mut Stage) -> Moves {
     moves
 }
 
-/// The same with its image here.
+/// The same job; its record is here.
 fn fetched(stage: &mut Stage) -> Moves {
     let mut moves = begun(stage);
     stage.ground.image.set_len(IMAGE.len());
@@ -30,7 +30,7 @@ fn fetched(stage: &mut Stage) -> Moves {
     moves
 }
 
-/// The same, ready to run.
+/// The same job, ready to run.
 fn ready(stage: &mut Stage) -> (Moves, Job, GoNumber) {
     let (mut moves, mut job) = (fetched(stage), frozen());
     moves.poll_passed();
@@ -147,7 +147,7 @@ fn modules_come_first_then_the_stack_is_thawed_from_the_bottom_up() {
     let Some(Passed::Ready(_, number)) = passed else {
         panic!("{passed:?}");
     };
-    // That of the packet which says so.
+    // It is the number of the packet that says "ready".
     assert_eq!(number.get(), stage.ground.mesh.next_sequence());
     assert_eq!(moves.poll_timeout(), Some(stage.now + PATIENCE));
     assert_eq!(moves.work(), None);
@@ -183,7 +183,7 @@ fn a_native_tasklet_needs_no_module() {
 
 #[test]
 fn an_activation_that_waits_for_something_else_than_its_record_says_is_no_image() {
-    // The bottom waits for its import number 0.
+    // The bottom activation waits for its import number 0.
     let ends = [
         (thawed(None), Fault::BadImage),
         (thawed(Some(1)), Fault::BadImage),

@@ -46,7 +46,7 @@ fn go(offer: Offer, told: u32) -> Option<(NodeId, Message<'static>)> {
     Some((NEAR, Message::Go(Go { request, number })))
 }
 
-/// The executor takes the job in again, which then stays for this reason.
+/// The executor thaws the job, which then stays here for this reason.
 #[track_caller]
 fn comes_back(stage: &mut Stage, moves: &mut Moves, job: &mut Job, fault: Fault) {
     for (at, import) in [Some(0), None].into_iter().enumerate() {
@@ -154,10 +154,10 @@ fn a_node_that_is_ready_is_told_to_go_by_its_number_and_nobody_gets_the_image_an
     let request = offer.request;
     assert!(!moves.offers(NEAR, Object::Job { request }));
     assert_eq!(moves.poll_timeout(), Some(stage.now + PATIENCE));
-    // It has not heard it.
+    // The neighbour has not heard the go, and may hear it again.
     hear(&mut stage, &mut moves, (&job, offer), ready(30));
     assert_eq!(stage.message(), go(offer, 30));
-    // Another life of it may not.
+    // Another life of the neighbour gets no go.
     hear(&mut stage, &mut moves, (&job, offer), ready(31));
     assert!(stage.is_quiet());
     assert_eq!(moves.job(), Some(place()));
@@ -235,7 +235,7 @@ fn after_go_only_a_refusal_by_that_number_brings_the_job_back() {
     comes_back(&mut stage, &mut moves, &mut job, Fault::Busy);
 }
 
-/// The neighbour stays silent; returns how often it was asked until the job is given up.
+/// The neighbour stays silent; returns how often it was asked until the move ends.
 fn silence(stage: &mut Stage, moves: &mut Moves, job: &Job) -> usize {
     let mut asked = 0;
     loop {
@@ -324,7 +324,7 @@ fn a_job_that_the_executor_cannot_freeze_stays() {
         let activation = nimblenet_tasklet::ActivationId(2);
         let kept = Outcome::NotFrozen { activation, fault };
         answer_work(&mut stage, &mut moves, &mut job, kept);
-        // What was frozen before is thawed.
+        // The activation that was frozen before is thawed.
         let (job_at, at) = (place(), depth(0));
         assert_eq!(moves.work(), Some(ImageWork::Thaw { job: job_at, at }));
         answer_work(&mut stage, &mut moves, &mut job, thawed(Some(0)));

@@ -8,7 +8,7 @@ use crate::wire::Frame;
 
 const LOCAL: Duration = Duration::from_millis(200);
 const GLOBAL: Duration = Duration::from_millis(1000);
-/// For an answer over one link, and over the two to the registry.
+/// The patience for an answer over one link, and below over the two links to the registry.
 const PATIENCE: Duration = Duration::from_millis(400);
 const REGISTRY_PATIENCE: Duration = Duration::from_millis(700);
 /// Places of a board.
@@ -37,7 +37,7 @@ fn begun(stage: &mut Stage) -> (Acquisitions, AcquisitionAt, u16) {
     (acquisitions, at, request)
 }
 
-/// Who is searched for the tasklet, and under which number. It must be the only frame.
+/// Whom the search asks, and its request number. It must be the only frame.
 #[track_caller]
 fn searched(stage: &mut Stage) -> (Scope, u16) {
     let Frame {
@@ -437,7 +437,7 @@ fn an_abandoned_acquisition_gives_its_reservation_back_and_says_nothing() {
     assert!(acquisitions.poll_ended(stage.now).is_none());
 }
 
-/// Whatever may happen to acquisitions.
+/// Everything that may happen to acquisitions.
 #[derive(Clone, Copy, Debug)]
 enum Input {
     Acquire(u16),
@@ -447,12 +447,12 @@ enum Input {
     Fetched(usize, u8),
     Timeout(u64),
     Abandon(usize),
-    /// Lets something else take the whole cache, or leave it.
+    /// Another module takes the whole cache, or leaves it.
     Fill,
 }
 
 fn inputs() -> impl Strategy<Value = Input> {
-    // One more than there is: an answer to nothing.
+    // One more than there are, for an answer to nothing.
     let place = 0..=PLACES;
     let nodes = prop::sample::select(&[NEAR, OTHER, REGISTRY, STRANGER]);
     prop_oneof![

@@ -16,7 +16,7 @@ fn bench(executors: usize, places: usize) -> Bench {
     })
 }
 
-/// The job whose turn it is if each has begun and needs a place.
+/// The job whose turn it is if each job has begun and needs a place.
 fn turn(bench: &mut Bench, executor: ExecutorId) -> Option<Turn> {
     bench.poll_turn(executor, false, |_, _| Demand::Place)
 }
@@ -31,7 +31,7 @@ fn taken(bench: &mut Bench) -> Vec<usize> {
     taken
 }
 
-/// Has the executor do the job's work.
+/// Lets the executor do the job's work.
 fn give(bench: &mut Bench, job: JobAt, after: After) {
     let activation = ActivationId(job.index() as u32);
     bench.begin(ONLY, activation, true, true);

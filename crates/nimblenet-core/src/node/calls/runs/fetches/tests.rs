@@ -9,9 +9,10 @@ use crate::time::Instant;
 use crate::wire::Fetch as Asked;
 
 const PART: u16 = 100;
-/// There and back over one link, half as much again, and one hop for the work.
+/// The patience for an answer: there and back over one link, half as much again, and one hop for
+/// the work.
 const PATIENCE: Duration = Duration::from_millis(400);
-/// Places of a board: each of its acquisitions, the delta and the image.
+/// Places of a board: one for each acquisition, one for a delta, one for a record.
 const PLACES: usize = 5;
 
 fn acquisition() -> Owner {
@@ -41,7 +42,7 @@ fn order_of(owner: Owner, source: NodeId, expected: Option<u32>) -> Order {
     }
 }
 
-/// The part number `index` of what was asked for.
+/// The part number `index` of the object that was asked for.
 fn part(asked: Asked, whole: &[u8], index: u32) -> Data<'_> {
     let offset = (asked.offset + index * u32::from(asked.part)) as usize;
     let end = whole.len().min(offset + usize::from(asked.part));
@@ -155,7 +156,7 @@ fn a_source_that_falls_silent_is_no_longer_thought_to_be_on_its_way() {
         ..order_of(subscription(), STRANGER, None)
     };
     fetches.begin(&mut stage.post(), order);
-    // Three links there and back, half as much again, and one hop for the work.
+    // The patience is three links there and back, half as much again, and one hop for the work.
     let due = (now + Duration::from_secs(1), Reason::Catalogue);
     assert_eq!(timeout(&fetches), Some(due));
     let mut asked = 0;
@@ -341,7 +342,7 @@ fn whoever_is_due_first_says_why() {
     assert_eq!(timeout(&fetches), None);
 }
 
-/// Whatever may happen to fetches.
+/// Everything that may happen to fetches.
 #[derive(Clone, Copy, Debug)]
 enum Input {
     Order {
@@ -424,7 +425,7 @@ proptest! {
         let mut asked = [None; PLACES];
         for input in inputs {
             match input {
-                // Whoever has a fetch orders another only when that has come to a halt.
+                // An owner that has a fetch orders another only when the first has paused.
                 Input::Order { owner, source, len, known, part } => {
                     let owner = owner_at(owner);
                     let held = fetches.place_of(owner);

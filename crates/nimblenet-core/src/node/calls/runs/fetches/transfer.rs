@@ -1,7 +1,7 @@
-//! A transfer as its receiver sees it: which parts are here, which to ask for, of whom.
+//! A transfer at its receiver: which parts are here, and which to ask for, at which source.
 //!
-//! The receiver asks for up to 32 parts at a time and asks again for those that do not come. When
-//! a source is lost, the same transfer goes on from another at the offset reached.
+//! The receiver asks for up to 32 parts at a time, and asks again for those that do not come. When
+//! a source is lost, the same transfer goes on from another source at the offset reached.
 
 use core::time::Duration;
 
@@ -10,7 +10,7 @@ use nimblenet_tasklet::NodeId;
 use crate::time::Instant;
 use crate::wire::{Data, Fetch, Object};
 
-/// Parts in one request.
+/// The most parts in one request.
 const WINDOW: u32 = 32;
 /// Requests without any new part before a source counts as lost.
 const STALLS: u8 = 6;
@@ -22,42 +22,42 @@ pub(super) struct Transfer {
     source: NodeId,
     request: u16,
     part: u16,
-    /// Bytes that are here without a gap.
+    /// How many bytes from the start are here without a gap.
     prefix: u32,
-    /// Bit n: the part n behind the prefix is here.
+    /// Bit n says whether the part n behind the prefix is here.
     behind: u32,
-    /// Parts asked for and not yet here.
+    /// Parts that were asked for and are not here yet.
     asked: u32,
-    /// Length and version, once the first part came.
+    /// Length and version; none before the first part.
     shape: Option<(u32, u32)>,
-    /// Length as known beforehand.
+    /// The length, if it is known beforehand.
     expected: Option<u32>,
     deadline: Instant,
     patience: Duration,
     stalls: u8,
 }
 
-/// What a part of data did.
+/// What a part means to the transfer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Progress {
     /// It belongs to something else, or is here already.
     Unexpected,
-    /// It is to be written at its offset.
+    /// It must be written at its offset.
     Part,
-    /// It is to be written at its offset, and was the last.
+    /// It must be written at its offset, and is the last.
     Complete,
-    /// The object is longer or newer than agreed: start over.
+    /// The object is longer or newer than agreed: the transfer starts over.
     Changed,
 }
 
-/// What a transfer does when its patience ends.
+/// What a transfer must do when it has waited.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Stall {
-    /// Not yet.
+    /// Wait longer.
     Waiting,
     /// Ask again.
     Ask,
-    /// The source is lost.
+    /// Give the source up.
     Lost,
 }
 
@@ -92,7 +92,7 @@ impl Transfer {
         self.request
     }
 
-    /// Bytes that are here without a gap.
+    /// How many bytes from the start are here without a gap.
     pub(super) fn prefix(&self) -> u32 {
         self.prefix
     }
@@ -106,8 +106,8 @@ impl Transfer {
         self.deadline
     }
 
-    /// Goes on from another source. Parts behind a gap are given up if the new way needs shorter
-    /// parts.
+    /// Goes on from another source. If the route to it needs shorter parts, gives up the parts
+    /// behind a gap.
     pub(super) fn resume_from(&mut self, source: NodeId, part: u16) {
         self.source = source;
         self.stalls = 0;
@@ -144,7 +144,7 @@ impl Transfer {
         self.asked == 0 && self.total().is_none_or(|total| self.prefix < total)
     }
 
-    /// Takes note of a part.
+    /// Notes a part.
     pub(super) fn take(&mut self, now: Instant, data: &Data<'_>) -> Progress {
         if data.request != self.request {
             return Progress::Unexpected;
@@ -181,7 +181,7 @@ impl Transfer {
         }
     }
 
-    /// Whether the patience has ended.
+    /// What to do now; waits until the patience has ended.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Stall {
         if now < self.deadline {
             return Stall::Waiting;

@@ -1,4 +1,4 @@
-//! Jobs that come from another node, or home.
+//! Jobs that arrive from another node, or come home.
 
 use nimblenet_tasklet::{Fault, abi};
 
@@ -11,10 +11,10 @@ use crate::wire::job::{JobHead, MovedActivation};
 const NO_RESULTS: &[u8] = &[0x80];
 
 impl Jobs {
-    /// Takes over what the record of an arriving job says besides its activations.
+    /// Takes what the record of an arriving job says besides its activations.
     ///
     /// # Errors
-    /// [`Fault`] if it says what this node does not allow.
+    /// [`Fault`] if this node does not allow what it says.
     pub(in crate::node) fn take_head(
         &mut self,
         at: JobAt,
@@ -36,7 +36,7 @@ impl Jobs {
     /// Puts an activation of an arriving job on top.
     ///
     /// # Errors
-    /// [`Fault`] if the tasklet, as this node's catalogues have it, cannot be what it says.
+    /// [`Fault`] if the activation does not fit the tasklet in this node's catalogues.
     pub(in crate::node) fn take_activation(
         &mut self,
         at: JobAt,
@@ -69,9 +69,9 @@ impl Jobs {
         Ok(())
     }
 
-    /// The job at `at` is the very call that the one at `waits` stands for: it takes that call's
-    /// place. What is left at `waits` tells the node that the job came from that it has ended
-    /// there, so that a job may come and go without leaving a trail.
+    /// Gives the job at `at`, which has come home, the place of its call at `waits`. The job that
+    /// is left at `waits` tells the node from which the job came that the job has ended, so that a
+    /// job may come and go without leaving a trail.
     pub(in crate::node) fn rejoin(&mut self, at: JobAt, waits: JobAt) {
         let [here, there] = self
             .table

@@ -244,11 +244,11 @@ fn the_caller_pays_for_the_fuel_of_its_callee() {
     jobs.push(at, &callee(&inner), run(), 500).unwrap();
     jobs.pop(&mut stage.post(), at, Some(380));
     assert_eq!(fuel(&jobs), 900 - 120);
-    // One that could not be acquired used none.
+    // A callee that could not be acquired has used no fuel.
     jobs.push(at, &callee(&inner), run(), 500).unwrap();
     jobs.pop(&mut stage.post(), at, None);
     assert_eq!(fuel(&jobs), 780);
-    // An executor cannot give more than there was.
+    // An executor cannot give back more fuel than there was.
     jobs.push(at, &callee(&inner), run(), 500).unwrap();
     jobs.set_fuel(at, 9999);
     assert_eq!(fuel(&jobs), 500);
@@ -451,7 +451,7 @@ fn moved(image: &[u8]) -> MovedActivation<'_> {
     }
 }
 
-/// A job that arrives, whose record's head was read.
+/// An arriving job, of whose record the head was read.
 fn arriving(stage: &Stage, jobs: &mut Jobs, message: &[u8]) -> JobAt {
     let at = jobs
         .open(stage.now, Opening::arrival(CALLER, None))
@@ -542,7 +542,7 @@ fn a_job_that_comes_home_is_the_call_that_waited_for_it() {
     );
     assert_eq!((jobs[back].depth(), jobs[back].steps.len()), (1, 2));
     assert_eq!(jobs.by_call(call), Some(back));
-    // The node that it came from is told that it has ended there.
+    // The node that it came from hears that the job has ended.
     assert_eq!(jobs.by_caller(CALLER), Some(waits));
     assert_eq!(jobs[waits].state, State::Answered(Ok(())));
     assert_eq!(jobs[waits].message, [0x80], "no results");

@@ -1,4 +1,4 @@
-//! Calls that tasklets make of others, before it is known whether they may.
+//! Calls that tasklets make of other tasklets, before the node has checked them.
 
 use nimblenet_tasklet::{Entry, Fault, NamespaceId, Signature};
 
@@ -7,19 +7,20 @@ use crate::job::ExportName;
 use crate::node::post::Post;
 use crate::places::JobAt;
 
-/// A sub-tasklet that the top activation calls.
+/// A tasklet that the top activation calls.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) struct Wish {
     pub(in crate::node) namespace: NamespaceId,
     pub(in crate::node) number: u16,
     pub(in crate::node) export: ExportName,
     signature: Signature,
-    /// Fuel that the caller has.
+    /// The fuel that the caller has.
     pub(super) budget: u64,
 }
 
 impl Wish {
-    /// Whether `entry` is what the caller was compiled against; returns the fuel that it gets.
+    /// Checks that `entry` is what the caller was compiled against; returns the fuel that the
+    /// callee gets.
     ///
     /// # Errors
     /// [`Fault`] if it is not.
@@ -33,8 +34,8 @@ impl Wish {
 }
 
 impl Jobs {
-    /// The top activation calls the tasklet of its import `import` with `args`. The module of the
-    /// callee before is no longer reserved.
+    /// Takes the call that the top activation makes by its import `import` with `args`. Ends the
+    /// reservation of the module of the callee before.
     ///
     /// # Errors
     /// [`Fault`] if the call is not allowed.

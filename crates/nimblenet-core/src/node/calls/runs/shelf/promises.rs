@@ -1,4 +1,4 @@
-//! What jobs that have begun can count on.
+//! Promises: what a job that has begun can count on.
 
 use alloc::vec::Vec;
 
@@ -9,11 +9,11 @@ use crate::places::JobAt;
 /// What a job that has begun can count on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Promise {
-    /// It has not begun.
+    /// Nothing: it has not begun.
     Waiting,
-    /// So many places.
+    /// This many places.
     Places(usize),
-    /// So many bytes on the shelf.
+    /// This many bytes on the shelf.
     Shelf(usize),
 }
 
@@ -33,20 +33,20 @@ impl Promise {
     }
 }
 
-/// What was promised to jobs, and what is left to promise.
+/// The promises to jobs, and what is left to promise.
 #[derive(Debug)]
 pub(super) struct Promises {
-    /// By the places of jobs.
+    /// The promise to each job.
     of: Vec<Promise>,
-    /// Jobs that have begun.
+    /// How many jobs have begun.
     begun: usize,
-    /// Places that were promised in all.
+    /// How many places are promised.
     places: usize,
-    /// Bytes of the shelf that were promised in all.
+    /// How many bytes of the shelf are promised.
     bytes: usize,
-    /// Places of all executors together.
+    /// How many places all executors have.
     all_places: usize,
-    /// Bytes of the shelf.
+    /// How many bytes the shelf has.
     all_bytes: usize,
 }
 
@@ -62,12 +62,12 @@ impl Promises {
         }
     }
 
-    /// What was promised to a job.
+    /// The promise to a job.
     pub(super) fn of(&self, job: JobAt) -> Promise {
         self.of[job.index()]
     }
 
-    /// A job is promised this instead of what it was.
+    /// Replaces the promise to a job.
     pub(super) fn set(&mut self, job: JobAt, promise: Promise) {
         let former = core::mem::replace(&mut self.of[job.index()], promise);
         self.begun -= usize::from(former != Promise::Waiting);
@@ -76,9 +76,9 @@ impl Promises {
         self.bytes = self.bytes - former.bytes() + promise.bytes();
     }
 
-    /// What a job that needs this can be promised, if anything.
+    /// The promise for a job with this need; none if there is no room for it.
     pub(super) fn find(&self, need: Need) -> Option<Promise> {
-        // One place stays for those on the shelf.
+        // One place stays free of promises, for the jobs on the shelf.
         let kept = usize::from(self.all_bytes > 0);
         if self.begun == 0 || self.places + need.places + kept <= self.all_places {
             Some(Promise::Places(need.places))
@@ -88,12 +88,12 @@ impl Promises {
         }
     }
 
-    /// Whether so many bytes of the shelf are not promised yet.
+    /// Whether `bytes` bytes of the shelf are not promised yet.
     pub(super) fn has_bytes(&self, bytes: usize) -> bool {
         self.bytes + bytes <= self.all_bytes
     }
 
-    /// Checks what must hold between inputs.
+    /// Checks what must hold between two inputs.
     pub(super) fn assert_invariants(&self) {
         let begun = self.of.iter().filter(|it| **it != Promise::Waiting);
         debug_assert_eq!(self.begun, begun.count(), "jobs that have begun");

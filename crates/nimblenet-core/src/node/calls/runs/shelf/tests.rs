@@ -28,7 +28,7 @@ fn shelf(executors: usize, places: usize, shelf_bytes: usize) -> Shelf {
     })
 }
 
-/// Jobs in the order in which they are needed, last first, at an executor that has places or not.
+/// Jobs at an executor, the one that has its turn last first, and whether the executor has a place.
 struct Floor {
     jobs: Vec<Job>,
     has_place: bool,

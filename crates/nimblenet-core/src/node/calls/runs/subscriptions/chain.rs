@@ -1,4 +1,4 @@
-//! Chains: a tasklet and those that it calls, directly or not, as the node's catalogues have them.
+//! Chains: a tasklet and those that it calls, directly or not, in the node's catalogues.
 
 use alloc::vec::Vec;
 
@@ -9,17 +9,17 @@ use crate::cache::SlotId;
 use crate::job::Need;
 use crate::places::SubscriptionAt;
 
-/// Tasklets that are looked at to find namespaces without a catalogue.
+/// The most tasklets that are read to find a namespace without a catalogue.
 const CALLEES: usize = 32;
-/// Entries that are read at most to find out what a chain needs.
+/// The most entries that are read to find what a chain needs.
 const READS: usize = 64;
 /// Bytes of an image besides linear memory: head, globals, tables, operand stack, and arguments
 /// that wait for a start function.
 const IMAGE_BYTES: usize = 8 << 10;
 
 impl Subscriptions {
-    /// Lists every version that `first` may call, directly or not, without itself: at most
-    /// `limit` - 1 of them, since the list, which must be empty, holds `first` meanwhile.
+    /// Lists every version that `first` may call, directly or not, without `first` itself: at most
+    /// `limit` - 1, since the list, which must be empty, holds `first` meanwhile.
     pub(in crate::node) fn list_callees(
         &self,
         first: TaskletRef,
@@ -54,14 +54,14 @@ impl Subscriptions {
         list.remove(0);
     }
 
-    /// What a tasklet and those that it calls, directly or not, need at most at the same time, to
-    /// a depth of `depth`. Images are at most `IMAGE_BYTES` longer than linear memory.
+    /// The most that a chain needs at the same time, to a depth of `depth`. Images are taken to be
+    /// at most `IMAGE_BYTES` longer than linear memory.
     pub(in crate::node) fn need(&self, entry: &Entry<'_>, epochs: &[u32], depth: usize) -> Need {
         let mut reads = READS;
         self.need_after(&mut reads, entry, epochs, depth)
     }
 
-    /// The same, if `reads` more entries may be read to find out.
+    /// The same, with at most `reads` more entries read.
     fn need_after(
         &self,
         reads: &mut usize,
@@ -79,7 +79,7 @@ impl Subscriptions {
                     sequence: 0,
                 };
                 let Some(left) = reads.checked_sub(1) else {
-                    // Too many to look at: the limit, each as large as this one.
+                    // There are too many to read: assume the limit, each as large as this one.
                     let places = depth - 1;
                     let bytes = places * own;
                     return Need {
@@ -103,8 +103,8 @@ impl Subscriptions {
         }
     }
 
-    /// A subscription without any catalogue that the tasklet of this entry calls into, directly or
-    /// not.
+    /// A subscription without any catalogue whose namespace the tasklet of this entry calls,
+    /// directly or not.
     pub(super) fn lacking(&self, at: SubscriptionAt, entry: &Entry<'_>) -> Option<SubscriptionAt> {
         let mut listed = [(at, entry.number); CALLEES];
         let (mut count, mut next) = (1, 1);

@@ -9,7 +9,7 @@ use crate::node::stage::{
     module, shop,
 };
 
-/// The pause after the first failure, and the one after finding the node busy.
+/// The pause after the first failure, and below the pause while another delta is on its way.
 const PAUSE: Duration = Duration::from_millis(1000);
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -32,7 +32,7 @@ fn name(name: &str) -> Name {
     Name::new(name).unwrap()
 }
 
-/// Whom the next fetch asks, and since which epoch.
+/// The source and the object of the next order.
 fn ordered(stage: &mut Stage) -> Option<(NodeId, Object)> {
     stage.post().next_order().map(|it| (it.source, it.object))
 }
@@ -67,7 +67,7 @@ fn take_up(
     subscriptions.handle_verified(&mut stage.post(), ticket, good, false);
 }
 
-/// The registry is asked when it is time, and that comes to `end`.
+/// Waits until the registry is asked, and lets the fetch end with `end`.
 fn ask(stage: &mut Stage, subscriptions: &mut Subscriptions, at: SubscriptionAt, end: FetchEnd) {
     stage.wait(subscriptions.poll_timeout());
     subscriptions.handle_timeout(&mut stage.post());
@@ -75,7 +75,8 @@ fn ask(stage: &mut Stage, subscriptions: &mut Subscriptions, at: SubscriptionAt,
     subscriptions.handle_fetched(&mut stage.post(), at, REGISTRY, end);
 }
 
-/// Looks a tasklet up, and has the catalogue asked for that lacks: its number, or none if it waits.
+/// Looks a tasklet up, and refreshes the catalogue that is missing. Returns the entry's number, or
+/// none if the lookup waits.
 fn look_up(
     stage: &mut Stage,
     subscriptions: &mut Subscriptions,
@@ -102,7 +103,7 @@ fn a_newer_epoch_is_fetched_from_the_neighbour_that_has_it() {
     assert_eq!((order.source, order.object), (NEAR, since("shop", 0)));
     assert_eq!((order.hops, order.part), (None, PART));
     assert_eq!((order.expected, subscriptions.poll_timeout()), (None, None));
-    // One at a time.
+    // Only one fetch is on its way at a time.
     subscriptions.handle_epoch(&mut stage.post(), OTHER, note("shop", 4));
     assert_eq!(ordered(&mut stage), None);
 }
@@ -177,7 +178,7 @@ fn a_check_that_nobody_waits_for_is_stale() {
     for ticket in [0, 1, 2, u32::MAX] {
         subscriptions.handle_verified(&mut stage.post(), ticket, true, false);
     }
-    // One that is due, but was not taken.
+    // The second check is due, but was not taken.
     let second = delta("shop", (1, 2), 1, &[entry(0, "rms", 2, &module(9), &[])]);
     subscriptions.handle_epoch(&mut stage.post(), NEAR, note("shop", 2));
     let complete = FetchEnd::Complete(Some(stage.place(&second)));
@@ -254,7 +255,7 @@ fn a_tasklet_that_is_not_known_is_asked_for_until_the_registry_says_that_there_i
     assert!(subscriptions.poll_renewed());
     let unknown = Err(Fault::UnknownTasklet);
     assert_eq!(look_up(&mut stage, &mut subscriptions, accepted), unknown);
-    // For a later call it may have been published meanwhile.
+    // Before a later call the tasklet may have been published.
     stage.pass(PAUSE);
     let accepted = stage.now;
     assert_eq!(look_up(&mut stage, &mut subscriptions, accepted), waits);
@@ -416,7 +417,7 @@ fn only_what_the_namespace_is_granted_may_run() {
     );
 }
 
-/// Whatever may happen to subscriptions.
+/// Everything that may happen to subscriptions.
 #[derive(Clone, Copy, Debug)]
 enum Input {
     Epoch(usize, u32),
