@@ -4,8 +4,8 @@ use anyhow::{Context as _, Result};
 
 use crate::{Board, Image, Tie, Uart};
 
-/// How far one board runs ahead of the others: a byte's time at 1 MBd, so that no byte could have
-/// come in between.
+/// How far one board runs ahead of the others: the time of a byte at 1 MBd, so that no byte of
+/// another board is missed.
 const TURN_CYCLES: u64 = 1_250;
 
 /// A board of a bench.
@@ -21,7 +21,7 @@ pub struct Port {
     pub uart: Uart,
 }
 
-/// A wire between two ports; what one sends the other receives.
+/// A wire between two ports: each receives what the other sends.
 struct Wire {
     ends: [Port; 2],
     cut: bool,
@@ -61,8 +61,8 @@ impl Bench {
         });
     }
 
-    /// Ties a UART to the outside. With ties, a run depends on when others send what, and does not
-    /// repeat any more.
+    /// Ties a UART to the outside. A run with ties depends on what others send and when, and so
+    /// does not repeat.
     pub fn tie(&mut self, port: Port, tie: Tie) {
         self.ties.push((port, tie));
     }
@@ -93,8 +93,9 @@ impl Bench {
         self.now
     }
 
-    /// Runs all boards for a number of cycles, as fast as it goes; `seen` is told when what was
-    /// sent over a wire, also over one that is cut. Ties are looked after once, at the end.
+    /// Runs all boards for a number of cycles, as fast as possible. Calls `seen` with the time, the
+    /// port and the bytes of everything that is sent over a wire, even a cut one. Ties are served
+    /// once, at the end.
     ///
     /// # Errors
     ///

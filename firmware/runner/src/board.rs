@@ -11,15 +11,15 @@ use crate::Image;
 pub(crate) const CLOCK_HZ: u64 = 125_000_000;
 /// Where the vector table is, behind the second-stage loader.
 const VECTORS: u32 = 0x100;
-/// Instructions run in turns of this many cycles before peripherals move; less is slower, more
-/// delays interrupts.
+/// A core runs this many cycles before peripherals have a turn; fewer are slower, more delay
+/// interrupts.
 const QUANTUM_CYCLES: u32 = 64;
-/// Bytes that wait to be received by one UART; past it the oldest board could not catch up.
+/// The most bytes that wait for one UART; with more, the slowest board could not catch up.
 const MAX_WAITING_BYTES: usize = 64 * 1024;
 /// How long a core may handle a fault before the board counts as lost: firmware that stores a
 /// report and resets the chip takes less.
 const MAX_FAULT_CYCLES: u64 = CLOCK_HZ / 100;
-/// The largest value of a conversion.
+/// The largest value of an ADC conversion.
 const MAX_SAMPLE: u16 = 0x0fff;
 
 /// One of a board's two UARTs.
@@ -78,8 +78,8 @@ impl Board {
         .build()
         .ok()
         .context("the emulator refuses its configuration")?;
-        // Nothing is read from the boot ROM but pointers to functions, which firmware in Rust
-        // brings along itself.
+        // Firmware reads only pointers to functions from the boot ROM, and firmware in Rust has
+        // functions of its own for them.
         emulator.load_bootrom(&[0; 64]);
         emulator.load_flash(image.bytes());
         emulator.reset();
@@ -100,7 +100,7 @@ impl Board {
         self.now
     }
 
-    /// Runs until at least the given cycle; instructions are not cut short, so it may end later.
+    /// Runs until the given cycle or a little longer, since instructions are not cut short.
     ///
     /// A reset, by the watchdog or by a core, boots from flash again, with RAM as it was.
     ///
@@ -157,7 +157,7 @@ impl Board {
         self.resets
     }
 
-    /// Sets what an ADC channel converts to; past 12 bits it is the largest value.
+    /// Sets the value to which an ADC channel converts, at most 12 bits.
     ///
     /// Channel 4 is the temperature sensor, 27 degrees Celsius unless set; the others are 0.
     ///
@@ -199,7 +199,7 @@ impl Board {
         core::mem::take(&mut self.sent[uart.index()])
     }
 
-    /// Bytes for a UART that it did not take because it was off or full, or nobody read it.
+    /// How many bytes a UART did not take because it was off or full, or nobody read it.
     #[must_use]
     pub fn lost(&self, uart: Uart) -> u64 {
         self.incoming[uart.index()].lost
@@ -227,13 +227,14 @@ impl Board {
         self.emulator.peek(address)
     }
 
-    /// Makes a core go on elsewhere, as a debugger does; one that sleeps, once it wakes.
+    /// Makes a core go on at another address, as a debugger does; a core that sleeps goes on there
+    /// once it wakes.
     pub fn jump(&mut self, core: u8, address: u32) {
         let core = self.emulator.core_mut(core.into());
         core.regs.set_pc(address & !1);
     }
 
-    /// Hands over the next byte once its time on the wire has passed.
+    /// Gives the UART each byte whose time on the wire has passed.
     fn deliver(&mut self, uart: Uart) {
         let incoming = &mut self.incoming[uart.index()];
         while self.now >= incoming.due {
@@ -243,8 +244,8 @@ impl Board {
             if !self.emulator.uart_receive(uart.index(), byte) {
                 incoming.lost += 1;
             }
-            // Counted from when it was due: a long step must not slow the wire down. After a
-            // pause the wire starts afresh.
+            // Count from the time when the byte was due: a long step must not slow the wire down.
+            // After a pause the wire starts anew.
             let takes = self.emulator.uart_byte_cycles(uart.index());
             incoming.due = incoming.due.max(self.now.saturating_sub(takes)) + takes;
         }

@@ -1,5 +1,5 @@
-//! What a board finds in its flash: an ELF file as the linker wrote it, a UF2 file as the boot
-//! loader takes it, or raw bytes; and beside it the record of who the board is.
+//! The content of a board's flash: an image from an ELF file of the linker, a UF2 file for the boot
+//! loader, or raw bytes; and the record of who the board is.
 
 use std::path::Path;
 
@@ -9,14 +9,14 @@ use object::read::elf::{ElfFile32, ProgramHeader as _};
 
 use crate::uf2;
 
-/// Where flash is mapped.
+/// The address at which flash is mapped.
 const FLASH_BEGIN: u64 = 0x1000_0000;
 /// The flash of a Raspberry Pi Pico.
 const FLASH_BYTES: usize = 2 * 1024 * 1024;
-/// Where the record of who a board is begins: the last sector (spec/board.md, section 4).
+/// The start of the board's record: the last sector (spec/board.md, section 4).
 const RECORD_OFFSET: usize = FLASH_BYTES - SECTOR_BYTES;
 const SECTOR_BYTES: usize = 4096;
-/// What flash holds where nothing was written.
+/// The value of each byte of erased flash.
 const ERASED: u8 = 0xff;
 
 /// The content of a board's whole flash, second-stage loader first.
@@ -41,7 +41,7 @@ impl Image {
         image.with_context(|| format!("{} is not an image for this board", path.display()))
     }
 
-    /// Takes raw flash content; what it does not reach is erased.
+    /// Takes raw flash content; the flash behind it is erased.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ impl Image {
             if data.is_empty() {
                 continue;
             }
-            // RAM lies above flash: a segment there has no content of its own to load.
+            // RAM lies above flash: a segment there has no content to load.
             image.put(at, data)?;
             empty = false;
         }
@@ -95,7 +95,7 @@ impl Image {
         Ok(image)
     }
 
-    /// The same flash with other bytes from an offset on, in bytes from its beginning.
+    /// The same flash with other bytes at an offset from its beginning.
     ///
     /// # Errors
     ///
@@ -166,7 +166,7 @@ impl Image {
     }
 }
 
-/// The sector that a UF2 file of nothing else holds.
+/// The sector of a UF2 file that holds nothing else.
 fn sector(file: &[u8]) -> Result<Vec<u8>> {
     let mut sector = vec![ERASED; SECTOR_BYTES];
     for (address, part) in uf2::parts(file)? {
@@ -178,7 +178,7 @@ fn sector(file: &[u8]) -> Result<Vec<u8>> {
     Ok(sector)
 }
 
-/// How far behind the beginning of the flash an address is.
+/// The offset of an address from the beginning of the flash.
 fn offset(address: u32) -> Result<usize> {
     let offset = u64::from(address).checked_sub(FLASH_BEGIN);
     let offset = offset.and_then(|offset| usize::try_from(offset).ok());

@@ -1,12 +1,12 @@
-//! Boards with an RP2040, emulated: the very image that goes onto the board, both cores.
+//! Emulates boards with an RP2040: both cores run the very image that goes onto the board.
 //!
 //! A [`Board`] runs an [image](Image) in virtual time, counted in cycles of its system clock;
-//! nothing in it looks at a real clock, so a run repeats bit for bit. Its UARTs are the only way
-//! in and out. A [`Bench`] holds boards in step, with wires between their UARTs, and [ties](Tie)
-//! UARTs to UDP sockets or pseudo-terminals. It runs as fast as it goes ([`Bench::run`]), or in
+//! it reads no real clock, so a run repeats bit for bit. Bytes go in and out through its UARTs
+//! only. A [`Bench`] holds boards in step, with wires between their UARTs, and [ties](Tie)
+//! UARTs to UDP sockets or pseudo-terminals. It runs as fast as possible ([`Bench::run`]), or in
 //! step with the wall clock ([`Bench::live`]).
 //!
-//! The emulator counts cycles, but nobody has held its counts against silicon: they order events
+//! The emulator counts cycles, but nobody has compared its counts with silicon: they order events,
 //! and must not be reported as timings of a board.
 //!
 //! ```text

@@ -8,7 +8,7 @@ use anyhow::Result;
 use crate::Bench;
 use crate::board::CLOCK_HZ;
 
-/// Emulated time between two looks at the ties and the wall clock.
+/// Emulated time between two checks of the ties and the wall clock.
 const TURN: Duration = Duration::from_micros(100);
 /// Emulated time may run ahead of the wall clock by this much before it waits: sleeping is not
 /// exact, and short sleeps cost more than they wait.
@@ -21,13 +21,13 @@ const BEHIND: Duration = Duration::from_millis(50);
 pub struct Pace {
     /// Time that passed on the wall clock.
     pub real: Duration,
-    /// How much less passed on the bench, because the host was too slow.
+    /// How much less time passed on the bench, because the host was too slow.
     pub missed: Duration,
 }
 
 impl Bench {
-    /// Runs all boards in step with the wall clock, never ahead of it, as long as `goes_on` says
-    /// so; it is told how much time has passed. May be called again.
+    /// Runs all boards in step with the wall clock, and at most half a millisecond ahead of it, as
+    /// long as `goes_on` is true; its argument is the time that has passed. May be called again.
     ///
     /// # Errors
     ///

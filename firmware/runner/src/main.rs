@@ -32,7 +32,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Says what the boards did, and above all what they could not do.
+/// Reports what the boards did, and what got lost.
 fn report(bench: &mut Bench, names: &BTreeMap<BoardId, String>, pace: Pace) {
     for (id, name) in names {
         let board = bench.board(*id);

@@ -23,30 +23,29 @@ enum End {
 pub struct Losses {
     /// Frames from the board that were damaged (UDP).
     pub damaged_frames: u64,
-    /// Datagrams that are longer than a frame, or that neither the socket nor the board had room
-    /// for (UDP).
+    /// Datagrams that were longer than a frame, or for which the socket or the board had no room
+    /// (UDP).
     pub refused_frames: u64,
-    /// Bytes from the board that no program was there to read, or that it read too slowly
-    /// (pseudo-terminal).
+    /// Bytes from the board that no program read, or that it read too slowly (pseudo-terminal).
     pub unread_bytes: u64,
 }
 
 impl Tie {
-    /// A socket: one datagram is one frame, without what the line adds, so that the board is a neighbour like
-    /// others of a node that speaks UDP. Listens at one address and sends to the other; what
-    /// others send is not taken.
+    /// A socket: one datagram is one frame, without what the line adds, so that the board is an
+    /// ordinary neighbour of a node that speaks UDP. It listens at one address and sends to the
+    /// other, and drops what others send.
     ///
     /// # Errors
     ///
-    /// If the address cannot be listened on.
+    /// If the socket cannot listen at the address.
     pub fn udp(listen: SocketAddr, peer: SocketAddr) -> Result<Self> {
         let end = udp::End::new(listen, peer)?;
         Ok(Self(End::Udp(Box::new(end))))
     }
 
-    /// A pseudo-terminal, with a symbolic link to it at `link`: whoever opens that reads and
-    /// writes the very bytes of the line, as at the serial port of a board. The link goes when
-    /// the tie does.
+    /// A pseudo-terminal, with a symbolic link to it at `link`: a program that opens the link reads
+    /// and writes the very bytes of the line, as at the serial port of a board. The link is removed
+    /// with the tie.
     ///
     /// # Errors
     ///
@@ -56,7 +55,7 @@ impl Tie {
         Ok(Self(End::Pty(pty::End::new(link)?)))
     }
 
-    /// Where it listens; nothing for a pseudo-terminal.
+    /// The address at which it listens; none for a pseudo-terminal.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         match &self.0 {
@@ -74,7 +73,7 @@ impl Tie {
         }
     }
 
-    /// Moves what has arrived on either side.
+    /// Moves the bytes that have arrived on either side.
     pub(crate) fn carry(&mut self, board: &mut Board, uart: Uart) {
         match &mut self.0 {
             End::Udp(end) => end.carry(board, uart),

@@ -4,7 +4,7 @@ use anyhow::{Result, bail, ensure};
 
 const BLOCK_BYTES: usize = 512;
 const HEAD_BYTES: usize = 32;
-/// What a block may carry at most.
+/// The longest payload of a block.
 const MAX_PAYLOAD_BYTES: usize = 476;
 const MAGIC: [u8; 8] = *b"UF2\nWQ]\x9e";
 const NOT_FOR_FLASH: u32 = 1;
@@ -12,12 +12,12 @@ const FAMILY_GIVEN: u32 = 0x2000;
 /// The family of the RP2040.
 const FAMILY: u32 = 0xe48b_ff56;
 
-/// Whether a file says of itself that it is in UF2.
+/// Whether a file has the magic numbers of UF2.
 pub(crate) fn is(file: &[u8]) -> bool {
     file.starts_with(&MAGIC)
 }
 
-/// What a file puts where: addresses, and the bytes from there on.
+/// The parts of a file: addresses, and the bytes from there on.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What this crate relies on in the emulator, each with a program of a few instructions.
+//! Tests what this crate needs of the emulator, each with a program of a few instructions.
 
 mod thumb;
 
@@ -7,14 +7,14 @@ use nimblenet_tasklet::NodeId;
 use runner::{Board, Image, Uart};
 use thumb::{NVIC_ENABLE, Program, RESETS_CLEAR, UARTS};
 
-/// A word of RAM that programs leave their results in.
+/// The word of RAM in which programs leave their results.
 const RESULT: u32 = 0x2000_0100;
 /// The last sector of the flash.
 const RECORD: u32 = 0x101f_f000;
 
 const NVIC_PEND: u32 = 0xe000_e200;
 const NVIC_PRIORITIES: u32 = 0xe000_e400;
-/// Interrupts without a source but software.
+/// Interrupts that only software raises.
 const SOFTWARE: core::ops::RangeInclusive<usize> = 26..=31;
 const SIO: u32 = 0xd000_0000;
 const SIO_FIFO_WRITE: u32 = SIO + 0x54;
@@ -32,7 +32,7 @@ const WATCHDOG_TRIGGER: u32 = 1 << 31;
 const ADC: u32 = 0x4004_c000;
 const ADC_INTERRUPT: usize = 22;
 
-/// Divisor 8: at a clock of 125 MHz, 16 * 8 cycles a bit.
+/// The time of a byte with divisor 8: at a clock of 125 MHz, a bit takes 16 * 8 cycles.
 const BYTE_CYCLES: u64 = 16 * 8 * 10;
 
 /// Turns UART0 on; returns where its data register is.
@@ -237,9 +237,9 @@ fn a_run_repeats_to_the_cycle() {
     assert_eq!(run(), run());
 }
 
-/// Turns the watchdog on: so many microseconds, all of the chip.
+/// Turns the watchdog on: after `ticks` it resets the whole chip.
 ///
-/// Both clocks are still the ring oscillator after a reset, so that a tick is twelve cycles.
+/// After a reset both clocks are still the ring oscillator, so a tick is twelve cycles.
 fn watch(program: &mut Program, ticks: u32) {
     program.poke(PSM_WATCHDOG_RESETS, PSM_ALL);
     program.poke(WATCHDOG_TICK, 1 << 9 | 12);
@@ -354,8 +354,8 @@ fn instructions_are_counted_per_core_and_over_resets() {
     assert!(often.resets() > 100 && often.busy(0) > 5_000);
 }
 
-/// A board that does something faulty to an address, whose handler notes where and resets the
-/// chip; also where that was.
+/// A board that makes a fault at an address, and whose handler notes the fault's address and resets
+/// the chip. Returns the address of the faulty instruction too.
 fn faulting(address: u32, fault: fn(&mut Program)) -> (Board, u32) {
     let mut program = Program::default();
     let at = program.here();
@@ -471,7 +471,7 @@ fn a_more_urgent_interrupt_preempts_a_handler_and_an_equal_one_waits() {
         program.poke(NVIC_ENABLE, 3 << 26);
         program.poke(NVIC_PEND, 1 << 26);
         program.sleep_for_ever();
-        // Each notes which it is of those that have come this far.
+        // Each handler notes in which order it has come this far.
         let note = |program: &mut Program, to: u32| {
             count(program, RESULT);
             program.load(0, to).write(1, 0);

@@ -16,7 +16,7 @@ use std::time::Instant;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// What a loaded machine may take for something that happens within a second or two.
+/// The time that a loaded machine may take for what usually takes a second or two.
 const PATIENCE: Duration = Duration::from_secs(60);
 const REGISTRY: &str = "65534";
 
@@ -30,7 +30,7 @@ impl Drop for Process {
     }
 }
 
-/// A directory with keys, packages and all that is made from them.
+/// A directory with keys, packages and all files made from them.
 struct Place(TempDir);
 
 impl Place {
@@ -98,7 +98,7 @@ fn image() -> String {
     std::env::var("PICO_UART_UF2").expect("`cargo xtask runner` sets PICO_UART_UF2")
 }
 
-/// Runs a command to its end: what it printed, or what it complained of.
+/// Runs a command to its end; returns its output, or its error.
 fn nimblenet(args: &[&str]) -> Result<String, String> {
     let output = Command::new(binary()).args(args).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -109,7 +109,7 @@ fn nimblenet(args: &[&str]) -> Result<String, String> {
     }
 }
 
-/// Starts a daemon; returns it and where it takes CoAP requests.
+/// Starts a daemon; returns it and its address for CoAP requests.
 fn daemon(args: &[&str]) -> (Process, String) {
     let mut child = Command::new(binary())
         .args(args)
@@ -162,7 +162,7 @@ fn packed() -> Vec<String> {
     files.filter(|file| file.ends_with(".nnp")).collect()
 }
 
-/// Calls another `n` times and adds up what it returned, slowly enough to be caught at it.
+/// Calls another tasklet `n` times and adds up the results, slowly enough to be moved meanwhile.
 const LONG: &str = r#"(module
     (import "std/add" "run" (func $add (param i32 i32) (result i32)))
     (func (export "run") (param $n i32) (result i32) (local $sum i32)
@@ -217,7 +217,7 @@ fn boards_a_registry_and_a_node_as_people_run_them() {
     publish.extend(packages.iter().map(String::as_str));
     nimblenet(&publish).unwrap();
 
-    // Both boards run chains with sub-tasklets, native ones among them.
+    // Both boards run chains, with native tasklets among their callees.
     for at in ["7", "8"] {
         let sum = soon("the board adds", || {
             call(&coap, at, "std/add", &["2", "40"])

@@ -20,9 +20,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use thumb::{NVIC_ENABLE, Program, UARTS};
 
-/// What a loaded machine may take.
+/// The time that a loaded machine may take.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Frames with whatever a line could stumble over.
+/// Frames with the bytes that a line may treat specially.
 const FRAMES: [&[u8]; 3] = [&[0], &[1, 0, 2, 0, 0, 3, 0x0a, 0x11, 0x03], &[7; 200]];
 
 /// A program that sends what one UART receives out of the other, or of the same.
@@ -150,7 +150,7 @@ fn a_damaged_frame_becomes_no_datagram_and_is_counted() {
     let whole = stuffed(&Frame::from_slice(&[7]).unwrap(), &mut line);
     let mut changed = whole.to_vec();
     changed[1] ^= 1;
-    // No more than the UART's FIFO holds.
+    // Send no more than the UART's FIFO holds.
     let bytes = [&[9, 1, 1, 0, 0][..], &changed, whole].concat();
     let mut bench = tied(&sending(&bytes), udp(&client));
     assert_eq!(received(&mut bench, &client), [7]);
@@ -223,7 +223,7 @@ fn boards_never_run_ahead_of_the_wall_clock() {
         emulated <= pace.real + Duration::from_millis(1),
         "{emulated:?}"
     );
-    // As it says itself, unless it was less than it cares about.
+    // The pace reports the missed time; a lag below 51 ms it does not report.
     let missed = pace.missed + Duration::from_millis(51);
     assert!(emulated + missed >= pace.real, "{emulated:?} {pace:?}");
 }
@@ -244,7 +244,7 @@ impl Runner {
         Self { child }
     }
 
-    /// Interrupts it; returns whether it ended well, and what it said.
+    /// Interrupts it; returns whether it ended with success, and its output.
     fn stop(mut self) -> (bool, String) {
         let pid = Pid::from_child(&self.child);
         kill_process(pid, Signal::TERM).unwrap();
@@ -285,7 +285,7 @@ fn the_command_line_holds_several_boards_and_says_how_they_did() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let mut terminal = open(&path);
-    // What comes before the boards have turned their UARTs on is lost, so it is said again.
+    // Bytes that come before the boards have turned their UARTs on are lost, so send again.
     let mut bytes = [0; 64];
     let mut length = 0;
     while length == 0 && begin.elapsed() < PATIENCE {

@@ -8,7 +8,7 @@ use lines::{ONE, drafts, two_boards};
 use nimblenet_core::wire::Cause;
 use runner::{BoardId, Uart};
 
-/// Where the image is.
+/// The variable that names the image's file.
 const IMAGE: &str = "PICO_UART";
 
 #[test]
@@ -25,9 +25,8 @@ fn a_run_repeats_to_the_cycle() {
     assert_eq!(run(), run());
 }
 
-/// What one call of a sub-tasklet costs besides the sub-tasklet's own instructions: frames,
-/// search of the cache, putting its warm block back to its initial state, values in and out,
-/// resuming.
+/// Measures what one call of a callee costs besides the callee's own instructions: frames, search
+/// of the cache, the reset of its warm block, values in and out, and resuming the caller.
 #[test]
 fn a_call_on_a_loaded_board_stays_within_its_budget() {
     const BUDGET: u64 = 85_000;
@@ -46,7 +45,7 @@ fn a_call_on_a_loaded_board_stays_within_its_budget() {
     floor.registry(port(board, Uart::Zero));
     floor.run(1000);
     let mut cost = |name: &str| {
-        // The first call brings everything onto the board.
+        // The first call brings all modules onto the board.
         floor.ask(REGISTRY, BOARD, name, &[1]);
         floor.run(50);
         let spent = |floor: &mut Floor| {
@@ -65,10 +64,10 @@ fn a_call_on_a_loaded_board_stays_within_its_budget() {
     );
 }
 
-/// A branch that leads to itself. Handlers that nobody wrote are such loops.
+/// A branch to itself. Default handlers are such loops.
 const ENDLESS_LOOP: u32 = 0xe7fe;
 
-/// A place in the image where an instruction stands.
+/// An address in the image that holds this instruction.
 fn instruction(floor: &mut Floor, board: BoardId, wanted: u32) -> u32 {
     let board = floor.look(board);
     let mut flash = (0x1000_0200u32..0x1004_0000).step_by(4);
@@ -80,7 +79,8 @@ fn instruction(floor: &mut Floor, board: BoardId, wanted: u32) -> u32 {
     found.expect("the image has one")
 }
 
-/// A board that has run a chain, and what is done to it; then it reports, and works again.
+/// Lets a board run a chain, and does something to it. Returns the reports, once the board works
+/// again.
 fn crashed(what: impl FnOnce(&mut Floor, BoardId)) -> Vec<Reported> {
     let mut floor = Floor::new(&drafts());
     let board = floor.board(BOARD);

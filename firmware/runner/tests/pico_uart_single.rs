@@ -7,7 +7,7 @@ use floor::{BOARD, Floor, REGISTRY, port};
 use lines::{drafts, well};
 use runner::Uart;
 
-/// Where the image is.
+/// The variable that names the image's file.
 const IMAGE: &str = "PICO_UART_SINGLE";
 
 #[test]

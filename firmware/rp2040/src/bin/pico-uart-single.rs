@@ -11,7 +11,7 @@ use embassy_rp::interrupt;
 use embassy_rp::interrupt::{InterruptExt as _, Priority};
 use static_cell::StaticCell;
 
-/// Runs the node, when the chip has nothing more urgent to do; a tasklet is never more urgent.
+/// Runs the node, unless the chip has a more urgent interrupt; the node always preempts tasklets.
 static NODE: InterruptExecutor = InterruptExecutor::new();
 
 #[cortex_m_rt::entry]
@@ -24,7 +24,7 @@ fn main() -> ! {
         interpreter,
         core1: _,
     } = UartBoard::start(embassy_rp::init(embassy_rp::config::Config::default()));
-    // The lines and the timer keep the chip's default, the most urgent.
+    // The lines and the timer keep the chip's default priority, which is the most urgent.
     interrupt::SWI_IRQ_0.set_priority(Priority::P2);
     let tasks = NODE.start(interrupt::SWI_IRQ_0);
     for (at, line) in (0..).zip(lines) {
@@ -39,7 +39,7 @@ fn main() -> ! {
 
 #[interrupt]
 unsafe fn SWI_IRQ_0() {
-    // SAFETY: this is the handler of the interrupt that the executor was started with, and nothing
+    // SAFETY: this is the handler of the interrupt with which the executor was started, and nothing
     // else calls it.
     unsafe { NODE.on_interrupt() }
 }

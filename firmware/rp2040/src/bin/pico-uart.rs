@@ -1,4 +1,4 @@
-//! A Raspberry Pi Pico with two serial links: core 0 is the node, core 1 the interpreter.
+//! A Raspberry Pi Pico with two serial links: core 0 runs the node, core 1 the interpreter.
 #![no_std]
 #![no_main]
 

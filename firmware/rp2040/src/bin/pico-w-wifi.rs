@@ -1,4 +1,4 @@
-//! A Raspberry Pi Pico W: core 0 is node and network, core 1 the interpreter.
+//! A Raspberry Pi Pico W: core 0 runs node and network, core 1 the interpreter.
 #![no_std]
 #![no_main]
 

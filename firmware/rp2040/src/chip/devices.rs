@@ -1,4 +1,4 @@
-//! Temperature sensor and pins.
+//! The chip's temperature sensor and pins, as devices for tasklets.
 
 use embassy_rp::Peri;
 use embassy_rp::adc::{Adc, Blocking, Channel, Config};
@@ -8,8 +8,8 @@ use embassy_rp::peripherals::{ADC, ADC_TEMP_SENSOR};
 
 use nimblenet_board::host::Devices;
 
-/// Pins that tasklets may drive, by their numbers: those that neither a link nor the board itself
-/// needs.
+/// Pins that tasklets may drive, with their numbers: neither a link nor the board itself needs
+/// them.
 pub(crate) type Pins<const PINS: usize> = [(u8, Peri<'static, AnyPin>); PINS];
 
 /// Pins of a chip by their numbers.
@@ -20,7 +20,7 @@ macro_rules! pins {
 }
 pub(crate) use pins;
 
-/// As many as any board has.
+/// The most pins of any board.
 const MAX_PINS: usize = 21;
 
 /// The devices of a Raspberry Pi Pico.

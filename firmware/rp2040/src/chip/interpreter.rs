@@ -10,7 +10,7 @@ use static_cell::{ConstStaticCell, StaticCell};
 
 use crate::ChipDevices;
 
-/// Memory to run modules in, aligned as an arena begins.
+/// The arena's memory, aligned as an arena must be.
 #[repr(align(8))]
 pub(crate) struct Arena<const BYTES: usize>(pub(crate) [u8; BYTES]);
 
@@ -25,9 +25,9 @@ pub struct InterpreterSide {
 
 /// The node's ends of the queues.
 pub(crate) struct NodeEnds {
-    /// Where work goes.
+    /// For work.
     pub(crate) work: Sender<'static, Shared, Parcel>,
-    /// Where its replies come from.
+    /// For its replies.
     pub(crate) replies: Receiver<'static, Shared, Reply>,
 }
 
@@ -56,7 +56,7 @@ impl InterpreterSide {
     }
 }
 
-/// Is the interpreter.
+/// The task that runs the interpreter.
 #[task]
 pub async fn interpret(side: InterpreterSide) {
     let InterpreterSide {

@@ -23,19 +23,20 @@ use nimblenet_board::start::Boot;
 /// The board is reset if nobody feeds the watchdog for this long.
 const HUNGER: Duration = Duration::from_secs(2);
 
-/// In memory that the start-up code leaves alone.
+/// The record, in memory that the start-up code does not clear.
 #[unsafe(link_section = ".uninit.KEPT")]
 static mut KEPT: MaybeUninit<Kept> = MaybeUninit::uninit();
 
-/// The record. Both cores may get here: one that crashes writes and then resets the chip, so that
-/// what the other one meanwhile does to it is lost or, having a wrong checksum, ignored.
+/// The record. Both cores may get here: a core that crashes writes it and then resets the chip.
+/// What the other core writes meanwhile is lost; if it spoils the record, the checksum is wrong and
+/// the record is ignored.
 fn kept() -> &'static mut Kept {
     // SAFETY: any bytes are a `Kept`, whose checksum tells whether they mean something; it is
     // plain data, and nobody keeps a reference beyond one statement.
     unsafe { (*core::ptr::addr_of_mut!(KEPT)).assume_init_mut() }
 }
 
-/// Reads and clears what the program before left.
+/// Takes what the previous program has left.
 pub(crate) fn boot(watchdog: &ChipWatchdog) -> Boot {
     let hungry = watchdog.0.reset_reason() == Some(ResetReason::TimedOut);
     Boot::new(kept(), hungry, || RoscRng.next_u32())
@@ -45,7 +46,7 @@ pub(crate) fn boot(watchdog: &ChipWatchdog) -> Boot {
 pub(crate) struct ChipWatchdog(Watchdog);
 
 impl ChipWatchdog {
-    /// A watchdog that sleeps.
+    /// A watchdog that is not started yet.
     pub(crate) fn new(watchdog: Peri<'static, WATCHDOG>) -> Self {
         Self(Watchdog::new(watchdog))
     }
@@ -73,26 +74,26 @@ fn crash(cause: Cause, mut places: Places) -> ! {
     SCB::sys_reset()
 }
 
-/// Where the code is.
+/// The addresses of the code.
 fn code() -> Range<u32> {
     unsafe extern "C" {
         static __stext: u32;
         static __etext: u32;
     }
-    // Only their addresses are of interest.
+    // Only the addresses of these symbols matter.
     &raw const __stext as u32..&raw const __etext as u32
 }
 
-/// An instruction.
+/// The half word of code at an address.
 ///
 /// # Safety
 /// The address is even and within the code.
 unsafe fn half(at: u32) -> u16 {
-    // SAFETY: flash can be read there, by the caller's promise.
+    // SAFETY: the caller promises that the address is in flash, which can be read.
     unsafe { (at as *const u16).read_volatile() }
 }
 
-/// Looks on this core's stack for where the program came from.
+/// Takes return addresses from this core's stack.
 fn unwind(places: &mut Places) {
     const RAM_END: u32 = 0x2004_2000;
     const WORDS: u32 = 256;
@@ -101,18 +102,18 @@ fn unwind(places: &mut Places) {
     // SAFETY: a stack pointer is aligned, and RAM is readable from there to its end.
     let word = |at: u32| unsafe { (at as *const u32).read_volatile() };
     let stack = (from..to).step_by(4).map(word);
-    // SAFETY: addresses within the code are asked for, and even ones.
+    // SAFETY: `unwind` asks only for even addresses within the code.
     places.unwind(stack, code(), |at| unsafe { half(at) });
 }
 
-/// The language asks for one. Images are built so that a panic is an undefined instruction where it
-/// happens; so is this one.
+/// The panic handler that the language requires. Images are built so that a panic is an undefined
+/// instruction where it happens, and this is one too.
 #[panic_handler]
 fn panic(_: &PanicInfo<'_>) -> ! {
     asm::udf()
 }
 
-// SAFETY: it does not return to the code that faulted.
+// SAFETY: the handler does not return to the code that faulted.
 #[exception]
 unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
     let at = frame.pc();

@@ -1,5 +1,5 @@
-//! What only the chip itself has: memory at fixed places, pins, the watchdog, and the tasks of a
-//! board. For other machines than the chip there is nothing here.
+//! What only the chip has: memory at fixed places, pins, the watchdog, and the tasks of a board.
+//! For other targets this crate is empty.
 #![no_std]
 #![cfg(target_os = "none")]
 #![allow(unsafe_code)]
@@ -25,20 +25,19 @@ use embassy_executor::{SendSpawner, SpawnError, SpawnToken, Spawner};
 use nimblenet_board::heap::SealedHeap;
 use nimblenet_board::provision::Provision;
 
-/// Memory of the node besides its disk: what it takes at its start, 23.5 kB with one namespace or
-/// with four, and about 1 kB to spare. A board for which it is not enough does not start.
+/// The heap: memory of the node besides its disk. The node allocates 23.5 kB at its start, with one
+/// namespace or with four, which leaves about 1 kB. A board that needs more does not start.
 const HEAP_BYTES: usize = 24_640;
 
 #[global_allocator]
 static HEAP: SealedHeap<HEAP_BYTES> = SealedHeap::new();
 
-/// Ends the time in which memory may be taken.
+/// Seals the heap: no allocation is possible afterwards.
 pub(crate) fn seal_heap() {
     HEAP.seal();
 }
 
-/// The board's own record, in the last sector of the flash, unless it is none that a node can be
-/// made of.
+/// The board's record, in the last sector of the flash; none if no node can be made from it.
 pub(crate) fn record() -> Option<Provision> {
     const PLACE: usize = 0x101f_f000;
     const BYTES: usize = 4096;
@@ -47,12 +46,12 @@ pub(crate) fn record() -> Option<Provision> {
     Provision::decode(sector).ok()
 }
 
-/// Starts a task. Each is started once, so that its place cannot be taken.
+/// Starts a task. Each is started only once, so its place is free.
 pub fn start<S>(tasks: Spawner, task: Result<SpawnToken<S>, SpawnError>) {
     tasks.spawn(task.expect("each task is started once"));
 }
 
-/// Starts a task in an interrupt's executor, each once as well.
+/// Starts a task in an interrupt's executor; each is started only once.
 pub fn start_in_interrupt<S: Send>(tasks: SendSpawner, task: Result<SpawnToken<S>, SpawnError>) {
     tasks.spawn(task.expect("each task is started once"));
 }

@@ -1,4 +1,4 @@
-//! The node: its disk, the queues between it and its links, and what its task drives.
+//! The node: its disk, the queues between it and its links, and the state of its task.
 
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex as Shared;
 use embassy_sync::channel::Channel;
@@ -16,20 +16,20 @@ use static_cell::{ConstStaticCell, StaticCell};
 use crate::ChipWatchdog;
 use crate::interpreter::NodeEnds;
 
-/// Every board of this chip has two.
+/// The number of links, the same on every board of this chip.
 pub(crate) const LINKS: usize = 2;
 
 static DISK: ConstStaticCell<[u8; DISK_BYTES]> = ConstStaticCell::new([0; DISK_BYTES]);
 /// Frames that have come in.
 pub(crate) static INCOMING: Channel<Shared, Arrival, INCOMING_FRAMES> = Channel::new();
-/// Frames that are to go out, for each link.
+/// Frames that go out, for each link.
 pub(crate) static OUTGOING: [Channel<Shared, Departure, OUTGOING_FRAMES>; LINKS] =
     [Channel::new(), Channel::new()];
-/// A link takes more frames than it did.
+/// Signals that a link has room again.
 pub(crate) static ROOM: Signal<Shared, ()> = Signal::new();
 
 type ChipOrchestrator<C> = Orchestrator<'static, Shared, LINKS, C>;
-/// Where the node of a board stays.
+/// The memory in which the node of a board stays.
 pub(crate) type Place<C> = StaticCell<ChipOrchestrator<C>>;
 
 /// The node, the replies that it waits for, and its watchdog.
@@ -40,7 +40,7 @@ pub struct NodeSide<C: 'static = Nobody> {
 }
 
 impl<C: Caller> NodeSide<C> {
-    /// Makes the node that `record` names, which gives the interpreter work and lets `caller` call.
+    /// Makes the node that `record` names, and connects it to the interpreter and to `caller`.
     pub(crate) fn new(
         place: &'static Place<C>,
         boot: &Boot,

@@ -1,4 +1,4 @@
-//! Serial links, and a board whose links are its two UARTs: everything but which core runs what.
+//! Serial links, and a board whose links are its two UARTs. The mains decide which core runs what.
 
 use embassy_executor::task;
 use embassy_rp::bind_interrupts;
@@ -20,10 +20,10 @@ use crate::{
 };
 
 const BAUD: u32 = 1_000_000;
-/// Eight milliseconds of a line at full speed: longer than anything that keeps its task waiting.
+/// Eight milliseconds of a line at full speed: its task never waits that long.
 const RECEIVED_BYTES: usize = 768;
 const SENDING_BYTES: usize = 256;
-/// Room to run modules in.
+/// The length of the arena.
 const ARENA_BYTES: usize = nimblenet_board::worker::BOARD_ARENA_BYTES;
 
 static ARENA: ConstStaticCell<Arena<ARENA_BYTES>> = ConstStaticCell::new(Arena([0; ARENA_BYTES]));
@@ -34,16 +34,16 @@ bind_interrupts!(pub(crate) struct Interrupts {
     UART1_IRQ => BufferedInterruptHandler<UART1>;
 });
 
-/// What a line holds in each direction.
+/// The buffers of a line, one for each direction.
 pub(crate) struct Buffers {
     /// Bytes that wait to be sent.
     pub(crate) sending: ConstStaticCell<[u8; SENDING_BYTES]>,
-    /// Bytes that came in.
+    /// Bytes that have come in.
     pub(crate) received: ConstStaticCell<[u8; RECEIVED_BYTES]>,
 }
 
 impl Buffers {
-    /// Empty ones.
+    /// Empty buffers.
     pub(crate) const fn new() -> Self {
         Self {
             sending: ConstStaticCell::new([0; SENDING_BYTES]),
@@ -52,7 +52,7 @@ impl Buffers {
     }
 }
 
-/// How lines are set.
+/// The settings of a line.
 pub(crate) fn line_config() -> Config {
     let mut line = Config::default();
     line.baudrate = BAUD;
@@ -72,7 +72,7 @@ pub struct UartBoard {
 }
 
 impl UartBoard {
-    /// Makes everything; afterwards no memory can be taken any more.
+    /// Makes all parts, and seals the heap.
     ///
     /// # Panics
     /// If it is called twice.
@@ -108,7 +108,7 @@ impl UartBoard {
     }
 }
 
-/// Hands on the frames of a line.
+/// Gives the frames of a line to the node.
 #[task(pool_size = LINKS)]
 pub async fn receive(at: u8, line: BufferedUartRx) {
     let counters = &COUNTERS[usize::from(at)];
@@ -122,7 +122,7 @@ pub async fn send(at: u8, line: BufferedUartTx) {
     link::send(line, OUTGOING[usize::from(at)].receiver(), &ROOM, counters).await;
 }
 
-/// Is the node.
+/// The task that runs the node.
 #[task]
 pub async fn orchestrate(side: NodeSide) {
     let NodeSide {

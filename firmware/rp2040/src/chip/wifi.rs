@@ -1,6 +1,6 @@
 //! A Raspberry Pi Pico W: one link of datagrams on a WiFi network, one serial link, and CoAP.
 //!
-//! Nothing of the radio is in the emulator: this module has been compiled and no more.
+//! The emulator has no radio: this module has been compiled and never run.
 
 mod nvram;
 
@@ -44,17 +44,17 @@ use nvram::NVRAM;
 
 /// The link of the radio; the serial line is link 0.
 const RADIO: LinkId = LinkId(1);
-/// Where CoAP servers listen.
+/// The UDP port for CoAP.
 const COAP_PORT: u16 = 5683;
-/// Room to run modules in: what radio and network leave.
+/// The length of the arena: the memory that radio and network leave.
 const ARENA_BYTES: usize = 96 << 10;
-/// Until a network that was not found is looked for again.
+/// The time after which a board looks again for a network that it has not found.
 const REJOIN: Duration = Duration::from_secs(5);
-/// A neighbour that is not there holds up frames for others for no longer than this.
+/// The longest time for which a missing neighbour holds up frames for others.
 const HOLDUP: Duration = Duration::from_millis(200);
-/// Frames that the network holds in each direction.
+/// How many frames the network holds in each direction.
 const FRAMES: usize = 4;
-/// Sockets: frames, CoAP, DHCP.
+/// The number of sockets: for frames, CoAP and DHCP.
 const SOCKETS: usize = 3;
 
 static ARENA: ConstStaticCell<Arena<ARENA_BYTES>> = ConstStaticCell::new(Arena([0; ARENA_BYTES]));
@@ -63,7 +63,7 @@ static REQUEST: Channel<Shared, Datagram<SocketAddrV4, MAX_REQUEST_BYTES>, REQUE
 static ANSWER: Channel<Shared, Datagram<SocketAddrV4, MAX_MESSAGE_BYTES>, ANSWERS> = Channel::new();
 
 type Wire = PioSpi<'static, PIO0, 0>;
-/// Calls for CoAP clients on the network.
+/// Makes the calls of CoAP clients on the network.
 pub type WifiCaller = CoapCaller<'static, Shared, SocketAddrV4>;
 
 /// The parts of a board, each for a task.
@@ -80,7 +80,7 @@ pub struct WifiBoard {
     pub core1: Peri<'static, CORE1>,
 }
 
-/// The radio, and the network that it is to be on.
+/// The radio, and the network that it must join.
 pub struct RadioSide {
     power: Output<'static>,
     wire: Wire,
@@ -89,7 +89,7 @@ pub struct RadioSide {
 }
 
 impl WifiBoard {
-    /// Makes everything; afterwards no memory can be taken any more.
+    /// Makes all parts, and seals the heap.
     ///
     /// # Panics
     /// If it is called twice.
@@ -151,7 +151,7 @@ impl WifiBoard {
     }
 }
 
-/// Is the node.
+/// The task that runs the node.
 #[task]
 pub async fn orchestrate(side: NodeSide<WifiCaller>) {
     let NodeSide {
@@ -184,14 +184,14 @@ pub async fn join(tasks: Spawner, side: RadioSide) {
         seed,
     } = side;
     let Some(network) = network else {
-        // Nobody else takes frames for this link, and those that wait fill a queue of the node.
+        // Take the frames for this link, since they would fill a queue of the node.
         return discard().await;
     };
     let state = STATE.init_with(cyw43::State::new);
     let (device, mut control, runner) = cyw43::new(state, power, wire, &FIRMWARE, &CIRCUIT).await;
     start_task(tasks, radio(runner));
     control.init(cyw43_firmware::CYW43_43439A0_CLM).await;
-    // Frames of neighbours are short and should not wait for a beacon.
+    // Frames of neighbours should not wait for a beacon.
     let mode = PowerManagementMode::Performance;
     control.set_power_management(mode).await;
 
@@ -213,7 +213,7 @@ pub async fn join(tasks: Spawner, side: RadioSide) {
     }
 }
 
-/// Takes the frames of a link that is not there.
+/// Takes and drops the frames for a link that is not there.
 async fn discard() {
     loop {
         OUTGOING[usize::from(RADIO.0)].receive().await;
@@ -257,18 +257,18 @@ async fn exchange(stack: Stack<'static>, mut neighbours: Neighbours) {
                 let frame = Frame::from_slice(&bytes[..length]);
                 if let (Some(from), Ok(frame)) = (from, frame) {
                     let link = RADIO;
-                    // One that nobody takes is lost, as it may be in the air.
+                    // A frame for which there is no room is lost, as it may be lost in the air.
                     let _ = INCOMING.try_send(Arrival { link, from, frame });
                 }
             }
-            // Longer than any frame.
+            // The datagram is longer than any frame.
             Either::First(Err(_)) => {}
             Either::Second(Departure { to, frame }) => {
                 ROOM.signal(());
                 for neighbour in neighbours.targets(to) {
                     let sent = socket.send_to(&frame, *neighbour);
                     if with_timeout(HOLDUP, sent).await.is_err() {
-                        // What waits first is for a host that does not say where it is.
+                        // The first datagram is for a host whose hardware address is not found.
                         socket.close();
                         socket.bind(PORT).expect("the port is free");
                     }
@@ -278,7 +278,7 @@ async fn exchange(stack: Stack<'static>, mut neighbours: Neighbours) {
     }
 }
 
-/// Carries CoAP messages between clients and who calls for them.
+/// Carries CoAP messages between clients and the node's caller.
 #[task]
 async fn answer(stack: Stack<'static>) {
     let mut about = (
@@ -297,7 +297,7 @@ async fn answer(stack: Stack<'static>) {
             Either::First(Ok((length, about))) => {
                 let peer = sender(&about);
                 if let Ok(bytes) = heapless::Vec::from_slice(&bytes[..length]) {
-                    // Clients repeat what nobody takes.
+                    // If there is no room for a request, its client repeats it.
                     let _ = REQUEST.try_send(Datagram { peer, bytes });
                 }
             }

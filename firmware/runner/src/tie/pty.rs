@@ -14,14 +14,14 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use super::Losses;
 use crate::{Board, Uart};
 
-/// Bytes that wait for the board at most; past it the writing program waits, as it does at a
-/// serial port.
+/// The most bytes that wait for the board; with more, the writing program waits, as at a serial
+/// port.
 const MAX_WAITING_BYTES: usize = 4096;
 
 pub(super) struct End {
     terminal: File,
     link: PathBuf,
-    /// From the board, not written yet.
+    /// Bytes from the board that are not written yet.
     outgoing: Vec<u8>,
     unread: u64,
 }
@@ -39,7 +39,7 @@ impl End {
             tcsetattr(&terminal, OptionalActions::Now, &line)?;
             let name = ptsname(&terminal, Vec::new())?;
             let name = PathBuf::from(std::ffi::OsString::from_vec(name.into_bytes()));
-            // Once opened and closed, it tells whether anybody is there.
+            // Open and close it once: only then does it tell whether anybody has it open.
             let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
             drop(rustix::fs::open(&name, flags, Mode::empty())?);
             Ok(name)
@@ -73,7 +73,7 @@ impl End {
                 Ok(length) => board.send(uart, &bytes[..length]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // Nobody has the other end open. What a board sends then is lost, as it is at a
+                // Nobody has the other end open. Bytes that a board sends then are lost, as at a
                 // serial port.
                 Err(_) => {
                     self.unread += (self.outgoing.len() + board.take(uart).len()) as u64;
@@ -99,7 +99,7 @@ impl Drop for End {
     }
 }
 
-/// Makes a symbolic link, also in the place of one that an earlier run left behind.
+/// Makes a symbolic link. Replaces one that an earlier run has left behind.
 fn place(name: &Path, link: &Path) -> std::io::Result<()> {
     if fs::symlink_metadata(link).is_ok_and(|found| found.is_symlink()) {
         fs::remove_file(link)?;

@@ -1,4 +1,4 @@
-//! One datagram, one frame.
+//! A UDP socket: one datagram is one frame.
 
 use core::net::SocketAddr;
 use std::net::UdpSocket;
@@ -47,13 +47,13 @@ impl End {
     }
 
     pub(super) fn carry(&mut self, board: &mut Board, uart: Uart) {
-        // One byte more than a frame shows what is longer.
+        // One byte more than a frame, to notice longer datagrams.
         let mut datagram = [0; MAX_FRAME_BYTES + 1];
         while let Ok(length) = self.socket.recv(&mut datagram) {
             let mut line = [0; MAX_LINE_BYTES];
             let frame = Frame::from_slice(&datagram[..length]);
             match frame.map(|frame| stuffed(&frame, &mut line)) {
-                // Half a frame would spoil the next one too.
+                // Send a frame whole or not at all: half a frame would spoil the next one too.
                 Ok(line) if line.len() <= board.room(uart) => board.send(uart, line),
                 Ok(_) | Err(_) => self.refused += 1,
             }

@@ -81,7 +81,7 @@ impl Finished {
     }
 }
 
-/// A crash that the registry was told of.
+/// A crash that was reported to the registry.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Reported {
     pub(crate) node: NodeId,
@@ -91,7 +91,7 @@ pub(crate) struct Reported {
     pub(crate) text: String,
 }
 
-/// Everything that a test puts together.
+/// The boards and nodes of a test.
 pub(crate) struct Floor {
     pub(crate) bench: Bench,
     peers: Vec<Peer>,
@@ -263,7 +263,7 @@ impl Floor {
         self.bench.board(board)
     }
 
-    /// Crashes that the registry was told of.
+    /// The crashes that were reported to the registry.
     pub(crate) fn reports(&self) -> &[Reported] {
         let peer = self.peers.iter().find(|peer| peer.node.id() == REGISTRY);
         &peer.expect("it is on the floor").outside.reports
@@ -337,7 +337,7 @@ impl Floor {
         call
     }
 
-    /// Waits until a call of the node `from` runs there, with some of its way behind it.
+    /// Waits until a call of the node `from` runs there and has made some progress.
     pub(crate) fn wait_until_running(&mut self, from: NodeId, call: CallId) {
         let acquired = |floor: &Self| {
             let acquired = floor.peer_node(from).counters().acquired;
@@ -359,7 +359,7 @@ impl Floor {
         board.instructions(0) + board.instructions(1)
     }
 
-    /// Waits until a board has executed so many instructions more.
+    /// Waits until a board has executed `instructions` more instructions.
     pub(crate) fn wait_for_work(&mut self, board: BoardId, instructions: u64) {
         let before = self.executed(board);
         for _ in 0..100_000 {
@@ -371,7 +371,7 @@ impl Floor {
         panic!("the board has nothing to do");
     }
 
-    /// Lets the call of the node `from` go on at another node.
+    /// Moves the call of the node `from` to another node.
     pub(crate) fn send_on(&mut self, from: NodeId, call: CallId, to: NodeId) {
         let now = Instant::from_micros(self.bench.now() / MICROSECOND);
         let peer = self.peers.iter_mut().find(|peer| peer.node.id() == from);
@@ -427,7 +427,7 @@ impl Floor {
         panic!("{call:?} has not ended");
     }
 
-    /// Calls and waits.
+    /// Calls a tasklet, and waits for the end.
     pub(crate) fn ask(&mut self, from: NodeId, at: NodeId, name: &str, args: &[i32]) -> Finished {
         let call = self.call(from, at, name, args);
         self.end(call, from)

@@ -1,4 +1,4 @@
-//! What every image with two serial links does, whatever cores it has.
+//! Tests of every image with two serial links, whether it uses one core or two.
 
 use nimblenet_core::wire::Kind;
 use nimblenet_sim::Draft;
@@ -7,7 +7,7 @@ use runner::{BoardId, Uart};
 
 use crate::floor::{BOARD, Floor, GATEWAY, OTHER_BOARD, REGISTRY, draft, port, stuffed};
 
-/// Adds one hundred to what `shop/triple` makes of its argument, calling it twice.
+/// Applies `shop/triple` twice to its argument, and adds one hundred.
 const CHAIN: &str = r#"(module
     (import "shop/triple" "run" (func $triple (param i32) (result i32)))
     (func (export "run") (param i32) (result i32)
@@ -18,8 +18,8 @@ const TRIPLE: &str = r#"(module (func (export "run") (param i32) (result i32)
 
 const SPIN: &str = r#"(module (func (export "run") (param i32) (loop (br 0))))"#;
 
-/// Writes its argument to both ends of a page of memory, calls another with one less, and returns
-/// what that returned and one more, if its memory is as it left it.
+/// Writes its argument to both ends of a page of memory, calls another tasklet with one less, and
+/// returns the result plus one, if its memory is unchanged.
 const DEEP: &str = r#"(module
     (import "shop/NEXT" "run" (func $next (param i32) (result i32)))
     (memory 1)
@@ -38,8 +38,8 @@ const LEAF: &str = r#"(module (memory 1)
 
 pub(crate) const ONE: &str = "func(s32) -> s32";
 
-/// Calls another `n` times and keeps what it made of it in memory, a global and locals of several
-/// types, so that a state lost or changed on the way shows in the result.
+/// Calls another tasklet `n` times, and keeps state in memory, a global and locals of several
+/// types, so that lost or changed state shows in the result.
 const LONG: &str = r#"(module
     (import "shop/triple" "run" (func $triple (param i32) (result i32)))
     (memory 1)
@@ -77,7 +77,7 @@ pub(crate) fn drafts() -> Vec<Draft> {
     ]
 }
 
-/// A registry, a board at its line, and another board behind that.
+/// A registry, a board at its line, and another board behind that one.
 pub(crate) fn two_boards(drafts: &[Draft]) -> (Floor, [BoardId; 2]) {
     let mut floor = Floor::new(drafts);
     let (near, far) = (floor.board(BOARD), floor.board(OTHER_BOARD));
@@ -129,7 +129,7 @@ fn a_board_behind_another_takes_modules_from_that_one() {
 #[test]
 fn the_node_serves_everyone_while_a_tasklet_loops_for_ever() {
     let (mut floor, boards) = two_boards(&drafts());
-    // Everything is in its place, so that only the loop can be in the way.
+    // The tasklet is in the cache, so that only the loop can be in the way.
     assert_eq!(floor.ask(REGISTRY, BOARD, "shop/triple", &[1]).number(), 3);
     assert_eq!(
         floor
@@ -147,7 +147,7 @@ fn the_node_serves_everyone_while_a_tasklet_loops_for_ever() {
         "{:?}, alone {alone:?}",
         beside.took
     );
-    // On the same board, between two slices of the loop.
+    // The same board runs it between two slices of the loop.
     assert_eq!(floor.ask(REGISTRY, BOARD, "shop/triple", &[3]).number(), 9);
     assert!(!floor.has_ended(spin, REGISTRY), "the loop still runs");
     let end = floor.end(spin, REGISTRY);
@@ -176,7 +176,7 @@ fn a_chain_larger_than_the_arena_ends_with_the_right_result() {
     let board = floor.board(BOARD);
     floor.registry(port(board, Uart::Zero));
     floor.run(1000);
-    // Four pages of 64 KiB: more than the chip's whole memory.
+    // The chain has four pages of 64 KiB, far more than the arena.
     assert_eq!(floor.ask(REGISTRY, BOARD, "shop/deep-1", &[9]).number(), 9);
     well(&mut floor, &[board]);
 }
@@ -315,7 +315,7 @@ fn frames_pass_while_a_signature_is_checked() {
     call(&mut floor);
     floor.run(3000);
     let alone = call(&mut floor);
-    // A newer catalogue: the near board hears of it first, and checks it.
+    // There is a newer catalogue: the near board hears of it first, and checks it.
     floor.publish(&[draft("triple", TRIPLE, ONE)]);
     let before = floor.executed(near);
     while floor.executed(near) < before + 2_000_000 {
@@ -428,7 +428,7 @@ fn att_43_noise_and_forged_frames_cost_a_board_nothing() {
         let len = random() as usize % 260;
         let mut bytes: Vec<u8> = (0..len).map(|_| random() as u8).collect();
         if round % 3 == 0 {
-            // A frame that the line takes, of every kind, with a body that means nothing.
+            // A frame of any kind that passes the line's checks, with a random body.
             bytes.splice(
                 ..bytes.len().min(16),
                 [0x10, 3, 0, 9, 0xff, 0xff, 0, 9, 0xff, 0xff],
@@ -455,7 +455,7 @@ fn att_48_a_line_full_of_frames_stops_nothing_else() {
     let stranger = port(board, Uart::One);
     let mut sequence = 0u32;
     let mut flood = |floor: &mut Floor| {
-        // Searches for nothing, each new, as fast as the line goes.
+        // Send searches for a tasklet that does not exist, all new, as fast as the line goes.
         for _ in 0..40 {
             sequence += 1;
             let mut frame = vec![0x10, 0, 0, 9, 0xff, 0xff, 0, 9, 0xff, 0xff];

@@ -1,4 +1,4 @@
-//! Just enough of an assembler for programs of a dozen instructions.
+//! A small assembler for programs of a dozen instructions.
 #![allow(dead_code, reason = "each test uses a part of it")]
 
 use runner::{Image, Uart};
@@ -11,20 +11,21 @@ const FLASH: u32 = 0x1000_0000;
 /// The top of the stack of core 0.
 const STACK: u32 = 0x2004_0000;
 
-/// Takes peripherals out of reset, a bit each.
+/// The register that takes peripherals out of reset, one bit for each.
 pub(crate) const RESETS_CLEAR: u32 = 0x4000_c000 + 0x3000;
 /// Base address, interrupt and reset bit of each UART.
 pub(crate) const UARTS: [(Uart, u32, usize, u32); 2] = [
     (Uart::Zero, 0x4003_4000, 20, 1 << 22),
     (Uart::One, 0x4003_8000, 21, 1 << 23),
 ];
-/// Turns interrupts on, a bit each.
+/// The register that turns interrupts on, one bit for each.
 pub(crate) const NVIC_ENABLE: u32 = 0xe000_e100;
 
 /// A low register.
 pub(crate) type Register = u16;
 
-/// A program under construction; unless told otherwise, it begins where its code begins.
+/// A program under construction. It begins with its first instruction, unless
+/// [`begin_at`](Self::begin_at) says another address.
 #[derive(Default)]
 pub(crate) struct Program {
     code: Vec<u16>,
@@ -80,7 +81,7 @@ impl Program {
             .poke(base + 0x30, 0x301)
     }
 
-    /// Does nothing any more but handle interrupts.
+    /// Only handles interrupts from here on.
     pub(crate) fn sleep_for_ever(&mut self) {
         let sleep = self.here();
         self.wait_for_event().jump(sleep);
@@ -101,7 +102,7 @@ impl Program {
         self
     }
 
-    /// Reads a word relative to the stack pointer, so many words above it.
+    /// Reads the word that is `words` words above the stack pointer.
     pub(crate) fn read_stack(&mut self, into: Register, words: u16) -> &mut Self {
         self.code.push(0x9800 | into << 8 | words);
         self
@@ -131,7 +132,7 @@ impl Program {
         self
     }
 
-    /// Takes no interrupts from here on.
+    /// Masks interrupts from here on.
     pub(crate) fn mask_interrupts(&mut self) -> &mut Self {
         self.code.push(0xb672);
         self
@@ -150,7 +151,7 @@ impl Program {
         self
     }
 
-    /// Begins at an address after reset.
+    /// Makes the program begin at an address after reset.
     pub(crate) fn begin_at(&mut self, address: u32) -> &mut Self {
         self.begin = Some(address);
         self

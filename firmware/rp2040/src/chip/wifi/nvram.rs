@@ -1,7 +1,7 @@
-//! What the radio's firmware is told about the circuit around it on a Raspberry Pi Pico W.
+//! The description of the circuit on a Raspberry Pi Pico W, for the radio's firmware.
 //!
-//! The values are the radio vendor's, as the crate `cyw43` 0.6.0 (MIT OR Apache-2.0) has them in
-//! `src/nvram.rs`; since 0.7 that crate wants them from its user.
+//! The values come from the radio's vendor; the crate `cyw43` 0.6.0 (MIT OR Apache-2.0) has them in
+//! `src/nvram.rs`. From 0.7 on, that crate takes them from its user.
 
 /// Lines that each end with a zero, and another zero.
 pub(super) const NVRAM: &[u8] = b"\
