@@ -23,11 +23,13 @@ pub enum DropReason {
     Unexpected = 6,
     /// It is the outcome of an activation that has ended.
     StaleOutcome = 7,
+    /// Sent by another node that has this node's id, or given back by a line.
+    OwnId = 8,
 }
 
 impl DropReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Malformed,
         Self::Duplicate,
         Self::NotForUs,
@@ -36,6 +38,7 @@ impl DropReason {
         Self::TtlExceeded,
         Self::Unexpected,
         Self::StaleOutcome,
+        Self::OwnId,
     ];
 
     /// The reason's name in tables and status documents (spec/api.md).
@@ -49,6 +52,7 @@ impl DropReason {
             Self::TtlExceeded => "ttl_exceeded",
             Self::Unexpected => "unexpected",
             Self::StaleOutcome => "stale_outcome",
+            Self::OwnId => "own_id",
         }
     }
 }

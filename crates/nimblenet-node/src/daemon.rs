@@ -19,6 +19,7 @@ mod crash;
 mod failure;
 mod keeper;
 mod links;
+mod notices;
 mod registry;
 mod run;
 mod serve;

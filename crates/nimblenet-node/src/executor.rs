@@ -12,10 +12,12 @@ use std::thread::{Builder, JoinHandle};
 use nimblenet_core::ExecutorId;
 use nimblenet_executor::{ExecutorOptions, HoldingExecutor};
 use nimblenet_tasklet::{
-    Answer, Capabilities, Capability, Digest, Fault, Growing, Host, Parcel, TaskletName, Work,
+    ActivationId, Answer, Capabilities, Capability, Digest, Fault, Growing, Host, Parcel,
+    TaskletName, Work,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
+use crate::host::LinuxHost;
 use crate::key::PublicKey;
 
 /// Fuel of one slice: a few milliseconds, after which the node may run another job.
@@ -51,11 +53,14 @@ impl Workers {
         name: &str,
         executors: usize,
         arena_bytes: usize,
-        host: impl Host + Send + 'static,
+        host: LinuxHost,
         outcomes: UnboundedSender<OwnedOutcome>,
     ) -> std::io::Result<Self> {
         let spawn = |name: String| Builder::new().name(name);
-        let host = SharedHost(Arc::new(Mutex::new(host)));
+        let host = SharedHost {
+            host: Arc::new(Mutex::new(host)),
+            runs: None,
+        };
         let (mut work, mut threads) = (Vec::new(), Vec::new());
         for number in 0..executors {
             let (queue, due) = sync_channel(QUEUE);
@@ -134,22 +139,23 @@ impl Shelf {
 }
 
 /// A device whose functions the executors call one at a time.
-struct SharedHost<H>(Arc<Mutex<H>>);
+#[derive(Clone)]
+struct SharedHost {
+    host: Arc<Mutex<LinuxHost>>,
+    /// Whom the executor of this handle runs.
+    runs: Option<ActivationId>,
+}
 
-impl<H> SharedHost<H> {
-    fn lock(&self) -> MutexGuard<'_, H> {
+impl SharedHost {
+    fn lock(&self) -> MutexGuard<'_, LinuxHost> {
         // After a panic in one thread, the others can still use the device.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut host = self.host.lock().unwrap_or_else(PoisonError::into_inner);
+        host.serves(self.runs);
+        host
     }
 }
 
-impl<H> Clone for SharedHost<H> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
-    }
-}
-
-impl<H: Host> Host for SharedHost<H> {
+impl Host for SharedHost {
     fn offers(&self) -> Capabilities {
         self.lock().offers()
     }
@@ -180,7 +186,7 @@ impl<H: Host> Host for SharedHost<H> {
 /// An executor's thread.
 fn execute(
     arena_bytes: usize,
-    mut host: impl Host,
+    mut host: SharedHost,
     due: &Receiver<Piece>,
     outcomes: &UnboundedSender<OwnedOutcome>,
 ) {
@@ -192,6 +198,7 @@ fn execute(
     };
     let mut executor = HoldingExecutor::new(&mut arena, options);
     while let Ok(piece) = due.recv() {
+        host.runs = piece.open().ok().and_then(|work| work.activation());
         let outcome = executor.serve(&piece, verifies, &mut host, &mut out);
         if let Some(outcome) = outcome
             && outcomes.send(outcome.owned()).is_err()
@@ -220,11 +227,9 @@ fn verifies(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use nimblenet_tasklet::ActivationId;
-
     use super::*;
     use crate::clock::Clock;
-    use crate::host::LinuxHost;
+    use crate::lines::Lines;
     use crate::values::Values;
 
     #[test]
@@ -241,7 +246,13 @@ mod tests {
     #[test]
     fn work_that_no_queue_takes_is_refused_at_once_and_a_stop_is_not_answered() {
         let (outcomes, mut heard) = tokio::sync::mpsc::unbounded_channel();
-        let host = LinuxHost::new(&[], Values::in_memory(), Clock::start(), 1);
+        let host = LinuxHost::new(
+            &[],
+            Values::in_memory(),
+            Lines::default(),
+            Clock::start(),
+            1,
+        );
         let mut workers = Workers::start("test", 1, 1 << 16, host, outcomes).unwrap();
         workers.stop();
         let activation = ActivationId(7);

@@ -7,9 +7,11 @@ mod clock;
 pub mod coap;
 pub mod config;
 pub mod daemon;
+mod device;
 mod executor;
 mod host;
 mod key;
+mod lines;
 pub mod link;
 mod random;
 pub mod remote;
@@ -18,5 +20,6 @@ mod state;
 mod store;
 mod values;
 
+pub use device::{Device, Devices};
 pub use key::{BadHex, KeyError, PublicKey, SigningKey, hex_bytes};
 pub use store::{OpenError, Published, Refusal, StorageFault, Store, StoreLimits, Trust};

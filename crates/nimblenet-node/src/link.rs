@@ -5,6 +5,7 @@
 //! `config.rs` if it can be configured.
 
 mod serial;
+mod strangers;
 mod udp;
 
 use core::fmt::Debug;

@@ -1,5 +1,7 @@
 //! A client of nodes and registries: calls, publishes, lists and pulls over CoAP.
 
+mod summary;
+
 use alloc::collections::BTreeMap;
 use core::fmt::{self, Write as _};
 use core::time::Duration;
@@ -8,13 +10,15 @@ use std::io;
 use minicbor::Decoder;
 use nimblenet_core::publication::{BadPackages, Publication};
 use nimblenet_core::{BadDelta, Catalogue, CatalogueLimits};
-use nimblenet_tasklet::api::{Problem, Resource, failure, job, module, namespace, query};
+use nimblenet_tasklet::api::{Problem, Resource, failure, query};
 use nimblenet_tasklet::{Delta, Digest, Executor, Name, NodeId, Package, TaskletName};
 use tokio::net::ToSocketAddrs;
 use tokio::time::Instant;
 
 use crate::coap::{Client, ClientError, Code, Format, Request, Response, Timers};
 use crate::key::{PublicKey, SigningKey};
+
+pub use self::summary::{JobSummary, LineSummary, ModuleSummary, NamespaceSummary};
 
 /// How often a publication is made anew when others publish at the same time.
 const ATTEMPTS: usize = 5;
@@ -25,55 +29,6 @@ const REPEATS: usize = 2;
 #[derive(Debug)]
 pub struct Remote {
     client: Client,
-}
-
-/// A namespace as a registry lists it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct NamespaceSummary {
-    /// Its name.
-    pub name: Name,
-    /// Its epoch.
-    pub epoch: u32,
-    /// Its entries.
-    pub entries: u16,
-    /// The key that it belongs to, as the registry says.
-    pub key: Option<PublicKey>,
-}
-
-/// A call in progress as a node lists it.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct JobSummary {
-    /// Its number at that node.
-    pub call: u32,
-    /// Its tasklet, if the node knows.
-    pub tasklet: Option<TaskletName>,
-    /// How it stands: `waiting`, `running`, `moving` or `remote`.
-    pub state: String,
-    /// The other node that runs it.
-    pub at: Option<NodeId>,
-    /// The other node that it runs for.
-    pub caller: Option<NodeId>,
-    /// Tasklets on its stack.
-    pub depth: u64,
-    /// The time since the call.
-    pub age: Duration,
-    /// The time until its deadline, if it has one.
-    pub left: Option<Duration>,
-}
-
-/// A module in a node's cache as it lists it.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct ModuleSummary {
-    /// Its tasklet's full name.
-    pub tasklet: String,
-    /// Its version.
-    pub version: u16,
-    /// Its length in bytes.
-    pub bytes: u32,
-    /// Uses since it came.
-    pub uses: u32,
-    /// Whether a call needs it.
-    pub pinned: bool,
 }
 
 /// What a publication has changed and uploaded, for one namespace.
@@ -146,7 +101,7 @@ impl Remote {
     pub async fn jobs(&mut self) -> Result<Vec<JobSummary>, RemoteError> {
         let request = ask(Resource::Jobs, &[]);
         let payload = self.request(&request).await?.payload;
-        read_jobs(&payload).ok_or(RemoteError::Malformed)
+        summary::read_jobs(&payload).ok_or(RemoteError::Malformed)
     }
 
     /// The modules in its cache.
@@ -156,7 +111,7 @@ impl Remote {
     pub async fn cache(&mut self) -> Result<Vec<ModuleSummary>, RemoteError> {
         let request = ask(Resource::Cache, &[]);
         let payload = self.request(&request).await?.payload;
-        read_cache(&payload).ok_or(RemoteError::Malformed)
+        summary::read_cache(&payload).ok_or(RemoteError::Malformed)
     }
 
     /// Moves a call that is in progress at the node to another node of the mesh. Returns when it
@@ -170,13 +125,25 @@ impl Remote {
         self.request(&request).await.map(drop)
     }
 
-    /// The numbers of a node or registry: a CBOR map.
+    /// The newest lines that tasklets have written to its log, after number `from`.
     ///
     /// # Errors
     /// [`RemoteError`].
-    pub async fn status(&mut self) -> Result<Vec<u8>, RemoteError> {
+    pub async fn lines(&mut self, from: u64) -> Result<Vec<LineSummary>, RemoteError> {
+        let mut request = ask(Resource::Logs, &[]);
+        request.query = vec![format!("{}={from}", query::FROM)];
+        let payload = self.request(&request).await?.payload;
+        summary::read_lines(&payload).ok_or(RemoteError::Malformed)
+    }
+
+    /// The numbers of a node or registry, by the keys of its status.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn numbers(&mut self) -> Result<BTreeMap<String, u64>, RemoteError> {
         let request = ask(Resource::Status, &[]);
-        Ok(self.request(&request).await?.payload)
+        let payload = self.request(&request).await?.payload;
+        summary::read_numbers(&payload).ok_or(RemoteError::Malformed)
     }
 
     /// The namespaces that it holds.
@@ -186,7 +153,7 @@ impl Remote {
     pub async fn namespaces(&mut self) -> Result<Vec<NamespaceSummary>, RemoteError> {
         let request = ask(Resource::Namespaces, &[]);
         let payload = self.request(&request).await?.payload;
-        read_namespaces(&payload).ok_or(RemoteError::Malformed)
+        summary::read_namespaces(&payload).ok_or(RemoteError::Malformed)
     }
 
     /// A namespace's catalogue; empty if nothing was ever published. Its signature is not
@@ -485,75 +452,6 @@ fn refused(response: &Response) -> RemoteError {
         code: code.unwrap_or_else(|| "refused".into()),
         message: message.unwrap_or_else(|| "no reason was given".into()),
     }
-}
-
-fn read_namespaces(payload: &[u8]) -> Option<Vec<NamespaceSummary>> {
-    let mut decoder = Decoder::new(payload);
-    let count = decoder.map().ok()??;
-    let mut namespaces = Vec::new();
-    for _ in 0..count {
-        let mut summary = NamespaceSummary {
-            name: Name::new(decoder.str().ok()?).ok()?,
-            epoch: 0,
-            entries: 0,
-            key: None,
-        };
-        for _ in 0..decoder.map().ok()?? {
-            match decoder.str().ok()? {
-                namespace::EPOCH => summary.epoch = decoder.u32().ok()?,
-                namespace::ENTRIES => summary.entries = decoder.u16().ok()?,
-                namespace::KEY => summary.key = Some(decoder.str().ok()?.parse().ok()?),
-                _ => decoder.skip().ok()?,
-            }
-        }
-        namespaces.push(summary);
-    }
-    Some(namespaces)
-}
-
-fn read_cache(payload: &[u8]) -> Option<Vec<ModuleSummary>> {
-    let mut decoder = Decoder::new(payload);
-    let count = decoder.array().ok()??;
-    let mut modules = Vec::new();
-    for _ in 0..count {
-        let mut summary = ModuleSummary::default();
-        for _ in 0..decoder.map().ok()?? {
-            match decoder.str().ok()? {
-                module::TASKLET => summary.tasklet = decoder.str().ok()?.to_owned(),
-                module::VERSION => summary.version = decoder.u16().ok()?,
-                module::BYTES => summary.bytes = decoder.u32().ok()?,
-                module::USES => summary.uses = decoder.u32().ok()?,
-                module::PINNED => summary.pinned = decoder.bool().ok()?,
-                _ => decoder.skip().ok()?,
-            }
-        }
-        modules.push(summary);
-    }
-    Some(modules)
-}
-
-fn read_jobs(payload: &[u8]) -> Option<Vec<JobSummary>> {
-    let mut decoder = Decoder::new(payload);
-    let count = decoder.array().ok()??;
-    let mut jobs = Vec::new();
-    for _ in 0..count {
-        let mut job = JobSummary::default();
-        for _ in 0..decoder.map().ok()?? {
-            match decoder.str().ok()? {
-                job::CALL => job.call = decoder.u32().ok()?,
-                job::TASKLET => job.tasklet = Some(TaskletName::new(decoder.str().ok()?).ok()?),
-                job::STATE => job.state = decoder.str().ok()?.to_owned(),
-                job::AT => job.at = Some(NodeId(decoder.u16().ok()?)),
-                job::FOR => job.caller = Some(NodeId(decoder.u16().ok()?)),
-                job::DEPTH => job.depth = decoder.u64().ok()?,
-                job::AGE_MS => job.age = Duration::from_millis(decoder.u64().ok()?),
-                job::LEFT_MS => job.left = Some(Duration::from_millis(decoder.u64().ok()?)),
-                _ => decoder.skip().ok()?,
-            }
-        }
-        jobs.push(job);
-    }
-    Some(jobs)
 }
 
 /// Why a publication of several namespaces stopped. Each namespace is published whole or not at

@@ -11,8 +11,8 @@ use core::fmt;
 use crate::Fault;
 
 pub use document::{
-    DOCUMENTS, Key, Value, crash, explained, failure, job, link, module, namespace, published,
-    status, step,
+    DOCUMENTS, Key, Value, crash, explained, failure, job, line, link, module, namespace,
+    published, status, step,
 };
 
 /// What a request does with a resource. The numbers are those of CoAP (RFC 7252 section 12.1.1).
@@ -60,6 +60,8 @@ pub mod segment {
     pub const JOBS: &str = "jobs";
     /// Modules in the cache.
     pub const CACHE: &str = "cache";
+    /// Lines that tasklets have written.
+    pub const LOGS: &str = "logs";
     /// Namespaces and their catalogues.
     pub const NAMESPACES: &str = "r";
     /// Modules.
@@ -86,7 +88,7 @@ pub mod query {
     pub const RT: &str = "rt";
     /// The path of the resources that are listed.
     pub const HREF: &str = "href";
-    /// The epoch after which changes are wanted; 0 without it.
+    /// The epoch, or the number of a line, after which changes are wanted; 0 without it.
     pub const FROM: &str = "from";
     /// The public key that a publication is signed by, in hexadecimal digits.
     pub const KEY: &str = "key";
@@ -143,6 +145,8 @@ resources! {
     Job = Get [Is(segment::JOBS), Any("CALL")] [],
     /// Lists the modules in the cache.
     Cache = Get [Is(segment::CACHE)] [],
+    /// Lists the newest lines that tasklets have written to the log.
+    Logs = Get [Is(segment::LOGS)] [query::FROM],
     /// Moves a call in progress to another node.
     Move = Post [Is(segment::JOBS), Any("CALL")] [query::TO],
     /// Lists the namespaces.

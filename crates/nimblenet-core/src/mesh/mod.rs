@@ -172,14 +172,19 @@ impl<S: Seal> Mesh<S> {
         let opened = self.seal.open((link, from), bytes);
         let known = usize::from(link.0) < self.links.len();
         let frame = match opened.map(|it| Frame::parse_opened(it.header, it.body)) {
-            Some(Ok(frame)) if known && frame.sender != self.id => frame,
+            Some(Ok(frame)) if known => frame,
             _ => {
                 counters.drop(DropReason::Malformed);
                 return None;
             }
         };
-        if frame.origin == self.id {
-            counters.drop(DropReason::Duplicate);
+        if frame.sender == self.id || frame.origin == self.id {
+            // Numbers are compared in a circle: this node's packets are behind its next one.
+            let sent = frame.sequence.wrapping_sub(self.sequence) >= 1 << 31;
+            counters.drop(match sent && frame.sender != self.id {
+                true => DropReason::Duplicate,
+                false => DropReason::OwnId,
+            });
             return None;
         }
         if frame.receiver != self.id && frame.receiver != NodeId::EVERYONE {

@@ -175,6 +175,19 @@ fn links(nodes: usize, chords: &[(usize, usize)]) -> Vec<(usize, usize)> {
     links
 }
 
+#[test]
+fn a_second_node_with_the_same_id_is_told_from_own_packets_that_come_back() {
+    let mut town = Town::new(2, vec![(0, 1)], 3);
+    town.run(4_000_000);
+    town.say(0, NodeId::EVERYONE);
+    town.run(4_000_000);
+    assert_eq!(town.counters.dropped(DropReason::OwnId), 0);
+    assert!(town.counters.dropped(DropReason::Duplicate) > 0);
+    town.meshes[1] = Mesh::new(&config(0, 7));
+    town.run(4_000_000);
+    assert!(town.counters.dropped(DropReason::OwnId) > 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 

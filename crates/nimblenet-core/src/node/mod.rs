@@ -29,7 +29,7 @@ mod servings;
 #[cfg(test)]
 mod stage;
 
-use nimblenet_tasklet::{Delta, Fault, NamespaceId, NodeId, Work};
+use nimblenet_tasklet::{ActivationId, Delta, Fault, NamespaceId, NodeId, Work};
 
 use self::calls::{Calls, Moved};
 use self::placing::Placing;
@@ -173,6 +173,12 @@ impl Node {
     /// Calls in progress, in no particular order.
     pub fn calls(&self) -> impl Iterator<Item = Progress> {
         self.calls.progress()
+    }
+
+    /// The call whose job runs this activation on an executor at the moment.
+    pub fn running_call(&self, activation: ActivationId) -> Option<CallId> {
+        let jobs = &self.calls.runs.jobs;
+        jobs.running(activation).map(|at| jobs[at].call)
     }
 
     /// Tells what happened. Drain the `poll_*` methods afterwards.

@@ -10,7 +10,7 @@ use nimblenet_tasklet::{Capability, NodeId, TaskletName};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
-use crate::host::Device;
+use crate::device::Device;
 
 /// A value that is written as text.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]

@@ -16,6 +16,7 @@ use nimblenet_tasklet::{Digest, Fault, Name, NodeId, TaskletName};
 
 use super::{Cached, Call, CallReport, Status};
 use crate::key::PublicKey;
+use crate::lines::Line;
 use crate::remote::NamespaceSummary;
 use crate::store::Published;
 
@@ -40,6 +41,8 @@ pub(crate) enum Request {
     Jobs,
     /// List the modules in the cache.
     Cache,
+    /// List the lines that tasklets have written to the log, after a number.
+    Logs { from: u64 },
     /// Tell how a call goes, or how it ended.
     Job { call: CallId },
     /// Tell what there is once it is another than what was `seen`; at once if nothing was.
@@ -113,6 +116,8 @@ pub(crate) enum Reply {
     Jobs { now: Instant, jobs: Vec<Progress> },
     /// The modules in the cache.
     Cache(Vec<Cached>),
+    /// Lines that tasklets have written to the log.
+    Logs(Vec<Line>),
     /// A call in progress at this moment.
     Job { now: Instant, job: Progress },
     /// What there is of what is watched, and whether nothing will follow on it.

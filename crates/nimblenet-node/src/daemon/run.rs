@@ -19,6 +19,7 @@ use super::crash::Crashes;
 use super::failure::Facts;
 use super::keeper::Keeper;
 use super::links::Links;
+use super::notices::Notices;
 use super::registry::{self, StoreThread};
 use super::watch::{Results, Waiters};
 use super::{Call, CallReport, Command, Status};
@@ -27,6 +28,7 @@ use crate::coap::EndpointState;
 use crate::config::Timeouts;
 use crate::executor::{OwnedOutcome, Workers};
 use crate::key::PublicKey;
+use crate::lines::Lines;
 use crate::link::Heard;
 
 /// Frames taken before anything else gets its turn.
@@ -112,6 +114,9 @@ pub(super) struct Service {
     pub(super) coap: Option<watch::Receiver<EndpointState>>,
     pub(super) store: Option<StoreThread>,
     pub(super) calls: BTreeMap<CallId, Waiting>,
+    /// What tasklets have written to the log.
+    pub(super) lines: Lines,
+    pub(super) notices: Notices,
     /// How the newest calls have ended.
     pub(super) results: Results,
     pub(super) waiters: Waiters,
@@ -160,6 +165,8 @@ impl Service {
                     }
                 }
                 Some(answer) = inputs.answers.recv() => {
+                    // Before what it says ends the job of whoever wrote them.
+                    self.find_calls_of_lines();
                     self.pump(Input::Outcome(answer.outcome()));
                 }
                 Some((answer, result)) = inputs.store_answers.recv() => {
@@ -176,6 +183,12 @@ impl Service {
                 () = sleep(self.next_wake().map(|at| self.clock.until(at))) => self.wake_up(),
             }
         }
+    }
+
+    /// Looks up the calls of lines in the log while the calls are in progress.
+    pub(super) fn find_calls_of_lines(&self) {
+        let call = |activation| self.node.running_call(activation);
+        self.lines.find_calls(call);
     }
 
     fn hear(&mut self, heard: &Heard) {
@@ -212,6 +225,7 @@ impl Service {
             self.keep(namespace);
         }
         self.tell_changes();
+        self.notices.look(self.clock.now(), &self.node);
     }
 
     fn wake_up(&mut self) {
@@ -223,7 +237,8 @@ impl Service {
 
     fn next_wake(&self) -> Option<Instant> {
         let stop = self.stopping.as_ref().map(|(at, _)| *at);
-        [self.wake, stop].into_iter().flatten().min()
+        let look = Some(self.notices.due());
+        [self.wake, stop, look].into_iter().flatten().min()
     }
 
     /// Whether it was told to stop and has nothing left to do, or no time left.

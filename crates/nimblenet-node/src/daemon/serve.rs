@@ -28,6 +28,10 @@ impl Service {
                 answer.give(Reply::Jobs { now, jobs });
             }
             Request::Cache => answer.give(self.cache()),
+            Request::Logs { from } => {
+                self.find_calls_of_lines();
+                answer.give(Reply::Logs(self.lines.after(from)));
+            }
             Request::Job { call } => answer.give(self.job(call).0),
             Request::Watch { watched, seen } => self.watch(watched, seen, answer),
             Request::Move { call, to } => self.begin_move(call, to, answer),

@@ -16,6 +16,7 @@ use super::crash::Crashes;
 use super::failure::Facts;
 use super::keeper::{self, Keeper};
 use super::links::Links;
+use super::notices::Notices;
 use super::registry::StoreThread;
 use super::run::{Edge, Inputs, Service};
 use super::watch::{Results, Waiters};
@@ -26,6 +27,7 @@ use crate::config::{self, MeshConfig, NodeConfig, RegistryConfig, Timeouts};
 use crate::executor::Workers;
 use crate::host::LinuxHost;
 use crate::key::PublicKey;
+use crate::lines::Lines;
 use crate::link::{LinkPlan, UdpPlan};
 use crate::store::Store;
 use crate::values::Values;
@@ -179,7 +181,8 @@ impl Setup {
             }
         }
         let (outcomes, answers) = unbounded_channel();
-        let host = LinuxHost::new(&self.natives, self.values, clock, seed);
+        let lines = Lines::default();
+        let host = LinuxHost::new(&self.natives, self.values, lines.clone(), clock, seed);
         let workers = Workers::start(&name, executors, self.arena_bytes, host, outcomes);
         let (stored, store_answers) = unbounded_channel();
         let store = self.store.map(|store| StoreThread::start(store, stored));
@@ -216,6 +219,8 @@ impl Setup {
             coap,
             store: store.transpose().map_err(StartError::System)?,
             calls: BTreeMap::new(),
+            lines,
+            notices: Notices::default(),
             results: Results::default(),
             waiters: Waiters::default(),
             moves: Vec::new(),

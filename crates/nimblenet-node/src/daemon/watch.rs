@@ -185,6 +185,7 @@ impl Request {
             | Self::Discovery { .. }
             | Self::Watch { .. }
             | Self::Cache
+            | Self::Logs { .. }
             | Self::Move { .. }
             | Self::Namespaces
             | Self::Delta { .. }

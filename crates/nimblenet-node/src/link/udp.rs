@@ -13,7 +13,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use nimblenet_core::LinkAddress;
 use tokio::task::JoinSet;
 
+use super::strangers::Strangers;
 use super::{Closed, Inlet, Link, LinkPlan, LinkStatus};
+use crate::clock::Clock;
 use crate::socket::{self, Ends, Receiver, Sender};
 
 /// Neighbours that an open link learns; senders beyond that are strangers.
@@ -78,6 +80,8 @@ struct Peers {
     /// Each with the address of this machine that it knows: the one that it sent to last.
     neighbours: Vec<Ends>,
     max_neighbours: usize,
+    clock: Clock,
+    strangers: Strangers,
     status: LinkStatus,
 }
 
@@ -98,6 +102,8 @@ impl UdpLink {
         let peers = Peers {
             max_neighbours: neighbours.len() + learnt,
             neighbours: neighbours.iter().copied().map(Ends::to).collect(),
+            clock: Clock::start(),
+            strangers: Strangers::default(),
             status,
         };
         let peers = Arc::new(Mutex::new(peers));
@@ -135,6 +141,13 @@ impl Peers {
         if known.is_none() {
             if at >= self.max_neighbours {
                 self.status.strangers += 1;
+                if self.strangers.is_news(self.clock.now(), ends.remote) {
+                    tracing::warn!(
+                        from = %ends.remote,
+                        "frames of a stranger are dropped: if it is a neighbour, add it to \
+                         `neighbours`"
+                    );
+                }
                 return None;
             }
             self.neighbours.push(ends);

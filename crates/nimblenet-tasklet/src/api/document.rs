@@ -131,6 +131,19 @@ documents! {
         /// Whether a call needs it, so that it cannot leave.
         PINNED = "pinned" Bool;
     }
+    /// A line that a tasklet has written to the log.
+    line {
+        /// Its number; lines are numbered from 1 since the node's start.
+        NUMBER = "number" Uint;
+        /// Milliseconds from the node's start to it.
+        AT_MS = "at_ms" Uint;
+        /// The tasklet's full name.
+        TASKLET = "tasklet" Text;
+        /// The call that it was written in, by its number at this node.
+        CALL = "call" Uint, optional;
+        /// What it says, in at most 256 bytes.
+        TEXT = "text" Text;
+    }
     /// A namespace in the list of them, under its name.
     namespace {
         /// The epoch of its catalogue; 0 for none.
@@ -161,6 +174,12 @@ documents! {
         JOBS = "jobs" Uint, optional;
         /// Nodes in direct reach.
         NEIGHBOURS = "neighbours" Uint, optional;
+        /// Bytes of modules in the cache.
+        CACHE_USED = "cache_used" Uint, optional;
+        /// Bytes that the cache may hold.
+        CACHE_BYTES = "cache_bytes" Uint, optional;
+        /// Modules that have left the cache for others.
+        EVICTED = "evicted" Uint, optional;
         /// Calls from outside.
         CALLS = "calls" Uint;
         /// Calls that gave results.
@@ -215,6 +234,8 @@ documents! {
         UNEXPECTED = "unexpected" Uint, optional;
         /// Outcomes dropped whose activation has ended.
         STALE_OUTCOME = "stale_outcome" Uint, optional;
+        /// Frames dropped because another node with this node's id sent them.
+        OWN_ID = "own_id" Uint, optional;
         /// The epoch of each catalogue held, under the namespace's name.
         EPOCHS = "epochs" Map, optional;
         /// Links, in the order of their numbers: a `link` each.

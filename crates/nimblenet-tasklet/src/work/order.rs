@@ -175,6 +175,22 @@ impl<S, B, I> Order<S, B, I> {
 }
 
 impl Work<'_> {
+    /// The run that it is about; none for a signature check.
+    pub fn activation(&self) -> Option<ActivationId> {
+        match *self {
+            Self::Start(Start { activation, .. })
+            | Self::Thaw {
+                start: Start { activation, .. },
+                ..
+            }
+            | Self::Continue { activation }
+            | Self::Resume { activation, .. }
+            | Self::Freeze { activation, .. }
+            | Self::Stop { activation } => Some(activation),
+            Self::Verify { .. } => None,
+        }
+    }
+
     /// The activation of which nothing is left once `outcome` has answered this work, so that its
     /// module may be let go.
     pub fn ends(&self, outcome: Option<&Outcome<'_>>) -> Option<ActivationId> {

@@ -2,12 +2,13 @@
 
 use nimblenet_core::{Counters, DropReason, Instant, Progress, Standing, Step};
 use nimblenet_tasklet::api::{
-    self, crash, explained, failure, job, link, module, namespace, published, status, step,
+    self, crash, explained, failure, job, line, link, module, namespace, published, status, step,
 };
 use nimblenet_tasklet::{Fault, TaskletName, Trap};
 
 use super::{Filter, Reply};
 use crate::daemon::{Cached, CallReport, Crash, Status};
+use crate::lines::Line;
 use crate::link::LinkStatus;
 use crate::remote::NamespaceSummary;
 use crate::store::Published;
@@ -58,6 +59,7 @@ impl Reply {
             Self::Status(numbers) => content(|to| write_status(to, numbers)),
             Self::Jobs { now, jobs } => content(|to| write_jobs(to, *now, jobs)),
             Self::Cache(modules) => content(|to| write_cache(to, modules)),
+            Self::Logs(lines) => content(|to| write_logs(to, lines)),
             Self::Job { now, job } => content(|to| write_job(to, *now, job)),
             Self::Watched { reply, .. } => reply.document(),
             Self::Moved(Ok(())) | Self::Staged => empty(api::Status::Changed),
@@ -167,6 +169,23 @@ fn write_cache<'w>(to: &'w mut Writer, modules: &[Cached]) -> Written<'w> {
     Ok(to)
 }
 
+/// Lines of the log, oldest first.
+fn write_logs<'w>(to: &'w mut Writer, lines: &[Line]) -> Written<'w> {
+    to.array(lines.len() as u64)?;
+    for written in lines {
+        to.map(4 + u64::from(written.call.is_some()))?;
+        to.str(line::NUMBER)?.u64(written.number)?;
+        let since = written.at.since(Instant::ZERO);
+        to.str(line::AT_MS)?.u64(since.as_millis() as u64)?;
+        to.str(line::TASKLET)?.str(&written.tasklet.to_string())?;
+        if let Some(call) = written.call {
+            to.str(line::CALL)?.u32(call.0)?;
+        }
+        to.str(line::TEXT)?.str(&written.text)?;
+    }
+    Ok(to)
+}
+
 /// A sentence of three parts: where and what, more about it, and what to do.
 fn failed(fault: Fault, trap: Option<Trap>, place: &str, detail: Option<&str>) -> Document {
     let trap = trap.map(|trap| clause(trap.meaning()));
@@ -258,6 +277,7 @@ fn links(tasklets: &[TaskletName], registry: bool, filters: &[Filter]) -> Docume
         api::Resource::Status,
         api::Resource::Jobs,
         api::Resource::Cache,
+        api::Resource::Logs,
     ]
     .into_iter();
     let own = own.chain(registry.then_some(api::Resource::Namespaces));
@@ -324,6 +344,9 @@ fn numbers(status: &Status) -> Vec<(&'static str, u64)> {
         (status::UPTIME_MS, status.uptime.as_millis() as u64),
         (status::JOBS, status.jobs as u64),
         (status::NEIGHBOURS, status.neighbours.len() as u64),
+        (status::CACHE_USED, status.cache_used as u64),
+        (status::CACHE_BYTES, status.cache_bytes as u64),
+        (status::EVICTED, status.evicted),
         (status::CALLS, node.calls),
         (status::COMPLETED, node.completed),
         (status::FAILED, node.failed),

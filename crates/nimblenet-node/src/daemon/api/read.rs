@@ -1,5 +1,7 @@
 //! What a method on a path means.
 
+use core::str::FromStr;
+
 use nimblenet_core::CallId;
 use nimblenet_tasklet::api::{Method, Problem, Resource, query};
 use nimblenet_tasklet::{Digest, Name, NodeId, TaskletName};
@@ -52,6 +54,9 @@ impl Asked {
                 call: read_call(call)?,
             }),
             (Resource::Cache, _) => Ok(Request::Cache),
+            (Resource::Logs, _) => Ok(Request::Logs {
+                from: self.from("from is the number of a line")?,
+            }),
             (Resource::Move, [.., call]) => {
                 let to = self.node(query::TO)?;
                 Ok(Request::Move {
@@ -66,10 +71,7 @@ impl Asked {
             (Resource::Namespaces, _) => Ok(Request::Namespaces),
             (Resource::Delta, [.., namespace]) => Ok(Request::Delta {
                 namespace: read_name(namespace)?,
-                from: self
-                    .query(query::FROM)
-                    .map_or(Ok(0), str::parse)
-                    .map_err(|_| bad("from is an epoch number"))?,
+                from: self.from("from is an epoch number")?,
             }),
             (Resource::Publish, [.., namespace]) => Ok(Request::Publish {
                 namespace: read_name(namespace)?,
@@ -136,6 +138,13 @@ impl Asked {
         })
     }
 
+    /// After what changes are wanted; 0 if nothing is said.
+    fn from<N: FromStr + Default>(&self, meaning: &str) -> Result<N, Refused> {
+        let from = self.query(query::FROM).map(str::parse).transpose();
+        let from = from.map_err(|_| bad(meaning))?;
+        Ok(from.unwrap_or_default())
+    }
+
     /// The node that a query names.
     fn node(&self, query: &str) -> Result<Option<NodeId>, Refused> {
         let Some(text) = self.query(query) else {
@@ -159,6 +168,7 @@ fn media(resource: Resource) -> Option<(Media, &'static str)> {
         | Resource::Jobs
         | Resource::Job
         | Resource::Cache
+        | Resource::Logs
         | Resource::Namespaces
         | Resource::Delta
         | Resource::Publish => Some((Media::Cbor, "this resource is CBOR (format 60)")),
@@ -229,6 +239,7 @@ mod tests {
             (Method::Post, "jobs/one", "to=1", Problem::BadRequest),
             (Method::Post, "jobs/1", "", Problem::BadRequest),
             (Method::Get, "r/shop", "from=x", Problem::BadRequest),
+            (Method::Get, "logs", "from=-1", Problem::BadRequest),
             (Method::Put, "r/shop", "key=12", Problem::BadRequest),
             (Method::Get, "m/12", "", Problem::BadRequest),
         ] {
@@ -249,6 +260,7 @@ mod tests {
             (Method::Get, "jobs", Media::Cbor),
             (Method::Get, "jobs/1", Media::Cbor),
             (Method::Get, "cache", Media::Cbor),
+            (Method::Get, "logs", Media::Cbor),
             (Method::Get, "r", Media::Cbor),
             (Method::Get, "r/shop", Media::Cbor),
             (Method::Put, "r/shop", Media::Cbor),

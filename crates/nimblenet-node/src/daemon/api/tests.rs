@@ -12,6 +12,7 @@ use nimblenet_tasklet::{TaskletRef, Trap};
 use super::*;
 use crate::coap::ServerCounters;
 use crate::daemon::Crash;
+use crate::lines::Line;
 use crate::link::LinkStatus;
 
 const SPEC: &str = include_str!("../../../../../spec/api.md");
@@ -135,6 +136,7 @@ fn the_example_requests_mean_what_the_spec_says() {
     assert_eq!(read("move"), Request::Move { call, to });
     let namespace = Name::new("shop").unwrap();
     assert_eq!(read("delta"), Request::Delta { namespace, from: 3 });
+    assert_eq!(read("logs"), Request::Logs { from: 7 });
 }
 
 /// Replies whose documents the specification shows, with the description of the document.
@@ -188,6 +190,13 @@ fn examples() -> Vec<(&'static str, &'static str, Reply)> {
             reserved: false,
         },
     }]);
+    let logs = Reply::Logs(vec![Line {
+        number: 7,
+        at: Instant::from_micros(1_250_000),
+        tasklet: name,
+        call: Some(CallId(12)),
+        text: "warm".to_owned(),
+    }]);
     let namespaces = Reply::Namespaces(vec![NamespaceSummary {
         name: name.namespace,
         epoch: 3,
@@ -211,6 +220,7 @@ fn examples() -> Vec<(&'static str, &'static str, Reply)> {
         ("failure", "failure", trapped),
         ("jobs", "", jobs),
         ("cache", "", cache),
+        ("logs", "", logs),
         ("namespaces", "", namespaces),
         ("published", "published", published),
         ("status", "status", Reply::Status(Box::new(numbers()))),
@@ -268,14 +278,14 @@ fn every_tasklet_is_listed_and_links_are_filtered() {
         let links = String::from_utf8(reply.document().bytes).unwrap();
         links.split(',').filter(|link| !link.is_empty()).count()
     };
-    assert_eq!(count(&[]), 3004);
+    assert_eq!(count(&[]), 3005);
     assert_eq!(count(&[("rt", "nimblenet.tasklet")]), 3000);
     assert_eq!(count(&[("rt", "nimblenet.*")]), 3001);
     assert_eq!(count(&[("rt", "nimblenet")]), 0);
     assert_eq!(count(&[("href", "/t/shop/add-7")]), 1);
     assert_eq!(count(&[("href", "/t/shop/add-29*")]), 111);
     assert_eq!(count(&[("href", "/t/*"), ("rt", "nimblenet.registry")]), 0);
-    assert_eq!(count(&[("href", "*")]), 3004);
+    assert_eq!(count(&[("href", "*")]), 3005);
     assert_eq!(count(&[("obs", "")]), 2);
     assert_eq!(count(&[("title", "*")]), 0);
 }
@@ -307,6 +317,10 @@ fn documents_have_the_keys_and_values_of_their_tables() {
             "cache" => {
                 decoder.array().unwrap();
                 check("module", &mut decoder);
+            }
+            "logs" => {
+                decoder.array().unwrap();
+                check("line", &mut decoder);
             }
             "namespaces" => {
                 decoder.map().unwrap();

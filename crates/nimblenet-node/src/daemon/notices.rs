@@ -1,0 +1,111 @@
+//! What an operator is told without asking: neighbours that come and go, and another node that has
+//! this node's id. Each is one line in the log.
+
+use alloc::collections::BTreeSet;
+use core::time::Duration;
+
+use nimblenet_core::{DropReason, Instant, Node};
+use nimblenet_tasklet::NodeId;
+
+/// How often there is a look.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often a second node with the same id is spoken of.
+const REPEAT: Duration = Duration::from_secs(60);
+
+/// What was told.
+#[derive(Debug)]
+pub(super) struct Notices {
+    next_look: Instant,
+    neighbours: BTreeSet<NodeId>,
+    /// Frames with this node's id, as far as they were spoken of.
+    own_id: u64,
+    own_id_again: Instant,
+}
+
+/// Something to tell.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Notice {
+    Came(NodeId),
+    Gone(NodeId),
+    OwnId,
+}
+
+impl Default for Notices {
+    fn default() -> Self {
+        Self {
+            next_look: Instant::ZERO,
+            neighbours: BTreeSet::new(),
+            own_id: 0,
+            own_id_again: Instant::ZERO,
+        }
+    }
+}
+
+impl Notices {
+    /// When to look next.
+    pub(super) fn due(&self) -> Instant {
+        self.next_look
+    }
+
+    /// Looks at the node, if it is time to, and tells what is new.
+    pub(super) fn look(&mut self, now: Instant, node: &Node) {
+        if now < self.next_look {
+            return;
+        }
+        self.next_look = now + LOOK;
+        let own_id = node.counters().dropped(DropReason::OwnId);
+        for notice in self.news(now, node.neighbours().collect(), own_id) {
+            match notice {
+                Notice::Came(id) => tracing::warn!(node = id.0, "a neighbour is there"),
+                Notice::Gone(id) => tracing::warn!(node = id.0, "a neighbour is gone"),
+                Notice::OwnId => tracing::warn!(
+                    id = node.id().0,
+                    "another node has the id of this one: give one of them another `id`"
+                ),
+            }
+        }
+    }
+
+    fn news(&mut self, now: Instant, neighbours: BTreeSet<NodeId>, own_id: u64) -> Vec<Notice> {
+        let came = neighbours.difference(&self.neighbours).copied();
+        let gone = self.neighbours.difference(&neighbours).copied();
+        let mut news: Vec<_> = came.map(Notice::Came).collect();
+        news.extend(gone.map(Notice::Gone));
+        self.neighbours = neighbours;
+        if own_id > self.own_id && now >= self.own_id_again {
+            self.own_id_again = now + REPEAT;
+            self.own_id = own_id;
+            news.push(Notice::OwnId);
+        }
+        news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn news(notices: &mut Notices, seconds: u64, ids: &[u16], own_id: u64) -> Vec<Notice> {
+        let now = Instant::from_micros(seconds * 1_000_000);
+        notices.news(now, ids.iter().copied().map(NodeId).collect(), own_id)
+    }
+
+    #[test]
+    fn neighbours_are_told_of_once_when_they_come_and_once_when_they_go() {
+        let mut notices = Notices::default();
+        let told = news(&mut notices, 0, &[3, 7], 0);
+        assert_eq!(told, [Notice::Came(NodeId(3)), Notice::Came(NodeId(7))]);
+        assert_eq!(news(&mut notices, 1, &[3, 7], 0), []);
+        let told = news(&mut notices, 2, &[7, 9], 0);
+        assert_eq!(told, [Notice::Came(NodeId(9)), Notice::Gone(NodeId(3))]);
+    }
+
+    #[test]
+    fn a_second_node_with_this_id_is_told_of_at_most_once_a_minute() {
+        let mut notices = Notices::default();
+        assert_eq!(news(&mut notices, 5, &[], 1), [Notice::OwnId]);
+        assert_eq!(news(&mut notices, 6, &[], 9), []);
+        assert_eq!(news(&mut notices, 65, &[], 9), [Notice::OwnId]);
+        assert_eq!(news(&mut notices, 130, &[], 9), []);
+    }
+}
