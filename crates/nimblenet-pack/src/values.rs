@@ -76,6 +76,28 @@ pub fn to_json(items: &[Item]) -> Json {
 }
 
 impl Item {
+    /// The value that is written so in JSON; nothing for what no call has.
+    pub fn from_json(json: &Json) -> Option<Self> {
+        Some(match json {
+            Json::Bool(value) => Self::Bool(*value),
+            Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+                (Some(value), _) => Self::Int(value.into()),
+                (_, Some(value)) => Self::Int(value.into()),
+                _ => Self::Float(number.as_f64()?),
+            },
+            Json::String(text) => match text.as_str() {
+                "NaN" => Self::Float(f64::NAN),
+                "Infinity" => Self::Float(f64::INFINITY),
+                "-Infinity" => Self::Float(f64::NEG_INFINITY),
+                _ => Self::Text(text.clone()),
+            },
+            Json::Array(items) => {
+                Self::List(items.iter().map(Self::from_json).collect::<Option<_>>()?)
+            }
+            Json::Null | Json::Object(_) => return None,
+        })
+    }
+
     fn to_json(&self) -> Json {
         match self {
             Self::Int(value) => match (u64::try_from(*value), i64::try_from(*value)) {

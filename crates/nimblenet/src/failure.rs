@@ -128,7 +128,7 @@ fn document(code: &str, message: &str) {
 }
 
 /// The stable code of an error: that of the innermost cause which has one.
-fn code(error: &anyhow::Error) -> String {
+pub(crate) fn code(error: &anyhow::Error) -> String {
     let known = error.chain().filter_map(|cause| {
         if let Some(error) = cause.downcast_ref::<RemoteError>() {
             return Some(error.code().to_owned());

@@ -4,6 +4,7 @@
 //!   files --Tasklets::load--> tasklets with entries --Runner--> results, or a job image
 //! ```
 
+mod argument;
 pub(crate) mod file;
 mod host;
 mod image;
@@ -12,6 +13,7 @@ mod readings;
 mod shape;
 mod tasklets;
 
+pub(crate) use argument::argument;
 pub(crate) use host::LocalHost;
 pub(crate) use image::JobImage;
 pub(crate) use job::{End, JobFailed, Report, Runner, arena};

@@ -1,6 +1,6 @@
 //! Printing to standard output. A reader that goes away is an error here, not a panic.
 
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 
 use serde_json::Value as Json;
 
@@ -18,4 +18,50 @@ pub(crate) fn json(document: &Json) -> anyhow::Result<()> {
 /// If standard output is closed.
 pub(crate) fn text(text: &str) -> anyhow::Result<()> {
     Ok(writeln!(io::stdout().lock(), "{}", text.trim_end())?)
+}
+
+/// Columns of a page.
+const PAGE_COLUMNS: usize = 80;
+/// Columns of what a row of a page is about.
+const LABEL_COLUMNS: usize = 12;
+
+/// Adds a row to a page: what it is about, and what there is to say, on as many lines as it takes.
+pub(crate) fn row(page: &mut String, label: &str, text: &str) {
+    let mut line = format!("{label:LABEL_COLUMNS$}");
+    let mut words = 0;
+    for word in text.split(' ') {
+        if words > 0 && line.chars().count() + 1 + word.chars().count() > PAGE_COLUMNS {
+            page.push_str(&line);
+            page.push('\n');
+            line = " ".repeat(LABEL_COLUMNS);
+            words = 0;
+        }
+        if words > 0 {
+            line.push(' ');
+        }
+        line.push_str(word);
+        words += 1;
+    }
+    page.push_str(line.trim_end());
+    page.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_goes_on_below_its_text_where_a_page_ends() {
+        let mut page = String::new();
+        row(&mut page, "import", &"word ".repeat(20));
+        row(&mut page, "module", "60 bytes");
+        let lines: Vec<&str> = page.lines().collect();
+        assert_eq!(lines.len(), 3);
+        assert!(
+            lines.iter().all(|line| line.len() <= PAGE_COLUMNS),
+            "{page}"
+        );
+        assert!(lines[1].starts_with("            word"), "{page}");
+        assert_eq!(lines[2], "module      60 bytes");
+    }
 }

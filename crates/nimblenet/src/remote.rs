@@ -98,6 +98,12 @@ impl Wait {
 }
 
 impl Patience {
+    /// The same, but no longer than `most`.
+    pub(crate) fn at_most(self, most: Duration) -> Self {
+        let timeout = self.timeout.min(most);
+        Self { timeout }
+    }
+
     /// Runs `work`, which asks `whom`, to its end on this thread. A person at a terminal is told
     /// when that takes long.
     ///

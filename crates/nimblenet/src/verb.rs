@@ -59,5 +59,7 @@ verbs! {
     pull Pull,
     call Call,
     ps Ps,
+    top Top,
+    logs Logs,
     relocate Move,
 }

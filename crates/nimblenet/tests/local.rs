@@ -178,9 +178,13 @@ fn a_job_goes_on_in_another_process_at_every_call() {
         let freeze = ["--freeze-at-call", &call, "--image", &image, "--json"];
         let frozen = desk.json(&with(&[&["run", "chain.wat", "1"][..], &freeze].concat()));
         let len = fs::metadata(desk.path(&image)).unwrap().len();
+        let thaw = format!(
+            "nimblenet thaw {image} --module chain.wat {}",
+            WITH.join(" ")
+        );
         assert_eq!(
             frozen,
-            json!({"frozen": true, "call": callee, "image_bytes": len})
+            json!({"frozen": true, "call": callee, "image_bytes": len, "thaw": thaw})
         );
         assert!(len < 400, "{len} bytes for a counter and two frames");
 
@@ -530,12 +534,23 @@ fn packages_run_and_inspect_tells_files_apart() {
     let tasklets: Vec<_> = job["activations"].as_array().unwrap().iter().collect();
     assert_eq!(tasklets.len(), 2);
     assert_eq!(tasklets[1]["tasklet"], "global/step");
-    let text = desk.nimblenet(&["inspect", "job.img"]).stdout;
-    assert!(
-        String::from_utf8(text)
-            .unwrap()
-            .contains("tasklet floor/chain")
-    );
+    let page = |file: &str| {
+        let text = desk.nimblenet(&["inspect", file]).stdout;
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.lines().all(|line| line.len() <= 80), "{text}");
+        text
+    };
+    let text = page("job.img");
+    assert!(text.contains("tasklet     floor/chain run"), "{text}");
+    let text = page("chain.nnp");
+    for row in [
+        "tasklet     floor/chain",
+        "capability  log",
+        "import      global/step run: func(s32) -> s32",
+        "section     code, ",
+    ] {
+        assert!(text.contains(row), "{row}: {text}");
+    }
 }
 
 #[test]

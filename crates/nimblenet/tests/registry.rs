@@ -42,6 +42,11 @@ fn what_is_published_is_listed_and_pulled_and_publishing_it_again_moves_nothing(
         std::fs::read(pulled).unwrap(),
         std::fs::read(&adder).unwrap()
     );
+    let module = bench.path("pulled.wasm");
+    succeed(&["pull", "shop/add", "--registry", &at, "-o", &module]);
+    let package = std::fs::read(&adder).unwrap();
+    let module = std::fs::read(module).unwrap();
+    assert!(module.starts_with(b"\0asm") && package.ends_with(&module));
     let missing = bench.path("missing.nnp");
     let said = fail(&["pull", "shop/sub", "--registry", &at, "-o", &missing]);
     assert!(said.contains("unknown-tasklet"), "{said}");

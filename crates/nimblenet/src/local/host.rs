@@ -9,24 +9,29 @@
 //! | kv | values that each tasklet keeps until the job ends |
 //! | random | from the operating system's generator |
 //!
-//! Native tasklets answer from readings too.
+//! Native tasklets answer from readings too, or are simulated devices as nodes have them.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Instant;
 
+use nimblenet_node::Devices;
 use nimblenet_tasklet::{Capabilities, Capability, Fault, Host, TaskletName};
 
 use super::readings::Readings;
-use super::tasklets::Natives;
+use super::tasklets::{Natives, StandIn};
 use crate::clock;
 use crate::failure::complain;
+
+/// So that a run gives the same results each time.
+const DEVICE_SEED: u64 = 1;
 
 /// The device that local jobs run on.
 pub(crate) struct LocalHost {
     started: Instant,
     sensors: BTreeMap<u32, Readings>,
     natives: Natives,
+    devices: Devices,
     kept: BTreeMap<(TaskletName, u32), u64>,
 }
 
@@ -38,6 +43,7 @@ impl LocalHost {
             started: clock::now(),
             sensors,
             natives,
+            devices: Devices::new(DEVICE_SEED, |what| complain(&format!("{what}\n"))),
             kept: BTreeMap::new(),
         }
     }
@@ -109,13 +115,17 @@ impl Host for LocalHost {
         &mut self,
         name: &TaskletName,
         export: &str,
-        _args: &[u8],
+        args: &[u8],
         result: &mut [u8],
     ) -> Result<usize, Fault> {
-        let (signature, readings) = self
+        let (signature, stand_in) = self
             .natives
             .get_mut(&(*name, export.to_owned()))
             .ok_or(Fault::NoExecutor)?;
+        let readings = match stand_in {
+            StandIn::Readings(readings) => readings,
+            StandIn::Device(device) => return self.devices.serve(*device, args, result),
+        };
         let results = readings.next_results(signature);
         let room = result.get_mut(..results.len());
         room.ok_or(Fault::ValuesTooLarge)?.copy_from_slice(&results);

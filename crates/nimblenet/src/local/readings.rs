@@ -48,6 +48,11 @@ impl Readings {
         Ok(Self { lines, next: 0 })
     }
 
+    /// All values, line by line.
+    pub(crate) fn into_values(self) -> Vec<Item> {
+        self.lines.into_iter().flatten().collect()
+    }
+
     /// The values of the next call; nothing if there are none at all.
     pub(crate) fn next(&mut self) -> &[Item] {
         let line = self.lines.get(self.next).or_else(|| self.lines.last());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use nimblenet_node::Device;
 use nimblenet_pack::Needs;
 use nimblenet_tasklet::{
     Capabilities, Capability, Digest, Entry, EntryFields, Executor, Export, FlatType, Import,
@@ -23,8 +24,17 @@ const OWN_MEMORY_BYTES_MAX: u64 = 1 << 30;
 /// An encoded entry is shorter than this.
 const ENTRY_BYTES_MAX: usize = 8 << 10;
 
-/// Functions of native tasklets, by name and export, and what they answer.
-pub(crate) type Natives = BTreeMap<(TaskletName, String), (Signature, Readings)>;
+/// Functions of native tasklets, by name and export, and what answers for them.
+pub(crate) type Natives = BTreeMap<(TaskletName, String), (Signature, StandIn)>;
+
+/// What stands in for a native tasklet.
+#[derive(Clone, Debug)]
+pub(crate) enum StandIn {
+    /// Answers from a file.
+    Readings(Readings),
+    /// A simulated device, as a node has it.
+    Device(Device),
+}
 
 /// A tasklet that is ready to run.
 #[derive(Debug)]
@@ -41,8 +51,8 @@ pub(crate) struct Tasklet {
     pub(crate) granted: Capabilities,
     /// Whether its signatures were derived from WebAssembly types.
     pub(crate) derived: bool,
-    /// What it answers if it stands in for a native tasklet.
-    readings: Option<Readings>,
+    /// What answers if it is a native tasklet.
+    stand_in: Option<StandIn>,
     /// The names of the parameters of each export, as far as its package has them.
     pub(crate) param_names: BTreeMap<String, Vec<String>>,
 }
@@ -155,6 +165,7 @@ impl Tasklets {
             }
             sources.push(Source::read(&with.file, Some(with.name))?);
         }
+        add_devices(&mut sources)?;
         let export = sources[0].chosen_export(request.export)?;
         sources[0].wanted.entry(export.clone()).or_insert(None);
         let callees = resolve(&mut sources)?;
@@ -174,9 +185,9 @@ impl Tasklets {
         let mut natives = Natives::new();
         for tasklet in &self.tasklets {
             for export in tasklet.entry().terms.exports() {
-                if let Some(readings) = &tasklet.readings {
+                if let Some(stand_in) = &tasklet.stand_in {
                     let function = (tasklet.name, export.name.to_owned());
-                    natives.insert(function, (export.signature, readings.clone()));
+                    natives.insert(function, (export.signature, stand_in.clone()));
                 }
             }
         }
@@ -204,9 +215,8 @@ struct Source {
     path: PathBuf,
     content: Content,
     shape: Shape,
-    /// What it answers if it stands in for a native tasklet; such a one has whatever exports
-    /// are wanted of it.
-    readings: Option<Readings>,
+    /// What answers if it is a native tasklet; readings have whatever exports are wanted of them.
+    stand_in: Option<StandIn>,
     /// The exports that someone calls, with the signature they are called with, if it is known.
     /// A package says all this itself.
     wanted: BTreeMap<String, Option<Signature>>,
@@ -215,17 +225,21 @@ struct Source {
 impl Source {
     fn read(path: &Path, name: Option<TaskletName>) -> anyhow::Result<Self> {
         if let Some(name) = name.filter(|_| path.extension().is_some_and(|it| it == "csv")) {
-            return Ok(Self::stand_in(name, path, Readings::read(path)?));
+            let readings = StandIn::Readings(Readings::read(path)?);
+            return Ok(Self::native(name, path, readings));
         }
         let content = file::read(path)?;
         let context = || format!("reading {}", path.display());
         let own = content.package().map(|package| package.name);
-        if content.module().is_empty() {
-            bail!(
-                "{} is a native tasklet: only a node whose device has it can run it; a stand-in \
-                 is --with NAMESPACE/NAME=FILE.csv, with its answers line by line",
-                path.display()
-            );
+        if let Some(own) = own.filter(|_| content.module().is_empty()) {
+            let device = Device::of(&own).with_context(|| {
+                format!(
+                    "{} is a native tasklet: only a node whose device has it can run it; a \
+                     stand-in is --with NAMESPACE/NAME=FILE.csv, with its answers line by line",
+                    path.display()
+                )
+            })?;
+            return Ok(Self::device(name.unwrap_or(own), path, device));
         }
         let content = match content {
             Content::Module(bytes) => Content::Module(runnable(&bytes).with_context(context)?),
@@ -237,18 +251,25 @@ impl Source {
             path: path.to_owned(),
             content,
             shape,
-            readings: None,
+            stand_in: None,
             wanted: BTreeMap::new(),
         })
     }
 
-    fn stand_in(name: TaskletName, path: &Path, readings: Readings) -> Self {
+    fn device(name: TaskletName, path: &Path, device: Device) -> Self {
+        let mut source = Self::native(name, path, StandIn::Device(device));
+        let run = ("run".to_owned(), Some(device.signature()));
+        source.wanted.extend([run]);
+        source
+    }
+
+    fn native(name: TaskletName, path: &Path, stand_in: StandIn) -> Self {
         Self {
             name,
             path: path.to_owned(),
             content: Content::Module(Vec::new()),
             shape: Shape::default(),
-            readings: Some(readings),
+            stand_in: Some(stand_in),
             wanted: BTreeMap::new(),
         }
     }
@@ -290,6 +311,7 @@ impl Source {
                 .exports()
                 .map(|it| it.name.to_owned())
                 .collect(),
+            None if self.stand_in.is_some() => self.wanted.keys().cloned().collect(),
             None => self
                 .shape
                 .exports
@@ -309,11 +331,15 @@ impl Source {
             return Ok(Some(promised.signature));
         }
         ensure!(
-            self.readings.is_some() || self.shape.export(export).is_some(),
+            self.has_any_export() || self.export_names().iter().any(|name| name == export),
             "{path} exports no function {export:?}; it exports {}",
             self.export_names().join(", ")
         );
         Ok(self.wanted.get(export).copied().flatten())
+    }
+
+    fn has_any_export(&self) -> bool {
+        matches!(self.stand_in, Some(StandIn::Readings(_)))
     }
 
     fn tasklet(&self, callees: Vec<Callee>, memory_bytes: u32) -> anyhow::Result<Tasklet> {
@@ -330,7 +356,7 @@ impl Source {
                         (None, Some(function)) => function.signature().with_context(context)?,
                         (None, None) => bail!("{} is called by nobody", self.name),
                     };
-                    if let Some(readings) = &self.readings {
+                    if let Some(StandIn::Readings(readings)) = &self.stand_in {
                         readings.check_results(&signature).with_context(context)?;
                     }
                     exports.push(Export { name, signature });
@@ -343,7 +369,7 @@ impl Source {
         };
         let mut terms = Terms::empty();
         (terms.memory_bytes, terms.capabilities, terms.area) = (memory_bytes, wanted, area);
-        if self.readings.is_some() {
+        if self.stand_in.is_some() {
             terms.executor = Executor::Native;
         }
         let mut space = [0; ENTRY_BYTES_MAX];
@@ -365,7 +391,7 @@ impl Source {
                 .collect(),
             granted: wanted,
             derived: package.is_none(),
-            readings: self.readings.clone(),
+            stand_in: self.stand_in.clone(),
             param_names: self
                 .export_names()
                 .into_iter()
@@ -439,6 +465,20 @@ fn runnable(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     Ok(nimblenet_pack::with_constructor(module)?.into_owned())
 }
 
+/// Adds the simulated devices that are called and for which no file is given.
+fn add_devices(sources: &mut Vec<Source>) -> anyhow::Result<()> {
+    for at in 0..sources.len() {
+        for (name, ..) in calls(&sources[at])? {
+            let device = Device::of(&name);
+            let device = device.filter(|_| sources.iter().all(|source| source.name != name));
+            sources.extend(
+                device.map(|device| Source::device(name, name.to_string().as_ref(), device)),
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Finds the callee of each import of each source, and settles the signatures of exports that
 /// modules without a package leave open.
 fn resolve(sources: &mut [Source]) -> anyhow::Result<Vec<Vec<Callee>>> {
@@ -475,7 +515,7 @@ fn resolve(sources: &mut [Source]) -> anyhow::Result<Vec<Vec<Callee>>> {
                     |it| it.to_string()
                 ),
             );
-            let stand_in = sources[tasklet].readings.is_some();
+            let stand_in = sources[tasklet].stand_in.is_some();
             let wanted = sources[tasklet]
                 .wanted
                 .entry(export.clone())

@@ -9,6 +9,7 @@ use nimblenet_tasklet::{NodeId, TaskletName};
 use serde_json::{Value as Json, json};
 
 use nimblenet_pack::values::{self, Item};
+use crate::local;
 use crate::output;
 use crate::remote::{Address, Patience};
 
@@ -17,15 +18,16 @@ use crate::remote::{Address, Patience};
 /// Any CoAP client can do the same: POST coap://ADDR/t/NS/NAME with a CBOR array of arguments.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Arguments are values in CBOR diagnostic notation:\n  \
-    -7  0xff  1.5  NaN  true  '\"text\"'  \"h'00ff'\"  '[1, 2, 3]'    (-- before -Infinity)\n\n\
+    -7  0xff  1.5  NaN  true  '\"text\"'  \"h'00ff'\"  '[1, 2, 3]'    (-- before -Infinity)\n  \
+    @FILE is what a file holds: a list in .csv, one value in .json or .cbor\n\n\
     Example:\n  \
     nimblenet call shop/rms '[3, 4]' --node 127.0.0.1:5684 --explain")]
 pub(crate) struct Args {
     /// The tasklet.
     #[arg(value_name = "NS/NAME")]
     name: TaskletName,
-    /// Arguments, in CBOR diagnostic notation.
-    #[arg(value_name = "ARG", allow_negative_numbers = true)]
+    /// Arguments, in CBOR diagnostic notation, or @FILE (.csv, .json or .cbor).
+    #[arg(value_name = "ARG", allow_negative_numbers = true, value_parser = local::argument)]
     args: Vec<Item>,
     /// CoAP address of the node.
     #[arg(long, value_name = "ADDR")]

@@ -1,6 +1,5 @@
 //! `nimblenet check`: what a node would say about a module or package.
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use nimblenet_pack::{Needs, check_features};
@@ -231,32 +230,32 @@ impl Findings {
     }
 
     fn to_text(&self) -> String {
-        let mut text = String::new();
-        let mut line = |line: String| writeln!(text, "{line}").expect("a string takes everything");
+        let mut page = String::new();
+        let mut row = |label, text: String| output::row(&mut page, label, &text);
         if let Some(name) = self.name {
-            line(format!("tasklet     {name}"));
+            row("tasklet", name.to_string());
         }
-        line(match self.native {
-            true => "executor    native: a function of the device".to_owned(),
-            false => format!("module      {} bytes", self.module_bytes),
-        });
+        match self.native {
+            true => row("executor", "native: a function of the device".to_owned()),
+            false => row("module", format!("{} bytes", self.module_bytes)),
+        }
         if let Some(needs) = self.needs.as_ref().filter(|needs| needs.linux_bytes.is_some()) {
-            line(format!(
-                "memory      {} bytes, {} at the start",
-                self.ceiling_bytes, self.memory_bytes
-            ));
-            line(format!("run         {needs}"));
+            row(
+                "memory",
+                format!("{} bytes, {} at the start", self.ceiling_bytes, self.memory_bytes),
+            );
+            row("run", needs.to_string());
         }
         for (module, name, signature) in &self.imports {
-            line(format!("import      {module} {name}: {signature}"));
+            row("import", format!("{module} {name}: {signature}"));
         }
         for (name, signature) in &self.exports {
-            line(format!("export      {name}: {signature}"));
+            row("export", format!("{name}: {signature}"));
         }
         if self.problems.is_empty() {
-            line("accepted".to_owned());
+            page.push_str("accepted\n");
         }
-        text
+        page
     }
 }
 

@@ -33,7 +33,8 @@ use crate::watch::Watch;
 /// has heard of it.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Arguments are values in CBOR diagnostic notation:\n  \
-    -7  0xff  1.5  NaN  true  '\"text\"'  \"h'00ff'\"  '[1, 2, 3]'    (-- before -Infinity)\n\n\
+    -7  0xff  1.5  NaN  true  '\"text\"'  \"h'00ff'\"  '[1, 2, 3]'    (-- before -Infinity)\n  \
+    @FILE is what a file holds: a list in .csv, one value in .json or .cbor\n\n\
     Examples:\n  \
     nimblenet dev loudness.c '[1, 2, 6]'\n  \
     nimblenet dev loudness '[1, 2, 6]' --once\n  \
@@ -41,8 +42,8 @@ use crate::watch::Watch;
 pub(crate) struct Args {
     /// Folder or source file.
     source: PathBuf,
-    /// Arguments, in CBOR diagnostic notation.
-    #[arg(value_name = "ARG", allow_negative_numbers = true)]
+    /// Arguments, in CBOR diagnostic notation, or @FILE (.csv, .json or .cbor).
+    #[arg(value_name = "ARG", allow_negative_numbers = true, value_parser = local::argument)]
     args: Vec<Item>,
     /// Export to call [default: run, else the only function]
     #[arg(long, value_name = "NAME")]

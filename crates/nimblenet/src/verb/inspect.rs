@@ -42,9 +42,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.json {
         output::json(&facts)
     } else {
-        let mut text = String::new();
-        write(&mut text, &facts, 0);
-        output::text(&text)
+        output::text(&page(&facts))
     }
 }
 
@@ -149,35 +147,104 @@ fn job(image: &JobImage) -> Json {
     })
 }
 
-/// Writes a document as indented lines, `key: value`.
-fn write(text: &mut String, document: &Json, depth: usize) {
-    let indent = "  ".repeat(depth);
-    for (key, value) in document.as_object().into_iter().flatten() {
-        if value.is_object() || value.as_array().is_some_and(|items| !items.is_empty()) {
-            text.push_str(&format!("{indent}{key}:\n"));
-            write(text, value, depth + 1);
-        } else if !value.is_null() && !value.is_array() {
-            text.push_str(&format!("{indent}{key}: {}\n", plain(value)));
-        }
+/// The document as a page: a row for each thing that there is.
+fn page(facts: &Json) -> String {
+    let mut page = String::new();
+    match facts["kind"].as_str() {
+        Some("package") => package_rows(&mut page, facts),
+        Some("module") => module_rows(&mut page, facts),
+        _ => job_rows(&mut page, facts),
     }
-    for item in document.as_array().into_iter().flatten() {
-        // An item of a list is short enough for one line.
-        let line = match item.as_object() {
-            Some(fields) => {
-                let fields = fields
-                    .iter()
-                    .map(|(key, value)| format!("{key} {}", plain(value)));
-                fields.collect::<Vec<_>>().join(", ")
-            }
-            None => plain(item),
-        };
-        text.push_str(&format!("{indent}- {line}\n"));
+    page
+}
+
+fn package_rows(page: &mut String, facts: &Json) {
+    let text = |key: &str| plain(&facts[key]);
+    output::row(page, "tasklet", &text("name"));
+    output::row(page, "executor", &text("executor"));
+    let memory = format!("at most {} bytes of linear memory", text("memory_bytes"));
+    output::row(page, "memory", &memory);
+    let area = &facts["area"];
+    if area["bytes"] != 0 {
+        let (offset, bytes) = (plain(&area["offset"]), plain(&area["bytes"]));
+        let area = format!("{bytes} bytes at {offset} for arguments and results");
+        output::row(page, "area", &area);
+    }
+    output::row(page, "fuel", &format!("at most {}", text("fuel")));
+    output::row(page, "cost", &text("cost"));
+    for capability in list(&facts["capabilities"]) {
+        output::row(page, "capability", &plain(capability));
+    }
+    for import in list(&facts["imports"]) {
+        let text = |key: &str| plain(&import[key]);
+        let import = format!("{} {}: {}", text("tasklet"), text("name"), text("signature"));
+        output::row(page, "import", &import);
+    }
+    for export in list(&facts["exports"]) {
+        let text = |key: &str| plain(&export[key]);
+        output::row(page, "export", &format!("{}: {}", text("name"), text("signature")));
+    }
+    if facts["module"].is_object() {
+        page.push('\n');
+        module_rows(page, &facts["module"]);
     }
 }
 
-/// A value as text, without the quotes of JSON.
+fn module_rows(page: &mut String, facts: &Json) {
+    output::row(page, "module", &format!("{} bytes", plain(&facts["bytes"])));
+    output::row(page, "digest", &plain(&facts["digest"]));
+    let memory = &facts["memory"];
+    if memory.is_object() {
+        let text = |key: &str| plain(&memory[key]);
+        let most = match memory["max_bytes"].is_null() {
+            true => "it may grow".to_owned(),
+            false => format!("at most {}", text("max_bytes")),
+        };
+        let (least, page_bytes) = (text("min_bytes"), text("page_bytes"));
+        let memory = format!("{least} bytes at the start, {most}, in pages of {page_bytes}");
+        output::row(page, "memory", &memory);
+    }
+    for import in list(&facts["imports"]) {
+        let text = |key: &str| plain(&import[key]);
+        let import = format!("{} {}: {}", text("module"), text("name"), text("type"));
+        output::row(page, "import", &import);
+    }
+    for export in list(&facts["exports"]) {
+        let text = |key: &str| plain(&export[key]);
+        output::row(page, "export", &format!("{}: {}", text("name"), text("type")));
+    }
+    for section in list(&facts["sections"]) {
+        let (name, bytes) = (plain(&section["section"]), plain(&section["bytes"]));
+        output::row(page, "section", &format!("{name}, {bytes} bytes"));
+    }
+}
+
+fn job_rows(page: &mut String, facts: &Json) {
+    let fuel = match facts["fuel_at_start"].as_u64() {
+        Some(u64::MAX) => "no limit on fuel".to_owned(),
+        _ => format!("{} fuel at its start", plain(&facts["fuel_at_start"])),
+    };
+    let calls = plain(&facts["calls"]);
+    output::row(page, "job", &format!("frozen at its call {calls} of a sub-tasklet, {fuel}"));
+    // The outermost first.
+    for activation in list(&facts["activations"]) {
+        let text = |key: &str| plain(&activation[key]);
+        output::row(page, "tasklet", &format!("{} {}", text("tasklet"), text("export")));
+        output::row(page, "", &format!("image of {} bytes", text("image_bytes")));
+        let memory = text("memory_ceiling_bytes");
+        output::row(page, "", &format!("at most {memory} bytes of linear memory"));
+        output::row(page, "", &text("digest"));
+    }
+}
+
+fn list(items: &Json) -> impl Iterator<Item = &Json> {
+    items.as_array().into_iter().flatten()
+}
+
+/// A value as text, without the quotes of JSON, and escaped: it goes to a terminal.
 fn plain(value: &Json) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+    match value.as_str() {
+        Some(text) => text.escape_debug().to_string(),
+        None => value.to_string(),
+    }
 }

@@ -15,14 +15,15 @@ use crate::remote::{Address, Patience};
 /// What a package takes besides its module, at most.
 const PACKAGE_BYTES: usize = 8192;
 
-/// Fetches a published tasklet as a package.
+/// Fetches a published tasklet: its bare WebAssembly module into a file that ends in .wasm, else
+/// a package, which has its terms too.
 ///
 /// The module is checked against the digest in the catalogue and, with --key, the catalogue
 /// against the key that must have signed it.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  \
     nimblenet pull shop/rms --registry 127.0.0.1:5683 -o rms.nnp\n  \
-    nimblenet pull shop/rms --registry 127.0.0.1:5683 --module -o rms.wasm")]
+    nimblenet pull shop/rms --registry 127.0.0.1:5683 -o rms.wasm")]
 pub(crate) struct Args {
     /// The tasklet.
     #[arg(value_name = "NS/NAME")]
@@ -30,15 +31,12 @@ pub(crate) struct Args {
     /// CoAP address of the registry.
     #[arg(long, value_name = "ADDR")]
     registry: Address,
-    /// File to write.
+    /// File to write: a module if it ends in .wasm, else a package.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     /// Public key that the namespace must belong to.
     #[arg(long, value_name = "HEX")]
     key: Option<PublicKey>,
-    /// Write the bare WebAssembly module.
-    #[arg(long)]
-    module: bool,
     #[command(flatten)]
     patience: Patience,
     /// Print JSON.
@@ -81,9 +79,9 @@ async fn fetch(registry: &mut Remote, args: &Args) -> anyhow::Result<(Vec<u8>, u
         Executor::Wasm => registry.module(&entry.digest).await?,
         Executor::Native => Vec::new(),
     };
-    if args.module {
+    if args.output.extension().is_some_and(|kind| kind == "wasm") {
         if module.is_empty() {
-            bail!("a native tasklet has no module");
+            bail!("a native tasklet has no module; give the file another name than .wasm");
         }
         return Ok((module, entry.sequence));
     }

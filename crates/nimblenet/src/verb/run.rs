@@ -1,7 +1,6 @@
 //! `nimblenet run`: one tasklet on this machine.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use nimblenet_tasklet::{Signature, abi};
@@ -10,7 +9,7 @@ use serde_json::json;
 use nimblenet_pack::Needs;
 use nimblenet_pack::values::{self, Item};
 use crate::local::{
-    self, End, JobImage, LocalHost, Readings, Report, Request, Runner, Tasklets, With,
+    self, End, LocalHost, Readings, Report, Request, Runner, Tasklets, With,
 };
 use crate::output;
 
@@ -18,6 +17,9 @@ use crate::output;
 ///
 /// MODULE is a package, or a WebAssembly module in binary or text form. Without a package the
 /// parameters have the types of the WebAssembly function: s32, s64, f32, f64.
+///
+/// A native tasklet for which no file is given is the simulated device that nodes have under its
+/// name, such as shop/vibration; its noise is the same in each run.
 ///
 /// Without --fuel there is no limit. Fuel is counted either way, one unit for about one
 /// instruction. load_us is the time to validate, translate and instantiate, run_us all the rest;
@@ -29,7 +31,8 @@ use crate::output;
 /// "-Infinity"; bytes are lists of numbers.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Arguments are values in CBOR diagnostic notation:\n  \
-    -7  0xff  1.5  NaN  true  '\"text\"'  \"h'00ff'\"  '[1, 2, 3]'    (-- before -Infinity)\n\n\
+    -7  0xff  1.5  NaN  true  '\"text\"'  \"h'00ff'\"  '[1, 2, 3]'    (-- before -Infinity)\n  \
+    @FILE is what a file holds: a list in .csv, one value in .json or .cbor\n\n\
     Examples:\n  \
     nimblenet run add.wasm 2 3\n  \
     nimblenet run chain.nnp '[0.5, 1.5]' --with global/add=add.wasm --json\n  \
@@ -38,8 +41,8 @@ pub(crate) struct Args {
     /// Package, or WebAssembly module (binary or text).
     #[arg(value_name = "MODULE|PACKAGE")]
     file: PathBuf,
-    /// Arguments, in CBOR diagnostic notation.
-    #[arg(value_name = "ARG", allow_negative_numbers = true)]
+    /// Arguments, in CBOR diagnostic notation, or @FILE (.csv, .json or .cbor).
+    #[arg(value_name = "ARG", allow_negative_numbers = true, value_parser = local::argument)]
     args: Vec<Item>,
     /// Export to call [default: run, else the only function]
     #[arg(long, value_name = "NAME")]
@@ -77,15 +80,36 @@ pub(super) struct Around {
     /// Value of a sensor channel, or a file that ends in .csv with its values line by line; give
     /// it once for each.
     #[arg(long, value_name = "CHANNEL=VALUE", value_parser = sensor, allow_hyphen_values = true)]
-    sensor: Vec<(u32, Readings)>,
+    sensor: Vec<Sensor>,
 }
 
 impl Around {
     /// The device that a job of `tasklets` runs on.
     pub(super) fn host(&self, tasklets: &Tasklets) -> LocalHost {
-        let sensors: BTreeMap<_, _> = self.sensor.iter().cloned().collect();
-        LocalHost::new(sensors, tasklets.natives())
+        let sensors = self.sensor.iter();
+        let sensors = sensors.map(|sensor| (sensor.channel, sensor.readings.clone()));
+        LocalHost::new(sensors.collect(), tasklets.natives())
     }
+
+    /// The same as options of a command line, each with a space before it.
+    fn options(&self) -> String {
+        let with = self.with.iter().map(|with| {
+            let file = format!("{}={}", with.name, with.file.display());
+            format!(" --with {}", quoted(&file))
+        });
+        let sensors = self.sensor.iter();
+        let sensors = sensors.map(|sensor| format!(" --sensor {}", quoted(&sensor.text)));
+        with.chain(sensors).collect()
+    }
+}
+
+/// A sensor channel.
+#[derive(Clone, Debug)]
+struct Sensor {
+    channel: u32,
+    readings: Readings,
+    /// As it was given.
+    text: String,
 }
 
 /// Runs the verb.
@@ -117,7 +141,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             }
             End::Frozen { call, image } => {
                 let path = args.image.as_ref().context("--image is missing")?;
-                return save(&image, &call.to_string(), path, args.json);
+                let bytes = image.save(path)?;
+                return frozen(args, &call.to_string(), path, bytes);
             }
         }
     }
@@ -159,17 +184,31 @@ pub(super) fn arguments(args: &[Item], tasklets: &Tasklets) -> anyhow::Result<Ve
     Ok(values)
 }
 
-fn save(image: &JobImage, call: &str, path: &std::path::Path, as_json: bool) -> anyhow::Result<()> {
-    let bytes = image.save(path)?;
-    if as_json {
-        output::json(&json!({"frozen": true, "call": call, "image_bytes": bytes}))
-    } else {
-        output::text(&format!(
-            "frozen before the call of {call}; {} holds {bytes} bytes: go on with\n  \
-             nimblenet thaw {} --module ...",
-            path.display(),
-            path.display()
-        ))
+/// Tells how to go on with a job whose image was saved.
+fn frozen(args: &Args, call: &str, image: &Path, bytes: usize) -> anyhow::Result<()> {
+    let thaw = format!(
+        "nimblenet thaw {} --module {}{}",
+        quoted(&image.display().to_string()),
+        quoted(&args.file.display().to_string()),
+        args.around.options()
+    );
+    if args.json {
+        return output::json(
+            &json!({"frozen": true, "call": call, "image_bytes": bytes, "thaw": thaw}),
+        );
+    }
+    output::text(&format!(
+        "frozen before the call of {call}; {} holds {bytes} bytes: go on with\n  {thaw}",
+        image.display()
+    ))
+}
+
+/// A word of a command line, as a shell reads it.
+fn quoted(word: &str) -> String {
+    let plain = |next: char| next.is_ascii_alphanumeric() || "_-./=:,+@%".contains(next);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
 
@@ -205,17 +244,25 @@ pub(super) fn print(
     ))
 }
 
-fn sensor(text: &str) -> Result<(u32, Readings), String> {
+fn sensor(text: &str) -> Result<Sensor, String> {
     let form = || "the form is CHANNEL=VALUE, for example 3=21.5 or 3=warm.csv".to_owned();
     let (channel, value) = text.split_once('=').ok_or_else(form)?;
     let channel = channel.parse().map_err(|_| form())?;
     if let Ok(value) = value.parse() {
-        return Ok((channel, Readings::constant(value)));
+        return Ok(Sensor {
+            channel,
+            readings: Readings::constant(value),
+            text: text.to_owned(),
+        });
     }
     if !value.ends_with(".csv") {
         return Err(form());
     }
     let readings = Readings::read(value.as_ref());
     let readings = readings.and_then(|it| it.check_numbers().map(|()| it));
-    Ok((channel, readings.map_err(|error| format!("{error:#}"))?))
+    Ok(Sensor {
+        channel,
+        readings: readings.map_err(|error| format!("{error:#}"))?,
+        text: text.to_owned(),
+    })
 }

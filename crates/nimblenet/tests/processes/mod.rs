@@ -61,10 +61,17 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts a daemon and waits until it says that it is ready.
     pub(crate) fn start(args: &[&str]) -> Self {
+        Self::start_with_log(args, Stdio::inherit())
+    }
+
+    /// Starts a daemon whose log goes to `log`.
+    pub(crate) fn start_with_log(args: &[&str], log: impl Into<Stdio>) -> Self {
         let mut child = Command::new(BINARY)
             .args(args)
+            .env_remove("NIMBLENET_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut line = String::new();
