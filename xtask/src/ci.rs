@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use crate::host::Totals;
 use crate::step::Step;
-use crate::{demo, emulator, firmware, host, licences, no_std, tasklets, templates, tidy};
+use crate::{book, demo, emulator, firmware, host, licences, no_std, tasklets, templates, tidy};
 
 /// What of it to run.
 #[derive(clap::Args)]
@@ -68,6 +68,11 @@ const STEPS: &[Step] = &[
         name: "templates",
         about: "new tasklets build and run in every language, from `new` to a call",
         action: templates::run,
+    },
+    Step {
+        name: "book",
+        about: "what README and book print runs as printed",
+        action: book::run,
     },
     Step {
         name: "no-std",

@@ -8,6 +8,7 @@
 
 extern crate alloc;
 
+mod book;
 mod ci;
 mod demo;
 mod emulator;
@@ -88,6 +89,9 @@ enum Task {
     /// Builds and runs what `nimblenet new` makes in each language, and times a new user's way.
     #[command(after_help = "Example:\n  cargo xtask templates")]
     Templates,
+    /// Tries the code blocks of README and book, as a reader does.
+    #[command(after_help = "Example:\n  cargo xtask book")]
+    Book,
     /// Builds the images for boards and weighs them; fails past a limit.
     #[command(
         after_help = "Examples:\n  cargo xtask firmware\n  cargo xtask firmware --json\n  \
@@ -136,6 +140,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::NoStd => no_std::run(),
         Task::Tasklets { check } => tasklets::run(check),
         Task::Templates => templates::run(),
+        Task::Book => book::run(),
         Task::Firmware { json, uf2 } => firmware::run(json, uf2),
         Task::Runner { build: true } => emulator::build(),
         Task::Runner { build: false } => emulator::test(),

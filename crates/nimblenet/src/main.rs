@@ -29,7 +29,7 @@ use verb::Verb;
 
 /// Publishes, distributes and runs small WebAssembly programs on a mesh of devices.
 #[derive(Parser, Debug)]
-#[command(name = "nimblenet", version, max_term_width = 100)]
+#[command(name = "nimblenet", version, term_width = 80)]
 struct CommandLine {
     #[command(subcommand)]
     verb: Verb,

@@ -18,7 +18,8 @@ use crate::remote::{Address, Patience};
 /// Any CoAP client can do the same: POST coap://ADDR/t/NS/NAME with a CBOR array of arguments.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Arguments are values in CBOR diagnostic notation:\n  \
-    -7  0xff  1.5  NaN  true  '\"text\"'  \"h'00ff'\"  '[1, 2, 3]'    (-- before -Infinity)\n  \
+    -7  0xff  1.5  NaN  true  '\"text\"'  \"h'00ff'\"  '[1, 2, 3]'\n  \
+    -- -Infinity    (after --, for its minus)\n  \
     @FILE is what a file holds: a list in .csv, one value in .json or .cbor\n\n\
     Example:\n  \
     nimblenet call shop/rms '[3, 4]' --node 127.0.0.1:5684 --explain")]

@@ -33,7 +33,8 @@ use crate::watch::Watch;
 /// has heard of it.
 #[derive(clap::Args, Clone, Debug)]
 #[command(after_help = "Arguments are values in CBOR diagnostic notation:\n  \
-    -7  0xff  1.5  NaN  true  '\"text\"'  \"h'00ff'\"  '[1, 2, 3]'    (-- before -Infinity)\n  \
+    -7  0xff  1.5  NaN  true  '\"text\"'  \"h'00ff'\"  '[1, 2, 3]'\n  \
+    -- -Infinity    (after --, for its minus)\n  \
     @FILE is what a file holds: a list in .csv, one value in .json or .cbor\n\n\
     Examples:\n  \
     nimblenet dev loudness.c '[1, 2, 6]'\n  \

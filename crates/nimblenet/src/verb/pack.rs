@@ -14,7 +14,7 @@ use crate::output;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  \
     nimblenet pack rms.wasm --name floor/rms --manifest rms.toml -o rms.nnp\n  \
-    nimblenet pack --manifest lamp.toml -o lamp.nnp      # a native tasklet has no module")]
+    nimblenet pack --manifest lamp.toml -o lamp.nnp   # native, without a module")]
 pub(crate) struct Args {
     /// WebAssembly module, binary or text; none for a native tasklet.
     module: Option<PathBuf>,

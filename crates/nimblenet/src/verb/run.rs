@@ -31,12 +31,13 @@ use crate::output;
 /// "-Infinity"; bytes are lists of numbers.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Arguments are values in CBOR diagnostic notation:\n  \
-    -7  0xff  1.5  NaN  true  '\"text\"'  \"h'00ff'\"  '[1, 2, 3]'    (-- before -Infinity)\n  \
+    -7  0xff  1.5  NaN  true  '\"text\"'  \"h'00ff'\"  '[1, 2, 3]'\n  \
+    -- -Infinity    (after --, for its minus)\n  \
     @FILE is what a file holds: a list in .csv, one value in .json or .cbor\n\n\
     Examples:\n  \
     nimblenet run add.wasm 2 3\n  \
     nimblenet run chain.nnp '[0.5, 1.5]' --with global/add=add.wasm --json\n  \
-    nimblenet run chain.nnp 1 --with global/add=add.wasm --freeze-at-call 2 --image job.img")]
+    nimblenet run chain.nnp 1 --with std/add=add.nnp --freeze-at-call 2 --image j.img")]
 pub(crate) struct Args {
     /// Package, or WebAssembly module (binary or text).
     #[arg(value_name = "MODULE|PACKAGE")]

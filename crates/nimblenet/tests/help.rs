@@ -1,0 +1,38 @@
+//! What `--help` says of each verb.
+#![allow(clippy::unwrap_used)]
+
+mod processes;
+
+use processes::nimblenet;
+
+/// The width of the terminals that it is written for.
+const COLUMNS: usize = 80;
+
+fn help(args: &[&str]) -> String {
+    let output = nimblenet(args);
+    assert!(output.status.success(), "{args:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_help_of_each_verb_fits_a_terminal_and_has_an_example() {
+    let all = help(&["--help"]);
+    let verbs = all.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let verbs = verbs.take_while(|line| !line.is_empty());
+    // Lines that go on with a description begin further to the right.
+    let verbs = verbs.filter_map(|line| line.strip_prefix("  ").filter(|l| !l.starts_with(' ')));
+    let verbs: Vec<_> = verbs.filter_map(|l| l.split(' ').next()).collect();
+    assert!(verbs.contains(&"call") && verbs.contains(&"new"), "{all}");
+    let of_verbs = verbs.iter().filter(|verb| **verb != "help").map(|verb| {
+        let help = help(&[verb, "--help"]);
+        let example = help
+            .lines()
+            .any(|line| line.starts_with(&format!("  nimblenet {verb}")));
+        assert!(example, "{verb} has no example:\n{help}");
+        help
+    });
+    for help in of_verbs.chain([all.clone()]) {
+        let long = help.lines().find(|line| line.chars().count() > COLUMNS);
+        assert_eq!(long, None, "longer than {COLUMNS} columns in\n{help}");
+    }
+}
