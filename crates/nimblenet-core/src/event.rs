@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use nimblenet_tasklet::{Fault, NamespaceId, NodeId, Outcome, TaskletName, Trap};
+use nimblenet_tasklet::{Fault, NamespaceId, NodeId, Outcome, Place, TaskletName, Trap};
 
 use crate::config::{LinkAddress, LinkId};
 use crate::job::{CallId, Step};
@@ -54,6 +54,8 @@ pub enum Event<'a> {
         /// If it failed while it ran here: the tasklet that failed first, which made its callers
         /// fail.
         blamed: Option<TaskletName>,
+        /// Where in that one's module, if its executor knows.
+        place: Option<Place>,
         /// Where its tasklets came from, in order.
         steps: &'a [Step],
         /// The time from the call to its end.

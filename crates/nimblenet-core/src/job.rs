@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use nimblenet_tasklet::{
-    ActivationId, Digest, Entry, Fault, NamespaceId, NodeId, TaskletName, TaskletRef, Trap,
+    ActivationId, Digest, Entry, Fault, NamespaceId, NodeId, Place, TaskletName, TaskletRef, Trap,
 };
 
 use crate::cache::SlotId;
@@ -322,6 +322,8 @@ pub(crate) struct Job {
     /// The activation that failed first, which made those below fail. Its name stays in the stack,
     /// since nothing is pushed any more.
     blamed: Option<Depth>,
+    /// Where in its module that one failed, if an executor has said so.
+    pub(crate) place: Option<Place>,
     /// The number for the go of a job from another node that is ready.
     pub(crate) number: Option<GoNumber>,
     pub(crate) accepted: Instant,
@@ -373,6 +375,7 @@ impl Job {
             caller: None,
             leaves: false,
             blamed: None,
+            place: None,
             number: None,
             accepted: Instant::ZERO,
             deadline: None,
@@ -389,15 +392,19 @@ impl Job {
         }
     }
 
-    /// Notes that the top activation has failed, unless another has failed before.
-    pub(crate) fn blame_top(&mut self) {
-        let top = self.depth.checked_sub(1).map(Depth::new);
-        self.blamed = self.blamed.or(top);
+    /// Notes that the top activation has failed, at `place` if that is known, unless another has
+    /// failed before.
+    pub(crate) fn blame_top(&mut self, place: Option<Place>) {
+        if self.blamed.is_none() {
+            self.blamed = self.depth.checked_sub(1).map(Depth::new);
+            self.place = place;
+        }
     }
 
     /// Forgets which activation has failed.
     pub(crate) fn blame_nobody(&mut self) {
         self.blamed = None;
+        self.place = None;
     }
 
     /// The tasklet that failed first, if one did that ran here.

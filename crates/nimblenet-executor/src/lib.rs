@@ -161,6 +161,8 @@ fn refused<'o>(start: &Start<'_>, fault: Fault, trap: Option<Trap>) -> Outcome<'
         activation: start.activation,
         fault,
         trap,
+        // None of its code has run.
+        place: None,
         fuel: start.fuel,
     }
 }

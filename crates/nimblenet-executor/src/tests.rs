@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 
 use nimblenet_tasklet::{
     ActivationId, Area, Capabilities, Capability, Digest, Entry, EntryFields, Export, Fault, Host,
-    Import, Name, NamespaceId, Outcome, Start, TaskletName, Terms, Trap, Work,
+    Import, Name, NamespaceId, Outcome, Place, Start, TaskletName, Terms, Trap, Work,
 };
 
 use super::{CodeSource, Counts, Executor, ExecutorOptions, Freezing, Limits};

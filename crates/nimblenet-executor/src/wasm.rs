@@ -292,12 +292,13 @@ impl<'m> Wasm<'m> {
                 }
             }
             Event::NoRoom => Outcome::NoRoom { activation },
-            Event::Failed { fault, trap } => {
+            Event::Failed { fault, trap, place } => {
                 self.release(slot);
                 Outcome::Failed {
                     activation,
                     fault,
                     trap,
+                    place,
                     fuel,
                 }
             }
@@ -487,7 +488,7 @@ fn failed<'o>(start: &Start<'_>, end: Event) -> Outcome<'o> {
     let activation = start.activation;
     let (fault, trap) = match end {
         Event::NoRoom => return Outcome::NoRoom { activation },
-        Event::Failed { fault, trap } => (fault, trap),
+        Event::Failed { fault, trap, .. } => (fault, trap),
         Event::Called { .. } | Event::Done { .. } | Event::Yielded => (Fault::BadImage, None),
     };
     refused(start, fault, trap)

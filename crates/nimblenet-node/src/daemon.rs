@@ -35,7 +35,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use nimblenet_core::{CachedModule, ConfigError, Counters, Step};
-use nimblenet_tasklet::{Fault, Name, NodeId, TaskletName, Trap};
+use nimblenet_tasklet::{Fault, Name, NodeId, Place, TaskletName, Trap};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::coap::ServerCounters;
@@ -96,6 +96,8 @@ pub struct CallReport {
     pub trap: Option<Trap>,
     /// If it failed while it ran here: the tasklet that failed first, which made its callers fail.
     pub blamed: Option<TaskletName>,
+    /// Where in that one's module, if that is known.
+    pub place: Option<Place>,
     /// Where its tasklets came from, in order.
     pub steps: Vec<Step>,
     /// The time from the call to its end.
@@ -108,6 +110,7 @@ impl CallReport {
             result: Err(fault),
             trap: None,
             blamed: None,
+            place: None,
             steps: Vec::new(),
             took: Duration::ZERO,
         }

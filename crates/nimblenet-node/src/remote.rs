@@ -11,7 +11,7 @@ use minicbor::Decoder;
 use nimblenet_core::publication::{BadPackages, Publication};
 use nimblenet_core::{BadDelta, Catalogue, CatalogueLimits};
 use nimblenet_tasklet::api::{Problem, Resource, failure, query};
-use nimblenet_tasklet::{Delta, Digest, Executor, Name, NodeId, Package, TaskletName};
+use nimblenet_tasklet::{Delta, Digest, Executor, Name, NodeId, Package, Place, TaskletName};
 use tokio::net::ToSocketAddrs;
 use tokio::time::Instant;
 
@@ -434,23 +434,33 @@ fn ask(resource: Resource, values: &[&str]) -> Request {
 }
 
 fn refused(response: &Response) -> RemoteError {
-    let (mut code, mut message) = (None, None);
+    // A board may say less, and what comes after something unreadable is left out.
+    let (mut code, mut message, mut tasklet) = (None, None, None);
+    let (mut function, mut offset) = (None, None);
     let mut decoder = Decoder::new(&response.payload);
     let fields = decoder.map().ok().flatten().unwrap_or(0);
     for _ in 0..fields {
-        let (Ok(key), Ok(value)) = (decoder.str(), decoder.str()) else {
-            break;
+        let read = match decoder.str() {
+            Ok(failure::CODE) => decoder.str().map(|value| code = Some(value)),
+            Ok(failure::MESSAGE) => decoder.str().map(|value| message = Some(value)),
+            Ok(failure::TASKLET) => decoder.str().map(|value| tasklet = Some(value)),
+            Ok(failure::FUNCTION) => decoder.u32().map(|value| function = Some(value)),
+            Ok(failure::OFFSET) => decoder.u32().map(|value| offset = Some(value)),
+            Ok(_) => decoder.skip(),
+            Err(error) => Err(error),
         };
-        match key {
-            failure::CODE => code = Some(value.into()),
-            failure::MESSAGE => message = Some(value.into()),
-            _ => {}
+        if read.is_err() {
+            break;
         }
     }
+    let tasklet = tasklet.and_then(|name| TaskletName::new(name).ok());
+    let place = function.zip(offset);
+    let place = place.and_then(|(function, offset)| Place::new(function, offset));
     RemoteError::Refused {
         response: response.code,
-        code: code.unwrap_or_else(|| "refused".into()),
-        message: message.unwrap_or_else(|| "no reason was given".into()),
+        code: code.unwrap_or("refused").into(),
+        message: message.unwrap_or("no reason was given").into(),
+        place: tasklet.zip(place).map(Box::new),
     }
 }
 
@@ -482,6 +492,8 @@ pub enum RemoteError {
         code: Box<str>,
         /// The reason.
         message: Box<str>,
+        /// The tasklet that failed, and where in its module, if the answer says so.
+        place: Option<Box<(TaskletName, Place)>>,
     },
     /// The packages cannot be published together.
     Packages(BadPackages),
@@ -496,6 +508,24 @@ pub enum RemoteError {
 }
 
 impl RemoteError {
+    /// The same with the name of the function where a tasklet failed in its words, if `name` knows
+    /// it, instead of the function's index.
+    #[must_use]
+    pub fn named<'n>(mut self, name: impl FnOnce(&TaskletName, u32) -> Option<&'n str>) -> Self {
+        if let Self::Refused {
+            message,
+            place: Some(failed),
+            ..
+        } = &mut self
+            && let (tasklet, place) = &**failed
+            && let Some(name) = name(tasklet, place.function())
+        {
+            let named = format!("in {name} at offset {:#x}", place.offset());
+            *message = message.replace(&place.to_string(), &named).into();
+        }
+        self
+    }
+
     /// The stable code: lower-case words joined by hyphens.
     pub fn code(&self) -> &str {
         match self {

@@ -65,6 +65,7 @@ mod report;
 mod rewrite;
 mod stack;
 mod survey;
+mod symbols;
 #[cfg(test)]
 mod tests;
 mod types;
@@ -81,6 +82,7 @@ pub use manifest::Manifest;
 pub use names::{named, param_names};
 pub use needs::Needs;
 pub use report::{Report, ReportedArea, ReportedImport, ReportedStack};
+pub use symbols::Names;
 
 use interface::Interface;
 use layout::Layout;
@@ -96,6 +98,9 @@ pub struct Packed {
     pub file: Vec<u8>,
     /// What was derived.
     pub report: Report,
+    /// The names of the module's functions, which the package does not have; none if the module had
+    /// no names.
+    pub names: Option<Names>,
 }
 
 /// Packs `module`, a WebAssembly binary or its text form; empty for a native tasklet.
@@ -148,7 +153,14 @@ fn pack_wasm(name: TaskletName, source: &[u8], manifest: &Manifest) -> Result<Pa
     report.notes.extend(interface.notes);
     report.notes.extend(layout.notes);
     report.notes.extend(unmeasured);
-    Ok(Packed { file, report })
+    // Rewriting keeps every function where it is.
+    let names = Names::of(name, &binary, &module);
+    let names = Some(names).filter(|names| !names.is_empty());
+    Ok(Packed {
+        file,
+        report,
+        names,
+    })
 }
 
 fn pack_native(name: TaskletName, manifest: &Manifest) -> Result<Packed, PackError> {
@@ -168,7 +180,11 @@ fn pack_native(name: TaskletName, manifest: &Manifest) -> Result<Packed, PackErr
     };
     let file = draft.encode(manifest.cost.unwrap_or(0))?;
     let report = Report::of(&file, 0);
-    Ok(Packed { file, report })
+    Ok(Packed {
+        file,
+        report,
+        names: None,
+    })
 }
 
 /// Everything a package is encoded from, besides the cost.

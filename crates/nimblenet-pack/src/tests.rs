@@ -459,3 +459,39 @@ fn an_example_is_run_and_its_fuel_is_the_cost() {
         assert!(error.contains(expected), "{error}");
     }
 }
+
+#[test]
+fn names_of_functions_go_beside_the_package_and_fit_its_module() {
+    let module = r#"(module
+        (import "nimblenet:clock" "now-us" (func $now (result i64)))
+        (global $unused i32 (i32.const 1))
+        (func $helper (param i32) (result i32) (i32.div_s (i32.const 1) (local.get 0)))
+        (func (param i32))
+        (func $"odd\0aname" (export "run") (param i32) (result i32)
+            (drop (call $now)) (call $helper (local.get 0))))"#;
+    let packed = packed(module, "");
+    let names = packed.names.unwrap();
+    let module = Package::decode(&packed.file).unwrap().module;
+    assert!(Names::of(names.tasklet, module, module).is_empty());
+    let all: Vec<_> = (0..5).map(|index| names.function(index)).collect();
+    let odd = Some("odd\\nname");
+    assert_eq!(all, [Some("now"), Some("helper"), None, odd, None]);
+    assert_eq!(names.digest, nimblenet_tasklet::Digest::of(module));
+
+    let text = names.to_string();
+    assert_eq!(Names::parse(&text), Some(names));
+    for wrong in [
+        "",
+        "nimblenet names 1",
+        &text.replace(" 1\n", " 2\n"),
+        &text.replace('/', "-"),
+    ] {
+        assert_eq!(Names::parse(wrong), None, "{wrong}");
+    }
+}
+
+#[test]
+fn a_module_without_names_has_no_file_of_them() {
+    let module = "(module (func (export \"run\") (param i32)))";
+    assert_eq!(packed(module, "").names, None);
+}

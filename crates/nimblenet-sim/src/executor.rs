@@ -95,6 +95,7 @@ impl TimedExecutor {
                 activation,
                 fault: Fault::BadImage,
                 trap: None,
+                place: None,
                 fuel: 1,
             };
         };
@@ -130,6 +131,7 @@ impl SimExecutor for TimedExecutor {
                     activation,
                     fault,
                     trap: None,
+                    place: None,
                     fuel,
                 };
                 Some((Duration::ZERO, failed))

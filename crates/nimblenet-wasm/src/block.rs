@@ -256,6 +256,7 @@ pub(crate) fn cells(types: &[u8]) -> usize {
 /// Where the parts of an instance stand.
 pub(crate) trait Parts {
     fn func(&self, index: u32) -> Func;
+    fn function_at(&self, ip: u32) -> Option<u32>;
     fn func_type(&self, ty: u16) -> FuncType<'_>;
     fn table(&self, index: u32) -> Table;
     fn end_of_memory(&self) -> usize;
@@ -269,6 +270,23 @@ impl Parts for [u8] {
             ty: self.half(at + 4),
             flags: self.half(at + 6),
         }
+    }
+
+    /// The function whose code holds the position `ip`, or ends at it; functions stand in the order
+    /// of their indices.
+    fn function_at(&self, ip: u32) -> Option<u32> {
+        let imports = self.field(Field::IMPORT_COUNT);
+        let (mut low, mut high) = (imports, self.field(Field::FUNC_COUNT));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.func(middle).entry < ip {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low.checked_sub(1)
+            .filter(|&func| func >= imports && ip <= self.field(Field::IR_WORDS))
     }
 
     fn func_type(&self, ty: u16) -> FuncType<'_> {

@@ -188,6 +188,9 @@ impl<'b> Instance<'b> {
     /// is pending.
     pub fn fail(&mut self, trap: Trap) {
         if self.block.field(Field::STATE) == STATE_CALL {
+            // A run that has ended stands at what ended it, not after it.
+            let call = self.block.field(Field::IP).saturating_sub(1);
+            self.block.set_field(Field::IP, call);
             self.block
                 .set_field(Field::STATE, STATE_TRAPPED + trap as u32);
         }

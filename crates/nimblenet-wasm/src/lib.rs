@@ -104,6 +104,7 @@ mod isa;
 mod limits;
 mod load;
 mod module;
+mod position;
 mod reader;
 mod segment;
 mod snapshot;
@@ -125,4 +126,5 @@ pub use load::{Facts, validate};
 pub use module::{
     DataSegment, Export, ExternKind, FunctionType, Import, MemoryType, Module, Section,
 };
+pub use position::Position;
 pub use value::{ValType, Value};

@@ -94,12 +94,50 @@ pub(crate) fn load(
     Ok(facts)
 }
 
+/// Limits that every module keeps which was loaded once.
+const KEPT: Limits = Limits {
+    module_bytes: u32::MAX,
+    functions: u32::MAX,
+    locals: u32::MAX,
+    control_depth: u32::MAX,
+    stack_slots: 0,
+    memory_bytes: u32::MAX,
+    table_elements: u32::MAX,
+    table_growth: 0,
+    validation_work: u32::MAX,
+};
+
+/// Finds the instruction of a loaded module that word `sought` of its translated code belongs to,
+/// by translating the function `func`, whose code starts at word `entry`, once more: into nothing,
+/// with tables in `scratch`. Returns its offset in the module; none if `scratch` is too small.
+pub(crate) fn find(
+    code: &[u8],
+    metered: bool,
+    (func, entry): (u32, u32),
+    sought: u32,
+    scratch: &mut [u8],
+) -> Option<u32> {
+    let options = LoadOptions {
+        limits: KEPT,
+        metered,
+        digest: [0; 32],
+    };
+    let mut loader = Loader::new(crate::block::aligned(scratch), code, &options).ok()?;
+    loader.space.counting = true;
+    loader.space.sought = sought;
+    loader.only = Some((func, entry));
+    loader.sections().ok()?;
+    Some(loader.space.found).filter(|&found| found != 0)
+}
+
 /// The state of loading.
 struct Loader<'l> {
     space: Space<'l>,
     known: Known<'l>,
     exports: u32,
     has_data_count: bool,
+    /// The only function to translate, and the word where its code starts; all, if none.
+    only: Option<(u32, u32)>,
 }
 
 impl<'l> Loader<'l> {
@@ -138,6 +176,7 @@ impl<'l> Loader<'l> {
             },
             exports: 0,
             has_data_count: false,
+            only: None,
         })
     }
 
@@ -274,11 +313,15 @@ impl<'l> Loader<'l> {
         for index in imports..functions {
             let len = part.u32()? as usize;
             let body = part.part(len)?;
-            let entry = ir;
+            let entry = match self.only {
+                None => ir,
+                Some((func, entry)) if func == index => entry,
+                Some(_) => continue,
+            };
             let slot = self.space.block.offset(Field::FUNCS) + index as usize * FUNC_BYTES;
             self.space.block.set_word(slot, entry);
             let ty = self.space.block.func(index).ty;
-            ir = Translator::function(&mut self.space, self.known, body, ty, ir)?;
+            ir = Translator::function(&mut self.space, self.known, body, ty, entry)?;
         }
         self.space.block.set_field(Field::IR_WORDS, ir);
         self.space.at = self.space.block.offset(Field::IR) + ir as usize * 2;

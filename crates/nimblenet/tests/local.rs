@@ -277,7 +277,7 @@ fn errors_say_what_to_do() {
     says(
         1,
         &["run", "trap.wat"],
-        "local/trap failed: trapped: unreachable",
+        "local/trap failed: trapped: unreachable (The code reached an `unreachable` instruction.), in function 0 at",
     );
     says(1, &["run", "missing.wat"], "missing.wat");
     says(

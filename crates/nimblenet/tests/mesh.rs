@@ -336,7 +336,11 @@ fn a_failure_names_the_tasklet_the_node_and_what_was_met() {
     mesh.publish(&[&stop, &chain]);
     mesh.wait_for_epoch(1, "shop", 2);
     let said = mesh.refusal(1, &["shop/chain", "1", "2"]);
-    let words = ["trapped", "shop/stop, which shop/chain calls, at node 1"];
+    let words = [
+        "trapped",
+        "shop/stop, which shop/chain calls, at node 1",
+        "in function 0 at offset 0x",
+    ];
     assert!(words.iter().all(|word| said.contains(word)), "{said}");
     let at = mesh.coap(1);
     let there = [

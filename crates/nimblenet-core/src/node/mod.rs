@@ -369,6 +369,7 @@ impl Node {
             result: job.state.result()?.map(|()| &job.message[..]),
             trap: job.trap,
             blamed: job.blamed(),
+            place: job.place,
             steps: &job.steps,
             took: job.took,
         })

@@ -17,6 +17,43 @@ fn the_fault_of_a_callee_ends_the_whole_chain() {
     assert!(world.is_empty());
 }
 
+/// Runs the tasklet alone with an output of this length; says where it failed.
+fn failed_at(text: &str, arg: i64, fuel: u64, out: usize) -> Option<Place> {
+    let tasklets = [Tasklet::new(text, SAYS)];
+    let mut arena = vec![0; 32 << 10];
+    let mut executor = Executor::new(&mut arena, options());
+    let runs = Runs(vec![Run {
+        id: ActivationId(1),
+        tasklet: &tasklets[0],
+        caller: None,
+        job: 0,
+    }]);
+    let (args, mut out) = (cbor(&[arg]), vec![0; out]);
+    let start = Work::Start(tasklets[0].start(ActivationId(1), &args, fuel));
+    match executor.execute(&start, &runs, &mut Device::default(), &mut out) {
+        Some(Outcome::Failed { place, .. }) => place,
+        other => panic!("it fails: {other:?}"),
+    }
+}
+
+#[test]
+fn a_failure_says_where_in_the_module_it_was() {
+    let text = r#"(module
+        (func (param i32) (result i32) (i32.div_s (i32.const 1) (local.get 0)))
+        (func (export "run") (param i32) (result i32)
+            (loop (br_if 0 (local.get 0)))
+            (call 0 (local.get 0))))"#;
+    let code = wat::parse_str(text).unwrap();
+    let offset = |opcode| code.iter().rposition(|byte| *byte == opcode).unwrap() as u32;
+    let (divide, endless) = (offset(0x6d), offset(0x03));
+    assert_eq!(failed_at(text, 0, 10_000, 4096), Place::new(0, divide));
+    assert_eq!(failed_at(text, 1, 10_000, 4096), Place::new(1, endless));
+    // Nobody is told where there is no room to find out.
+    assert_eq!(failed_at(text, 0, 10_000, 64), None);
+    // None of its code has run.
+    assert_eq!(failed_at("(module)", 0, 10_000, 4096), None);
+}
+
 #[test]
 fn att_7_fuel_runs_out_at_the_exact_unit() {
     let tasklets = chain();

@@ -1,6 +1,6 @@
 //! The executor's record of a run, besides its block.
 
-use nimblenet_tasklet::{ActivationId, Area, Fault, Signature, TaskletName, Trap};
+use nimblenet_tasklet::{ActivationId, Area, Fault, Place, Signature, TaskletName, Trap};
 use nimblenet_wasm::{Limits, LoadOptions};
 
 /// One run of one tasklet, from its start to its result.
@@ -113,7 +113,12 @@ pub(super) enum Event {
     /// It has ended, and its results have this length.
     Done { len: usize },
     /// It has ended without results.
-    Failed { fault: Fault, trap: Option<Trap> },
+    Failed {
+        fault: Fault,
+        trap: Option<Trap>,
+        /// Where in its module, if that is known.
+        place: Option<Place>,
+    },
     /// Its slice is used up.
     Yielded,
     /// The other activations leave no room for it; it is where it was.
@@ -122,7 +127,11 @@ pub(super) enum Event {
 
 impl From<Fault> for Event {
     fn from(fault: Fault) -> Self {
-        Self::Failed { fault, trap: None }
+        Self::Failed {
+            fault,
+            trap: None,
+            place: None,
+        }
     }
 }
 
@@ -131,6 +140,7 @@ impl From<Trap> for Event {
         Self::Failed {
             fault: Fault::Trapped,
             trap: Some(trap),
+            place: None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use nimblenet_tasklet::abi::{self, AbiError};
 use nimblenet_tasklet::{
-    Capability, Fault, FlatType, Host, MAX_RESULTS, Signature, Trap as TaskletTrap,
+    Capability, Fault, FlatType, Host, MAX_RESULTS, Place, Signature, Trap as TaskletTrap,
 };
 use nimblenet_wasm::{Instance, Part, Step, Value};
 
@@ -50,14 +50,20 @@ pub(super) fn run(
         Some(results) => running.take_answer(results),
         None => Ok(()),
     };
-    let event = event
+    let mut event = event
         .and_then(|()| running.go_on())
         .unwrap_or_else(|end| end);
     let Running {
         mut instance,
         activation,
+        around,
         ..
     } = running;
+    if let Event::Failed { place, .. } = &mut event {
+        // A run that has failed has nothing to put out.
+        let at = instance.position(around.out);
+        *place = at.and_then(|at| Place::new(at.function, at.offset));
+    }
     activation.fuel += instance.fuel();
     instance.set_fuel(0);
     activation.layout.used = activation.layout.instance + instance.extent();

@@ -79,6 +79,7 @@ impl Driver for Edge {
                 result,
                 trap,
                 blamed,
+                place,
                 steps,
                 took,
             } => self.finished.push((
@@ -87,6 +88,7 @@ impl Driver for Edge {
                     result: result.map(<[u8]>::to_vec),
                     trap,
                     blamed,
+                    place,
                     steps: steps.to_vec(),
                     took,
                 },

@@ -72,6 +72,12 @@ documents! {
         CODE = "code" Text;
         /// A sentence for people.
         MESSAGE = "message" Text;
+        /// The tasklet that failed first, if it ran at the node that was asked.
+        TASKLET = "tasklet" Text, optional;
+        /// The function of its module where it failed: an index among all of them, imports included.
+        FUNCTION = "function" Uint, optional;
+        /// The instruction there: bytes from the start of its module.
+        OFFSET = "offset" Uint, optional;
     }
     /// The answer to a call that is to be explained.
     explained {

@@ -1,6 +1,6 @@
 //! What an executor answers.
 
-use crate::{ActivationId, Fault, Trap};
+use crate::{ActivationId, Fault, Place, Trap};
 
 /// What became of a piece of work; `B` holds its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -33,6 +33,8 @@ pub enum Answer<B> {
         fault: Fault,
         /// The trap, if that was the reason.
         trap: Option<Trap>,
+        /// Where in its module it failed, if that is known.
+        place: Option<Place>,
         /// Fuel that was left.
         fuel: u64,
     },
@@ -104,11 +106,13 @@ impl<B> Answer<B> {
                 activation,
                 fault,
                 trap,
+                place,
                 fuel,
             } => Answer::Failed {
                 activation,
                 fault,
                 trap,
+                place,
                 fuel,
             },
             Self::Yielded { activation, fuel } => Answer::Yielded { activation, fuel },
@@ -167,9 +171,12 @@ mod tests {
         let activation = any::<u32>().prop_map(ActivationId);
         let fault = proptest::sample::select(Fault::ALL);
         let trap = proptest::option::of(proptest::sample::select(Trap::ALL));
-        let parts = (activation, any::<Vec<u8>>(), any::<u64>(), fault, trap);
+        let place = any::<(u32, u32)>().prop_map(|(function, at)| Place::new(function, at));
+        let failure = (fault, trap, place);
+        let parts = (activation, any::<Vec<u8>>(), any::<u64>(), failure);
         let more = (0..8, any::<u16>(), any::<u32>(), any::<bool>());
-        (parts, more).prop_map(|((activation, bytes, fuel, fault, trap), more)| {
+        (parts, more).prop_map(|((activation, bytes, fuel, failure), more)| {
+            let (fault, trap, place) = failure;
             let (kind, import, ticket, good) = more;
             match kind {
                 0 => Answer::Called {
@@ -187,6 +194,7 @@ mod tests {
                     activation,
                     fault,
                     trap,
+                    place,
                     fuel,
                 },
                 3 => Answer::Yielded { activation, fuel },
@@ -199,6 +207,13 @@ mod tests {
                 _ => Answer::Verified { ticket, good },
             }
         })
+    }
+
+    /// Boards keep an answer for every run: the place of a failure takes no more than a call does.
+    #[test]
+    fn a_place_takes_no_room_that_a_call_does_not() {
+        assert!(size_of::<Option<Place>>() <= 8);
+        assert!(size_of::<Answer<&[u8]>>() <= 40);
     }
 
     proptest! {

@@ -235,6 +235,7 @@ impl Work<'_> {
             activation,
             fault,
             trap: None,
+            place: None,
             fuel: 0,
         })
     }
@@ -272,6 +273,7 @@ mod tests {
             activation,
             fault,
             trap: None,
+            place: None,
             fuel: 0,
         };
         let resume = Work::Resume {

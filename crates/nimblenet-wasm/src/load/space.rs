@@ -21,6 +21,10 @@ pub(crate) struct Space<'l> {
     pub(crate) peak: usize,
     /// Some function calls another of the module.
     pub(crate) calls_inside: bool,
+    /// The word of translated code whose instruction in the module is looked for; 0 if none is.
+    pub(crate) sought: u32,
+    /// Offset in the module of what was translated to that word.
+    pub(crate) found: u32,
 }
 
 impl<'l> Space<'l> {
@@ -36,6 +40,8 @@ impl<'l> Space<'l> {
             counting: false,
             peak: HEADER_BYTES,
             calls_inside: false,
+            sought: 0,
+            found: 0,
         }
     }
 

@@ -46,9 +46,7 @@ pub(super) struct Points {
     work: u32,
     known: [Option<(u32, Point)>; KNOWN],
     code: usize,
-    words: u32,
     imports: u32,
-    functions: u32,
 }
 
 impl Points {
@@ -57,9 +55,7 @@ impl Points {
             work,
             known: [None; KNOWN],
             code: block.offset(Field::IR),
-            words: block.field(Field::IR_WORDS),
             imports: block.field(Field::IMPORT_COUNT),
-            functions: block.field(Field::FUNC_COUNT),
         }
     }
 
@@ -79,7 +75,7 @@ impl Points {
                 refs: None,
             })?
         } else {
-            let func = self.function_at(block, ip)?;
+            let func = block.function_at(ip)?;
             let (what, refs) = self.walk(block, func, ip)?;
             Point { func, what, refs }
         };
@@ -89,21 +85,6 @@ impl Points {
 
     fn word(&self, block: &[u8], at: u32) -> u16 {
         block.half(self.code + at as usize * 2)
-    }
-
-    /// The function whose code holds the position; functions stand in the order of their indices.
-    fn function_at(&self, block: &[u8], ip: u32) -> Option<u32> {
-        let (mut low, mut high) = (self.imports, self.functions);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if block.func(middle).entry < ip {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        low.checked_sub(1)
-            .filter(|&func| func >= self.imports && ip <= self.words)
     }
 
     /// Walks over a function's instructions to the one that ends at `ip`; says also where the

@@ -43,6 +43,7 @@ const STORES: [(ValType, u32); 9] = [
 impl Translator<'_, '_> {
     /// Reads and translates one instruction.
     pub(super) fn instruction(&mut self) -> Result<(), LoadError> {
+        self.at = self.reader.pos();
         let op = self.reader.u8()?;
         self.spend(1)?;
         self.cost += 1;

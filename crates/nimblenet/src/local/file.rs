@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use nimblenet_pack::{Names, Packed};
 use nimblenet_tasklet::{Name, Package, TaskletName};
 
 /// Files are read up to this length.
@@ -70,6 +71,29 @@ pub(crate) fn read_bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
         path.display()
     );
     fs::read(path).with_context(context)
+}
+
+/// Writes a package, and beside it the names of its functions if there are any. Names that an
+/// earlier package has left there are removed.
+///
+/// # Errors
+/// If a file cannot be written.
+pub(crate) fn write_package(path: &Path, packed: &Packed) -> anyhow::Result<()> {
+    let context = || format!("writing {}", path.display());
+    fs::write(path, &packed.file).with_context(context)?;
+    let beside = Names::beside(path);
+    if beside == path {
+        return Ok(());
+    }
+    let context = || format!("writing {}", beside.display());
+    if let Some(names) = &packed.names {
+        return fs::write(&beside, names.to_string()).with_context(context);
+    }
+    let stale = fs::read_to_string(&beside).is_ok_and(|text| Names::parse(&text).is_some());
+    if stale {
+        fs::remove_file(&beside).with_context(context)?;
+    }
+    Ok(())
 }
 
 /// Sorts out what a tasklet's file holds.

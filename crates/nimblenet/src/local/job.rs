@@ -6,7 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail, ensure};
 use nimblenet_executor::{ACTIVATIONS, CodeSource, Executor, ExecutorOptions};
 use nimblenet_tasklet::{
-    ActivationId, Answer, Digest, Executor as Kind, Fault, Outcome, Start, TaskletName, Trap, Work,
+    ActivationId, Answer, Digest, Executor as Kind, Fault, Outcome, Place, Start, TaskletName,
+    Trap, Work,
 };
 use nimblenet_wasm::Limits;
 
@@ -175,11 +176,23 @@ impl CodeSource for Frames<'_> {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Failure {
     tasklet: TaskletName,
     fault: Fault,
     trap: Option<Trap>,
+    /// Where in its module, in words.
+    place: Option<String>,
+}
+
+impl Tasklet {
+    /// A place in its module, in words.
+    fn describe(&self, place: Place) -> String {
+        match self.names.function(place.function()) {
+            Some(name) => format!("in {name} at offset {:#x}", place.offset()),
+            None => place.to_string(),
+        }
+    }
 }
 
 /// What one step of a job has come to.
@@ -194,6 +207,7 @@ fn step(outcome: Option<Outcome<'_>>) -> anyhow::Result<Settled> {
             activation,
             fault: Fault::NoMemory,
             trap: None,
+            place: None,
             fuel: 0,
         });
     }
@@ -240,7 +254,11 @@ impl<'j, 'r> Job<'j, 'r> {
                     self.resume(Ok(&result), fuel)?
                 }
                 Settled::Failed {
-                    fault, trap, fuel, ..
+                    fault,
+                    trap,
+                    place,
+                    fuel,
+                    ..
                 } => {
                     let failed = self.frames.0.pop().context("someone failed")?;
                     let tasklet = failed.tasklet.name;
@@ -248,6 +266,7 @@ impl<'j, 'r> Job<'j, 'r> {
                         tasklet,
                         fault,
                         trap,
+                        place: place.map(|place| failed.tasklet.describe(place)),
                     };
                     let failure = self.failure.take().unwrap_or(failure);
                     if self.frames.0.is_empty() {
@@ -282,6 +301,7 @@ impl<'j, 'r> Job<'j, 'r> {
                 activation,
                 fault: Fault::TooDeep,
                 trap: None,
+                place: None,
                 fuel,
             });
         }
@@ -466,7 +486,7 @@ impl Frames<'_> {
 }
 
 /// Why a job failed.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct JobFailed {
     /// The tasklet that was to run.
     outermost: TaskletName,
@@ -492,11 +512,15 @@ impl fmt::Display for JobFailed {
             tasklet,
             fault,
             trap,
+            ref place,
         } = self.failure;
-        let what = match trap {
+        let mut what = match trap {
             Some(trap) => format!("trapped: {trap} ({})", trap.meaning().trim()),
             None => say(fault),
         };
+        if let Some(place) = place {
+            what = format!("{what}, {place}");
+        }
         let outermost = self.outermost;
         if tasklet == outermost {
             write!(f, "{tasklet} failed: {what}")

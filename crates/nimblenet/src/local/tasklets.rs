@@ -1,11 +1,12 @@
 //! The tasklets of a local job: files, resolved against each other, with catalogue entries.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use nimblenet_node::Device;
-use nimblenet_pack::Needs;
+use nimblenet_pack::{Names, Needs};
 use nimblenet_tasklet::{
     Capabilities, Capability, Digest, Entry, EntryFields, Executor, Export, FlatType, Import,
     NamespaceId, Scalar, Signature, TaskletName, Terms, Type,
@@ -55,6 +56,8 @@ pub(crate) struct Tasklet {
     stand_in: Option<StandIn>,
     /// The names of the parameters of each export, as far as its package has them.
     pub(crate) param_names: BTreeMap<String, Vec<String>>,
+    /// The names of its functions.
+    pub(crate) names: Names,
 }
 
 impl Tasklet {
@@ -397,7 +400,21 @@ impl Source {
                 .into_iter()
                 .map(|name| (name.clone(), self.content.param_names(&name)))
                 .collect(),
+            names: self.names(),
         })
+    }
+
+    /// The names of its functions: the module's own, or those of the file beside its package, if
+    /// that is for the same module.
+    fn names(&self) -> Names {
+        let module = self.content.module();
+        let own = Names::of(self.name, module, module);
+        if self.content.package().is_none() {
+            return own;
+        }
+        let beside = fs::read_to_string(Names::beside(&self.path)).ok();
+        let beside = beside.and_then(|text| Names::parse(&text));
+        beside.filter(|it| it.digest == own.digest).unwrap_or(own)
     }
 
     fn entry(&self, terms: Terms<'_>, callees: &[Callee]) -> anyhow::Result<Vec<u8>> {

@@ -11,6 +11,7 @@ use nimblenet_pack::{Packed, pack};
 
 use super::programs::WASM_OPT;
 use super::{Language, Programs, Project, compile};
+use crate::local::file::write_package;
 
 /// What tasklets may use beyond the first version of WebAssembly: what nodes run, and what makes
 /// code shorter.
@@ -75,7 +76,7 @@ impl Build<'_> {
             Some(file) => file.to_owned(),
             None => self.place("nnp"),
         };
-        fs::write(&file, &packed.file).with_context(|| format!("writing {}", file.display()))?;
+        write_package(&file, &packed)?;
         Ok(Built { packed, file })
     }
 

@@ -1,5 +1,8 @@
 //! `nimblenet call`: a tasklet on a node.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use anyhow::Context;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
@@ -8,6 +11,7 @@ use nimblenet_tasklet::api::{explained, step};
 use nimblenet_tasklet::{NodeId, TaskletName};
 use serde_json::{Value as Json, json};
 
+use nimblenet_pack::Names;
 use nimblenet_pack::values::{self, Item};
 use crate::local;
 use crate::output;
@@ -42,6 +46,10 @@ pub(crate) struct Args {
     /// Say where each tasklet came from and how long that took.
     #[arg(long)]
     explain: bool,
+    /// File of function names that `pack` has written, to say where a tasklet failed; give it once
+    /// for each tasklet.
+    #[arg(long, value_name = "FILE")]
+    names: Vec<PathBuf>,
     #[command(flatten)]
     patience: Patience,
     /// Print JSON.
@@ -54,11 +62,18 @@ pub(crate) struct Args {
 /// # Errors
 /// If the node cannot be reached, or the call fails.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let names = args.names.iter().map(|path| read_names(path));
+    let names: Vec<Names> = names.collect::<anyhow::Result<_>>()?;
+    let name_of = |tasklet: &TaskletName, function| {
+        let known = names.iter().find(|names| names.tasklet == *tasklet);
+        known.and_then(|names| names.function(function))
+    };
     let values = values::encode(&args.args);
     let invoke = args.invoke.as_deref();
     let answer = args.patience.ask(&args.node, async |wait| {
         let mut node = wait.connect(&args.node).await?;
         let answer = node.call(&args.name, invoke, &values, args.explain, args.at.map(NodeId)).await;
+        let answer = answer.map_err(|error| error.named(name_of));
         answer.with_context(|| format!("calling {} at {} failed", args.name, args.node))
     })?;
     let explained = if args.explain {
@@ -86,6 +101,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn read_names(path: &Path) -> anyhow::Result<Names> {
+    let context = || format!("reading {}", path.display());
+    let text = fs::read_to_string(path).with_context(context)?;
+    let names = Names::parse(&text).context("it is no file of names that `pack` has written");
+    names.with_context(context)
 }
 
 /// The results of a call, and where its tasklets came from.

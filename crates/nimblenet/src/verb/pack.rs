@@ -8,9 +8,13 @@ use nimblenet_tasklet::TaskletName;
 
 use nimblenet_pack::{Manifest, pack};
 
+use crate::local::file;
 use crate::output;
 
 /// Shrinks a module's memory, derives its catalogue entry and writes a package file.
+///
+/// If the module names its functions, the names go to a file beside the package that ends in
+/// .names: `run` and `call --names` use it to say where a tasklet failed.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  \
     nimblenet pack rms.wasm --name floor/rms --manifest rms.toml -o rms.nnp\n  \
@@ -47,8 +51,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             (Some(path), _) | (None, Some(path)) => format!("packing {}", path.display()),
             (None, None) => "packing".to_owned(),
         })?;
-    fs::write(&args.output, &packed.file)
-        .with_context(|| format!("writing {}", args.output.display()))?;
+    file::write_package(&args.output, &packed)?;
     if args.json {
         return output::json(&serde_json::to_value(&packed.report)?);
     }

@@ -542,7 +542,7 @@ impl Runs {
             return;
         }
         if result.is_err() {
-            self.jobs.blame(at);
+            self.jobs.blame(at, None);
         }
         self.release_all(post, at);
         self.jobs.finish(post.now, at, result);
@@ -936,9 +936,13 @@ impl Runs {
                 self.callee_ended(post, at, result);
             }
             Outcome::Failed {
-                fault, trap, fuel, ..
+                fault,
+                trap,
+                place,
+                fuel,
+                ..
             } => {
-                self.jobs.blame(at);
+                self.jobs.blame(at, place);
                 self.jobs.pop(post, at, Some(fuel));
                 self.jobs.note_trap(at, trap);
                 self.callee_ended(post, at, Err(fault));
@@ -979,7 +983,7 @@ impl Runs {
 
     /// Fails the top tasklet, which could not be acquired or could not go on.
     fn callee_failed(&mut self, post: &mut Post<'_>, at: JobAt, fault: Fault) {
-        self.jobs.blame(at);
+        self.jobs.blame(at, None);
         self.jobs.pop(post, at, None);
         self.callee_ended(post, at, Err(fault));
     }

@@ -4,7 +4,7 @@ use nimblenet_core::{Counters, DropReason, Instant, Progress, Standing, Step};
 use nimblenet_tasklet::api::{
     self, crash, explained, failure, job, line, link, module, namespace, published, status, step,
 };
-use nimblenet_tasklet::{Fault, TaskletName, Trap};
+use nimblenet_tasklet::{Fault, Place, TaskletName};
 
 use super::{Filter, Reply};
 use crate::daemon::{Cached, CallReport, Crash, Status};
@@ -63,7 +63,10 @@ impl Reply {
             Self::Job { now, job } => content(|to| write_job(to, *now, job)),
             Self::Watched { reply, .. } => reply.document(),
             Self::Moved(Ok(())) | Self::Staged => empty(api::Status::Changed),
-            Self::Moved(Err(fault)) => failed(*fault, None, "the move", None),
+            Self::Moved(Err(fault)) => {
+                let report = CallReport::refused(*fault);
+                failed(*fault, &report, "the move", None)
+            }
             Self::Namespaces(held) => content(|to| write_namespaces(to, held)),
             Self::Delta(Some(changes)) => content(|to| raw(to, changes)),
             Self::Delta(None) => empty(api::Status::Valid),
@@ -77,7 +80,8 @@ impl Reply {
             },
             Self::Refused(refused) => {
                 let problem = refused.problem;
-                failure(problem.status(), problem.code(), &refused.message)
+                let (status, code) = (problem.status(), problem.code());
+                failure(status, code, &refused.message, (None, None))
             }
         }
     }
@@ -87,7 +91,7 @@ impl Reply {
 fn ended(report: &CallReport, explain: bool, place: &str, detail: Option<&str>) -> Document {
     let result = match &report.result {
         Ok(result) => result,
-        Err(fault) => return failed(*fault, report.trap, place, detail),
+        Err(fault) => return failed(*fault, report, place, detail),
     };
     if !explain {
         return content(|to| raw(to, result));
@@ -187,15 +191,18 @@ fn write_logs<'w>(to: &'w mut Writer, lines: &[Line]) -> Written<'w> {
 }
 
 /// A sentence of three parts: where and what, more about it, and what to do.
-fn failed(fault: Fault, trap: Option<Trap>, place: &str, detail: Option<&str>) -> Document {
-    let trap = trap.map(|trap| clause(trap.meaning()));
-    let details: Vec<&str> = trap.as_deref().into_iter().chain(detail).collect();
+fn failed(fault: Fault, report: &CallReport, place: &str, detail: Option<&str>) -> Document {
+    let trap = report.trap.map(|trap| clause(trap.meaning()));
+    let at = report.place.map(|place| place.to_string());
+    let details = [trap.as_deref(), at.as_deref(), detail];
+    let details: Vec<&str> = details.into_iter().flatten().collect();
     let mut message = format!("{place}: {}", clause(fault.meaning()));
     if !details.is_empty() {
         message = format!("{message} ({})", details.join("; "));
     }
     let message = format!("{message}; {}", fault.remedy());
-    failure(api::Status::of(fault), fault.code(), &message)
+    let blamed = (report.blamed, report.place);
+    failure(api::Status::of(fault), fault.code(), &message, blamed)
 }
 
 /// A sentence as part of another.
@@ -206,10 +213,25 @@ fn clause(sentence: &str) -> String {
     first.into_iter().chain(letters).collect()
 }
 
-fn failure(status: api::Status, code: &str, message: &str) -> Document {
+/// `blamed` is the tasklet that failed, and where in its module, as far as that is known.
+fn failure(
+    status: api::Status,
+    code: &str,
+    message: &str,
+    (tasklet, place): (Option<TaskletName>, Option<Place>),
+) -> Document {
+    let fields = 2 + u64::from(tasklet.is_some()) + 2 * u64::from(place.is_some());
     cbor(status, |to| {
-        to.map(2)?.str(failure::CODE)?.str(code)?;
-        to.str(failure::MESSAGE)?.str(message)
+        to.map(fields)?.str(failure::CODE)?.str(code)?;
+        to.str(failure::MESSAGE)?.str(message)?;
+        if let Some(name) = tasklet {
+            to.str(failure::TASKLET)?.str(&name.to_string())?;
+        }
+        if let Some(place) = place {
+            to.str(failure::FUNCTION)?.u32(place.function())?;
+            to.str(failure::OFFSET)?.u32(place.offset())?;
+        }
+        Ok(to)
     })
 }
 

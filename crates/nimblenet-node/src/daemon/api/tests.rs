@@ -7,7 +7,7 @@ use minicbor::Decoder;
 use minicbor::data::Type;
 use nimblenet_core::{CachedModule, Counters, Source, Standing, Step};
 use nimblenet_tasklet::api::{DOCUMENTS, Key, Method, Resource, Segment, Value};
-use nimblenet_tasklet::{TaskletRef, Trap};
+use nimblenet_tasklet::{Place, TaskletRef, Trap};
 
 use super::*;
 use crate::coap::ServerCounters;
@@ -159,7 +159,8 @@ fn examples() -> Vec<(&'static str, &'static str, Reply)> {
         report: CallReport {
             result,
             trap,
-            blamed: None,
+            blamed: trap.map(|_| name),
+            place: trap.and_then(|_| Place::new(3, 0x9a)),
             steps: vec![step],
             took: Duration::from_micros(2100),
         },

@@ -123,6 +123,7 @@ fn failed(fault: Fault) -> Outcome<'static> {
         activation,
         fault,
         trap: None,
+        place: None,
         fuel: 0,
     }
 }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::ops::Index;
 use core::time::Duration;
 
-use nimblenet_tasklet::{ActivationId, Fault, Outcome, TaskletName, TaskletRef, Trap};
+use nimblenet_tasklet::{ActivationId, Fault, Outcome, Place, TaskletName, TaskletRef, Trap};
 
 use crate::cache::SlotId;
 use crate::config::{ExecutorId, Limits};
@@ -230,9 +230,10 @@ impl Jobs {
         job.trap = job.trap.or(trap);
     }
 
-    /// Notes that the top activation of a job has failed. A job reports the first one that fails.
-    pub(in crate::node) fn blame(&mut self, at: JobAt) {
-        self.job_mut(at).blame_top();
+    /// Notes that the top activation of a job has failed, at `place` if that is known. A job
+    /// reports the first one that fails.
+    pub(in crate::node) fn blame(&mut self, at: JobAt, place: Option<Place>) {
+        self.job_mut(at).blame_top(place);
     }
 
     /// Notes an acquisition for the explanation of the call.

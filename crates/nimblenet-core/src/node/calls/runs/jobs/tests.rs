@@ -418,6 +418,7 @@ fn a_frozen_activation_is_the_executor_s_again_once_it_is_thawed() {
         activation,
         fault,
         trap,
+        place: None,
         fuel,
     };
     jobs.note_image(work[1], &failed);
