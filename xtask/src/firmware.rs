@@ -29,7 +29,8 @@ const LIMITS: &[Limit] = &[
         // from moving.
         flash_bytes: 190_000,
         ram_bytes: 262_144,
-        ram_bytes_outside_disk_and_arena: 48_000,
+        // 2 kB of it keep what tasklets keep apart: the values, and each activation's full name.
+        ram_bytes_outside_disk_and_arena: 50_500,
     },
     Limit {
         image: "pico-uart-single",
