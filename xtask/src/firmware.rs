@@ -26,8 +26,8 @@ const LIMITS: &[Limit] = &[
         image: "pico-uart",
         // The goal is 160 kB. What takes most: the interpreter 60 kB, the node 49 kB, Ed25519 15 kB.
         // Of that, 3 kB see to it that no block, image or host value can break a run or stop it
-        // from moving.
-        flash_bytes: 190_000,
+        // from moving, and 1 kB that values are a tasklet's own and a trap has its place.
+        flash_bytes: 191_000,
         ram_bytes: 262_144,
         // 2 kB of it keep what tasklets keep apart: the values, and each activation's full name.
         ram_bytes_outside_disk_and_arena: 50_500,
@@ -35,7 +35,7 @@ const LIMITS: &[Limit] = &[
     Limit {
         image: "pico-uart-single",
         // As for two cores.
-        flash_bytes: 190_000,
+        flash_bytes: 191_000,
         // The second core's stack is not there.
         ram_bytes: 253_952,
         ram_bytes_outside_disk_and_arena: 43_000,
