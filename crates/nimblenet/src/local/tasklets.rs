@@ -100,6 +100,8 @@ pub(crate) struct Request<'r> {
     pub(crate) memory_bytes: Option<u64>,
     /// The job to go on with. Its tasklets keep the memory ceilings that they had.
     pub(crate) frozen: Option<&'r JobImage>,
+    /// Whether simulated devices stand in for native tasklets that no file is given for.
+    pub(crate) devices: bool,
 }
 
 impl Request<'_> {
@@ -168,7 +170,9 @@ impl Tasklets {
             }
             sources.push(Source::read(&with.file, Some(with.name))?);
         }
-        add_devices(&mut sources)?;
+        if request.devices {
+            add_devices(&mut sources)?;
+        }
         let export = sources[0].chosen_export(request.export)?;
         sources[0].wanted.entry(export.clone()).or_insert(None);
         let callees = resolve(&mut sources)?;

@@ -166,6 +166,7 @@ fn run_here(args: &Args, file: &Path, fuel: u64) -> anyhow::Result<()> {
         with: &args.around.with,
         memory_bytes: None,
         frozen: None,
+        devices: true,
     })?;
     let values = run::arguments(&args.args, &tasklets)?;
     let mut arena = local::arena(&tasklets);

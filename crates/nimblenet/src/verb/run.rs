@@ -124,6 +124,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         with: &args.around.with,
         memory_bytes: args.memory_limit,
         frozen: None,
+        devices: true,
     })?;
     let values = arguments(&args.args, &tasklets)?;
     let fuel = args.fuel.unwrap_or(u64::MAX);

@@ -46,6 +46,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         with: &args.around.with,
         memory_bytes: None,
         frozen: Some(&image),
+        devices: true,
     })?;
     let mut arena = local::arena(&tasklets);
     let mut runner = Runner::new(&tasklets, &mut arena, args.around.host(&tasklets));
