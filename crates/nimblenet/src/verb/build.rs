@@ -11,7 +11,7 @@ use crate::project::{Build, Built, Programs, Project};
 /// the folder, in src or in assembly. The package is target/NAMESPACE-NAME.nnp. A compiler that
 /// is not there is named, with how to get it; without wasm-opt the module is larger.
 ///
-/// The manifest, tasklet.toml, may have a table [build]: `libc = true` links C and C++ with a C
+/// The manifest, tasklet.toml, may have a table `build`: `libc = true` links C and C++ with a C
 /// library, and `flags = ["..."]` are more arguments for the compiler.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  nimblenet build\n  nimblenet build loudness --verbose")]
