@@ -86,6 +86,31 @@ fn thaw<'t, 'm>(
 }
 
 #[test]
+fn a_run_whose_start_function_has_returned_moves_on() {
+    let calls = &[(1, "func(s32) -> s32")];
+    let module = LOGGING.replace(
+        "(func (export \"run\")",
+        "(func $set_up (i32.store (i32.const 204) (i32.const 7)))
+        (start $set_up)
+        (func (export \"run\")",
+    );
+    let tasklets = [
+        Tasklet::new(&module, Says { calls, ..SAYS }),
+        Tasklet::new(INCREMENT, SAYS),
+    ];
+    for options in [options(), always()] {
+        let (image, fuel) = frozen(&tasklets, options);
+        let mut arena = vec![0; 16 << 10];
+        let (mut world, result) = thaw(&tasklets, &mut arena, &image);
+        assert_eq!(result, Ok((vec![20], fuel)));
+        let resume = Task::Resume(ActivationId(900), Ok(cbor(&[21])), fuel);
+        let ends = world.work_off(VecDeque::from([resume]), 1);
+        assert!(matches!(&ends[0], End::Done(result, _) if *result == [41]));
+        assert!(world.is_empty());
+    }
+}
+
+#[test]
 fn a_thawed_run_repeats_its_call_and_nothing_that_was_before() {
     let tasklets = tasklets();
     for options in [options(), always()] {

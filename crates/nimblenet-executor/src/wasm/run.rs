@@ -170,6 +170,8 @@ impl Running<'_, '_> {
         let export = &mut self.activation.export;
         start::invoke(&mut self.instance, export, args)?;
         self.activation.phase = Phase::Export;
+        // They are in the instance now, and no part of an image any more.
+        self.activation.layout.args = 0;
         Ok(())
     }
 
