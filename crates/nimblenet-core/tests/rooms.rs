@@ -12,7 +12,7 @@ use std::process::Command;
 
 const CORE: &str = env!("CARGO_MANIFEST_DIR");
 /// The modules that no room has: the node, and those that use it.
-const NODE: [&str; 3] = ["node", "provision", "pump"];
+const NODE: [&str; 2] = ["node", "pump"];
 
 /// A part of the node: the names of its parents, then its own.
 type Part = Vec<String>;

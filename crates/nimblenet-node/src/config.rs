@@ -2,16 +2,15 @@
 //!
 //! Unknown keys are errors, and every error names the file, the line and what is wrong there.
 
+mod bad;
 mod serial;
 mod values;
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
-use core::fmt;
 use core::mem::take;
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use nimblenet_core::{Eviction, MIN_MTU, Pace, Placement};
@@ -23,6 +22,7 @@ use crate::key::PublicKey;
 use crate::link::LinkPlan;
 use crate::store::{StoreLimits, Trust};
 
+pub use bad::BadConfig;
 use serial::SerialLines;
 use values::{CapabilityName, EvictionName, Id, Native, PlacementName, Socket, Text, Within};
 
@@ -417,87 +417,12 @@ fn registry_id() -> Id {
 }
 
 fn read(path: &Path) -> Result<String, BadConfig> {
-    std::fs::read_to_string(path).map_err(|error| BadConfig {
-        path: path.to_path_buf(),
-        reason: Reason::Io(error),
-    })
+    std::fs::read_to_string(path).map_err(|error| BadConfig::unreadable(path, error))
 }
 
 fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, BadConfig> {
-    toml::from_str(text).map_err(|error| {
-        let start = error.span().map_or(0, |span| span.start).min(text.len());
-        let before = text.get(..start).unwrap_or("");
-        let line = before.matches('\n').count();
-        BadConfig {
-            path: path.to_path_buf(),
-            reason: Reason::Toml {
-                line: line + 1,
-                source: text.lines().nth(line).unwrap_or("").trim().into(),
-                message: error.message().into(),
-            },
-        }
-    })
+    toml::from_str(text).map_err(|error| BadConfig::malformed(path, text, &error))
 }
-
-/// A configuration file that cannot be used.
-#[derive(Debug)]
-pub struct BadConfig {
-    path: PathBuf,
-    reason: Reason,
-}
-
-#[derive(Debug)]
-enum Reason {
-    Io(io::Error),
-    Toml {
-        line: usize,
-        source: Box<str>,
-        message: Box<str>,
-    },
-}
-
-impl BadConfig {
-    /// The error that the value of `key` in the file at `path` cannot be used, for the reason
-    /// `message`. It names the line of the key, or the file alone if it has no such line.
-    pub fn of_key(path: &Path, key: &str, message: impl fmt::Display) -> Self {
-        let has_key = |line: &str| {
-            let rest = line.trim_start().strip_prefix(key);
-            rest.is_some_and(|rest| rest.trim_start().starts_with('='))
-        };
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        let found = text.lines().zip(1..).find(|(line, _)| has_key(line));
-        let (source, line) = found.unwrap_or(("", 1));
-        Self {
-            path: path.to_path_buf(),
-            reason: Reason::Toml {
-                line,
-                source: source.trim().into(),
-                message: message.to_string().into(),
-            },
-        }
-    }
-}
-
-impl fmt::Display for BadConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        match &self.reason {
-            Reason::Io(error) => write!(f, "{path}: {error}"),
-            Reason::Toml {
-                line,
-                source,
-                message,
-            } if source.is_empty() => write!(f, "{path}:{line}: {message}"),
-            Reason::Toml {
-                line,
-                source,
-                message,
-            } => write!(f, "{path}:{line}: {message} (in `{source}`)"),
-        }
-    }
-}
-
-impl core::error::Error for BadConfig {}
 
 #[cfg(test)]
 mod tests {
