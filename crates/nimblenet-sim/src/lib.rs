@@ -24,18 +24,20 @@
     reason = "a program for an operating system"
 )]
 
+mod engine;
 mod executor;
 mod interpreted;
 mod layout;
 mod link;
-mod net;
 mod publisher;
+mod story;
 
 pub mod floor;
 pub mod robot;
+pub use engine::{Engine, Factory, Fates, Observer, Passing};
 pub use executor::{SimExecutor, TimedExecutor};
 pub use interpreted::{Device, WasmExecutor};
 pub use layout::Layout;
-pub use link::LinkModel;
-pub use net::{Fates, Finished, Net};
+pub use link::{Bandwidth, Bursts, LinkModel};
 pub use publisher::{Draft, Publisher, Sign, shelve, sign};
+pub use story::{Finished, Net};

@@ -347,7 +347,7 @@ fn a_move_is_passed_on_by_a_node_that_has_passed_the_job_on() {
     let call = net.call_at(1, 2, "shop/top", world.args()).unwrap();
     run_turns(&mut net, &spent, 1);
     net.move_call(1, call, 3).unwrap();
-    assert!(net.run_until(9 * SECOND, |net| moved(net, 3).1 == 1));
+    assert!(net.run_until(9 * SECOND, |net| moved(net, 2).0 == 1));
     net.move_call(1, call, 1).unwrap();
     assert!(net.run_until(9 * SECOND, |net| moved(net, 1).1 == 1));
     assert_eq!(net.run_until_finished(1, call).result, Ok(world.result()));

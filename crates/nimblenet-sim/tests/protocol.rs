@@ -510,6 +510,7 @@ fn calls_complete_over_links_that_lose_double_and_reorder() {
             jitter: Duration::from_millis(40),
             loss: 0.15,
             duplication: 0.1,
+            ..LinkModel::PAPER
         };
         let mut net = Net::new(seed, &Layout::line(3), faulty, shop(), |_| {}, timed);
         net.run_for(60 * SECOND);

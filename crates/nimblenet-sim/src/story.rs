@@ -1,0 +1,401 @@
+//! A story: verbs for tests that tell what happens in a small network.
+
+use std::collections::BTreeMap;
+
+use core::time::Duration;
+
+use nimblenet_core::{
+    Archive, CallId, CallRequest, Config, Event, Instant, LinkId, NamespaceConfig, Node, Role,
+    Source,
+};
+use nimblenet_tasklet::{Capabilities, Delta, Fault, NodeId, TaskletName, Trap};
+
+use crate::engine::{Engine, Fates, Observer};
+use crate::executor::SimExecutor;
+use crate::layout::Layout;
+use crate::link::LinkModel;
+use crate::publisher::{Draft, Publisher, shelve};
+
+/// The longest frame on a simulated link, in bytes.
+const MTU: u16 = 1200;
+
+/// How a call ended.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Finished {
+    /// When it ended.
+    pub at: Instant,
+    /// The results as a CBOR array, or the fault.
+    pub result: Result<Vec<u8>, Fault>,
+    /// The trap, if that was the reason.
+    pub trap: Option<Trap>,
+    /// Name and source of each tasklet, in the order of their acquisition.
+    pub steps: Vec<(TaskletName, Source)>,
+    /// From the call to its end.
+    pub took: Duration,
+}
+
+/// What a story keeps: how calls and moves ended.
+#[derive(Default)]
+struct Diary {
+    finished: BTreeMap<(NodeId, CallId), Finished>,
+    moves: Vec<(NodeId, Result<(), Fault>)>,
+}
+
+impl Observer for Diary {
+    fn event(&mut self, now: Instant, node: NodeId, event: &Event<'_>) {
+        if let Event::Moved { result, .. } = event {
+            self.moves.push((node, *result));
+        }
+        if let Event::Finished {
+            call,
+            result,
+            trap,
+            steps,
+            took,
+            ..
+        } = event
+        {
+            let steps = steps.iter().map(|step| (step.name, step.source)).collect();
+            let result = result.map(<[u8]>::to_vec);
+            let finished = Finished {
+                at: now,
+                result,
+                trap: *trap,
+                steps,
+                took: *took,
+            };
+            self.finished.insert((node, *call), finished);
+        }
+    }
+}
+
+/// A network of real nodes in virtual time, for tests. It keeps the end of every call.
+pub struct Net {
+    engine: Engine<Diary>,
+    registry: NodeId,
+    publishers: Vec<Publisher>,
+}
+
+impl Net {
+    /// A network in this layout, in which all links behave like `model`. The registry serves what
+    /// the publishers publish; `configure` may change each node's configuration.
+    ///
+    /// # Panics
+    /// If a node refuses its configuration.
+    pub fn new(
+        seed: u64,
+        layout: &Layout,
+        model: LinkModel,
+        shelves: Vec<(Publisher, Vec<Draft>)>,
+        configure: impl Fn(&mut Config),
+        factory: impl Fn(NodeId) -> Box<dyn SimExecutor> + 'static,
+    ) -> Self {
+        let mut net = Self {
+            engine: Engine::new(seed, Diary::default(), factory),
+            registry: layout.registry,
+            publishers: Vec::new(),
+        };
+        let mut archive = Archive::new();
+        for (mut publisher, drafts) in shelves {
+            let delta = publisher.publish(&drafts, |name| net.entry_number(name));
+            shelve(&mut archive, &delta, &drafts);
+            net.publishers.push(publisher);
+        }
+        for id in &layout.nodes {
+            let mut config = Config::new(*id, MTU);
+            config.seed = seed;
+            config.namespaces = net.namespaces();
+            if *id == layout.registry {
+                config.role = Role::Registry(archive.clone());
+            }
+            configure(&mut config);
+            net.engine.add(config);
+        }
+        for (a, b) in &layout.links {
+            net.engine.link(*a, *b, model);
+        }
+        for id in &layout.nodes {
+            net.start(*id);
+        }
+        net
+    }
+
+    /// The seed, to be printed when a test fails.
+    pub fn seed(&self) -> u64 {
+        self.engine.seed()
+    }
+
+    /// The time.
+    pub fn now(&self) -> Instant {
+        self.engine.now()
+    }
+
+    /// What became of frames so far.
+    pub fn fates(&self) -> Fates {
+        self.engine.fates()
+    }
+
+    /// A node that is up.
+    ///
+    /// # Panics
+    /// If it is down or does not exist.
+    pub fn node(&self, id: u16) -> &Node {
+        self.engine.node(NodeId(id)).expect("the node is up")
+    }
+
+    /// Every node that is up.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.engine.nodes()
+    }
+
+    /// Calls a tasklet at a node with a CBOR array as arguments.
+    ///
+    /// # Errors
+    /// [`Fault`] if the node refuses the call at once.
+    ///
+    /// # Panics
+    /// If the name is not valid or the node is down.
+    pub fn call(&mut self, id: u16, name: &str, args: &[u8]) -> Result<CallId, Fault> {
+        let name = name.parse().expect("a test calls valid names");
+        let deadline = Some(Duration::from_secs(120));
+        self.engine.command(NodeId(id), |node, now| {
+            node.call(
+                now,
+                CallRequest {
+                    name,
+                    export: "",
+                    args,
+                    deadline,
+                },
+            )
+        })
+    }
+
+    /// Lets the node `id` call a tasklet at the node `at`.
+    ///
+    /// # Errors
+    /// [`Fault`] if the node refuses the call at once.
+    ///
+    /// # Panics
+    /// If the name is not valid or the node is down.
+    pub fn call_at(&mut self, id: u16, at: u16, name: &str, args: &[u8]) -> Result<CallId, Fault> {
+        let name = name.parse().expect("a test calls valid names");
+        let deadline = Some(Duration::from_secs(120));
+        self.engine.command(NodeId(id), |node, now| {
+            node.call_at(
+                now,
+                NodeId(at),
+                CallRequest {
+                    name,
+                    export: "",
+                    args,
+                    deadline,
+                },
+            )
+        })
+    }
+
+    /// Moves the call `call` of the node `id` to the node `to`.
+    ///
+    /// # Errors
+    /// [`Fault`] if the node refuses the move at once.
+    ///
+    /// # Panics
+    /// If the node is down.
+    pub fn move_call(&mut self, id: u16, call: CallId, to: u16) -> Result<(), Fault> {
+        self.engine.command(NodeId(id), |node, now| {
+            node.move_call(now, call, NodeId(to))
+        })
+    }
+
+    /// Ends a call of the node `id` early.
+    ///
+    /// # Panics
+    /// If the node is down.
+    pub fn stop(&mut self, id: u16, call: CallId) {
+        self.engine
+            .command(NodeId(id), |node, now| node.stop(now, call));
+    }
+
+    /// How the moves that began at a node have ended, in order.
+    pub fn moves(&self, id: u16) -> Vec<Result<(), Fault>> {
+        let moves = &self.engine.observer().moves;
+        let of_node = moves.iter().filter(|(node, _)| *node == NodeId(id));
+        of_node.map(|(_, result)| *result).collect()
+    }
+
+    /// Calls a tasklet without arguments and runs the network until the call has ended.
+    ///
+    /// # Panics
+    /// If the call does not end.
+    pub fn run_call(&mut self, id: u16, name: &str) -> Finished {
+        self.run_call_with(id, name, &[0x80])
+    }
+
+    /// Calls a tasklet and runs the network until the call has ended.
+    ///
+    /// # Panics
+    /// If the call does not end.
+    pub fn run_call_with(&mut self, id: u16, name: &str, args: &[u8]) -> Finished {
+        let at = self.now();
+        match self.call(id, name, args) {
+            Ok(call) => self.run_until_finished(id, call),
+            Err(fault) => {
+                let (result, trap, took) = (Err(fault), None, Duration::ZERO);
+                Finished {
+                    at,
+                    result,
+                    trap,
+                    steps: Vec::new(),
+                    took,
+                }
+            }
+        }
+    }
+
+    /// Runs until the call has ended.
+    ///
+    /// # Panics
+    /// If it does not within ten minutes.
+    pub fn run_until_finished(&mut self, id: u16, call: CallId) -> Finished {
+        let end = self.now() + Duration::from_secs(600);
+        while self.now() < end {
+            if let Some(finished) = self.finished(id, call) {
+                return finished.clone();
+            }
+            let seed = self.seed();
+            assert!(self.engine.step(), "seed {seed}: nothing happens any more");
+        }
+        panic!("seed {}: the call does not end", self.seed());
+    }
+
+    /// How a call ended, if it has.
+    pub fn finished(&self, id: u16, call: CallId) -> Option<&Finished> {
+        self.engine.observer().finished.get(&(NodeId(id), call))
+    }
+
+    /// Runs for this long.
+    pub fn run_for(&mut self, time: Duration) {
+        self.engine.run(self.now() + time);
+    }
+
+    /// Runs until `done` holds, for at most `limit`; returns whether it holds.
+    pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        let end = self.now() + limit;
+        while !done(self) {
+            if self.now() > end || !self.engine.step() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Cuts the link between two nodes.
+    pub fn cut(&mut self, a: u16, b: u16) {
+        self.set_up(a, b, false);
+    }
+
+    /// Mends a link that was cut.
+    pub fn mend(&mut self, a: u16, b: u16) {
+        self.set_up(a, b, true);
+    }
+
+    fn set_up(&mut self, a: u16, b: u16, up: bool) {
+        self.engine.set_up(NodeId(a), NodeId(b), up);
+        self.engine.set_up(NodeId(b), NodeId(a), up);
+    }
+
+    /// Changes how a link treats frames.
+    pub fn set_link(&mut self, a: u16, b: u16, model: LinkModel) {
+        self.engine.set_model(NodeId(a), NodeId(b), model);
+        self.engine.set_model(NodeId(b), NodeId(a), model);
+    }
+
+    /// Makes the link between `a` and `b` number `link_of_a` in the configuration of `a`, and
+    /// number `link_of_b` in that of `b`. Every link begins as number 0 of both its nodes.
+    pub fn plug(&mut self, (a, link_of_a): (u16, u8), (b, link_of_b): (u16, u8)) {
+        let (a, b) = (NodeId(a), NodeId(b));
+        self.engine.plug(a, b, LinkId(link_of_a));
+        self.engine.plug(b, a, LinkId(link_of_b));
+    }
+
+    /// Takes a node down; it loses everything that it held in memory.
+    pub fn crash(&mut self, id: u16) {
+        self.engine.crash(NodeId(id));
+    }
+
+    /// Starts a node that was taken down. A registry gets its archive back.
+    pub fn restart(&mut self, id: u16) {
+        let crashes = self.engine.crashes(NodeId(id));
+        let first = self.engine.config_mut(NodeId(id)).first_sequence;
+        self.restart_at(id, first.wrapping_add(crashes << 20));
+    }
+
+    /// Starts a node that was taken down. Its first packet number is `first_sequence`, as if it had
+    /// lost the number that it had come to.
+    pub fn restart_at(&mut self, id: u16, first_sequence: u32) {
+        let config = self.engine.config_mut(NodeId(id));
+        let first = core::mem::replace(&mut config.first_sequence, first_sequence);
+        // It numbers its calls from the beginning again.
+        let finished = &mut self.engine.observer_mut().finished;
+        finished.retain(|(node, _), _| *node != NodeId(id));
+        self.start(NodeId(id));
+        self.engine.config_mut(NodeId(id)).first_sequence = first;
+    }
+
+    /// Publishes another epoch at the registry.
+    ///
+    /// # Panics
+    /// If the namespace has no publisher here, or the registry is down.
+    pub fn publish(&mut self, namespace: &str, drafts: &[Draft]) {
+        let at = self
+            .publishers
+            .iter()
+            .position(|one| one.name().as_str() == namespace);
+        let at = at.expect("a test publishes into namespaces that exist");
+        let mut publisher = self.publishers[at].clone();
+        let delta = publisher.publish(drafts, |name| self.entry_number(name));
+        self.publishers[at] = publisher;
+        let registry = self.registry;
+        if let Role::Registry(archive) = &mut self.engine.config_mut(registry).role {
+            shelve(archive, &delta, drafts);
+        }
+        let published = self.engine.command(registry, |node, now| {
+            let delta = Delta::decode(&delta).expect("a published delta is well formed");
+            node.publish(now, &delta, drafts.iter().map(|draft| &draft.module[..]))
+        });
+        published.expect("a published delta fits its registry");
+    }
+
+    /// Puts bytes on the link from `from` to `to`, as an intruder could.
+    pub fn inject(&mut self, from: u16, to: u16, bytes: &[u8]) {
+        self.engine.inject(NodeId(from), NodeId(to), bytes);
+    }
+
+    fn start(&mut self, id: NodeId) {
+        let started = self.engine.start(id);
+        started.expect("a test gives valid configurations");
+    }
+
+    fn namespaces(&self) -> Vec<NamespaceConfig> {
+        let publishers = self.publishers.iter();
+        let namespaces = publishers.map(|publisher| NamespaceConfig {
+            name: publisher.name(),
+            registry: self.registry,
+            key: publisher.key(),
+            capabilities: Capabilities::ALL,
+        });
+        namespaces.collect()
+    }
+
+    fn entry_number(&self, name: &TaskletName) -> Option<u16> {
+        let publisher = self
+            .publishers
+            .iter()
+            .find(|one| one.name() == name.namespace)?;
+        publisher
+            .catalogue()
+            .find(&name.name)
+            .map(|entry| entry.number)
+    }
+}
