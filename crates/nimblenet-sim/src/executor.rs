@@ -36,9 +36,18 @@ fn nothing() -> Vec<u8> {
 #[derive(Default, Debug)]
 pub struct TimedExecutor {
     runs: BTreeMap<ActivationId, (Vec<u32>, usize)>,
+    /// How much longer a run takes that another has called.
+    call_cost: Duration,
 }
 
 impl TimedExecutor {
+    /// An executor on which each call between tasklets costs this much: the caller is saved and
+    /// restored, the callee loaded.
+    pub fn with_call_cost(call_cost: Duration) -> Self {
+        let runs = BTreeMap::new();
+        Self { runs, call_cost }
+    }
+
     /// The module of a tasklet that works for these times, `len` bytes long.
     pub fn module(times_us: &[u32], len: usize) -> Vec<u8> {
         let mut module: Vec<u8> = vec![times_us.len() as u8];
@@ -113,7 +122,9 @@ impl SimExecutor for TimedExecutor {
         match *work {
             Work::Start(start) => {
                 self.take_in(&start, 0)?;
-                Some(self.step(start.activation))
+                let (took, outcome) = self.step(start.activation);
+                let called = start.parent.map_or(Duration::ZERO, |_| self.call_cost);
+                Some((called + took, outcome))
             }
             Work::Resume {
                 activation,

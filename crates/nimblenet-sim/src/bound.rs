@@ -1,0 +1,239 @@
+//! Lower bounds: what no protocol without remote execution can beat on a trace.
+
+use std::collections::{BTreeMap, BinaryHeap};
+
+use core::cmp::Reverse;
+use core::time::Duration;
+
+use nimblenet_core::Instant;
+
+use crate::trace::{Distances, TaskSet, Trace, moment};
+
+/// Meshes of up to this many nodes get the exact number of links.
+pub const EXACT_NODES: usize = 16;
+
+/// Payload bytes of the request that every transfer needs.
+const REQUEST_BYTES: u64 = 8;
+
+/// A lower bound on the bytes that all nodes transmit, in parts; the headers of packets are counted
+/// by [`bytes`](Self::bytes).
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
+pub struct LowerBound {
+    /// Bytes of modules over the links of the smallest trees that reach all who need them.
+    pub tree_bytes: u64,
+    /// Links of these trees: a packet each.
+    pub links: u64,
+    /// Pairs of a node and a tasklet that it needs: a request each.
+    pub needs: u64,
+    /// Bytes that nodes must fetch again because their cache is too small, over one link each.
+    pub refetched_bytes: f64,
+}
+
+impl LowerBound {
+    /// The bound for nodes with `cache_bytes` of cache each. The registry has everything from the
+    /// start, and nobody else has anything.
+    ///
+    /// A module is sent at least once over each link of a tree that connects the registry's
+    /// neighbour and all nodes that need it. In a mesh of up to [`EXACT_NODES`] nodes the smallest
+    /// tree is known. In a larger one the bound takes the largest of three smaller numbers: the nodes
+    /// that need it, the distance of the furthest, and half of a spanning tree over their distances.
+    ///
+    /// What is fetched again is at least what PFOO-L leaves (Berger, Beckmann and Harchol-Balter,
+    /// "Practical Bounds on Optimal Caching with Variable Object Sizes", 2018), for bytes.
+    pub fn of(trace: &Trace, tasks: &TaskSet, cache_bytes: u64) -> Self {
+        let links = trace.all_links().skip(1);
+        let mesh = Distances::new(trace.ids(), links);
+        let gateway = mesh.position(trace.all_links().next().expect("the registry's link").1);
+        let trees = Trees::new(&mesh, gateway);
+        let mut needed: BTreeMap<Item, Vec<usize>> = BTreeMap::new();
+        let mut wanted = vec![Vec::new(); mesh.ids().len()];
+        for trigger in &trace.triggers {
+            let Some(node) = trigger.node else {
+                continue;
+            };
+            let node = mesh.position(nimblenet_tasklet::NodeId(node));
+            let chain = &tasks.chains[trigger.chain as usize];
+            let algorithms = chain.calls.iter().map(|id| Item::Algorithm(*id));
+            wanted[node].extend([Item::Chain(chain.id)].into_iter().chain(algorithms));
+        }
+        for (node, wanted) in wanted.iter().enumerate() {
+            for item in wanted {
+                let nodes = needed.entry(*item).or_default();
+                if nodes.last() != Some(&node) {
+                    nodes.push(node);
+                }
+            }
+        }
+        let mut bound = Self::default();
+        for (item, nodes) in &needed {
+            let links = trees.links(nodes);
+            bound.tree_bytes += links * u64::from(item.bytes(tasks));
+            bound.links += links;
+            bound.needs += nodes.len() as u64;
+        }
+        let refetched = |wanted: &Vec<Item>| refetched(wanted, tasks, cache_bytes);
+        bound.refetched_bytes = wanted.iter().map(refetched).sum();
+        bound
+    }
+
+    /// The bound with `header_bytes` for each packet.
+    pub fn bytes(&self, header_bytes: u32) -> u64 {
+        let packet = u64::from(header_bytes) + REQUEST_BYTES;
+        let packets = (self.links + self.needs) * packet;
+        self.tree_bytes + packets + self.refetched_bytes as u64
+    }
+}
+
+/// A tasklet.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Item {
+    Chain(u32),
+    Algorithm(u32),
+}
+
+impl Item {
+    fn bytes(self, tasks: &TaskSet) -> u32 {
+        match self {
+            Self::Chain(id) => tasks.chains[id as usize].size_bytes,
+            Self::Algorithm(id) => tasks.algorithms[id as usize].size_bytes,
+        }
+    }
+}
+
+/// The fewest bytes that a node fetches again, given what it wants in order.
+///
+/// Between two uses a module is kept or fetched again. To keep it takes its bytes for as many uses
+/// of others as lie between. A cache has its bytes times the number of all uses to give; the short
+/// intervals get theirs first, and the last one a part of it.
+fn refetched(wanted: &[Item], tasks: &TaskSet, cache_bytes: u64) -> f64 {
+    let mut last: BTreeMap<Item, u64> = BTreeMap::new();
+    let mut intervals: Vec<(u64, u64)> = Vec::new();
+    for (at, item) in wanted.iter().enumerate() {
+        if let Some(before) = last.insert(*item, at as u64) {
+            intervals.push((at as u64 - before, u64::from(item.bytes(tasks))));
+        }
+    }
+    intervals.sort_unstable();
+    let mut room = cache_bytes as f64 * wanted.len() as f64;
+    let mut refetched = 0.0;
+    for (length, bytes) in intervals {
+        let takes = (length * bytes) as f64;
+        let kept = takes.min(room.max(0.0));
+        room -= takes;
+        refetched += bytes as f64 * (1.0 - kept / takes);
+        // After the first interval that does not fit no other is kept.
+        if kept < takes {
+            room = 0.0;
+        }
+    }
+    refetched
+}
+
+/// The smallest trees of a mesh that contain the gateway.
+enum Trees<'m> {
+    /// For each set of nodes, the size of the smallest connected set that contains it and the
+    /// gateway.
+    Exact {
+        gateway: usize,
+        smallest: Vec<u8>,
+    },
+    Bound {
+        gateway: usize,
+        mesh: &'m Distances,
+    },
+}
+
+impl<'m> Trees<'m> {
+    fn new(mesh: &'m Distances, gateway: usize) -> Self {
+        let nodes = mesh.ids().len();
+        if nodes > EXACT_NODES {
+            return Self::Bound { gateway, mesh };
+        }
+        let around = |node: usize| mesh.neighbours(node).iter().map(|at| 1_u32 << at).sum();
+        let around: Vec<u32> = (0..nodes).map(around).collect();
+        let connected = |set: u32| {
+            let mut reached = 1 << gateway;
+            loop {
+                let members = (0..nodes).filter(|at| reached >> at & 1 == 1);
+                let next = members.fold(reached, |next, at| next | around[at] & set);
+                if next == reached {
+                    return reached == set;
+                }
+                reached = next;
+            }
+        };
+        let sizes = (0..1_u32 << nodes).map(|set| {
+            let rooted = set >> gateway & 1 == 1;
+            if rooted && connected(set) {
+                set.count_ones() as u8
+            } else {
+                u8::MAX
+            }
+        });
+        let mut smallest: Vec<u8> = sizes.collect();
+        for node in 0..nodes {
+            for set in 0..smallest.len() {
+                if set >> node & 1 == 0 {
+                    smallest[set] = smallest[set].min(smallest[set | 1 << node]);
+                }
+            }
+        }
+        Self::Exact { gateway, smallest }
+    }
+
+    /// Links over which a module travels to reach all of `nodes`, the registry's included; fewer if
+    /// that is not known.
+    fn links(&self, nodes: &[usize]) -> u64 {
+        match self {
+            Self::Exact { gateway, smallest } => {
+                let set = nodes.iter().fold(1 << gateway, |set, at| set | 1 << at);
+                u64::from(smallest[set])
+            }
+            Self::Bound { gateway, mesh } => {
+                let hops = |from, to| u64::from(mesh.hops(from, to).unwrap_or(0));
+                let furthest = nodes.iter().map(|at| hops(*gateway, *at)).max();
+                let rooted = nodes.contains(gateway);
+                let alone = nodes.len() as u64 + u64::from(!rooted);
+                let mut outside: Vec<(u64, usize)> =
+                    nodes.iter().map(|at| (hops(*gateway, *at), *at)).collect();
+                let mut spanning = 0;
+                while let Some(nearest) = (0..outside.len()).min_by_key(|at| outside[*at]) {
+                    let (distance, at) = outside.swap_remove(nearest);
+                    spanning += distance;
+                    for (other, to) in &mut outside {
+                        *other = (*other).min(hops(at, *to));
+                    }
+                }
+                let half = spanning.div_ceil(2) + 1;
+                alone.max(furthest.unwrap_or(0) + 1).max(half)
+            }
+        }
+    }
+}
+
+/// The mean response if all executors were one pool that takes calls in the order of their triggers,
+/// and communication were free: what no placement can beat by more than the order of the queue.
+pub fn perfect_pool_mean(
+    trace: &Trace,
+    tasks: &TaskSet,
+    executors: usize,
+    call_s: f64,
+) -> Duration {
+    let mut free: BinaryHeap<Reverse<Instant>> =
+        (0..executors).map(|_| Reverse(Instant::ZERO)).collect();
+    let (mut sum, mut count) = (Duration::ZERO, 0);
+    for trigger in trace.triggers.iter().filter(|it| it.node.is_some()) {
+        let at = moment(trigger.at_s);
+        let Some(Reverse(from)) = free.pop() else {
+            return Duration::ZERO;
+        };
+        let run = crate::trace::duration(tasks.run_s(trigger.chain, call_s));
+        let end = from.max(at) + run;
+        free.push(Reverse(end));
+        if end <= moment(trace.duration_s) {
+            sum += end - at;
+            count += 1;
+        }
+    }
+    sum.checked_div(count).unwrap_or_default()
+}

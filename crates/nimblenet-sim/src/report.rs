@@ -1,0 +1,229 @@
+//! What came out of a run.
+
+use std::collections::BTreeMap;
+
+use core::time::Duration;
+
+use nimblenet_core::Acquired;
+use nimblenet_core::wire::Kind;
+use nimblenet_tasklet::NodeId;
+use serde::Serialize;
+
+use crate::bound::LowerBound;
+use crate::run::Settings;
+use crate::tally::{Accounting, Load, Tally, kind_name};
+
+/// Where acquired tasklets came from.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
+pub struct Sources {
+    /// The node's own cache.
+    pub local: u64,
+    /// A node one hop away.
+    pub neighbour: u64,
+    /// A node further away.
+    pub global: u64,
+    /// The registry.
+    pub registry: u64,
+}
+
+/// The bytes on air by both accountings, for the two headers that are always reported.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Serialize)]
+pub struct AirBytes {
+    /// The payloads of the paper's protocol.
+    pub nominal: BTreeMap<u32, u64>,
+    /// Frames as sent.
+    pub real: BTreeMap<u32, u64>,
+}
+
+/// The packet headers that are always reported: IP with UDP, and these with 802.11 and LLC.
+pub const HEADERS: [u32; 2] = [28, 100];
+
+/// What came out of a run. Times are in seconds; bytes are counted as the settings say.
+#[derive(Clone, PartialEq, Default, Debug, Serialize)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// `nimble` or `monolithic`.
+    pub taskset: &'static str,
+    /// `paper` or `default`.
+    pub profile: &'static str,
+    /// How bytes are counted.
+    pub accounting: Accounting,
+    /// Bytes counted for each packet besides its payload.
+    pub header_bytes: u32,
+    /// Executors of each node; none for as many as needed.
+    pub executors: Option<u16>,
+    /// Calls that robots in contact made.
+    pub triggered: u64,
+    /// Calls that had a result by the end.
+    pub finished_by_end: u64,
+    /// Calls that failed by the end.
+    pub failed: u64,
+    /// Requests that were refused because the holder no longer had the module.
+    pub nacks: u64,
+    /// What each node has sent; forwarded packets count.
+    pub tx_bytes: BTreeMap<u16, u64>,
+    /// What each node has received; duplicates count.
+    pub rx_bytes: BTreeMap<u16, u64>,
+    /// What all nodes have sent.
+    pub air_bytes: u64,
+    /// Packets that all nodes have sent.
+    pub air_packets: u64,
+    /// Bytes on air by both accountings.
+    pub air_bytes_by_accounting: AirBytes,
+    /// What was sent of each kind of message.
+    pub tx_bytes_by_kind: BTreeMap<&'static str, u64>,
+    /// Messages at their origin.
+    pub messages_originated: BTreeMap<&'static str, u64>,
+    /// Where tasklets came from.
+    pub acquisitions_by_source: Sources,
+    /// The time in which a call waits for modules.
+    pub mean_acquisition_s: f64,
+    /// The time in which its tasklets run.
+    pub mean_execution_s: f64,
+    /// From the trigger to the result.
+    pub mean_response_s: f64,
+    /// The response that 99 of 100 calls do not exceed.
+    pub p99_response_s: f64,
+    /// The mean response if all executors were one pool and communication free.
+    pub perfect_pool_mean_s: f64,
+    /// Bytes of calls between nodes and of jobs that move.
+    pub placement_bytes: u64,
+    /// Calls that another node took.
+    pub calls_moved: u64,
+    /// Jain's index of what nodes have sent and received: 1 if all are equal. Without the registry.
+    pub jain_txrx: f64,
+    /// The coefficient of variation of the same.
+    pub cv_txrx: f64,
+    /// What was sent and received by the end of every tenth second, from second 0.
+    pub cumulative_txrx_bytes_per_10s: Vec<u64>,
+    /// What no protocol without remote execution can beat.
+    pub lower_bound_bytes: u64,
+    /// Bytes on air, as a multiple of that.
+    pub air_over_lower_bound: f64,
+    /// A number that differs if anything happened otherwise.
+    pub event_log_hash: String,
+    /// CPU time that the run took; its driver fills it in.
+    pub cpu_s: f64,
+    /// The most memory that the process has held; its driver fills it in.
+    pub peak_rss_bytes: u64,
+}
+
+impl Report {
+    pub(crate) fn new(
+        settings: &Settings,
+        tally: &Tally,
+        bound: LowerBound,
+        pool: Duration,
+    ) -> Self {
+        let Settings {
+            accounting,
+            header_bytes,
+            ..
+        } = *settings;
+        let bytes = |load: Load| load.bytes(accounting, header_bytes);
+        let air = tally.air();
+        let by_header = |accounting| {
+            let at = |header| (header, air.bytes(accounting, header));
+            HEADERS.map(at).into_iter().collect()
+        };
+        let mut report = Self {
+            seed: settings.seed,
+            taskset: settings.cut.name(),
+            profile: settings.profile.name(),
+            accounting,
+            header_bytes,
+            executors: settings.executors,
+            air_bytes: bytes(air),
+            air_packets: air.packets,
+            air_bytes_by_accounting: AirBytes {
+                nominal: by_header(Accounting::Nominal),
+                real: by_header(Accounting::Real),
+            },
+            perfect_pool_mean_s: pool.as_secs_f64(),
+            cumulative_txrx_bytes_per_10s: tally.cumulative().map(bytes).collect(),
+            lower_bound_bytes: bound.bytes(header_bytes),
+            ..Self::default()
+        };
+        report.air_over_lower_bound =
+            report.air_bytes as f64 / (report.lower_bound_bytes as f64).max(1.0);
+        for (id, sent, received) in tally.nodes() {
+            report.tx_bytes.insert(id.0, bytes(sent));
+            report.rx_bytes.insert(id.0, bytes(received));
+        }
+        for (kind, load, originated) in tally.kinds() {
+            if load.packets == 0 {
+                continue;
+            }
+            let name = kind_name(kind);
+            *report.tx_bytes_by_kind.entry(name).or_default() += bytes(load);
+            *report.messages_originated.entry(name).or_default() += originated;
+            match kind {
+                Kind::Refuse => report.nacks = originated,
+                Kind::Call | Kind::Return | Kind::Move | Kind::Offer | Kind::Go => {
+                    report.placement_bytes += bytes(load);
+                    if matches!(kind, Kind::Call | Kind::Offer) {
+                        report.calls_moved += originated;
+                    }
+                }
+                Kind::Search
+                | Kind::Found
+                | Kind::MetadataRequest
+                | Kind::Metadata
+                | Kind::Fetch
+                | Kind::Data
+                | Kind::Hello
+                | Kind::Report => {}
+            }
+        }
+        report
+    }
+
+    /// Fills in how evenly the load lies on the nodes, without the registry.
+    pub(crate) fn balance(&mut self, registry: NodeId, tally: &Tally, settings: &Settings) {
+        let bytes = |load: Load| load.bytes(settings.accounting, settings.header_bytes) as f64;
+        let nodes = tally.nodes().filter(|(id, ..)| *id != registry);
+        let loads = nodes.map(|(_, sent, received)| bytes(sent) + bytes(received));
+        let (mut count, mut sum, mut squares) = (0.0, 0.0, 0.0);
+        for load in loads {
+            count += 1.0;
+            sum += load;
+            squares += load * load;
+        }
+        if sum > 0.0 {
+            self.jain_txrx = sum * sum / (count * squares);
+            let mean = sum / count;
+            let variance = (squares / count - mean * mean).max(0.0);
+            self.cv_txrx = variance.sqrt() / mean;
+        }
+    }
+
+    /// Adds where a node's tasklets came from.
+    pub(crate) fn acquired(&mut self, acquired: &Acquired) {
+        let sources = &mut self.acquisitions_by_source;
+        sources.local += acquired.local;
+        sources.neighbour += acquired.neighbour;
+        sources.global += acquired.global;
+        sources.registry += acquired.registry;
+    }
+
+    /// Fills in the times of calls; `run` says how long the chain with a catalogue number runs.
+    pub(crate) fn calls(&mut self, tally: &Tally, run: impl Fn(u16) -> Duration) {
+        self.finished_by_end = tally.ended.len() as u64;
+        if tally.ended.is_empty() {
+            return;
+        }
+        let count = tally.ended.len() as f64;
+        let mean = |times: &mut dyn Iterator<Item = Duration>| {
+            times.sum::<Duration>().as_secs_f64() / count
+        };
+        let ended = tally.ended.iter();
+        self.mean_acquisition_s = mean(&mut ended.clone().map(|call| call.acquisition));
+        self.mean_execution_s = mean(&mut ended.clone().map(|call| run(call.number)));
+        self.mean_response_s = mean(&mut ended.clone().map(|call| call.took));
+        let mut responses: Vec<Duration> = ended.map(|call| call.took).collect();
+        responses.sort_unstable();
+        let at = (responses.len() * 99).div_ceil(100) - 1;
+        self.p99_response_s = responses[at].as_secs_f64();
+    }
+}

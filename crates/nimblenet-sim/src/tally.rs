@@ -1,0 +1,235 @@
+//! The tally of a run: what nodes sent and received, and how calls ended.
+
+use core::time::Duration;
+
+use nimblenet_core::wire::{Kind, Message, OVERHEAD};
+use nimblenet_core::{Event, Instant};
+use nimblenet_tasklet::NodeId;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Observer, Passing};
+
+/// The length of one window of the tally.
+pub const WINDOW: Duration = Duration::from_secs(10);
+
+/// How bytes are counted.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Accounting {
+    /// The payload that the paper's protocol needs for the same message: a search, an answer, a
+    /// request for metadata or for a module is 8 bytes, metadata are 40, a module its length and 8.
+    /// Other messages have their encoded length.
+    #[default]
+    Nominal,
+    /// The frame as it is sent, with counter and tag.
+    Real,
+}
+
+/// Bytes and packets, by both accountings.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Load {
+    /// How many packets.
+    pub packets: u64,
+    /// Their nominal payload.
+    pub nominal: u64,
+    /// Their length as frames.
+    pub real: u64,
+}
+
+impl Load {
+    fn of(passing: &Passing<'_>) -> Self {
+        let real = passing.bytes.len() as u64;
+        let nominal = passing.frame.map_or(real, |frame| match &frame.message {
+            Message::Search(_)
+            | Message::Found(_)
+            | Message::MetadataRequest(_)
+            | Message::Fetch(_) => 8,
+            Message::Metadata(_) => 40,
+            Message::Data(data) => 8 + data.bytes.len() as u64,
+            Message::Refuse(_)
+            | Message::Hello(_)
+            | Message::Call(_)
+            | Message::Return(_)
+            | Message::Move(_)
+            | Message::Offer(_)
+            | Message::Go(_)
+            | Message::Report(_) => real,
+        });
+        Self {
+            packets: 1,
+            nominal,
+            real: real + OVERHEAD as u64,
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.nominal += other.nominal;
+        self.real += other.real;
+    }
+
+    /// The bytes, with `header_bytes` for each packet.
+    pub fn bytes(&self, accounting: Accounting, header_bytes: u32) -> u64 {
+        let payload = match accounting {
+            Accounting::Nominal => self.nominal,
+            Accounting::Real => self.real,
+        };
+        payload + self.packets * u64::from(header_bytes)
+    }
+}
+
+/// How a kind of message is named in tables of bytes; requests for metadata and their answers are
+/// one.
+pub const fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Search => "req",
+        Kind::Found => "rep",
+        Kind::MetadataRequest | Kind::Metadata => "meta",
+        Kind::Fetch => "get",
+        Kind::Data => "data",
+        Kind::Refuse
+        | Kind::Hello
+        | Kind::Call
+        | Kind::Return
+        | Kind::Move
+        | Kind::Offer
+        | Kind::Go
+        | Kind::Report => kind.name(),
+    }
+}
+
+/// A call that has ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ended {
+    /// The catalogue number of its tasklet.
+    pub number: u16,
+    /// From the call to its end.
+    pub took: Duration,
+    /// The time in which it waited for modules.
+    pub acquisition: Duration,
+}
+
+/// What a run has led to.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    /// The nodes by id: their place in the lists.
+    at: Vec<u16>,
+    ids: Vec<NodeId>,
+    /// What each node has sent.
+    sent: Vec<Load>,
+    /// What each node has received, duplicates included.
+    received: Vec<Load>,
+    /// What was sent of each kind.
+    by_kind: [Load; Kind::ALL.len()],
+    /// Messages of each kind at their origin.
+    originated: [u64; Kind::ALL.len()],
+    /// What was sent and received in each window.
+    windows: Vec<Load>,
+    /// Calls that ended with a result.
+    pub(crate) ended: Vec<Ended>,
+    /// Calls that ended without one.
+    pub(crate) failed: u64,
+}
+
+impl Tally {
+    /// An empty tally of these nodes, for a run of `duration`.
+    pub fn new(ids: impl Iterator<Item = NodeId>, duration: Duration) -> Self {
+        let ids: Vec<NodeId> = ids.collect();
+        let last = ids.iter().map(|id| usize::from(id.0)).max().unwrap_or(0);
+        let mut at = vec![0; last + 1];
+        for (place, id) in ids.iter().enumerate() {
+            at[usize::from(id.0)] = place as u16;
+        }
+        let windows = duration.as_micros().div_ceil(WINDOW.as_micros()) as usize;
+        Self {
+            at,
+            sent: vec![Load::default(); ids.len()],
+            received: vec![Load::default(); ids.len()],
+            ids,
+            by_kind: [Load::default(); Kind::ALL.len()],
+            originated: [0; Kind::ALL.len()],
+            windows: vec![Load::default(); windows + 1],
+            ended: Vec::new(),
+            failed: 0,
+        }
+    }
+
+    /// What each node has sent, and what it has received.
+    pub fn nodes(&self) -> impl Iterator<Item = (NodeId, Load, Load)> {
+        let loads = self.sent.iter().zip(&self.received);
+        let nodes = self.ids.iter().zip(loads);
+        nodes.map(|(id, (sent, received))| (*id, *sent, *received))
+    }
+
+    /// Each kind of message with what was sent of it, and how many nodes originated.
+    pub fn kinds(&self) -> impl Iterator<Item = (Kind, Load, u64)> {
+        let loads = self.by_kind.iter().zip(self.originated);
+        let kinds = Kind::ALL.iter().zip(loads);
+        kinds.map(|(kind, (load, originated))| (*kind, *load, originated))
+    }
+
+    /// Everything that was sent.
+    pub fn air(&self) -> Load {
+        let mut air = Load::default();
+        self.sent.iter().for_each(|load| air.add(*load));
+        air
+    }
+
+    /// What was sent and received up to the end of each window; the first is of no length.
+    pub fn cumulative(&self) -> impl Iterator<Item = Load> {
+        self.windows.iter().scan(Load::default(), |sum, load| {
+            sum.add(*load);
+            Some(*sum)
+        })
+    }
+
+    fn window(&mut self, now: Instant, load: Load) {
+        let at = now.as_micros().div_ceil(WINDOW.as_micros() as u64);
+        let last = self.windows.len() - 1;
+        self.windows[last.min(at as usize)].add(load);
+    }
+
+    fn place(&self, id: NodeId) -> usize {
+        usize::from(self.at[usize::from(id.0)])
+    }
+}
+
+impl Observer for Tally {
+    fn sent(&mut self, now: Instant, passing: Passing<'_>) {
+        let load = Load::of(&passing);
+        let at = self.place(passing.node);
+        self.sent[at].add(load);
+        if let Some(frame) = passing.frame {
+            let kind = frame.message.kind() as usize - 1;
+            self.by_kind[kind].add(load);
+            self.originated[kind] += u64::from(frame.origin == passing.node);
+        }
+        self.window(now, load);
+    }
+
+    fn received(&mut self, now: Instant, passing: Passing<'_>) {
+        let load = Load::of(&passing);
+        let at = self.place(passing.node);
+        self.received[at].add(load);
+        self.window(now, load);
+    }
+
+    fn event(&mut self, _: Instant, _: NodeId, event: &Event<'_>) {
+        if let Event::Finished {
+            result,
+            steps,
+            took,
+            ..
+        } = event
+        {
+            match (result, steps.first()) {
+                (Ok(_), Some(first)) => self.ended.push(Ended {
+                    number: first.tasklet.number,
+                    took: *took,
+                    acquisition: steps.iter().map(|step| step.took).sum(),
+                }),
+                _ => self.failed += 1,
+            }
+        }
+    }
+}
