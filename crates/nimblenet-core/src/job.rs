@@ -68,6 +68,21 @@ pub struct Step {
     pub took: Duration,
 }
 
+impl Step {
+    /// The step of a native tasklet, which needs no acquisition.
+    pub(crate) fn native(tasklet: TaskletRef, name: TaskletName) -> Self {
+        Self {
+            tasklet,
+            name,
+            source: Source::Native,
+            hops: 0,
+            attempts: 0,
+            bytes: 0,
+            took: Duration::ZERO,
+        }
+    }
+}
+
 /// The name of an export.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct ExportName {

@@ -45,7 +45,7 @@ impl Calls {
 
     /// Calls in progress, in no particular order.
     pub(super) fn progress(&self) -> impl Iterator<Item = Progress> {
-        self.runs.jobs.live().map(|(at, job)| {
+        self.runs.execution.jobs.live().map(|(at, job)| {
             let known = !matches!(job.state, State::Arriving(_)) || job.depth() > 0;
             Progress {
                 call: job.call,
@@ -68,7 +68,7 @@ impl Calls {
 
     /// Jobs that have yet to end and that no other node runs.
     pub(super) fn backlog(&self) -> usize {
-        let live = self.runs.jobs.live();
+        let live = self.runs.execution.jobs.live();
         live.filter(|(_, job)| job.state != State::Remote).count()
     }
 
@@ -82,7 +82,7 @@ impl Calls {
         request: CallRequest<'_>,
     ) -> Result<CallId, Fault> {
         let accepted = self.runs.accept(post, request, None);
-        let call = accepted.map(|at| self.runs.jobs[at].call);
+        let call = accepted.map(|at| self.runs.execution.jobs[at].call);
         self.carry(post);
         call
     }
@@ -105,7 +105,7 @@ impl Calls {
 
     /// Ends a call before its result.
     pub(super) fn stop(&mut self, post: &mut Post<'_>, call: CallId) {
-        if let Some(at) = self.runs.jobs.by_call(call) {
+        if let Some(at) = self.runs.execution.jobs.by_call(call) {
             self.runs.end(post, at, Err(Fault::Stopped));
             self.carry(post);
         }
@@ -122,7 +122,12 @@ impl Calls {
         call: CallId,
         to: NodeId,
     ) -> Result<(), Fault> {
-        let at = self.runs.jobs.by_call(call).ok_or(Fault::UnknownCall)?;
+        let at = self
+            .runs
+            .execution
+            .jobs
+            .by_call(call)
+            .ok_or(Fault::UnknownCall)?;
         self.order_move(post, at, to)?;
         self.carry(post);
         Ok(())
@@ -134,24 +139,25 @@ impl Calls {
         let for_move = self.runs.handle_outcome(post, work, outcome);
         if let Some(work) = work.filter(|_| for_move) {
             let (at, _) = work.place();
-            let job = &self.runs.jobs[at];
+            let job = &self.runs.execution.jobs[at];
             self.moves.handle_outcome(post, work, job, outcome);
         }
     }
 
     /// Asks again where no answer came, and ends jobs whose time is up.
     pub(super) fn handle_timeout(&mut self, post: &mut Post<'_>) {
-        self.runs.handle_timeout(post);
+        self.runs.supply.handle_timeout(post);
         while let Some((at, silent)) = self.exchanges.poll_due(post) {
             if silent {
                 self.exchanges.forget(at);
                 self.runs.end(post, at, Err(Fault::Unreachable));
             } else {
-                self.exchanges.ask(post, at, &self.runs.jobs[at]);
+                self.exchanges.ask(post, at, &self.runs.execution.jobs[at]);
             }
         }
         if let Some(at) = self.moves.job() {
-            self.moves.handle_timeout(post, &self.runs.jobs[at]);
+            self.moves
+                .handle_timeout(post, &self.runs.execution.jobs[at]);
         }
         self.carry(post);
         self.runs.end_overdue(post);
@@ -175,7 +181,7 @@ impl Calls {
 
     /// The job that ended longest ago and was not reported.
     pub(super) fn poll_finished(&mut self) -> Option<&Job> {
-        self.runs.jobs.poll_finished()
+        self.runs.execution.jobs.poll_finished()
     }
 
     pub(super) fn note_timeouts(&self, earliest: &mut Earliest) {
@@ -193,7 +199,7 @@ impl Calls {
     pub(super) fn assert_invariants(&self) {
         self.runs.assert_invariants();
         self.moves.assert_invariants();
-        let jobs = &self.runs.jobs;
+        let jobs = &self.runs.execution.jobs;
         self.exchanges
             .assert_invariants(|at| jobs[at].state == State::Remote);
     }
@@ -209,8 +215,13 @@ impl Calls {
             } else if let Some(at) = self.moves.waiting()
                 && let Some(next) = self.runs.leave(post, at)
             {
-                let catalogues = self.runs.subscriptions.catalogues().map(Catalogue::id);
-                let job = &self.runs.jobs[at];
+                let catalogues = self
+                    .runs
+                    .supply
+                    .subscriptions
+                    .catalogues()
+                    .map(Catalogue::id);
+                let job = &self.runs.execution.jobs[at];
                 // Both are equally long: a job has an epoch for each namespace.
                 let epochs = catalogues.zip(job.epochs.iter().copied());
                 self.moves.depart(post, job, next, epochs);
@@ -224,7 +235,7 @@ impl Calls {
     fn happened(&mut self, post: &mut Post<'_>, happened: Happened) {
         match happened {
             Happened::Ended(at, result) => {
-                let job = &self.runs.jobs[at];
+                let job = &self.runs.execution.jobs[at];
                 let fault = result.err().unwrap_or(Fault::UnknownCall);
                 self.exchanges.forget(at);
                 self.moves.ended(post, at, job.call, fault);
@@ -232,7 +243,8 @@ impl Calls {
             }
             Happened::Arriving(Ok(())) => {
                 if let Some(at) = self.moves.job() {
-                    self.moves.handle_module(post, &self.runs.jobs[at]);
+                    self.moves
+                        .handle_module(post, &self.runs.execution.jobs[at]);
                 }
             }
             Happened::Arriving(Err(fault)) => self.moves.decline(fault),
@@ -247,16 +259,17 @@ impl Calls {
             Passed::Stays(at, next) => self.runs.stay(post, at, next),
             Passed::Arrived(at) => {
                 let next = self.runs.unpack(post, at);
-                self.moves.handle_unpacked(post, &self.runs.jobs[at], next);
+                self.moves
+                    .handle_unpacked(post, &self.runs.execution.jobs[at], next);
             }
             Passed::Lacks(at, depth) => self.runs.acquire_for(post, at, depth),
             Passed::Ready(at, number) => {
-                self.runs.jobs.set_number(at, number);
-                exchanges::answer(post, &self.runs.jobs[at]);
+                self.runs.execution.jobs.set_number(at, number);
+                exchanges::answer(post, &self.runs.execution.jobs[at]);
             }
             Passed::Declined(at, fault) => {
                 self.runs.decline(post, at, fault);
-                exchanges::answer(post, &self.runs.jobs[at]);
+                exchanges::answer(post, &self.runs.execution.jobs[at]);
             }
         }
     }
@@ -270,10 +283,10 @@ impl Calls {
             self.heard(post, at, heard);
             return Ok(());
         }
-        let call = self.runs.jobs[at].call;
+        let call = self.runs.execution.jobs[at].call;
         self.moves.order(post, (at, call), to)?;
         let leaves = self.moves.waiting() == Some(at);
-        self.runs.jobs.set_leaves(at, leaves);
+        self.runs.execution.jobs.set_leaves(at, leaves);
         Ok(())
     }
 
@@ -304,8 +317,8 @@ impl Calls {
             deadline: Some(post.now + deadline),
             state: State::Remote,
         };
-        let at = self.runs.open(post.now, opening)?;
-        let job = &self.runs.jobs[at];
+        let at = self.runs.execution.open(post.now, opening)?;
+        let job = &self.runs.execution.jobs[at];
         self.exchanges
             .begin(at, Exchange::call(post.now, to, number));
         self.exchanges.ask(post, at, job);
@@ -315,7 +328,7 @@ impl Calls {
     /// Takes a call of another node.
     pub(super) fn handle_call(&mut self, post: &mut Post<'_>, origin: NodeId, call: Call<'_>) {
         let caller = (origin, call.request);
-        let known = self.runs.jobs.by_caller(caller);
+        let known = self.runs.execution.jobs.by_caller(caller);
         let request = CallRequest {
             name: call.name,
             export: call.export,
@@ -327,7 +340,7 @@ impl Calls {
             None => self.runs.accept(post, request, Some(caller)),
         };
         self.carry(post);
-        match accepted.map(|at| &self.runs.jobs[at]) {
+        match accepted.map(|at| &self.runs.execution.jobs[at]) {
             // A new job that has ended already was answered when it ended.
             Ok(job) if known.is_none() && !job.state.live() => {}
             Ok(job) => exchanges::answer(post, job),
@@ -343,7 +356,7 @@ impl Calls {
         answer: Return<'_>,
     ) {
         if let Some(at) = self.moves.job() {
-            let job = &self.runs.jobs[at];
+            let job = &self.runs.execution.jobs[at];
             match self.moves.handle_offer_answer(post, origin, &answer, job) {
                 OfferAnswer::Other => {}
                 OfferAnswer::Taken => return,
@@ -367,7 +380,7 @@ impl Calls {
 
     /// Does what follows from an answer about a job that another node works on.
     fn heard(&mut self, post: &mut Post<'_>, at: JobAt, heard: Heard<'_>) {
-        let job = &self.runs.jobs[at];
+        let job = &self.runs.execution.jobs[at];
         match heard {
             Heard::Works | Heard::Ended(_) => {}
             Heard::Ask => self.exchanges.ask(post, at, job),
@@ -382,13 +395,13 @@ impl Calls {
     /// Takes the order of another node to move its call elsewhere.
     pub(super) fn handle_move(&mut self, post: &mut Post<'_>, origin: NodeId, order: Move) {
         let caller = (origin, order.request);
-        let Some(at) = self.runs.jobs.by_caller(caller) else {
+        let Some(at) = self.runs.execution.jobs.by_caller(caller) else {
             let answer = Answer::Refused(Fault::UnknownCall, None);
             exchanges::send(post, caller, answer);
             return;
         };
-        if !self.runs.jobs[at].state.live() {
-            exchanges::answer(post, &self.runs.jobs[at]);
+        if !self.runs.execution.jobs[at].state.live() {
+            exchanges::answer(post, &self.runs.execution.jobs[at]);
             return;
         }
         let answer = match self.order_move(post, at, order.to) {
@@ -401,17 +414,17 @@ impl Calls {
     /// Takes another node's offer of a job.
     pub(super) fn handle_offer(&mut self, post: &mut Post<'_>, origin: NodeId, offer: &Offer) {
         let caller = (origin, offer.request);
-        if let Some(at) = self.runs.jobs.by_caller(caller) {
-            exchanges::answer(post, &self.runs.jobs[at]);
+        if let Some(at) = self.runs.execution.jobs.by_caller(caller) {
+            exchanges::answer(post, &self.runs.execution.jobs[at]);
             return;
         }
         let timed = offer.deadline_ms != Offer::NO_DEADLINE;
         let left = Duration::from_millis(offer.deadline_ms.into());
         let admitted = self.moves.admit(post, offer).and_then(|()| {
-            if !self.runs.image_is_free() {
+            if !self.runs.execution.image_is_free() {
                 return Err(Fault::Busy);
             }
-            self.runs.open(
+            self.runs.execution.open(
                 post.now,
                 Opening::arrival(caller, timed.then_some(post.now + left)),
             )
@@ -430,11 +443,11 @@ impl Calls {
         let caller = (origin, go.request);
         // If this node does not know the job, nobody knows whether the job has run.
         let disowned = Answer::Failed(Fault::Unreachable, None);
-        let Some(at) = self.runs.jobs.by_caller(caller) else {
+        let Some(at) = self.runs.execution.jobs.by_caller(caller) else {
             exchanges::send(post, caller, disowned);
             return;
         };
-        let job = &self.runs.jobs[at];
+        let job = &self.runs.execution.jobs[at];
         let ours = job.number == Some(go.number);
         if let State::Arriving(_) = job.state {
             if ours {
@@ -460,16 +473,16 @@ impl Calls {
         };
         let home = settled.home;
         let waits = home.and_then(|(node, request)| self.exchanges.find(node, request));
-        self.runs.settle(at, settled.next);
+        self.runs.execution.settle(at, settled.next);
         if let Some(waits) = waits {
             let heard = self.exchanges.redirected(waits, None, Ok(()));
             self.heard(post, waits, heard);
             self.exchanges.forget(waits);
-            self.runs.jobs.rejoin(at, waits);
+            self.runs.execution.jobs.rejoin(at, waits);
         } else {
             post.counters.calls += 1;
         }
         let answered = waits.unwrap_or(at);
-        exchanges::answer(post, &self.runs.jobs[answered]);
+        exchanges::answer(post, &self.runs.execution.jobs[answered]);
     }
 }

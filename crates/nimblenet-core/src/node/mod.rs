@@ -157,7 +157,7 @@ impl Node {
         let archived = self
             .archive()
             .and_then(|archive| archive.catalogue(namespace));
-        archived.or_else(|| self.calls.runs.subscriptions.catalogue(namespace))
+        archived.or_else(|| self.calls.runs.supply.subscriptions.catalogue(namespace))
     }
 
     /// Ids of the nodes in direct reach.
@@ -167,7 +167,7 @@ impl Node {
 
     /// How many jobs run or wait; those that only wait to be reported count too.
     pub fn jobs(&self) -> usize {
-        self.calls.runs.jobs.count()
+        self.calls.runs.execution.jobs.count()
     }
 
     /// Calls in progress, in no particular order.
@@ -177,7 +177,7 @@ impl Node {
 
     /// The call whose job runs this activation on an executor at the moment.
     pub fn running_call(&self, activation: ActivationId) -> Option<CallId> {
-        let jobs = &self.calls.runs.jobs;
+        let jobs = &self.calls.runs.execution.jobs;
         jobs.running(activation).map(|at| jobs[at].call)
     }
 
@@ -212,6 +212,7 @@ impl Node {
         let catalogue = self
             .calls
             .runs
+            .supply
             .subscriptions
             .catalogue_named(&request.name.namespace);
         let backlog = self.calls.backlog();
@@ -308,9 +309,13 @@ impl Node {
     /// # Errors
     /// [`BadDelta`] if it does not fit, or the namespace is not one of the node's.
     pub fn install(&mut self, now: Instant, delta: &Delta<'_>) -> Result<(), BadDelta> {
-        let needed = self.calls.runs.jobs.need_entries();
+        let needed = self.calls.runs.execution.jobs.need_entries();
         let post = &mut self.ground.post(now);
-        self.calls.runs.subscriptions.install(post, delta, needed)?;
+        self.calls
+            .runs
+            .supply
+            .subscriptions
+            .install(post, delta, needed)?;
         self.carry(now);
         Ok(())
     }
@@ -347,8 +352,8 @@ impl Node {
 
     /// The next news for the user.
     pub fn poll_event(&mut self) -> Option<Event<'_>> {
-        self.calls.runs.jobs.forget_reported();
-        if let Some(catalogue) = self.calls.runs.subscriptions.poll_news() {
+        self.calls.runs.execution.jobs.forget_reported();
+        if let Some(catalogue) = self.calls.runs.supply.subscriptions.poll_news() {
             return Some(Event::Catalogue {
                 namespace: catalogue.id(),
                 epoch: catalogue.epoch(),
@@ -396,7 +401,7 @@ impl Node {
         self.servings.assert_invariants();
         debug_assert_eq!(
             self.ground.cache.reservations(),
-            self.calls.runs.reservations(),
+            self.calls.runs.execution.reservations(),
             "every reservation belongs to an activation"
         );
     }
@@ -404,7 +409,7 @@ impl Node {
     fn handle_timeout(&mut self, now: Instant) {
         let archived = self.servings.archive().into_iter();
         let archived = archived.flat_map(Archive::catalogues);
-        let held = archived.chain(self.calls.runs.subscriptions.catalogues());
+        let held = archived.chain(self.calls.runs.supply.subscriptions.catalogues());
         let notes = held.filter(|catalogue| catalogue.epoch() > 0);
         let notes = notes.map(|catalogue| EpochNote {
             namespace: catalogue.id(),
@@ -414,7 +419,7 @@ impl Node {
         let spoke = mesh.handle_timeout(now, notes, counters);
         let post = &mut self.ground.post(now);
         if spoke {
-            let registry = self.calls.runs.subscriptions.first_registry();
+            let registry = self.calls.runs.supply.subscriptions.first_registry();
             self.reports.handle_hello(post, registry);
         }
         self.calls.handle_timeout(post);
@@ -435,16 +440,20 @@ impl Node {
                 let holding = holding(&self.calls, origin, fetch.object);
                 self.servings.handle_fetch(post, origin, fetch, holding);
             }
-            Message::Found(found) => self.calls.runs.handle_found(post, origin, hops, found),
-            Message::Metadata(metadata) => self.calls.runs.handle_metadata(post, metadata),
+            Message::Found(found) => self
+                .calls
+                .runs
+                .supply
+                .handle_found(post, origin, hops, found),
+            Message::Metadata(metadata) => self.calls.runs.supply.handle_metadata(post, metadata),
             Message::Data(data) => {
-                if !self.calls.runs.handle_data(post, &data) {
+                if !self.calls.runs.supply.handle_data(post, &data) {
                     post.unexpected();
                 }
             }
             Message::Refuse(refuse) => {
                 post.counters.refusals += 1;
-                self.calls.runs.handle_refusal(post, refuse.request);
+                self.calls.runs.supply.handle_refusal(post, refuse.request);
             }
             Message::Report(report) => self.reports.handle_report(origin, &report),
             Message::Hello(hello) => {
@@ -452,6 +461,7 @@ impl Node {
                 for note in hello.epochs() {
                     self.calls
                         .runs
+                        .supply
                         .subscriptions
                         .handle_epoch(post, origin, note);
                 }
@@ -474,7 +484,7 @@ impl Node {
 /// What the node holds of an object that the node `to` fetches.
 fn holding(calls: &Calls, to: NodeId, object: Object) -> Holding<'_> {
     let catalogue = match object {
-        Object::Catalogue { namespace, .. } => calls.runs.subscriptions.catalogue(namespace),
+        Object::Catalogue { namespace, .. } => calls.runs.supply.subscriptions.catalogue(namespace),
         Object::Module(_) | Object::Job { .. } => None,
     };
     let offered = calls.offers(to, object);

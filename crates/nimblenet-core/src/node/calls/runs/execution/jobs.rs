@@ -7,9 +7,12 @@ use alloc::vec::Vec;
 use core::ops::Index;
 use core::time::Duration;
 
-use nimblenet_tasklet::{ActivationId, Fault, Outcome, Place, TaskletName, TaskletRef, Trap};
+use nimblenet_tasklet::{
+    ActivationId, Capabilities, Fault, NamespaceId, Outcome, Place, Start, TaskletName, TaskletRef,
+    Trap,
+};
 
-use crate::cache::SlotId;
+use crate::cache::{Cache, SlotId};
 use crate::config::{ExecutorId, Limits};
 use crate::job::{
     Activation, CallId, Callee, Caller, ExportName, Job, Need, Next, State, Station, Step,
@@ -318,6 +321,31 @@ impl Jobs {
                 activation.station = Station::Shelf(slot);
             }
         }
+    }
+
+    /// The work that starts an activation; `granted` says which capabilities a namespace has.
+    pub(in crate::node) fn start_of<'n>(
+        &'n self,
+        cache: &'n Cache,
+        (at, depth): (JobAt, Depth),
+        args: &'n [u8],
+        granted: impl Fn(NamespaceId) -> Capabilities,
+    ) -> Option<Start<'n>> {
+        let stack = self[at].activations();
+        let activation = stack.get(depth.index())?;
+        let parent = depth.index().checked_sub(1);
+        let parent = parent.and_then(|parent| stack.get(parent));
+        Some(Start {
+            activation: activation.id,
+            parent: parent.map(|parent| parent.id),
+            name: activation.name,
+            entry: activation.entry(),
+            code: activation.slot.map_or(&[], |slot| cache.code(slot)),
+            export: activation.export.as_str(),
+            args,
+            fuel: activation.fuel,
+            granted: granted(activation.tasklet.namespace),
+        })
     }
 
     /// Takes back work for which an executor had no room, so that everything is as before. Returns
