@@ -59,6 +59,9 @@ pub fn drain(
         }
     }
     for executor in (0..node.config().limits.executors).map(|it| ExecutorId(it as u8)) {
+        if !node.has_work() {
+            break;
+        }
         while driver.takes_work(executor)
             && let Some(work) = node.poll_work(executor)
         {

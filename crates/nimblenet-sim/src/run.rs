@@ -23,8 +23,8 @@ use crate::trace::{Distances, TaskSet, Trace, duration, moment};
 /// The namespace of a trace's tasklets.
 const NAMESPACE: &str = "floor";
 
-/// How many executors a node has if their number is not to matter, at most.
-const UNLIMITED: usize = 256;
+/// How many executors a node has if their number is not to matter.
+const UNLIMITED: usize = 64;
 
 /// A name in a list of names that is not one of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -363,13 +363,10 @@ fn paper(id: NodeId, mtu: u16, mesh: &Distances) -> Config {
 /// The limits of a node: nothing is refused that the trace asks for, and no more is allocated than
 /// that needs.
 fn limits(trace: &Trace, settings: &Settings, delta_bytes: usize) -> Limits {
-    let robots = trace.robots as usize;
     let deep = 2;
-    // A chain of the paper's task set takes longer than its robot waits until the next.
-    let at_once = (4 * robots).clamp(16, UNLIMITED);
     let (executors, jobs) = match settings.executors {
-        None => (at_once, at_once),
-        Some(executors) => (executors.into(), 1024.max(at_once)),
+        None => (UNLIMITED, UNLIMITED),
+        Some(executors) => (executors.into(), 1024),
     };
     let nodes = trace.nodes.len() + 8;
     Limits {

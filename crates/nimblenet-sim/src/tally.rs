@@ -202,7 +202,10 @@ impl Observer for Tally {
         if let Some(frame) = passing.frame {
             let kind = frame.message.kind() as usize - 1;
             self.by_kind[kind].add(load);
-            self.originated[kind] += u64::from(frame.origin == passing.node);
+            // Each node that passes a flood on originates a message; a packet for one node has one
+            // origin.
+            let originates = frame.origin == passing.node || frame.destination == NodeId::EVERYONE;
+            self.originated[kind] += u64::from(originates);
         }
         self.window(now, load);
     }

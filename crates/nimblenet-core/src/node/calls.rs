@@ -163,6 +163,11 @@ impl Calls {
         self.runs.end_overdue(post);
     }
 
+    /// Whether work waits for some executor.
+    pub(super) fn has_work(&self) -> bool {
+        self.moves.work().is_some() || self.runs.has_work()
+    }
+
     /// The next work for an executor; `image` is the image of the job that moves.
     pub(super) fn poll_work<'n>(
         &'n mut self,

@@ -344,6 +344,11 @@ impl Node {
         self.ground.mesh.poll_transmit(link, out)
     }
 
+    /// Whether work waits for some executor, which may be busy.
+    pub fn has_work(&self) -> bool {
+        self.calls.has_work()
+    }
+
     /// The next work for an executor.
     pub fn poll_work(&mut self, executor: ExecutorId) -> Option<Work<'_>> {
         let Ground { cache, image, .. } = &mut self.ground;

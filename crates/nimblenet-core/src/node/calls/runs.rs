@@ -158,6 +158,11 @@ impl Runs {
         self.happened.pop_front()
     }
 
+    /// Whether work waits for some executor, except for the job that moves.
+    pub(in crate::node) fn has_work(&self) -> bool {
+        self.execution.has_work() || self.supply.subscriptions.has_verification()
+    }
+
     /// The next work for an executor. `image_work` is the work for the job that moves, and `record`
     /// the record of that job.
     pub(in crate::node) fn poll_work<'n>(

@@ -154,6 +154,11 @@ impl Execution {
         Some(Work::Stop { activation })
     }
 
+    /// Whether work or a stop waits for some executor.
+    pub(in crate::node) fn has_work(&self) -> bool {
+        !self.bench.is_clear() || self.bench.has_line()
+    }
+
     /// The next step of a job for an executor. `image_work` is the work for the job that moves, and
     /// `record` the record of that job; `granted` says which capabilities a namespace has.
     pub(in crate::node) fn poll_work<'n>(
@@ -179,15 +184,18 @@ impl Execution {
         let Self { bench, shelf, jobs } = self;
         let demand = |at: JobAt, may_begin: bool| {
             let job = &jobs[at];
+            let place = || Demand::Place {
+                anywhere: shelf.is_stalled(at),
+            };
             let top = job.top().filter(|top| top.has_module);
             if shelf.is_stalled_at(at, executor) {
                 Demand::Patience
             } else if let Some(top) = top {
                 match top.holder() {
                     Some(holder) => Demand::Holder(holder),
-                    None if shelf.has_begun(at) => Demand::Place,
+                    None if shelf.has_begun(at) => place(),
                     None if !may_begin => Demand::Patience,
-                    None if shelf.begin(at, job.need) => Demand::Place,
+                    None if shelf.begin(at, job.need) => Demand::Place { anywhere: false },
                     None => Demand::Promise,
                 }
             } else {
@@ -202,10 +210,10 @@ impl Execution {
 
     /// The stalled job that must do without room, because no job that an executor holds can go on.
     pub(in crate::node) fn poll_stuck(&self, cache: &Cache) -> Option<JobAt> {
-        let around = self.around(cache);
-        self.bench
-            .is_still()
-            .then(|| self.shelf.poll_stuck(&around))?
+        if !self.shelf.has_stalled() || !self.bench.is_still() {
+            return None;
+        }
+        self.shelf.poll_stuck(&self.around(cache))
     }
 
     /// Fails the step for which a stalled job wants room. Returns the result of the job if that

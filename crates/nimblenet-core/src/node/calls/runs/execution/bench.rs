@@ -87,7 +87,10 @@ pub(in crate::node) enum Demand {
     /// The executor must be this one, which holds the activation.
     Holder(ExecutorId),
     /// A place; the job has begun before, or may begin.
-    Place,
+    Place {
+        /// Whether it takes any executor, because the emptiest had no room for it.
+        anywhere: bool,
+    },
     /// Nothing now: the executor has no room for it, or it is not its turn to begin.
     Patience,
     /// More than can be promised to it. No other job begins before it.
@@ -164,6 +167,11 @@ impl Bench {
         self.last_was_sliced = self.fresh.contains(&job);
     }
 
+    /// Whether a job waits for an executor.
+    pub(in crate::node) fn has_line(&self) -> bool {
+        !self.fresh.is_empty() || !self.sliced.is_empty()
+    }
+
     /// Whether no executor has work or a stop.
     pub(in crate::node) fn is_still(&self) -> bool {
         self.stops.is_empty() && self.seats.iter().all(|seat| seat.executing.is_none())
@@ -214,7 +222,7 @@ impl Bench {
         can_make_place: bool,
         mut demand: impl FnMut(JobAt, bool) -> Demand,
     ) -> Option<Turn> {
-        if self.fresh.is_empty() && self.sliced.is_empty() {
+        if !self.has_line() {
             return None;
         }
         let room = self.has_place(executor) || can_make_place;
@@ -314,7 +322,9 @@ impl Bench {
             let (fits, needs_place) = match demand(job, room && !blocked) {
                 Demand::Nothing => (true, false),
                 Demand::Holder(holder) => (holder == executor, false),
-                Demand::Place => (room, true),
+                Demand::Place { anywhere } => {
+                    (room && (anywhere || self.is_emptiest(executor)), true)
+                }
                 Demand::Patience => (false, false),
                 Demand::Promise => {
                     blocked = true;
@@ -338,6 +348,15 @@ impl Bench {
         line.remove(at);
         self.last_was_sliced = sliced;
         Some(Turn::Run(job))
+    }
+
+    /// Whether no other executor that is not busy holds fewer activations. A new activation goes to
+    /// the emptiest: those that an executor holds may become ready while it is busy, and no other
+    /// can run them.
+    fn is_emptiest(&self, executor: ExecutorId) -> bool {
+        let idle = self.seats.iter().filter(|seat| seat.executing.is_none());
+        let least = idle.map(|seat| seat.held).min();
+        least.is_none_or(|least| self.seats[usize::from(executor.0)].held <= least)
     }
 
     fn seat_mut(&mut self, executor: ExecutorId) -> &mut Seat {

@@ -38,6 +38,8 @@ pub(in crate::node) struct Shelf {
     /// Bytes of the shelf.
     bytes: usize,
     seats: Vec<Seat>,
+    /// How many jobs are stalled in all seats, so that most questions need not look at any.
+    stalled: usize,
 }
 
 /// One executor.
@@ -81,6 +83,7 @@ impl Shelf {
             promises: Promises::new(limits),
             bytes: limits.shelf_bytes,
             seats: (0..limits.executors).map(seat).collect(),
+            stalled: 0,
         }
     }
 
@@ -111,6 +114,7 @@ impl Shelf {
     /// Notes that an executor had no room for the work of a job.
     pub(in crate::node) fn handle_no_room(&mut self, job: JobAt, executor: ExecutorId) {
         self.seat_mut(executor).stalled.push(job);
+        self.stalled += 1;
     }
 
     /// Lets all jobs try again that an executor had no room for: an activation has left it. Returns
@@ -118,14 +122,21 @@ impl Shelf {
     pub(in crate::node) fn handle_room(&mut self, executor: ExecutorId) -> Option<JobAt> {
         let seat = self.seat_mut(executor);
         let first = seat.stalled.first().copied();
+        let left = seat.stalled.len();
         seat.stalled.clear();
+        self.stalled -= left;
         first
     }
 
     /// Notes that the job does not wait for room any more.
     pub(in crate::node) fn unstall(&mut self, job: JobAt) {
+        if self.stalled == 0 {
+            return;
+        }
         for seat in &mut self.seats {
+            let before = seat.stalled.len();
             seat.stalled.retain(|held| *held != job);
+            self.stalled -= before - seat.stalled.len();
         }
     }
 
@@ -135,9 +146,14 @@ impl Shelf {
         seat.is_some_and(|seat| seat.stalled.contains(&job))
     }
 
+    /// Whether any job waits for room.
+    pub(in crate::node) fn has_stalled(&self) -> bool {
+        self.stalled > 0
+    }
+
     /// Whether the job waits for room in some executor.
     pub(in crate::node) fn is_stalled(&self, job: JobAt) -> bool {
-        self.seats.iter().any(|seat| seat.stalled.contains(&job))
+        self.stalled > 0 && self.seats.iter().any(|seat| seat.stalled.contains(&job))
     }
 
     /// The activation that must go to the shelf to make room for a stalled job.
@@ -163,9 +179,6 @@ impl Shelf {
     /// The stalled job that must do without room, because no job that an executor holds can go on.
     /// To be called when executors have nothing to do.
     pub(in crate::node) fn poll_stuck(&self, around: &impl Around) -> Option<JobAt> {
-        if self.seats.iter().all(|seat| seat.stalled.is_empty()) {
-            return None;
-        }
         let mut executors = self.executors();
         if executors.any(|executor| self.poll_room(executor, around).is_some()) {
             return None;
@@ -254,6 +267,8 @@ impl Shelf {
     /// Checks what must hold between two inputs: `is_live` says whether a job has not ended.
     pub(in crate::node) fn assert_invariants(&self, is_live: impl Fn(JobAt) -> bool) {
         self.promises.assert_invariants();
+        let stalled: usize = self.seats.iter().map(|seat| seat.stalled.len()).sum();
+        debug_assert_eq!(self.stalled, stalled, "stalled jobs");
         for seat in &self.seats {
             for (at, job) in seat.stalled.iter().enumerate() {
                 debug_assert!(is_live(*job), "{job:?} waits for room");

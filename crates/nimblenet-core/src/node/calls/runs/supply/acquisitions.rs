@@ -458,10 +458,15 @@ impl Acquisition {
     fn finish(&mut self, post: &mut Post<'_>, slot: SlotId, holder: Holder) {
         let hops = Some(holder.hops);
         post.cache.set_nearby(slot, Nearby { copies: None, hops });
-        if post.cache.finish(slot, &self.wanted.digest) {
+        // Without merging another acquisition may have brought the module meanwhile.
+        let held = post.cache.find(self.wanted.tasklet);
+        if held.is_some() {
+            post.cache.remove(slot);
+        }
+        if held.is_some() || post.cache.finish(slot, &self.wanted.digest) {
             self.hops = holder.hops;
             self.from_registry = holder.id == self.wanted.registry;
-            self.acquired(post, slot);
+            self.acquired(post, held.unwrap_or(slot));
         } else {
             post.counters.digest_mismatches += 1;
             self.retry(post, Fault::DigestMismatch, Some(holder.id));

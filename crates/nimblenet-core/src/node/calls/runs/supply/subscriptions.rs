@@ -277,6 +277,11 @@ impl Subscriptions {
         held.filter_map(Subscription::poll_timeout).min()
     }
 
+    /// Whether a signature check waits for an executor.
+    pub(in crate::node) fn has_verification(&self) -> bool {
+        self.table.iter().any(|held| held.sync == Sync::Unverified)
+    }
+
     /// The signature check that is due, if there is one.
     pub(in crate::node) fn poll_verification(&mut self) -> Option<SubscriptionAt> {
         let due = |held: &Subscription| held.sync == Sync::Unverified;

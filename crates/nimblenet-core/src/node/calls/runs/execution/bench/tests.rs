@@ -1,6 +1,7 @@
 use super::*;
 
 const ONLY: ExecutorId = ExecutorId(0);
+const PLACE: Demand = Demand::Place { anywhere: false };
 
 fn job(at: usize) -> JobAt {
     JobAt::new(at)
@@ -18,7 +19,7 @@ fn bench(executors: usize, places: usize) -> Bench {
 
 /// The job whose turn it is if each job has begun and needs a place.
 fn turn(bench: &mut Bench, executor: ExecutorId) -> Option<Turn> {
-    bench.poll_turn(executor, false, |_, _| Demand::Place)
+    bench.poll_turn(executor, false, |_, _| PLACE)
 }
 
 /// Takes jobs until there is none whose turn it is; each keeps a place.
@@ -75,7 +76,7 @@ fn a_large_job_is_not_overtaken_by_those_that_would_begin_after_it() {
         asked.push((at.index(), may_begin));
         match (at.index(), may_begin) {
             (0, true) => Demand::Promise,
-            (3, _) => Demand::Place,
+            (3, _) => PLACE,
             _ => Demand::Patience,
         }
     });
@@ -89,11 +90,7 @@ fn without_a_place_none_begins_and_one_is_made_for_those_that_have_begun() {
     (0..2).for_each(|at| bench.make_ready(job(at), false));
     assert_eq!(taken(&mut bench), [0]);
     let begins = |_, may_begin| {
-        if may_begin {
-            Demand::Place
-        } else {
-            Demand::Patience
-        }
+        if may_begin { PLACE } else { Demand::Patience }
     };
     assert_eq!(bench.poll_turn(ONLY, false, begins), None);
     assert_eq!(turn(&mut bench, ONLY), None);
@@ -167,7 +164,7 @@ fn those_without_room_keep_their_turns_and_are_tried_again_when_one_leaves() {
     let turn = |bench: &mut Bench, stalled: &[JobAt]| {
         let demand = |at: JobAt, _| match stalled.contains(&at) {
             true => Demand::Patience,
-            false => Demand::Place,
+            false => PLACE,
         };
         match bench.poll_turn(ONLY, false, demand)? {
             Turn::Run(job) => Some(job),
@@ -189,4 +186,18 @@ fn those_without_room_keep_their_turns_and_are_tried_again_when_one_leaves() {
     bench.favour(stalled[0]);
     let turns = [(); 3].map(|()| turn(&mut bench, &[]));
     assert_eq!(turns, [line[1], line[2], line[3]].map(Some));
+}
+
+#[test]
+fn new_work_goes_to_the_emptiest_executor_unless_that_had_no_room() {
+    let mut bench = bench(2, 8);
+    let other = ExecutorId(1);
+    bench.make_ready(job(0), false);
+    assert_eq!(taken(&mut bench), [0]);
+    bench.make_ready(job(1), false);
+    assert_eq!(turn(&mut bench, ONLY), None);
+    let mut again = |at| bench.poll_turn(at, false, |_, _| Demand::Place { anywhere: true });
+    assert_eq!(again(ONLY), Some(Turn::Run(job(1))));
+    bench.make_ready(job(1), false);
+    assert_eq!(turn(&mut bench, other), Some(Turn::Run(job(1))));
 }
