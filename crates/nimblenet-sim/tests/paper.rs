@@ -2,6 +2,7 @@
 //! has measured on it.
 #![allow(
     clippy::std_instead_of_alloc,
+    clippy::unwrap_used,
     reason = "tests of a program for an operating system"
 )]
 
@@ -43,19 +44,16 @@ fn paper(cut: Cut) -> Settings {
 
 /// Checks that each number of `expected` is in `found`, within `band`.
 fn assert_near(path: &str, found: &Value, expected: &Value, band: f64) {
-    match expected {
-        Value::Object(fields) => {
-            for (key, value) in fields {
-                let band = if key == "tx_bytes" { NODES } else { band };
-                assert_near(&format!("{path}.{key}"), &found[key], value, band);
-            }
+    if let Value::Object(fields) = expected {
+        for (key, value) in fields {
+            let band = if key == "tx_bytes" { NODES } else { band };
+            assert_near(&format!("{path}.{key}"), &found[key], value, band);
         }
-        _ => {
-            let (found, expected) = (found.as_f64().unwrap(), expected.as_f64().unwrap());
-            let off = (found - expected).abs() / expected.max(1.0);
-            assert!(off <= band, "{path}: {found} instead of {expected}");
-        }
+        return;
     }
+    let (found, expected) = (found.as_f64().unwrap(), expected.as_f64().unwrap());
+    let off = (found - expected).abs() / expected.max(1.0);
+    assert!(off <= band, "{path}: {found} instead of {expected}");
 }
 
 #[test]
@@ -124,7 +122,8 @@ fn a_trace_that_cannot_be_is_refused_with_the_field_and_what_would_be_right() {
             .unwrap_err()
             .to_string()
     };
-    let cases: [(&dyn Fn(&mut Trace), &str); 6] = [
+    type Spoil<'s> = &'s dyn Fn(&mut Trace);
+    let cases: [(Spoil<'_>, &str); 6] = [
         (
             &|trace| trace.duration_s = 0.0,
             "duration_s: 0 is not within 1 to 10000000",
