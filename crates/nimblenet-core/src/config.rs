@@ -124,30 +124,53 @@ pub struct Pace {
     /// The usual time of one hop in one direction; it determines how long a node waits for
     /// answers.
     pub hop: Duration,
+    /// How long a node waits after a change of its cache until it tells its neighbours, so that
+    /// other changes go with it.
+    pub announce: Duration,
 }
 
 impl Pace {
     /// The paper's radio mesh, where a hop takes 100 ms each way.
-    pub const PAPER: Self = Self::millis(200, 1000, 100);
+    pub const PAPER: Self = Self::millis(200, 1000, 100, 20_000);
 
     /// A wired mesh of Linux nodes, where a search of all nodes takes a few milliseconds.
-    pub const LINUX: Self = Self::millis(50, 250, 20);
+    pub const LINUX: Self = Self::millis(50, 250, 20, 2000);
 
     /// Boards on serial lines, where a frame takes 3 ms.
-    pub const BOARD: Self = Self::millis(50, 250, 20);
+    pub const BOARD: Self = Self::millis(50, 250, 20, 2000);
 
-    const fn millis(local_search: u64, global_search: u64, hop: u64) -> Self {
+    const fn millis(local_search: u64, global_search: u64, hop: u64, announce: u64) -> Self {
         Self {
             local_search: Duration::from_millis(local_search),
             global_search: Duration::from_millis(global_search),
             hop: Duration::from_millis(hop),
+            announce: Duration::from_millis(announce),
         }
     }
 }
 
-/// How a node acquires tasklets (Algorithm 1).
+/// How a node finds a holder of a module that it lacks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Discovery {
+    /// It asks its neighbours, then the whole mesh, then the registry: the paper's Algorithm 1.
+    Flood,
+    /// It asks the nearest holder that it knows of, else the registry. Only if these fail it asks
+    /// all.
+    Known,
+}
+
+/// How a node acquires tasklets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AcquisitionConfig {
+    /// How it finds a holder.
+    pub discovery: Discovery,
+    /// Tell the neighbours which modules the node holds, and pass on what they tell.
+    pub announce: bool,
+    /// Answer requests for modules that the node only passes on, if it holds the module; send them
+    /// to a nearer holder, if it knows of one.
+    pub on_path: bool,
+    /// Acquire what a chain may call as soon as it is called, besides its own module.
+    pub prefetch: bool,
     /// Attempts before an acquisition fails, at least 1.
     pub attempts: u8,
     /// Ask a holder for metadata before a fetch, as the paper does, although the catalogue has it.
@@ -194,7 +217,7 @@ impl Config {
     pub fn new(id: NodeId, mtu: u16) -> Self {
         let hello = HelloConfig {
             min: Duration::from_millis(250),
-            max: Duration::from_secs(8),
+            max: Duration::from_secs(64),
         };
         Self {
             id,
@@ -210,6 +233,10 @@ impl Config {
             namespaces: Vec::new(),
             pace: Pace::PAPER,
             acquisition: AcquisitionConfig {
+                discovery: Discovery::Known,
+                announce: true,
+                on_path: true,
+                prefetch: true,
                 attempts: 5,
                 ask_metadata: false,
                 merge: true,
@@ -237,6 +264,10 @@ impl Config {
     pub fn paper(id: NodeId, mtu: u16) -> Self {
         let mut config = Self::new(id, mtu);
         config.topology.hello = None;
+        config.acquisition.discovery = Discovery::Flood;
+        config.acquisition.announce = false;
+        config.acquisition.on_path = false;
+        config.acquisition.prefetch = false;
         config.acquisition.ask_metadata = true;
         config.acquisition.merge = false;
         config
@@ -249,6 +280,7 @@ impl Config {
             &mut self.pace.local_search,
             &mut self.pace.global_search,
             &mut self.pace.hop,
+            &mut self.pace.announce,
         ] {
             *time /= factor;
         }
@@ -324,6 +356,8 @@ pub struct Limits {
     pub routes: usize,
     /// Neighbours.
     pub neighbours: usize,
+    /// Pages of 32 catalogue entries of which the node knows whether a node near it holds them.
+    pub holdings: usize,
     /// Bytes of frames that wait for each link.
     pub outbox_bytes: usize,
     /// Fetches served at a time.
@@ -356,6 +390,7 @@ impl Limits {
             peers: 1024,
             routes: 1024,
             neighbours: 64,
+            holdings: 1024,
             outbox_bytes: 256 << 10,
             servings: 64,
             catalogue: CatalogueLimits::LARGE,
@@ -382,6 +417,7 @@ impl Limits {
             peers: 16,
             routes: 16,
             neighbours: 8,
+            holdings: 24,
             outbox_bytes: 1264,
             servings: 4,
             catalogue: CatalogueLimits::SMALL,

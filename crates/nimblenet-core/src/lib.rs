@@ -63,6 +63,7 @@ mod config;
 mod counters;
 mod earliest;
 mod event;
+mod holders;
 mod job;
 mod mesh;
 mod node;
@@ -80,9 +81,9 @@ pub use archive::Archive;
 pub use cache::{CachedModule, Eviction};
 pub use catalogue::{BadDelta, Catalogue, CatalogueLimits};
 pub use config::{
-    AcquisitionConfig, Config, ConfigError, ExecutorId, HelloConfig, Limits, LinkAddress,
-    LinkConfig, LinkId, MIN_MTU, NamespaceConfig, Pace, Role, StaticNeighbour, StaticRoute,
-    Topology,
+    AcquisitionConfig, Config, ConfigError, Discovery, ExecutorId, HelloConfig, Limits,
+    LinkAddress, LinkConfig, LinkId, MIN_MTU, NamespaceConfig, Pace, Role, StaticNeighbour,
+    StaticRoute, Topology,
 };
 pub use counters::{Acquired, Counters, DropReason, Traffic};
 pub use event::{CallRequest, Event, Input, Progress, Reason, Standing};

@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use nimblenet_core::Config;
+use nimblenet_core::{Config, Discovery};
 use nimblenet_tasklet::NodeId;
 
 #[test]
@@ -22,6 +22,14 @@ fn the_specification_s_defaults_are_those_of_a_configuration() {
             "acquisition.attempts",
             config.acquisition.attempts.to_string(),
         ),
+        (
+            "acquisition.discovery",
+            match config.acquisition.discovery {
+                Discovery::Flood => "`flood`".into(),
+                Discovery::Known => "`known`".into(),
+            },
+        ),
+        ("pace.announce", millis(config.pace.announce)),
     ];
     for (name, value) in &settings {
         let ending = format!(" | {value} | `{name}` |");

@@ -349,6 +349,7 @@ struct TimeoutsFile {
     local_search_ms: Milliseconds,
     global_search_ms: Milliseconds,
     hop_ms: Milliseconds,
+    announce_ms: Milliseconds,
     call_ms: Milliseconds,
 }
 
@@ -362,6 +363,7 @@ impl Default for TimeoutsFile {
             local_search_ms: millis(Pace::LINUX.local_search),
             global_search_ms: millis(Pace::LINUX.global_search),
             hop_ms: millis(Pace::LINUX.hop),
+            announce_ms: millis(Pace::LINUX.announce),
             call_ms: Milliseconds::new(60_000),
         }
     }
@@ -374,6 +376,7 @@ impl TimeoutsFile {
                 local_search: Duration::from_millis(self.local_search_ms.number()),
                 global_search: Duration::from_millis(self.global_search_ms.number()),
                 hop: Duration::from_millis(self.hop_ms.number()),
+                announce: Duration::from_millis(self.announce_ms.number()),
             },
             call: Duration::from_millis(self.call_ms.number()),
         }

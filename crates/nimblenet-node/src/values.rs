@@ -1,5 +1,5 @@
 //! The values that tasklets keep on the node with the capability `kv` (spec/behaviour.md, section
-//! 11).
+//! 12).
 //!
 //! Each tasklet of each namespace has values of its own, under its full name; a new version finds
 //! those of the version before it. With a state directory they outlive the node: a thread writes

@@ -4,7 +4,7 @@
 //! cargo bench -p nimblenet-sim --bench recorded_hour -- paper nimble
 //! valgrind --tool=callgrind target/release/deps/recorded_hour-* paper nimble
 //! ```
-//! The arguments are a profile and a task set. The bench prints what is the same in every run, and
+//! The arguments are a profile and a task set; `report` prints the whole report. The bench prints what is the same in every run, and
 //! how long this one took.
 #![allow(
     missing_docs,
@@ -14,6 +14,7 @@
     reason = "a bench for an operating system; the clock is that of the person who waits"
 )]
 
+use nimblenet_core::Eviction;
 use nimblenet_sim::trace::Trace;
 use nimblenet_sim::{Run, Settings};
 
@@ -22,6 +23,7 @@ fn main() {
     for given in std::env::args().skip(1) {
         settings.profile = given.parse().unwrap_or(settings.profile);
         settings.cut = given.parse().unwrap_or(settings.cut);
+        settings.eviction = Eviction::named(&given).or(settings.eviction);
     }
     let trace = Trace::read(include_bytes!("../traces/floor12-seed1.trace.json")).unwrap();
     let began = std::time::Instant::now();
@@ -38,4 +40,7 @@ fn main() {
         report.finished_by_end,
         report.event_log_hash,
     );
+    if std::env::args().any(|given| given == "report") {
+        println!("{}", serde_json::to_string_pretty(&report).unwrap());
+    }
 }

@@ -173,6 +173,7 @@ impl Report {
                 | Kind::Fetch
                 | Kind::Data
                 | Kind::Hello
+                | Kind::Holdings
                 | Kind::Report => {}
             }
         }

@@ -1,10 +1,12 @@
 //! The tally of a run: what nodes sent and received, and how calls ended.
 
+use std::collections::BTreeMap;
+
 use core::time::Duration;
 
-use nimblenet_core::wire::{Kind, Message, OVERHEAD};
+use nimblenet_core::wire::{Holdings, Kind, Message, OVERHEAD, Page};
 use nimblenet_core::{Event, Instant};
-use nimblenet_tasklet::NodeId;
+use nimblenet_tasklet::{NamespaceId, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Observer, Passing};
@@ -17,8 +19,8 @@ pub const WINDOW: Duration = Duration::from_secs(10);
 #[serde(rename_all = "lowercase")]
 pub enum Accounting {
     /// The payload that the paper's protocol needs for the same message: a search, an answer, a
-    /// request for metadata or for a module is 8 bytes, metadata are 40, a module its length and 8.
-    /// Other messages have their encoded length.
+    /// request for metadata or for a module is 8 bytes, metadata are 40, a module its length and 8,
+    /// news of a cache 4 bytes and 2 for each module that came or left. Other messages have their encoded length.
     #[default]
     Nominal,
     /// The frame as it is sent, with counter and tag.
@@ -36,10 +38,32 @@ pub struct Load {
     pub real: u64,
 }
 
+/// What nodes have told of caches: the teller, the holder, the namespace and the number of the page,
+/// and its bits.
+type Told = BTreeMap<(NodeId, NodeId, NamespaceId, u8), u32>;
+
+/// The nominal payload of news of caches.
+fn news(told: &mut Told, teller: NodeId, holdings: &Holdings<'_>) -> u64 {
+    let namespace = holdings.namespace;
+    let mut changed = |holder, page: Page| {
+        let key = (teller, holder, namespace, page.number);
+        let before = told.insert(key, page.bits).unwrap_or(0);
+        u64::from((before ^ page.bits).count_ones())
+    };
+    let own: u64 = holdings.own().map(|page| changed(teller, page)).sum();
+    let mut bytes = 4 + 2 * own;
+    for (holder, pages) in holdings.sections() {
+        let ids: u64 = pages.map(|page| changed(holder.id, page)).sum();
+        bytes += 4 + 2 * ids;
+    }
+    bytes
+}
+
 impl Load {
-    fn of(passing: &Passing<'_>) -> Self {
+    fn of(passing: &Passing<'_>, told: &mut Told) -> Self {
         let real = passing.bytes.len() as u64;
         let nominal = passing.frame.map_or(real, |frame| match &frame.message {
+            Message::Holdings(holdings) => news(told, frame.sender, holdings),
             Message::Search(_)
             | Message::Found(_)
             | Message::MetadataRequest(_)
@@ -89,6 +113,7 @@ pub const fn kind_name(kind: Kind) -> &'static str {
         Kind::Data => "data",
         Kind::Refuse
         | Kind::Hello
+        | Kind::Holdings
         | Kind::Call
         | Kind::Return
         | Kind::Move
@@ -125,6 +150,10 @@ pub struct Tally {
     originated: [u64; Kind::ALL.len()],
     /// What was sent and received in each window.
     windows: Vec<Load>,
+    /// What was told of caches before.
+    told: Told,
+    /// The last news of each node: those who hear it receive as much as it has sent.
+    news: BTreeMap<NodeId, (u32, Load)>,
     /// Calls that ended with a result.
     pub(crate) ended: Vec<Ended>,
     /// Calls that ended without one.
@@ -149,6 +178,8 @@ impl Tally {
             by_kind: [Load::default(); Kind::ALL.len()],
             originated: [0; Kind::ALL.len()],
             windows: vec![Load::default(); windows + 1],
+            told: Told::new(),
+            news: BTreeMap::new(),
             ended: Vec::new(),
             failed: 0,
         }
@@ -183,6 +214,23 @@ impl Tally {
         })
     }
 
+    fn load(&mut self, passing: &Passing<'_>) -> Load {
+        let Some(frame) = passing.frame else {
+            return Load::of(passing, &mut self.told);
+        };
+        if !matches!(frame.message, Message::Holdings(_)) {
+            return Load::of(passing, &mut self.told);
+        }
+        if let Some((sequence, load)) = self.news.get(&frame.sender)
+            && *sequence == frame.sequence
+        {
+            return *load;
+        }
+        let load = Load::of(passing, &mut self.told);
+        self.news.insert(frame.sender, (frame.sequence, load));
+        load
+    }
+
     fn window(&mut self, now: Instant, load: Load) {
         let at = now.as_micros().div_ceil(WINDOW.as_micros() as u64);
         let last = self.windows.len() - 1;
@@ -196,7 +244,7 @@ impl Tally {
 
 impl Observer for Tally {
     fn sent(&mut self, now: Instant, passing: Passing<'_>) {
-        let load = Load::of(&passing);
+        let load = self.load(&passing);
         let at = self.place(passing.node);
         self.sent[at].add(load);
         if let Some(frame) = passing.frame {
@@ -211,7 +259,7 @@ impl Observer for Tally {
     }
 
     fn received(&mut self, now: Instant, passing: Passing<'_>) {
-        let load = Load::of(&passing);
+        let load = self.load(&passing);
         let at = self.place(passing.node);
         self.received[at].add(load);
         self.window(now, load);

@@ -95,6 +95,7 @@ fn frame(step: &Move, sequence: u32) -> Option<Vec<u8>> {
         sequence: b.into(),
         hops: c,
         age_s: ttl,
+        mtu: a,
     };
     let epoch = EpochNote {
         namespace,

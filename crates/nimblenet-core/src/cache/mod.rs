@@ -57,6 +57,17 @@ struct Slot {
     /// Whether all bytes are here and match the digest.
     ready: bool,
     nearby: Nearby,
+    /// Where it came from; none once a job has used it.
+    origin: Option<Origin>,
+}
+
+/// Where a module has come from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Origin {
+    /// Links to the source.
+    pub(crate) hops: u8,
+    /// Whether the source is the registry of its namespace.
+    pub(crate) registry: bool,
 }
 
 impl Slot {
@@ -99,6 +110,8 @@ pub struct Cache {
     capacity: usize,
     used: usize,
     evicted: u64,
+    /// Modules that came or left so far.
+    changes: u64,
     policy: Box<dyn Evict + Send>,
 }
 
@@ -121,6 +134,7 @@ impl Cache {
             order: Vec::with_capacity(entries),
             used: 0,
             evicted: 0,
+            changes: 0,
             policy: policy(Size { entries, bytes }),
         }
     }
@@ -138,6 +152,11 @@ impl Cache {
     /// Modules evicted so far.
     pub fn evicted(&self) -> u64 {
         self.evicted
+    }
+
+    /// A number that is another one as soon as a module has come or left.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
     }
 
     /// Reservations held in all.
@@ -193,6 +212,7 @@ impl Cache {
     /// Counts a use; the first one is that for which the module was fetched.
     pub fn touch(&mut self, id: SlotId, now: Instant) {
         let slot = self.slot_mut(id);
+        slot.origin = None;
         slot.uses = slot.uses.saturating_add(1);
         slot.last_used = now;
         if slot.uses > 1 {
@@ -204,6 +224,30 @@ impl Cache {
     /// before [`finish`](Self::finish), they see it with the insertion.
     pub fn set_nearby(&mut self, id: SlotId, nearby: Nearby) {
         self.slot_mut(id).nearby = nearby;
+    }
+
+    /// Whether a module of `len` bytes fits only if others leave.
+    pub(crate) fn is_full_for(&self, len: usize) -> bool {
+        self.used + len > self.capacity
+    }
+
+    /// Notes what is known of other copies of all modules, as [`set_nearby`](Self::set_nearby).
+    pub(crate) fn refresh_nearby(&mut self, nearby: impl Fn(TaskletRef) -> Nearby) {
+        for slot in self.slots.iter_mut().flatten() {
+            if let Some(tasklet) = slot.tasklet {
+                slot.nearby = nearby(tasklet);
+            }
+        }
+    }
+
+    /// Where a module has come from, unless a job has used it since.
+    pub(crate) fn origin(&self, id: SlotId) -> Option<Origin> {
+        self.slot(id).origin
+    }
+
+    /// Notes where a module has come from.
+    pub(crate) fn set_origin(&mut self, id: SlotId, origin: Origin) {
+        self.slot_mut(id).origin = Some(origin);
     }
 
     /// Frees `len` bytes in one piece for a module: evicts the modules that the policy chooses, then
@@ -281,6 +325,7 @@ impl Cache {
             reservations: 0,
             ready: false,
             nearby: Nearby::default(),
+            origin: None,
         };
         self.slots[free] = Some(slot);
         self.order.insert(at, free as u16);
@@ -315,6 +360,7 @@ impl Cache {
         let good = Digest::of(self.code(id)) == *digest;
         if good {
             self.slot_mut(id).ready = true;
+            self.changes += 1;
             self.tell(id, Happening::Insertion);
         } else {
             self.remove(id);
@@ -334,6 +380,7 @@ impl Cache {
             && slot.tasklet.is_some()
         {
             self.used -= slot.len;
+            self.changes += u64::from(slot.ready);
         }
     }
 

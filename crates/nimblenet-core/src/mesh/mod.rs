@@ -30,21 +30,30 @@ use crate::counters::{Counters, DropReason};
 use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::{
-    EpochNote, Frame, HEADER_LEN, HELLO_BYTES, Hello, MAX_TTL, Message, OVERHEAD, RegistryNote,
+    EpochNote, Fetch, Frame, HEADER_LEN, HELLO_BYTES, Hello, Holder, MAX_TTL, Message, OVERHEAD,
+    Object, RegistryNote,
 };
 
 /// A neighbour is forgotten after this many of the longest hello intervals.
 const SILENT_INTERVALS: u32 = 4;
 
-/// A packet that is for this node.
+/// A packet that concerns this node.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Delivery<'a> {
-    pub(crate) origin: NodeId,
-    /// Links that it travelled.
-    pub(crate) hops: u8,
-    /// Whether it came to everyone rather than to this node.
-    pub(crate) flooded: bool,
-    pub(crate) message: Message<'a>,
+    pub(crate) frame: Frame<'a>,
+    pub(crate) reach: Reach,
+}
+
+/// Whom a packet is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reach {
+    /// This node.
+    Here,
+    /// Everyone.
+    Everyone,
+    /// Another node. It asks for a module, which this node may have; if not,
+    /// [`Mesh::pass_on`] sends it on.
+    Passing,
 }
 
 /// The mesh as one node sees it.
@@ -60,8 +69,12 @@ pub(crate) struct Mesh<S = Plain> {
     /// Frames that wait, by link.
     outboxes: Vec<Outbox>,
     trickle: Option<Trickle>,
-    /// Registries that hellos told of.
-    registries: Vec<NodeId>,
+    /// Registries that hellos told of, with the smallest frame size on the route.
+    registries: Vec<(NodeId, u16)>,
+    /// Whether requests for modules stop here on their way to another node.
+    on_path: bool,
+    /// Whether there is a neighbour that knows nothing of this node.
+    newcomer: bool,
     sequence: u32,
     random: Random,
     scratch: Vec<u8>,
@@ -108,6 +121,8 @@ impl<S: Seal> Mesh<S> {
                 .collect(),
             trickle,
             registries: Vec::with_capacity(registries),
+            on_path: config.acquisition.on_path,
+            newcomer: false,
             sequence: config.first_sequence,
             random,
             scratch: vec![0; usize::from(mtu)],
@@ -138,10 +153,10 @@ impl<S: Seal> Mesh<S> {
     pub(crate) fn mtu_between(&self, now: Instant, other: NodeId) -> u16 {
         let mtu = self.smallest_mtu();
         if self.next(now, other).is_some_and(|next| next.id == other) {
-            mtu
-        } else {
-            mtu.min(MIN_MTU)
+            return mtu;
         }
+        let mut known = self.registries.iter().filter(|(id, _)| *id == other);
+        mtu.min(known.next().map_or(MIN_MTU, |(_, mtu)| *mtu))
     }
 
     /// Whether a message to `destination` fits the link of its route, or any link if it is flooded.
@@ -192,6 +207,7 @@ impl<S: Seal> Mesh<S> {
             return None;
         }
         if self.neighbours.hear(now, frame.sender, link, from) {
+            self.newcomer = true;
             self.speak_soon(now);
         }
         match self.duplicates.see(now, frame.origin, frame.sequence) {
@@ -201,6 +217,7 @@ impl<S: Seal> Mesh<S> {
             }
             Sighting::Restarted if frame.origin == frame.sender => {
                 self.routes.doubt_over(frame.sender);
+                self.newcomer = true;
                 self.speak_soon(now);
             }
             Sighting::First | Sighting::Restarted => {}
@@ -215,16 +232,38 @@ impl<S: Seal> Mesh<S> {
         );
         counters.received(frame.message.kind(), bytes.len());
 
-        let for_us = frame.destination == self.id;
-        if !for_us && frame.ttl > 0 {
+        let reach = match frame.destination {
+            NodeId::EVERYONE => Reach::Everyone,
+            destination if destination == self.id => Reach::Here,
+            _ => Reach::Passing,
+        };
+        let asks = reach == Reach::Passing && self.on_path && asks_for_module(&frame.message);
+        if reach != Reach::Here && frame.ttl > 0 && !asks {
             self.forward(now, frame, counters);
         }
-        (for_us || frame.destination == NodeId::EVERYONE).then_some(Delivery {
-            origin: frame.origin,
-            hops: frame.hops,
-            flooded: !for_us,
-            message: frame.message,
-        })
+        (reach != Reach::Passing || asks).then_some(Delivery { frame, reach })
+    }
+
+    /// Sends a packet on that was only passing, to `destination`.
+    pub(crate) fn pass_on(
+        &mut self,
+        now: Instant,
+        frame: Frame<'_>,
+        destination: NodeId,
+        counters: &mut Counters,
+    ) {
+        if frame.ttl > 0 {
+            let frame = Frame {
+                destination,
+                ..frame
+            };
+            self.forward(now, frame, counters);
+        }
+    }
+
+    /// Whether there is a neighbour that knows nothing of this node; asked once for each.
+    pub(crate) fn poll_newcomer(&mut self) -> bool {
+        core::mem::take(&mut self.newcomer)
     }
 
     /// Sends a packet to one node; without a route to it, floods it.
@@ -266,6 +305,7 @@ impl<S: Seal> Mesh<S> {
     /// Learns from the registry notes of a neighbour's hello.
     pub(crate) fn hear_registries(&mut self, now: Instant, from: NodeId, hello: &Hello<'_>) {
         let mut news = false;
+        let mtu = self.smallest_mtu();
         for note in hello.registries().filter(|note| note.registry != self.id) {
             let hops = note.hops.saturating_add(1);
             let age = Duration::from_secs(note.age_s.into());
@@ -278,14 +318,31 @@ impl<S: Seal> Mesh<S> {
             }
             self.routes
                 .learn(now, age, note.registry, from, hops, note.sequence);
-            let known = self.registries.contains(&note.registry);
-            if !known && self.registries.len() < self.registries.capacity() {
-                self.registries.push(note.registry);
+            let mtu = mtu.min(note.mtu);
+            let mut known = self.registries.iter_mut();
+            if let Some((_, held)) = known.find(|(id, _)| *id == note.registry) {
+                *held = mtu;
+            } else if self.registries.len() < self.registries.capacity() {
+                self.registries.push((note.registry, mtu));
                 news = true;
             }
         }
         if news {
             self.speak_soon(now);
+        }
+    }
+
+    /// Learns the route to a node from what the neighbour `from` passes on of it.
+    pub(crate) fn hear_holder(&mut self, now: Instant, from: NodeId, holder: &Holder) {
+        let age = Duration::from_secs(holder.age_s.into());
+        let sent = now.before(age);
+        if holder.id != self.id
+            && self
+                .duplicates
+                .hear_of(now, sent, holder.id, holder.sequence)
+        {
+            self.routes
+                .learn(now, age, holder.id, from, 2, holder.sequence);
         }
     }
 
@@ -314,10 +371,11 @@ impl<S: Seal> Mesh<S> {
             sequence,
             hops: 0,
             age_s: 0,
+            mtu: u16::MAX,
         };
         let own = self.is_registry.then_some(own);
         let mut space = [0; HELLO_BYTES];
-        let known = self.registries.iter().filter_map(|registry| {
+        let known = self.registries.iter().filter_map(|(registry, mtu)| {
             let route = self.routes.find(now, *registry)?;
             // spec/wire.md, section 8: rounded up, so that a note ages by a second a hop at least.
             let age_s = u8::try_from(route.age(now).as_secs() + 1).ok()?;
@@ -327,6 +385,7 @@ impl<S: Seal> Mesh<S> {
                 sequence,
                 hops,
                 age_s,
+                mtu: *mtu,
             })
         });
         let hello = Hello::new(own.into_iter().chain(known), epochs, &mut space);
@@ -454,6 +513,17 @@ impl<S: Seal> Mesh<S> {
             Err(_) => counters.drop(DropReason::QueueFull),
         }
     }
+}
+
+/// Whether a message asks for a module, which any holder may send.
+fn asks_for_module(message: &Message<'_>) -> bool {
+    matches!(
+        message,
+        Message::Fetch(Fetch {
+            object: Object::Module(_),
+            ..
+        })
+    )
 }
 
 #[cfg(test)]

@@ -165,13 +165,13 @@ mod tests {
         assert!(first.iter().map(Vec::len).eq(lengths));
         for frame in &first {
             let delivery = middle.receive(now, from, frame, &mut counters);
-            assert!(delivery.is_some_and(|it| it.origin == NodeId(1)));
+            assert!(delivery.is_some_and(|it| it.frame.origin == NodeId(1)));
         }
         let second = sent(&mut middle);
         assert!(second.iter().map(Vec::len).eq(lengths));
         assert_ne!(second, first);
         let delivery = last.receive(now, from, &second[0], &mut counters);
-        let delivery = delivery.map(|it| (it.origin, it.hops, it.message));
+        let delivery = delivery.map(|it| (it.frame.origin, it.frame.hops, it.frame.message));
         assert_eq!(delivery, Some((NodeId(1), 2, data(&longest[1..]))));
         assert_eq!(counters.dropped(DropReason::TooLong), 0);
     }

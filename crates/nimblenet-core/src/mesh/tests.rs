@@ -121,9 +121,9 @@ impl Town {
                 let source = (LinkId(0), LinkAddress(from as u32));
                 let (now, counters) = (self.now, &mut self.counters);
                 if let Some(delivery) = self.meshes[to].receive(now, source, &frame, counters)
-                    && let Message::Hello(hello) = delivery.message
+                    && let Message::Hello(hello) = delivery.frame.message
                 {
-                    self.meshes[to].hear_registries(now, delivery.origin, &hello);
+                    self.meshes[to].hear_registries(now, delivery.frame.origin, &hello);
                 }
                 self.carry(to);
                 self.no_route_circles();

@@ -33,7 +33,7 @@ use nimblenet_tasklet::{ActivationId, Delta, Fault, NamespaceId, NodeId, Work};
 
 use self::calls::{Calls, Moved};
 use self::placing::Placing;
-use self::post::Ground;
+use self::post::{Ground, Post};
 use self::reports::Reports;
 use self::servings::{Holding, Servings};
 use crate::archive::Archive;
@@ -44,10 +44,10 @@ use crate::counters::Counters;
 use crate::earliest::Earliest;
 use crate::event::{CallRequest, Event, Input, Progress, Reason};
 use crate::job::CallId;
-use crate::mesh::{Delivery, Mesh, Transmit};
+use crate::mesh::{Delivery, Mesh, Reach, Transmit};
 use crate::place::Decision;
 use crate::time::Instant;
-use crate::wire::{EpochNote, Message, Object, Report};
+use crate::wire::{EpochNote, Fetch, Frame, HOLDINGS_BYTES, Message, Object, Report};
 
 /// The objects for which a node's disk has room besides its modules: a delta that comes and a delta
 /// that goes.
@@ -391,6 +391,7 @@ impl Node {
         let mut earliest = Earliest::new();
         self.calls.note_timeouts(&mut earliest);
         earliest.note(self.ground.mesh.poll_timeout(), Reason::Hello);
+        earliest.note(self.ground.holders.poll_timeout(), Reason::Hello);
         earliest.get()
     }
 
@@ -424,22 +425,34 @@ impl Node {
         let spoke = mesh.handle_timeout(now, notes, counters);
         let post = &mut self.ground.post(now);
         if spoke {
+            let (mesh, holders) = (&post.mesh, &mut post.holders);
+            holders.handle_neighbours(|id| mesh.neighbours().any(|neighbour| neighbour == id));
             let registry = self.calls.runs.supply.subscriptions.first_registry();
             self.reports.handle_hello(post, registry);
+        }
+        let mut space = [0; HOLDINGS_BYTES];
+        if let Some(holdings) = post.holders.poll(now, post.cache, &mut space) {
+            post.flood(1, Message::Holdings(holdings));
         }
         self.calls.handle_timeout(post);
     }
 
     fn deliver(&mut self, now: Instant, delivery: Delivery<'_>) {
-        let Delivery { origin, hops, .. } = delivery;
+        let Delivery { frame, reach } = delivery;
+        let Frame { origin, hops, .. } = frame;
         let post = &mut self.ground.post(now);
-        match delivery.message {
+        match frame.message {
             Message::Search(search) => {
-                self.servings
-                    .handle_search(post, origin, delivery.flooded, search);
+                let flooded = reach == Reach::Everyone;
+                self.servings.handle_search(post, origin, flooded, search);
             }
             Message::MetadataRequest(request) => {
                 self.servings.handle_metadata_request(post, origin, request);
+            }
+            Message::Fetch(fetch)
+                if reach == Reach::Passing && !self.servings.has(post, &fetch) =>
+            {
+                pass_on(post, frame, &fetch);
             }
             Message::Fetch(fetch) => {
                 let holding = holding(&self.calls, origin, fetch.object);
@@ -452,13 +465,22 @@ impl Node {
                 .handle_found(post, origin, hops, found),
             Message::Metadata(metadata) => self.calls.runs.supply.handle_metadata(post, metadata),
             Message::Data(data) => {
-                if !self.calls.runs.supply.handle_data(post, &data) {
+                let from = (origin, hops);
+                if !self.calls.runs.supply.handle_data(post, from, &data) {
                     post.unexpected();
                 }
             }
             Message::Refuse(refuse) => {
                 post.counters.refusals += 1;
                 self.calls.runs.supply.handle_refusal(post, refuse.request);
+            }
+            Message::Holdings(holdings) => {
+                let packet = (frame.sequence, post.mesh.smallest_mtu());
+                let ids = (post.config.id, origin);
+                post.holders.handle(now, ids, packet, &holdings);
+                for (holder, _) in holdings.sections() {
+                    post.mesh.hear_holder(now, origin, &holder);
+                }
             }
             Message::Report(report) => self.reports.handle_report(origin, &report),
             Message::Hello(hello) => {
@@ -481,9 +503,30 @@ impl Node {
 
     /// Carries what the parts say to one another until they have nothing more to say.
     fn carry(&mut self, now: Instant) {
-        self.calls.carry(&mut self.ground.post(now));
+        let post = &mut self.ground.post(now);
+        self.calls.carry(post);
+        if post.mesh.poll_newcomer() {
+            post.holders.handle_newcomer(now);
+        }
+        post.holders.notice(now, post.cache);
         self.assert_invariants();
     }
+}
+
+/// Sends a request for a module on: to the nearest holder that this node knows of, if that is nearer
+/// than the node that it is for. What the request asks for will soon be where it comes from.
+fn pass_on(post: &mut Post<'_>, frame: Frame<'_>, fetch: &Fetch) {
+    let mut destination = frame.destination;
+    if let Object::Module(tasklet) = fetch.object {
+        let left = post.mesh.hops(post.now, destination).unwrap_or(u8::MAX);
+        let nearest = post.holders.nearest(tasklet, Some(frame.origin));
+        if let Some(nearer) = nearest.filter(|nearest| nearest.hops < left) {
+            destination = nearer.id;
+        }
+        post.holders.note(frame.origin, tasklet);
+    }
+    post.mesh
+        .pass_on(post.now, frame, destination, post.counters);
 }
 
 /// What the node holds of an object that the node `to` fetches.

@@ -8,9 +8,11 @@ use crate::cache::SlotId;
 use crate::cache::{Buffer, Cache};
 use crate::config::Config;
 use crate::counters::{Counters, DropReason};
+use crate::holders::Holders;
 use crate::mesh::Mesh;
 use crate::places::{AcquisitionAt, Depth, JobAt, SubscriptionAt};
 use crate::queue::Queue;
+use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::{GoNumber, Message, Object};
 
@@ -28,6 +30,8 @@ pub(in crate::node) struct Ground {
     /// The image of the job that moves.
     pub(in crate::node) image: Buffer,
     pub(in crate::node) counters: Counters,
+    /// What the nodes near this one hold.
+    pub(in crate::node) holders: Holders,
     last_request: u16,
     orders: Queue<Order>,
 }
@@ -36,7 +40,11 @@ impl Ground {
     pub(in crate::node) fn new(config: Config, mesh: Mesh, cache: Cache, image: Buffer) -> Self {
         // One for each acquisition, one for a delta, one for a record.
         let fetches = config.limits.acquisitions + 2;
+        let delay = config.acquisition.announce && !config.role.is_registry();
+        let delay = delay.then_some(config.pace.announce);
+        let random = Random::new(config.seed ^ u64::from(config.id.0) << 48 ^ 1);
         Self {
+            holders: Holders::new(config.limits.holdings, delay, random),
             config,
             mesh,
             cache,
@@ -58,6 +66,7 @@ impl Ground {
             cache: &mut self.cache,
             image: &mut self.image,
             counters: &mut self.counters,
+            holders: &mut self.holders,
             last_request: &mut self.last_request,
             orders: &mut self.orders,
         }
@@ -73,6 +82,8 @@ pub(in crate::node) struct Post<'n> {
     /// The image of the job that moves.
     pub(in crate::node) image: &'n mut Buffer,
     pub(in crate::node) counters: &'n mut Counters,
+    /// What the nodes near this one hold.
+    pub(in crate::node) holders: &'n mut Holders,
     last_request: &'n mut u16,
     orders: &'n mut Queue<Order>,
 }
@@ -200,6 +211,13 @@ pub(in crate::node) struct Order {
     pub(in crate::node) part: u16,
     /// The object's length, if that is known.
     pub(in crate::node) expected: Option<u32>,
+    /// How often the source is asked in vain before it counts as silent.
+    pub(in crate::node) asks: u8,
+}
+
+impl Order {
+    /// How often most sources are asked in vain: frames get lost.
+    pub(in crate::node) const ASKS: u8 = 6;
 }
 
 /// How a fetch has ended, or why it gets no more from its source.

@@ -116,6 +116,11 @@ impl Servings {
         post.send(origin, Message::Metadata(metadata));
     }
 
+    /// Whether it can serve a fetch.
+    pub(in crate::node) fn has(&self, post: &Post<'_>, fetch: &Fetch) -> bool {
+        self.queue.len() < self.limit && self.find(post, fetch.object).is_some()
+    }
+
     /// Takes a fetch, or refuses it. A repeated fetch of the same node replaces the one before.
     pub(in crate::node) fn handle_fetch(
         &mut self,

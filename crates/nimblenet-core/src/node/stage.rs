@@ -13,7 +13,7 @@ use nimblenet_tasklet::{
 use super::post::{Ground, Post};
 use crate::cache::{Buffer, Cache, Disk, Eviction, SlotId};
 use crate::config::{
-    Config, Limits, LinkAddress, LinkId, NamespaceConfig, StaticNeighbour, StaticRoute,
+    Config, Discovery, Limits, LinkAddress, LinkId, NamespaceConfig, StaticNeighbour, StaticRoute,
 };
 use crate::job::Callee;
 use crate::mesh::Mesh;
@@ -58,6 +58,10 @@ impl Stage {
         let mut config = Config::new(OWN, MTU);
         config.limits = Limits::board();
         config.topology.hello = None;
+        // Parts are tested with the paper's algorithm unless a test says otherwise.
+        config.acquisition.discovery = Discovery::Flood;
+        config.acquisition.announce = false;
+        config.acquisition.prefetch = false;
         config.namespaces = NAMESPACES.map(namespace).to_vec();
         let neighbour = |id: NodeId| StaticNeighbour {
             id,

@@ -10,7 +10,7 @@ pub const MAX_NOTES: usize = 8;
 /// The most bytes that the notes of a hello take.
 pub const HELLO_BYTES: usize = MAX_NOTES * (REGISTRY_LEN + EPOCH_LEN);
 
-const REGISTRY_LEN: usize = 8;
+const REGISTRY_LEN: usize = 10;
 const EPOCH_LEN: usize = 8;
 
 /// How far a registry is from the sender.
@@ -25,6 +25,9 @@ pub struct RegistryNote {
     /// How long ago the registry sent that packet, in seconds. It grows from node to node, so that
     /// old notes die out on every path.
     pub age_s: u8,
+    /// The smallest frame size between the registry and the sender; the largest number if the
+    /// sender is the registry.
+    pub mtu: u16,
 }
 
 /// Which epoch of a catalogue the sender holds.
@@ -56,6 +59,7 @@ impl<'a> Hello<'a> {
             writer.u32(note.sequence);
             writer.u8(note.hops);
             writer.u8(note.age_s);
+            writer.u16(note.mtu);
         }
         let middle = writer.at;
         for note in epochs.take(MAX_NOTES) {
@@ -78,6 +82,7 @@ impl<'a> Hello<'a> {
                     sequence: reader.u32().ok()?,
                     hops: reader.u8().ok()?,
                     age_s: reader.u8().ok()?,
+                    mtu: reader.u16().ok()?,
                 })
             })
     }

@@ -23,6 +23,7 @@ pub use call::Answer;
 pub use fetch::Object;
 pub use frame::{AUTHENTICATED, Frame, HEADER_LEN, MAX_TTL, OVERHEAD};
 pub use hello::{EpochNote, HELLO_BYTES, MAX_NOTES, RegistryNote};
+pub use holdings::{HOLDINGS_BYTES, Holder, HoldingsWriter, PAGE_ENTRIES, Page};
 pub use offer::GoNumber;
 pub use refuse::Refusal;
 pub use report::{Cause, REPORT_ADDRESSES, REPORT_TEXT_BYTES};
@@ -151,6 +152,10 @@ messages! {
             /// My program has crashed, like this.
             Report<'a> = 14 "report",
         }
+        holdings {
+            /// I hold these modules, and my neighbours those.
+            Holdings<'a> = 15 "holdings",
+        }
     }
 }
 
@@ -250,6 +255,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Puts big-endian numbers into a slice of the right length.
+#[derive(Debug)]
 struct Writer<'a> {
     out: &'a mut [u8],
     at: usize,

@@ -1,5 +1,6 @@
 use super::job::{JobHead, MovedJob, Next, image, write_activation, write_head, write_image};
 use super::*;
+use crate::MIN_MTU;
 use alloc::vec;
 use alloc::vec::Vec;
 use nimblenet_tasklet::{Digest, Fault, NodeId, Trap};
@@ -69,10 +70,10 @@ proptest! {
     }
 
     #[test]
-    fn hellos_round_trip(registries: Vec<(u16, u32, u8, u8)>, epochs: Vec<(u32, u32)>) {
+    fn hellos_round_trip(registries: Vec<(u16, u32, u8, u8, u16)>, epochs: Vec<(u32, u32)>) {
         let mut space = [0; HELLO_BYTES];
-        let registries: Vec<_> = registries.into_iter().map(|(registry, sequence, hops, age_s)| {
-            RegistryNote { registry: NodeId(registry), sequence, hops, age_s }
+        let registries: Vec<_> = registries.into_iter().map(|(registry, sequence, hops, age_s, mtu)| {
+            RegistryNote { registry: NodeId(registry), sequence, hops, age_s, mtu }
         }).collect();
         let epochs: Vec<_> = epochs.into_iter().map(|(namespace, epoch)| {
             EpochNote { namespace: NamespaceId(namespace), epoch }
@@ -83,6 +84,34 @@ proptest! {
         let read: Vec<_> = hello.epochs().collect();
         prop_assert_eq!(&read[..], &epochs[..epochs.len().min(MAX_NOTES)]);
         round_trip(Message::Hello(hello));
+    }
+
+    #[test]
+    fn holdings_round_trip(
+        namespace: u32, own in proptest::collection::vec(any::<(u8, u32)>(), 0..8),
+        sections in proptest::collection::vec((0u16..9, any::<u32>(), any::<(u8, u16)>(), 1u8..6), 0..4),
+    ) {
+        let mut space = [0; HOLDINGS_BYTES];
+        let mut writer = HoldingsWriter::new(&mut space);
+        let pages = own.into_iter().map(|(number, bits)| Page { number, bits });
+        let own: Vec<Page> = pages.take_while(|page| writer.own(*page)).collect();
+        let mut written = Vec::new();
+        for (id, sequence, (age_s, mtu), count) in sections {
+            let holder = Holder { id: NodeId(id), sequence, age_s, mtu };
+            if !writer.section(holder) {
+                break;
+            }
+            let pages = (0..count).map(|number| Page { number, bits: sequence });
+            let pages: Vec<Page> = pages.take_while(|page| writer.page(*page)).collect();
+            prop_assert!(!pages.is_empty(), "a section has a page");
+            written.push((holder, pages));
+        }
+        let holdings = writer.finish(NamespaceId(namespace));
+        prop_assert!(Message::Holdings(holdings).len() <= usize::from(MIN_MTU) - HEADER_LEN - OVERHEAD);
+        prop_assert_eq!(holdings.own().collect::<Vec<_>>(), own);
+        let read = holdings.sections().map(|(holder, pages)| (holder, pages.collect::<Vec<_>>()));
+        prop_assert_eq!(read.collect::<Vec<_>>(), written);
+        round_trip(Message::Holdings(holdings));
     }
 
     #[test]

@@ -153,6 +153,7 @@ fn faster(pace: Pace, speedup: u32) -> Pace {
         local_search: shorter(pace.local_search, 20),
         global_search: shorter(pace.global_search, 40),
         hop: shorter(pace.hop, 2),
+        announce: shorter(pace.announce, 20),
     }
 }
 

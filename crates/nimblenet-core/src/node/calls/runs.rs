@@ -8,7 +8,7 @@
 mod execution;
 mod supply;
 
-use nimblenet_tasklet::{Fault, Outcome, Trap, Work, abi};
+use nimblenet_tasklet::{Fault, Outcome, TaskletRef, Trap, Work, abi};
 
 pub(super) use self::execution::Opening;
 use self::execution::{Effect, Execution};
@@ -364,9 +364,27 @@ impl Runs {
             self.execution.jobs.set_preload(at, list);
             self.preload_from(post, at, 0);
         } else {
+            let first = callee.tasklet();
             self.begin(post, at, wanted);
+            self.prefetch(post, at, first);
         }
         Ok(())
+    }
+
+    /// Starts to acquire what the job's first tasklet may call.
+    fn prefetch(&mut self, post: &mut Post<'_>, at: JobAt, first: TaskletRef) {
+        if !post.config.acquisition.prefetch || !self.execution.jobs[at].state.live() {
+            return;
+        }
+        let limit = post.config.limits.preload;
+        let mut list = self.execution.jobs.take_preload(at);
+        let epochs = &self.execution.jobs[at].epochs;
+        self.supply
+            .subscriptions
+            .list_callees(first, epochs, &mut list, limit);
+        self.supply.prefetch(post, &list, epochs);
+        list.clear();
+        self.execution.jobs.set_preload(at, list);
     }
 
     /// Tries again to resolve the jobs that wait for a catalogue: one has changed, or cannot be

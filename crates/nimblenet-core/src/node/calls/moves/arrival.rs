@@ -62,6 +62,7 @@ impl Arrival {
             hops: None,
             part: Mesh::part_len(offer.mtu.min(post.mesh.smallest_mtu())),
             expected: Some(offer.size),
+            asks: Order::ASKS,
         });
         Self {
             job,

@@ -116,6 +116,23 @@ impl Supply {
         })
     }
 
+    /// Starts to acquire what a tasklet may call, except what is here; no job waits for it.
+    pub(in crate::node) fn prefetch(
+        &mut self,
+        post: &mut Post<'_>,
+        list: &[(TaskletRef, Option<SlotId>)],
+        epochs: &[u32],
+    ) {
+        for (tasklet, _) in list {
+            let callee = self.subscriptions.callee_of(*tasklet, epochs);
+            let wanted = callee.as_ref().and_then(Wanted::of);
+            if let Some(wanted) = wanted.filter(|_| post.cache.find(*tasklet).is_none()) {
+                // If it cannot be had now, it is acquired when it is called.
+                let _ = self.acquisitions.acquire(post, wanted);
+            }
+        }
+    }
+
     /// Drops an acquisition that no job waits for any more.
     pub(in crate::node) fn abandon(&mut self, post: &mut Post<'_>, acquisition: AcquisitionAt) {
         self.fetches.abandon(post, Owner::Acquisition(acquisition));
@@ -128,8 +145,13 @@ impl Supply {
     }
 
     /// Takes a part of an object; false if nothing waits for it.
-    pub(in crate::node) fn handle_data(&mut self, post: &mut Post<'_>, data: &Data<'_>) -> bool {
-        self.fetches.handle_data(post, data)
+    pub(in crate::node) fn handle_data(
+        &mut self,
+        post: &mut Post<'_>,
+        from: (NodeId, u8),
+        data: &Data<'_>,
+    ) -> bool {
+        self.fetches.handle_data(post, from, data)
     }
 
     /// Takes the answer of a holder to a search.
@@ -181,7 +203,8 @@ impl Supply {
                 let (source, end) = (ended.source, ended.end);
                 match ended.owner {
                     Owner::Acquisition(at) => {
-                        self.acquisitions.handle_fetched(post, at, source, end);
+                        let from = (source, ended.hops);
+                        self.acquisitions.handle_fetched(post, at, from, end);
                     }
                     Owner::Subscription(at) => {
                         self.subscriptions.handle_fetched(post, at, source, end);

@@ -8,8 +8,9 @@ use core::time::Duration;
 
 use nimblenet_tasklet::{Digest, Fault, NodeId, TaskletName, TaskletRef};
 
-use crate::cache::{Nearby, SlotId};
-use crate::config::Pace;
+use crate::cache::{Nearby, Origin, SlotId};
+use crate::config::{Discovery, Pace};
+use crate::holders;
 use crate::job::{Callee, Source, Step};
 use crate::mesh::Mesh;
 use crate::node::post::{Ask, FetchEnd, Order, Owner, Post};
@@ -21,6 +22,10 @@ use crate::wire::{Found, MAX_TTL, Message, Metadata, MetadataRequest, Object, Se
 
 /// The TTL of the local search: one hop (Algorithm 1, line 2).
 const LOCAL_TTL: u8 = 1;
+/// How many attempts go to sources that are known, before the others begin with a search.
+const DIRECT_ATTEMPTS: u8 = 3;
+/// How often a source that is known is asked in vain before another is.
+const DIRECT_ASKS: u8 = 2;
 
 /// The tasklet that is acquired.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,6 +103,8 @@ struct Acquisition {
     from_registry: bool,
     /// The last source that failed.
     avoid: Option<NodeId>,
+    /// Whether the registry has failed.
+    registry_failed: bool,
 }
 
 /// An acquisition that has ended.
@@ -186,9 +193,10 @@ impl Acquisitions {
             hops: 0,
             from_registry: false,
             avoid: None,
+            registry_failed: false,
         });
         let at = AcquisitionAt::new(place.ok_or(Fault::Busy)?);
-        self.with(at, |acquisition| acquisition.begin_attempt(post));
+        self.with(at, |acquisition| acquisition.begin_attempt(post, at));
         Ok(at)
     }
 
@@ -235,7 +243,7 @@ impl Acquisitions {
                 acquisition.fetch(post, at, holder);
             } else {
                 post.counters.digest_mismatches += 1;
-                acquisition.retry(post, Fault::DigestMismatch, Some(holder.id));
+                acquisition.retry(post, at, Fault::DigestMismatch, Some(holder.id));
             }
         });
     }
@@ -243,7 +251,7 @@ impl Acquisitions {
     /// Takes the refusal of a node that does not have what it was asked for.
     pub(in crate::node) fn handle_refusal(&mut self, post: &mut Post<'_>, request: u16) {
         if let Some(at) = self.awaiting(request) {
-            self.with(at, |acquisition| acquisition.source_lost(post, false));
+            self.with(at, |acquisition| acquisition.source_lost(post, at, false));
         }
     }
 
@@ -252,21 +260,23 @@ impl Acquisitions {
         &mut self,
         post: &mut Post<'_>,
         at: AcquisitionAt,
-        source: NodeId,
+        (source, hops): (NodeId, u8),
         end: FetchEnd,
     ) {
         self.with(at, |acquisition| match (acquisition.phase, end) {
-            (Phase::Fetch(holder), FetchEnd::Complete(Some(slot))) => {
-                acquisition.finish(post, slot, holder);
+            (Phase::Fetch(_), FetchEnd::Complete(Some(slot))) => {
+                acquisition.finish(post, at, slot, (source, hops));
             }
             (Phase::Fetch(_), FetchEnd::Changed | FetchEnd::Complete(None)) => {
-                acquisition.retry(post, Fault::DigestMismatch, Some(source));
+                acquisition.retry(post, at, Fault::DigestMismatch, Some(source));
             }
             (Phase::Fetch(_), FetchEnd::NoRoom | FetchEnd::TooLong) => {
-                acquisition.retry(post, Fault::CacheFull, None);
+                acquisition.retry(post, at, Fault::CacheFull, None);
             }
             (Phase::Fetch(_), FetchEnd::Refused | FetchEnd::Silent) => {
-                acquisition.retry(post, Fault::Unreachable, Some(source));
+                post.holders.forget(source, acquisition.wanted.tasklet);
+                acquisition.registry_failed |= source == acquisition.wanted.registry;
+                acquisition.retry(post, at, Fault::Unreachable, Some(source));
             }
             _ => debug_assert!(false, "a fetch ends for the acquisition that ordered it"),
         });
@@ -284,12 +294,12 @@ impl Acquisitions {
                     Phase::Fallback => {
                         post.mesh.doubt(acquisition.wanted.registry);
                         if acquisition.ask.is_exhausted() {
-                            acquisition.retry(post, Fault::Unreachable, None);
+                            acquisition.retry(post, at, Fault::Unreachable, None);
                         } else {
                             acquisition.search(post, Scope::Registry);
                         }
                     }
-                    Phase::Metadata(_) => acquisition.source_lost(post, true),
+                    Phase::Metadata(_) => acquisition.source_lost(post, at, true),
                     Phase::Check | Phase::Fetch(_) | Phase::Acquired(_) | Phase::Failed(_) => {}
                 }
             });
@@ -373,22 +383,59 @@ impl Acquisition {
     }
 
     /// Looks in the cache, then begins to search.
-    fn begin_attempt(&mut self, post: &mut Post<'_>) {
+    fn begin_attempt(&mut self, post: &mut Post<'_>, at: AcquisitionAt) {
         self.attempts += 1;
-        match post.cache.find(self.wanted.tasklet) {
-            Some(slot) => self.acquired(post, slot),
+        if let Some(slot) = post.cache.find(self.wanted.tasklet) {
+            // It came before any job has called it: the first job to use it has it from there.
+            if let Some(origin) = post.cache.origin(slot) {
+                self.hops = origin.hops;
+                self.from_registry = origin.registry;
+            }
+            self.acquired(post, slot);
+            return;
+        }
+        let known = post.config.acquisition.discovery == Discovery::Known;
+        match self.source(post).filter(|_| known) {
+            Some(holder) => self.fetch(post, at, holder),
             None => self.search(post, Scope::Neighbours),
         }
     }
 
+    /// The source to ask without a search: the nearest holder that is known, else the registry; none
+    /// if they have failed.
+    fn source(&self, post: &Post<'_>) -> Option<Holder> {
+        if self.attempts > DIRECT_ATTEMPTS {
+            return None;
+        }
+        let nearest = post.holders.nearest(self.wanted.tasklet, self.avoid);
+        let registry = self.wanted.registry;
+        let registry_hops = post.mesh.hops(post.now, registry);
+        let nearer = nearest.filter(|it| registry_hops.is_none_or(|hops| it.hops <= hops));
+        if let Some(holders::Source { id, hops, mtu }) = nearer {
+            return Some(Holder { id, hops, mtu });
+        }
+        let fresh = !self.registry_failed;
+        registry_hops.filter(|_| fresh).map(|hops| Holder {
+            id: registry,
+            hops,
+            mtu: post.mesh.mtu_between(post.now, registry),
+        })
+    }
+
     /// Ends this attempt: begins the next, or fails the acquisition.
-    fn retry(&mut self, post: &mut Post<'_>, fault: Fault, avoid: Option<NodeId>) {
+    fn retry(
+        &mut self,
+        post: &mut Post<'_>,
+        at: AcquisitionAt,
+        fault: Fault,
+        avoid: Option<NodeId>,
+    ) {
         // A registry that has failed is asked again, since there is no other.
         self.avoid = avoid.filter(|id| *id != self.wanted.registry);
         self.ask = Ask::new(post.now);
         if self.attempts < post.config.acquisition.attempts {
             self.phase = Phase::Check;
-            self.begin_attempt(post);
+            self.begin_attempt(post, at);
         } else {
             self.phase = Phase::Failed(fault);
         }
@@ -451,12 +498,22 @@ impl Acquisition {
             hops: Some(holder.hops),
             part: Mesh::part_len(holder.mtu.min(post.mesh.smallest_mtu())),
             expected: Some(self.wanted.size),
+            asks: match post.config.acquisition.discovery {
+                Discovery::Flood => Order::ASKS,
+                Discovery::Known => DIRECT_ASKS,
+            },
         });
     }
 
     /// Checks the digest, now that all bytes are here.
-    fn finish(&mut self, post: &mut Post<'_>, slot: SlotId, holder: Holder) {
-        let hops = Some(holder.hops);
+    fn finish(
+        &mut self,
+        post: &mut Post<'_>,
+        at: AcquisitionAt,
+        slot: SlotId,
+        (source, links): (NodeId, u8),
+    ) {
+        let hops = Some(links);
         post.cache.set_nearby(slot, Nearby { copies: None, hops });
         // Without merging another acquisition may have brought the module meanwhile.
         let held = post.cache.find(self.wanted.tasklet);
@@ -464,12 +521,15 @@ impl Acquisition {
             post.cache.remove(slot);
         }
         if held.is_some() || post.cache.finish(slot, &self.wanted.digest) {
-            self.hops = holder.hops;
-            self.from_registry = holder.id == self.wanted.registry;
-            self.acquired(post, held.unwrap_or(slot));
+            self.hops = links;
+            self.from_registry = source == self.wanted.registry;
+            let slot = held.unwrap_or(slot);
+            let (hops, registry) = (links, self.from_registry);
+            post.cache.set_origin(slot, Origin { hops, registry });
+            self.acquired(post, slot);
         } else {
             post.counters.digest_mismatches += 1;
-            self.retry(post, Fault::DigestMismatch, Some(holder.id));
+            self.retry(post, at, Fault::DigestMismatch, Some(source));
         }
     }
 
@@ -479,7 +539,7 @@ impl Acquisition {
     }
 
     /// Goes on after the node that was asked has refused or fallen silent.
-    fn source_lost(&mut self, post: &mut Post<'_>, silent: bool) {
+    fn source_lost(&mut self, post: &mut Post<'_>, at: AcquisitionAt, silent: bool) {
         let source = match self.phase {
             Phase::Metadata(holder) => holder.id,
             Phase::Fallback => self.wanted.registry,
@@ -493,7 +553,7 @@ impl Acquisition {
         if silent {
             post.mesh.doubt(source);
         }
-        self.retry(post, Fault::Unreachable, Some(source));
+        self.retry(post, at, Fault::Unreachable, Some(source));
     }
 
     fn report(&self, at: AcquisitionAt, now: Instant) -> Acquired {

@@ -33,6 +33,10 @@ struct Fetch {
     /// The place of the bytes; none before the first part, and for a record.
     slot: Option<SlotId>,
     hops: Option<u8>,
+    /// How often the source is asked in vain.
+    asks: u8,
+    /// The node that the last part came from, and the links to it.
+    from: Option<(NodeId, u8)>,
     /// Whether it waits for another source.
     paused: bool,
 }
@@ -42,6 +46,8 @@ struct Fetch {
 pub(in crate::node) struct Ended {
     pub(in crate::node) owner: Owner,
     pub(in crate::node) source: NodeId,
+    /// Links to the source.
+    pub(in crate::node) hops: u8,
     pub(in crate::node) end: FetchEnd,
 }
 
@@ -59,10 +65,13 @@ impl Fetches {
         let held = self.place_of(order.owner);
         let fetch = held.and_then(|at| self.table.get(at));
         let has_bytes = fetch.is_some_and(|it| it.slot.is_some());
+        if let Some(len) = order.expected {
+            refresh_nearby(post, len as usize);
+        }
         if let (Object::Module(_), Some(len), false) = (order.object, order.expected, has_bytes)
             && post.cache.make_room(len as usize).is_err()
         {
-            self.report(order.owner, order.source, FetchEnd::NoRoom);
+            self.report(order.owner, (order.source, 0), FetchEnd::NoRoom);
             return;
         }
         let at = if let Some(at) = held {
@@ -74,12 +83,14 @@ impl Fetches {
                 transfer: Transfer::new(order.object, order.source, order.part, order.expected),
                 slot: None,
                 hops: order.hops,
+                asks: order.asks,
+                from: None,
                 paused: false,
             })
         };
         let Some(at) = at else {
             debug_assert!(false, "every owner has a place");
-            self.report(order.owner, order.source, FetchEnd::NoRoom);
+            self.report(order.owner, (order.source, 0), FetchEnd::NoRoom);
             return;
         };
         self.ask(post, at);
@@ -91,12 +102,18 @@ impl Fetches {
             post.counters.resumed_transfers += u64::from(fetch.transfer.prefix() > 0);
             fetch.transfer.resume_from(order.source, order.part);
             fetch.hops = order.hops;
+            fetch.asks = order.asks;
             fetch.paused = false;
         }
     }
 
     /// Takes a part; false if no fetch waits for it.
-    pub(in crate::node) fn handle_data(&mut self, post: &mut Post<'_>, data: &Data<'_>) -> bool {
+    pub(in crate::node) fn handle_data(
+        &mut self,
+        post: &mut Post<'_>,
+        from: (NodeId, u8),
+        data: &Data<'_>,
+    ) -> bool {
         let Some(at) = self.awaiting(data.request) else {
             return false;
         };
@@ -107,6 +124,7 @@ impl Fetches {
             self.end(post, at, FetchEnd::TooLong);
             return true;
         }
+        fetch.from = Some(from);
         match fetch.transfer.take(post.now, data) {
             Progress::Unexpected => return false,
             Progress::Changed => self.end(post, at, FetchEnd::Changed),
@@ -126,7 +144,8 @@ impl Fetches {
 
     /// Takes the refusal of a source to serve an object.
     pub(in crate::node) fn handle_refusal(&mut self, post: &mut Post<'_>, request: u16) {
-        if let Some(at) = self.awaiting(request) {
+        let current = |fetch: &Fetch| !fetch.paused && fetch.transfer.request() == request;
+        if let Some(at) = self.table.position(current) {
             self.end(post, at, FetchEnd::Refused);
         }
     }
@@ -136,7 +155,7 @@ impl Fetches {
             let Some(fetch) = self.table.get_mut(at).filter(|fetch| !fetch.paused) else {
                 continue;
             };
-            match fetch.transfer.handle_timeout(post.now) {
+            match fetch.transfer.handle_timeout(post.now, fetch.asks) {
                 Stall::Waiting => {}
                 Stall::Ask => self.ask(post, at),
                 Stall::Lost => {
@@ -204,17 +223,27 @@ impl Fetches {
         let Some(fetch) = self.table.get_mut(at) else {
             return;
         };
-        let (owner, source) = (fetch.owner, fetch.transfer.source());
+        let asked = (fetch.transfer.source(), fetch.hops.unwrap_or(0));
+        let (owner, from) = (fetch.owner, fetch.from);
+        let (source, hops) = match end {
+            FetchEnd::Complete(_) | FetchEnd::Changed => from.unwrap_or(asked),
+            FetchEnd::TooLong | FetchEnd::NoRoom | FetchEnd::Refused | FetchEnd::Silent => asked,
+        };
         match (end, owner) {
             (FetchEnd::Complete(_), _) => drop(self.table.take(at)),
             (FetchEnd::Refused | FetchEnd::Silent, Owner::Acquisition(_)) => fetch.paused = true,
             _ => self.drop_bytes(post, at),
         }
-        self.report(owner, source, end);
+        self.report(owner, (source, hops), end);
     }
 
-    fn report(&mut self, owner: Owner, source: NodeId, end: FetchEnd) {
-        self.ended.push_back(Ended { owner, source, end });
+    fn report(&mut self, owner: Owner, (source, hops): (NodeId, u8), end: FetchEnd) {
+        self.ended.push_back(Ended {
+            owner,
+            source,
+            hops,
+            end,
+        });
     }
 
     fn drop_bytes(&mut self, post: &mut Post<'_>, at: usize) {
@@ -228,7 +257,7 @@ impl Fetches {
     }
 
     fn awaiting(&self, request: u16) -> Option<usize> {
-        let awaits = |fetch: &Fetch| !fetch.paused && fetch.transfer.request() == request;
+        let awaits = |fetch: &Fetch| !fetch.paused && fetch.transfer.awaits(request);
         self.table.position(awaits)
     }
 }
@@ -249,7 +278,10 @@ impl Fetch {
                 return true;
             }
             (_, Some(slot)) => Ok(slot),
-            (Object::Module(tasklet), None) => post.cache.begin(tasklet, total, post.now),
+            (Object::Module(tasklet), None) => {
+                refresh_nearby(post, total);
+                post.cache.begin(tasklet, total, post.now)
+            }
             (Object::Catalogue { .. }, None) => post.cache.begin_object(total, post.now),
         };
         self.slot = place.ok();
@@ -257,6 +289,23 @@ impl Fetch {
             post.cache.write(slot, from, data.bytes);
         }
         self.slot.is_some()
+    }
+}
+
+/// Tells the cache of copies nearby, if a module of `len` bytes makes others leave.
+fn refresh_nearby(post: &mut Post<'_>, len: usize) {
+    if post.config.acquisition.announce && post.cache.is_full_for(len) {
+        let registries = post.config.namespaces.iter();
+        let Post {
+            now,
+            mesh,
+            cache,
+            holders,
+            ..
+        } = post;
+        let registry = registries.map(|namespace| mesh.hops(*now, namespace.registry));
+        let hops = registry.flatten().min();
+        cache.refresh_nearby(|tasklet| holders.nearby(tasklet, hops));
     }
 }
 

@@ -415,6 +415,7 @@ impl Subscriptions {
             hops: None,
             part: Mesh::part_len(post.mesh.mtu_between(post.now, source)),
             expected: None,
+            asks: Order::ASKS,
         });
     }
 

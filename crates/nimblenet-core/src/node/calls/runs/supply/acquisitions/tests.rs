@@ -164,7 +164,7 @@ fn the_source_of_a_module_is_told_by_its_distance() {
         assert_eq!(ordered(&mut stage), Some(holder));
         stage.pass(PATIENCE);
         let complete = fetched(&mut stage, &module(SIZE));
-        acquisitions.handle_fetched(&mut stage.post(), at, holder, complete);
+        acquisitions.handle_fetched(&mut stage.post(), at, (holder, hops), complete);
         let ended = acquisitions.poll_ended(stage.now).unwrap();
         assert!(ended.result.is_ok());
         assert_eq!((ended.source, ended.hops), (source, hops));
@@ -222,7 +222,7 @@ fn the_source_that_failed_last_is_avoided_and_another_taken() {
         let (mut acquisitions, at, request) = begun(&mut stage);
         acquisitions.handle_found(&mut stage.post(), NEAR, 1, found(request));
         assert_eq!(ordered(&mut stage), Some(NEAR));
-        acquisitions.handle_fetched(&mut stage.post(), at, NEAR, end);
+        acquisitions.handle_fetched(&mut stage.post(), at, (NEAR, 1), end);
         let (scope, request) = searched(&mut stage);
         assert_eq!(scope, Scope::Neighbours);
         acquisitions.handle_found(&mut stage.post(), NEAR, 1, found(request));
@@ -238,7 +238,7 @@ fn a_registry_whose_fetch_failed_is_not_avoided() {
     let (mut acquisitions, at, request) = begun(&mut stage);
     acquisitions.handle_found(&mut stage.post(), REGISTRY, 2, found(request));
     ordered(&mut stage);
-    acquisitions.handle_fetched(&mut stage.post(), at, REGISTRY, FetchEnd::Silent);
+    acquisitions.handle_fetched(&mut stage.post(), at, (REGISTRY, 1), FetchEnd::Silent);
     let (_, request) = searched(&mut stage);
     acquisitions.handle_found(&mut stage.post(), REGISTRY, 2, found(request));
     assert_eq!(ordered(&mut stage), Some(REGISTRY));
@@ -251,7 +251,7 @@ fn bytes_with_another_digest_are_dropped_counted_and_not_taken_from_there_again(
     acquisitions.handle_found(&mut stage.post(), NEAR, 1, found(request));
     ordered(&mut stage);
     let wrong = fetched(&mut stage, &[0xbd; SIZE]);
-    acquisitions.handle_fetched(&mut stage.post(), at, NEAR, wrong);
+    acquisitions.handle_fetched(&mut stage.post(), at, (NEAR, 1), wrong);
     assert_eq!(stage.ground.counters.digest_mismatches, 1);
     assert!(stage.disk_is_free());
     let (_, request) = searched(&mut stage);
@@ -259,7 +259,7 @@ fn bytes_with_another_digest_are_dropped_counted_and_not_taken_from_there_again(
     assert_eq!(ordered(&mut stage), None);
     acquisitions.handle_found(&mut stage.post(), OTHER, 1, found(request));
     let wrong = fetched(&mut stage, &[0xbd; SIZE]);
-    acquisitions.handle_fetched(&mut stage.post(), at, OTHER, wrong);
+    acquisitions.handle_fetched(&mut stage.post(), at, (OTHER, 1), wrong);
     let end = failed(&stage, &mut acquisitions);
     assert_eq!(end, Some((Fault::DigestMismatch, 2)));
     assert!(stage.is_quiet());
@@ -272,7 +272,7 @@ fn without_room_the_same_source_may_try_again_and_the_cache_is_called_full() {
     for attempt in 1..=2 {
         acquisitions.handle_found(&mut stage.post(), NEAR, 1, found(request));
         assert_eq!(ordered(&mut stage), Some(NEAR), "attempt {attempt}");
-        acquisitions.handle_fetched(&mut stage.post(), at, NEAR, FetchEnd::NoRoom);
+        acquisitions.handle_fetched(&mut stage.post(), at, (NEAR, 1), FetchEnd::NoRoom);
         if attempt == 1 {
             (_, request) = searched(&mut stage);
         }
@@ -288,7 +288,7 @@ fn every_attempt_begins_with_the_cache() {
     acquisitions.handle_found(&mut stage.post(), NEAR, 1, found(request));
     ordered(&mut stage);
     let held = stage.keep(tasklet(0, 1), &module(SIZE));
-    acquisitions.handle_fetched(&mut stage.post(), at, NEAR, FetchEnd::Silent);
+    acquisitions.handle_fetched(&mut stage.post(), at, (NEAR, 1), FetchEnd::Silent);
     let ended = acquisitions.poll_ended(stage.now).unwrap();
     assert_eq!((ended.result, ended.source), (Ok(held), Source::Local));
     assert_eq!(ended.attempts, 2);
@@ -304,7 +304,7 @@ fn as_many_attempts_are_made_as_the_node_was_told() {
         loop {
             acquisitions.handle_found(&mut stage.post(), REGISTRY, 2, found(request));
             ordered(&mut stage);
-            acquisitions.handle_fetched(&mut stage.post(), at, REGISTRY, FetchEnd::Silent);
+            acquisitions.handle_fetched(&mut stage.post(), at, (REGISTRY, 1), FetchEnd::Silent);
             if let Some(end) = failed(&stage, &mut acquisitions) {
                 assert_eq!(end, (Fault::Unreachable, attempts));
                 break;
@@ -530,7 +530,7 @@ proptest! {
                     {
                         let end = end_of(&mut stage, &held, end);
                         let at = AcquisitionAt::new(at);
-                        acquisitions.handle_fetched(&mut stage.post(), at, holder.id, end);
+                        acquisitions.handle_fetched(&mut stage.post(), at, (holder.id, holder.hops), end);
                     }
                 }
                 Input::Timeout(ms) => {

@@ -19,6 +19,9 @@ fn acquisition() -> Owner {
     Owner::Acquisition(AcquisitionAt::new(0))
 }
 
+/// Where parts come from.
+const FROM: (NodeId, u8) = (NEAR, 1);
+
 fn subscription() -> Owner {
     Owner::Subscription(SubscriptionAt::new(0))
 }
@@ -33,6 +36,7 @@ fn order_of(owner: Owner, source: NodeId, expected: Option<u32>) -> Order {
         Owner::Arrival => Object::Job { request: 5 },
     };
     Order {
+        asks: Order::ASKS,
         owner,
         object,
         source,
@@ -84,10 +88,10 @@ fn a_module_is_complete_with_the_last_of_its_parts_in_whatever_order_they_come()
     let due = (stage.now + PATIENCE, Reason::Acquisition);
     assert_eq!(timeout(&fetches), Some(due));
     for index in [2, 0] {
-        assert!(fetches.handle_data(&mut stage.post(), &part(asked, &whole, index)));
+        assert!(fetches.handle_data(&mut stage.post(), FROM, &part(asked, &whole, index)));
         assert_eq!(ended(&mut fetches), None);
     }
-    assert!(fetches.handle_data(&mut stage.post(), &part(asked, &whole, 1)));
+    assert!(fetches.handle_data(&mut stage.post(), FROM, &part(asked, &whole, 1)));
     let Some((_, NEAR, FetchEnd::Complete(Some(slot)))) = ended(&mut fetches) else {
         panic!("the module is here");
     };
@@ -103,7 +107,7 @@ fn what_is_longer_than_a_request_is_asked_for_in_several() {
     assert_eq!(asked.wanted, u32::MAX);
     for index in 0..32 {
         assert!(stage.is_quiet());
-        fetches.handle_data(&mut stage.post(), &part(asked, &whole, index));
+        fetches.handle_data(&mut stage.post(), FROM, &part(asked, &whole, index));
     }
     let (to, rest) = stage.fetch();
     assert_eq!((to, rest.offset, rest.wanted), (NEAR, 3200, 0b11));
@@ -115,7 +119,7 @@ fn a_module_goes_on_from_another_source_at_the_offset_reached() {
     let (mut stage, whole) = (Stage::new(), module(250));
     let (mut fetches, asked) = begun(&mut stage, acquisition(), &whole);
     stage.pass(PATIENCE / 2);
-    fetches.handle_data(&mut stage.post(), &part(asked, &whole, 0));
+    fetches.handle_data(&mut stage.post(), FROM, &part(asked, &whole, 0));
     let due = Some((stage.now + PATIENCE, Reason::Acquisition));
     assert_eq!(timeout(&fetches), due, "each part renews the patience");
     // The source falls silent.
@@ -136,7 +140,7 @@ fn a_module_goes_on_from_another_source_at_the_offset_reached() {
     assert_eq!((to, asked.offset, asked.wanted), (OTHER, 100, 0b11));
     assert_eq!(stage.ground.counters.resumed_transfers, 1);
     for index in 0..2 {
-        fetches.handle_data(&mut stage.post(), &part(asked, &whole, index));
+        fetches.handle_data(&mut stage.post(), (OTHER, 1), &part(asked, &whole, index));
     }
     let Some((_, OTHER, FetchEnd::Complete(Some(slot)))) = ended(&mut fetches) else {
         panic!("the module is here");
@@ -181,13 +185,16 @@ fn a_refused_module_keeps_what_is_here_and_other_objects_do_not() {
     ] {
         let (mut stage, whole) = (Stage::new(), module(250));
         let (mut fetches, asked) = begun(&mut stage, owner, &whole);
-        fetches.handle_data(&mut stage.post(), &part(asked, &whole, 0));
+        fetches.handle_data(&mut stage.post(), FROM, &part(asked, &whole, 0));
         fetches.handle_refusal(&mut stage.post(), asked.request);
         let refused = (owner, NEAR, FetchEnd::Refused);
         assert_eq!(ended(&mut fetches), Some(refused));
         fetches.assert_invariants();
         let late = part(asked, &whole, 1);
-        assert!(!fetches.handle_data(&mut stage.post(), &late), "{owner:?}");
+        assert!(
+            !fetches.handle_data(&mut stage.post(), FROM, &late),
+            "{owner:?}"
+        );
         assert_eq!(stage.disk_is_free(), kept == 0);
 
         fetches.begin(&mut stage.post(), order_of(owner, OTHER, Some(250)));
@@ -204,7 +211,7 @@ fn a_delta_longer_than_the_limit_is_given_up_at_its_first_part() {
     let (_, asked) = stage.fetch();
     assert_eq!(asked.wanted, 1, "how long it is, its first part says");
     let whole = module(stage.ground.config.limits.delta_bytes + 1);
-    assert!(fetches.handle_data(&mut stage.post(), &part(asked, &whole, 0)));
+    assert!(fetches.handle_data(&mut stage.post(), FROM, &part(asked, &whole, 0)));
     let too_long = (subscription(), NEAR, FetchEnd::TooLong);
     assert_eq!(ended(&mut fetches), Some(too_long));
     assert!(stage.disk_is_free() && stage.is_quiet());
@@ -219,7 +226,7 @@ fn a_delta_of_the_longest_allowed_comes_whole() {
     let slot = loop {
         let (_, asked) = stage.fetch();
         for index in (0..32).filter(|index| asked.wanted >> index & 1 == 1) {
-            fetches.handle_data(&mut stage.post(), &part(asked, &whole, index));
+            fetches.handle_data(&mut stage.post(), FROM, &part(asked, &whole, index));
         }
         if let Some((_, _, FetchEnd::Complete(slot))) = ended(&mut fetches) {
             break slot.expect("a delta has a place");
@@ -237,7 +244,7 @@ fn an_image_goes_to_its_buffer_and_takes_nothing_of_the_disk() {
     let due = (stage.now + PATIENCE, Reason::Move);
     assert_eq!(timeout(&fetches), Some(due));
     for index in [1, 0] {
-        fetches.handle_data(&mut stage.post(), &part(asked, &whole, index));
+        fetches.handle_data(&mut stage.post(), FROM, &part(asked, &whole, index));
     }
     let complete = (Owner::Arrival, NEAR, FetchEnd::Complete(None));
     assert_eq!(ended(&mut fetches), Some(complete));
@@ -250,12 +257,12 @@ fn an_object_that_changes_on_its_way_is_given_up() {
     for owner in [acquisition(), subscription(), Owner::Arrival] {
         let (mut stage, whole) = (Stage::new(), module(250));
         let (mut fetches, asked) = begun(&mut stage, owner, &whole);
-        fetches.handle_data(&mut stage.post(), &part(asked, &whole, 0));
+        fetches.handle_data(&mut stage.post(), FROM, &part(asked, &whole, 0));
         let newer = Data {
             version: 2,
             ..part(asked, &whole, 1)
         };
-        assert!(fetches.handle_data(&mut stage.post(), &newer));
+        assert!(fetches.handle_data(&mut stage.post(), FROM, &newer));
         let changed = (owner, NEAR, FetchEnd::Changed);
         assert_eq!(ended(&mut fetches), Some(changed));
         assert!(stage.disk_is_free());
@@ -279,7 +286,7 @@ fn a_module_whose_room_is_gone_when_it_comes_is_given_up() {
     let (mut stage, whole) = (Stage::new(), module(250));
     let (mut fetches, asked) = begun(&mut stage, acquisition(), &whole);
     stage.fill();
-    assert!(fetches.handle_data(&mut stage.post(), &part(asked, &whole, 0)));
+    assert!(fetches.handle_data(&mut stage.post(), FROM, &part(asked, &whole, 0)));
     let no_room = (acquisition(), NEAR, FetchEnd::NoRoom);
     assert_eq!(ended(&mut fetches), Some(no_room));
     fetches.assert_invariants();
@@ -293,7 +300,7 @@ fn an_abandoned_fetch_leaves_nothing_and_says_nothing() {
             let (mut stage, whole) = (Stage::new(), module(250));
             let (mut fetches, asked) = begun(&mut stage, owner, &whole);
             for index in 0..parts {
-                fetches.handle_data(&mut stage.post(), &part(asked, &whole, index));
+                fetches.handle_data(&mut stage.post(), FROM, &part(asked, &whole, index));
             }
             fetches.handle_refusal(&mut stage.post(), asked.request);
             fetches.abandon(&mut stage.post(), owner);
@@ -311,10 +318,13 @@ fn a_part_that_nothing_waits_for_is_not_taken() {
         request: asked.request + 1,
         ..asked
     };
-    assert!(!fetches.handle_data(&mut stage.post(), &part(other, &whole, 0)));
+    assert!(!fetches.handle_data(&mut stage.post(), FROM, &part(other, &whole, 0)));
     let first = part(asked, &whole, 0);
-    assert!(fetches.handle_data(&mut stage.post(), &first));
-    assert!(!fetches.handle_data(&mut stage.post(), &first), "again");
+    assert!(fetches.handle_data(&mut stage.post(), FROM, &first));
+    assert!(
+        !fetches.handle_data(&mut stage.post(), FROM, &first),
+        "again"
+    );
 }
 
 #[test]
@@ -450,7 +460,7 @@ proptest! {
                         let len = u32::from(len).min(total - offset) as usize;
                         let bytes = &zeros[..len];
                         let data = Data { request, version, total, offset, bytes };
-                        fetches.handle_data(&mut stage.post(), &data);
+                        fetches.handle_data(&mut stage.post(), FROM, &data);
                     }
                 }
                 Input::Refusal { fetch, request } => {

@@ -12,8 +12,6 @@ use crate::wire::{Data, Fetch, Object};
 
 /// The most parts in one request.
 const WINDOW: u32 = 32;
-/// Requests without any new part before a source counts as lost.
-const STALLS: u8 = 6;
 
 /// An object on its way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +19,8 @@ pub(super) struct Transfer {
     object: Object,
     source: NodeId,
     request: u16,
+    /// The request before that, whose parts may be late; the same number if there is none.
+    former: u16,
     part: u16,
     /// How many bytes from the start are here without a gap.
     prefix: u32,
@@ -68,6 +68,7 @@ impl Transfer {
             object,
             source,
             request: 0,
+            former: 0,
             part: part.max(1),
             prefix: 0,
             behind: 0,
@@ -90,6 +91,11 @@ impl Transfer {
 
     pub(super) fn request(&self) -> u16 {
         self.request
+    }
+
+    /// Whether a part that was sent for this request belongs here.
+    pub(super) fn awaits(&self, request: u16) -> bool {
+        request == self.request || request == self.former
     }
 
     /// How many bytes from the start are here without a gap.
@@ -115,11 +121,17 @@ impl Transfer {
         if part.max(1) < self.part {
             self.part = part.max(1);
             self.behind = 0;
+            // Late parts have another length.
+            self.request = 0;
         }
     }
 
     /// Asks for the parts that are lacking, and waits for `patience`.
     pub(super) fn ask(&mut self, now: Instant, request: u16, patience: Duration) -> Fetch {
+        self.former = match self.request {
+            0 => request,
+            former => former,
+        };
         self.request = request;
         self.patience = patience;
         self.deadline = now + patience;
@@ -146,7 +158,7 @@ impl Transfer {
 
     /// Notes a part.
     pub(super) fn take(&mut self, now: Instant, data: &Data<'_>) -> Progress {
-        if data.request != self.request {
+        if !self.awaits(data.request) {
             return Progress::Unexpected;
         }
         let shape = (data.total, data.version);
@@ -182,12 +194,12 @@ impl Transfer {
     }
 
     /// What to do now; waits until the patience has ended.
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Stall {
+    pub(super) fn handle_timeout(&mut self, now: Instant, asks: u8) -> Stall {
         if now < self.deadline {
             return Stall::Waiting;
         }
         self.stalls += 1;
-        if self.stalls < STALLS {
+        if self.stalls < asks {
             Stall::Ask
         } else {
             Stall::Lost
@@ -299,12 +311,12 @@ mod tests {
         loop {
             transfer.ask(now, 1, patience);
             asked += 1;
-            assert_eq!(transfer.handle_timeout(now), Stall::Waiting);
+            assert_eq!(transfer.handle_timeout(now, 6), Stall::Waiting);
             now += patience;
-            if transfer.handle_timeout(now) == Stall::Lost {
+            if transfer.handle_timeout(now, 6) == Stall::Lost {
                 break;
             }
         }
-        assert_eq!(asked, u32::from(STALLS));
+        assert_eq!(asked, 6);
     }
 }
