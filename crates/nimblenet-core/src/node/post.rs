@@ -215,10 +215,8 @@ pub(in crate::node) struct Order {
     pub(in crate::node) asks: u8,
 }
 
-impl Order {
-    /// How often most sources are asked in vain: frames get lost.
-    pub(in crate::node) const ASKS: u8 = 6;
-}
+/// How often most sources of a fetch are asked in vain: frames get lost.
+pub(in crate::node) const SOURCE_ASKS: u8 = 6;
 
 /// How a fetch has ended, or why it gets no more from its source.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

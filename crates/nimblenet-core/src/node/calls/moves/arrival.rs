@@ -8,7 +8,7 @@ use nimblenet_tasklet::{Digest, Fault, NodeId, Outcome};
 use super::{Ask, FetchEnd, ImageWork, Passed, Post};
 use crate::job::{Caller, Job, Next, Station};
 use crate::mesh::Mesh;
-use crate::node::post::{Order, Owner};
+use crate::node::post::{Order, Owner, SOURCE_ASKS};
 use crate::places::{Depth, JobAt};
 use crate::time::Instant;
 use crate::wire::{GoNumber, Object, Offer};
@@ -62,7 +62,7 @@ impl Arrival {
             hops: None,
             part: Mesh::part_len(offer.mtu.min(post.mesh.smallest_mtu())),
             expected: Some(offer.size),
-            asks: Order::ASKS,
+            asks: SOURCE_ASKS,
         });
         Self {
             job,

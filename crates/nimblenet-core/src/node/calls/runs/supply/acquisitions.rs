@@ -13,7 +13,7 @@ use crate::config::{Discovery, Pace};
 use crate::holders;
 use crate::job::{Callee, Source, Step};
 use crate::mesh::Mesh;
-use crate::node::post::{Ask, FetchEnd, Order, Owner, Post};
+use crate::node::post::{Ask, FetchEnd, Order, Owner, Post, SOURCE_ASKS};
 use crate::places::AcquisitionAt;
 use crate::queue::Queue;
 use crate::table::Table;
@@ -499,7 +499,7 @@ impl Acquisition {
             part: Mesh::part_len(holder.mtu.min(post.mesh.smallest_mtu())),
             expected: Some(self.wanted.size),
             asks: match post.config.acquisition.discovery {
-                Discovery::Flood => Order::ASKS,
+                Discovery::Flood => SOURCE_ASKS,
                 Discovery::Known => DIRECT_ASKS,
             },
         });

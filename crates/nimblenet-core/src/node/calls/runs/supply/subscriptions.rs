@@ -19,7 +19,7 @@ use crate::config::NamespaceConfig;
 use crate::counters::DropReason;
 use crate::job::Callee;
 use crate::mesh::Mesh;
-use crate::node::post::{FetchEnd, Order, Owner, Post};
+use crate::node::post::{FetchEnd, Order, Owner, Post, SOURCE_ASKS};
 use crate::places::SubscriptionAt;
 use crate::queue::Queue;
 use crate::time::Instant;
@@ -415,7 +415,7 @@ impl Subscriptions {
             hops: None,
             part: Mesh::part_len(post.mesh.mtu_between(post.now, source)),
             expected: None,
-            asks: Order::ASKS,
+            asks: SOURCE_ASKS,
         });
     }
 

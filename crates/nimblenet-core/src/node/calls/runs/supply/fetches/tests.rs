@@ -36,7 +36,7 @@ fn order_of(owner: Owner, source: NodeId, expected: Option<u32>) -> Order {
         Owner::Arrival => Object::Job { request: 5 },
     };
     Order {
-        asks: Order::ASKS,
+        asks: crate::node::post::SOURCE_ASKS,
         owner,
         object,
         source,
