@@ -21,7 +21,7 @@ use core::time::Duration;
 
 use nimblenet_core::Instant;
 use nimblenet_sim::floor::Floor;
-use nimblenet_sim::robot::Robot;
+use nimblenet_sim::robot::{Habits, Robot};
 use nimblenet_sim::{Draft, Layout, LinkModel, Net, Publisher, TimedExecutor};
 use nimblenet_tasklet::NodeId;
 
@@ -43,7 +43,7 @@ fn main() {
 
 /// Runs for this long; returns how many calls were made and how many had results.
 fn run(time: Duration) -> (usize, usize) {
-    let floor = Floor::PAPER;
+    let floor = Floor::paper();
     let gateway = (NodeId(0), floor.gateway());
     let layout = Layout {
         nodes: [NodeId(0)].into_iter().chain(floor.ids()).collect(),
@@ -53,7 +53,7 @@ fn run(time: Duration) -> (usize, usize) {
     let executor = |_| Box::new(TimedExecutor::default()) as Box<_>;
     let mut net = Net::new(SEED, &layout, LinkModel::PAPER, shelves(), |_| {}, executor);
     let chains: Vec<usize> = (0..CHAINS.len()).collect();
-    let robot = |number| Robot::new(SEED, number, &floor, chains.clone());
+    let robot = |number| Robot::new(SEED, number, &floor, &Habits::PAPER, chains.clone());
     let mut robots: Vec<Robot> = (0..ROBOTS).map(robot).collect();
     let mut calls = Vec::new();
     let end = Instant::ZERO + time;

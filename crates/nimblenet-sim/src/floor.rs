@@ -1,8 +1,10 @@
-//! The factory floor: where nodes stand and which of them reach each other.
+//! The floor: where nodes stand, which of them hear each other, and which one is near a point.
 
-use core::ops::RangeInclusive;
+use core::f64::consts::TAU;
 
 use nimblenet_tasklet::NodeId;
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
 
 /// Metres between neighbouring nodes of a row or column.
 pub const SPACING_M: f64 = 20.0;
@@ -18,89 +20,200 @@ pub struct Position {
     pub y_m: f64,
 }
 
-/// A floor with a grid of cells, a node in the middle of each. Nodes are numbered from 1, row by
-/// row; the last row may be shorter than the others.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+impl Position {
+    /// The square of the distance to another point. Squares are compared, as the result of `hypot`
+    /// differs from machine to machine.
+    fn squared(self, other: Self) -> f64 {
+        let (x_m, y_m) = (self.x_m - other.x_m, self.y_m - other.y_m);
+        x_m * x_m + y_m * y_m
+    }
+}
+
+/// A floor with nodes, which are numbered from 1. Registries are attached to node 1.
+#[derive(Clone, PartialEq, Debug)]
 pub struct Floor {
-    columns: u16,
-    nodes: u16,
+    width_m: f64,
+    height_m: f64,
+    spacing_m: f64,
+    radius_m: f64,
+    /// Columns and rows of a grid; none elsewhere.
+    grid: Option<(u16, u16)>,
+    nodes: Vec<Position>,
+    links: Vec<(NodeId, NodeId)>,
+    cells: Cells,
 }
 
 impl Floor {
     /// The floor of the paper: 4 x 3 nodes on 80 m x 60 m.
-    pub const PAPER: Self = Self {
-        columns: 4,
-        nodes: 12,
-    };
+    pub fn paper() -> Self {
+        Self::grid(12, SPACING_M, CONTACT_RADIUS_M)
+    }
 
-    /// A floor for `nodes` nodes whose sides are as near to 4 : 3 as the grid allows.
+    /// Cells of `spacing_m` with a node in the middle of each, row by row, whose sides are as near to
+    /// 4 : 3 as the cells allow; the last row may be shorter than the others. Nodes next to each other
+    /// in a row or column hear each other.
     ///
     /// # Panics
     /// If `nodes` is 0.
-    pub fn new(nodes: u16) -> Self {
+    pub fn grid(nodes: u16, spacing_m: f64, radius_m: f64) -> Self {
         assert!(nodes > 0, "a floor has at least one node");
         let columns = (f64::from(nodes) * 4.0 / 3.0).sqrt().round() as u16;
-        let columns = columns.min(nodes);
-        Self { columns, nodes }
+        Self::cells(nodes, columns.min(nodes), spacing_m, radius_m)
+    }
+
+    /// Nodes in one row, each of which hears the two next to it.
+    ///
+    /// # Panics
+    /// If `nodes` is 0.
+    pub fn line(nodes: u16, spacing_m: f64, radius_m: f64) -> Self {
+        assert!(nodes > 0, "a floor has at least one node");
+        Self::cells(nodes, nodes, spacing_m, radius_m)
+    }
+
+    fn cells(nodes: u16, columns: u16, spacing_m: f64, radius_m: f64) -> Self {
+        let rows = nodes.div_ceil(columns);
+        let middle = |cell: u16| (f64::from(cell) + 0.5) * spacing_m;
+        let positions = (0..nodes).map(|at| Position {
+            x_m: middle(at % columns),
+            y_m: middle(at / columns),
+        });
+        let links = (1..=nodes).flat_map(|node| {
+            let right = (node % columns != 0).then_some(node + 1);
+            let below = node.checked_add(columns);
+            let pairs = [right, below].into_iter().flatten();
+            pairs.map(move |other| (node, other))
+        });
+        let links = links.filter(|(_, other)| *other <= nodes);
+        let size_m = [columns, rows].map(|cells| f64::from(cells) * spacing_m);
+        let links = links.map(|(a, b)| (NodeId(a), NodeId(b))).collect();
+        let mut floor = Self::of(size_m, spacing_m, radius_m, positions.collect(), links);
+        floor.grid = Some((columns, rows));
+        floor
+    }
+
+    /// Nodes on a circle, `spacing_m` apart along it, each of which hears the two next to it.
+    ///
+    /// # Panics
+    /// If `nodes` is 0.
+    pub fn ring(nodes: u16, spacing_m: f64, radius_m: f64) -> Self {
+        assert!(nodes > 0, "a floor has at least one node");
+        let circle_m = f64::from(nodes) * spacing_m / TAU;
+        let middle_m = circle_m + spacing_m / 2.0;
+        let positions = (0..nodes).map(|at| {
+            let (sin, cos) = libm::sincos(TAU * f64::from(at) / f64::from(nodes));
+            Position {
+                x_m: middle_m + circle_m * cos,
+                y_m: middle_m + circle_m * sin,
+            }
+        });
+        let around = (1..nodes).map(|node| (NodeId(node), NodeId(node + 1)));
+        let last = (nodes > 2).then_some((NodeId(1), NodeId(nodes)));
+        let size_m = [2.0 * middle_m; 2];
+        let links = around.chain(last).collect();
+        Self::of(size_m, spacing_m, radius_m, positions.collect(), links)
+    }
+
+    /// Nodes at random points of a floor with sides of 4 : 3 and an area of `spacing_m` squared for
+    /// each. Nodes up to `range_m` apart hear each other. Where parts of the mesh are further apart
+    /// than that, the shortest links connect them.
+    ///
+    /// # Panics
+    /// If `nodes` is 0.
+    pub fn geometric(
+        nodes: u16,
+        spacing_m: f64,
+        radius_m: f64,
+        range_m: f64,
+        random: &mut ChaCha8Rng,
+    ) -> Self {
+        assert!(nodes > 0, "a floor has at least one node");
+        let width_m = (f64::from(nodes) * 4.0 / 3.0).sqrt() * spacing_m;
+        let size_m = [width_m, width_m * 0.75];
+        let positions = (0..nodes).map(|_| {
+            let [x_m, y_m] = size_m.map(|size_m| random.random_range(0.0..size_m));
+            Position { x_m, y_m }
+        });
+        let positions: Vec<Position> = positions.collect();
+        let mut links = spanning_tree(&positions);
+        for (a, from) in (1..).zip(&positions) {
+            for (b, to) in (1..).zip(&positions).skip(usize::from(a)) {
+                if from.squared(*to) <= range_m * range_m {
+                    links.push((NodeId(a), NodeId(b)));
+                }
+            }
+        }
+        links.sort_unstable();
+        links.dedup();
+        Self::of(size_m, spacing_m, radius_m, positions, links)
+    }
+
+    fn of(
+        [width_m, height_m]: [f64; 2],
+        spacing_m: f64,
+        radius_m: f64,
+        nodes: Vec<Position>,
+        links: Vec<(NodeId, NodeId)>,
+    ) -> Self {
+        let cells = Cells::new([width_m, height_m], radius_m.max(spacing_m), &nodes);
+        Self {
+            width_m,
+            height_m,
+            spacing_m,
+            radius_m,
+            grid: None,
+            nodes,
+            links,
+            cells,
+        }
     }
 
     /// How many nodes there are.
     pub fn nodes(&self) -> u16 {
-        self.nodes
+        self.nodes.len() as u16
     }
 
-    /// Nodes of a full row.
-    pub fn columns(&self) -> u16 {
-        self.columns
+    /// Columns and rows, the last one included if it is shorter; none if the floor has no cells.
+    pub fn columns_and_rows(&self) -> Option<(u16, u16)> {
+        self.grid
     }
 
-    /// Rows, the last one included if it is shorter.
-    pub fn rows(&self) -> u16 {
-        self.nodes.div_ceil(self.columns)
+    /// Metres between neighbouring nodes; where they stand at random, an area of this squared has
+    /// one.
+    pub fn spacing_m(&self) -> f64 {
+        self.spacing_m
+    }
+
+    /// The greatest distance between a robot and the node that it talks to, in metres.
+    pub fn radius_m(&self) -> f64 {
+        self.radius_m
     }
 
     /// Length of the floor along its rows.
     pub fn width_m(&self) -> f64 {
-        f64::from(self.columns) * SPACING_M
+        self.width_m
     }
 
     /// Length of the floor along its columns.
     pub fn height_m(&self) -> f64 {
-        f64::from(self.rows()) * SPACING_M
+        self.height_m
     }
 
     /// Every node, in the order of their ids.
     pub fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
-        self.numbers().map(NodeId)
+        (1..=self.nodes()).map(NodeId)
     }
 
     /// Where a node of this floor stands.
+    ///
+    /// # Panics
+    /// If it stands elsewhere.
     pub fn position(&self, node: NodeId) -> Position {
-        debug_assert!(self.numbers().contains(&node.0), "{node:?} is elsewhere");
-        let at = node.0.saturating_sub(1);
-        let middle = |cell: u16| (f64::from(cell) + 0.5) * SPACING_M;
-        Position {
-            x_m: middle(at % self.columns),
-            y_m: middle(at / self.columns),
-        }
+        self.nodes[usize::from(node.0) - 1]
     }
 
-    /// Pairs of nodes that hear each other: those next to each other in a row or column. The
-    /// lower id comes first.
-    pub fn links(&self) -> impl Iterator<Item = (NodeId, NodeId)> + use<> {
-        let floor = *self;
-        let pairs = self.numbers().flat_map(move |node| {
-            let right = (node % floor.columns != 0).then_some(node + 1);
-            let below = node.checked_add(floor.columns);
-            [right, below]
-                .into_iter()
-                .flatten()
-                .map(move |other| (node, other))
-        });
-        let inside = move |&(_, other): &(u16, u16)| other <= floor.nodes;
-        pairs
-            .filter(inside)
-            .map(|(node, other)| (NodeId(node), NodeId(other)))
+    /// Pairs of nodes that hear each other. The lower id comes first.
+    pub fn links(&self) -> impl Iterator<Item = (NodeId, NodeId)> + '_ {
+        self.links.iter().copied()
     }
 
     /// The node that registries are attached to.
@@ -111,33 +224,92 @@ impl Floor {
     /// The node that a robot at this point talks to: the nearest within the contact radius, the
     /// one with the lower id if two are equally near.
     pub fn node_in_contact(&self, at: Position) -> Option<NodeId> {
-        // The cell around the point has the nearest node in its middle. A point between two
-        // cells belongs to the lower one.
-        let cell = |metres: f64| ((metres / SPACING_M).ceil() - 1.0).max(0.0) as u16;
-        let (column, row) = (cell(at.x_m), cell(at.y_m));
-        if column >= self.columns || row >= self.rows() {
-            return None;
+        let near = self.cells.around(at).map(|node| {
+            let distance = at.squared(self.nodes[usize::from(node)]);
+            (distance, NodeId(node + 1))
+        });
+        let near = near.filter(|(distance, _)| *distance <= self.radius_m * self.radius_m);
+        let nearest = near.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        nearest.map(|(_, node)| node)
+    }
+}
+
+/// The shortest links that connect all points (Prim's algorithm).
+fn spanning_tree(points: &[Position]) -> Vec<(NodeId, NodeId)> {
+    let mut links = Vec::with_capacity(points.len());
+    // The nearest connected point of each that is not connected yet.
+    let mut outside: Vec<(f64, usize, usize)> = (1..points.len())
+        .map(|at| (points[0].squared(points[at]), at, 0))
+        .collect();
+    let shortest = |outside: &[(f64, usize, usize)]| {
+        let all = outside.iter().enumerate();
+        all.min_by(|(_, a), (_, b)| a.0.total_cmp(&b.0))
+            .map(|(place, _)| place)
+    };
+    while let Some(place) = shortest(&outside) {
+        let (_, at, to) = outside.swap_remove(place);
+        let id = |at: usize| NodeId(at as u16 + 1);
+        links.push((id(at.min(to)), id(at.max(to))));
+        for (distance, other, nearest) in &mut outside {
+            let from_here = points[at].squared(points[*other]);
+            if from_here < *distance {
+                (*distance, *nearest) = (from_here, at);
+            }
         }
-        let node = NodeId(row * self.columns + column + 1);
-        if node.0 > self.nodes {
-            return None;
+    }
+    links
+}
+
+/// Nodes by squares of the floor, so that those around a point are found without a look at all.
+#[derive(Clone, PartialEq, Debug)]
+struct Cells {
+    side_m: f64,
+    columns: usize,
+    rows: usize,
+    /// For each square, row by row, the places of its nodes.
+    nodes: Vec<Vec<u16>>,
+}
+
+impl Cells {
+    /// Squares with sides of at least the contact radius.
+    fn new([width_m, height_m]: [f64; 2], side_m: f64, nodes: &[Position]) -> Self {
+        let [columns, rows] = [width_m, height_m].map(|size_m| (size_m / side_m) as usize + 1);
+        let mut cells = Self {
+            side_m,
+            columns,
+            rows,
+            nodes: vec![Vec::new(); columns * rows],
+        };
+        for (node, at) in (0..).zip(nodes) {
+            let (column, row) = (cells.square(at.x_m, columns), cells.square(at.y_m, rows));
+            cells.nodes[row * columns + column].push(node);
         }
-        let middle = self.position(node);
-        let (x_m, y_m) = (at.x_m - middle.x_m, at.y_m - middle.y_m);
-        // Compare squares: the result of `hypot` may differ from machine to machine.
-        (x_m * x_m + y_m * y_m <= CONTACT_RADIUS_M * CONTACT_RADIUS_M).then_some(node)
+        cells
     }
 
-    fn numbers(&self) -> RangeInclusive<u16> {
-        1..=self.nodes
+    fn square(&self, metres: f64, squares: usize) -> usize {
+        ((metres / self.side_m).max(0.0) as usize).min(squares - 1)
+    }
+
+    /// The nodes of the square around a point and of those next to it.
+    fn around(&self, at: Position) -> impl Iterator<Item = u16> + '_ {
+        let next = |metres, squares| {
+            let square = self.square(metres, squares);
+            square.saturating_sub(1)..=(square + 1).min(squares - 1)
+        };
+        let columns = next(at.x_m, self.columns);
+        let rows = next(at.y_m, self.rows);
+        let squares = rows.flat_map(move |row| columns.clone().map(move |column| (column, row)));
+        squares.flat_map(|(column, row)| self.nodes[row * self.columns + column].iter().copied())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rand::SeedableRng as _;
 
-    fn contact(floor: Floor, x_m: f64, y_m: f64) -> Option<u16> {
+    fn contact(floor: &Floor, x_m: f64, y_m: f64) -> Option<u16> {
         floor
             .node_in_contact(Position { x_m, y_m })
             .map(|node| node.0)
@@ -145,8 +317,8 @@ mod tests {
 
     #[test]
     fn twelve_nodes_stand_as_on_the_floor_of_the_paper() {
-        let floor = Floor::new(12);
-        assert_eq!(floor, Floor::PAPER);
+        let floor = Floor::paper();
+        assert_eq!(floor.nodes(), 12);
         assert_eq!((floor.width_m(), floor.height_m()), (80.0, 60.0));
         let place = |id| floor.position(NodeId(id));
         assert_eq!((place(1).x_m, place(1).y_m), (10.0, 10.0));
@@ -184,24 +356,77 @@ mod tests {
             (48, 8, 6),
             (768, 32, 24),
         ] {
-            let floor = Floor::new(nodes);
-            assert_eq!((floor.columns(), floor.rows()), (columns, rows));
+            let floor = Floor::grid(nodes, SPACING_M, CONTACT_RADIUS_M);
+            assert_eq!(floor.columns_and_rows(), Some((columns, rows)));
         }
         for nodes in 1..200 {
-            let mut reached = vec![false; usize::from(nodes) + 1];
-            reached[1] = true;
-            // Links come in the order of their lower id, so one pass is enough on a grid.
-            for (a, b) in Floor::new(nodes).links() {
-                assert!(a < b && b.0 <= nodes && reached[usize::from(a.0)]);
-                reached[usize::from(b.0)] = true;
+            assert_connected(&Floor::grid(nodes, SPACING_M, CONTACT_RADIUS_M));
+        }
+    }
+
+    fn assert_connected(floor: &Floor) {
+        let mut reached = vec![1];
+        let mut at = 0;
+        while let Some(node) = reached.get(at).copied() {
+            for (a, b) in floor.links() {
+                assert!(a < b && b.0 <= floor.nodes());
+                let next = match node {
+                    _ if a.0 == node => b.0,
+                    _ if b.0 == node => a.0,
+                    _ => continue,
+                };
+                if !reached.contains(&next) {
+                    reached.push(next);
+                }
             }
-            assert!(reached[1..].iter().all(|reached| *reached), "{nodes}");
+            at += 1;
+        }
+        assert_eq!(reached.len(), usize::from(floor.nodes()), "{floor:?}");
+    }
+
+    #[test]
+    fn nodes_on_a_circle_hear_the_two_next_to_them() {
+        let floor = Floor::ring(12, 20.0, 10.0);
+        assert_eq!(floor.links().count(), 12);
+        assert_connected(&floor);
+        for node in floor.ids() {
+            let at = floor.position(node);
+            assert!(at.x_m >= 0.0 && at.x_m <= floor.width_m());
+            assert_eq!(floor.node_in_contact(at), Some(node));
+        }
+    }
+
+    #[test]
+    fn nodes_at_random_points_are_always_connected() {
+        for seed in 0..50 {
+            let mut random = ChaCha8Rng::seed_from_u64(seed);
+            // With this range hardly any two hear each other, were it not for the shortest links.
+            let sparse = Floor::geometric(20, 20.0, 10.0, 5.0, &mut random);
+            assert_connected(&sparse);
+            let dense = Floor::geometric(20, 20.0, 10.0, 40.0, &mut random);
+            assert!(dense.links().count() > sparse.links().count());
+        }
+    }
+
+    #[test]
+    fn the_node_in_contact_is_the_nearest_of_all() {
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        let floor = Floor::geometric(60, 20.0, 15.0, 30.0, &mut random);
+        for _ in 0..2000 {
+            let at = Position {
+                x_m: random.random_range(0.0..floor.width_m()),
+                y_m: random.random_range(0.0..floor.height_m()),
+            };
+            let far = |node: &NodeId| at.squared(floor.position(*node));
+            let nearest = floor.ids().min_by(|a, b| far(a).total_cmp(&far(b)));
+            let nearest = nearest.filter(|node| far(node) <= 15.0 * 15.0);
+            assert_eq!(floor.node_in_contact(at), nearest);
         }
     }
 
     #[test]
     fn a_robot_talks_to_the_nearest_node_within_the_radius() {
-        let floor = Floor::PAPER;
+        let floor = &Floor::paper();
         assert_eq!(contact(floor, 10.0, 10.0), Some(1));
         assert_eq!(contact(floor, 0.0, 0.0), None);
         assert_eq!(contact(floor, 20.0, 10.0), Some(1));
@@ -209,6 +434,6 @@ mod tests {
         assert_eq!(contact(floor, 80.0, 50.0), Some(12));
         assert_eq!(contact(floor, 20.0, 20.0), None);
         assert_eq!(contact(floor, 90.0, 10.0), None);
-        assert_eq!(contact(Floor::new(7), 30.0, 50.0), None);
+        assert_eq!(contact(&Floor::grid(7, 20.0, 10.0), 30.0, 50.0), None);
     }
 }

@@ -37,6 +37,7 @@ mod story;
 pub mod bound;
 pub mod floor;
 pub mod robot;
+pub mod scenario;
 pub mod tally;
 pub mod trace;
 pub use engine::{Engine, Factory, Fates, Observer, Passing};

@@ -11,20 +11,35 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::floor::{Floor, Position};
 
-/// The fastest that a robot moves, in metres per second.
-pub const SPEED_MAX_M_S: f64 = 1.0;
-/// The shortest and longest time between two triggers of one robot.
-pub const TRIGGER_INTERVAL: (Duration, Duration) =
-    (Duration::from_secs(9), Duration::from_secs(11));
-/// The first trigger of each robot comes at a random time within this one, so that robots do not
-/// trigger all together.
-const FIRST_TRIGGER_MAX: Duration = Duration::from_secs(10);
+/// How robots behave.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct Habits {
+    /// The slowest and the fastest that a robot moves, in metres per second.
+    pub speed_m_s: (f64, f64),
+    /// The shortest and longest time between two triggers of one robot.
+    pub interval: (Duration, Duration),
+    /// How much more often popular chains are triggered: the chain with number n, from 0, has the
+    /// weight 1 / (n + 1)^zipf. With 0 all are equal.
+    pub zipf: f64,
+}
+
+impl Habits {
+    /// Those of the paper.
+    pub const PAPER: Self = Self {
+        speed_m_s: (0.0, 1.0),
+        interval: (Duration::from_secs(9), Duration::from_secs(11)),
+        zipf: 0.0,
+    };
+}
 
 /// A robot that moves over a floor and triggers chains.
 #[derive(Clone, Debug)]
 pub struct Robot {
     walk: Walk,
     chains: Vec<usize>,
+    /// For each chain, its weight and those of the chains before it.
+    weights: Vec<f64>,
+    interval: (Duration, Duration),
     random: ChaCha8Rng,
     next_trigger: Instant,
 }
@@ -32,16 +47,28 @@ pub struct Robot {
 impl Robot {
     /// Robot `number` of the run with this seed, which triggers the chains with these numbers.
     ///
+    /// Its first trigger comes at a random time within a mean interval, so that robots do not trigger
+    /// all together.
+    ///
     /// # Panics
     /// If `chains` is empty.
-    pub fn new(seed: u64, number: u64, floor: &Floor, chains: Vec<usize>) -> Self {
+    pub fn new(seed: u64, number: u64, floor: &Floor, habits: &Habits, chains: Vec<usize>) -> Self {
         assert!(!chains.is_empty(), "a robot has chains");
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         random.set_stream(number);
+        let walk = Walk::new(floor, habits.speed_m_s, &mut random);
+        let weights = chains.iter().scan(0.0, |sum, chain| {
+            *sum += libm::pow(*chain as f64 + 1.0, -habits.zipf);
+            Some(*sum)
+        });
+        let (shortest, longest) = habits.interval;
+        let first = uniform(&mut random, Duration::ZERO, (shortest + longest) / 2);
         Self {
-            walk: Walk::new(floor, &mut random),
+            walk,
+            weights: weights.collect(),
             chains,
-            next_trigger: Instant::ZERO + uniform(&mut random, Duration::ZERO, FIRST_TRIGGER_MAX),
+            interval: habits.interval,
+            next_trigger: Instant::ZERO + first,
             random,
         }
     }
@@ -59,9 +86,12 @@ impl Robot {
 
     /// Triggers: picks one of its chains, and the time of the trigger after this one.
     pub fn trigger(&mut self) -> usize {
-        let (shortest, longest) = TRIGGER_INTERVAL;
+        let (shortest, longest) = self.interval;
         self.next_trigger += uniform(&mut self.random, shortest, longest);
-        self.chains[self.random.random_range(0..self.chains.len())]
+        let all = self.weights[self.weights.len() - 1];
+        let chosen = self.random.random_range(0.0..all);
+        let at = self.weights.partition_point(|weight| *weight <= chosen);
+        self.chains[at.min(self.chains.len() - 1)]
     }
 }
 
@@ -78,6 +108,7 @@ fn uniform(random: &mut ChaCha8Rng, from: Duration, to: Duration) -> Duration {
 #[derive(Clone, Debug)]
 struct Walk {
     velocity: [Perlin; 2],
+    speed_m_s: (f64, f64),
     size_m: [f64; 2],
     start_m: [f64; 2],
     /// Full steps walked, and the position that they would lead to if there were no walls.
@@ -93,11 +124,12 @@ impl Walk {
     /// Noise repeats after 256 cells along an axis, but not along this slope.
     const SLOPE: f64 = 0.618_033_988_749_894_9;
 
-    fn new(floor: &Floor, random: &mut ChaCha8Rng) -> Self {
+    fn new(floor: &Floor, speed_m_s: (f64, f64), random: &mut ChaCha8Rng) -> Self {
         let size_m = [floor.width_m(), floor.height_m()];
         let start_m = size_m.map(|size_m| random.random_range(0.0..size_m));
         Self {
             velocity: [(); 2].map(|()| Perlin::new(random.random())),
+            speed_m_s,
             size_m,
             start_m,
             steps: 0,
@@ -131,7 +163,10 @@ impl Walk {
         let [x, y] = self.velocity.each_ref().map(sample);
         // Use only operations that give the same bits on every machine.
         let length = (x * x + y * y).sqrt();
-        let metres = time.as_secs_f64() * SPEED_MAX_M_S / length.max(1.0);
+        let (slowest, fastest) = self.speed_m_s;
+        let speed_m_s = (fastest * length).min(fastest).max(slowest);
+        // Where the noise is nothing it has no direction either.
+        let metres = time.as_secs_f64() * speed_m_s / length.max(f64::MIN_POSITIVE);
         let [from_x, from_y] = self.reached_m;
         [from_x + x * metres, from_y + y * metres]
     }
@@ -150,8 +185,14 @@ mod tests {
     const HOUR_S: u64 = 3600;
 
     fn robots(seed: u64, count: u64) -> Vec<Robot> {
-        let robot = |number| Robot::new(seed, number, &Floor::PAPER, vec![3, 5, 8]);
+        let robot =
+            |number| Robot::new(seed, number, &Floor::paper(), &Habits::PAPER, vec![3, 5, 8]);
         (0..count).map(robot).collect()
+    }
+
+    fn apart_m(a: Position, b: Position) -> f64 {
+        let (x_m, y_m) = (a.x_m - b.x_m, a.y_m - b.y_m);
+        (x_m * x_m + y_m * y_m).sqrt()
     }
 
     fn second(second: u64) -> Instant {
@@ -160,7 +201,7 @@ mod tests {
 
     #[test]
     fn robots_are_everywhere_equally_often() {
-        let floor = Floor::PAPER;
+        let floor = Floor::paper();
         for seed in 0..8 {
             let mut without = 0;
             let mut halves = [0; 2];
@@ -186,7 +227,7 @@ mod tests {
 
     #[test]
     fn robots_stay_on_the_floor_and_below_the_speed_limit() {
-        let floor = Floor::PAPER;
+        let floor = Floor::paper();
         let (mut sum_m_s, mut count) = (0.0, 0);
         for robot in &mut robots(1, 20) {
             let mut last = robot.position(Instant::ZERO);
@@ -194,8 +235,8 @@ mod tests {
                 let next = robot.position(Instant::from_micros(tick * 100_000));
                 assert!((0.0..=floor.width_m()).contains(&next.x_m));
                 assert!((0.0..=floor.height_m()).contains(&next.y_m));
-                let speed_m_s = (next.x_m - last.x_m).hypot(next.y_m - last.y_m) / 0.1;
-                assert!(speed_m_s <= SPEED_MAX_M_S + 1e-6, "{speed_m_s} m/s");
+                let speed_m_s = apart_m(next, last) / 0.1;
+                assert!(speed_m_s <= 1.0 + 1e-6, "{speed_m_s} m/s");
                 (sum_m_s, count) = (sum_m_s + speed_m_s, count + 1);
                 last = next;
             }
@@ -245,11 +286,40 @@ mod tests {
             let before = robot.next_trigger();
             chosen[robot.trigger()] += 1;
             let interval = robot.next_trigger() - before;
-            assert!(interval >= TRIGGER_INTERVAL.0 && interval <= TRIGGER_INTERVAL.1);
+            let (shortest, longest) = Habits::PAPER.interval;
+            assert!(interval >= shortest && interval <= longest);
             total += interval;
         }
         let mean_s = total.as_secs_f64() / 3000.0;
         assert!((9.9..10.1).contains(&mean_s), "{mean_s}");
         assert!([3, 5, 8].iter().all(|chain| chosen[*chain] > 900));
+    }
+
+    #[test]
+    fn popular_chains_are_triggered_more_often_and_slow_robots_never_stand_still() {
+        let habits = Habits {
+            speed_m_s: (0.5, 0.8),
+            zipf: 1.0,
+            ..Habits::PAPER
+        };
+        let floor = Floor::paper();
+        let mut robot = Robot::new(1, 0, &floor, &habits, vec![0, 1, 4]);
+        let mut chosen = [0; 5];
+        for _ in 0..17_000 {
+            chosen[robot.trigger()] += 1;
+        }
+        // The weights are 1, 1/2 and 1/5.
+        for (chain, expected) in [(0, 10_000), (1, 5000), (4, 2000)] {
+            let off = i32::abs(chosen[chain] - expected);
+            assert!(off < 300, "{chosen:?}");
+        }
+        let mut last = robot.position(Instant::ZERO);
+        for at in 1..1000 {
+            let next = robot.position(Instant::from_micros(at * 100_000));
+            // Where a wall reflects it, it is nearer to where it was.
+            let speed_m_s = apart_m(next, last) / 0.1;
+            assert!(speed_m_s <= 0.8 + 1e-6, "{speed_m_s}");
+            last = next;
+        }
     }
 }

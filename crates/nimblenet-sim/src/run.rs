@@ -14,7 +14,7 @@ use nimblenet_tasklet::{Capabilities, Delta, NodeId, TaskletName};
 use crate::bound::{LowerBound, perfect_pool_mean};
 use crate::engine::Engine;
 use crate::executor::TimedExecutor;
-use crate::link::LinkModel;
+use crate::link::{Bandwidth, LinkModel};
 use crate::publisher::{Draft, Publisher, shelve};
 use crate::report::Report;
 use crate::tally::{Accounting, Tally};
@@ -31,6 +31,13 @@ const UNLIMITED: usize = 64;
 pub struct UnknownName {
     given: String,
     known: &'static [&'static str],
+}
+
+impl UnknownName {
+    pub(crate) fn new(given: &str, known: &'static [&'static str]) -> Self {
+        let given = given.into();
+        Self { given, known }
+    }
 }
 
 impl fmt::Display for UnknownName {
@@ -70,10 +77,7 @@ impl FromStr for Profile {
         match given {
             "paper" => Ok(Self::Paper),
             "default" => Ok(Self::Default),
-            _ => Err(UnknownName {
-                given: given.into(),
-                known: &Self::NAMES,
-            }),
+            _ => Err(UnknownName::new(given, &Self::NAMES)),
         }
     }
 }
@@ -113,10 +117,7 @@ impl FromStr for Cut {
         match given {
             "nimble" => Ok(Self::Nimble),
             "monolithic" => Ok(Self::Monolithic),
-            _ => Err(UnknownName {
-                given: given.into(),
-                known: &Self::NAMES,
-            }),
+            _ => Err(UnknownName::new(given, &Self::NAMES)),
         }
     }
 }
@@ -144,6 +145,8 @@ pub struct Settings {
     pub link: LinkModel,
     /// The longest frame, in bytes.
     pub mtu: u16,
+    /// The medium that each node shares with its neighbours, if they do.
+    pub medium: Option<Bandwidth>,
     /// What each call between tasklets costs: the caller is saved and restored, the callee loaded.
     pub call_cost: Duration,
 }
@@ -162,6 +165,7 @@ impl Default for Settings {
             seed: 1,
             link: LinkModel::PAPER,
             mtu: 4096,
+            medium: None,
             call_cost: Duration::from_millis(6),
         }
     }
@@ -214,7 +218,7 @@ impl<'t> Run<'t> {
             };
             config.seed = settings.seed;
             config.namespaces = vec![namespace];
-            config.limits = limits(trace, &settings, delta.len());
+            config.limits = limits(trace, &settings, delta.len(), &mesh);
             config.eviction = settings.eviction.unwrap_or(config.eviction);
             if id == registry {
                 config.role = Role::Registry(archive.clone());
@@ -225,6 +229,9 @@ impl<'t> Run<'t> {
         }
         for (a, b) in trace.all_links() {
             engine.link(a, b, settings.link);
+        }
+        if let Some(medium) = settings.medium {
+            engine.share_medium(medium);
         }
         let decoded = Delta::decode(&delta).expect("a published delta is well formed");
         for id in everyone() {
@@ -362,13 +369,14 @@ fn paper(id: NodeId, mtu: u16, mesh: &Distances) -> Config {
 
 /// The limits of a node: nothing is refused that the trace asks for, and no more is allocated than
 /// that needs.
-fn limits(trace: &Trace, settings: &Settings, delta_bytes: usize) -> Limits {
+fn limits(trace: &Trace, settings: &Settings, delta_bytes: usize, mesh: &Distances) -> Limits {
     let deep = 2;
     let (executors, jobs) = match settings.executors {
         None => (UNLIMITED, UNLIMITED),
         Some(executors) => (executors.into(), 1024),
     };
     let nodes = trace.nodes.len() + 8;
+    let degrees = (0..mesh.ids().len()).map(|at| mesh.neighbours(at).len());
     Limits {
         cache_bytes: settings.cache_bytes,
         cache_entries: (settings.cache_bytes / 50).clamp(16, 4096),
@@ -383,7 +391,7 @@ fn limits(trace: &Trace, settings: &Settings, delta_bytes: usize) -> Limits {
         message_bytes: 64,
         peers: nodes,
         routes: nodes,
-        neighbours: 16,
+        neighbours: degrees.max().unwrap_or(0).max(16),
         outbox_bytes: 64 << 10,
         servings: 64,
         delta_bytes: delta_bytes.next_power_of_two(),

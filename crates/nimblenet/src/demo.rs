@@ -16,7 +16,7 @@ use core::time::Duration;
 use anyhow::{Context, bail, ensure};
 use nimblenet_node::SigningKey;
 use nimblenet_node::remote::Remote;
-use nimblenet_sim::floor::Floor;
+use nimblenet_sim::floor::{CONTACT_RADIUS_M, Floor, SPACING_M};
 use nimblenet_tasklet::Name;
 use tokio::time;
 
@@ -69,9 +69,9 @@ async fn show(options: Options) -> anyhow::Result<Report> {
     let mut interrupt = Interrupt::new().context("taking signals over")?;
     let scratch = Scratch::new().context("making a directory for the registries")?;
     let progress = Progress::new(options.verbose);
-    let floor = Floor::new(options.nodes);
+    let floor = Floor::grid(options.nodes, SPACING_M, CONTACT_RADIUS_M);
     let mesh = tokio::select! {
-        mesh = prepare(options, floor, &scratch, &progress) => mesh?,
+        mesh = prepare(options, &floor, &scratch, &progress) => mesh?,
         () = interrupt.requested() => bail!("interrupted before any robot moved"),
     };
 
@@ -98,7 +98,7 @@ async fn show(options: Options) -> anyhow::Result<Report> {
 /// A mesh in which everything is published and every node knows of it.
 async fn prepare(
     options: Options,
-    floor: Floor,
+    floor: &Floor,
     scratch: &Scratch,
     progress: &Progress,
 ) -> anyhow::Result<Mesh> {
@@ -108,7 +108,7 @@ async fn prepare(
     let (std_key, shop_key) = (key()?, key()?);
     let (global, private) = (shelf::global()?, shelf::private()?);
     let plan = Plan {
-        floor,
+        floor: floor.clone(),
         speedup: options.speedup,
         cache_bytes: options.cache_bytes,
         natives: shelf::natives(&private),

@@ -6,7 +6,7 @@ use core::time::Duration;
 use nimblenet_core::Instant;
 use nimblenet_node::remote::Remote;
 use nimblenet_sim::floor::Floor;
-use nimblenet_sim::robot::Robot;
+use nimblenet_sim::robot::{Habits, Robot};
 use nimblenet_tasklet::TaskletName;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time;
@@ -65,10 +65,14 @@ impl Crew {
         robots: u64,
         seed: u64,
     ) -> anyhow::Result<Self> {
-        let robot = |number| Robot::new(seed, number, &floor, errand::of_robot(number));
+        let robot = |number| {
+            let chains = errand::of_robot(number);
+            Robot::new(seed, number, &floor, &Habits::PAPER, chains)
+        };
+        let robots = (0..robots).map(robot).collect();
         Ok(Self {
             floor,
-            robots: (0..robots).map(robot).collect(),
+            robots,
             errands: errand::all()?,
             nodes,
         })

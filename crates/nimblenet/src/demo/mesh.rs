@@ -60,7 +60,7 @@ impl Mesh {
         let nodes: Vec<_> = nodes.collect::<Result<_, _>>().context(context)?;
         let registries = [bind().context(context)?, bind().context(context)?];
         let neighbours = Neighbours::new(
-            plan.floor,
+            plan.floor.clone(),
             nodes.iter().map(|(_, addresses)| addresses.mesh).collect(),
             registries.each_ref().map(|(_, addresses)| addresses.mesh),
         );

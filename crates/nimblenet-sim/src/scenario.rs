@@ -1,0 +1,370 @@
+//! Scenarios: files of parameters from which traces are made.
+//!
+//! A scenario is a TOML file. What it leaves out is as in the paper's experiment (its Table 1), so an
+//! empty file is that experiment. [`Scenario::trace`] decides everything that the nodes do not: while
+//! the trace runs, nobody draws anything but the links their faults.
+//!
+//! ```
+//! use nimblenet_sim::scenario::Scenario;
+//!
+//! let scenario = Scenario::read("[floor]\nlayout = 'ring'\nnodes = 6\n")?;
+//! let trace = scenario.trace(1);
+//! assert_eq!(trace.links.len(), 6);
+//! assert_eq!(trace.taskset.chains.len(), 200);
+//! # Ok::<(), nimblenet_sim::scenario::BadScenario>(())
+//! ```
+
+mod check;
+mod generate;
+mod sweep;
+
+use core::fmt;
+use core::time::Duration;
+
+use nimblenet_core::Limits;
+use serde::{Deserialize, Serialize};
+
+use crate::floor::{CONTACT_RADIUS_M, SPACING_M};
+use crate::link::{Bandwidth, Bursts, LinkModel};
+use crate::run::Settings;
+use crate::trace::duration;
+
+pub use generate::{CONTACT_STEP, path};
+pub use sweep::{Parameter, Sweep};
+
+/// The smallest and the largest value of something.
+pub type Span<T> = (T, T);
+
+/// Why a file is not a scenario.
+#[derive(Debug)]
+pub enum BadScenario {
+    /// It is not TOML of this form.
+    Form(toml::de::Error),
+    /// A field has a value that cannot be.
+    Field {
+        /// The field, as a path.
+        field: String,
+        /// What is wrong with it, and what would be right.
+        what: String,
+    },
+}
+
+impl fmt::Display for BadScenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Form(error) => write!(f, "{}", error.to_string().trim_end()),
+            Self::Field { field, what } => write!(f, "{field}: {what}"),
+        }
+    }
+}
+
+impl core::error::Error for BadScenario {}
+
+/// The parameters of an experiment. Lengths are in metres, times in seconds.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Scenario {
+    /// How long it lasts.
+    pub duration_s: f64,
+    /// Where nodes stand.
+    pub floor: FloorTable,
+    /// What moves and triggers.
+    pub robots: RobotTable,
+    /// What is triggered.
+    pub tasks: TaskTable,
+    /// What nodes have.
+    pub nodes: NodeTable,
+    /// How links behave.
+    pub link: LinkTable,
+    /// The medium that each node shares with its neighbours, if they do.
+    pub medium: Option<BandwidthTable>,
+}
+
+/// How nodes stand.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// In rows and columns, about 4 : 3.
+    #[default]
+    Grid,
+    /// In one row.
+    Line,
+    /// On a circle.
+    Ring,
+    /// At random points; those in range hear each other.
+    Geometric,
+}
+
+/// The floor and its nodes.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FloorTable {
+    /// How the nodes stand.
+    pub layout: Shape,
+    /// How many there are; the registry is one more.
+    pub nodes: u16,
+    /// Metres between neighbours. Of a geometric layout, an area of this squared has one node.
+    pub spacing_m: f64,
+    /// The greatest distance between a robot and the node that it talks to.
+    pub radius_m: f64,
+    /// The greatest distance between nodes that hear each other, in a geometric layout.
+    pub range_m: f64,
+}
+
+/// The robots.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RobotTable {
+    /// How many there are.
+    pub count: u32,
+    /// How fast they are.
+    pub speed_m_s: Span<f64>,
+    /// The time between two triggers of one robot.
+    pub trigger_interval_s: Span<f64>,
+    /// How many of the chains each robot triggers.
+    pub chains: u32,
+}
+
+/// The task set.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TaskTable {
+    /// How many chains there are.
+    pub chains: u32,
+    /// How long their modules are.
+    pub chain_bytes: Span<u32>,
+    /// How long a chain runs before, between and after its calls, taken together.
+    pub chain_run_s: Span<f64>,
+    /// How many algorithms there are that chains share.
+    pub algorithms: u32,
+    /// How long their modules are.
+    pub algorithm_bytes: Span<u32>,
+    /// How long they run.
+    pub algorithm_run_s: Span<f64>,
+    /// How many algorithms a chain calls.
+    pub algorithms_per_chain: Span<u32>,
+    /// The share of calls that are to one of the shared algorithms. Each other call is to an algorithm
+    /// that only its chain has.
+    pub sharing: f64,
+    /// How much more often popular chains are triggered (see [`Habits`](crate::robot::Habits)).
+    pub zipf: f64,
+    /// What all lengths of modules are multiplied by.
+    pub size_factor: f64,
+}
+
+/// The nodes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeTable {
+    /// Bytes of each node's cache.
+    pub cache_bytes: u32,
+    /// Executors of each node; without it no tasklet ever waits for one.
+    pub executors: Option<u16>,
+}
+
+/// A link between two nodes, in each direction.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LinkTable {
+    /// The time from the end of a transmission to its arrival.
+    pub delay_s: f64,
+    /// Additional time, random between zero and this.
+    pub jitter_s: f64,
+    /// Share of frames lost, each by itself.
+    pub loss: f64,
+    /// Share of frames that arrive twice.
+    pub duplication: f64,
+    /// Share of frames of which one bit arrives wrong.
+    pub corruption: f64,
+    /// The longest frame that nodes send, in bytes.
+    pub mtu: u16,
+    /// Loss in bursts, besides the other.
+    pub bursts: Option<BurstTable>,
+    /// How fast frames leave; without it their transmission takes no time.
+    pub bandwidth: Option<BandwidthTable>,
+}
+
+/// Loss in bursts (see [`Bursts`]).
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BurstTable {
+    /// Chance that a good link becomes bad, for each frame.
+    pub begin: f64,
+    /// Chance that a bad link becomes good, for each frame.
+    pub end: f64,
+    /// Share of frames lost while it is bad.
+    pub loss: f64,
+}
+
+/// How fast frames leave (see [`Bandwidth`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BandwidthTable {
+    /// Bits in a second.
+    pub bits_per_s: u32,
+    /// Bytes that may wait for their transmission on a link; frames beyond are lost. A shared medium
+    /// loses none.
+    #[serde(default = "BandwidthTable::queue_bytes")]
+    pub queue_bytes: u32,
+    /// Bytes that each frame has besides those of the node.
+    #[serde(default)]
+    pub header_bytes: u32,
+}
+
+impl Default for Scenario {
+    /// The paper's experiment.
+    fn default() -> Self {
+        Self {
+            duration_s: 3600.0,
+            floor: FloorTable::default(),
+            robots: RobotTable::default(),
+            tasks: TaskTable::default(),
+            nodes: NodeTable::default(),
+            link: LinkTable::default(),
+            medium: None,
+        }
+    }
+}
+
+impl Default for FloorTable {
+    fn default() -> Self {
+        Self {
+            layout: Shape::Grid,
+            nodes: 12,
+            spacing_m: SPACING_M,
+            radius_m: CONTACT_RADIUS_M,
+            range_m: 1.5 * SPACING_M,
+        }
+    }
+}
+
+impl Default for RobotTable {
+    fn default() -> Self {
+        Self {
+            count: 20,
+            speed_m_s: (0.0, 1.0),
+            trigger_interval_s: (9.0, 11.0),
+            chains: 20,
+        }
+    }
+}
+
+impl Default for TaskTable {
+    fn default() -> Self {
+        Self {
+            chains: 200,
+            chain_bytes: (100, 500),
+            chain_run_s: (0.1, 0.5),
+            algorithms: 50,
+            algorithm_bytes: (100, 500),
+            algorithm_run_s: (0.01, 2.0),
+            algorithms_per_chain: (3, 7),
+            sharing: 1.0,
+            zipf: 0.0,
+            size_factor: 1.0,
+        }
+    }
+}
+
+impl Default for NodeTable {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 32_768,
+            executors: None,
+        }
+    }
+}
+
+impl Default for LinkTable {
+    fn default() -> Self {
+        Self {
+            delay_s: LinkModel::PAPER.delay.as_secs_f64(),
+            jitter_s: 0.0,
+            loss: 0.0,
+            duplication: 0.0,
+            corruption: 0.0,
+            mtu: 4096,
+            bursts: None,
+            bandwidth: None,
+        }
+    }
+}
+
+/// Declares the scenarios that come with the simulator, a file of `scenarios/` each.
+macro_rules! built_in {
+    ($($name:literal),+ $(,)?) => {
+        /// The names of the built-in scenarios.
+        pub const BUILT_IN: &'static [&'static str] = &[$($name),+];
+
+        /// The file of a built-in scenario; none if there is none with this name.
+        pub fn built_in(name: &str) -> Option<&'static str> {
+            match name {
+                $($name => Some(include_str!(concat!("../scenarios/", $name, ".toml"))),)+
+                _ => None,
+            }
+        }
+    };
+}
+
+impl Scenario {
+    built_in!["paper", "line", "ring", "geometric", "warehouse"];
+
+    /// Reads a scenario, and checks it.
+    ///
+    /// # Errors
+    /// [`BadScenario`] names the line, or the field with its value and what would be right.
+    pub fn read(text: &str) -> Result<Self, BadScenario> {
+        let scenario: Self = toml::from_str(text).map_err(BadScenario::Form)?;
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    /// Gives settings the nodes and links of this scenario.
+    pub fn settle(&self, settings: &mut Settings) {
+        settings.cache_bytes = self.nodes.cache_bytes as usize;
+        settings.executors = self.nodes.executors;
+        settings.link = self.link.model();
+        settings.mtu = self.link.mtu;
+        settings.medium = self.medium.map(BandwidthTable::bandwidth);
+    }
+}
+
+impl LinkTable {
+    fn model(&self) -> LinkModel {
+        LinkModel {
+            delay: duration(self.delay_s),
+            jitter: duration(self.jitter_s),
+            loss: self.loss,
+            bursts: self.bursts.map(|bursts| Bursts {
+                begin: bursts.begin,
+                end: bursts.end,
+                loss: bursts.loss,
+            }),
+            duplication: self.duplication,
+            corruption: self.corruption,
+            bandwidth: self.bandwidth.map(BandwidthTable::bandwidth),
+            mtu: usize::MAX,
+        }
+    }
+}
+
+impl BandwidthTable {
+    const fn queue_bytes() -> u32 {
+        Limits::linux().outbox_bytes as u32
+    }
+
+    const fn bandwidth(self) -> Bandwidth {
+        Bandwidth {
+            bits_per_s: self.bits_per_s,
+            queue_bytes: self.queue_bytes,
+            header_bytes: self.header_bytes,
+        }
+    }
+}
+
+impl RobotTable {
+    fn interval(&self) -> (Duration, Duration) {
+        let (shortest, longest) = self.trigger_interval_s;
+        (duration(shortest), duration(longest))
+    }
+}
