@@ -71,6 +71,10 @@ pub trait Observer {
     fn received(&mut self, now: Instant, passing: Passing<'_>) {
         let _ = (now, passing);
     }
+    /// A node has given an executor work, which takes `time`.
+    fn worked(&mut self, now: Instant, node: NodeId, work: &Work<'_>, time: Duration) {
+        let _ = (now, node, work, time);
+    }
     /// A node tells its user something.
     fn event(&mut self, now: Instant, node: NodeId, event: &Event<'_>) {
         let _ = (now, node, event);
@@ -659,9 +663,12 @@ impl<O: Observer> Driver for Hands<'_, O> {
         self.frames.push((transmit, frame.into()));
     }
 
-    fn work(&mut self, _: Instant, executor: ExecutorId, work: Work<'_>) {
+    fn work(&mut self, now: Instant, executor: ExecutorId, work: Work<'_>) {
         let executor = &mut self.executors[usize::from(executor.0)];
-        self.outcomes.extend(executor.execute(&work));
+        if let Some((time, outcome)) = executor.execute(&work) {
+            self.observer.worked(now, self.id, &work, time);
+            self.outcomes.push((time, outcome));
+        }
     }
 
     fn event(&mut self, now: Instant, event: Event<'_>) {

@@ -35,6 +35,7 @@ mod run;
 mod story;
 
 pub mod bound;
+pub mod course;
 pub mod floor;
 pub mod robot;
 pub mod scenario;
@@ -46,6 +47,6 @@ pub use interpreted::{Device, WasmExecutor};
 pub use layout::Layout;
 pub use link::{Bandwidth, Bursts, LinkModel};
 pub use publisher::{Draft, Publisher, Sign, shelve, sign};
-pub use report::{AirBytes, HEADERS, Report, Sources};
+pub use report::{AirBytes, HEADERS, RESPONSE_WINDOW_S, Report, Sources};
 pub use run::{Cut, Profile, Run, Settings, UnknownName};
 pub use story::{Finished, Net};

@@ -38,6 +38,9 @@ pub struct AirBytes {
 /// The packet headers that are always reported: IP with UDP, and these with 802.11 and LLC.
 pub const HEADERS: [u32; 2] = [28, 100];
 
+/// The length of the windows of responses, in seconds, as in the paper.
+pub const RESPONSE_WINDOW_S: f64 = 100.0;
+
 /// What came out of a run. Times are in seconds; bytes are counted as the settings say.
 #[derive(Clone, PartialEq, Default, Debug, Serialize)]
 pub struct Report {
@@ -97,6 +100,8 @@ pub struct Report {
     pub cv_txrx: f64,
     /// What was sent and received by the end of every tenth second, from second 0.
     pub cumulative_txrx_bytes_per_10s: Vec<u64>,
+    /// The mean response of the calls that ended in each window of [`RESPONSE_WINDOW_S`].
+    pub mean_response_s_per_100s: Vec<Option<f64>>,
     /// What no protocol without remote execution can beat.
     pub lower_bound_bytes: u64,
     /// Bytes on air, as a multiple of that.

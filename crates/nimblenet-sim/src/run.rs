@@ -12,11 +12,12 @@ use nimblenet_core::{StaticNeighbour, StaticRoute};
 use nimblenet_tasklet::{Capabilities, Delta, NodeId, TaskletName};
 
 use crate::bound::{LowerBound, perfect_pool_mean};
+use crate::course::{Course, Response};
 use crate::engine::Engine;
 use crate::executor::TimedExecutor;
 use crate::link::{Bandwidth, LinkModel};
 use crate::publisher::{Draft, Publisher, shelve};
-use crate::report::Report;
+use crate::report::{RESPONSE_WINDOW_S, Report};
 use crate::tally::{Accounting, Tally};
 use crate::trace::{Distances, TaskSet, Trace, duration, moment};
 
@@ -288,6 +289,22 @@ impl<'t> Run<'t> {
         &self.engine
     }
 
+    /// How it went so far.
+    pub fn course(&self) -> Course {
+        let tally = self.engine.observer();
+        let responses = tally.ended.iter().map(|call| Response {
+            at_s: (call.at - Instant::ZERO).as_secs_f64(),
+            took_s: call.took.as_secs_f64(),
+        });
+        Course {
+            duration_s: self.trace.duration_s,
+            load: tally.cumulative().collect(),
+            responses: responses.collect(),
+            nodes: tally.nodes().collect(),
+            first: tally.follower.call().cloned(),
+        }
+    }
+
     /// What has come out so far.
     pub fn report(&self) -> Report {
         let tally = self.engine.observer();
@@ -311,6 +328,7 @@ impl<'t> Run<'t> {
         }
         let run = |number: u16| duration(self.tasks.run_s(self.chain(number), call_s));
         report.calls(tally, run);
+        report.mean_response_s_per_100s = self.course().windows(RESPONSE_WINDOW_S);
         report.event_log_hash = format!("{:016x}", self.engine.event_log_hash());
         report
     }

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use core::str::FromStr;
 use core::time::Duration;
 
 use nimblenet_core::wire::{Holdings, Kind, Message, OVERHEAD, Page};
 use nimblenet_core::{Event, Instant};
-use nimblenet_tasklet::{NamespaceId, NodeId};
+use nimblenet_tasklet::{NamespaceId, NodeId, Work};
 use serde::{Deserialize, Serialize};
 
+use crate::course::Follower;
 use crate::engine::{Observer, Passing};
+use crate::run::UnknownName;
 
 /// The length of one window of the tally.
 pub const WINDOW: Duration = Duration::from_secs(10);
@@ -25,6 +28,23 @@ pub enum Accounting {
     Nominal,
     /// The frame as it is sent, with counter and tag.
     Real,
+}
+
+impl Accounting {
+    /// The names, in the order of the variants.
+    pub const NAMES: [&'static str; 2] = ["nominal", "real"];
+}
+
+impl FromStr for Accounting {
+    type Err = UnknownName;
+
+    fn from_str(given: &str) -> Result<Self, UnknownName> {
+        match given {
+            "nominal" => Ok(Self::Nominal),
+            "real" => Ok(Self::Real),
+            _ => Err(UnknownName::new(given, &Self::NAMES)),
+        }
+    }
 }
 
 /// Bytes and packets, by both accountings.
@@ -126,6 +146,8 @@ pub const fn kind_name(kind: Kind) -> &'static str {
 /// A call that has ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Ended {
+    /// When it ended.
+    pub at: Instant,
     /// The catalogue number of its tasklet.
     pub number: u16,
     /// From the call to its end.
@@ -158,6 +180,8 @@ pub struct Tally {
     pub(crate) ended: Vec<Ended>,
     /// Calls that ended without one.
     pub(crate) failed: u64,
+    /// The first call.
+    pub(crate) follower: Follower,
 }
 
 impl Tally {
@@ -182,6 +206,7 @@ impl Tally {
             news: BTreeMap::new(),
             ended: Vec::new(),
             failed: 0,
+            follower: Follower::default(),
         }
     }
 
@@ -265,7 +290,12 @@ impl Observer for Tally {
         self.window(now, load);
     }
 
-    fn event(&mut self, _: Instant, _: NodeId, event: &Event<'_>) {
+    fn worked(&mut self, now: Instant, node: NodeId, work: &Work<'_>, time: Duration) {
+        self.follower.worked(now, node, work, time);
+    }
+
+    fn event(&mut self, now: Instant, node: NodeId, event: &Event<'_>) {
+        self.follower.event(now, node, event);
         if let Event::Finished {
             result,
             steps,
@@ -275,6 +305,7 @@ impl Observer for Tally {
         {
             match (result, steps.first()) {
                 (Ok(_), Some(first)) => self.ended.push(Ended {
+                    at: now,
                     number: first.tasklet.number,
                     took: *took,
                     acquisition: steps.iter().map(|step| step.took).sum(),
