@@ -172,8 +172,8 @@ impl Runs {
         image_work: Option<ImageWork>,
         record: &'n Buffer,
     ) -> Option<Work<'n>> {
-        if let Some(stop) = self.execution.poll_stop(executor, cache) {
-            return Some(stop);
+        if let Some(activation) = self.execution.poll_stop(executor, cache) {
+            return Some(Work::Stop { activation });
         }
         let subscriptions = &mut self.supply.subscriptions;
         if let Some(at) = subscriptions.poll_verification() {

@@ -8,7 +8,7 @@ mod bench;
 mod jobs;
 mod shelf;
 
-use nimblenet_tasklet::{Capabilities, Fault, NamespaceId, Outcome, Work};
+use nimblenet_tasklet::{ActivationId, Capabilities, Fault, NamespaceId, Outcome, Work};
 
 use self::bench::{After, Bench, Demand, Ended, Stop, Turn};
 use self::jobs::Jobs;
@@ -133,12 +133,15 @@ impl Execution {
         }
     }
 
-    /// The next activation that an executor must forget, as work.
+    /// The next activation that an executor must forget. It must be told at once.
     pub(in crate::node) fn poll_stop(
         &mut self,
         executor: ExecutorId,
         cache: &mut Cache,
-    ) -> Option<Work<'static>> {
+    ) -> Option<ActivationId> {
+        if self.bench.is_clear() {
+            return None;
+        }
         let stop = self.bench.poll_stop(executor)?;
         // The executor works in order: once it has taken the stop, it does not run the activation
         // any more.
@@ -150,8 +153,7 @@ impl Execution {
             cache.release(image);
             cache.remove(image);
         }
-        let activation = stop.activation;
-        Some(Work::Stop { activation })
+        Some(stop.activation)
     }
 
     /// Whether work or a stop waits for some executor.
