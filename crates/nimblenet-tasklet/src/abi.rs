@@ -1,8 +1,8 @@
-//! How values cross between CBOR and a module's linear memory.
+//! Converts values between CBOR and a module's linear memory.
 //!
 //! Arguments and results are CBOR arrays. Numbers become WebAssembly values; a list becomes an
-//! address and an element count. The host copies: no code of the caller or the callee runs for
-//! it. WebAssembly values are handled as their bits, in the order of
+//! address and an element count. The host copies lists; no code of the caller or the callee runs
+//! for that. WebAssembly values are handled as their bits, in the order of
 //! [`Signature::flat_params`] and [`Signature::flat_results`].
 //!
 //! ```text
@@ -50,7 +50,7 @@ impl core::ops::Deref for Flat {
     }
 }
 
-/// Why values do not cross.
+/// Why values cannot be converted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum AbiError {
@@ -58,22 +58,22 @@ pub enum AbiError {
     NotAnArray,
     /// The array has another number of values than the signature.
     Count {
-        /// What the signature says.
+        /// How many values the signature has.
         expected: usize,
     },
     /// A value is not of the signature's type, or out of its range.
     WrongType {
-        /// Which value, from 0.
+        /// The index of the value, from 0.
         index: usize,
-        /// What the signature says.
+        /// The type in the signature.
         expected: Type,
     },
     /// A list does not fit the argument area or the caller's space.
     DoesNotFit {
-        /// Which value, from 0.
+        /// The index of the value, from 0.
         index: usize,
     },
-    /// A module gave an address range outside its memory, or a count that makes no sense.
+    /// A module gave an address range outside its memory, or an impossible count.
     OutOfBounds,
     /// The output buffer is too short.
     BufferFull,
@@ -106,8 +106,8 @@ impl fmt::Display for AbiError {
 
 impl core::error::Error for AbiError {}
 
-/// Takes the CBOR array `args` into the callee: lists into `area` of `memory`, the rest of the
-/// area as space for a list result.
+/// Converts the CBOR array `args` for the callee: copies lists to `area` of `memory`, and leaves
+/// the rest of the area as space for a list result.
 ///
 /// # Errors
 /// [`AbiError`] if the values do not match the signature or the area is too small.
@@ -224,8 +224,8 @@ pub fn lift_args(
     Ok(encoder.writer().position())
 }
 
-/// Takes the CBOR array `results` into the caller: a list into the space that the caller gave.
-/// `args` are the values of the caller's call.
+/// Converts the CBOR array `results` for the caller: copies a list to the space that the caller
+/// gave. `args` are the values of the caller's call.
 ///
 /// # Errors
 /// [`AbiError`] if the values do not match the signature or the space is too small.
@@ -300,7 +300,7 @@ pub fn check_args(signature: &Signature, args: &[u8]) -> Result<(), AbiError> {
     close(&values)
 }
 
-/// The part of a memory that takes lists.
+/// The part of a memory that lists are copied to.
 struct Space<'m> {
     memory: &'m mut [u8],
     next: usize,
@@ -370,7 +370,7 @@ fn begin(out: &mut [u8], values: usize) -> Result<Encoder<Cursor<&mut [u8]>>, Ab
 
 /// Reads one value as WebAssembly bits; integers are also accepted where floats are expected.
 fn read_scalar(values: &mut Decoder<'_>, scalar: Scalar) -> Option<u64> {
-    // Numbers are read at full width: the decoder has a long routine for each of the others.
+    // Numbers are read at full width, since the decoder has a long routine for each other width.
     let unsigned = |max: u64, values: &mut Decoder<'_>| {
         let value = values.u64().ok()?;
         (value <= max).then_some(value)
@@ -406,7 +406,7 @@ fn read_float(values: &mut Decoder<'_>) -> Option<f64> {
         if let Ok(value) = u64::try_from(value) {
             return Some(value as f64);
         }
-        // A negative number is -1 - n; not converted from 128 bits, which is a long routine.
+        // A negative number is -1 - n. A conversion from 128 bits would be a long routine.
         let n = !i128::from(value) as u64;
         const TWO_TO_64: f64 = 18_446_744_073_709_551_616.0;
         let magnitude = n.checked_add(1).map_or(TWO_TO_64, |it| it as f64);
@@ -428,7 +428,8 @@ impl ListError {
     }
 }
 
-/// Reads an array (or, for `u8`, a byte string), passing each element's little-endian bytes on.
+/// Reads an array (or, for `u8`, a byte string) and gives each element's little-endian bytes to
+/// `write`.
 fn read_list(
     values: &mut Decoder<'_>,
     scalar: Scalar,

@@ -1,4 +1,4 @@
-//! The interface of a node to its clients, apart from what carries it (spec/api.md): the names of
+//! The interface of a node to its clients, whatever protocol carries it (spec/api.md): the names of
 //! resources and queries, the status of each answer, and the keys of documents.
 //!
 //! Daemons, boards and clients take these names from here. Resources are a [`Resource`] each, and
@@ -66,7 +66,7 @@ pub mod segment {
     pub const NAMESPACES: &str = "r";
     /// Modules.
     pub const MODULES: &str = "m";
-    /// The numbers of a node.
+    /// The status of a node.
     pub const STATUS: &str = "status";
     /// Where discovery begins (RFC 8615).
     pub const WELL_KNOWN: &str = ".well-known";
@@ -97,16 +97,16 @@ pub mod query {
 /// A segment of a path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Segment {
-    /// This word.
+    /// This fixed word.
     Is(&'static str),
-    /// Any word; this is what it stands for, in capitals.
+    /// Any word; this is the name of the segment, in capitals.
     Any(&'static str),
 }
 
-/// Declares the resources, one a method and path.
+/// Declares the resources, one for each method and path.
 macro_rules! resources {
     ($($(#[doc = $doc:literal])+ $name:ident = $method:ident [$($kind:ident($word:expr)),+] [$($query:expr),*],)+) => {
-        /// Something that a node can be asked for: a method on a path.
+        /// A request that a node can serve: a method on a path.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         pub enum Resource { $($(#[doc = $doc])+ $name,)+ }
 
@@ -137,11 +137,11 @@ resources! {
     Call = Post [Is(segment::TASKLETS), Any("NS"), Any("NAME")] [query::EXPORT, query::AT, query::EXPLAIN],
     /// Lists the resources.
     Discovery = Get [Is(segment::WELL_KNOWN), Is(segment::CORE)] [query::RT, query::HREF],
-    /// Tells a node's numbers.
+    /// Returns a node's status.
     Status = Get [Is(segment::STATUS)] [],
     /// Lists the calls in progress.
     Jobs = Get [Is(segment::JOBS)] [],
-    /// Tells how a call goes, or how it ended.
+    /// Returns the progress of a call, or its end.
     Job = Get [Is(segment::JOBS), Any("CALL")] [],
     /// Lists the modules in the cache.
     Cache = Get [Is(segment::CACHE)] [],
@@ -151,13 +151,13 @@ resources! {
     Move = Post [Is(segment::JOBS), Any("CALL")] [query::TO],
     /// Lists the namespaces.
     Namespaces = Get [Is(segment::NAMESPACES)] [],
-    /// Gives a catalogue's changes since an epoch.
+    /// Returns a catalogue's changes since an epoch.
     Delta = Get [Is(segment::NAMESPACES), Any("NS")] [query::FROM],
     /// Publishes a catalogue's next epoch.
     Publish = Put [Is(segment::NAMESPACES), Any("NS")] [query::KEY],
-    /// Gives a module.
+    /// Returns a module.
     Module = Get [Is(segment::MODULES), Any("DIGEST")] [],
-    /// Uploads a module, which waits to be published.
+    /// Uploads a module, which waits for its publication.
     Stage = Put [Is(segment::MODULES), Any("DIGEST")] [],
 }
 
@@ -178,8 +178,8 @@ impl Resource {
         Err(problem)
     }
 
-    /// The path with `values` for the segments that stand for any word, in their order, without a
-    /// slash at its start.
+    /// The path without a slash at its start. The `values` replace the segments that match any
+    /// word, in their order.
     pub const fn at<'v>(self, values: &'v [&'v str]) -> Path<'v> {
         Path {
             segments: self.path(),
@@ -197,7 +197,7 @@ impl Resource {
     }
 }
 
-/// A path of a resource, to be shown.
+/// A path of a resource, for display.
 #[derive(Clone, Copy, Debug)]
 pub struct Path<'v> {
     segments: &'static [Segment],
@@ -219,24 +219,24 @@ impl fmt::Display for Path<'_> {
     }
 }
 
-/// How a request went. The numbers are those of CoAP: class and detail, in three and five bits
+/// The result of a request. The numbers are those of CoAP: class and detail, in three and five bits
 /// (RFC 7252 section 12.1.2).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum Status {
-    /// There is nothing newer.
+    /// The client has the newest state.
     Valid = number(2, 3),
-    /// It is done, and has changed something.
+    /// The node has done what was asked, and something has changed.
     Changed = number(2, 4),
-    /// Here it is.
+    /// The answer has the content that was asked for.
     Content = number(2, 5),
-    /// The request is not what it should be.
+    /// The request is malformed.
     BadRequest = number(4, 0),
     /// The request has an option that is not understood.
     BadOption = number(4, 2),
-    /// The client may not do that.
+    /// The client has no right to do this.
     Forbidden = number(4, 3),
-    /// There is no such thing here.
+    /// The node does not have what was asked for.
     NotFound = number(4, 4),
     /// The resource has no such method.
     MethodNotAllowed = number(4, 5),
@@ -244,19 +244,19 @@ pub enum Status {
     NotAcceptable = number(4, 6),
     /// Parts of the body are missing.
     Incomplete = number(4, 8),
-    /// Something else is there already.
+    /// The request contradicts the node's present state.
     Conflict = number(4, 9),
     /// A body or a value is too long.
     TooLarge = number(4, 13),
     /// The body has a format that is not understood.
     UnsupportedFormat = number(4, 15),
-    /// The body is well formed and cannot be used.
+    /// The body is well formed but cannot be used.
     Unprocessable = number(4, 22),
     /// The call failed.
     Internal = number(5, 0),
-    /// Not now; later, perhaps.
+    /// The node cannot do this now, but perhaps later.
     Unavailable = number(5, 3),
-    /// It took too long.
+    /// The request took too long.
     GatewayTimeout = number(5, 4),
 }
 
@@ -408,7 +408,7 @@ problems! {
 }
 
 impl Problem {
-    /// What whoever made the request, or operates the node, can do about it: one clause.
+    /// What the client or the node's operator can do about it, in one clause.
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::BadRequest | Self::BadOption | Self::UnknownResource | Self::MethodNotAllowed => {

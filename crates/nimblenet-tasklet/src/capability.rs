@@ -16,7 +16,7 @@
 use crate::FlatType::{F32, I32, I64};
 use crate::{Capability, FlatType};
 
-/// A function that a capability gives.
+/// A function of a capability.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CapabilityFunction {
     /// Its name in the module `nimblenet:<capability>`.
@@ -42,7 +42,7 @@ impl CapabilityFunction {
 }
 
 impl Capability {
-    /// The module that its functions are imported from.
+    /// The module from which its functions are imported.
     pub const fn module(self) -> &'static str {
         match self {
             Self::Sensor => "nimblenet:sensor",

@@ -12,7 +12,7 @@ use crate::{Digest, DigestHasher, Entry, Malformed, Name};
 
 /// Entries in one page.
 pub const PAGE_ENTRIES: usize = 32;
-/// Length of what a catalogue signature covers.
+/// Length of the bytes that a catalogue's signature covers.
 pub const SIGNED_BYTES: usize = DOMAIN.len() + 32;
 
 /// Separates catalogue signatures from every other use of the same key.
@@ -75,8 +75,8 @@ impl RootHasher {
     }
 }
 
-/// What changed in a catalogue between two epochs, with the later epoch's signature: a view of
-/// its encoded bytes. A delta from epoch 0 is the whole catalogue.
+/// The changes of a catalogue between two epochs, with the later epoch's signature: a view of the
+/// encoded bytes. A delta from epoch 0 is the whole catalogue.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Delta<'a> {
     /// The namespace.
@@ -99,7 +99,7 @@ impl<'a> Delta<'a> {
     /// [`Malformed`] says which part is wrong: entries must be well formed, in ascending order
     /// of their numbers, below the count, and the epoch must rise.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        // Entries stand in byte strings, so their own form is checked as each is read.
+        // Entries are byte strings here, so the form of each is checked when it is read.
         deterministic::check(bytes)?;
         let mut items = Items::new(bytes);
         let wrong = Malformed::Field;

@@ -5,7 +5,7 @@
 
 use crate::Malformed;
 
-/// Containers may nest this deep in any NimbleNet format.
+/// How deep containers may nest in any NimbleNet format.
 const MAX_DEPTH: usize = 6;
 
 /// Checks that `bytes` hold exactly one data item in deterministic form: shortest heads, definite
@@ -22,16 +22,16 @@ pub fn check(bytes: &[u8]) -> Result<(), Malformed> {
     }
 }
 
-/// How closely a reader looks at bytes that [`check`] has accepted.
+/// How much a reader checks in bytes that [`check`] has accepted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trust {
-    /// As closely as it can.
+    /// Everything.
     Nothing,
-    /// Not into what was read in full before.
+    /// Nothing inside a value that was read in full before.
     ReadBefore,
 }
 
-/// Reads items that [`check`] has accepted before: nothing but lengths is looked at.
+/// Reads items that [`check`] has accepted before; it checks nothing but lengths.
 #[derive(Clone)]
 pub(crate) struct Items<'a> {
     bytes: &'a [u8],
@@ -74,7 +74,7 @@ impl<'a> Items<'a> {
         Some((major, value))
     }
 
-    /// What has not been read.
+    /// The bytes that are not read yet.
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.bytes
     }
@@ -115,7 +115,8 @@ impl<'a> Items<'a> {
     }
 }
 
-/// An open container: items still to come, and for a map where its previous key stood.
+/// An open container: how many items are still to come, and for a map the position of its previous
+/// key.
 #[derive(Clone, Copy)]
 struct Open {
     items: u64,

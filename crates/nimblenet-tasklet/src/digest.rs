@@ -31,12 +31,12 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// A digest in the making, for bytes that come in pieces.
+/// Computes the digest of bytes that come in pieces.
 #[derive(Clone)]
 pub struct DigestHasher(sha2::Sha256);
 
 impl DigestHasher {
-    /// Starts with no bytes.
+    /// The digest of no bytes so far.
     #[expect(
         clippy::new_without_default,
         reason = "an empty hasher is not a neutral value"
@@ -50,7 +50,7 @@ impl DigestHasher {
         self.0.update(bytes);
     }
 
-    /// The digest of everything added.
+    /// The digest of all bytes that were added.
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
     }

@@ -1,4 +1,4 @@
-//! Catalogue entries: everything about a tasklet that is not its bytes.
+//! Catalogue entries: everything about a tasklet except its bytes.
 
 use minicbor::Encoder;
 use minicbor::encode::write::Cursor;
@@ -7,9 +7,9 @@ use crate::deterministic::{self, Items, Trust};
 use crate::terms::{TermsReader, encode_exports};
 use crate::{Digest, Executor, Export, Malformed, Name, NamespaceId, Signature, TaskletRef, Terms};
 
-/// An entry lists at most this many imports.
+/// The most imports that an entry lists.
 const MAX_IMPORTS: usize = 16;
-/// Keys from here on may be skipped by a reader that does not know them.
+/// A reader may skip keys from this one on if it does not know them.
 const FIRST_OPTIONAL_KEY: u8 = 64;
 
 /// Fuel of a tasklet whose entry sets no ceiling.
@@ -33,7 +33,7 @@ pub struct Import<'a> {
 /// Stored as a CBOR map with small integer keys (spec/catalogue.md, section 2).
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Entry<'a> {
-    /// Position in the catalogue; never given to another tasklet.
+    /// Position in the catalogue, which no other tasklet ever gets.
     pub number: u16,
     /// Name within the namespace.
     pub name: Name,
@@ -43,7 +43,7 @@ pub struct Entry<'a> {
     pub digest: Digest,
     /// Length of the stripped module in bytes.
     pub size: u32,
-    /// What the tasklet promises and wants.
+    /// What the tasklet offers and needs.
     pub terms: Terms<'a>,
     imports: &'a [u8],
     encoded: &'a [u8],
@@ -59,8 +59,8 @@ impl<'a> Entry<'a> {
         Self::read(encoded, Trust::Nothing)
     }
 
-    /// Reads an entry that [`decode`](Self::decode) has accepted before, which need not be looked
-    /// at as closely again; nothing if it is none.
+    /// Reads an entry that [`decode`](Self::decode) has accepted before, with fewer checks; nothing
+    /// if the bytes are no entry.
     pub fn reread(encoded: &'a [u8]) -> Option<Self> {
         Self::read(encoded, Trust::ReadBefore).ok()
     }
@@ -75,7 +75,7 @@ impl<'a> Entry<'a> {
     pub fn reread_module(encoded: &[u8]) -> Option<(Digest, u32)> {
         let mut items = Items::new(encoded);
         read_name(&mut items)?;
-        // After the name stand sequence, digest and, unless it is 0, size.
+        // Sequence, digest and, unless it is 0, size follow the name.
         items.key()?;
         items.head(0)?;
         items.key()?;
@@ -140,8 +140,8 @@ impl<'a> Entry<'a> {
         self.encoded
     }
 
-    /// Whether it stands for a tasklet that was withdrawn: it has no exports, so that nothing can
-    /// call it. Its number and name stay taken, for a later version.
+    /// Whether its tasklet was withdrawn: it has no exports, so that nothing can call it. Its
+    /// number and name stay reserved for a later version.
     pub fn is_withdrawn(&self) -> bool {
         self.terms.count_exports() == 0
     }
@@ -153,8 +153,8 @@ impl<'a> Entry<'a> {
         (0..count).map_while(move |_| read_import(&mut items))
     }
 
-    /// Whether the tasklet has a module, which is fetched before it runs. What the device itself
-    /// offers has none.
+    /// Whether the tasklet has a module, which is fetched before it runs. A native tasklet has
+    /// none.
     pub const fn has_module(&self) -> bool {
         match self.terms.executor {
             Executor::Wasm => true,
@@ -170,7 +170,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// How peers speak of this version.
+    /// The reference to this version in frames and caches.
     pub fn reference(&self, namespace: NamespaceId) -> TaskletRef {
         TaskletRef {
             namespace,
@@ -180,7 +180,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// What an entry is made from.
+/// The fields of an entry that is to be encoded.
 #[derive(Clone, Copy, Debug)]
 pub struct EntryFields<'a> {
     /// See [`Entry::number`].
@@ -236,8 +236,8 @@ impl EntryFields<'_> {
     }
 }
 
-/// Reads an entry up to its name, whose bytes are returned: keys stand in order, and before the name
-/// stands the number.
+/// Reads an entry up to the end of its name, and returns the bytes of the name. Keys are in order:
+/// only the number comes before the name.
 fn read_name<'a>(items: &mut Items<'a>) -> Option<&'a [u8]> {
     items.head(5)?;
     items.key()?;

@@ -108,7 +108,7 @@ coded! {
 }
 
 impl Fault {
-    /// What whoever made the call, or operates the node, can do about it: one clause.
+    /// What the client or the node's operator can do about it, in one clause.
     pub const fn remedy(self) -> &'static str {
         match self {
             Self::UnknownNamespace => "add the namespace to the node's configuration, with its key",

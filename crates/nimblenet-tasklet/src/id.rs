@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::{Digest, Name};
 
-/// A node of the mesh. 0xFFFF is never a node: it addresses every node in reach.
+/// A node of the mesh. 0xFFFF is no node's id: it addresses every node in reach.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u16);
 
@@ -38,7 +38,7 @@ impl NamespaceId {
     }
 }
 
-/// One version of one tasklet, in eight bytes: what frames and caches speak of.
+/// A reference to one version of one tasklet, in eight bytes, as frames and caches hold it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct TaskletRef {
     /// The namespace.
@@ -49,7 +49,7 @@ pub struct TaskletRef {
     pub sequence: u16,
 }
 
-/// One activation of one tasklet: a run from its start to its result. Identifiers are not used
-/// again while a node runs.
+/// One activation of one tasklet: a run from its start to its result. A node uses each identifier
+/// once while it runs.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ActivationId(pub u32);

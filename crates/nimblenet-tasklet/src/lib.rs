@@ -7,10 +7,10 @@
 //!
 //! - identifiers: [`Name`], [`TaskletName`], [`NamespaceId`], [`TaskletRef`], [`Digest`],
 //!   [`NodeId`];
-//! - what a tasklet promises and wants: [`Terms`], [`Entry`], [`Delta`], [`Package`];
+//! - what a tasklet offers and needs: [`Terms`], [`Entry`], [`Delta`], [`Package`];
 //! - how it is called: [`Signature`], the [`abi`] between CBOR and linear memory;
-//! - what a node and an executor say to each other: [`Work`] and [`Outcome`], and how work travels
-//!   between threads and cores: [`Parcel`];
+//! - the work that a node gives to an executor and the outcome that it answers: [`Work`] and
+//!   [`Outcome`]; and work on its way between threads and cores: [`Parcel`];
 //! - why a call failed: [`Fault`], with codes that never change;
 //! - the names of a node's interface to its clients: [`api`].
 //!
@@ -48,7 +48,7 @@ pub use signature::{BadSignature, FlatType, MAX_PARAMS, MAX_RESULTS, Scalar, Sig
 pub use terms::{Area, Capabilities, Capability, Executor, Export, Terms};
 pub use work::{Answer, Begin, Fixed, Growing, Host, Order, Outcome, Parcel, Start, Storage, Work};
 
-/// Stored bytes that are not what they should be.
+/// Why stored bytes were refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Malformed {
@@ -56,7 +56,7 @@ pub enum Malformed {
     NotDeterministic,
     /// A field that the format requires is missing, or has the wrong type or range.
     Field(u8),
-    /// A field that must be understood (key below 64) and is not known here.
+    /// A critical field (key below 64) that this reader does not know.
     Unknown(u8),
     /// More exports, imports or entries than the format allows.
     TooMany,

@@ -8,8 +8,8 @@ pub const MAX_NAME_BYTES: usize = 32;
 
 /// One segment of a tasklet's full name: 1 to 32 of `a-z 0-9 . _ -`, not starting with a dot.
 ///
-/// The alphabet leaves no room for look-alikes, case variants, path tricks or control bytes, so
-/// two names are the same exactly when their bytes are.
+/// The alphabet has no look-alikes, case variants, path separators or control bytes, so two names
+/// are the same exactly if their bytes are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
     bytes: [u8; MAX_NAME_BYTES],

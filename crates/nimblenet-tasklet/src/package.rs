@@ -28,7 +28,7 @@ pub struct NamedImport<'a> {
 pub struct Package<'a> {
     /// The tasklet's full name.
     pub name: TaskletName,
-    /// What it promises and wants.
+    /// What it offers and needs.
     pub terms: Terms<'a>,
     /// The stripped module; empty for a native tasklet.
     pub module: &'a [u8],
@@ -95,7 +95,7 @@ impl<'a> Package<'a> {
     }
 }
 
-/// What a package is made from.
+/// The fields of a package that is to be encoded.
 #[derive(Clone, Copy, Debug)]
 pub struct PackageFields<'a> {
     /// See [`Package::name`].

@@ -1,4 +1,4 @@
-//! Where in a module something happened.
+//! Places in a module: where something happened.
 
 use core::fmt;
 use core::num::NonZero;
@@ -11,9 +11,10 @@ pub struct Place {
 }
 
 impl Place {
-    /// The instruction that starts `offset` bytes from the start of the module, in the function with
-    /// the index `function` among all of the module's, imported ones included. None where no
-    /// instruction can be: at offset 0, and in functions past the 65,536 that a module may have.
+    /// The instruction that starts `offset` bytes from the start of the module, in the function
+    /// with the index `function` among all of the module's, imported ones included. None if no
+    /// instruction can be there: at offset 0, and in functions past the 65,536 that a module may
+    /// have.
     pub fn new(function: u32, offset: u32) -> Option<Self> {
         Some(Self {
             function: function.try_into().ok()?,

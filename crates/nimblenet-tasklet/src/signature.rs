@@ -1,6 +1,7 @@
 //! Function signatures: a subset of WIT function types.
 //!
-//! Written `func(samples: list<f32>, window: u32) -> list<f32>`; stored as one byte a type.
+//! The text form is `func(samples: list<f32>, window: u32) -> list<f32>`; the stored form has one
+//! byte for each type.
 
 use core::fmt;
 use core::str::FromStr;
@@ -58,7 +59,7 @@ impl Scalar {
         (Self::F64, "f64"),
     ];
 
-    /// The bytes one element takes in a list in linear memory.
+    /// The bytes that one element of a list takes in linear memory.
     pub const fn size(self) -> usize {
         match self {
             Self::Bool | Self::U8 | Self::S8 => 1,
@@ -108,11 +109,11 @@ pub enum FlatType {
 /// The type of a parameter or result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Type {
-    /// One value; crosses as one WebAssembly value.
+    /// One value, passed as one WebAssembly value.
     Scalar(Scalar),
-    /// Many values; crosses as address and element count.
+    /// Many values, passed as address and element count.
     List(Scalar),
-    /// UTF-8 text; crosses as address and byte count.
+    /// UTF-8 text, passed as address and byte count.
     String,
 }
 
@@ -180,8 +181,8 @@ impl FromStr for Type {
 
 /// The parameters and results of an exported function.
 ///
-/// A list or string result must be the only result: its space is given by the caller, as
-/// (address, capacity) after the other parameters, and the function returns the element count.
+/// A list or string result must be the only result: the caller gives the space for it, as (address,
+/// capacity) after the other parameters, and the function returns the element count.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Signature {
     codes: [u8; MAX_PARAMS + MAX_RESULTS],
@@ -256,7 +257,8 @@ impl Signature {
         })
     }
 
-    /// Writes the stored form and returns its length: the parameter count, then a byte a type.
+    /// Writes the stored form and returns its length: the parameter count, then one byte for each
+    /// type.
     pub fn encode(&self, out: &mut [u8; Self::MAX_BYTES]) -> usize {
         let len = 1 + usize::from(self.params) + usize::from(self.results);
         out[0] = self.params;

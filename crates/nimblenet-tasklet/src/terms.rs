@@ -1,4 +1,4 @@
-//! What a tasklet promises and wants: the part of an entry that the packer derives.
+//! Terms, which say what a tasklet offers and needs: the part of an entry that the packer derives.
 
 use minicbor::Encoder;
 use minicbor::encode::write::Cursor;
@@ -85,9 +85,9 @@ impl Capability {
 pub struct Capabilities(pub u8);
 
 impl Capabilities {
-    /// None at all.
+    /// The empty set.
     pub const NONE: Self = Self(0);
-    /// Every capability there is.
+    /// All capabilities.
     pub const ALL: Self = Self(0x3f);
 
     /// The set with `capability` added.
@@ -114,7 +114,7 @@ impl Capabilities {
     }
 }
 
-/// Where a module's memory has room for lists that come in and go out.
+/// The area of a module's memory for lists in arguments and results.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Area {
     /// Address in linear memory.
@@ -142,10 +142,10 @@ impl<'a> Export<'a> {
     }
 }
 
-/// What a tasklet promises and wants, as it stands in entries and packages.
+/// What a tasklet offers and needs, as entries and packages hold it.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Terms<'a> {
-    /// What runs it.
+    /// The kind of executor that runs it.
     pub executor: Executor,
     /// Encoded exports; read with [`exports`](Self::exports).
     pub(crate) exports: &'a [u8],
@@ -153,10 +153,10 @@ pub struct Terms<'a> {
     pub memory_bytes: u32,
     /// Ceiling on its fuel for one activation, its sub-tasklets included.
     pub fuel: u64,
-    /// Fuel that one typical activation uses, sub-tasklets not included; 0 if not known: the easy-to-estimate
-    /// execution time of the paper's section 3.3.
+    /// Fuel that one typical activation uses, without its sub-tasklets; 0 if not known. It stands
+    /// for the easy-to-estimate execution time of the paper's section 3.3.
     pub cost: u64,
-    /// Where lists cross.
+    /// The area through which lists pass.
     pub area: Area,
     /// Capabilities it wants.
     pub capabilities: Capabilities,
@@ -203,7 +203,7 @@ impl<'a> Terms<'a> {
         exports.find(|(own, _)| *own == name.as_bytes())
     }
 
-    /// Writes the map entries with keys 5 to 12; those with default values are left out.
+    /// Writes the map entries with keys 5 to 12, without those that have default values.
     pub(crate) fn encode(&self, encoder: &mut Encoder<Cursor<&mut [u8]>>) -> Option<()> {
         if self.executor != Executor::Wasm {
             encoder.u8(5).ok()?.u8(self.executor as u8).ok()?;
@@ -241,7 +241,7 @@ impl<'a> Terms<'a> {
     }
 }
 
-/// Terms in the making, filled field by field as a map is read.
+/// Collects terms field by field while a map is read.
 pub(crate) struct TermsReader<'a> {
     executor: Executor,
     exports: Option<&'a [u8]>,
@@ -276,7 +276,7 @@ impl<'a> TermsReader<'a> {
         Ok(true)
     }
 
-    /// Takes the number of `key`; nothing if it is not one that stands there.
+    /// Takes the number under `key`; nothing if the number is not allowed there.
     fn set(&mut self, key: u8, value: u64) -> Option<()> {
         if key == 5 {
             self.executor = Executor::Native;

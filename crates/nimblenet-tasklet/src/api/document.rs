@@ -1,9 +1,9 @@
 //! The keys of documents (spec/api.md, section 3).
 
-/// What a document has under a key.
+/// The type of a value in a document.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Value {
-    /// A number, not negative.
+    /// A number that is not negative.
     Uint,
     /// True or false.
     Bool,
@@ -33,9 +33,9 @@ impl Value {
 pub struct Key {
     /// The key: lower-case words joined by underscores.
     pub name: &'static str,
-    /// What stands under it.
+    /// The type of its value.
     pub value: Value,
-    /// Whether every such document has it.
+    /// Whether every document of this kind has it.
     pub always: bool,
 }
 
@@ -79,7 +79,7 @@ documents! {
         /// The instruction there: bytes from the start of its module.
         OFFSET = "offset" Uint, optional;
     }
-    /// The answer to a call that is to be explained.
+    /// The answer to a call whose client asked for an explanation.
     explained {
         /// The results.
         RESULT = "result" Array;
@@ -96,13 +96,13 @@ documents! {
         VERSION = "version" Uint;
         /// Where it came from: `local`, `neighbour`, `global` or `registry`.
         SOURCE = "source" Text;
-        /// How many hops away that was.
+        /// The number of hops to that source.
         HOPS = "hops" Uint;
-        /// Attempts that it took.
+        /// Attempts of the acquisition.
         ATTEMPTS = "attempts" Uint;
         /// Bytes of the module that came over the mesh.
         BYTES = "bytes" Uint;
-        /// Microseconds that it took.
+        /// Microseconds of the acquisition.
         WAIT_US = "wait_us" Uint;
     }
     /// A call in progress.
@@ -132,34 +132,34 @@ documents! {
         VERSION = "version" Uint;
         /// Its length.
         BYTES = "bytes" Uint;
-        /// Uses since it came.
+        /// Uses since it came into the cache.
         USES = "uses" Uint;
-        /// Whether a call needs it, so that it cannot leave.
+        /// Whether a call needs it, so that it cannot be evicted.
         PINNED = "pinned" Bool;
     }
     /// A line that a tasklet has written to the log.
     line {
         /// Its number; lines are numbered from 1 since the node's start.
         NUMBER = "number" Uint;
-        /// Milliseconds from the node's start to it.
+        /// Milliseconds from the node's start to the line.
         AT_MS = "at_ms" Uint;
         /// The tasklet's full name.
         TASKLET = "tasklet" Text;
-        /// The call that it was written in, by its number at this node.
+        /// The call in which it was written, by its number at this node.
         CALL = "call" Uint, optional;
-        /// What it says, in at most 256 bytes.
+        /// Its text, at most 256 bytes.
         TEXT = "text" Text;
     }
-    /// A namespace in the list of them, under its name.
+    /// An item of the list of namespaces, under the namespace's name.
     namespace {
         /// The epoch of its catalogue; 0 for none.
         EPOCH = "epoch" Uint;
         /// Its entries.
         ENTRIES = "entries" Uint;
-        /// The public key that it belongs to, in hexadecimal digits.
+        /// The public key of its owner, in hexadecimal digits.
         KEY = "key" Text, optional;
     }
-    /// What a publication has changed.
+    /// The changes of a publication.
     published {
         /// The epoch that the namespace is at.
         EPOCH = "epoch" Uint;
@@ -170,7 +170,7 @@ documents! {
         /// Whether the namespace was claimed for the publication's key.
         CLAIMED = "claimed" Bool;
     }
-    /// A node's numbers. Boards have a part of them.
+    /// A node's status. Boards have a part of these keys.
     status {
         /// The node's id.
         ID = "id" Uint;
@@ -184,7 +184,7 @@ documents! {
         CACHE_USED = "cache_used" Uint, optional;
         /// Bytes that the cache may hold.
         CACHE_BYTES = "cache_bytes" Uint, optional;
-        /// Modules that have left the cache for others.
+        /// Modules that were evicted from the cache.
         EVICTED = "evicted" Uint, optional;
         /// Calls from outside.
         CALLS = "calls" Uint;
@@ -202,11 +202,11 @@ documents! {
         ACQUIRED_REGISTRY = "acquired_registry" Uint, optional;
         /// Acquisitions that failed.
         NOT_ACQUIRED = "not_acquired" Uint, optional;
-        /// Modules that were not what the catalogue names.
+        /// Modules whose digest or size was not that of the catalogue.
         DIGEST_MISMATCHES = "digest_mismatches" Uint, optional;
         /// Catalogues whose signature was wrong.
         BAD_SIGNATURES = "bad_signatures" Uint, optional;
-        /// Transfers that went on from another holder.
+        /// Transfers that another holder continued.
         RESUMED_TRANSFERS = "resumed_transfers" Uint, optional;
         /// Jobs that moved to other nodes.
         MOVED_OUT = "moved_out" Uint, optional;
@@ -234,7 +234,7 @@ documents! {
         TOO_LONG = "too_long" Uint, optional;
         /// Frames dropped because too many wait.
         QUEUE_FULL = "queue_full" Uint, optional;
-        /// Frames dropped that have travelled as far as they may.
+        /// Frames dropped because their TTL was used up.
         TTL_EXCEEDED = "ttl_exceeded" Uint, optional;
         /// Answers dropped that nobody waits for.
         UNEXPECTED = "unexpected" Uint, optional;
@@ -249,25 +249,25 @@ documents! {
         /// The newest crashes that nodes have reported: a `crash` each.
         CRASHES = "crashes" Array, optional;
     }
-    /// A link's numbers.
+    /// A link's status.
     link {
         /// Its kind, such as `udp` or `serial`.
         KIND = "kind" Text;
         /// Its device or address.
         NAME = "name" Text;
-        /// Whether it can be sent to.
+        /// Whether the link can send.
         UP = "up" Bool;
-        /// Bytes of frames sent, without what the link adds.
+        /// Bytes of frames sent, without the link's own framing.
         TX_BYTES = "tx_bytes" Uint;
-        /// Bytes of frames received, without what the link adds.
+        /// Bytes of frames received, without the link's own framing.
         RX_BYTES = "rx_bytes" Uint;
         /// Frames sent.
         TX_FRAMES = "tx_frames" Uint;
         /// Frames received.
         RX_FRAMES = "rx_frames" Uint;
-        /// What came in and was no frame.
+        /// Units received that were no frames.
         DAMAGED = "damaged" Uint;
-        /// Frames that were not sent.
+        /// Frames that were dropped instead of sent.
         DROPPED = "dropped" Uint;
         /// Frames from senders that are no neighbours.
         STRANGERS = "strangers" Uint;
@@ -278,13 +278,13 @@ documents! {
         NODE = "node" Uint;
         /// `panic`, `fault`, `interpreter-lost` or `watchdog`.
         CAUSE = "cause" Text;
-        /// The core that it was on.
+        /// The core on which it crashed.
         CORE = "core" Uint;
         /// Milliseconds from the program's start to its end.
         UPTIME_MS = "uptime_ms" Uint;
-        /// Addresses in its image.
+        /// Addresses in its image: of the crash and of its callers.
         ADDRESSES = "addresses" Array;
-        /// What it said.
+        /// The message of the panic.
         TEXT = "text" Text;
     }
 }

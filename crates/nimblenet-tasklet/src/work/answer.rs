@@ -1,13 +1,13 @@
-//! What an executor answers.
+//! The answers of an executor.
 
 use crate::{ActivationId, Fault, Place, Trap};
 
-/// What became of a piece of work; `B` holds its bytes.
+/// The answer to a piece of work; `B` holds its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Answer<B> {
     /// The run called another tasklet and waits.
     Called {
-        /// Which run.
+        /// The run.
         activation: ActivationId,
         /// Index into the imports of its entry.
         import: u16,
@@ -18,7 +18,7 @@ pub enum Answer<B> {
     },
     /// The run has ended with results.
     Done {
-        /// Which run.
+        /// The run.
         activation: ActivationId,
         /// The results: a CBOR array.
         result: B,
@@ -27,9 +27,9 @@ pub enum Answer<B> {
     },
     /// The run has ended without results.
     Failed {
-        /// Which run.
+        /// The run.
         activation: ActivationId,
-        /// Why.
+        /// The reason.
         fault: Fault,
         /// The trap, if that was the reason.
         trap: Option<Trap>,
@@ -40,37 +40,37 @@ pub enum Answer<B> {
     },
     /// The run has used its slice of fuel and waits to continue.
     Yielded {
-        /// Which run.
+        /// The run.
         activation: ActivationId,
         /// Fuel that the run has left.
         fuel: u64,
     },
     /// The state of a run.
     Frozen {
-        /// Which run.
+        /// The run.
         activation: ActivationId,
         /// The saved state.
         image: B,
     },
     /// The state of a run could not be saved. The run is as it was, and can go on.
     NotFrozen {
-        /// Which run.
+        /// The run.
         activation: ActivationId,
         /// Why: [`Fault::ValuesTooLarge`] if the image is longer than it may be.
         fault: Fault,
     },
-    /// There is no room for the run now, though there would be if it were alone. Nothing has
+    /// There is no room for the run now, although there would be if it were alone. Nothing has
     /// changed: a start or thaw has left nothing, and a run that waits does so as before. The same
     /// work may be given again.
     NoRoom {
-        /// Which run.
+        /// The run.
         activation: ActivationId,
     },
     /// Whether a signature is good.
     Verified {
         /// From [`Order::Verify`](crate::Order::Verify).
         ticket: u32,
-        /// Whether it is.
+        /// Whether the signature is good.
         good: bool,
     },
 }
@@ -79,7 +79,7 @@ pub enum Answer<B> {
 pub type Outcome<'a> = Answer<&'a [u8]>;
 
 impl<B> Answer<B> {
-    /// The same answer with its bytes held in another way, which `hold` makes of this way.
+    /// The same answer in another form: `hold` converts its bytes.
     pub fn map<'a, C>(&'a self, hold: impl FnOnce(&'a B) -> C) -> Answer<C> {
         match *self {
             Self::Called {

@@ -14,8 +14,9 @@ pub trait Host {
     /// namespace, neither sees nor changes it.
     ///
     /// # Errors
-    /// [`Fault::UnknownImport`] for a function that does not exist, [`Fault::DeviceFailed`] for
-    /// one that cannot be served, [`Fault::WrongArguments`] for arguments that make no sense.
+    /// [`Fault::UnknownImport`] for a function that does not exist, [`Fault::DeviceFailed`] for one
+    /// that cannot be served, [`Fault::WrongArguments`] for arguments that the function does not
+    /// allow.
     fn call(
         &mut self,
         tasklet: &TaskletName,

@@ -1,12 +1,12 @@
-//! What a node asks of an executor.
+//! The orders of a node to an executor.
 
 use crate::{ActivationId, Capabilities, Entry, Fault, Outcome, TaskletName};
 
-/// Everything needed to run one tasklet from its start to its result; the parameters are how it
-/// holds the catalogue entry, the module, the export's name and the arguments.
+/// Everything needed to run one tasklet from its start to its result; the type parameters say how
+/// it holds the catalogue entry, the module, the export's name and the arguments.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Begin<E, M, X, A> {
-    /// Names the run in everything that follows.
+    /// The id of the run in all further work and answers.
     pub activation: ActivationId,
     /// The run that waits for this one, if a tasklet called it.
     pub parent: Option<ActivationId>,
@@ -14,7 +14,8 @@ pub struct Begin<E, M, X, A> {
     pub name: TaskletName,
     /// Its catalogue entry.
     pub entry: E,
-    /// The module; stays where it is until the activation has ended. Empty if native.
+    /// The module, which stays where it is until the activation has ended; empty for a native
+    /// tasklet.
     pub code: M,
     /// The export to call; empty for `run`.
     pub export: X,
@@ -30,7 +31,7 @@ pub struct Begin<E, M, X, A> {
 pub type Start<'a> = Begin<Entry<'a>, &'a [u8], &'a str, &'a [u8]>;
 
 impl<E, M, X, A> Begin<E, M, X, A> {
-    /// The same start with these in place of its own.
+    /// The same start with these values in place of its own.
     pub(super) fn with<F, N, Y, B>(
         &self,
         entry: F,
@@ -52,20 +53,19 @@ impl<E, M, X, A> Begin<E, M, X, A> {
     }
 }
 
-/// Something for an executor to do; `S` holds a start, `B` bytes that are copied with it, `I` an
-/// image.
+/// An order to an executor; `S` holds a start, `B` bytes that are copied with it, `I` an image.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Order<S, B, I> {
     /// Run a tasklet. Answered by an outcome other than [`Outcome::Verified`].
     Start(S),
     /// Go on after [`Outcome::Yielded`]. Answered like a start.
     Continue {
-        /// Which run.
+        /// The run.
         activation: ActivationId,
     },
     /// Go on after [`Outcome::Called`]. Answered like a start.
     Resume {
-        /// Which run.
+        /// The run.
         activation: ActivationId,
         /// The callee's results as a CBOR array, or why there are none.
         result: Result<B, Fault>,
@@ -75,32 +75,32 @@ pub enum Order<S, B, I> {
     /// Save the state of a run that waits for a callee or has yielded, and forget the run.
     /// Answered by [`Outcome::Frozen`], or by [`Outcome::NotFrozen`] if the run stays as it is.
     Freeze {
-        /// Which run.
+        /// The run.
         activation: ActivationId,
         /// The most bytes that the image may have.
         room: usize,
     },
-    /// Restore a saved state: the start as it was (its arguments are not looked at) and the
-    /// image. Answered by [`Outcome::Called`] or [`Outcome::Yielded`], as before the freeze, or
-    /// by [`Outcome::Failed`] or [`Outcome::NoRoom`].
+    /// Restore a saved state: the start as it was (the executor ignores its arguments) and the
+    /// image. Answered by [`Outcome::Called`] or [`Outcome::Yielded`], as before the freeze, or by
+    /// [`Outcome::Failed`] or [`Outcome::NoRoom`].
     Thaw {
-        /// What the state belongs to.
+        /// The start of the run that was saved.
         start: S,
-        /// The saved state; stays where it is until the thaw is answered or stopped.
+        /// The saved state, which stays where it is until the thaw is answered or stopped.
         image: I,
     },
-    /// Forget a run, whatever its state. Not answered.
+    /// Forget a run, whatever its state. There is no answer.
     Stop {
-        /// Which run.
+        /// The run.
         activation: ActivationId,
     },
     /// Check an Ed25519 signature (RFC 8032, strict). Answered by [`Outcome::Verified`].
     Verify {
-        /// Returned with the answer.
+        /// The answer repeats it.
         ticket: u32,
         /// The public key.
         key: [u8; 32],
-        /// What was signed.
+        /// The signed bytes.
         message: B,
         /// The signature.
         signature: [u8; 64],
@@ -111,8 +111,8 @@ pub enum Order<S, B, I> {
 pub type Work<'a> = Order<Start<'a>, &'a [u8], &'a [u8]>;
 
 impl<S, B, I> Order<S, B, I> {
-    /// The same order with starts, bytes and images held in another way, which the functions make
-    /// of this way. They share `context`.
+    /// The same order in another form: the functions convert its start, its bytes and its image.
+    /// They share `context`.
     ///
     /// # Errors
     /// Those of the functions.
@@ -161,7 +161,7 @@ impl<S, B, I> Order<S, B, I> {
         })
     }
 
-    /// What a run begins with, if the order begins one: a start or a thaw.
+    /// The start of a run, if the order begins one: by a start or a thaw.
     pub fn begin(&self) -> Option<&S> {
         match self {
             Self::Start(start) | Self::Thaw { start, .. } => Some(start),
@@ -191,8 +191,8 @@ impl Work<'_> {
         }
     }
 
-    /// The activation of which nothing is left once `outcome` has answered this work, so that its
-    /// module may be let go.
+    /// The activation that is gone once `outcome` has answered this work, so that its module may be
+    /// released.
     pub fn ends(&self, outcome: Option<&Outcome<'_>>) -> Option<ActivationId> {
         match (self, outcome) {
             (Self::Stop { activation }, _)
@@ -212,7 +212,7 @@ impl Work<'_> {
     }
 
     /// The answer to work that its driver cannot take, because of `fault`: a run fails, a run that
-    /// was to be frozen stays as it is, a signature counts as bad. Nothing is answered to a stop.
+    /// was to be frozen stays as it is, a signature counts as bad. There is no answer to a stop.
     pub fn refused(&self, fault: Fault) -> Option<Outcome<'static>> {
         let activation = match *self {
             Self::Start(Start { activation, .. })

@@ -7,7 +7,7 @@ use crate::{Digest, Entry, Fault, Outcome, Work};
 
 use super::order::{Begin, Order};
 
-/// Where a [`Parcel`] keeps copies of bytes, one after the other.
+/// The storage in which a [`Parcel`] keeps copies of bytes, one after the other.
 pub trait Storage {
     /// Forgets all bytes.
     fn clear(&mut self);
@@ -19,7 +19,7 @@ pub trait Storage {
     fn bytes(&self) -> &[u8];
 }
 
-/// A storage of at most `N` bytes that allocates nothing. A new one is nothing but zeros.
+/// A storage of at most `N` bytes that allocates nothing. All bytes of a new one are zero.
 #[derive(Debug)]
 pub struct Fixed<const N: usize> {
     bytes: [u8; N],
@@ -27,7 +27,7 @@ pub struct Fixed<const N: usize> {
 }
 
 impl<const N: usize> Fixed<N> {
-    /// Without bytes.
+    /// An empty storage.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -89,7 +89,7 @@ pub struct Parcel<R, H> {
     storage: R,
 }
 
-/// Where bytes stand in a parcel's storage.
+/// The position of bytes in a parcel's storage.
 type Place = Range<usize>;
 
 /// All bytes of [`Nothing`](Self::Nothing) are zero, so that a new parcel in a static takes no
@@ -117,9 +117,9 @@ impl<R, H> Parcel<R, H> {
 }
 
 impl<R: Storage, H: AsRef<[u8]>> Parcel<R, H> {
-    /// Takes `work` in place of what was there. `lend` makes the handle of a module, of which the
-    /// entry names the digest (whether it is the module's has not been checked), and of an image,
-    /// without digest.
+    /// Replaces its content by `work`. `lend` makes the handle of a module or of an image. For a
+    /// module it gets the digest that the entry names; nobody has checked whether the module has
+    /// that digest.
     ///
     /// Work that does not fit is refused with [`Fault::ValuesTooLarge`] when the parcel is opened.
     /// A run that waits for results which do not fit resumes with that fault instead.
@@ -127,7 +127,7 @@ impl<R: Storage, H: AsRef<[u8]>> Parcel<R, H> {
         self.storage.clear();
         let mut work = work;
         if let Work::Thaw { start, .. } = &mut work {
-            // Nobody looks at the arguments.
+            // The executor ignores the arguments of a thaw.
             start.args = &[];
         }
         let mut context = (&mut self.storage, lend);
@@ -160,7 +160,7 @@ impl<R: Storage, H: AsRef<[u8]>> Parcel<R, H> {
         };
     }
 
-    /// The work, equal to what was packed but for the arguments of a thaw, which are left out.
+    /// The work, equal to what was packed, except that a thaw has no arguments.
     ///
     /// # Errors
     /// The answer to work that did not fit. An empty parcel has none.
