@@ -1,4 +1,4 @@
-/* What a tasklet written in C includes.
+/* The header for tasklets written in C.
  *
  *   #include <nimblenet.h>
  *
@@ -8,9 +8,9 @@
  *   NN_EXPORT("run")
  *   float run(const float *samples, uint32_t count) { ... }
  *
- * Lists cross as address and number of elements. A list result is written to the space that
- * the caller gives, (address, capacity) after all other parameters, and the function returns
- * how many elements it has written. The host copies between the memories of caller and callee.
+ * A list is passed as address and number of elements. The function writes a list result to the
+ * space that the caller gives, (address, capacity) after all other parameters, and returns how
+ * many elements it has written. The host copies between the memories of caller and callee.
  *
  * Compile for wasm32 without a standard library (docs/tasklets.md has the command line).
  */
@@ -20,7 +20,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Makes the function that follows callable under this name; callers that say nothing call "run". */
+/* Exports the next function under this name; callers that name no function call "run". */
 #define NN_EXPORT(name) __attribute__((export_name(name)))
 
 /* Declares a function of another tasklet: its full name and its export. */
@@ -33,7 +33,7 @@
 static inline float nn_sqrt(float x) { return __builtin_sqrtf(x); }
 static inline float nn_abs(float x) { return __builtin_fabsf(x); }
 
-/* What the node itself offers, by capability. */
+/* Functions of the node, by capability. */
 NN_IMPORT("nimblenet:sensor", "read") float nn_sensor_read(uint32_t channel);
 NN_IMPORT("nimblenet:actuator", "set") void nn_actuator_set(uint32_t channel, float value);
 NN_IMPORT("nimblenet:clock", "now-us") uint64_t nn_now_us(void);

@@ -1,7 +1,6 @@
-//! Functions of Rust types on one side, WebAssembly values on the other.
+//! Converts functions of Rust types from and to functions of WebAssembly values.
 
-/// Exports functions under their names; a tasklet is called by the name `run` unless the caller
-/// says otherwise.
+/// Exports functions under their names; callers that name no function call `run`.
 ///
 /// Parameters are numbers, `bool`, `&[T]`, `&str`, and last `&mut [T]` for a list result; the
 /// result is a number, `bool` or nothing.
@@ -70,9 +69,9 @@ macro_rules! import {
     )*};
 }
 
-/// Goes through the parameters of a function one by one; collects the WebAssembly parameters
-/// and, for each, how it is made from or made into the Rust parameter. `len` is another name in
-/// each round, because each expansion has names of its own.
+/// Reads the parameters of a function one by one; collects the WebAssembly parameters and, for
+/// each, its conversion from or to the Rust parameter. `len` is another name in each round, because
+/// each expansion has names of its own.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __flatten {
@@ -138,10 +137,10 @@ macro_rules! __flatten {
     }};
 }
 
-/// A list that came in.
+/// A list argument.
 ///
 /// # Safety
-/// `address` is of `len` elements that nothing writes while the slice lives.
+/// `address` is the start of `len` elements that nothing writes while the slice lives.
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 #[inline(always)]
@@ -150,10 +149,10 @@ pub unsafe fn slice<'a, T>(address: *const T, len: usize) -> &'a [T] {
     unsafe { core::slice::from_raw_parts(address, len) }
 }
 
-/// The space of a list that goes out.
+/// The space for a list result.
 ///
 /// # Safety
-/// `address` is of `len` elements that nothing else refers to while the slice lives.
+/// `address` is the start of `len` elements that nothing else refers to while the slice lives.
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 #[inline(always)]
@@ -162,10 +161,10 @@ pub unsafe fn slice_mut<'a, T>(address: *mut T, len: usize) -> &'a mut [T] {
     unsafe { core::slice::from_raw_parts_mut(address, len) }
 }
 
-/// A text that came in.
+/// A text argument.
 ///
 /// # Safety
-/// As for [`slice`], and the bytes are UTF-8; the host lets nothing else pass as a string.
+/// As for [`slice`]; also, the bytes are UTF-8; the host passes nothing else as a string.
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 #[inline(always)]

@@ -1,9 +1,9 @@
-//! What a tasklet written in Rust imports.
+//! The library for tasklets written in Rust.
 //!
 //! A tasklet is a `no_std` library of crate type `cdylib`, built for `wasm32-unknown-unknown`.
-//! [`export!`] makes a function callable by name, [`import!`] makes another tasklet callable as
-//! a function, [`node`] has what the node itself offers, and [`float`] the arithmetic that
-//! `core` lacks.
+//! [`export!`] makes a function callable by name, [`import!`] makes another tasklet callable as a
+//! function, [`node`] has the functions of the node, and [`float`] the arithmetic that `core`
+//! lacks.
 //!
 //! ```
 //! # #![allow(clippy::needless_doctest_main)]
@@ -31,11 +31,10 @@
 //!
 //! # Lists
 //!
-//! A list that comes in is a slice. A list that goes out is written to a `&mut [T]`, the last
-//! parameter, and the function returns how many elements it has written. In the manifest the
-//! same function is `func(count: u32) -> list<s16>`: the last parameter is the space of the
-//! result. The host copies lists between memories, so a slice lives in the tasklet's own memory
-//! and ends with the call.
+//! A list argument is a slice. The function writes a list result to a `&mut [T]`, its last
+//! parameter, and returns how many elements it has written. In the manifest the same function is
+//! `func(count: u32) -> list<s16>`: the last parameter is the space of the result. The host copies
+//! lists between memories, so a slice lives in the tasklet's own memory and ends with the call.
 //!
 //! # On other targets
 //!

@@ -1,5 +1,5 @@
-//! What the node itself offers. Using a function here makes the packer list its capability in
-//! the package; a node refuses the tasklet if it does not grant it.
+//! Functions of the node. If a tasklet uses one, the packer lists its capability in the package,
+//! and a node that does not grant the capability refuses the tasklet.
 
 crate::import! {
     "nimblenet:sensor" "read" fn import_sensor_read(channel: u32) -> f32;
