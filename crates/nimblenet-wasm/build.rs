@@ -1,10 +1,11 @@
 //! Chooses how instructions are dispatched.
 //!
-//! Handlers that call each other in tail position (`tail`) are fastest, but only where the compiler
-//! turns those calls into jumps; elsewhere the stack would grow with every instruction. The list
-//! below is what was seen to hold, and the test `stack_depth` measures it again on the machine it
-//! runs on. One large `match` in a loop (`match`) works everywhere, and is as large. Where flash is
-//! small, and read through a small cache, instructions are put together from parts (`compact`).
+//! Handlers that call each other in tail position (`tail`) are fastest, but only if the compiler
+//! turns those calls into jumps; if not, the stack grows with every instruction. The list below
+//! names the targets on which the compiler was found to do so, and the test `stack_depth` measures
+//! it again on its machine. One large `match` in a loop (`match`) works everywhere, and is as
+//! large. Where flash is small, and is read through a small cache, instructions are assembled from
+//! parts (`compact`).
 
 use std::env::var;
 
@@ -18,7 +19,7 @@ fn main() {
         || target.starts_with("riscv32")
         || target.starts_with("thumbv7em-");
     let small = target.starts_with("thumbv6m-") || target.starts_with("thumbv8m.base-");
-    // To test and measure one of the others where it would not be chosen.
+    // This chooses another dispatcher for tests and measurements.
     println!("cargo::rerun-if-env-changed=NIMBLENET_DISPATCH");
     let dispatch = match var("NIMBLENET_DISPATCH").as_deref() {
         Ok("compact") => "compact",

@@ -1,4 +1,4 @@
-//! The block: one stretch of bytes that holds all there is of an instance.
+//! The block: one range of bytes that holds an instance as a whole.
 //!
 //! ```text
 //! header | types | functions | tables of segments, globals, ... | translated code | stack | memory
@@ -10,10 +10,10 @@ use crate::fault::NotAnInstance;
 use crate::isa::IR_VERSION;
 use crate::value::ValType;
 
-/// What the address of a block must be a multiple of.
+/// The address of a block must be a multiple of this.
 pub const BLOCK_ALIGN: usize = 8;
 
-/// The part of `bytes` that starts at a multiple of [`BLOCK_ALIGN`]: up to 7 bytes are left out.
+/// The part of `bytes` that starts at a multiple of [`BLOCK_ALIGN`]: it leaves out up to 7 bytes.
 pub fn aligned(bytes: &mut [u8]) -> &mut [u8] {
     let skip = bytes.as_ptr().align_offset(BLOCK_ALIGN).min(bytes.len());
     &mut bytes[skip..]
@@ -25,7 +25,7 @@ pub(crate) struct Field(usize);
 
 macro_rules! fields {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        // Some words are reached only as the second half of the one before.
+        // Some words are read only as the second half of the word before them.
         #[allow(non_camel_case_types, clippy::upper_case_acronyms, dead_code)]
         enum Order { $($name,)* COUNT }
         impl Field {
@@ -37,8 +37,8 @@ macro_rules! fields {
 }
 
 impl Field {
-    /// The fields of a run: the state and all that follows it, up to the function. Where nothing
-    /// runs, they are 0.
+    /// The fields of a run: the state and all that follows it, up to the function. If nothing runs,
+    /// they are 0.
     pub(crate) const RUN: core::ops::Range<usize> = Self::STATE.0..Self::TYPES.0;
 
     /// A word of the digest.
@@ -48,7 +48,7 @@ impl Field {
 }
 
 fields! {
-    /// Says that this is a block, and of which version.
+    /// The mark of a block, with its version.
     MAGIC,
     /// Checksum of the module's bytes, their length included.
     CODE_CHECK,
@@ -61,7 +61,7 @@ fields! {
     FLAGS,
     /// See the `STATE_*` constants.
     STATE,
-    /// Fuel left, in two words, and what is owed before the run may go on.
+    /// The fuel that is left, in two words, and the fuel that is owed before the run may go on.
     FUEL,
     FUEL_HIGH,
     DEBT,
@@ -99,14 +99,14 @@ fields! {
     MAX_FRAME,
     STACK,
     STACK_BYTES,
-    /// Linear memory: offset, length now, most it may have, length at the start, page size as a
+    /// Linear memory: offset, present length, longest length, length at the start, page size as a
     /// power of two.
     MEMORY,
     MEMORY_BYTES,
     MEMORY_LIMIT,
     MEMORY_MIN,
     PAGE_LOG,
-    /// Offsets of the contents of sections in the module's bytes; 0 where there is none.
+    /// Offsets of the contents of sections in the module's bytes; 0 for a section that is missing.
     GLOBAL_SECTION,
     EXPORT_SECTION,
     ELEM_SECTION,
@@ -127,12 +127,12 @@ pub(crate) const STATE_IDLE: u32 = 0;
 pub(crate) const STATE_READY: u32 = 1;
 /// A run waits for the answer to a host call.
 pub(crate) const STATE_CALL: u32 = 2;
-/// A run has ended and its results stand on the stack.
+/// A run has ended, and its results are on the stack.
 pub(crate) const STATE_DONE: u32 = 3;
-/// A run has trapped: this plus the number of the trap.
+/// A run has trapped: the state is this plus the number of the trap.
 pub(crate) const STATE_TRAPPED: u32 = 0x100;
 
-/// Says "none" where an index is expected.
+/// Stands for "none" where an index is expected.
 pub(crate) const NONE: u32 = u32::MAX;
 
 /// Size of a function's record: entry point, type, flags.
@@ -140,7 +140,8 @@ pub(crate) const FUNC_BYTES: usize = 8;
 /// The function may be referred to by `ref.func`.
 pub(crate) const FUNC_DECLARED: u16 = 1;
 /// Size of a table's record: offset of its elements, length, room, type (a byte), how many active
-/// segments fill it (a byte: 0, 1, or 2 for more), which is the first (a half), initial length.
+/// segments fill it (a byte: 0, 1, or 2 for more), the index of the first (two bytes), initial
+/// length.
 pub(crate) const TABLE_BYTES: usize = 20;
 /// Size of a segment's record: offset of its contents in the module's bytes, and its length with
 /// the flag [`SEGMENT_DROPPED`].
@@ -148,7 +149,7 @@ pub(crate) const SEGMENT_BYTES: usize = 8;
 /// The segment was dropped.
 pub(crate) const SEGMENT_DROPPED: u32 = 1 << 31;
 
-/// Reading and writing little-endian numbers at offsets of a block.
+/// Reads and writes little-endian numbers at offsets of a block.
 pub(crate) trait Words {
     fn word(&self, at: usize) -> u32;
     fn half(&self, at: usize) -> u16;
@@ -179,13 +180,13 @@ pub(crate) trait Words {
     }
 }
 
-/// The header of a block. Fields of it are read without looking at the block's length again.
+/// The header of a block. Its fields are read without another check of the block's length.
 #[inline(always)]
 pub(crate) fn header(block: &[u8]) -> &[u8] {
     &block[..HEADER_BYTES]
 }
 
-/// The header of a block, to be changed.
+/// The header of a block that may be changed.
 #[inline(always)]
 pub(crate) fn header_mut(block: &mut [u8]) -> &mut [u8] {
     &mut block[..HEADER_BYTES]
@@ -204,7 +205,8 @@ impl Words for [u8] {
         u16::from_le_bytes([bytes[0], bytes[1]])
     }
 
-    // Loading sets about a hundred words, each longer than a call; running sets few.
+    // Loading sets about a hundred words, and the code to set one is longer than a call; a run sets
+    // few.
     #[inline(never)]
     fn set_word(&mut self, at: usize, value: u32) {
         self[at..at + 4].copy_from_slice(&value.to_le_bytes());
@@ -243,17 +245,17 @@ pub(crate) struct FuncType<'a> {
     pub(crate) results: &'a [u8],
 }
 
-/// The type that a byte in the block stands for. Such bytes were checked when they were written.
+/// The type that a byte in the block stands for. The byte was checked when it was written.
 pub(crate) fn val_type(byte: u8) -> ValType {
     ValType::from_byte(byte).unwrap_or(ValType::I32)
 }
 
-/// How many cells values of these types take.
+/// How many cells the values of these types take.
 pub(crate) fn cells(types: &[u8]) -> usize {
     types.iter().map(|&ty| val_type(ty).cells()).sum()
 }
 
-/// Where the parts of an instance stand.
+/// The positions of an instance's parts in the block.
 pub(crate) trait Parts {
     fn func(&self, index: u32) -> Func;
     fn function_at(&self, ip: u32) -> Option<u32>;
@@ -272,7 +274,7 @@ impl Parts for [u8] {
         }
     }
 
-    /// The function whose code holds the position `ip`, or ends at it; functions stand in the order
+    /// The function whose code holds the position `ip`, or ends at it; functions are in the order
     /// of their indices.
     fn function_at(&self, ip: u32) -> Option<u32> {
         let imports = self.field(Field::IMPORT_COUNT);

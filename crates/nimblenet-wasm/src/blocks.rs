@@ -1,9 +1,9 @@
-//! Bytes that hold several instances, side by side with whatever else their owner keeps there.
+//! Bytes that hold several instances, beside other bytes of their owner.
 //!
-//! What executes a block relies on what it finds in it: offsets, translated code, links between
-//! frames. So a block that is to be taken up again later is kept in [`Blocks`], which lend it as an
-//! [`Instance`] only. Every other byte can be written to; whoever writes to a byte of a block gives
-//! that block up.
+//! The code that executes a block relies on its content: offsets, translated code, links between
+//! frames. So a block that will be used again is kept in [`Blocks`], which lend it only as an
+//! [`Instance`]. The owner can write to every other byte; a write to a byte of a block gives that
+//! block up.
 
 use core::ops::Range;
 
@@ -12,16 +12,16 @@ use crate::fault::{LoadError, NotAnInstance, ThawError};
 use crate::instance::Instance;
 use crate::limits::LoadOptions;
 
-/// Bytes in which up to `N` blocks stand; one more takes the place of another, which is given up.
+/// Bytes that hold up to `N` blocks; one more replaces another, which is given up.
 #[derive(Debug)]
 pub struct Blocks<'m, const N: usize> {
     bytes: &'m mut [u8],
-    /// Where blocks start; [`NONE`] where there is none.
+    /// The offsets of the blocks; [`NONE`] in a place without a block.
     starts: [u32; N],
 }
 
 impl<'m, const N: usize> Blocks<'m, N> {
-    /// No blocks, in `bytes`, of which no more than 2 GiB are used.
+    /// Bytes without blocks. No more than 2 GiB of `bytes` are used.
     pub fn new(bytes: &'m mut [u8]) -> Self {
         let len = bytes.len().min(1 << 31);
         Self {
@@ -44,15 +44,15 @@ impl<'m, const N: usize> Blocks<'m, N> {
         self.bytes
     }
 
-    /// How many bytes there are.
+    /// The number of bytes.
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// The bytes of `range`. Blocks that lie in it partly are given up.
+    /// The bytes of `range`. A block that lies partly in the range is given up.
     ///
     /// # Panics
-    /// If the range does not lie inside.
+    /// If the range reaches past the bytes.
     pub fn part(&mut self, range: Range<usize>) -> Part<'_> {
         self.all().within(range)
     }
@@ -60,7 +60,7 @@ impl<'m, const N: usize> Blocks<'m, N> {
     /// The bytes of `range`, and those of `others` above it, in which all blocks are given up.
     ///
     /// # Panics
-    /// If the ranges do not lie inside, or not in this order.
+    /// If the ranges reach past the bytes, or are not in this order.
     pub fn part_and_bytes(
         &mut self,
         range: Range<usize>,
@@ -84,7 +84,7 @@ fn is_apart(block: &Range<usize>, range: &Range<usize>) -> bool {
     range.is_empty() || block.end <= range.start || range.end <= block.start
 }
 
-/// A stretch of [`Blocks`]. Offsets are from its start.
+/// A part of [`Blocks`]. Offsets count from its start.
 #[derive(Debug)]
 pub struct Part<'a> {
     bytes: &'a mut [u8],
@@ -94,7 +94,7 @@ pub struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// The part of the part. Blocks that lie in it partly are given up.
+    /// A part of this part. A block that lies partly in it is given up.
     fn within(mut self, range: Range<usize>) -> Self {
         self.each(|block| {
             let is_in = range.start <= block.start && block.end <= range.end;
@@ -112,7 +112,7 @@ impl Part<'_> {
         }
     }
 
-    /// The bytes, to be read.
+    /// The bytes, for reading.
     pub fn bytes(&self) -> &[u8] {
         self.bytes
     }
@@ -122,7 +122,8 @@ impl Part<'_> {
         self.each(|_| None);
     }
 
-    /// Writes `bytes` at offset `at`; nothing if they do not fit. Blocks in their way are given up.
+    /// Writes `bytes` at offset `at`; nothing if they do not fit. Blocks that they overwrite are
+    /// given up.
     pub fn write(&mut self, at: usize, bytes: &[u8]) -> Option<()> {
         let range = at..at.checked_add(bytes.len())?;
         self.bytes.get(range.clone())?;
@@ -131,11 +132,11 @@ impl Part<'_> {
         Some(())
     }
 
-    /// Copies the bytes of `from` to offset `to`. Blocks among them move along; others in the way
-    /// are given up.
+    /// Copies the bytes of `from` to offset `to`. Blocks among them move too; other blocks that
+    /// they overwrite are given up.
     ///
     /// # Panics
-    /// If the bytes lie or would lie outside.
+    /// If the bytes, before or after, reach past this part.
     pub fn shift(&mut self, from: Range<usize>, to: usize) {
         let target = to..to + from.len();
         self.each(|block| {
@@ -148,10 +149,10 @@ impl Part<'_> {
         self.bytes.copy_within(from, to);
     }
 
-    /// Exchanges the first `len` bytes of `range` with those after them. Blocks move along.
+    /// Exchanges the first `len` bytes of `range` with those after them. Blocks move too.
     ///
     /// # Panics
-    /// If the bytes lie outside.
+    /// If the bytes reach past this part.
     pub fn rotate(&mut self, range: Range<usize>, len: usize) {
         let middle = range.start + len;
         self.each(|block| {
@@ -201,12 +202,12 @@ impl Part<'_> {
         Ok(instance)
     }
 
-    /// Takes up the instance at offset `at`, whose memory may grow up to the end of this part, and
-    /// gives the bytes before it. Blocks above it are given up. Reads all of `code` once, to see
-    /// that it is the instance's module.
+    /// Returns the instance at offset `at`, whose memory may grow up to the end of this part, and
+    /// the bytes before it. Blocks above it are given up. It reads all of `code` once, to check
+    /// that this is the instance's module.
     ///
     /// # Errors
-    /// When no block starts there, or a part of it lies outside, or it is another module's.
+    /// If no block starts there, or the block reaches past this part, or belongs to another module.
     pub fn attach<'s>(
         &'s mut self,
         at: usize,
@@ -228,8 +229,8 @@ impl Part<'_> {
         free.unwrap_or(0)
     }
 
-    /// Lets `to` say where each block of this part starts from now on, by offset; nothing gives it
-    /// up.
+    /// Moves the start of each block of this part to the offset that `to` returns for it; if `to`
+    /// returns nothing, the block is given up.
     fn each(&mut self, to: impl Fn(Range<usize>) -> Option<usize>) {
         for start in &mut *self.starts {
             let at = (*start as usize).wrapping_sub(self.base);

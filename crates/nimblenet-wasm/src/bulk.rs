@@ -1,4 +1,4 @@
-//! Instructions on whole stretches of memory, tables and segments, and on tables at all.
+//! Bulk instructions on memory, tables and segments, and all other instructions on tables.
 //!
 //! They are rare, and work on the block by checked indexing; only their operands come from the
 //! value stack. All of them leave the accumulator undefined.
@@ -9,10 +9,10 @@ use crate::fault::Trap;
 use crate::reader::Reader;
 use crate::segment::Element;
 
-/// Bytes that are moved or cleared for one unit of fuel.
+/// The bytes that one unit of fuel moves or clears.
 const BYTES_PER_FUEL: u32 = 16;
 
-/// Which of these instructions.
+/// One of these instructions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u16)]
 pub(crate) enum Bulk {
@@ -57,8 +57,8 @@ impl Bulk {
     }
 }
 
-/// Performs an instruction whose operands stand at offset `at` of the block, and are replaced by
-/// the result if there is one. Returns what it costs in fuel.
+/// Executes an instruction. Its operands are at offset `at` of the block, where the result, if
+/// there is one, replaces them. Returns its cost in fuel.
 pub(crate) fn perform(
     block: &mut [u8],
     code: &[u8],
@@ -149,7 +149,7 @@ pub(crate) fn perform(
     }
 }
 
-/// Linear memory as it is now.
+/// Linear memory at its present length.
 fn memory(block: &mut [u8]) -> &mut [u8] {
     let start = block.offset(Field::MEMORY);
     let end = block.end_of_memory();

@@ -1,7 +1,8 @@
-//! The checksum that finds out damage: of images, and of a module's bytes.
+//! The checksum that detects damage of images and of a module's bytes.
 
-/// The checksum of spec/snapshot.md, section 7: words are mixed in by a multiplication that loses nothing, so that
-/// every change inside one word is noticed, and others but for one in 2^32.
+/// The checksum of spec/snapshot.md, section 7: each word is mixed in by a multiplication that
+/// loses no bits. So it detects every change inside one word, and all but one in 2^32 of other
+/// changes.
 pub(crate) fn checksum(bytes: &[u8]) -> u32 {
     let mut sum = 0x811c_9dc5 ^ bytes.len() as u32;
     let mut mix = |word: u32| sum = (sum.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b1);

@@ -11,16 +11,16 @@ pub(crate) struct Scope {
     pub(crate) functions: u32,
 }
 
-/// The outcome of a constant expression.
+/// The value of a constant expression.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Constant {
     /// The bits of the value, as cells of the stack hold them.
     pub(crate) bits: u64,
-    /// A function that is referred to.
+    /// The function that it refers to.
     pub(crate) func: Option<u32>,
 }
 
-/// The deepest that operands of a constant expression may stack up.
+/// The most operands that a constant expression may have on its stack.
 const DEPTH_MAX: usize = 8;
 
 /// Checks and evaluates the constant expression at `reader`, which must yield a `ty`.

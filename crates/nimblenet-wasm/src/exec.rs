@@ -1,21 +1,21 @@
 //! Execution of translated code. The only module with `unsafe`.
 //!
-//! What the unsafe blocks rely on, and who sees to it:
+//! The unsafe blocks rely on these invariants. Each says what guarantees it:
 //!
 //! 1. *Code.* The instruction pointer is at the start of an instruction that the translator
 //!    emitted, and all operand words follow it. The translator emits whole instructions, branches
-//!    lead to starts of instructions, and a thawed position was checked against the code.
+//!    lead to starts of instructions, and a thaw checks its position against the code.
 //! 2. *Frame.* Every slot that an instruction of a function names lies in that function's frame,
-//!    and the frame in the stack part of the block: checked when the function is called.
-//! 3. *Memory.* Linear memory is checked at each access, in arithmetic that cannot wrap.
+//!    and the frame lies in the stack part of the block. A call checks that.
+//! 3. *Memory.* Each access to linear memory is checked, in arithmetic that cannot wrap.
 //! 4. *Values* are never trusted: an index taken from a slot, a table or memory is checked
 //!    before it is used, so that no value, from the host or from an image, can break 1 to 3.
-//! 5. *The block* is borrowed exclusively for the time of a run, is aligned to 8, and neither moves
-//!    nor changes length. All pointers come from that one borrow.
+//! 5. *The block* is borrowed exclusively during a run, is aligned to 8, and neither moves nor
+//!    changes length. All pointers come from that one borrow.
 //!
-//! What is in a block was written by this crate and by nobody else, or 1 and 2 would be worth
-//! nothing: an `Instance` is all that it lends of it, and `Blocks` lets one be taken up again only if
-//! none of its bytes was written to in the meantime.
+//! Invariants 1 and 2 hold only if nobody but this crate writes to a block. So the crate lends a
+//! block only as an `Instance`, and `Blocks` lends a block again only if none of its bytes was
+//! written to in the meantime.
 
 #![allow(unsafe_code)]
 
@@ -40,14 +40,14 @@ use machine::{Context, Exit};
 
 pub(crate) use table::length;
 
-/// Goes on with the run that the block holds, until it ends or is suspended. The state in the
-/// block tells which.
+/// Continues the run that the block holds, until it ends or is suspended. The state in the block
+/// says which of the two.
 pub(crate) fn run(block: &mut [u8], code: &[u8]) {
     let header = header_mut(block);
     if header.field(Field::STATE) != STATE_READY {
         return;
     }
-    // What an earlier charge still owes is paid first.
+    // The fuel that an earlier charge still owes is paid first.
     let debt = header.wide_field(Field::DEBT);
     if debt > 0 {
         let fuel = header.wide_field(Field::FUEL);
@@ -74,7 +74,7 @@ pub(crate) fn run(block: &mut [u8], code: &[u8]) {
     }
     let header = header_mut(block);
     header.set_wide_field(Field::FUEL, fuel);
-    // What a bulk instruction of unmetered code would have cost is owed to nobody.
+    // Unmetered code does not pay for its bulk instructions.
     let owed = if matches!(exit, Exit::OutOfFuel) {
         debt
     } else {
@@ -97,8 +97,8 @@ pub(crate) fn run(block: &mut [u8], code: &[u8]) {
     header.set_field(Field::STATE, state);
 }
 
-/// Sets the stack up for a run of function `func`, whose arguments are already in place, and which
-/// is not an import. Nothing runs yet.
+/// Prepares the stack for a run of the function `func`, whose arguments are already in place, and
+/// which is not an import. Nothing runs yet.
 pub(crate) fn enter(block: &mut [u8], func: u32) -> Result<(), Trap> {
     let entry = block.func(func).entry;
     let at = block.offset(Field::IR) + entry as usize * 2;
@@ -108,7 +108,7 @@ pub(crate) fn enter(block: &mut [u8], func: u32) -> Result<(), Trap> {
         return Err(Trap::StackExhausted);
     }
     let link = block.offset(Field::STACK) + usize::from(link);
-    // Word 0 of the code ends the run; the frame below the first is the frame itself.
+    // Word 0 of the code ends the run; the first frame is its own caller's frame.
     block.set_wide(link, 0);
     let locals = link + 8;
     block[locals..locals + usize::from(clear) * 4].fill(0);
@@ -120,8 +120,8 @@ pub(crate) fn enter(block: &mut [u8], func: u32) -> Result<(), Trap> {
     Ok(())
 }
 
-/// Sets up a run that consists of a call of the import `func`, which takes and returns nothing.
-/// Word 0 of the code, which ends the run, is where it goes on.
+/// Sets up a run that is a call of the import `func`, which takes and returns nothing. The run then
+/// goes on at word 0 of the code, which ends it.
 pub(crate) fn enter_import(block: &mut [u8], func: u32) {
     let ty = block.func(func).ty;
     for field in [Field::IP, Field::FP, Field::WINDOW] {

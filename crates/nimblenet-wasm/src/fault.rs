@@ -1,10 +1,10 @@
-//! Why a module is refused, why a run stops, why a call of the interface fails.
+//! Errors: why a module is refused, why a run stops, why a call of the interface fails.
 
 use core::fmt;
 
 use crate::value::ValType;
 
-/// A feature of WebAssembly that this interpreter knows of and leaves out.
+/// A feature of WebAssembly that this interpreter does not support.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Feature {
@@ -84,11 +84,11 @@ pub enum Fault {
     SectionSize,
     /// Two counts that must agree do not.
     CountMismatch,
-    /// A byte that stands for nothing where it is.
+    /// A byte that has no meaning at this place.
     BadEncoding,
     /// An opcode that is not part of WebAssembly.
     UnknownOpcode(u8),
-    /// A feature that is left out here.
+    /// A feature that is not supported.
     UnsupportedFeature(Feature),
     /// An index of a type, function, table, memory, global, local, label or segment is out of
     /// range.
@@ -99,7 +99,7 @@ pub enum Fault {
     ImmutableGlobal,
     /// A memory access claims more alignment than its width.
     BadAlignment,
-    /// A minimum is above its maximum, or a size above what the format allows.
+    /// A minimum is above its maximum, or a size is above what the format allows.
     BadLimits,
     /// An initial value is not a constant expression.
     BadConstant,
@@ -109,7 +109,7 @@ pub enum Fault {
     BadStart,
     /// A function reference that no segment, export or global declares.
     UndeclaredReference,
-    /// A limit is passed.
+    /// A limit is exceeded.
     TooMany(Quantity),
     /// Validation would take too long.
     ValidationBudget,
@@ -145,7 +145,7 @@ impl Fault {
     }
 }
 
-/// A module that is refused: what is wrong, and about where.
+/// Why a module is refused: what is wrong, and about where.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct InvalidModule {
     /// Offset in the module's bytes at or shortly after the cause.
@@ -248,8 +248,8 @@ pub enum LoadError {
     Invalid(InvalidModule),
     /// The block is too small.
     OutOfMemory {
-        /// A block of this many bytes is enough, as far as that was found out: exact when the
-        /// module could be read to its end, else a lower bound larger than the block given.
+        /// The length of a block that is enough: exact if the module could be read to its end, else
+        /// a lower bound that is longer than the given block.
         needed: usize,
     },
     /// The block does not start at a multiple of [`BLOCK_ALIGN`](crate::BLOCK_ALIGN).
@@ -293,18 +293,18 @@ impl core::error::Error for NotAnInstance {}
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum InvokeError {
-    /// Nothing is exported under that name, or there is no start function.
+    /// The module exports nothing under that name, or has no start function.
     NoSuchExport,
-    /// What is exported is a memory, a table or a global, or a function of the host's.
+    /// The export is a memory, a table, a global, or a function of the host.
     NotAFunction,
     /// The number or types of the arguments are not those of the function.
     WrongArguments {
         /// How many parameters the function has.
         expected: u16,
-        /// The first argument that does not fit, when the number is right.
+        /// The first argument that does not fit, if the number is right.
         mismatch: Option<(u16, ValType)>,
     },
-    /// An invocation is suspended; only one runs at a time.
+    /// A run is suspended already; an instance has one run at a time.
     Busy,
     /// The frame of the function does not fit on the value stack.
     StackExhausted,
@@ -361,7 +361,7 @@ impl core::error::Error for ResumeError {}
 pub enum FreezeError {
     /// Nothing is suspended: there is no run to continue.
     NotSuspended,
-    /// The image does not fit into the bytes given.
+    /// The image does not fit into the given bytes.
     TooSmall,
 }
 

@@ -6,12 +6,12 @@ use crate::fault::{LoadError, Trap};
 use crate::reader::Reader;
 use crate::segment::{Element, Mode, data_segment};
 
-/// Puts the state of the instance in `block` back to what instantiation makes of it. `code` was
-/// validated when the instance was loaded; nothing is validated or translated again.
+/// Resets the instance in `block` to its state after instantiation. `code` was validated when the
+/// instance was loaded; it is not validated or translated again.
 pub(crate) fn reset(block: &mut [u8], code: &[u8]) -> Result<(), LoadError> {
     block[Field::RUN].fill(0);
-    // Stack and memory stand one after the other. What an earlier run has left on the stack would
-    // show in images.
+    // Memory follows the stack. Clear the stack too: images would show what an earlier run has left
+    // there.
     let stack = block.offset(Field::STACK);
     let min = block.field(Field::MEMORY_MIN);
     let needed = block.offset(Field::MEMORY) + min as usize;

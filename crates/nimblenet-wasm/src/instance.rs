@@ -11,18 +11,18 @@ use crate::module::{Export, ExternKind, FunctionType, Module};
 use crate::value::Value;
 use crate::{exec, init, load};
 
-/// Where a run stands after [`Instance::run`].
+/// The state of a run after [`Instance::run`].
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Step {
-    /// The function has returned; [`Instance::results`] has what.
+    /// The function has returned; [`Instance::results`] has its results.
     Done,
     /// An import is called. [`Instance::call_args`] has the arguments; answer with
-    /// [`Instance::resume`] or [`Instance::fail`], and run on.
+    /// [`Instance::resume`] or [`Instance::fail`], and call `run` again.
     Call(HostCall),
-    /// The fuel is used up, to the last unit. Add some and run on.
+    /// The fuel is used up, to the last unit. Add fuel and call `run` again.
     OutOfFuel,
-    /// The run has ended in a trap. The instance keeps the state it had, and may be invoked again
-    /// or reset.
+    /// The run has ended in a trap. The instance keeps its state, and may be invoked again or
+    /// reset.
     Trapped(Trap),
 }
 
@@ -33,8 +33,8 @@ pub struct HostCall {
     pub import: u16,
 }
 
-/// A loaded module. Everything about it is in the block; this is only the borrow, and that of the
-/// module's bytes, from which data and initial values are read.
+/// A loaded module. Its state is in the block. This value only borrows the block and the module's
+/// bytes, from which data and initial values are read.
 #[derive(Debug)]
 pub struct Instance<'b> {
     pub(crate) block: &'b mut [u8],
@@ -48,7 +48,7 @@ impl<'b> Instance<'b> {
     /// The start function is not run: see [`has_start`](Self::has_start).
     ///
     /// # Errors
-    /// When the module is refused, the block is too small, or a segment does not fit.
+    /// If the module is refused, the block is too small, or a segment does not fit.
     pub fn load(
         block: &'b mut [u8],
         code: &'b [u8],
@@ -57,7 +57,7 @@ impl<'b> Instance<'b> {
         match load::load(block, code, options) {
             Ok(_) => Ok(Self { block, code }),
             Err(error) => {
-                // What was left half done is no instance.
+                // The unfinished state is no instance.
                 if let Some(magic) = block.get_mut(..4) {
                     magic.fill(0);
                 }
@@ -66,8 +66,8 @@ impl<'b> Instance<'b> {
         }
     }
 
-    /// Takes up an instance that [`load`](Self::load) or [`thaw`](Self::thaw) has made in these
-    /// bytes, or in others of which these are a copy: [`Blocks`](crate::Blocks) see to that.
+    /// An instance that [`load`](Self::load) or [`thaw`](Self::thaw) has made in these bytes, or in
+    /// bytes of which these are a copy: [`Blocks`](crate::Blocks) guarantee that.
     ///
     /// The block may be shorter than it was, down to [`extent`](Self::extent), or longer.
     pub(crate) fn attach(block: &'b mut [u8], code: &'b [u8]) -> Result<Self, NotAnInstance> {
@@ -79,8 +79,8 @@ impl<'b> Instance<'b> {
         }
     }
 
-    /// Whether the module has a start function, which [`invoke_start`](Self::invoke_start) sets
-    /// up and which should run before anything else is invoked.
+    /// Whether the module has a start function, which [`invoke_start`](Self::invoke_start) sets up.
+    /// It should run before any other function.
     pub fn has_start(&self) -> bool {
         self.block.field(Field::START) != NONE
     }
@@ -105,8 +105,8 @@ impl<'b> Instance<'b> {
     /// Sets up a run of the exported function `export`. Nothing is executed yet.
     ///
     /// # Errors
-    /// When there is no such function, the arguments do not fit it, a run is under way already,
-    /// or its frame does not fit on the stack.
+    /// If there is no such function, the arguments do not fit it, a run is under way already, or
+    /// its frame does not fit on the stack.
     pub fn invoke(&mut self, export: &str, args: &[Value]) -> Result<(), InvokeError> {
         let found = self.export(export).ok_or(InvokeError::NoSuchExport)?;
         if found.kind != ExternKind::Function {
@@ -148,8 +148,8 @@ impl<'b> Instance<'b> {
         Ok(())
     }
 
-    /// Executes until the run ends or is suspended. After the end the outcome is reported again.
-    /// Without a run there is nothing to do: [`Step::Done`], without results.
+    /// Executes until the run ends or is suspended. After the end it returns the same outcome
+    /// again. Without a run it returns [`Step::Done`], without results.
     pub fn run(&mut self) -> Step {
         exec::run(self.block, self.code);
         let header = header(self.block);
@@ -166,7 +166,8 @@ impl<'b> Instance<'b> {
     /// Answers the pending host call. Executes nothing.
     ///
     /// # Errors
-    /// When no call is pending, as after it was answered already, or the results do not fit.
+    /// If no call is pending, for example because it was answered already, or the results do not
+    /// fit.
     pub fn resume(&mut self, results: &[Value]) -> Result<(), ResumeError> {
         let ty = self.pending_type().ok_or(ResumeError::NotPending)?;
         let fitting = ty.results.len() == results.len()
@@ -188,7 +189,8 @@ impl<'b> Instance<'b> {
     /// is pending.
     pub fn fail(&mut self, trap: Trap) {
         if self.block.field(Field::STATE) == STATE_CALL {
-            // A run that has ended stands at what ended it, not after it.
+            // The position of a run that has ended is the instruction that ended it, not the next
+            // one.
             let call = self.block.field(Field::IP).saturating_sub(1);
             self.block.set_field(Field::IP, call);
             self.block
@@ -196,7 +198,7 @@ impl<'b> Instance<'b> {
         }
     }
 
-    /// Gives up the run that is under way, if one is. Globals, tables and memory stay.
+    /// Gives up the run that is under way, if there is one. Globals, tables and memory stay.
     pub fn cancel(&mut self) {
         self.block.set_field(Field::STATE, STATE_IDLE);
     }
@@ -209,8 +211,7 @@ impl<'b> Instance<'b> {
         })
     }
 
-    /// Copies the arguments of the pending call to `out`, as many as fit; returns how many there
-    /// are.
+    /// Copies the arguments of the pending call to `out`, as many as fit; returns their number.
     pub fn call_args(&self, out: &mut [Value]) -> usize {
         match self.pending_type() {
             Some(ty) => self.read(self.window(), ty.params, out),
@@ -218,8 +219,7 @@ impl<'b> Instance<'b> {
         }
     }
 
-    /// Copies the results of the run that has ended to `out`, as many as fit; returns how many
-    /// there are.
+    /// Copies the results of the run that has ended to `out`, as many as fit; returns their number.
     pub fn results(&self, out: &mut [Value]) -> usize {
         if self.block.field(Field::STATE) != STATE_DONE {
             return 0;
@@ -246,7 +246,7 @@ impl<'b> Instance<'b> {
         &self.block[start..self.block.end_of_memory()]
     }
 
-    /// Linear memory, to be changed.
+    /// Linear memory, for writing.
     pub fn memory_mut(&mut self) -> &mut [u8] {
         let start = self.block.offset(Field::MEMORY);
         let end = self.block.end_of_memory();
@@ -271,14 +271,14 @@ impl<'b> Instance<'b> {
         Some(out[0])
     }
 
-    /// Puts the instance back to the state right after [`load`](Self::load), byte for byte, without
+    /// Resets the instance to the state right after [`load`](Self::load), byte for byte, without
     /// validating or translating again: memory has its initial size and contents, globals, tables
-    /// and segments are what the module says, the stack is clear, no fuel is left and none is owed.
-    /// A run is given up wherever it stands.
+    /// and segments are as the module defines them, the stack is clear, no fuel is left and none is
+    /// owed. A run that is under way is given up.
     ///
     /// # Errors
-    /// [`LoadError::OutOfMemory`] if the block has become too short for the initial memory. That
-    /// leaves no run and a state that only another reset makes good.
+    /// [`LoadError::OutOfMemory`] if the block has become too short for the initial memory. Then
+    /// there is no run, and the state is not valid until another reset succeeds.
     pub fn reset(&mut self) -> Result<(), LoadError> {
         init::reset(self.block, self.code)
     }
@@ -307,7 +307,7 @@ impl<'b> Instance<'b> {
         self.block.end_of_memory()
     }
 
-    /// The block that the instance is in, as it is.
+    /// The bytes of the instance's block.
     pub fn block(&self) -> &[u8] {
         self.block
     }
@@ -336,7 +336,7 @@ impl<'b> Instance<'b> {
     }
 
     fn read(&self, at: usize, types: &[u8], out: &mut [Value]) -> usize {
-        // One check for all: the frame was checked when it was entered.
+        // One check is enough for all arguments: the frame was checked when it was entered.
         let mut cells = &self.block[at..];
         for (&ty, value) in types.iter().zip(out) {
             let Some((low, rest)) = cells.split_first_chunk::<4>() else {
@@ -376,8 +376,8 @@ impl<'b> Instance<'b> {
         }
     }
 
-    /// Whether a value may stand where this type is wanted. A function must exist; the largest
-    /// number is no reference, for its bits are those of null.
+    /// Whether a value may be used for this type. A function must exist; the largest number is no
+    /// reference, since its bits are those of null.
     fn fits(&self, ty: u8, value: &Value) -> bool {
         let usable = match *value {
             Value::FuncRef(Some(func)) => func < self.block.field(Field::FUNC_COUNT),

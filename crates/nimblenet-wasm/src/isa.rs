@@ -1,20 +1,20 @@
-//! The instruction set of the translated code, one instruction a line.
+//! The instruction set of the translated code, one instruction on each line.
 //!
-//! Translated code is a stream of 16-bit words: an [`Op`], then its operands. The names end in
-//! what the operands are, in order: `A` the accumulator (takes no word), `S` a frame slot (a word:
-//! its byte offset from the frame pointer), `I` an immediate (for integers a word, sign-extended;
-//! for floats two, the bits of a 32-bit float). A trailing `T` says that the result goes *to* a
-//! slot as well as to the accumulator (a last word).
-//! Inside a family the variants stand in a fixed order, so that the translator finds one by adding
-//! to the family's first; the order is part of [`IR_VERSION`].
+//! Translated code is a stream of 16-bit words: an [`Op`], then its operands. The end of a name
+//! says what the operands are, in order: `A` the accumulator (takes no word), `S` a frame slot (a
+//! word: its byte offset from the frame pointer), `I` an immediate (for integers a word,
+//! sign-extended; for floats two, the bits of a 32-bit float). A trailing `T` says that the result
+//! goes *to* a slot as well as to the accumulator (a last word). The variants of a family have a
+//! fixed order, so that the translator finds one by adding to the family's first; the order is part
+//! of [`IR_VERSION`].
 
 /// The version of the instruction set and of the translation rules.
 ///
-/// A snapshot holds positions in translated code but not the code, so it thaws only where this
-/// number is the same.
+/// A snapshot holds positions in translated code but not the code, so it can be thawed only where
+/// this number is the same.
 pub const IR_VERSION: u16 = 2;
 
-/// Hands the whole instruction set, as `Name: Handler,` lines, to the macro `$to`.
+/// Passes the whole instruction set, as `Name: Handler,` lines, to the macro `$to`.
 macro_rules! instructions {
     ($to:ident) => {
         $to! {
@@ -1343,7 +1343,7 @@ macro_rules! define {
         /// An instruction of the translated code.
         #[derive(Clone, Copy, PartialEq, Eq, Debug)]
         #[repr(u16)]
-        // Most are reached by adding to the first of a family.
+        // Most are made by adding to the first of a family.
         #[allow(missing_docs, clippy::upper_case_acronyms, dead_code)]
         pub(crate) enum Op { $($name,)* }
 

@@ -1,11 +1,11 @@
-//! A WebAssembly interpreter that lives in a block of bytes, suspends, freezes and thaws.
+//! A WebAssembly interpreter that works in a block of bytes, and suspends, freezes and thaws runs.
 //!
-//! It is made for microcontrollers that run small programs for others: it allocates nothing, keeps
-//! everything of an instance in one block that its caller supplies, and holds only offsets in it,
-//! so that the block may be moved ([`Blocks`]). A call of an import is not a callback but the return of
-//! [`Instance::run`]: the instance is then suspended, and can be copied away, frozen into an image
-//! of little more than its live state, and continued elsewhere, also on a machine of another word
-//! size.
+//! It is made for microcontrollers that run small programs for others. It allocates nothing, and
+//! keeps an instance as a whole in one block that its caller supplies. The block holds offsets and
+//! no pointers, so that it may be moved ([`Blocks`]). A call of an import is not a callback but the
+//! return of [`Instance::run`]: the instance is then suspended. It can be copied, or frozen into an
+//! image of little more than its live state, and continued elsewhere, even on a machine with
+//! another word size.
 //!
 //! ```text
 //!            bytes of a module                      image
@@ -25,28 +25,27 @@
 //! globals: only functions are imported. Other features are refused by name
 //! ([`Fault::UnsupportedFeature`]).
 //!
-//! Runs are deterministic to the bit: NaNs that arithmetic makes are the canonical one on every
+//! Runs are deterministic to the bit: a NaN that arithmetic computes is the canonical NaN on every
 //! machine.
 //!
 //! # Fuel
 //!
 //! Whether code is metered is chosen when it is loaded. Metered code pays when a function or an
-//! iteration of a loop begins: one unit for each WebAssembly instruction that stands directly in
-//! it, inner loops left out as they pay for themselves, whether or not a branch skips it; 15
-//! more for each call of an import or through a table; and for bulk instructions in proportion to
-//! their length, after they were performed. A start function that is an import costs nothing.
-//! Where the fuel does not reach, all of it is taken, the run is suspended with exactly nothing
-//! left, and what is still owed is paid before it goes on.
-//! A run without fuel in the block is just as much suspended as one at a host call, and as fit to be
-//! frozen.
+//! iteration of a loop begins: one unit for each WebAssembly instruction directly in it, whether or
+//! not a branch skips the instruction, without inner loops, which pay for themselves; and 15 more
+//! for each call of an import or through a table. It pays for bulk instructions after they were
+//! executed, in proportion to their length. A start function that is an import costs nothing. If
+//! there is too little fuel, all of it is taken, the run is suspended with no fuel left, and pays
+//! what it still owes before it goes on. A run without fuel is suspended like a run at a host call,
+//! and can be frozen like it.
 //!
 //! # Limits
 //!
-//! Everything a module may ask for has a ceiling in [`Limits`], validation time included. What
-//! freezing, thawing and resetting take beyond that is in proportion to the module, its memory and
-//! its tables. Besides these, a function's frame is below 32 KiB and its translated code at most
-//! 32,767 words; a type has at most 255 parameters and as many results. Calls inside the module take
-//! value stack only: the stack of the machine does not grow with them.
+//! Everything that a module may ask for has a limit in [`Limits`], and so has the time of
+//! validation. The further work of freezing, thawing and resetting is proportional to the module,
+//! its memory and its tables. Besides these, a function's frame is below 32 KiB and its translated
+//! code at most 32,767 words; a type has at most 255 parameters and as many results. Calls inside
+//! the module take only value stack: the machine's stack does not grow with them.
 //!
 //! # Example
 //!

@@ -1,17 +1,16 @@
-//! What a module may ask for, and how it is loaded.
+//! Limits of modules, and options for loading them.
 
-/// The most that a module may ask for. Every number is a ceiling; a module past one is refused
-/// with a fault that names it.
+/// The most that a module may ask for. A module that exceeds one of these limits is refused with a
+/// fault that names the limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Bytes of the module.
     pub module_bytes: u32,
-    /// Functions, imported ones included; also the ceiling for types, globals, exports and
-    /// segments.
+    /// Functions, imported ones included; also the limit for types, globals, exports and segments.
     pub functions: u32,
     /// Locals of one function, its parameters included.
     pub locals: u32,
-    /// Blocks inside blocks.
+    /// Depth of nested blocks.
     pub control_depth: u32,
     /// Size of the value stack, which also holds the frames, in slots of 8 bytes. A module whose
     /// functions never call each other gets only what its largest function needs.
@@ -20,11 +19,10 @@ pub struct Limits {
     pub memory_bytes: u32,
     /// Elements of all tables together, room to grow included.
     pub table_elements: u32,
-    /// How many elements a table may grow by, where its own maximum lets it; the room is set
-    /// aside at load.
+    /// How many elements a table may grow by, within its own maximum; the room is reserved at load.
     pub table_growth: u32,
-    /// Steps that validation may take: roughly one for each byte, local, operand and label that
-    /// is looked at. Keeps modules with quadratic validation time out.
+    /// Steps that validation may take: roughly one for each byte, local, operand and label that it
+    /// reads. This refuses modules with quadratic validation time.
     pub validation_work: u32,
 }
 
@@ -46,7 +44,7 @@ impl Limits {
 }
 
 impl Default for Limits {
-    /// Limits for a Linux machine: generous, yet finite.
+    /// Limits for a Linux machine.
     fn default() -> Self {
         Self {
             module_bytes: 4 << 20,
@@ -65,12 +63,12 @@ impl Default for Limits {
 /// How a module is loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct LoadOptions {
-    /// What the module may ask for.
+    /// The limits of the module.
     pub limits: Limits,
-    /// Whether the translated code charges fuel. Without it a run ends only by itself.
+    /// Whether the translated code charges fuel. If not, a run ends only by itself.
     pub metered: bool,
-    /// The identity of the module, normally the SHA-256 of its bytes. It is not checked here; a
-    /// snapshot is bound to it.
+    /// The identity of the module, normally the SHA-256 of its bytes. This crate does not check it,
+    /// but a snapshot is bound to it.
     pub digest: [u8; 32],
 }
 

@@ -1,9 +1,9 @@
-//! Reading a module's sections into a block.
+//! Reads a module's sections into a block.
 //!
-//! One pass over the bytes: each section is checked and turned into the tables that the run needs
-//! as it comes by. Tables grow from the start of the block; what only loading needs (indices of
-//! types, types of globals, the translator's stacks) is kept at the block's end, where the value
-//! stack and linear memory will be.
+//! It takes one pass over the bytes: it checks each section, and turns it into the tables that a
+//! run needs. Those tables grow from the start of the block. Tables that only loading needs
+//! (indices of types, types of globals, the translator's stacks) are at the block's end, where the
+//! value stack and linear memory will be.
 
 mod sections;
 pub(crate) mod space;
@@ -20,11 +20,11 @@ use crate::reader::Reader;
 use crate::translate::Translator;
 use space::{Known, Space};
 
-/// What validation finds out about a module.
+/// The facts about a module that validation computes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Facts {
-    /// Bytes of block that an instance needs besides its linear memory. Loading works in the same
-    /// bytes and those of the memory.
+    /// Bytes of block that an instance needs besides its linear memory. Loading uses the same bytes
+    /// and those of the memory.
     pub block_bytes: usize,
     /// Bytes of linear memory at the start.
     pub memory_bytes: u32,
@@ -40,20 +40,20 @@ pub struct Facts {
     pub exports: u32,
     /// The largest frame of any function, in bytes of value stack.
     pub frame_bytes: u32,
-    /// The value stack that is set aside, in bytes.
+    /// The length of the value stack, in bytes.
     pub stack_bytes: u32,
     /// A block of this many bytes is enough to load the module and start it.
     pub load_bytes: usize,
 }
 
-/// Checks a module and reports what it needs, without keeping anything of it.
+/// Checks a module, and reports what it needs; keeps nothing of it.
 ///
 /// `scratch` must be aligned like a block; a block of the size that the module will get is enough,
 /// and often less. The facts are those of a metered load with `limits`.
 ///
 /// # Errors
-/// The same faults as loading; also [`Fault::TooMany`] with [`Quantity::Frame`] when `scratch` is
-/// too small to hold the translator's stacks.
+/// The same faults as loading; also [`Fault::TooMany`] with [`Quantity::Frame`] if `scratch` is too
+/// small for the translator's stacks.
 pub fn validate(code: &[u8], limits: &Limits, scratch: &mut [u8]) -> Result<Facts, InvalidModule> {
     let scratch = crate::block::aligned(scratch);
     let too_small = InvalidModule {
@@ -85,7 +85,7 @@ pub(crate) fn load(
     let mut loader = Loader::new(block, code, options)?;
     let facts = loader.sections()?;
     if loader.space.counting || facts.load_bytes > block.len() {
-        // A block as large as the one that failed would fail again.
+        // A block of the same length would fail again.
         return Err(LoadError::OutOfMemory {
             needed: facts.load_bytes.max(block.len() + 1),
         });
@@ -94,7 +94,7 @@ pub(crate) fn load(
     Ok(facts)
 }
 
-/// Limits that every module keeps which was loaded once.
+/// Limits that no module exceeds if it was loaded once.
 const KEPT: Limits = Limits {
     module_bytes: u32::MAX,
     functions: u32::MAX,
@@ -107,9 +107,10 @@ const KEPT: Limits = Limits {
     validation_work: u32::MAX,
 };
 
-/// Finds the instruction of a loaded module that word `sought` of its translated code belongs to,
-/// by translating the function `func`, whose code starts at word `entry`, once more: into nothing,
-/// with tables in `scratch`. Returns its offset in the module; none if `scratch` is too small.
+/// Finds the instruction of a loaded module that word `sought` of its translated code belongs to.
+/// For that it translates the function `func`, whose code starts at word `entry`, once more,
+/// without writing the code, and with tables in `scratch`. Returns the instruction's offset in the
+/// module; none if `scratch` is too small.
 pub(crate) fn find(
     code: &[u8],
     metered: bool,
@@ -136,7 +137,7 @@ struct Loader<'l> {
     known: Known<'l>,
     exports: u32,
     has_data_count: bool,
-    /// The only function to translate, and the word where its code starts; all, if none.
+    /// The only function to translate, and the word where its code starts; if none, all functions.
     only: Option<(u32, u32)>,
 }
 
@@ -158,7 +159,7 @@ impl<'l> Loader<'l> {
         block.set_field(Field::CODE_CHECK, checksum(code));
         block.set_field(Field::FLAGS, if options.metered { FLAG_METERED } else { 0 });
         block.set_field(Field::START, NONE);
-        // Where types and functions are if there are any; types come first in any case.
+        // The places of types and functions, even if there are none of them; types come first.
         block.set_field(Field::TYPES, HEADER_BYTES as u32);
         block.set_field(Field::FUNCS, HEADER_BYTES as u32);
         for (index, word) in options.digest[..16].chunks_exact(4).enumerate() {
@@ -180,7 +181,7 @@ impl<'l> Loader<'l> {
         })
     }
 
-    /// Reads all sections and lays out what comes after them.
+    /// Reads all sections, and lays out the rest of the block.
     fn sections(&mut self) -> Result<Facts, LoadError> {
         let code = self.known.code;
         let mut reader = Reader::new(code, 0);
@@ -236,7 +237,7 @@ impl<'l> Loader<'l> {
         self.finish()
     }
 
-    /// Places what follows the translated code.
+    /// Lays out the parts of the block after the translated code.
     fn finish(&mut self) -> Result<Facts, LoadError> {
         if self.space.block.field(Field::IR) == 0 {
             let ir = self.begin_code()?;
@@ -328,8 +329,8 @@ impl<'l> Loader<'l> {
         Ok(count)
     }
 
-    /// Starts the translated code; returns the word after its beginning, which no module lacks: a
-    /// run goes on there when its outermost function has returned.
+    /// Starts the translated code with the instruction at which a run goes on when its outermost
+    /// function has returned. Returns the next word.
     fn begin_code(&mut self) -> Result<u32, LoadError> {
         let at = self.space.at.next_multiple_of(4);
         self.space.at = at;
@@ -340,7 +341,7 @@ impl<'l> Loader<'l> {
     }
 }
 
-/// The place of a section in the order of sections; 0 for custom ones, which stand anywhere.
+/// The place of a section in the order of sections; 0 for custom sections, which may be anywhere.
 pub(crate) fn rank(id: u8) -> Option<u8> {
     Some(match id {
         0..=9 => id,

@@ -36,7 +36,7 @@ impl ExternKind {
 /// A function that the module imports.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Import<'a> {
-    /// The name of the module it comes from.
+    /// The name of the module that it is imported from.
     pub module: &'a str,
     /// Its name there.
     pub name: &'a str,
@@ -49,9 +49,9 @@ pub struct Import<'a> {
 pub struct Export<'a> {
     /// The name.
     pub name: &'a str,
-    /// What kind of thing it is.
+    /// Its kind.
     pub kind: ExternKind,
-    /// Its index among the things of that kind, imported functions included.
+    /// Its index among the items of that kind, imported functions included.
     pub index: u32,
 }
 
@@ -88,7 +88,7 @@ impl<'a> From<FuncType<'a>> for FunctionType<'a> {
 pub struct MemoryType {
     /// Pages at the start.
     pub min: u32,
-    /// Pages that it may grow to, if the module says so.
+    /// Pages that it may grow to, if the module sets a limit.
     pub max: Option<u32>,
     /// Size of a page in bytes: 1 or 65,536.
     pub page_bytes: u32,
@@ -112,20 +112,20 @@ pub struct Section<'a> {
     pub name: &'a str,
     /// Offset of the section's id in the module's bytes.
     pub start: usize,
-    /// Its contents, the name of a custom section left out.
+    /// Its contents, without the name of a custom section.
     pub contents: &'a [u8],
     /// Offset of the first byte after it.
     pub end: usize,
 }
 
-/// The most types times imports of a module that is viewed: the type of each import is found by
-/// walking over the types before it.
+/// The limit on types times imports of a module: the search for an import's type walks over the
+/// types before it.
 const TYPES_BY_IMPORTS_MAX: usize = 1 << 18;
 
-/// A module's bytes, of which the structure of sections was checked.
+/// A module's bytes, in which the structure of sections was checked.
 ///
-/// The code is not looked at: [`validate`](crate::validate) does that. The accessors report what
-/// is there and end early where it is malformed.
+/// It does not check the code: [`validate`](crate::validate) does. The accessors return what they
+/// can read, and end early at malformed items.
 #[derive(Clone, Copy, Debug)]
 pub struct Module<'a> {
     code: &'a [u8],
@@ -135,8 +135,8 @@ impl<'a> Module<'a> {
     /// Checks that `code` consists of sections in order.
     ///
     /// # Errors
-    /// When the header or the structure of the sections is wrong, or types and imports are so many
-    /// that reading the imports would take long.
+    /// If the header or the structure of the sections is wrong, or there are so many types and
+    /// imports that it would take long to read the imports.
     pub fn parse(code: &'a [u8]) -> Result<Self, InvalidModule> {
         let mut reader = Reader::new(code, 0);
         if reader.bytes(8).ok() != Some(b"\0asm\x01\0\0\0") {
@@ -149,7 +149,7 @@ impl<'a> Module<'a> {
             let len = reader.u32()? as usize;
             let mut part = reader.part(len)?;
             let rank = rank(id).ok_or_else(|| part.fault(Fault::BadSection))?;
-            // No item of these sections is shorter than 3 bytes, whatever they count.
+            // No item of these sections is shorter than 3 bytes, whatever the count says.
             let items = |mut part: Reader<'_>| (part.u32().unwrap_or(0) as usize).min(len / 3);
             if rank == 1 {
                 types = items(part);
@@ -199,7 +199,7 @@ impl<'a> Module<'a> {
         ))
     }
 
-    /// The imported functions in order; imports of other kinds are left out, as loading refuses
+    /// The imported functions in order; imports of other kinds are left out, since loading refuses
     /// them.
     pub fn imports(&self) -> impl Iterator<Item = Import<'a>> + use<'a> {
         let this = *self;
@@ -251,7 +251,8 @@ impl<'a> Module<'a> {
         while left > 0 && imports.next().is_some() {
             left -= 1;
         }
-        // Either all imports before the function were passed, or the function is one of them.
+        // Either the search has passed all imports before the function, or the function is one of
+        // them.
         if let Some(import) = imports.next() {
             return Some(import.ty);
         }

@@ -1,7 +1,7 @@
-//! Where in its module a run stands.
+//! The position of a run in its module.
 //!
-//! Nothing about it is kept while code runs: the translated code says which function it is, and
-//! translating that function once more says which of its instructions.
+//! Nothing is recorded for it while code runs. The position in the translated code gives the
+//! function, and translating that function once more gives the instruction.
 
 use crate::block::{FLAG_METERED, Field, Parts, STATE_CALL, STATE_READY, STATE_TRAPPED, Words};
 use crate::instance::Instance;
@@ -10,22 +10,22 @@ use crate::load;
 /// An instruction of a module.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Position {
-    /// The function that it is in: an index among all functions of the module, imported ones
-    /// included.
+    /// The index of its function among all functions of the module, imported ones included.
     pub function: u32,
     /// Where the instruction starts, in bytes from the start of the module.
     pub offset: u32,
 }
 
 impl Instance<'_> {
-    /// Where the run stands: at the instruction that trapped, at the call of an import that waits
-    /// or was answered with a trap, and out of fuel at the loop or the function's first
-    /// instruction whose charge could not be paid.
+    /// The position of the run: the instruction that trapped; the call of an import that waits or
+    /// was answered with a trap; or, out of fuel, the loop or the function's first instruction
+    /// whose charge could not be paid.
     ///
-    /// Where no frame was left for a function that is called, that is the call. Nothing when no
-    /// run is under way or has trapped, when the run is the call of an import as the start
-    /// function, or when `scratch` is too small: it takes what loading takes, less the translated
-    /// code, the stack and linear memory. What is in it is overwritten.
+    /// If the stack had no room for the frame of a function, the position is the call of that
+    /// function. There is none if no run is under way or has trapped, if the run is the call of an
+    /// import as the start function, or if `scratch` is too small. It needs as many bytes as
+    /// loading does, without the translated code, the stack and linear memory, and they are
+    /// overwritten.
     pub fn position(&self, scratch: &mut [u8]) -> Option<Position> {
         let block = &*self.block;
         let ip = block.field(Field::IP);
@@ -34,7 +34,7 @@ impl Instance<'_> {
             state if state > STATE_TRAPPED => ip,
             _ => return None,
         };
-        // Code begins with the word that ends a run.
+        // The code begins with the word that ends a run.
         let function = block.function_at(word).filter(|_| word > 0)?;
         let metered = block.field(Field::FLAGS) & FLAG_METERED != 0;
         let entry = block.func(function).entry;

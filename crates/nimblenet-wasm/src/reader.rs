@@ -1,9 +1,9 @@
-//! Reading the binary format: bytes, LEB128 integers, names, types.
+//! Reads the binary format: bytes, LEB128 integers, names, types.
 
 use crate::fault::{Fault, Feature, InvalidModule};
 use crate::value::ValType;
 
-/// The size of a memory or table as it is declared.
+/// The declared size of a memory or table.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Size {
     pub(crate) min: u32,
@@ -12,7 +12,7 @@ pub(crate) struct Size {
     pub(crate) page_log: u32,
 }
 
-/// A position in the bytes of a module, and the end that it may not pass.
+/// A position in the bytes of a module, and the end up to which it may read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reader<'a> {
     bytes: &'a [u8],
@@ -20,7 +20,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads `bytes` from `pos` to their end. Positions stay those of the whole module.
+    /// A reader of `bytes` from `pos` to their end. Positions count from the module's start.
     pub(crate) fn new(bytes: &'a [u8], pos: usize) -> Self {
         Self { bytes, pos }
     }
@@ -84,7 +84,7 @@ impl<'a> Reader<'a> {
         let mut shift = 7;
         loop {
             let byte = self.u8()?;
-            // The fifth byte holds the last four bits, and nothing follows it.
+            // The fifth byte holds the last four bits, and is the last byte.
             if shift == 28 && byte > 0x0f {
                 return Err(self.fault(Fault::BadInteger));
             }
@@ -105,7 +105,7 @@ impl<'a> Reader<'a> {
             value |= i64::from(byte & 0x7f).wrapping_shl(shift);
             shift += 7;
             if shift >= bits {
-                // The bits past the width repeat the sign, and nothing follows.
+                // The bits past the width repeat the sign, and no byte follows.
                 let used = bits + 7 - shift;
                 let sign = (((byte << 1) as i8) >> used) as u8;
                 if byte >= 0x80 || (sign != 0 && sign != 0xff) {
@@ -140,7 +140,8 @@ impl<'a> Reader<'a> {
         Ok(u64::from(high) << 32 | u64::from(low))
     }
 
-    /// A count of items of at least one byte each; refused when that many cannot follow.
+    /// A count of items of at least one byte each; it is refused if the bytes that follow are too
+    /// few.
     pub(crate) fn count(&mut self) -> Result<u32, InvalidModule> {
         let count = self.u32()?;
         if count as usize > self.remaining() {
@@ -155,7 +156,7 @@ impl<'a> Reader<'a> {
         core::str::from_utf8(bytes).map_err(|_| self.fault(Fault::BadName))
     }
 
-    /// A value type; types of features that are left out are named.
+    /// A value type. The error for a type of a feature that is left out names the feature.
     pub(crate) fn value_type(&mut self) -> Result<ValType, InvalidModule> {
         let byte = self.u8()?;
         ValType::from_byte(byte).ok_or_else(|| {
@@ -213,7 +214,7 @@ impl<'a> Reader<'a> {
         Ok(Size { min, max, page_log })
     }
 
-    /// A reader of the next `len` bytes, which are skipped here.
+    /// A reader of the next `len` bytes; this reader skips them.
     pub(crate) fn part(&mut self, len: usize) -> Result<Self, InvalidModule> {
         if len > self.remaining() {
             return Err(self.fault(Fault::UnexpectedEnd));
@@ -226,7 +227,7 @@ impl<'a> Reader<'a> {
         Ok(part)
     }
 
-    /// Fails unless everything has been read.
+    /// An error unless everything was read.
     pub(crate) fn end(&self) -> Result<(), InvalidModule> {
         if self.is_empty() {
             Ok(())

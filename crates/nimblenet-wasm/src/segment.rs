@@ -1,22 +1,22 @@
-//! Element and data segments, read from the module's bytes whenever they are needed.
+//! Element and data segments, which are read from the module's bytes whenever they are needed.
 
 use crate::constant::{self, Constant, Scope};
 use crate::fault::{Fault, InvalidModule};
 use crate::reader::Reader;
 use crate::value::ValType;
 
-/// What happens to an element segment at instantiation.
+/// The mode of an element segment: what instantiation does with it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Mode {
-    /// It is copied into a table.
+    /// It copies the segment into a table.
     Active { table: u32, offset: u32 },
-    /// It waits for `table.init`.
+    /// It keeps the segment for `table.init`.
     Passive,
-    /// It only declares functions.
+    /// Nothing: the segment only declares functions.
     Declarative,
 }
 
-/// An element segment whose items are still to be read.
+/// An element segment, before its items are read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Element<'a> {
     pub(crate) mode: Mode,
@@ -24,7 +24,7 @@ pub(crate) struct Element<'a> {
     pub(crate) count: u32,
     /// Items are constant expressions, not function indices.
     expressions: bool,
-    /// Reads on from the next item.
+    /// A reader at the next item.
     pub(crate) items: Reader<'a>,
 }
 
@@ -105,7 +105,7 @@ pub(crate) fn data_segment<'a>(reader: &mut Reader<'a>) -> Result<Data<'a>, Inva
     if flags == 2 && reader.u32()? != 0 {
         return Err(reader.fault(Fault::UnknownIndex));
     }
-    // Offsets are integers, so no function is in scope.
+    // An offset is an integer, so its expression may not name functions.
     let offset = match flags {
         1 => None,
         _ => Some(constant::read(reader, ValType::I32, Scope { functions: 0 })?.bits as u32),

@@ -1,9 +1,9 @@
 //! Freezing a suspended instance into an image, and thawing an image elsewhere.
 //!
-//! The format is described in `spec/snapshot.md`; section numbers below are of that document.
-//! An image holds the live part of the state only, as differences from the state after loading,
-//! and no code: the thawing side translates the module again and gets the same code. Everything
-//! that an image says is checked against that code before a run may go on.
+//! The format is described in `spec/snapshot.md`; section numbers below are of that document. An
+//! image holds only the live part of the state, as differences from the state after loading, and no
+//! code: the thawing side translates the module again and gets the same code. It checks every field
+//! of an image against that code before a run may go on.
 
 mod points;
 mod runs;
@@ -47,13 +47,13 @@ impl<'b> Instance<'b> {
         self.write_image(&mut []).map(|sink| sink + CHECK_BYTES)
     }
 
-    /// Writes an image of the suspended run to the start of `image`; returns its length.
+    /// Writes an image of the suspended run to the start of `image`; returns the image's length.
     ///
-    /// A run can be frozen wherever it is suspended: at a host call, before or after the answer
-    /// was given, out of fuel, and before it was begun. The instance is left as it is.
+    /// A run can be frozen wherever it is suspended: at a host call, before or after the answer was
+    /// given, out of fuel, and before it was begun. The instance stays as it is.
     ///
     /// # Errors
-    /// When no run is suspended, or the image does not fit.
+    /// If no run is suspended, or the image does not fit.
     pub fn freeze(&self, image: &mut [u8]) -> Result<usize, FreezeError> {
         let len = self.write_image(image)?;
         let end = len + CHECK_BYTES;
@@ -105,15 +105,15 @@ impl<'b> Instance<'b> {
         Ok(out.len())
     }
 
-    /// Loads a module into `block` and continues the run of an image there: nothing that ran
-    /// before is run again. Fuel and what is owed come from the image.
+    /// Loads a module into `block` and continues the run of an image there: nothing that ran before
+    /// is run again. The fuel that is left and the fuel that is owed come from the image.
     ///
-    /// The image is taken as hostile: what it says must agree with the module in every field, or
-    /// it is refused.
+    /// The image may be hostile: if any of its fields does not agree with the module, it is
+    /// refused.
     ///
     /// # Errors
-    /// When the module does not load, or the image is damaged, of another version, of another
-    /// module, or contradicts the module. The block holds no instance then.
+    /// If the module does not load, or the image is damaged, of another version, of another module,
+    /// or contradicts the module. The block holds no instance then.
     pub fn thaw(
         block: &'b mut [u8],
         code: &'b [u8],
@@ -125,7 +125,7 @@ impl<'b> Instance<'b> {
         match instance.read_image(image, body, options.limits.validation_work) {
             Some(()) => Ok(instance),
             None => {
-                // What was left half done is no instance.
+                // The unfinished state is no instance.
                 instance.block[..4].fill(0);
                 Err(ThawError::Inconsistent)
             }
@@ -213,8 +213,8 @@ fn verify<'i>(image: &'i [u8], options: &LoadOptions) -> Result<Reader<'i>, Thaw
     Ok(Reader::new(&image[..body], HEAD_BYTES))
 }
 
-/// How much of the stack is in use at the suspension point where the run stands, in bytes; `None`
-/// if that is no suspension point. `pending` is the import whose call waits for an answer.
+/// How many bytes of the stack are in use at the run's suspension point; `None` if the run is not
+/// at one. `pending` is the import whose call waits for an answer.
 fn live_bytes(block: &[u8], pending: Option<u32>, points: &mut Points) -> Option<usize> {
     let ip = block.field(Field::IP);
     let fp = block.offset(Field::FP);
@@ -329,7 +329,7 @@ fn read_segments(block: &mut [u8], from: &mut Reader<'_>) -> Option<()> {
                 }
                 let at = records + index * SEGMENT_BYTES + 4;
                 let word = block.word(at);
-                // What is dropped at the start cannot come back.
+                // A segment that is dropped at the start stays dropped.
                 if word & SEGMENT_DROPPED != 0 && !dropped {
                     return None;
                 }

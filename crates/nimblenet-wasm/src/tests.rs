@@ -1,5 +1,6 @@
-//! How much of a module is read, however often: the work of every operation is in proportion to the
-//! module and its memory, or inside the budget of validation. Counted, not timed.
+//! Tests of how many bytes of a module are read, repeated reads included: the work of every
+//! operation is proportional to the module and its memory, or within the budget of validation. They
+//! count, and do not measure time.
 #![allow(
     clippy::unwrap_used,
     clippy::std_instead_of_core,
@@ -37,7 +38,7 @@ fn long_constant(value: u32, bytes: usize) -> String {
     flat
 }
 
-/// Modules that make the most of what is read more than once.
+/// Modules in which as much as possible is read more than once.
 fn greedy() -> Vec<(&'static str, String)> {
     let call = r#"(import "h" "h" (func $h)) (func (export "run") (call $h))"#;
     let mut tables = String::from(call);

@@ -1,14 +1,14 @@
 //! Validation and translation of function bodies, in one pass.
 //!
 //! The translator follows the operand stack of WebAssembly's validation algorithm. An operand is
-//! not always a value that was computed: a `local.get` or a constant only notes where the value
-//! is ([`Place`]), and the instruction that consumes it names the place. What an instruction
-//! computes stays in the accumulator until another instruction needs it, and is stored to the
-//! operand's own slot only then. Every operand has such a slot, fixed by the height of the stack,
-//! and at labels, calls and suspension points all values are where those slots or the locals are,
-//! so that nothing but the frame needs to be kept while a run is suspended.
+//! not always a computed value: for a `local.get` or a constant the translator only notes the place
+//! of the value ([`Place`]), and the instruction that consumes the operand names that place. A
+//! computed value stays in the accumulator until another instruction needs the accumulator, and
+//! only then is stored to the operand's own slot. The height of the stack determines that slot. At
+//! labels, calls and suspension points all values are in those slots or in locals, so that a
+//! suspended run needs only its frame.
 //!
-//! Where code cannot be reached it is validated, and not translated.
+//! Unreachable code is validated, and not translated.
 //!
 //! A frame, in cells of 4 bytes from the frame pointer up:
 //! parameters | return position, distance to the caller's frame | other locals | operands.
@@ -27,11 +27,11 @@ use crate::load::space::{Known, Space};
 use crate::reader::Reader;
 use crate::value::ValType;
 
-/// The largest frame, in cells: slot offsets, type tags included, fit into 16 bits.
+/// The largest frame, in cells: slot offsets with type tags fit into 16 bits.
 const FRAME_CELLS_MAX: u32 = 8191;
-/// The most words one function may translate to: branch distances are signed 16-bit words.
+/// The most words of one translated function: branch distances are signed 16-bit words.
 const FUNCTION_WORDS_MAX: u32 = 32_767;
-/// Cells of a frame that hold how to return.
+/// Cells of a frame's return link.
 pub(crate) const LINK_CELLS: u32 = 2;
 /// Words before a function's first instruction: frame size, size of the parameters (both in
 /// bytes), cells to clear.
@@ -42,11 +42,11 @@ pub(crate) const FAR_CALL_FUEL: u32 = 15;
 /// Where the value of an operand is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Place {
-    /// In the slot of its own.
+    /// In its own slot.
     Slot,
     /// Still in the local that starts at this cell.
     Local(u16),
-    /// A constant that was not written anywhere yet: an integer, sign-extended where the type is
+    /// A constant that is not written to a slot yet: an integer, sign-extended if the type is
     /// wider, or the bits of a 32-bit float that equals it.
     Const(i32),
     /// In the accumulator.
@@ -94,7 +94,7 @@ impl Operand {
     }
 }
 
-/// The kinds of values that the accumulator and the instructions tell apart.
+/// The classes of values that the accumulator and the instructions distinguish.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Class {
     Int32,
@@ -112,7 +112,7 @@ fn class(ty: u8) -> Class {
     }
 }
 
-/// What is known about the instruction that was emitted last; a label makes it unknown.
+/// The facts about the instruction that was emitted last; after a label there are none.
 #[derive(Clone, Copy, Debug)]
 struct Last {
     /// Where it starts.
@@ -125,7 +125,7 @@ struct Last {
 #[derive(Clone, Copy, Debug)]
 enum Shape {
     Plain,
-    /// An integer comparison: which, for which operands, and their words.
+    /// An integer comparison: its kind, its operands, and their words.
     Compare {
         wide: bool,
         which: u8,
@@ -163,7 +163,7 @@ pub(crate) struct Translator<'t, 'l> {
     /// The validation stack: it grows down from here, 8 bytes an entry.
     base: usize,
     len: u32,
-    /// The entry where the innermost block's record starts; operands follow the record.
+    /// The entry where the innermost block's record starts. The block's operands follow the record.
     block: u32,
     /// Height of the operands, and the most it was, in cells of the frame.
     height: u32,
@@ -175,14 +175,14 @@ pub(crate) struct Translator<'t, 'l> {
     last: Last,
     /// The innermost block's operands are those of unreachable code.
     polymorphic: bool,
-    /// Nothing is emitted, as the code cannot be reached.
+    /// Nothing is emitted, since the code is unreachable.
     dead: bool,
     metered: bool,
     /// Instructions since the innermost loop or the function began.
     cost: u32,
     /// The function has locals or operands that refer to functions.
     refs: bool,
-    /// Where the instruction starts that is being translated.
+    /// The offset in the module of the instruction that is translated.
     at: usize,
 }
 
@@ -253,7 +253,7 @@ impl<'t, 'l> Translator<'t, 'l> {
 
     /// Reads the declarations of locals into their table, and lays out the frame.
     fn read_locals(&mut self, ty: u16) -> Result<(), LoadError> {
-        // Declared runs are walked twice: to learn how many there are, then to fill the table.
+        // The declarations are read twice: to count the locals, and to fill the table.
         let mut peek = self.reader;
         let params = self.space.block.func_type(ty).params.len() as u32;
         let runs = peek.count()?;
@@ -351,8 +351,8 @@ impl<'t, 'l> Translator<'t, 'l> {
         self.space.block.set_wide(at, bits);
     }
 
-    /// Makes sure that `more` entries fit on the stack. Where stack and translated code meet, the
-    /// code is given up, and only its size is found out.
+    /// Makes sure that `more` entries fit on the stack. If stack and translated code meet, the code
+    /// is given up, and from there on it is only counted.
     fn room(&mut self, more: u32) -> Result<(), LoadError> {
         let need = (self.len + more) as usize * 8;
         if self.base < self.code + need {
@@ -460,7 +460,7 @@ impl<'t, 'l> Translator<'t, 'l> {
 
     /// Emits the first word of an instruction.
     fn op(&mut self, op: u16) {
-        // What is taken back is found again when another takes its stead.
+        // An instruction that is taken back is found again in the one that replaces it.
         if self.ir <= self.space.sought && !self.dead {
             self.space.found = self.at as u32;
         }
@@ -480,7 +480,7 @@ impl<'t, 'l> Translator<'t, 'l> {
         }
     }
 
-    /// Takes back the last instruction, to emit another in its stead.
+    /// Takes back the last instruction, which another will replace.
     fn rewind(&mut self) {
         self.ir = self.last.at;
         self.last = UNKNOWN;
@@ -500,7 +500,7 @@ impl<'t, 'l> Translator<'t, 'l> {
 
     /// Names the slots that hold references to functions at the instruction that comes next, where
     /// a run may be suspended: locals, and the operands up to entry `top`. References to functions
-    /// are rare, and so is this.
+    /// are rare, and so is this instruction.
     fn emit_refs(&mut self, top: u32) -> Result<(), InvalidModule> {
         if !self.refs || self.dead {
             return Ok(());
@@ -514,7 +514,7 @@ impl<'t, 'l> Translator<'t, 'l> {
                 self.emit(cell * 4);
             }
         }
-        // Records of blocks stand between the operands.
+        // Records of blocks are between the operands.
         let (mut block, mut end) = (self.block, top);
         loop {
             for index in block + control::RECORD..end {

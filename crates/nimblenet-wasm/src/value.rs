@@ -1,4 +1,4 @@
-//! Value types and values, as they cross between host and guest.
+//! Value types and values that pass between host and guest.
 
 /// The type of a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -14,7 +14,7 @@ pub enum ValType {
     F64 = 0x7c,
     /// A reference to a function, or null.
     FuncRef = 0x70,
-    /// A reference that means something to the host only, or null.
+    /// A reference that has a meaning only for the host, or null.
     ExternRef = 0x6f,
 }
 
@@ -59,10 +59,10 @@ impl core::fmt::Display for ValType {
     }
 }
 
-/// A value that crosses between host and guest.
+/// A value that passes between host and guest.
 ///
-/// Floats are held as their bits, so that values compare and copy exactly, NaNs included.
-/// A reference is a number below `u32::MAX`: a function index, or whatever the host chose.
+/// Floats are held as their bits, so that values compare and copy exactly, NaNs included. A
+/// reference is a number below `u32::MAX`: a function index, or a number that the host chose.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Value {
     /// A 32-bit integer.
@@ -104,7 +104,7 @@ impl Value {
         }
     }
 
-    /// The value of this type with these bits; those above its width are not looked at.
+    /// The value of this type with these bits; those above its width are ignored.
     pub const fn from_bits(ty: ValType, bits: u64) -> Self {
         let low = bits as u32;
         match ty {

@@ -1,8 +1,8 @@
 //! Generated programs give the same results, traps and memory here and on wasmi.
 //!
-//! The programs are made to exercise the translator: expressions of all number types over locals
-//! that change while older values of them are still on the stack, constants small and large,
-//! blocks with values, branches out of them, loops, calls.
+//! The programs exercise the translator: expressions of all number types over locals that change
+//! while their older values are still on the stack, small and large constants, blocks with values,
+//! branches out of them, loops, calls.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod support;
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use support::{Block, module, options};
 
-/// Makes programs out of choices.
+/// Makes programs from random choices.
 struct Generator {
     choices: Vec<u32>,
     next: usize,
@@ -208,7 +208,7 @@ impl Generator {
         self.put(op);
     }
 
-    /// Something without a value.
+    /// A statement without a value.
     fn statement(&mut self, depth: u32) {
         let ty = TYPES[self.choose(4) as usize];
         if depth == 0 {
@@ -242,7 +242,7 @@ impl Generator {
                 self.put("end");
             }
             4 => {
-                // A loop that a counter of its own ends.
+                // A loop that ends by its own counter.
                 self.put("i32.const 5 local.set 8 loop");
                 self.labels.push(None);
                 self.statement(depth - 1);
@@ -304,7 +304,7 @@ const ARGS: [Value; 8] = [
     Value::F64(0xbfe0000000000000),
 ];
 
-/// What came out: values with NaNs made alike, or the fact of a trap; and memory.
+/// The outcome of a run: values, with all NaNs made equal, or that it trapped; and the memory.
 type Outcome = (Option<Vec<Value>>, Vec<u8>);
 
 fn alike(value: Value) -> Value {

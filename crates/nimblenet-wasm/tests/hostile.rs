@@ -1,5 +1,5 @@
-//! Modules that lie, that ask for too much, that never end: refused by name or stopped, without a
-//! panic, and without a byte outside the block being touched.
+//! Modules that are wrong, ask for too much, or never end are refused by name or stopped, without a
+//! panic, and without a write outside the block.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod support;
@@ -10,7 +10,7 @@ use nimblenet_wasm::{
 };
 use support::{Block, module, options};
 
-/// A bit of everything, for cutting and flipping.
+/// A module with an item of every kind, which tests cut off and change.
 const SAMPLE: &str = r#"(module
   (type (func (param i32) (result i32)))
   (import "host" "log" (func $log (param i32)))
@@ -46,7 +46,7 @@ fn fault(code: &[u8], limits: Limits) -> Fault {
     }
 }
 
-/// Runs what is exported for a while, whatever it is.
+/// Runs every export for a while.
 fn exercise(instance: &mut Instance<'_>) {
     for export in ["run", "other"] {
         if instance.invoke(export, &[Value::I32(1)]).is_err() {
@@ -75,7 +75,7 @@ fn att_01_a_module_cut_anywhere_is_refused() {
     let mut block = Block::new(1 << 18);
     for len in 0..code.len() {
         let cut = Instance::load(block.bytes(), &code[..len], &options());
-        // A cut between sections may leave a module that is complete in itself.
+        // A cut between sections may leave a complete module.
         if let Ok(instance) = cut {
             assert!(len == 8 || !instance.has_start());
         }
@@ -197,7 +197,7 @@ fn att_08_memory_grows_to_its_limits_only() {
         instance.results(&mut out);
         out[0]
     };
-    // The block ends it.
+    // The block's end stops it.
     let mut block = Block::new(300_000);
     let mut instance = Instance::load(block.bytes(), &code, &options()).unwrap();
     assert_eq!(grow(&mut instance, 1), Value::I32(1));
@@ -207,7 +207,7 @@ fn att_08_memory_grows_to_its_limits_only() {
     assert_eq!(instance.memory().len(), 3 << 16);
     instance.reset().unwrap();
     assert_eq!(instance.memory().len(), 1 << 16);
-    // The option's ceiling ends it.
+    // The limit of the options stops it.
     let limits = Limits {
         memory_bytes: 2 << 16,
         ..options().limits
@@ -220,7 +220,7 @@ fn att_08_memory_grows_to_its_limits_only() {
     let mut instance = Instance::load(block.bytes(), &code, &options).unwrap();
     assert_eq!(grow(&mut instance, 1), Value::I32(1));
     assert_eq!(grow(&mut instance, 1), Value::I32(-1));
-    // A minimum above the ceiling is refused.
+    // A minimum above the limit is refused.
     let code = module("(module (memory 3))");
     assert_eq!(fault(&code, limits), Fault::TooMany(Quantity::MemoryBytes));
 }
@@ -334,7 +334,7 @@ fn att_25_a_host_call_is_answered_once() {
     instance.set_fuel(100);
     instance.invoke("run", &[]).unwrap();
     assert!(matches!(instance.run(), Step::Call(_)));
-    // Asking again does not call again.
+    // A second `run` does not call again.
     assert!(matches!(instance.run(), Step::Call(_)));
     assert!(instance.resume(&[]).is_err());
     assert!(instance.resume(&[Value::I64(1)]).is_err());

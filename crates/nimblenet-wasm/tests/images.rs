@@ -1,5 +1,5 @@
-//! An image from a stranger thaws to a run that can be frozen and thawed again, or it is refused;
-//! nothing else happens, whatever was done to it and however its run goes on.
+//! An image from a stranger thaws to a run that can be frozen and thawed again, or it is refused.
+//! Nothing else happens, however the image was changed and however its run goes on.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod support;
@@ -10,7 +10,7 @@ use nimblenet_wasm::{
 use proptest::prelude::*;
 use support::{Block, module, options, seal};
 
-/// References to functions wherever they can be while a run stands still: in globals, tables,
+/// References to functions wherever they can be while a run is suspended: in globals, tables,
 /// parameters, locals and operands, as arguments and results of imports, and in callers' frames.
 const REFERRING: &str = r#"(module
   (import "h" "ask" (func $ask (param funcref i32) (result funcref)))
@@ -100,7 +100,7 @@ fn is_taken(code: &[u8], image: &[u8], options: &LoadOptions) -> bool {
             Step::Call(_) => {
                 let mut args = [Value::I32(0); 2];
                 assert_eq!(instance.call_args(&mut args), 2);
-                // What the host is handed can be handed back.
+                // The host can give back every value that it gets.
                 let image = frozen(&instance);
                 Instance::thaw(there.bytes(), code, &image, options).unwrap();
                 instance.resume(&args[..1]).unwrap();
@@ -128,8 +128,8 @@ fn a_run_full_of_references_moves_wherever_it_stands() {
     }
 }
 
-/// Every byte that stands for a reference to a function is set to one that does not exist. Functions
-/// are few, so each is one byte, and in plain sight.
+/// Sets every byte that stands for a reference to a function to a function that does not exist.
+/// There are few functions, so each reference is one byte.
 #[test]
 fn a_reference_to_a_function_that_does_not_exist_is_refused_wherever_it_stands() {
     let code = module(REFERRING);
@@ -154,7 +154,8 @@ fn a_reference_to_a_function_that_does_not_exist_is_refused_wherever_it_stands()
             }
         }
         refused += inconsistent;
-        // At the least those in the frame of `run`: its parameter, and its local once it is set.
+        // At least the references in the frame of `run`: its parameter, and its local once it is
+        // set.
         assert!(inconsistent > 0);
     }
     assert!(refused > 100, "{refused}");
@@ -201,7 +202,7 @@ fn a_deep_stack_of_functions_that_call_each_other_thaws_within_the_budget() {
     instance.set_fuel(1 << 40);
     instance.invoke("run", &[Value::I32(100)]).unwrap();
     assert!(matches!(instance.run(), Step::Call(_)));
-    // Each of the 200 callers stands at the end of 1000 instructions.
+    // Each of the 200 callers is suspended after 1000 instructions.
     let image = frozen(&instance);
     let mut other = Block::new(1 << 18);
     Instance::thaw(other.bytes(), &code, &image, &options).unwrap();
@@ -214,7 +215,7 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Bytes changed, inserted and left out, with a right checksum.
+    /// Changes, inserts and removes bytes, and corrects the checksum.
     #[test]
     fn a_mutated_image_is_refused_or_moves_on(
         slice in 1u64..60,

@@ -1,5 +1,5 @@
-//! A run that has trapped, waits or is out of fuel says at which instruction of the module, whatever
-//! the translator has made of it. What is right comes from another reader of modules.
+//! A run that has trapped, waits or is out of fuel reports its instruction in the module, however
+//! the translator has changed the code. Another reader of modules gives the expected instruction.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -7,8 +7,8 @@ mod support;
 use nimblenet_wasm::{Instance, Position, Step, Trap, Value};
 use support::{Block, instruction_at, module, options};
 
-/// Function 0 is an import, 1 does nothing wrong; each of the others can end in one place only, but
-/// for the last ones, which call others.
+/// Function 0 is an import, 1 does nothing wrong; each of the others can end in one place only,
+/// except the last ones, which call others.
 const WRONG: &str = r#"(module
   (import "host" "tell" (func $tell (param i32) (result i32)))
   (type $op (func (param i32) (result i32)))
@@ -77,7 +77,7 @@ fn i32s(values: &[i32]) -> Vec<Value> {
     values.iter().map(|&value| Value::I32(value)).collect()
 }
 
-/// Runs an export until it stands still.
+/// Runs an export until it is suspended or ends.
 fn run<'b>(
     block: &'b mut Block,
     code: &'b [u8],
@@ -256,7 +256,7 @@ fn nothing_is_told_where_nothing_runs_or_there_is_no_room_to_find_out() {
         let found = idle.position(&mut vec![0xa5; room]);
         assert!(found.is_none() || found == known, "with {room} bytes");
     }
-    // What is looked for is not disturbed, and neither is the instance.
+    // The search changes neither the position nor the instance.
     assert_eq!(position(&idle), known);
     idle.invoke("indirect", &i32s(&[0])).unwrap();
     assert_eq!(idle.run(), Step::Done);

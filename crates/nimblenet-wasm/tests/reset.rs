@@ -1,5 +1,6 @@
-//! A reset makes of any instance the one that loading made, byte for byte, wherever its run stands
-//! and whatever it has done; a block is taken up again only as it was left, and with its module.
+//! A reset restores the instance that loading made, byte for byte, wherever its run is suspended
+//! and whatever it has done. A block is used again only if it is unchanged, and only with its
+//! module.
 #![allow(clippy::unwrap_used)]
 
 mod support;
@@ -7,7 +8,7 @@ mod support;
 use nimblenet_wasm::{Blocks, Instance, Limits, LoadOptions, Part, Step, Trap, Value};
 use support::{Block, module, options};
 
-/// Changes all the state there is, with host calls on the way. The argument says how it ends.
+/// Changes all kinds of state, with host calls in between. The argument says how the run ends.
 const RESTLESS: &str = r#"(module
   (import "host" "tell" (func $tell (param i32) (result i32)))
   (type $op (func (param i32) (result i32)))
@@ -68,7 +69,7 @@ fn growing() -> LoadOptions {
     }
 }
 
-/// Runs start function and export with that much fuel; returns how far it came.
+/// Runs start function and export with that much fuel; returns how it ended.
 fn run(instance: &mut Instance<'_>, end: i32, fuel: u64) -> Step {
     instance.set_fuel(fuel);
     instance.invoke_start().unwrap();
@@ -119,13 +120,13 @@ fn a_block_cut_short_of_its_memory_is_refused_and_good_again_once_it_is_long_eno
     let mut block = Block::new(400_000);
     let mut blocks: Blocks<'_, 1> = Blocks::new(block.bytes());
     let fresh = loaded(&mut blocks.all(), &code, &growing());
-    // Without memory that it has grown by, as if others had taken that.
+    // Without the memory that it has grown by, as if other blocks had taken that.
     let mut part = blocks.part(0..fresh.len());
     let (_, mut instance) = part.attach(0, &code).unwrap();
     instance.memory_mut().fill(1);
     instance.reset().unwrap();
     assert!(instance.block() == fresh);
-    // Cut short, it is none.
+    // A block that is cut off is refused.
     blocks.part(0..fresh.len() - 1);
     assert!(blocks.all().attach(0, &code).is_err());
 }
@@ -164,18 +165,18 @@ fn a_block_that_is_written_to_is_given_up_and_one_that_moves_is_not() {
         assert_eq!(instance.run(), Step::Done);
         true
     };
-    // Around it anything may be written.
+    // The bytes around it may be written to.
     blocks.all().write(0, &[0xff; 1024]).unwrap();
     blocks.all().write(end, &[0xff; 100]).unwrap();
     assert!(runs(&mut blocks, 1024));
-    // It moves up and down, and with others around it.
+    // It moves up and down, and with other blocks around it.
     blocks.all().shift(1024..end, 2048);
     assert!(!runs(&mut blocks, 1024) && runs(&mut blocks, 2048));
     blocks.all().rotate(512..2048 + extent, 1536);
     assert!(!runs(&mut blocks, 2048) && runs(&mut blocks, 512));
     blocks.all().rotate(512..1024 + extent, extent);
     assert!(runs(&mut blocks, 1024));
-    // An address that is no multiple of 8 is none for a block.
+    // No block may start at an address that is not a multiple of 8.
     blocks.all().shift(1024..end, 1028);
     assert!(!runs(&mut blocks, 1028));
     for at in [1024, 1024 + extent / 2, end - 1] {
@@ -183,11 +184,11 @@ fn a_block_that_is_written_to_is_given_up_and_one_that_moves_is_not() {
         blocks.all().write(at, &[0]).unwrap();
         assert!(!runs(&mut blocks, 1024), "written to at {at}");
     }
-    // Another one in its place, or over its end.
+    // Another block in its place, or over its end.
     blocks.all().load(1024, &code, &options()).unwrap();
     blocks.all().load(1024 + 512, &code, &options()).unwrap();
     assert!(!runs(&mut blocks, 1024) && runs(&mut blocks, 1024 + 512));
-    // One that is taken up may grow over all above it.
+    // A block that is used again may grow over all bytes above it.
     blocks.all().load(0, &code, &options()).unwrap();
     blocks.all().load(2 * extent, &code, &options()).unwrap();
     assert!(runs(&mut blocks, 2 * extent) && runs(&mut blocks, 0));

@@ -1,5 +1,5 @@
-//! Freezing at every suspension point and thawing elsewhere is as good as never having stopped;
-//! and no image but the right one is taken.
+//! A run that is frozen at every suspension point and thawed elsewhere gives the same results as a
+//! run that never stopped; and only the right image is accepted.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod support;
@@ -7,7 +7,7 @@ mod support;
 use nimblenet_wasm::{Blocks, Instance, LoadOptions, Step, ThawError, Value};
 use support::{Block, module, options, seal};
 
-/// Runs, globals, tables, memory and segments, with host calls on the way.
+/// A module with globals, tables, memory and segments, and with host calls in between.
 const BUSY: &str = r#"(module
   (import "host" "ask" (func $ask (param i32 i64) (result i64)))
   (import "host" "tell" (func $tell (param f64)))
@@ -281,7 +281,7 @@ fn hostile_images_with_a_right_checksum_stay_in_the_sandbox() {
             }
         }
     }
-    // Most bytes are plain state, and any value of them is as good as another.
+    // Most bytes are plain state, of which every value is valid.
     assert!(
         refused > 500 && accepted > 500,
         "{refused} refused, {accepted} accepted"

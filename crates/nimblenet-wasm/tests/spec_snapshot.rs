@@ -1,4 +1,4 @@
-//! The example in `spec/snapshot.md` is what the code does.
+//! The code writes the example of `spec/snapshot.md`.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod support;

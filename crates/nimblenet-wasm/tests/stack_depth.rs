@@ -1,5 +1,5 @@
-//! How much of the machine's own stack a run takes: the same for a million instructions as for a
-//! few, whichever way instructions are dispatched.
+//! Measures how much of the machine's own stack a run takes: as much for a million instructions as
+//! for a few, with every dispatcher.
 #![allow(clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
 
 mod support;

@@ -1,8 +1,9 @@
-//! Instructions one after the other, each put together from its shape: for where the size of code
-//! counts more than speed. Only what has no operands in common with others is left to its handler.
+//! Executes instructions one after the other, each assembled from its shape, for machines where the
+//! size of code matters more than speed. Only instructions whose operands are unlike all others
+//! have a handler.
 //!
-//! Floats are bits in the accumulator of integers; the others are not used. What it holds above a
-//! 32-bit value is arbitrary: every operation takes as many bits as its types have.
+//! Floats are bits in the accumulator of integers; the other accumulators are not used. The bits
+//! above a 32-bit value are arbitrary: every operation reads as many bits as its types have.
 
 use super::control::{
     Br, Call, CallHost, CallIndirect, FuelCharge, Halt, Refs, Ret0, RetN, Settle, Unreachable,
@@ -18,7 +19,7 @@ use super::shape::{Operand, Operation, Place};
 use super::table::SHAPES;
 use crate::fault::Trap;
 
-/// A value as the low of 64 bits, the others being arbitrary.
+/// A value in the low bits of 64; the other bits are arbitrary.
 trait Bits {
     fn of_bits(bits: u64) -> Self;
     fn bits(self) -> u64;
@@ -70,12 +71,12 @@ impl Bits for f64 {
 
 /// The words of an instruction, read one after the other.
 struct Words {
-    /// Which is next.
+    /// The index of the next word.
     at: usize,
 }
 
 impl Words {
-    /// Steps over `count` words and returns which the first was.
+    /// Skips `count` words and returns the index of the first.
     #[inline(always)]
     fn take(&mut self, count: usize) -> usize {
         let first = self.at;
@@ -119,7 +120,7 @@ impl Words {
         }
     }
 
-    /// The cell of memory at `base` and the offset in the next word; may be at any address.
+    /// The cell of memory at `base` and the offset in the next word; it may be at any address.
     ///
     /// # Safety
     /// The instruction has that word (invariant 1).
@@ -157,10 +158,10 @@ macro_rules! define {
         /// The invariants of the module `exec` hold.
         #[inline(always)]
         unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
-            // SAFETY: the first word is an instruction's number, and the words after it are read
-            // as its shape counts them, which is as its handler does (invariants 1 and 2);
-            // addresses in memory were checked (invariant 3), those of globals by validation. A
-            // handler is called only for an instruction of its own.
+            // SAFETY: the first word is an instruction's number, and the words after it are read as
+            // its shape counts them, just as its handler would (invariants 1 and 2); addresses in
+            // memory were checked (invariant 3), those of globals by validation. A handler is
+            // called only for an instruction of its own.
             unsafe {
                 let shape = *SHAPES.get_unchecked(usize::from(registers.word(0)));
                 let mut words = Words { at: 1 };
@@ -216,7 +217,7 @@ macro_rules! define {
                         u64::from(or_trap!(sum.ok_or(Trap::OutOfBoundsMemory)))
                     }
                     Operation::MemorySize => u64::from(registers.context.pages()),
-                    // What has no result goes on by itself.
+                    // An instruction without a result steps on by itself.
                     Operation::GlobalSet32 => {
                         (left as u32).store(words.global(registers));
                         return registers.step(words.at);
@@ -250,8 +251,8 @@ macro_rules! define {
                         return registers.jump(words.at + index as usize);
                     }
                     Operation::Ret32 => {
-                        // The result may overlap the link, so it is written after leaving, to
-                        // the start of the frame that was left.
+                        // The result may overlap the link, so it is written after the return, to
+                        // the start of the callee's frame.
                         let frame = registers.fp;
                         leave(registers, registers.slot(words.take(1)));
                         registers.acc = left;

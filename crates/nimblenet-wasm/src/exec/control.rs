@@ -1,4 +1,4 @@
-//! Branches, calls, returns, and what suspends a run.
+//! Branches, calls, returns, and the instructions that suspend a run.
 
 use core::marker::PhantomData;
 
@@ -9,7 +9,7 @@ use crate::block::{FUNC_BYTES, NONE, TABLE_BYTES};
 use crate::fault::Trap;
 use crate::translate::PROLOGUE_WORDS;
 
-/// Ends the run: what the outermost function returns to.
+/// Ends the run: the outermost function returns to this instruction.
 pub(super) struct Halt;
 
 impl Instruction for Halt {
@@ -35,9 +35,9 @@ impl Instruction for Unreachable {
     }
 }
 
-/// Pays for what follows, up to the next charge. Where the fuel does not reach, all of it is
-/// taken, the rest is owed, and the run is suspended after the charge. The words are the cost and
-/// the height of the operands.
+/// Charges fuel for the instructions up to the next charge. If there is too little fuel, all of it
+/// is taken, the rest is owed, and the run is suspended after the charge. The words are the cost
+/// and the height of the operands.
 pub(super) struct FuelCharge;
 
 impl Instruction for FuelCharge {
@@ -70,7 +70,7 @@ fn pay(registers: &mut Registers<'_, '_>, cost: u64) -> Flow {
     Flow::Next
 }
 
-/// Pays for a bulk instruction that was performed. The word is the height of the operands.
+/// Charges fuel for a bulk instruction that was executed. The word is the height of the operands.
 pub(super) struct Settle;
 
 impl Instruction for Settle {
@@ -86,8 +86,8 @@ impl Instruction for Settle {
     }
 }
 
-/// Does nothing. Says which slots hold references to functions while the run is suspended at, or
-/// waits for, the next instruction: how many, then each. Who thaws a run checks them.
+/// Does nothing. Its words say how many slots hold references to functions, and which, while the
+/// run is suspended at the next instruction or waits for it. A thaw checks those references.
 pub(super) struct Refs;
 
 impl Instruction for Refs {
@@ -96,7 +96,7 @@ impl Instruction for Refs {
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
-        // SAFETY: the length of the instruction: as many words more as the count says
+        // SAFETY: the length of the instruction: the count says how many more words it has
         // (invariant 1).
         unsafe {
             let count = registers.word(1) as usize;
@@ -156,7 +156,8 @@ impl<L: Source<u32>> Instruction for BrEqz<L> {
     }
 }
 
-/// A table of distances, its length in the word before it; one more follows for all other indices.
+/// Branches by a table of distances. The word before the table is its length; one more distance
+/// follows, for all other indices.
 pub(super) struct BrTable<L>(PhantomData<L>);
 
 impl<L: Source<u32>> Instruction for BrTable<L> {
@@ -184,8 +185,8 @@ impl Instruction for Call {
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
-        // SAFETY: validation has seen that the function exists and is none of the imports; the
-        // frame's offset is inside the caller's (invariants 1 and 2).
+        // SAFETY: validation has checked that the function exists and is not an import; the frame's
+        // offset is inside the caller's (invariants 1 and 2).
         unsafe {
             let record = registers
                 .context
@@ -260,9 +261,8 @@ impl Instruction for CallIndirect {
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
-        // SAFETY: the words are as said, and the table exists (invariants 1 and 2). The element
-        // is looked at only if the table has it, the record only if the function exists
-        // (invariant 4).
+        // SAFETY: the words are as said, and the table exists (invariants 1 and 2). The element is
+        // read only if the table has it, the record only if the function exists (invariant 4).
         unsafe {
             let context = &*registers.context;
             let table = context.tables.add(registers.word(1) as usize * TABLE_BYTES);
@@ -296,7 +296,7 @@ impl Instruction for CallIndirect {
     }
 }
 
-/// Leaves the frame whose link is at `link`.
+/// Returns from the frame whose link is at `link`.
 ///
 /// # Safety
 /// `link` is the link of the current frame.
@@ -344,9 +344,9 @@ impl<V: Value, L: Source<V>> Instruction for Ret<V, L> {
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
-        // SAFETY: the words are the value and the link (invariants 1 and 2). The result may
-        // overlap the link, so it is written after leaving, to where the caller wants it: the
-        // start of the frame that was left.
+        // SAFETY: the words are the value and the link (invariants 1 and 2). The result may overlap
+        // the link, so it is written after the return, to the place where the caller expects it:
+        // the start of the callee's frame.
         unsafe {
             let value = L::read(registers, 1);
             let frame = registers.fp;
@@ -367,8 +367,8 @@ impl Instruction for RetN {
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
-        // SAFETY: the words are as said (invariants 1 and 2). Values move down, in ascending
-        // order, so none is overwritten before it has moved; the link is read first.
+        // SAFETY: the words are as said (invariants 1 and 2). Values move down, in ascending order,
+        // so no value is overwritten before it has moved; the link is read first.
         unsafe {
             let from = registers.slot(1);
             let cells = registers.word(2) as usize;

@@ -11,7 +11,7 @@ use super::compact as dispatcher;
 
 #[cfg(dispatch_match)]
 mod dispatcher {
-    //! Instructions one after the other, in a loop.
+    //! Executes instructions one after the other, in a loop.
 
     use super::super::machine::Flow;
     use super::*;
@@ -53,16 +53,15 @@ mod dispatcher {
 
 #[cfg(dispatch_tail)]
 mod dispatcher {
-    //! Instructions that jump to each other: every handler ends in a call of the next, which the
-    //! compiler makes a jump, so that the registers stay where they are.
+    //! Handlers that jump to each other: every handler ends with a call of the next one, which the
+    //! compiler turns into a jump, so that the registers stay where they are.
 
     use super::super::machine::Flow;
     use super::*;
     use crate::isa::OP_COUNT;
 
-    /// The registers are passed one by one: as many as the processor's calling convention keeps in
-    /// its own registers. The table is one of them, which saves its address being worked out in
-    /// every handler.
+    /// The registers are parameters, as many as the processor's calling convention passes in
+    /// registers. The table is one of them, so that no handler has to compute its address.
     type Handler = unsafe extern "C" fn(
         context: *mut u8,
         ip: *const u16,
@@ -129,8 +128,8 @@ mod dispatcher {
         }
     }
 
-    /// The last to be called. Not a part of the handlers, to keep them free of what only the end
-    /// needs.
+    /// The last function of a run. It is not a part of the handlers, so that they do not contain
+    /// what only the end needs.
     #[cold]
     #[inline(never)]
     fn stop(context: &mut Context<'_>, ip: *const u16, fp: *mut u8, flow: Flow) {

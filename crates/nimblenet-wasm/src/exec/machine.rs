@@ -12,11 +12,12 @@ pub(super) enum Exit {
     Trapped(Trap),
 }
 
-/// What is constant during a run, or rarely changes.
+/// The part of a run's state that is constant, or rarely changes.
 pub(super) struct Context<'c> {
     pub(super) fuel: u64,
     pub(super) debt: u64,
-    /// For an access of `1 << n` bytes, the highest address it may start at; negative if none.
+    /// The highest address at which an access of `1 << n` bytes may start; negative if there is
+    /// none.
     pub(super) highest: [i64; 4],
     pub(super) memory_bytes: u32,
     pub(super) page_log: u32,
@@ -32,7 +33,7 @@ pub(super) struct Context<'c> {
     pub(super) block_len: usize,
     pub(super) module: &'c [u8],
     pub(super) exit: Exit,
-    /// Where the run starts, and after it where it goes on: word index and byte offset.
+    /// Where the run starts, and afterwards where it goes on: word index and byte offset.
     pub(super) ip: u32,
     pub(super) fp: u32,
 }
@@ -75,7 +76,7 @@ impl<'c> Context<'c> {
         self.memory_bytes >> self.page_log
     }
 
-    /// Takes note of the size of linear memory.
+    /// Notes the size of linear memory.
     #[inline]
     pub(super) fn measure(&mut self, bytes: u32) {
         self.memory_bytes = bytes;
@@ -85,8 +86,8 @@ impl<'c> Context<'c> {
     }
 }
 
-/// The registers. The accumulators of the classes are apart, so that floats need not pass through
-/// integer registers; only one of them is in use at a time.
+/// The registers. Each class of values has an accumulator of its own, so that floats need not pass
+/// through integer registers; only one accumulator is in use at a time.
 pub(super) struct Registers<'r, 'c> {
     /// The instruction that is being executed.
     pub(super) ip: *const u16,
@@ -139,7 +140,7 @@ impl Registers<'_, '_> {
         unsafe { u32::from(self.word(index)) | u32::from(self.word(index + 1)) << 16 }
     }
 
-    /// Goes to where operand word `index`, a signed distance from itself, leads.
+    /// Jumps by the signed distance in operand word `index`, which counts from that word.
     ///
     /// # Safety
     /// The word is such a distance.
@@ -160,12 +161,12 @@ impl Registers<'_, '_> {
     /// `words` is the length of the instruction.
     #[inline(always)]
     pub(super) unsafe fn step(&mut self, words: usize) -> Flow {
-        // SAFETY: an instruction follows, as the last of a function never steps.
+        // SAFETY: an instruction follows, since the last one of a function never steps.
         self.ip = unsafe { self.ip.add(words) };
         Flow::Next
     }
 
-    /// Notes in the context how the run ends, or where it goes on.
+    /// Writes to the context how the run ends, or where it goes on.
     #[inline(always)]
     pub(super) fn save(self, flow: Flow) {
         if let Flow::Trap(trap) = flow {

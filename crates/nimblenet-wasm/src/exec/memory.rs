@@ -1,4 +1,4 @@
-//! Loads, stores, and what else touches linear memory.
+//! Loads, stores, and other instructions on linear memory.
 
 use core::marker::PhantomData;
 
@@ -96,7 +96,7 @@ impl<L: Source<u32>> Address for Sum<L> {
     }
 }
 
-/// What a load makes of the bytes.
+/// How a load converts the bytes.
 pub(super) trait Width {
     type Cell: Cell;
     type Out: Value;
@@ -136,7 +136,7 @@ loads! {
     I64Load32U: u32 => u64, Load32U, |a| u64::from(u32::from_le(a));
 }
 
-/// A load: what, from where, to where. The word after the address is the offset.
+/// A load: conversion, address, target. The word after the address is the offset.
 pub(super) struct Load<W, L, D>(PhantomData<(W, L, D)>);
 
 impl<W: Width, L: Address, D: Target<W::Out>> Instruction for Load<W, L, D> {
@@ -160,7 +160,7 @@ impl<W: Width, L: Address, D: Target<W::Out>> Instruction for Load<W, L, D> {
     }
 }
 
-/// A value that a store writes the low bytes of.
+/// A value of which a store writes the low bytes.
 pub(super) trait Stored {
     type Cell: Cell;
     type In: Value;
@@ -191,7 +191,7 @@ stores! {
     f64: f64 => u64, Store64, |a| a.to_bits().to_le();
 }
 
-/// A store: what, to which address, from where. The last word is the offset.
+/// A store: value, address, source. The last word is the offset.
 pub(super) struct Store<V, L, R>(PhantomData<(V, L, R)>);
 
 impl<V, L, R> Instruction for Store<V, L, R>
@@ -220,7 +220,7 @@ where
     }
 }
 
-/// Adds a large offset to an address, in the accumulator; past 32 bits nothing can be.
+/// Adds a large offset to an address, in the accumulator; past 32 bits there is no memory.
 pub(super) struct Offset<L>(PhantomData<L>);
 
 impl<L: Source<u32>> Instruction for Offset<L> {
@@ -270,7 +270,8 @@ impl<D: Target<u32>> Instruction for MemorySize<D> {
     }
 }
 
-/// Instructions that work on the block by checked indexing: which, two numbers, first operand.
+/// An instruction that works on the block by checked indexing. The words are its number, two
+/// numbers for it, and the first operand.
 pub(super) struct Bulk;
 
 impl Instruction for Bulk {
@@ -300,8 +301,8 @@ impl Instruction for Bulk {
 #[inline(never)]
 fn perform(context: &mut Context<'_>, what: u16, x: u16, y: u16, at: *mut u8) -> Flow {
     let at = at as usize - context.block as usize;
-    // SAFETY: the context was made from this block, which is borrowed for the time of the run
-    // (invariant 5); nothing else refers to it while this function runs.
+    // SAFETY: the context was made from this block, which is borrowed during the run (invariant 5);
+    // nothing else refers to it while this function runs.
     let block = unsafe { core::slice::from_raw_parts_mut(context.block, context.block_len) };
     match bulk::perform(block, context.module, What::from_word(what), x, y, at) {
         Ok(cost) => {

@@ -1,4 +1,4 @@
-//! Moves between slots, constants, globals, and the choice between two values.
+//! Moves of values between slots, constants and globals, and the choice between two values.
 
 use core::marker::PhantomData;
 
@@ -173,7 +173,7 @@ impl<V: Value, D: Target<V>> Instruction for GlobalGet<V, D> {
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
-        // SAFETY: the word is the offset of a global, as validation has seen (invariant 1).
+        // SAFETY: the word is the offset of a global, as validation has checked (invariant 1).
         unsafe {
             let at = registers.context.globals.add(registers.word(1) as usize);
             D::write(registers, 2, V::load(at));
@@ -198,7 +198,7 @@ impl<V: Value, L: Source<V>> Instruction for GlobalSet<V, L> {
 
     #[inline(always)]
     unsafe fn execute(registers: &mut Registers<'_, '_>) -> Flow {
-        // SAFETY: the word is the offset of a global, as validation has seen (invariant 1).
+        // SAFETY: the word is the offset of a global, as validation has checked (invariant 1).
         unsafe {
             let value = L::read(registers, 1);
             let at = registers

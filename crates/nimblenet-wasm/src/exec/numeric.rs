@@ -1,4 +1,4 @@
-//! Arithmetic, comparisons and conversions: the instructions of the list of operations.
+//! Instructions for the list of operations: arithmetic, comparisons and conversions.
 
 use core::marker::PhantomData;
 

@@ -1,4 +1,4 @@
-//! Where instructions take operands from and put results to.
+//! Where instructions read operands and write results.
 
 use super::machine::Registers;
 use super::shape::{Operand, Place, Shape};
@@ -119,7 +119,7 @@ impl Value for f64 {
     }
 }
 
-/// Where an operand comes from.
+/// The source of an operand.
 pub(super) trait Source<V> {
     const OPERAND: Operand;
     /// How many words it takes.
@@ -189,7 +189,7 @@ impl Source<f64> for I {
     }
 }
 
-/// Where a result goes to.
+/// The target of a result.
 pub(super) trait Target<V> {
     const PLACE: Place;
     /// How many words it takes.
@@ -221,11 +221,11 @@ impl<V: Value> Target<V> for T {
 
 /// An instruction.
 pub(super) trait Instruction {
-    /// How many words it has; of a branch table, without the distances.
+    /// How many words it has; for a branch table, without the distances.
     const WORDS: usize;
-    /// The same, and all else about it, as data.
+    /// Its length and everything else about it, as data.
     const SHAPE: Shape;
-    /// Executes it, and points the registers to the next.
+    /// Executes it, and points the registers to the next instruction.
     ///
     /// # Safety
     /// The registers point to such an instruction, and the invariants of this module hold.

@@ -1,4 +1,5 @@
-//! The list of operations: arithmetic, comparisons and conversions, with what they compute.
+//! The list of operations: arithmetic, comparisons and conversions, with the expressions that
+//! compute them.
 //!
 //! Results of float arithmetic are canonical: every NaN that an operation *computes* is the
 //! positive quiet NaN without payload, whatever the operands were. Processors and software floats
@@ -10,8 +11,8 @@ use core::hint::cold_path;
 
 use crate::fault::Trap;
 
-/// Hands all operations to the macro `$to`: name, types, and the expression; the result of `?` may
-/// be a trap.
+/// Passes all operations to the macro `$to`: name, types, and expression. If an expression has a
+/// `?`, it may trap.
 macro_rules! operations {
     ($to:ident) => {
         $to! {
@@ -210,7 +211,7 @@ pub(super) fn canonical64(value: f64) -> f64 {
     value
 }
 
-/// The smaller value; a NaN if there is one; the negative one of two zeros.
+/// The smaller value; a NaN if one of the two is a NaN; the negative one of two zeros.
 #[inline(always)]
 pub(super) fn min32(a: f32, b: f32) -> f32 {
     if a < b {

@@ -1,18 +1,18 @@
-//! Instructions as data: every one of them is an operation on up to two operands whose result
-//! goes to a place. The compact dispatcher executes from this; the others have a handler for each
-//! combination and only compare its length with what is said here.
+//! Instructions as data: each is an operation on up to two operands, with a place for its result.
+//! The compact dispatcher executes instructions from this data; the others have a handler for each
+//! combination, and use the data only to check the handler's length.
 
 use super::operations::operations;
 
-/// What an instruction consists of, in 2 bytes.
+/// The parts of an instruction, in 2 bytes.
 #[derive(Clone, Copy)]
 pub(super) struct Shape {
     pub(super) operation: Operation,
-    /// Left operand in 2 bits, right one in 3, place of the result in 3.
+    /// The left operand in 2 bits, the right one in 3, the place of the result in 3.
     operands: u8,
 }
 
-/// Where an operand comes from.
+/// The source of an operand.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 pub(super) enum Operand {
@@ -31,7 +31,7 @@ pub(super) enum Operand {
     Promoted,
 }
 
-/// Where a result goes to.
+/// The target of a result.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 pub(super) enum Place {
@@ -46,7 +46,7 @@ pub(super) enum Place {
     Slot,
     /// A slot of 64 bits.
     WideSlot,
-    /// A comparison's; it decides whether a branch is taken. One word, the distance.
+    /// The result of a comparison, which decides whether a branch is taken. One word, the distance.
     Branch,
 }
 
@@ -55,27 +55,27 @@ macro_rules! define {
         binary { $($binary:ident: $in2:ty => $out2:ty, |$a:ident, $b:ident| $body2:expr;)* }
         unary { $($unary:ident: $in1:ty => $out1:ty, |$c:ident| $body1:expr;)* }
     ) => {
-        /// What an instruction does with its operands.
+        /// The operation of an instruction.
         #[derive(Clone, Copy)]
         #[repr(u8)]
         #[allow(clippy::upper_case_acronyms)]
         pub(super) enum Operation {
             $($binary,)*
             $($unary,)*
-            /// The result is the operand there is.
+            /// The result is the only operand.
             Move,
             /// A constant of four words.
             Const64,
             /// The left operand if the accumulator is not zero, else the right one.
             SelectA,
-            /// The same, of a slot.
+            /// The left operand if the condition in a slot is not zero, else the right one.
             SelectS,
             GlobalGet32,
             GlobalGet64,
             GlobalSet32,
             GlobalSet64,
-            // Loads are from the sum of both operands and an offset. Sign-extended are all 64 bits:
-            // what an accumulator has above a 32-bit value does not matter.
+            // The address of a load is the sum of both operands and an offset. A load extends the
+            // sign to all 64 bits: the bits above a 32-bit value in an accumulator do not matter.
             Load8U,
             Load8S,
             Load16U,
@@ -107,7 +107,7 @@ macro_rules! define {
         }
 
         impl Operation {
-            /// How many words it takes that are neither operands nor a place.
+            /// How many of its words are neither operands nor a place.
             const fn words(self) -> usize {
                 match self {
                     Self::SelectS
@@ -198,7 +198,7 @@ impl Shape {
         }
     }
 
-    /// An instruction whose words only its handler knows.
+    /// An instruction whose words only its handler can read.
     pub(super) const fn alone(operation: Operation) -> Self {
         Self::new(operation, Operand::None, Operand::None, Place::None)
     }
@@ -239,7 +239,7 @@ impl Shape {
         }
     }
 
-    /// How many words the instruction has; of a branch table, without the distances.
+    /// How many words the instruction has; for a branch table, without the distances.
     pub(super) const fn words(self) -> usize {
         let operands = self.left().words() + self.right().words();
         1 + operands + self.operation.words() + self.place().words()

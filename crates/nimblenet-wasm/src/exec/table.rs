@@ -1,4 +1,4 @@
-//! What is known of each instruction by its number.
+//! A table of instructions by number.
 
 use super::control::*;
 use super::memory::*;
@@ -8,7 +8,7 @@ use super::operand::{A, I, Instruction, S, T};
 use super::shape::Shape;
 use crate::isa::{OP_COUNT, instructions};
 
-/// The shape of an instruction, which must say the same about its length as the handler.
+/// The shape of an instruction, whose length must be that of the handler.
 const fn shape<H: Instruction>() -> Shape {
     assert!(H::WORDS == H::SHAPE.words());
     H::SHAPE
@@ -28,7 +28,7 @@ macro_rules! tables {
 }
 instructions!(tables);
 
-/// How many words the instruction with this number has, the distances of a branch table left out.
+/// How many words the instruction with this number has, without the distances of a branch table.
 pub(crate) fn length(op: u16) -> Option<usize> {
     let at = usize::from(op);
     #[cfg(dispatch_compact)]

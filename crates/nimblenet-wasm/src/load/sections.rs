@@ -10,7 +10,7 @@ use crate::reader::Reader;
 use crate::segment::{Element, Mode, data_segment};
 use crate::value::ValType;
 
-/// Bytes that are compared in one step of validation.
+/// The bytes that one step of validation compares.
 const COMPARED: u32 = 16;
 /// The most parameters, and the most results, that a type may have.
 const ARITY_MAX: u32 = 255;
@@ -47,13 +47,13 @@ impl<'l> Loader<'l> {
         Ok(())
     }
 
-    /// Appends a list of types to the description whose count stands at `count_at`.
+    /// Appends a list of types to the description whose count is at `count_at`.
     fn type_list(&mut self, part: &mut Reader<'l>, count_at: usize) -> Result<u32, LoadError> {
         let count = part.count()?;
         if count > ARITY_MAX {
             return Err(part.fault(Fault::TooMany(Quantity::TypeArity)).into());
         }
-        // The two counts stand before both lists.
+        // The two counts come before both lists.
         let header = if count_at == self.space.at { 2 } else { 0 };
         let end = self.space.at + header + count as usize;
         if end > self.space.top {
@@ -71,7 +71,7 @@ impl<'l> Loader<'l> {
     }
 
     /// Finds an earlier type that equals the one described at `start`. Equal types share one
-    /// description, so that comparing types is comparing offsets.
+    /// description, so that types are equal if their offsets are.
     fn known_type(
         &mut self,
         types: usize,
@@ -286,7 +286,7 @@ impl<'l> Loader<'l> {
             }
             self.space.spend(index, part)?;
             for _ in 0..index {
-                // It was seen to be UTF-8 when its own turn came.
+                // It was found to be UTF-8 when it was read itself.
                 let len = earlier.u32()? as usize;
                 let other = earlier.bytes(len)?;
                 earlier.u8()?;
@@ -363,7 +363,7 @@ impl<'l> Loader<'l> {
 
     pub(super) fn data_count(&mut self, part: &mut Reader<'l>) -> Result<(), LoadError> {
         let count = part.u32()?;
-        // Each segment takes two bytes at least, further on in the module.
+        // Each segment takes at least two bytes, which come later in the module.
         if count as usize > self.known.code.len() / 2 {
             return Err(part.fault(Fault::CountMismatch).into());
         }

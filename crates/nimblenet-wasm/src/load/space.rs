@@ -1,34 +1,36 @@
-//! What loading and translation share: the block that fills from both ends, the budget of
-//! validation, and what is known of the module by the time its code comes.
+//! The state that loading and translation share: the block, which fills from both ends, the budget
+//! of validation, and what the sections before the code say.
 
 use crate::block::{FLAG_MEMORY, Field, HEADER_BYTES, Words};
 use crate::fault::{Fault, InvalidModule, LoadError};
 use crate::limits::Limits;
 use crate::reader::Reader;
 
-/// The block while it is being filled, and how much it takes.
+/// The block while it is filled, and how much of it is in use.
 pub(crate) struct Space<'l> {
     pub(crate) block: &'l mut [u8],
     /// End of the tables that grow from the block's start.
     pub(crate) at: usize,
     /// Start of the loading-time tables at the block's end.
     pub(crate) top: usize,
-    /// Steps left to validation.
+    /// Steps that validation has left.
     work: u32,
-    /// Translated code is counted but not written: the block is too small, or nobody wants it.
+    /// Translated code is counted but not written: the block is too small, or nobody needs the
+    /// code.
     pub(crate) counting: bool,
     /// The most bytes that were in use at once.
     pub(crate) peak: usize,
     /// Some function calls another of the module.
     pub(crate) calls_inside: bool,
-    /// The word of translated code whose instruction in the module is looked for; 0 if none is.
+    /// The word of translated code whose instruction in the module is searched; 0 if there is no
+    /// search.
     pub(crate) sought: u32,
-    /// Offset in the module of what was translated to that word.
+    /// The offset in the module of the instruction that was translated to that word.
     pub(crate) found: u32,
 }
 
 impl<'l> Space<'l> {
-    /// A block with nothing but its header.
+    /// A block that has only its header.
     pub(super) fn new(block: &'l mut [u8], work: u32) -> Self {
         // Offsets are 32 bits wide, and the loading-time tables are aligned.
         let top = block.len().min(1 << 31) & !7;
@@ -74,7 +76,7 @@ impl<'l> Space<'l> {
         Ok(at)
     }
 
-    /// Sets `len` bytes aside at the block's end; returns their offset.
+    /// Reserves `len` bytes at the block's end; returns their offset.
     pub(crate) fn reserve_top(&mut self, len: usize) -> Result<usize, LoadError> {
         let len = len.next_multiple_of(8);
         if len > self.top - self.at.min(self.top) {
@@ -92,7 +94,7 @@ impl<'l> Space<'l> {
     }
 }
 
-/// What is known of the module before its code.
+/// The facts about the module that come before its code.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<'l> {
     pub(crate) code: &'l [u8],

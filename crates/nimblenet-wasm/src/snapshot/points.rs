@@ -1,8 +1,8 @@
 //! Suspension points: where in the translated code a run may be suspended, or wait for a call to
 //! return.
 //!
-//! Positions are those after an instruction. Translated code has instructions of different
-//! lengths, so a position is found by walking over the function that it is in, from its start.
+//! Positions are those after an instruction. Instructions of translated code have different
+//! lengths, so the search for a position walks over its function from the start.
 
 use crate::block::{Field, Parts, Words};
 use crate::exec;
@@ -10,10 +10,10 @@ use crate::isa::Op;
 use crate::translate::PROLOGUE_WORDS;
 use crate::value::ValType;
 
-/// What stands before a position.
+/// What comes before a position.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum What {
-    /// Nothing, for the run is the call of an import, the start function; the code ends the run.
+    /// Nothing: the run is the call of an import as the start function, and the code ends the run.
     Import { import: u32 },
     /// Nothing: the function begins here. The height includes its locals.
     Start { height: usize },
@@ -27,21 +27,21 @@ pub(super) enum What {
     Indirect { ty: u16, window: u16 },
 }
 
-/// A position that was found.
+/// A suspension point that was found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Point {
-    /// The function it is in.
+    /// Its function.
     pub(super) func: u32,
     pub(super) what: What,
-    /// The word where the slots that hold references to functions are counted, if there are any.
+    /// The word with the number of slots that hold references to functions, if there are any.
     refs: Option<u32>,
 }
 
-/// How many points are remembered.
+/// How many points the search remembers.
 const KNOWN: usize = 8;
 
-/// Finds points, within a budget of steps, and remembers some: deep stacks often have the same few
-/// callers many times.
+/// Finds points, within a budget of steps, and remembers some of them: a deep stack often has the
+/// same few callers many times.
 pub(super) struct Points {
     work: u32,
     known: [Option<(u32, Point)>; KNOWN],
@@ -59,7 +59,7 @@ impl Points {
         }
     }
 
-    /// The point at word `ip`, if it is one.
+    /// The point at word `ip`, if there is one.
     pub(super) fn at(&mut self, block: &[u8], ip: u32) -> Option<Point> {
         let place = ip as usize % KNOWN;
         if let Some((known, point)) = self.known[place]
@@ -87,8 +87,8 @@ impl Points {
         block.half(self.code + at as usize * 2)
     }
 
-    /// Walks over a function's instructions to the one that ends at `ip`; says also where the
-    /// references that it keeps are counted.
+    /// Walks over a function's instructions to the one that ends at `ip`. Returns it, and the word
+    /// with the number of references that its frame keeps.
     fn walk(&mut self, block: &[u8], func: u32, ip: u32) -> Option<(What, Option<u32>)> {
         let entry = block.func(func).entry;
         let mut at = entry + PROLOGUE_WORDS;
@@ -104,7 +104,7 @@ impl Points {
             let mut len = exec::length(op)? as u32;
             let is_refs = op == Op::Refs as u16;
             if is_refs || op == Op::BrTableA as u16 || op == Op::BrTableS as u16 {
-                // A branch table has one distance more than it counts.
+                // A branch table has one distance more than its count says.
                 len += u32::from(self.word(block, at + len - 1)) + u32::from(!is_refs);
             }
             if at + len == ip {
@@ -161,9 +161,9 @@ impl Points {
     }
 }
 
-/// Checks the chain of frames: that each was called from where its link says, by an instruction
-/// that calls it with its frame where it is, down to the function `entry` at the stack's start; and
-/// that what each frame refers to exists.
+/// Checks the chain of frames down to the function `entry` at the stack's start: the instruction
+/// before each link calls the function with its frame at that place, and all references in the
+/// frame are to functions that exist.
 pub(super) fn check_frames(block: &[u8], entry: u32, points: &mut Points) -> Option<()> {
     let stack = block.offset(Field::STACK);
     let end = block.offset(Field::STACK_BYTES);
@@ -198,7 +198,7 @@ pub(super) fn check_frames(block: &[u8], entry: u32, points: &mut Points) -> Opt
             | What::Charge { .. }
             | What::HostCall { .. } => false,
         };
-        // A frame lies above its caller's link, so the distance is never 0 and the walk ends.
+        // A frame lies above its caller's link, so the distance is never 0, and the walk ends.
         if !fits || window == 0 {
             return None;
         }
@@ -208,7 +208,7 @@ pub(super) fn check_frames(block: &[u8], entry: u32, points: &mut Points) -> Opt
 }
 
 /// Whether references to functions among values of these types, one after the other from offset
-/// `at` of the block, are null or lead to functions that exist.
+/// `at` of the block, are null or refer to functions that exist.
 pub(super) fn refs_exist(
     block: &[u8],
     types: impl IntoIterator<Item = ValType>,

@@ -1,4 +1,4 @@
-//! Stretches of state as differences from a baseline that both sides know (spec 3).
+//! Writes parts of the state as differences from a baseline that both sides know (spec 3).
 
 use crate::block::{Field, Parts, SEGMENT_BYTES, Words};
 use crate::constant::{self, Scope};
@@ -6,13 +6,13 @@ use crate::reader::Reader;
 use crate::segment::{Data, Element, data_segment};
 use crate::value::ValType;
 
-/// Shorter runs of unchanged bytes are not worth a new run of changed ones.
+/// A shorter run of unchanged bytes does not end a run of changed bytes.
 const GAP_MIN: usize = 4;
 /// With more data segments than this, memory is compared with zeros: finding the segment that
 /// covers an address takes time in proportion to their number, and they are kept on the stack.
 const SEGMENTS_MAX: usize = 32;
 
-/// Where an image is written to. Counts also what does not fit.
+/// The bytes that an image is written to. It also counts the bytes that do not fit.
 pub(super) struct Sink<'s> {
     out: &'s mut [u8],
     len: usize,
@@ -64,7 +64,7 @@ impl<'s> Sink<'s> {
                     at = end;
                     break;
                 }
-                // A short gap is taken into the run.
+                // A short gap becomes part of the run.
                 let known = known.map(|known| &known[same - at..]);
                 at = same + different(&live[same..end], known);
                 run.end = at;
@@ -89,10 +89,10 @@ impl<'s> Sink<'s> {
     }
 }
 
-/// How many bytes at the start of `live` are as in `known`, or zero where nothing is known.
+/// How many bytes at the start of `live` equal those of `known`, or zero where nothing is known.
 fn common(live: &[u8], known: Option<&[u8]>) -> usize {
     let Some(known) = known else {
-        // Most of memory is often untouched: 64 bytes at a time.
+        // Most of memory is often unchanged, so compare 64 bytes at a time.
         let zero = |part: &&[u8]| part.iter().fold(0, |all, &byte| all | byte) == 0;
         let zeros = live.chunks_exact(64).take_while(zero).count() * 64;
         return zeros + live[zeros..].iter().take_while(|&&byte| byte == 0).count();
@@ -103,7 +103,7 @@ fn common(live: &[u8], known: Option<&[u8]>) -> usize {
     words + rest.take_while(|(a, b)| a == b).count()
 }
 
-/// How many bytes at the start of `live` differ, each, from what is known.
+/// How many bytes at the start of `live` all differ from what is known.
 fn different(live: &[u8], known: Option<&[u8]>) -> usize {
     match known {
         None => live.iter().take_while(|&&byte| byte != 0).count(),
@@ -128,16 +128,16 @@ pub(super) fn apply(from: &mut Reader<'_>, state: &mut [u8]) -> Option<()> {
     }
 }
 
-/// What a stretch of state is right after loading.
+/// The content of a part of the state right after loading.
 pub(super) struct Baseline<'c> {
     source: Source<'c>,
-    /// A value that was worked out for the part that is looked at.
+    /// A value that was computed for the part that is compared.
     scratch: [u8; 8],
 }
 
 enum Source<'c> {
     Zeros,
-    /// Initial values, read on from here; the offset where the next one starts.
+    /// A reader of initial values, and the offset where the next one starts.
     Globals {
         reader: Reader<'c>,
         next: usize,
@@ -155,14 +155,15 @@ enum Source<'c> {
 }
 
 /// The active data segments in their order, read once: their offsets are expressions of any length.
-/// None where memory is compared with zeros.
+/// None if memory is compared with zeros.
 pub(super) struct Segments<'c> {
     code: &'c [u8],
     placed: [Placed; SEGMENTS_MAX],
     count: usize,
 }
 
-/// Where an active data segment puts its contents, and where in the module these are.
+/// The place in memory where an active data segment puts its contents, and their place in the
+/// module.
 #[derive(Clone, Copy)]
 struct Placed {
     start: u32,
@@ -236,13 +237,13 @@ impl<'c> Baseline<'c> {
         }
     }
 
-    /// Whether the state is compared with zeros, whatever it was after loading.
+    /// Whether the state is compared with zeros, whatever its content after loading.
     pub(super) fn is_zeros(&self) -> bool {
         matches!(self.source, Source::Zeros)
     }
 
-    /// What is known from offset `at` on: for how many bytes (at least one, not past `end`), and
-    /// which; `None` are zeros. Offsets are asked for in ascending order.
+    /// The known content from offset `at` on: its length (at least one byte, not past `end`), and
+    /// its bytes, where `None` stands for zeros. The caller asks for offsets in ascending order.
     fn part(&mut self, at: usize, end: usize) -> (usize, Option<&[u8]>) {
         match &mut self.source {
             Source::Zeros => (end - at, None),
@@ -330,8 +331,8 @@ impl<'c> Segments<'c> {
         this
     }
 
-    /// What they put at `at`: the last that covers it counts, up to where another begins or it ends
-    /// itself.
+    /// The content at `at`: that of the last segment which covers it, up to its end or to where
+    /// another segment begins.
     fn covering(&self, at: usize, mut end: usize) -> (usize, Option<&'c [u8]>) {
         let mut known = None;
         for segment in &self.placed[..self.count] {

@@ -1,4 +1,4 @@
-//! Conditions of branches: a comparison just before a branch becomes part of it.
+//! Conditions of branches: a comparison directly before a branch becomes part of the branch.
 
 use super::operands::Source;
 use super::{Last, Operand, Place, Shape, Translator};
@@ -9,7 +9,7 @@ use crate::isa::Op;
 pub(super) enum Condition {
     /// An operand that is not zero.
     Operand(Operand),
-    /// A comparison that was taken back.
+    /// A comparison that was emitted and taken back.
     Compare {
         wide: bool,
         which: u8,
@@ -19,7 +19,8 @@ pub(super) enum Condition {
 }
 
 impl Translator<'_, '_> {
-    /// Takes a popped condition: a comparison that was just emitted becomes part of the branch.
+    /// The condition from a popped operand: a comparison that was emitted last becomes part of the
+    /// branch.
     pub(super) fn take_condition(&mut self, operand: Operand) -> Condition {
         if self.dead || operand.place != Place::Acc || !self.last.result {
             return Condition::Operand(operand);
@@ -87,7 +88,8 @@ impl Translator<'_, '_> {
     }
 }
 
-/// The comparison that holds when this one does not: equal and not, less and greater or equal.
+/// The comparison that holds when this one does not: equal and not equal, less and greater or
+/// equal.
 pub(super) const fn inverse(which: u8) -> u8 {
     match which {
         0 | 1 => which ^ 1,

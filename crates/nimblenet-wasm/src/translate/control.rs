@@ -1,12 +1,12 @@
-//! Blocks: their records on the validation stack, opening, ending, and labels.
+//! Blocks: their records on the validation stack, how they open and end, and labels.
 //!
 //! A record takes four entries, below the operands of its block:
 //! kind, flags and the enclosing block's record; block type and the cell where its operands
 //! start; chain of forward branches to its label and the branch around its `then` part;
 //! position and outer cost of its fuel charge.
 //!
-//! Forward branches to one label form a chain through the very words that will hold their
-//! distances: each holds the distance back to the one before, and 0 ends the chain.
+//! Forward branches to one label form a chain. The words that will hold their distances hold the
+//! distances back to the branch before, and 0 ends the chain.
 
 use super::{Operand, Place, Translator, UNKNOWN, class};
 use crate::block::{FuncType, NONE, Parts};
@@ -57,7 +57,7 @@ impl BlockType {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Block {
     pub(super) kind: Kind,
-    /// The code before the block could not be reached.
+    /// The code before the block is unreachable.
     pub(super) dead: bool,
     /// Whether the operands around the block are those of unreachable code.
     polymorphic: bool,
@@ -72,7 +72,7 @@ pub(super) struct Block {
     other: u32,
     /// Where the loop's or function's charge is.
     charge: u32,
-    /// What the surroundings had cost when the loop was opened.
+    /// What the code around the loop had cost when the loop was opened.
     cost: u32,
 }
 
@@ -236,7 +236,7 @@ impl Translator<'_, '_> {
             None
         };
         let (params, results) = self.arity(ty);
-        // Parameters are looked at here and at an `else`, results at the end.
+        // The parameters are checked here and at an `else`, the results at the end.
         self.spend(2 * (params + results))?;
         let top = self.len;
         for index in (0..params).rev() {
@@ -244,7 +244,7 @@ impl Translator<'_, '_> {
         }
         let first = self.len;
         if !self.dead {
-            // Popped operands are still there to be settled.
+            // The popped operands are still on the stack, and can be settled.
             for index in first..top {
                 self.settle(index);
             }
@@ -332,7 +332,7 @@ impl Translator<'_, '_> {
             self.cost = block.cost;
         }
         if block.kind == Kind::Function {
-            // The results were left where the label wants them.
+            // The results are where the label expects them.
             self.len = at + RECORD;
             self.height = block.base;
             let (_, results) = self.arity(block.ty);
@@ -364,7 +364,7 @@ impl Translator<'_, '_> {
         }
     }
 
-    /// Ends the function: returns what is on the stack.
+    /// Ends the function: returns the values on the stack.
     fn end_function(&mut self, block: &Block) -> Result<(), LoadError> {
         self.return_results(block)?;
         if self.len != self.block + RECORD {
@@ -431,7 +431,7 @@ impl Translator<'_, '_> {
         }
     }
 
-    /// Pops a block's results, and moves them to where its label wants them.
+    /// Pops a block's results, and moves them to where its label expects them.
     fn finish_results(&mut self, block: &Block) -> Result<(), LoadError> {
         let (_, results) = self.arity(block.ty);
         let top = self.len;
@@ -448,7 +448,8 @@ impl Translator<'_, '_> {
     }
 
     /// Writes the operands `first..top` to consecutive slots from cell `base` on. Slots below an
-    /// operand's own are free or hold operands before it, so no value is overwritten unread.
+    /// operand's own are free or hold earlier operands, so every value is read before it is
+    /// overwritten.
     pub(super) fn place_all(&mut self, first: u32, top: u32, base: u32) {
         let mut cell = base;
         for index in first..top {
@@ -458,7 +459,7 @@ impl Translator<'_, '_> {
         }
     }
 
-    /// The code after this cannot be reached.
+    /// Notes that the code after this is unreachable.
     pub(super) fn unreachable(&mut self) {
         self.len = self.block + RECORD;
         self.height = self.record(self.block).base;
@@ -469,7 +470,7 @@ impl Translator<'_, '_> {
         self.dead = true;
     }
 
-    /// Control may come here from elsewhere.
+    /// Notes that branches may lead here.
     fn label_here(&mut self) {
         self.acc = NONE;
         self.mirror = None;
@@ -521,7 +522,7 @@ impl Translator<'_, '_> {
         at
     }
 
-    /// Says where a single waiting word leads to.
+    /// Writes the distance of a single waiting word.
     pub(super) fn resolve(&mut self, word: u32, to: u32) {
         if word != NONE {
             self.set_word(word, to.wrapping_sub(word) as u16);

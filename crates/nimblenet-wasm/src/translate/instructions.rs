@@ -1,4 +1,4 @@
-//! The opcodes, one by one.
+//! Translates the opcodes one by one.
 
 use super::control::Kind;
 use super::operands::Source;
@@ -117,7 +117,7 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    /// Names the feature that an opcode belongs to, if it is one that is left out.
+    /// The feature that an opcode belongs to, if that feature is left out.
     fn unknown(&self, op: u8) -> LoadError {
         match op {
             0x06..=0x0a | 0x18 | 0x19 | 0x1f => self.unsupported(Feature::Exceptions),
@@ -145,7 +145,7 @@ impl Translator<'_, '_> {
         }
     }
 
-    /// Constants that fit are noted, others are written to their slot at once.
+    /// A constant that fits is only noted; another is written to its slot at once.
     fn wide_constant(&mut self, ty: ValType, bits: u64) -> Result<(), LoadError> {
         let small = if ty == I64 {
             bits as i64 as i32
@@ -157,7 +157,7 @@ impl Translator<'_, '_> {
         } else {
             f64::from(f32::from_bits(small as u32)).to_bits()
         };
-        // A NaN's payload may change in a conversion, and differently elsewhere.
+        // A conversion may change a NaN's payload, on each machine in another way.
         let exact = back == bits && !(ty == F64 && f64::from_bits(bits).is_nan());
         if exact {
             return self.push(ty as u8, Place::Const(small));
@@ -358,7 +358,8 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    /// Emits a store up to its offset: the first of its family, the value's class.
+    /// Emits a store without its offset. The arguments are the first instruction of its family and
+    /// the value's class.
     fn emit_store(&mut self, family: u16, class: Class, address: Operand, value: Operand) {
         let (mut address, mut value) = (address, value);
         if matches!(address.place, Place::Const(_)) {
@@ -514,7 +515,7 @@ impl Translator<'_, '_> {
         }
     }
 
-    /// The index of a data segment; it needs the section that announces how many there are.
+    /// The index of a data segment; it needs the section that says how many there are.
     fn data_index(&mut self) -> Result<u32, InvalidModule> {
         let index = self.reader.u32()?;
         if index >= self.space.block.field(Field::DATA_COUNT) {

@@ -1,4 +1,4 @@
-//! Numeric instructions: from opcodes to families of translated instructions.
+//! Numeric instructions: maps opcodes to families of translated instructions.
 
 use super::operands::Source;
 use super::{Class, Operand, Shape, Translator, class};
@@ -16,7 +16,7 @@ const BINARY_VARIANTS: u16 = 10;
 /// Variants of a unary instruction.
 const UNARY_VARIANTS: u16 = 4;
 
-/// What an instruction takes and gives, and the first variant of its family.
+/// The operands and the result of an instruction, and the first variant of its family.
 enum Numeric {
     Binary { operand: u8, result: u8, first: u16 },
     Unary { operand: u8, result: u8, first: u16 },
@@ -99,7 +99,7 @@ fn numeric(op: u8) -> Option<Numeric> {
 }
 
 impl Translator<'_, '_> {
-    /// Translates a numeric instruction; says whether `op` is one.
+    /// Translates a numeric instruction; returns whether `op` is one.
     pub(super) fn numeric(&mut self, op: u8) -> Result<bool, LoadError> {
         match op {
             0x45 => self.equal_zero(I32)?,
@@ -153,7 +153,7 @@ impl Translator<'_, '_> {
         self.produce(result)
     }
 
-    /// `eqz`: a comparison before it is turned around, else it compares with zero.
+    /// `eqz`: turns a comparison before it around, or else compares with zero.
     fn equal_zero(&mut self, operand: u8) -> Result<(), LoadError> {
         let value = self.pop(operand)?;
         if self.dead {
@@ -234,7 +234,7 @@ impl Translator<'_, '_> {
             self.emit(word);
         }
         self.produce(result)?;
-        // An address is often the sum of two values.
+        // Note the sum, since an address is often the sum of two values.
         if op == 0x6a && (kind == 0 || kind == 3) {
             self.last.shape = Shape::Sum {
                 acc: kind == 0,
@@ -264,8 +264,8 @@ impl Translator<'_, '_> {
                 };
             }
         }
-        // Constants that are no immediates are written to their slots, which leaves the
-        // accumulator as it is.
+        // A constant that is no immediate is written to its slot, which leaves the accumulator as
+        // it is.
         if matches!(left.place, super::Place::Const(_)) {
             self.slot_of(left);
             left.place = super::Place::Slot;
@@ -278,15 +278,15 @@ impl Translator<'_, '_> {
             (Source::Slot(left), Source::Slot(right)) => (3, [left, right, 0]),
             (Source::Slot(left), _) => (1, [left, 0, 0]),
             (_, Source::Slot(right)) => (0, [right, 0, 0]),
-            // The same value twice: one of them is in a slot as well.
+            // Both operands are the value in the accumulator; it is in a slot as well.
             _ if right.place == super::Place::Acc => (1, [self.slot_of(left), 0, 0]),
             _ => (0, [self.slot_of(right), 0, 0]),
         }
     }
 }
 
-/// Whether the operands may change places: sums, products, bits, equality. Of floats too, as no
-/// result tells which operand a NaN came from.
+/// Whether the operands may be swapped: sums, products, bit operations, equality. Floats may be
+/// swapped too, since no result shows which operand a NaN came from.
 const fn commutes(op: u8) -> bool {
     matches!(
         op,

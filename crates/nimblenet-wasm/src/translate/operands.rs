@@ -1,4 +1,4 @@
-//! Places of operands: where an instruction finds them, and moving them to slots.
+//! Places of operands: where an instruction reads them, and how they move to slots.
 
 use super::{Class, Operand, Place, Shape, Translator, UNKNOWN, class, control};
 use crate::block::NONE;
@@ -30,7 +30,8 @@ impl Translator<'_, '_> {
         }
     }
 
-    /// The slot where the operand is, after it was written to its own if it is in none.
+    /// The slot that holds the operand. If there is none, it writes the operand to its own slot
+    /// first.
     pub(super) fn slot_of(&mut self, operand: Operand) -> u16 {
         match operand.place {
             Place::Local(cell) => cell * 4,
@@ -59,8 +60,8 @@ impl Translator<'_, '_> {
         }
     }
 
-    /// Stores the accumulator to a slot: as a part of the instruction that has just computed it
-    /// where that is possible.
+    /// Stores the accumulator to a slot. If possible, the instruction that computed the value last
+    /// does so.
     pub(super) fn store_acc(&mut self, class: Class, slot: u16) {
         if self.mirror == Some((slot, class)) {
             return;
@@ -109,7 +110,7 @@ impl Translator<'_, '_> {
         self.emit_op(Op::Const64, &[word(0), word(16), word(32), word(48), slot]);
     }
 
-    /// A slot was written from elsewhere than the accumulator.
+    /// Notes that a slot was written with another value than the accumulator's.
     pub(super) fn forget(&mut self, slot: u16, written: Class) {
         let size = |class| match class {
             Class::Int32 | Class::Float32 => 4,
@@ -135,7 +136,7 @@ impl Translator<'_, '_> {
         self.set_entry(index, operand.pack());
     }
 
-    /// Writes the entry's value to its own slot, wherever it is.
+    /// Writes the entry's value, wherever it is, to its own slot.
     pub(super) fn settle(&mut self, index: u32) {
         let mut operand = self.operand(index);
         if operand.place != Place::Slot {
@@ -145,9 +146,9 @@ impl Translator<'_, '_> {
         }
     }
 
-    /// Settles what a path through a block could change or lose: operands of the innermost block
-    /// that are in locals or in the accumulator. Blocks further out were settled when this one
-    /// was opened.
+    /// Settles the operands of the innermost block that are in locals or in the accumulator, since
+    /// a path through a block could change or lose them. Operands of outer blocks were settled when
+    /// this block was opened.
     pub(super) fn settle_block(&mut self) -> Result<(), InvalidModule> {
         let first = self.block + control::RECORD;
         self.spend(self.len - first)?;
@@ -163,7 +164,7 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    /// Settles operands that stand for the old value of a local which is about to change.
+    /// Settles operands that stand for the old value of a local before the local changes.
     pub(super) fn preserve(&mut self, cell: u16) -> Result<(), InvalidModule> {
         let first = self.block + control::RECORD;
         self.spend(self.len - first)?;
@@ -178,7 +179,7 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    /// Pushes what the last instruction has left in the accumulator.
+    /// Pushes the value that the last instruction has left in the accumulator.
     pub(super) fn produce(&mut self, ty: u8) -> Result<(), LoadError> {
         self.mirror = None;
         self.push(ty, Place::Acc)?;
@@ -190,8 +191,9 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    /// Takes the sum back that the last instruction has left in the accumulator, if `address` is
-    /// that: says whether its first term is the accumulator, and the words of its slots.
+    /// If `address` is the sum that the last instruction has left in the accumulator, takes that
+    /// instruction back. Returns whether the first term is the accumulator, and the words of the
+    /// terms' slots.
     pub(super) fn take_sum(&mut self, address: Operand) -> Option<(bool, [u16; 2])> {
         if address.place != Place::Acc || !self.last.result {
             return None;

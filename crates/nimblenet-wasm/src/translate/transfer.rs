@@ -9,7 +9,7 @@ use crate::isa::Op;
 use crate::value::ValType;
 
 impl Translator<'_, '_> {
-    /// Pops the values that a branch to `block` carries; returns the stack's length before.
+    /// Pops the values that a branch to `block` carries; returns the stack's former length.
     fn pop_label(&mut self, block: &Block) -> Result<u32, InvalidModule> {
         let top = self.len;
         let arity = self.label_arity(block);
@@ -20,8 +20,8 @@ impl Translator<'_, '_> {
         Ok(top)
     }
 
-    /// Checks the values that a branch to `block` carries, and leaves them on the stack: as they
-    /// were, or where some come from unreachable code and `retype` is set, with the label's types.
+    /// Checks the values that a branch to `block` carries, and leaves them on the stack. If some
+    /// come from unreachable code and `retype` is set, they get the label's types.
     fn check_label(&mut self, block: &Block, retype: bool) -> Result<(), LoadError> {
         let (len, height, acc) = (self.len, self.height, self.acc);
         self.pop_label(block)?;
@@ -36,7 +36,7 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    /// Whether the `arity` topmost operands are where a branch to `block` wants them.
+    /// Whether the `arity` topmost operands are where a branch to `block` expects them.
     fn in_place(&self, block: &Block, arity: u32) -> bool {
         let mut cell = block.base;
         (self.len - arity..self.len).all(|index| {
@@ -90,7 +90,7 @@ impl Translator<'_, '_> {
         self.emit_condition(condition, true);
         let around = self.ir;
         self.emit(0);
-        // What holds when the branch is not taken is not touched by the moves of the other path.
+        // If the branch is not taken, the moves of the other path have no effect.
         let mirror = self.mirror;
         self.last = super::UNKNOWN;
         self.place_all(self.len - arity, self.len, block.base);
@@ -148,7 +148,7 @@ impl Translator<'_, '_> {
                 self.emit(0);
             }
         }
-        // Labels that want the values elsewhere are reached by way of the moves.
+        // A branch to a label that expects the values elsewhere goes through the moves.
         for entry in 0..=count {
             let at = self.target(again.u32()?)?;
             let block = self.record(at);
@@ -165,7 +165,7 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    /// Spills the operand in the accumulator, before a popped one is used.
+    /// Stores the operand in the accumulator to its slot before a popped operand is used.
     fn spill_unless(&mut self, popped: Operand) {
         if popped.place != Place::Acc {
             self.spill();
@@ -221,7 +221,7 @@ impl Translator<'_, '_> {
         self.push_results(ty, None)
     }
 
-    /// Pops the arguments of a call; returns the stack's length before.
+    /// Pops the arguments of a call; returns the stack's former length.
     fn pop_arguments(&mut self, ty: u16) -> Result<u32, InvalidModule> {
         let top = self.len;
         let params = self.space.block.func_type(ty).params.len();
@@ -258,8 +258,8 @@ impl Translator<'_, '_> {
         Ok(())
     }
 
-    /// Emits an instruction on tables, memory or segments: `args` operands of the given types,
-    /// in slots of their own, and perhaps a result in the first of them.
+    /// Emits an instruction on tables, memory or segments: `args` operands of the given types, in
+    /// slots of their own, and the result, if there is one, in the first of them.
     pub(super) fn bulk(
         &mut self,
         what: crate::bulk::Bulk,

@@ -1,4 +1,4 @@
-//! What the integration tests share.
+//! Functions that the integration tests share.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -75,8 +75,8 @@ pub fn instruction_at(code: &[u8], position: Position) -> Option<String> {
     None
 }
 
-/// Checks that a trap is at an instruction that can have it: a call may, if what the host called for
-/// it trapped.
+/// Checks that a trap is at an instruction that can have it: a call may, if the host answered it
+/// with a trap.
 pub fn check_position(instance: &Instance<'_>, code: &[u8], trap: Trap) {
     let position = instance.position(&mut vec![0; 1 << 20]).unwrap();
     let instruction = instruction_at(code, position).unwrap();
