@@ -1,4 +1,4 @@
-//! The one place that reads this machine's clock.
+//! Reads this machine's clock; no other code does.
 
 use std::time::Instant;
 

@@ -1,5 +1,4 @@
-//! A real mesh on this machine, with robots that use it: everything goes through sockets, nothing
-//! through shortcuts.
+//! A real mesh on this machine, with robots that use it: all messages go through sockets.
 
 mod crew;
 mod errand;
@@ -27,14 +26,14 @@ use mesh::{Mesh, Plan};
 use progress::Progress;
 use tally::Tally;
 
-/// What a registry may take to store a publication.
+/// The time within which a registry must store a publication.
 const PUBLISH_MAX: Duration = Duration::from_secs(30);
-/// How long nodes may take to hear of what was published.
+/// The time within which nodes must hear of the publications.
 const CATALOGUES_MAX: Duration = Duration::from_secs(30);
-/// How often they are asked whether they have.
+/// The pause between two checks of that.
 const CATALOGUES_POLL: Duration = Duration::from_millis(20);
 
-/// What is to be shown.
+/// The options of a demonstration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
     /// Nodes on the floor.
@@ -45,11 +44,11 @@ pub(crate) struct Options {
     pub(crate) length: Duration,
     /// Seconds on the floor for each real one.
     pub(crate) speedup: u32,
-    /// What robots do follows from it.
+    /// The seed of everything that robots do.
     pub(crate) seed: u64,
     /// Bytes of cached modules at each node.
     pub(crate) cache_bytes: usize,
-    /// Whether every call is told about on standard error.
+    /// Whether a line on standard error reports every call.
     pub(crate) verbose: bool,
 }
 
@@ -95,7 +94,7 @@ async fn show(options: Options) -> anyhow::Result<Report> {
     })
 }
 
-/// A mesh in which everything is published and every node knows of it.
+/// A mesh in which everything is published and every node has heard of it.
 async fn prepare(
     options: Options,
     floor: &Floor,

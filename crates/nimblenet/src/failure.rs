@@ -1,5 +1,5 @@
-//! What a person or a script is told when something went wrong: lines on standard error, and with
-//! `--json` also one JSON document on standard output.
+//! Reports errors to a person or a script: lines on standard error, and with `--json` also one JSON
+//! document on standard output.
 
 use alloc::borrow::Cow;
 use core::fmt;
@@ -26,19 +26,19 @@ const BAD_CONFIG: &str = "bad-config";
 const CANNOT_START: &str = "cannot-start";
 /// A file or the network fails.
 const IO: &str = "io";
-/// A file is there that would be overwritten.
+/// A file exists that would be overwritten.
 pub(crate) const EXISTS: &str = "exists";
 /// A node would refuse a module or package.
 pub(crate) const REFUSED: &str = "refused";
 /// A host has no address.
 pub(crate) const UNKNOWN_HOST: &str = "unknown-host";
-/// A compiler, or another program that builds tasklets, is not there.
+/// A compiler, or another program that builds tasklets, is missing.
 pub(crate) const MISSING_PROGRAM: &str = "missing-program";
-/// A tasklet does not do what its tests say.
+/// A tasklet fails its tests.
 pub(crate) const TESTS_FAILED: &str = "tests-failed";
 /// A node has not heard of a publication in time.
 pub(crate) const NOT_SPREAD: &str = "not-spread";
-/// A demonstration in which nothing worked.
+/// A demonstration in which no call completed.
 pub(crate) const NOTHING_COMPLETED: &str = "nothing-completed";
 /// The exit code of wrong usage.
 const USAGE_EXIT: u8 = 2;
@@ -48,7 +48,7 @@ const USAGE_EXIT: u8 = 2;
 pub(crate) struct Coded {
     code: Cow<'static, str>,
     message: String,
-    /// Whether the verb's JSON document has it already.
+    /// Whether the verb's JSON document contains it already.
     told: bool,
 }
 
@@ -69,7 +69,7 @@ impl Coded {
         json!({ "code": self.code, "message": self.message })
     }
 
-    /// The same, when the verb has printed it in its JSON document.
+    /// The same, if the verb has printed it in its JSON document.
     pub(crate) fn told(self) -> Self {
         let told = true;
         Self { told, ..self }
@@ -84,10 +84,10 @@ impl fmt::Display for Coded {
 
 impl core::error::Error for Coded {}
 
-/// Reports why a verb failed. The process ends with what is returned.
+/// Reports why a verb failed. Returns the exit code of the process.
 pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     if is_broken_pipe(error) {
-        // Whoever read the output wants no more of it, as `head` does.
+        // The reader of the output has closed it, as `head` does: that is no failure.
         return ExitCode::SUCCESS;
     }
     let mut lines = format!("error: {error}\n");
@@ -103,9 +103,9 @@ pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Reports what clap says of a command line: wrong usage, or what `--help` asks for.
+/// Reports clap's message about a command line: wrong usage, or the help that `--help` asks for.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
-    // Whoever reads the help may have seen enough of it.
+    // The reader of the help may have closed standard output.
     let _ = error.print();
     if !error.use_stderr() {
         return ExitCode::SUCCESS;

@@ -1,10 +1,10 @@
-//! Being asked to end: Ctrl-C, or the signal that ends services.
+//! Requests to end: Ctrl-C, or the signal that ends services.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Hears requests to end from its construction on.
+/// Receives requests to end from its construction on.
 #[derive(Debug)]
 pub(crate) struct Interrupt {
     keyboard: Signal,
@@ -12,10 +12,10 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Takes the signals over from the system, which would end the process at once.
+    /// Takes over the signals, at which the system would end the process at once.
     ///
     /// # Errors
-    /// If the system does not give them.
+    /// If the system refuses.
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             keyboard: signal(SignalKind::interrupt())?,
@@ -23,7 +23,7 @@ impl Interrupt {
         })
     }
 
-    /// Waits for the next request. It may be given up and called again.
+    /// Waits for the next request. The wait may be cancelled and called again.
     pub(crate) async fn requested(&mut self) {
         tokio::select! {
             _ = self.keyboard.recv() => {}

@@ -1,4 +1,4 @@
-//! Running tasklets on this machine, without a node.
+//! Runs tasklets on this machine, without a node.
 //!
 //! ```text
 //!   files --Tasklets::load--> tasklets with entries --Runner--> results, or a job image

@@ -1,4 +1,4 @@
-//! Printing to standard output. A reader that goes away is an error here, not a panic.
+//! Printing to standard output. If the reader has closed its end, that is an error and no panic.
 
 use std::io::{self, Write as _};
 
@@ -22,10 +22,10 @@ pub(crate) fn text(text: &str) -> anyhow::Result<()> {
 
 /// Columns of a page.
 const PAGE_COLUMNS: usize = 80;
-/// Columns of what a row of a page is about.
+/// Columns for the titles of a page's rows.
 const LABEL_COLUMNS: usize = 12;
 
-/// Adds a row to a page: what it is about, and what there is to say, on as many lines as it takes.
+/// Adds a row to a page: its title, and its text on as many lines as it needs.
 pub(crate) fn row(page: &mut String, label: &str, text: &str) {
     let mut line = format!("{label:LABEL_COLUMNS$}");
     let mut words = 0;

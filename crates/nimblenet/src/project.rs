@@ -30,9 +30,9 @@ pub(crate) use trials::{Expected, Trial, Trials};
 
 /// The manifest's file name.
 pub(crate) const MANIFEST: &str = "tasklet.toml";
-/// What a Rust package is recognised by.
+/// The file that makes a folder a Rust package.
 const CARGO_MANIFEST: &str = "Cargo.toml";
-/// Where sources are besides the folder itself.
+/// The folders in which sources may be, besides the tasklet's folder.
 pub(crate) const SOURCE_FOLDERS: [&str; 2] = ["src", "assembly"];
 
 /// A folder that holds a tasklet, or a source file without one.
@@ -60,7 +60,7 @@ pub(crate) struct Settings {
     pub(crate) flags: Vec<String>,
 }
 
-/// What building reads of the manifest itself; the rest is the packer's.
+/// The part of the manifest that the build reads; the packer reads the rest.
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct Written {
@@ -116,7 +116,7 @@ impl Project {
         self.manifest.name.expect("every project has a name")
     }
 
-    /// Where outputs go: `target` in the tasklet's own folder.
+    /// The folder for outputs: `target` in the tasklet's own folder.
     ///
     /// # Errors
     /// If the folder is not the tasklet's own.
@@ -152,7 +152,7 @@ pub(crate) fn folder_of(file: &Path) -> PathBuf {
 
 /// The name of a tasklet whose manifest gives none.
 fn folder_name(root: &Path) -> TaskletName {
-    // Of `.` only the absolute path has a name.
+    // A name for `.` comes from its absolute path.
     file::local_name(&fs::canonicalize(root).unwrap_or_else(|_| root.to_owned()))
 }
 

@@ -1,4 +1,4 @@
-//! Reaching nodes and registries from the command line.
+//! Connects the command line with nodes and registries.
 
 use core::fmt;
 use core::str::FromStr;
@@ -13,14 +13,14 @@ use crate::failure::{Coded, UNKNOWN_HOST, complain};
 
 /// CoAP's port (RFC 7252 section 6.1).
 const DEFAULT_PORT: u16 = 5683;
-/// After this time a person at a terminal is told whom a command waits for.
+/// After this time a person at a terminal is told which node a command waits for.
 const SILENCE: Duration = Duration::from_secs(2);
-/// What one more answer may take at the end of a wait.
+/// The time for one more answer at the end of a wait.
 const LAST_ANSWER: Duration = Duration::from_millis(500);
 /// The longest patience, in seconds: a day.
 const PATIENCE_MAX: f64 = 86_400.0;
 
-/// Where a node or registry takes CoAP requests: `host:port`, also written `coap://host:port`.
+/// The address at which a node or registry takes CoAP requests: `host:port`, or `coap://host:port`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Address(String);
 
@@ -56,14 +56,14 @@ pub(crate) struct Patience {
     timeout: Duration,
 }
 
-/// What a verb asks, and until when.
+/// The requests of a verb, and the time at which they end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wait {
     deadline: Instant,
 }
 
 impl Wait {
-    /// What is at `address`.
+    /// A client of the node at `address`.
     ///
     /// # Errors
     /// If the host has no address.
@@ -71,12 +71,13 @@ impl Wait {
         self.connect_for(address, 1).await
     }
 
-    /// Whether the time is over, but for what an answer takes.
+    /// Whether the time is over, except for the time of one more answer.
     pub(crate) fn is_over(self) -> bool {
         Instant::now() + LAST_ANSWER >= self.deadline
     }
 
-    /// What is at `address`, where the time must do for that many requests, one after the other.
+    /// A client of the node at `address` for one of several requests, which share the time one
+    /// after the other.
     ///
     /// # Errors
     /// If the host has no address.
@@ -104,11 +105,11 @@ impl Patience {
         Self { timeout }
     }
 
-    /// Runs `work`, which asks `whom`, to its end on this thread. A person at a terminal is told
-    /// when that takes long.
+    /// Runs `work`, which asks `whom`, to its end on this thread. If that takes long, a person at a
+    /// terminal is told so.
     ///
     /// # Errors
-    /// What `work` says, or that the system has nothing to run it with.
+    /// The error of `work`, or that the system gives no runtime to run it.
     pub(crate) fn ask<T>(
         self,
         whom: &Address,
@@ -145,7 +146,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// Runs `work` to its end on this thread.
 ///
 /// # Errors
-/// What `work` says, or that the system has nothing to run it with.
+/// The error of `work`, or that the system gives no runtime to run it.
 pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()

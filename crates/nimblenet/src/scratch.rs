@@ -1,11 +1,11 @@
-//! A directory that goes away with its owner.
+//! A directory that is removed with its owner.
 
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-/// Attempts at a name that nothing else has.
+/// How often a name is tried that nothing else has.
 const ATTEMPTS: u32 = 1000;
 
 /// A private directory, removed with everything in it when this is dropped.
@@ -18,7 +18,7 @@ impl Scratch {
     /// Makes one where the system keeps temporary files.
     ///
     /// # Errors
-    /// If the system does not let it.
+    /// If the system refuses.
     pub(crate) fn new() -> io::Result<Self> {
         let (place, process) = (std::env::temp_dir(), std::process::id());
         let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
@@ -33,7 +33,7 @@ impl Scratch {
         Err(last)
     }
 
-    /// Where it is.
+    /// Its path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -41,7 +41,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What cannot be removed is left to the system, which cleans such places up itself.
+        // If it cannot be removed, it stays: the system cleans its temporary folder itself.
         let _ = std::fs::remove_dir_all(&self.path);
     }
 }

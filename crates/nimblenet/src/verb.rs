@@ -2,11 +2,11 @@
 //!
 //! - `Args`, its command line (a [`clap::Args`]) with help, a flag `json` and, in `after_help`, an
 //!   example;
-//! - `run(&Args)`, which does it.
+//! - `run(&Args)`, which carries the verb out.
 //!
 //! A new verb is such a file and a line in the list below.
 
-/// Declares the modules of verbs and the subcommands that lead to them.
+/// Declares the modules of verbs and their subcommands.
 macro_rules! verbs {
     ($($module:ident $name:ident,)+) => {
         $(mod $module;)+
@@ -21,7 +21,7 @@ macro_rules! verbs {
             /// Does it.
             ///
             /// # Errors
-            /// Whatever the verb reports; the message is for the person at the terminal.
+            /// The error of the verb; its message is for the person at the terminal.
             pub(crate) fn run(&self) -> anyhow::Result<()> {
                 match self {
                     $(Self::$name(args) => $module::run(args),)+

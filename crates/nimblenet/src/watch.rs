@@ -1,4 +1,4 @@
-//! Hearing that a tasklet's sources have changed.
+//! Reports that a tasklet's sources have changed.
 
 use core::time::Duration;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 use tokio::time;
 
-/// An editor that saves touches a file several times; it is done when nothing happens for this
-/// long.
+/// An editor changes a file several times when it saves; the save is complete when nothing has
+/// happened for this long.
 const QUIET: Duration = Duration::from_millis(20);
-/// A file that changes all the time is waited for no longer than this.
+/// The longest wait for a file that changes all the time.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Watches folders until it is dropped.
@@ -24,15 +24,15 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Watches the files in these folders that `wanted` is true of.
+    /// Watches the files in these folders for which `wanted` is true.
     ///
     /// # Errors
-    /// If the system does not let it.
+    /// If the system refuses.
     pub(crate) fn start(folders: &[PathBuf], wanted: fn(&Path) -> bool) -> anyhow::Result<Self> {
         let changed = Arc::new(Notify::new());
         let heard = Arc::clone(&changed);
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            // What cannot be told in detail may be a change.
+            // An event without details may be a change.
             let matters = event.map_or(true, |event| {
                 is_change(event.kind) && event.paths.iter().any(|path| wanted(path))
             });
@@ -52,18 +52,18 @@ impl Watch {
         })
     }
 
-    /// Waits for the next change, and until it is complete. A change that came since the last
-    /// one was waited for counts. It may be given up and called again.
+    /// Waits for the next change, and until it is complete. A change since the last wait counts
+    /// too. The wait may be cancelled and called again.
     pub(crate) async fn changed(&self) {
         self.changed.notified().await;
         let settled =
             async { while time::timeout(QUIET, self.changed.notified()).await.is_ok() {} };
-        // Enough has been waited either way.
+        // Whether the file is quiet or not, the wait is over.
         let _ = time::timeout(PATIENCE, settled).await;
     }
 }
 
-/// Compilers open files too: only what may change one counts.
+/// Compilers open files too, so only events that may change a file count.
 fn is_change(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),

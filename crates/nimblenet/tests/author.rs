@@ -1,5 +1,5 @@
-//! What authors of tasklets do: `new`, `build`, `dev`, `test`. Nothing here needs a compiler; the
-//! repository's task `templates` runs the same verbs with each of them.
+//! The verbs for authors of tasklets: `new`, `build`, `dev`, `test`. Nothing here needs a compiler;
+//! the repository's task `templates` runs the same verbs with each of them.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod processes;
@@ -166,7 +166,7 @@ fn a_folder_is_built_to_the_package_that_its_manifest_names() {
     assert!(said.contains("file    sum/target/local-sum.nnp"), "{said}");
     let ran = desk.succeed(&["run", "sum/target/local-sum.nnp", "2", "3"]);
     assert!(ran.starts_with("5\n"), "{ran}");
-    // What `pack` prints as JSON, at another place.
+    // The document that `pack` prints, in another place.
     let report: Json =
         serde_json::from_str(&desk.succeed(&["build", "sum", "-o", "s.nnp", "--json"])).unwrap();
     assert_eq!(report["name"], "local/sum");
@@ -276,7 +276,7 @@ fn a_test_that_fails_is_shown_with_what_came_and_the_exit_code_is_1() {
         said.contains("shop/vibration, which is not given"),
         "{said}"
     );
-    // Answers that are none of its signature.
+    // Answers that do not match its signature.
     desk.write("watch/tests.toml", WATCH_TESTS);
     desk.write("watch/vibration.csv", "70000\n");
     let said = desk.refusal(&["test", "watch"]);
@@ -371,7 +371,7 @@ fn dev_runs_each_saved_version_goes_on_after_errors_and_ends_when_interrupted() 
     assert_eq!(dev.result(), json!([4]));
     desk.write("add.wat", "(module");
     assert!(dev.error().contains("packing local/add"));
-    // Editors write beside the file and rename.
+    // Editors write another file and rename it.
     desk.write("other", &ADD.replace("i32.add", "i32.mul"));
     fs::rename(desk.path("other"), desk.path("add.wat")).unwrap();
     assert_eq!(dev.result(), json!([21]));

@@ -128,7 +128,7 @@ fn an_interrupt_ends_it_with_the_numbers_so_far() {
         .args(["-INT", &child.id().to_string()])
         .status();
     assert!(interrupt.expect("kill runs").success());
-    // Read on, or it would wait for room in the pipe.
+    // Read on, since the process would wait for room in the pipe.
     assert!(told.any(|line| line == "stopping"), "no end");
     let output = child.wait_with_output().expect("it ends");
     assert!(output.status.success());

@@ -1,4 +1,4 @@
-//! What commands say and how they end when something is wrong.
+//! The messages and exit codes of commands that fail.
 #![allow(clippy::unwrap_used)]
 
 mod processes;
@@ -112,14 +112,14 @@ fn no_wait_is_longer_than_its_timeout() {
         said.contains("unreachable") && said.contains(&address),
         "{said}"
     );
-    // A request is repeated after 0.3, 0.9, 2.1 and 4.5 seconds: the third one did not come.
+    // A request is repeated after 0.3, 0.9, 2.1 and 4.5 seconds: there was no third one.
     silent.set_nonblocking(true).unwrap();
     let mut datagram = [0; 64];
     let asked = core::iter::repeat_with(|| silent.recv(&mut datagram)).take_while(Result::is_ok);
     assert!((1..=3).contains(&asked.count()), "it gave up in time");
 }
 
-/// Runs a command whose reader has gone away.
+/// Runs a command whose reader has closed its end.
 fn unread(args: &[&str]) -> Output {
     let (reader, writer) = pipe().unwrap();
     drop(reader);

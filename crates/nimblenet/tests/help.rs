@@ -1,11 +1,11 @@
-//! What `--help` says of each verb.
+//! The help of each verb.
 #![allow(clippy::unwrap_used)]
 
 mod processes;
 
 use processes::nimblenet;
 
-/// The width of the terminals that it is written for.
+/// The width of the narrowest terminal that the help fits.
 const COLUMNS: usize = 80;
 
 fn help(args: &[&str]) -> String {
@@ -19,7 +19,7 @@ fn the_help_of_each_verb_fits_a_terminal_and_has_an_example() {
     let all = help(&["--help"]);
     let verbs = all.lines().skip_while(|line| *line != "Commands:").skip(1);
     let verbs = verbs.take_while(|line| !line.is_empty());
-    // Lines that go on with a description begin further to the right.
+    // The further lines of a description begin further to the right.
     let verbs = verbs.filter_map(|line| line.strip_prefix("  ").filter(|l| !l.starts_with(' ')));
     let verbs: Vec<_> = verbs.filter_map(|l| l.split(' ').next()).collect();
     assert!(verbs.contains(&"call") && verbs.contains(&"new"), "{all}");

@@ -12,8 +12,8 @@ use tempfile::TempDir;
 const ADD: &str = r#"(module (func (export "run") (param i32 i32) (result i32)
     (i32.add (local.get 0) (local.get 1))))"#;
 
-/// Calls three times, and leaves traces of each piece of its code: a log line, a counter in
-/// memory, a counter in a global.
+/// Calls three times, and leaves a trace of each part of its code: a log line, a counter in memory,
+/// a counter in a global.
 const CHAIN: &str = r#"(module
     (import "global/step" "run" (func $step (param i32) (result i32)))
     (import "nimblenet:log" "write" (func $log (param i32 i32)))
@@ -34,7 +34,7 @@ const CHAIN: &str = r#"(module
         (local.get 0)
         (i32.add (i32.load (i32.const 100)) (global.get $calls))))"#;
 
-/// Adds 5, by way of `global/add`.
+/// Adds 5, through a call of `global/add`.
 const STEP: &str = r#"(module
     (import "global/add" "run" (func $add (param i32 i32) (result i32)))
     (func (export "run") (param i32) (result i32)
@@ -74,7 +74,7 @@ impl Desk {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// Runs the binary, which fails with this exit code, and returns what it says.
+    /// Runs the binary, which fails with this exit code, and returns its error output.
     fn refusal(&self, code: i32, args: &[&str]) -> String {
         let output = self.nimblenet(args);
         assert_eq!(

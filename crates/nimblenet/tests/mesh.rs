@@ -153,14 +153,14 @@ fn tasklets_spread_from_node_to_node_outlive_the_loss_of_nodes_and_are_renewed()
     );
 
     mesh.wait_for_epoch(3, "shop", 1);
-    // The first node goes in order, and with it the way to the registry; the third one gets what
-    // it needs from the second.
+    // The first node ends in order, and with it the route to the registry; the third one gets the
+    // module from the second.
     mesh.nodes[0].take().unwrap().terminate();
     let third = mesh.call(3, &args);
     assert_eq!(third["results"][0], 7);
     assert_eq!(sources(&third)[..2], ["neighbour", "neighbour"]);
 
-    // It comes back, and a new version of one algorithm reaches all.
+    // The first node comes back, and a new version of one algorithm reaches all nodes.
     mesh.nodes[0] = Some(mesh.start_node(1));
     let newer = mesh.bench.package("shop/add", ADD, &add(100), &[]);
     let nodes = [1, 2, 3].map(|node| mesh.coap(node));
@@ -184,7 +184,7 @@ fn a_node_killed_in_a_transfer_is_replaced_by_another_source() {
     assert_eq!(mesh.result(2, &args), 5);
     let mut killed = 0;
     for round in 0..4_u64 {
-        // A fresh third node fetches from the second, which dies meanwhile and comes back.
+        // A new third node fetches from the second, which dies meanwhile and comes back.
         drop(mesh.nodes[2].take());
         mesh.nodes[2] = Some(mesh.start_node(3));
         let at = mesh.coap(3);
@@ -196,7 +196,7 @@ fn a_node_killed_in_a_transfer_is_replaced_by_another_source() {
         std::thread::sleep(Duration::from_millis(5 + 15 * round));
         killed += usize::from(mesh.nodes[1].as_mut().unwrap().kill());
         mesh.nodes[1] = Some(mesh.start_node(2));
-        // It may fail when no source is left within its attempts; it must end.
+        // The call may fail if no source is left within its attempts, but it must end.
         soon("the call ends", || call.try_wait().unwrap().is_some());
         mesh.wait_for(3, &args, &5.into());
     }
@@ -209,7 +209,7 @@ fn whatever_is_wrong_with_a_call_has_a_code_and_the_next_call_is_served() {
     let nullary = "func() -> u32";
     let endless = "(module (func (export \"run\") (result i32) (loop $l (br $l)) unreachable))";
     let trapping = "(module (func (export \"run\") (result i32) unreachable))";
-    // Grows its memory until that fails, then says how many pages it has.
+    // Grows its memory until that fails, then returns how many pages it has.
     let growing = "(module (memory 1) (func (export \"run\") (result i32)
         (loop $l (br_if $l (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
         (memory.size)))";
@@ -363,7 +363,7 @@ fn a_failure_names_the_tasklet_the_node_and_what_was_met() {
 #[test]
 fn a_catalogue_by_another_key_is_not_taken() {
     let mesh = Mesh::new(1);
-    // The registry serves a namespace that the node trusts another key for.
+    // The registry serves a namespace for which the node trusts another key.
     let stranger = mesh.bench.path("stranger.key");
     succeed(&["keygen", "-o", &stranger]);
     let config = std::fs::read_to_string(mesh.bench.path("node-1.toml")).unwrap();
@@ -442,7 +442,7 @@ fn a_long_call_moves_from_one_daemon_to_another_while_it_runs() {
         (&"shop/slow".into(), &1.into()),
         "{there}"
     );
-    // And back again: what the other node had to do is over with that.
+    // Move it back: then the other node has nothing left to do.
     succeed(&["move", &number, "--node", &first, "--to", "1"]);
     soon("the call is back", || listed(&second).is_empty());
     let table = succeed(&["ps", "--node", &first]);

@@ -1,4 +1,5 @@
-//! What an operator sees of nodes that run: the lines of tasklets, numbers, and who comes and goes.
+//! What an operator sees of running nodes: the lines of tasklets, numbers, and which nodes come and
+//! go.
 #![allow(clippy::unwrap_used)]
 
 mod processes;
@@ -12,7 +13,7 @@ use nimblenet_tasklet::{Capabilities, Capability, Export, PackageFields, Tasklet
 use processes::{ADD, Bench, Daemon, add, fail, free_ports, nimblenet, soon, succeed};
 use serde_json::Value as Json;
 
-/// Says two lines, of which the second would colour a terminal, and adds.
+/// Logs two lines, of which the second would colour a terminal, and adds.
 const TALK: &str = r#"(module
     (import "nimblenet:log" "write" (func $log (param i32 i32)))
     (memory 1 1)
@@ -171,7 +172,7 @@ fn the_numbers_of_nodes_stand_side_by_side() {
     assert!(told["nodes"][0]["cache_used"].as_u64() > Some(0), "{told}");
     assert!(told["nodes"][1]["tx_bytes"].as_u64() > Some(0), "{told}");
 
-    // A node that is silent hides no other.
+    // A silent node hides no other node.
     let nobody = format!("127.0.0.1:{}", free_ports(1)[0]);
     let some = ["top", "--node", &nobody, "--node", &at, "--timeout", "1"];
     let output = nimblenet(&some);

@@ -100,7 +100,7 @@ fn a_key_file_gives_its_public_half_only() {
 fn a_network_is_recorded_and_its_passphrase_is_not_shown() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("wifi.txt"), "correct horse\n").unwrap();
-    // A file that anyone can read must not stay one.
+    // A file that everyone can read must become private.
     fs::write(dir.path().join("out"), "old").unwrap();
     let network = ["--wifi", "shop floor", "--wifi-password-file", "wifi.txt"];
     let args = ["provision", "-o", "out", "--raw", "--json", "--id", "7"];

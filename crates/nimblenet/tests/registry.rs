@@ -138,7 +138,7 @@ fn a_registry_that_is_not_there_is_reported_as_unreachable() {
     let said = bench.publish(&at, &[&adder], &bench.path("shop.key"));
     assert!(said.unwrap_err().contains("unreachable"));
     assert!(fail(&["ls", "--registry", &at]).contains("unreachable"));
-    // Wrong usage is told apart by its exit code.
+    // Wrong usage has an exit code of its own.
     assert_eq!(nimblenet(&["ls"]).status.code(), Some(2));
     assert_eq!(nimblenet(&["ls", "--registry", ""]).status.code(), Some(2));
 }
@@ -231,7 +231,7 @@ fn att_40_a_registry_killed_in_a_publication_has_all_of_it_or_nothing() {
             lost += 1;
             delay = delay * 14 / 10;
         }
-        // What is listed can be had.
+        // Every listed tasklet can be fetched.
         for tasklet in tasklets.into_iter().flatten() {
             let name = format!("shop/{}", tasklet["name"].as_str().unwrap());
             let to = bench.path("pulled.nnp");

@@ -17,7 +17,7 @@ use crate::interrupt::Interrupt;
 
 /// How long a robot waits for an answer once the node has acknowledged the call.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long calls under way are waited for at the end.
+/// How long the end waits for calls under way.
 const GRACE: Duration = Duration::from_secs(12);
 /// The same after a request to end.
 const GRACE_INTERRUPTED: Duration = Duration::from_secs(2);
@@ -50,12 +50,12 @@ pub(crate) struct Crew {
     floor: Floor,
     robots: Vec<Robot>,
     errands: Vec<Errand>,
-    /// Where nodes take calls, in the order of their ids.
+    /// The addresses at which nodes take calls, in the order of their ids.
     nodes: Vec<SocketAddr>,
 }
 
 impl Crew {
-    /// So many robots on a floor whose nodes take calls at these addresses.
+    /// This many robots on a floor whose nodes take calls at these addresses.
     ///
     /// # Errors
     /// If a built-in errand cannot be read.
@@ -78,8 +78,8 @@ impl Crew {
         })
     }
 
-    /// Lets the robots move until the shift is over or somebody interrupts, then waits for calls
-    /// under way. `watch` sees every call that ends. Returns whether it was interrupted.
+    /// Lets the robots move until the shift is over or is interrupted, then waits for calls under
+    /// way. `watch` sees every call that ends. Returns whether it was interrupted.
     pub(crate) async fn work(
         &mut self,
         shift: Shift,
@@ -101,7 +101,7 @@ impl Crew {
             }
         }
         if !interrupted {
-            // A shift has its full length, however late its last trigger is.
+            // A shift has its full length, even if its last trigger is early.
             tokio::select! {
                 () = interrupt.requested() => interrupted = true,
                 () = time::sleep_until(start + shift.length) => {}

@@ -1,4 +1,4 @@
-//! What robots want from nodes: a tasklet and its arguments.
+//! The calls that robots make: a tasklet and its arguments.
 
 use anyhow::{Context, anyhow};
 use nimblenet_tasklet::TaskletName;
@@ -7,13 +7,13 @@ use nimblenet_pack::values::{self, Item};
 
 /// How many different errands a robot has.
 const PER_ROBOT: usize = 6;
-/// 12 volts of battery under load, as a robot samples them.
+/// A robot's samples of its 12-volt battery under load.
 const BATTERY: &str = "[12.4, 12.3, 12.3, 12.1, 11.9, 12.2, 12.3, 12.4]";
 /// A robot's wheel encoder, in ticks.
 const WHEEL: &str = "[410, 415, 409, 420, 431, 428, 419, 411, 405, 402]";
 
-/// Every errand there is. Most read the sensors of the node's cell; some are about samples that
-/// the robot brings along.
+/// All errands. Most read the sensors of the node's cell; some work on samples that the robot
+/// brings along.
 const ERRANDS: [(&str, &[&str]); 15] = [
     ("shop/bearing-check", &["64"]),
     ("shop/bearing-check", &["128"]),
@@ -44,7 +44,7 @@ pub(crate) struct Errand {
 /// Every errand there is.
 ///
 /// # Errors
-/// If one that was built in cannot be read.
+/// If a built-in errand cannot be read.
 pub(crate) fn all() -> anyhow::Result<Vec<Errand>> {
     let errand = |(name, texts): (&str, &[&str])| {
         let items: Result<Vec<Item>, _> = texts.iter().map(|text| text.parse()).collect();
@@ -56,8 +56,8 @@ pub(crate) fn all() -> anyhow::Result<Vec<Errand>> {
     ERRANDS.into_iter().map(errand).collect()
 }
 
-/// The errands of robot `number`, by their places. Robots whose numbers are close share some, and
-/// all robots together have all.
+/// The errands of robot `number`, by their places. Robots with close numbers share some errands,
+/// and all robots together have all errands.
 pub(crate) fn of_robot(number: u64) -> Vec<usize> {
     let first = number as usize * 4;
     (first..first + PER_ROBOT)

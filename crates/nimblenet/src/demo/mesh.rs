@@ -15,15 +15,15 @@ use nimblenet_tasklet::{Capabilities, Name, NodeId, TaskletName};
 /// The id of the global registry; the private one has the id below.
 const GLOBAL: NodeId = NodeId(65534);
 const PRIVATE: NodeId = NodeId(65533);
-/// What calls in progress get when the mesh stops. Robots have waited for them before.
+/// The time that calls in progress have when the mesh stops. Robots have waited for them before.
 const STOP_PATIENCE: Duration = Duration::from_millis(200);
 
-/// What the mesh is made for.
+/// The options of a mesh.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    /// Where nodes stand and who hears whom.
+    /// The positions of nodes, and which nodes hear each other.
     pub(crate) floor: Floor,
-    /// How many times faster than usual nodes lose patience.
+    /// How many times shorter than usual the patience of nodes is.
     pub(crate) speedup: u32,
     /// Bytes of cached modules at each node.
     pub(crate) cache_bytes: usize,
@@ -91,23 +91,23 @@ impl Mesh {
         })
     }
 
-    /// Where the global and the private registry take publications.
+    /// The addresses at which the global and the private registry take publications.
     ///
     /// # Errors
-    /// If one of them does not.
+    /// If one of them has no such address.
     pub(crate) fn registries(&self) -> anyhow::Result<[SocketAddr; 2]> {
         Ok([door(&self.global)?, door(&self.private)?])
     }
 
-    /// Where nodes take calls, in the order of their ids.
+    /// The addresses at which nodes take calls, in the order of their ids.
     ///
     /// # Errors
-    /// If one of them does not.
+    /// If one of them has no such address.
     pub(crate) fn doors(&self) -> anyhow::Result<Vec<SocketAddr>> {
         self.nodes.iter().map(door).collect()
     }
 
-    /// How many nodes hold something of every namespace's catalogue.
+    /// How many nodes hold a catalogue of every namespace.
     pub(crate) fn informed(&self) -> usize {
         let informed = |node: &&Daemon| {
             let epochs = node.status().map(|status| status.epochs);
@@ -117,7 +117,7 @@ impl Mesh {
         self.nodes.iter().filter(informed).count()
     }
 
-    /// Ends every daemon in order and gives the last numbers of nodes and of registries.
+    /// Ends every daemon in order, and returns the last numbers of nodes and of registries.
     pub(crate) fn stop(self) -> (Vec<Status>, Vec<Status>) {
         let stop = |daemon: Daemon| daemon.stop(STOP_PATIENCE);
         let nodes = self.nodes.into_iter().filter_map(stop).collect();
@@ -145,8 +145,8 @@ impl Plan {
     }
 }
 
-/// The pace of a mesh whose time runs faster, down to what the scheduling of a busy machine
-/// takes; below that, answers would be given up that are on their way.
+/// The pace of a mesh whose time runs faster. No timeout is shorter than the delays of a busy
+/// machine: below that, nodes would give up answers that are on their way.
 fn faster(pace: Pace, speedup: u32) -> Pace {
     let shorter = |time: Duration, least_ms| (time / speedup).max(Duration::from_millis(least_ms));
     Pace {
@@ -157,7 +157,7 @@ fn faster(pace: Pace, speedup: u32) -> Pace {
     }
 }
 
-/// Who sends frames to whom.
+/// Which node sends frames to which.
 struct Neighbours {
     floor: Floor,
     nodes: Vec<SocketAddr>,

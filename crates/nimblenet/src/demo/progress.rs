@@ -1,4 +1,4 @@
-//! Telling a person at the terminal how far a demonstration is.
+//! Shows a person at the terminal the progress of a demonstration.
 
 use core::cell::Cell;
 use core::time::Duration;
@@ -8,8 +8,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::crew::Call;
 
-/// A line on standard error: seen on a terminal only. Calls are told about wherever standard
-/// error goes, if that is asked for.
+/// A line on standard error, only at a terminal. If asked for, it also reports every call, wherever
+/// standard error goes.
 #[derive(Debug)]
 pub(crate) struct Progress {
     bar: ProgressBar,
@@ -33,7 +33,7 @@ impl Progress {
         }
     }
 
-    /// Says what is being done.
+    /// Shows the present step.
     pub(crate) fn step(&self, what: &'static str) {
         if self.verbose {
             self.say(what);
@@ -41,7 +41,7 @@ impl Progress {
         self.bar.set_message(what);
     }
 
-    /// Takes up a call that has ended.
+    /// Counts a call that has ended.
     pub(crate) fn call(&self, call: &Call) {
         self.calls.set(self.calls.get() + 1);
         self.failed
@@ -60,7 +60,7 @@ impl Progress {
     }
 
     fn say(&self, line: &str) {
-        // Whoever stops reading standard error wants no lines, not an end of the run.
+        // If the reader of standard error has closed it, the run goes on without lines.
         let print = || writeln!(io::stderr(), "{line}");
         let _ = self.bar.suspend(print);
     }

@@ -1,4 +1,4 @@
-//! What a demonstration has shown, as tables and as JSON.
+//! Reports a demonstration, as tables and as JSON.
 
 use core::cmp::Reverse;
 
@@ -10,18 +10,18 @@ use serde_json::{Map, Value as Json, json};
 use super::tally::Tally;
 use crate::failure::{Coded, NOTHING_COMPLETED};
 
-/// Rows of nodes, so that the whole report has at most 24 lines.
+/// The most rows of nodes, so that the whole report has at most 24 lines.
 const NODE_ROWS: usize = 12;
-/// Lines of reasons why calls failed.
+/// The most lines of reasons why calls failed.
 const FAILURE_ROWS: usize = 1;
-/// What the table and the lines below it say.
+/// The text of the table and of the lines below it.
 const LEGEND: &str =
     "sent, recv: frames of the mesh; local: in the cache; global: past the neighbours";
 
 /// The numbers of one demonstration.
 #[derive(Debug)]
 pub(crate) struct Report {
-    /// What robots have counted.
+    /// The counts of the robots.
     pub(crate) tally: Tally,
     /// The last numbers of every node, in the order of their ids.
     pub(crate) nodes: Vec<Status>,
@@ -63,7 +63,7 @@ impl Report {
         })
     }
 
-    /// The error that nothing worked, if so.
+    /// The error if no call completed.
     pub(crate) fn idle(&self) -> Option<Coded> {
         let Tally { calls, .. } = self.tally;
         if self.tally.completed() > 0 {
@@ -87,8 +87,8 @@ impl Report {
         })
     }
 
-    /// The table of nodes and registries; of many nodes only the busiest unless `all` are wanted,
-    /// and the others together.
+    /// The table of nodes and registries; of many nodes it has only the busiest unless `all` is
+    /// set, and one row for the others together.
     fn node_table(&self, all: bool) -> Table {
         let mut table = table([
             "node", "calls", "done", "sent kB", "recv kB", "cache B", "evicted",

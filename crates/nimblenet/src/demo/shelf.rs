@@ -16,7 +16,7 @@ const STD: &[&[u8]] = shelf! {
     "std-peak" "std-rms" "std-slope" "std-window" "std-zscore"
 };
 
-/// What one shop's cells do, and the devices that they have.
+/// The tasklets of one shop's cells, and the devices of those cells.
 const SHOP: &[&[u8]] = shelf! {
     "shop-bearing-check" "shop-bearing-class" "shop-bolt-torque" "shop-paint-dry"
     "shop-paint-sensor" "shop-signal-lamp" "shop-spindle-watch" "shop-torque-check"
@@ -30,7 +30,7 @@ pub(crate) type Shelf = Vec<Package<'static>>;
 /// The packages of the namespace `std`, which the global registry keeps.
 ///
 /// # Errors
-/// If a package that was built in cannot be read.
+/// If a built-in package cannot be read.
 pub(crate) fn global() -> anyhow::Result<Shelf> {
     read(STD)
 }
@@ -38,7 +38,7 @@ pub(crate) fn global() -> anyhow::Result<Shelf> {
 /// The packages of the namespace `shop`, which the private registry keeps.
 ///
 /// # Errors
-/// If a package that was built in cannot be read.
+/// If a built-in package cannot be read.
 pub(crate) fn private() -> anyhow::Result<Shelf> {
     read(SHOP)
 }

@@ -1,4 +1,4 @@
-//! What robots have got out of their triggers.
+//! Counts the outcomes of robots' triggers.
 
 use core::time::Duration;
 
@@ -19,7 +19,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Takes up how a call ended.
+    /// Counts how a call ended.
     pub(crate) fn end(&mut self, end: End) {
         match end {
             Ok(took) => self.responses.push(took),
@@ -27,7 +27,7 @@ impl Tally {
         }
     }
 
-    /// Moments at which robots wanted something of a node.
+    /// How many triggers there were.
     pub(crate) fn triggers(&self) -> u64 {
         self.calls + self.without_contact
     }

@@ -1,4 +1,4 @@
-//! Arguments of a call, as the command line gives them.
+//! Reads the arguments of a call from the command line.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use nimblenet_pack::values::{self, Item};
 use super::file;
 use super::readings::Readings;
 
-/// A CBOR array of one item begins so.
+/// The first byte of a CBOR array of one item.
 const ARRAY_OF_ONE: u8 = 0x81;
 
 /// Reads an argument: a value in CBOR diagnostic notation, or `@FILE` for what a file holds. A

@@ -7,14 +7,14 @@ use anyhow::{Context, ensure};
 use nimblenet_pack::{Names, Packed};
 use nimblenet_tasklet::{Name, Package, TaskletName};
 
-/// Files are read up to this length.
+/// The longest file that is read.
 const FILE_BYTES_MAX: u64 = 64 << 20;
 const WASM_MAGIC: &[u8] = b"\0asm";
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Debug)]
 pub(crate) enum Content {
-    /// A package file's bytes; they decode.
+    /// A package file's bytes, which are valid.
     Package(Vec<u8>),
     /// A binary module.
     Module(Vec<u8>),
@@ -58,7 +58,7 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Content> {
     tasklet(read_bytes(path)?).with_context(|| format!("reading {}", path.display()))
 }
 
-/// Reads any file, up to a length that nothing of NimbleNet has.
+/// Reads any file, up to a length that no file of NimbleNet has.
 ///
 /// # Errors
 /// If it cannot be read, or is too long.
@@ -96,7 +96,7 @@ pub(crate) fn write_package(path: &Path, packed: &Packed) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Sorts out what a tasklet's file holds.
+/// Recognises the content of a tasklet's file.
 ///
 /// # Errors
 /// If the bytes are neither a package nor a module.

@@ -1,4 +1,4 @@
-//! What this machine offers to tasklets that it runs locally.
+//! The device functions that this machine offers to tasklets in local runs.
 //!
 //! | capability | what it does here |
 //! |---|---|
@@ -23,7 +23,7 @@ use super::tasklets::{Natives, StandIn};
 use crate::clock;
 use crate::failure::complain;
 
-/// So that a run gives the same results each time.
+/// The seed of simulated devices, so that a run gives the same results each time.
 const DEVICE_SEED: u64 = 1;
 
 /// The device that local jobs run on.
@@ -36,8 +36,7 @@ pub(crate) struct LocalHost {
 }
 
 impl LocalHost {
-    /// A device with these sensor channels, and these functions that stand in for native
-    /// tasklets.
+    /// A device with these sensor channels, and these functions in place of native tasklets.
     pub(crate) fn new(sensors: BTreeMap<u32, Readings>, natives: Natives) -> Self {
         Self {
             started: clock::now(),
@@ -102,7 +101,7 @@ impl Host for LocalHost {
                 let value = args.get(1).copied().ok_or(Fault::WrongArguments)?;
                 self.kept.insert((*tasklet, low(0)), value);
             }
-            // A fresh state is seeded by the operating system; what it hashes to is as random.
+            // The operating system seeds a new state, so its hash is as random as the seed.
             (Capability::Random, "u32") => {
                 return Ok(RandomState::new().build_hasher().finish() & 0xffff_ffff);
             }

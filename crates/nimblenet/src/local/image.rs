@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 use minicbor::{Decoder, Encoder};
 use nimblenet_tasklet::{Digest, TaskletName};
 
-/// Files start with these bytes; the last one is the version.
+/// A file starts with these bytes, of which the last is the version.
 const MAGIC: [u8; 8] = *b"NIMBJOB\x01";
 /// A job has at most this many activations.
 const ACTIVATIONS_MAX: u64 = nimblenet_executor::ACTIVATIONS as u64;
@@ -107,7 +107,7 @@ impl JobImage {
         })
     }
 
-    /// Writes the file so that at any time it is the old one or the new one as a whole.
+    /// Replaces the file as a whole: at any time it is the old one or the new one.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -123,7 +123,7 @@ impl JobImage {
             .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
             .and_then(|()| fs::rename(&beside, path));
         if written.is_err() {
-            // What is left of the attempt is of no use to anyone.
+            // Remove the rest of the failed attempt.
             drop(fs::remove_file(&beside));
         }
         written.with_context(|| format!("writing {}", path.display()))?;

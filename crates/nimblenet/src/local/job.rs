@@ -16,10 +16,10 @@ use super::image::{JobImage, Saved};
 use super::tasklets::{Tasklet, Tasklets};
 use crate::clock;
 
-/// Arguments and results of one call take at most this many bytes.
+/// The most bytes of the arguments or results of one call.
 const VALUES_BYTES_MAX: usize = 4 << 20;
 
-/// What modules may ask for on this machine: more than on a node, for a person waits for it.
+/// The limits for modules on this machine: higher than on a node, since a person waits for the run.
 const LIMITS: Limits = Limits {
     module_bytes: 64 << 20,
     functions: 1 << 16,
@@ -38,7 +38,7 @@ const LIMITS: Limits = Limits {
 pub(crate) enum End {
     /// With results.
     Done(Report),
-    /// Before a sub-tasklet call, as asked.
+    /// Before a sub-tasklet call, where it was to freeze.
     Frozen {
         /// The tasklet that was to be called.
         call: TaskletName,
@@ -47,7 +47,7 @@ pub(crate) enum End {
     },
 }
 
-/// A job's results and what they took.
+/// A job's results, and what the job used.
 #[derive(Clone, Debug)]
 pub(crate) struct Report {
     /// The results: a CBOR array.
@@ -66,7 +66,8 @@ pub(crate) struct Report {
 
 /// An arena with room for `tasklets`, and for a few more of them where they call themselves.
 ///
-/// The operating system gives memory when it is touched, so what is only reserved costs nothing.
+/// The operating system gives memory when it is used, so memory that is only reserved costs
+/// nothing.
 pub(crate) fn arena(tasklets: &Tasklets) -> Vec<u8> {
     const BASE_BYTES: usize = 4 << 20;
     const RECURSION_BYTES: usize = 16 << 20;
@@ -127,7 +128,7 @@ impl<'r> Runner<'r> {
         job.drive(step)
     }
 
-    /// Goes on with a job from its image.
+    /// Continues a job from its image.
     ///
     /// # Errors
     /// If the image does not belong to the tasklets, or the job fails.
@@ -156,7 +157,7 @@ struct Job<'j, 'r> {
     freeze_at: Option<u64>,
     load: Duration,
     run: Duration,
-    /// What went wrong first, in the activation that makes its callers fail.
+    /// The first failure, in the activation that makes its callers fail.
     failure: Option<Failure>,
 }
 
@@ -181,12 +182,12 @@ struct Failure {
     tasklet: TaskletName,
     fault: Fault,
     trap: Option<Trap>,
-    /// Where in its module, in words.
+    /// The place in its module, as text.
     place: Option<String>,
 }
 
 impl Tasklet {
-    /// A place in its module, in words.
+    /// A place in a module, as text.
     fn describe(&self, place: Place) -> String {
         match self.names.function(place.function()) {
             Some(name) => format!("in {name} at offset {:#x}", place.offset()),
@@ -195,13 +196,13 @@ impl Tasklet {
     }
 }
 
-/// What one step of a job has come to.
+/// The outcome of one step of a job.
 type Settled = Answer<Vec<u8>>;
 
-/// A copy of what the executor has answered.
+/// A copy of the executor's answer.
 fn step(outcome: Option<Outcome<'_>>) -> anyhow::Result<Settled> {
     let outcome = outcome.context(STRANGE)?;
-    // The others are its callers: they never make room.
+    // The other activations are its callers, which never make room.
     if let Outcome::NoRoom { activation } = outcome {
         return Ok(Settled::Failed {
             activation,
@@ -285,7 +286,7 @@ impl<'j, 'r> Job<'j, 'r> {
         }
     }
 
-    /// Loads a tasklet and runs it until it stands still.
+    /// Loads a tasklet, and runs it until it is suspended or ends.
     fn start(
         &mut self,
         tasklet: usize,
@@ -351,11 +352,11 @@ impl<'j, 'r> Job<'j, 'r> {
         step
     }
 
-    /// Takes an activation in from an image.
+    /// Thaws an activation from an image.
     fn thaw(&mut self, saved: &Saved) -> anyhow::Result<Settled> {
         let name = saved.name;
         let tasklets = self.runner.tasklets;
-        // The outermost may come from a file that does not know its name.
+        // The outermost tasklet may come from a file without a name.
         let at = match self.frames.0.is_empty() {
             true => Some(0),
             false => tasklets.position(name),
@@ -395,7 +396,7 @@ impl<'j, 'r> Job<'j, 'r> {
         }
     }
 
-    /// Takes all activations out, as a job image.
+    /// Freezes all activations into a job image.
     fn freeze(self, callee: usize) -> anyhow::Result<End> {
         let runner = self.runner;
         let mut activations = Vec::new();
@@ -499,7 +500,7 @@ impl JobFailed {
         self.failure.fault.code()
     }
 
-    /// The stable codes of what happened: of the fault, and of the trap if it was one.
+    /// The stable codes of the fault, and of the trap if there was one.
     pub(crate) fn codes(&self) -> impl Iterator<Item = &'static str> {
         let Failure { fault, trap, .. } = self.failure;
         [fault.code()].into_iter().chain(trap.map(Trap::code))

@@ -1,4 +1,4 @@
-//! What a device gives, call by call: the lines of a CSV file.
+//! The readings of a device, call by call: the lines of a CSV file.
 
 use std::fs;
 use std::path::Path;
@@ -70,10 +70,10 @@ impl Readings {
         }
     }
 
-    /// Checks that each line is what a sensor may give: one number.
+    /// Checks that each line is one number, as for a sensor.
     ///
     /// # Errors
-    /// Names the first line that is not, or says that there are none.
+    /// Names the first line that is not one number, or says that there are no lines.
     pub(crate) fn check_numbers(&self) -> anyhow::Result<()> {
         if self.lines.is_empty() {
             bail!("there are no values");
@@ -87,13 +87,13 @@ impl Readings {
         }
     }
 
-    /// The results of the next call, as the CBOR array that `signature` says.
+    /// The results of the next call, as a CBOR array that matches `signature`.
     pub(crate) fn next_results(&mut self, signature: &Signature) -> Vec<u8> {
         values::encode(&as_results(self.next(), signature))
     }
 
-    /// Checks that each line is what a call of this signature returns: a list's elements, or a
-    /// value for each result.
+    /// Checks that each line matches the results of this signature: a list's elements, or a value
+    /// for each result.
     ///
     /// # Errors
     /// Names the first line that is not.
@@ -114,7 +114,7 @@ impl Readings {
     }
 }
 
-/// The line of a list is the list.
+/// A list takes the whole line.
 fn as_results(line: &[Item], signature: &Signature) -> Vec<Item> {
     let list = signature.results().any(|ty| matches!(ty, Type::List(_)));
     match (list, line) {

@@ -6,10 +6,10 @@ use anyhow::{Context, bail};
 use nimblenet_tasklet::FlatType;
 use nimblenet_wasm::{ExternKind, FunctionType, Module, ValType};
 
-/// What a module looks like from outside.
+/// The imports, exports and memory of a module.
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Shape {
-    /// The functions it imports, in order, each with the module it comes from.
+    /// The functions that it imports, in order, each with the module that it comes from.
     pub(crate) imports: Vec<(String, Function)>,
     /// The functions it exports.
     pub(crate) exports: Vec<Function>,
@@ -33,7 +33,7 @@ pub(crate) struct Function {
 pub(crate) struct Memory {
     /// Its size at the start, in bytes.
     pub(crate) min_bytes: u64,
-    /// The size it may grow to, in bytes, if the module says so.
+    /// The size that it may grow to, in bytes, if the module sets a limit.
     pub(crate) max_bytes: Option<u64>,
     /// Size of a page, in bytes.
     pub(crate) page_bytes: u32,
@@ -41,7 +41,7 @@ pub(crate) struct Memory {
 
 impl Shape {
     /// Reads the shape of a binary module. Exported functions that take or return references are
-    /// left out: no call can carry those.
+    /// left out: no call can pass references.
     ///
     /// # Errors
     /// If the module's sections are damaged, or it imports a function with references.

@@ -20,15 +20,15 @@ use super::shape::{Function, Shape};
 /// The most bytes that linear memory may grow to where neither the module nor the command line
 /// has a limit.
 const DEFAULT_MEMORY_BYTES: u64 = 256 << 20;
-/// The most bytes of linear memory that are set aside for a module's own maximum.
+/// The most bytes of linear memory that are reserved for a module's own maximum.
 const OWN_MEMORY_BYTES_MAX: u64 = 1 << 30;
-/// An encoded entry is shorter than this.
+/// The room for an encoded entry.
 const ENTRY_BYTES_MAX: usize = 8 << 10;
 
-/// Functions of native tasklets, by name and export, and what answers for them.
+/// Functions of native tasklets, by name and export, and their stand-ins.
 pub(crate) type Natives = BTreeMap<(TaskletName, String), (Signature, StandIn)>;
 
-/// What stands in for a native tasklet.
+/// The stand-in for a native tasklet.
 #[derive(Clone, Debug)]
 pub(crate) enum StandIn {
     /// Answers from a file.
@@ -46,13 +46,13 @@ pub(crate) struct Tasklet {
     pub(crate) code: Vec<u8>,
     /// Its encoded catalogue entry.
     entry: Vec<u8>,
-    /// What its imports stand for: the position of a tasklet, and the export.
+    /// The targets of its imports: the position of a tasklet, and the export.
     pub(crate) callees: Vec<(usize, String)>,
     /// The capabilities it is granted.
     pub(crate) granted: Capabilities,
     /// Whether its signatures were derived from WebAssembly types.
     pub(crate) derived: bool,
-    /// What answers if it is a native tasklet.
+    /// Its stand-in, if it is a native tasklet.
     stand_in: Option<StandIn>,
     /// The names of the parameters of each export, as far as its package has them.
     pub(crate) param_names: BTreeMap<String, Vec<String>>,
@@ -74,8 +74,8 @@ impl Tasklet {
             .map(|export| export.signature)
     }
 
-    /// What a run of it needs on a node. Of a module without a package, the memory that it starts
-    /// with counts.
+    /// What a run of it needs on a node. For a module without a package this is the memory that it
+    /// starts with.
     pub(crate) fn needs(&self) -> Needs {
         let ceiling = if self.derived { 0 } else { self.memory_bytes() };
         Needs::of(&self.code, ceiling)
@@ -98,7 +98,7 @@ pub(crate) struct Request<'r> {
     pub(crate) with: &'r [With],
     /// The command line's limit on linear memory.
     pub(crate) memory_bytes: Option<u64>,
-    /// The job to go on with. Its tasklets keep the memory ceilings that they had.
+    /// The job to continue. Its tasklets keep their memory ceilings.
     pub(crate) frozen: Option<&'r JobImage>,
     /// Whether simulated devices stand in for native tasklets that no file is given for.
     pub(crate) devices: bool,
@@ -161,7 +161,7 @@ impl Tasklets {
     /// Reads all files and resolves imports.
     ///
     /// # Errors
-    /// If a file is not what it should be, or an import has no file.
+    /// If a file is not valid, or an import has no file.
     pub(crate) fn load(request: &Request<'_>) -> anyhow::Result<Self> {
         let mut sources = vec![Source::read(request.root, None)?];
         for with in request.with {
@@ -187,7 +187,7 @@ impl Tasklets {
         Ok(Self { tasklets, export })
     }
 
-    /// What stands in for functions of native tasklets.
+    /// The stand-ins for functions of native tasklets.
     pub(crate) fn natives(&self) -> Natives {
         let mut natives = Natives::new();
         for tasklet in &self.tasklets {
@@ -222,10 +222,10 @@ struct Source {
     path: PathBuf,
     content: Content,
     shape: Shape,
-    /// What answers if it is a native tasklet; readings have whatever exports are wanted of them.
+    /// Its stand-in, if it is a native tasklet; readings have every export that is called.
     stand_in: Option<StandIn>,
-    /// The exports that someone calls, with the signature they are called with, if it is known.
-    /// A package says all this itself.
+    /// The exports that someone calls, with the signature they are called with, if it is known. A
+    /// package contains all of this itself.
     wanted: BTreeMap<String, Option<Signature>>,
 }
 
@@ -328,7 +328,7 @@ impl Source {
         }
     }
 
-    /// The signature of an export as far as it is settled.
+    /// The signature of an export, as far as it is known.
     fn signature(&self, export: &str) -> anyhow::Result<Option<Signature>> {
         let path = self.path.display();
         if let Some(package) = self.content.package() {
@@ -408,8 +408,8 @@ impl Source {
         })
     }
 
-    /// The names of its functions: the module's own, or those of the file beside its package, if
-    /// that is for the same module.
+    /// The names of its functions: those in the module, or those in the file beside its package, if
+    /// that file is for the same module.
     fn names(&self) -> Names {
         let module = self.content.module();
         let own = Names::of(self.name, module, module);
@@ -480,7 +480,8 @@ impl Source {
     }
 }
 
-/// A module as it would run in a package: what sets up its state is its start function.
+/// The module as it would run in a package: the function that sets up its state is its start
+/// function.
 fn runnable(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     nimblenet_pack::check_features(module)?;
     Ok(nimblenet_pack::with_constructor(module)?.into_owned())
@@ -500,10 +501,10 @@ fn add_devices(sources: &mut Vec<Source>) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Finds the callee of each import of each source, and settles the signatures of exports that
-/// modules without a package leave open.
+/// Finds the callee of each import of each source, and the signatures of exports that modules
+/// without a package do not say.
 fn resolve(sources: &mut [Source]) -> anyhow::Result<Vec<Vec<Callee>>> {
-    // Packages first: what they say about the functions they call is more than types.
+    // Packages come first: their imports have signatures, and not only types.
     let (mut callees, mut order): (Vec<_>, Vec<_>) = (Vec::new(), (0..sources.len()).collect());
     callees.resize_with(sources.len(), Vec::new);
     order.sort_by_key(|at| sources[*at].content.package().is_none());

@@ -1,4 +1,4 @@
-//! From sources to a package: compiler, linker, optimiser, packer.
+//! Builds a package from sources: compiler, linker, optimiser, packer.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -13,8 +13,8 @@ use super::programs::WASM_OPT;
 use super::{Language, Programs, Project, compile};
 use crate::local::file::write_package;
 
-/// What tasklets may use beyond the first version of WebAssembly: what nodes run, and what makes
-/// code shorter.
+/// The features of WebAssembly beyond its first version that tasklets may use: nodes run them, and
+/// they make code shorter.
 const OPTIMISER_FLAGS: [&str; 5] = [
     "-Oz",
     "--converge",
@@ -26,22 +26,22 @@ const OPTIMISER_FLAGS: [&str; 5] = [
 /// One build of a project.
 #[derive(Debug)]
 pub(crate) struct Build<'b> {
-    /// What is built.
+    /// The project that is built.
     pub(crate) project: &'b Project,
-    /// Where compilers are.
+    /// The places of compilers.
     pub(crate) programs: &'b Programs,
-    /// A folder for everything that is written.
+    /// The folder for all outputs.
     pub(crate) target: &'b Path,
-    /// Where the package goes, if not there.
+    /// The path of the package, if it is not in that folder.
     pub(crate) output: Option<&'b Path>,
     /// Whether each command is shown on standard error.
     pub(crate) verbose: bool,
 }
 
-/// What came out of a build.
+/// The result of a build.
 #[derive(Debug)]
 pub(crate) struct Built {
-    /// The package and what was derived.
+    /// The package and its derived properties.
     pub(crate) packed: Packed,
     /// The package's file.
     pub(crate) file: PathBuf,
@@ -52,7 +52,7 @@ impl Build<'_> {
     /// [`output`](Self::output) says otherwise.
     ///
     /// # Errors
-    /// If a program is missing or complains, or the module cannot be packed.
+    /// If a program is missing or fails, or the module cannot be packed.
     pub(crate) fn package(&self) -> anyhow::Result<Built> {
         fs::create_dir_all(self.target)
             .with_context(|| format!("making the folder {}", self.target.display()))?;
@@ -80,7 +80,8 @@ impl Build<'_> {
         Ok(Built { packed, file })
     }
 
-    /// The module as the optimiser leaves it; as it is, with a note, where there is none.
+    /// The module as the optimiser leaves it. Without an optimiser the module stays as it is, with
+    /// a note.
     fn optimise(&self, module: PathBuf, note: &mut Option<String>) -> anyhow::Result<PathBuf> {
         let Some(program) = self.programs.newest(WASM_OPT.name) else {
             *note = Some(WASM_OPT.missing().to_string());
@@ -103,9 +104,9 @@ impl Build<'_> {
 
     /// Bytes of stack to link with.
     pub(super) fn stack_bytes(&self) -> u32 {
-        /// As much as small functions take.
+        /// Enough for small functions.
         const DEFAULT_BYTES: u32 = 1024;
-        /// Functions of a C library are not written for small stacks.
+        /// Functions of a C library need a larger stack.
         const LIBRARY_BYTES: u32 = 8192;
         let default = match self.project.settings.libc {
             true => LIBRARY_BYTES,
@@ -114,7 +115,7 @@ impl Build<'_> {
         self.project.manifest.stack_bytes.unwrap_or(default)
     }
 
-    /// Runs a command to its end. What it says goes to standard error.
+    /// Runs a command to its end. Its output goes to standard error.
     ///
     /// # Errors
     /// If it cannot be started or reports a failure.
@@ -125,7 +126,7 @@ impl Build<'_> {
         succeeded(command, status)
     }
 
-    /// Runs a command to its end and gives what it wrote to standard output.
+    /// Runs a command to its end, and returns its standard output.
     ///
     /// # Errors
     /// If it cannot be started or reports a failure.
@@ -140,7 +141,7 @@ impl Build<'_> {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    /// Runs a command to its end; what it says goes to standard error, and `hint` may add to the
+    /// Runs a command to its end; its output goes to standard error, and `hint` may add to the
     /// error.
     ///
     /// # Errors
@@ -155,7 +156,7 @@ impl Build<'_> {
         let output = started.with_context(|| format!("starting {}", name(command)))?;
         let mut said = output.stdout;
         said.extend(output.stderr);
-        // Nobody may be listening.
+        // Standard error may be closed.
         let _ = io::stderr().write_all(&said);
         let ended = succeeded(command, output.status);
         ended.map_err(|error| match hint(&String::from_utf8_lossy(&said)) {

@@ -1,4 +1,4 @@
-//! The languages of tasklets, and which files of a folder are whose.
+//! The languages of tasklets, and which files of a folder belong to which language.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub(crate) enum Language {
 }
 
 impl Language {
-    /// Where a folder holds several, the first of these that it has is the tasklet's.
+    /// If a folder has files of several languages, the tasklet's language is the first of these.
     const ALL: [Self; 6] = [
         Self::Rust,
         Self::Cpp,
@@ -36,7 +36,7 @@ impl Language {
         Self::Text,
     ];
 
-    /// How people call it.
+    /// Its name for people.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Rust => "Rust",
@@ -64,8 +64,8 @@ impl Language {
         has_ending(path, self.endings())
     }
 
-    /// What the one file that the compiler takes is called, where a folder has several; nothing
-    /// if it takes all.
+    /// If the compiler takes one file only, the name of that file in a folder with several; nothing
+    /// if it takes all files.
     const fn entry(self) -> Option<&'static str> {
         match self {
             Self::As => Some("index"),
@@ -90,12 +90,12 @@ fn has_ending(path: &Path, endings: &[&str]) -> bool {
     ending.is_some_and(|ending| endings.contains(&ending))
 }
 
-/// What is compiled.
+/// The sources to compile.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Source {
     /// Its language.
     pub(crate) language: Language,
-    /// The files to give to the compiler, sorted; none for Rust, where cargo knows.
+    /// The files for the compiler, sorted; none for Rust, since cargo finds them.
     pub(crate) files: Vec<PathBuf>,
 }
 
@@ -103,7 +103,7 @@ impl Source {
     /// The sources in a folder.
     ///
     /// # Errors
-    /// If there are none, or it is not clear which of them is the first.
+    /// If there are none, or it is not clear which one the compiler takes.
     pub(super) fn in_folder(root: &Path) -> anyhow::Result<Self> {
         if root.join(CARGO_MANIFEST).exists() {
             return Ok(Self {
@@ -113,7 +113,7 @@ impl Source {
         }
         let files = listing(root)?;
         let found = Language::ALL.into_iter().find(|language| {
-            // A Rust source alone is no package of cargo.
+            // A single Rust source is no package of cargo.
             *language != Language::Rust && files.iter().any(|path| language.has(path))
         });
         let Some(language) = found else {
@@ -131,7 +131,7 @@ impl Source {
         Self { language, files }.entered(root)
     }
 
-    /// A source file alone.
+    /// A single source file.
     ///
     /// # Errors
     /// If no language has files of that name.

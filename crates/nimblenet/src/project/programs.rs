@@ -1,16 +1,16 @@
-//! The programs that compile tasklets: where they are, and how to get one that is not there.
+//! The programs that compile tasklets: where they are, and how to get a missing one.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Coded, MISSING_PROGRAM};
 
-/// A program that is not on every machine.
+/// A program that may be missing on a machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted {
-    /// Its name, as it is started.
+    /// The name of its file.
     pub(crate) name: &'static str,
-    /// What it does, after "which".
+    /// What it does: the clause after "which".
     pub(crate) does: &'static str,
     /// How to get it.
     pub(crate) get: &'static str,
@@ -53,7 +53,7 @@ pub(super) const ASC: Wanted = Wanted {
           macOS: brew install node)",
 };
 
-/// What runs AssemblyScript's compiler.
+/// The program that runs AssemblyScript's compiler.
 pub(super) const NODE: Wanted = Wanted {
     name: "node",
     does: "runs the compiler of AssemblyScript",
@@ -68,7 +68,7 @@ pub(super) const ZIG: Wanted = Wanted {
 };
 
 impl Wanted {
-    /// What to say where it is not there.
+    /// The error if it is missing.
     pub(super) fn missing(&self) -> anyhow::Error {
         let Self { name, does, get } = self;
         Coded::new(
@@ -79,7 +79,7 @@ impl Wanted {
     }
 }
 
-/// The folders that programs are looked for in.
+/// The folders in which programs are searched.
 #[derive(Clone, Debug)]
 pub(crate) struct Programs {
     path: Vec<PathBuf>,
@@ -119,7 +119,7 @@ impl Programs {
     }
 
     /// The program of this name that belongs to `other`, whose version it shares, or else the
-    /// newest.
+    /// newest version.
     pub(super) fn beside(&self, name: &str, other: &Path) -> Option<PathBuf> {
         let other = other.file_name().map(|name| name.to_string_lossy());
         let version = other.as_ref().and_then(|other| other.rsplit_once('-'));
@@ -128,7 +128,7 @@ impl Programs {
         same.or_else(|| self.newest(name))
     }
 
-    /// The folders as the environment variable has them.
+    /// The folders in the form of the environment variable.
     pub(super) fn as_path(&self) -> OsString {
         std::env::join_paths(&self.path).unwrap_or_default()
     }

@@ -12,7 +12,7 @@ use crate::failure::{Coded, EXISTS};
 /// The files of a language's tasklet: path and text, both with names to fill in.
 type Files = &'static [(&'static str, &'static str)];
 
-/// What every tasklet has.
+/// The files of every tasklet.
 const COMMON: Files = &[
     (
         "tasklet.toml",
@@ -103,10 +103,10 @@ const ZIG: Files = &[
 
 /// The lines of the manifest on memory.
 const STACK: &str = "# Bytes of stack; packing says when the code takes more.\nstack = 0";
-/// The same for a compiler that does not tell how much memory data takes.
+/// The same for a compiler that does not say how much memory the data takes.
 const MEMORY: &str = "# Bytes of data and heap, which the compiler does not tell.\nmemory = 0";
 
-/// A tasklet to begin with.
+/// A new tasklet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Template {
     /// Its full name.
@@ -116,10 +116,10 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// Writes the files into a new folder and gives their paths within it.
+    /// Writes the files into a new folder, and returns their paths in it.
     ///
     /// # Errors
-    /// If there is something at `folder` already, or it cannot be written.
+    /// If `folder` exists already, or cannot be written.
     pub(crate) fn write(&self, folder: &Path) -> anyhow::Result<Vec<String>> {
         let shown = folder.display();
         if let Some(above) = folder.parent() {

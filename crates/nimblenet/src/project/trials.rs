@@ -1,4 +1,4 @@
-//! What a tasklet must answer: the tests of its folder, in TOML or CSV.
+//! The tests of a tasklet's folder, in TOML or CSV: what it must answer.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ use crate::local::{Readings, With, cells};
 const TOML: &str = "tests.toml";
 const CSV: &str = "tests.csv";
 
-/// The tests of a tasklet, and what stands around them.
+/// The tests of a tasklet, and the tasklets around it.
 #[derive(Debug, Default)]
 pub(crate) struct Trials {
     /// The tasklets that it calls.
@@ -23,24 +23,24 @@ pub(crate) struct Trials {
     pub(crate) trials: Vec<Trial>,
 }
 
-/// One call and what must come of it.
+/// One call and its expected outcome.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Trial {
-    /// What it is called in reports.
+    /// Its name in reports.
     pub(crate) name: String,
-    /// The export to call, unless it is the usual one.
+    /// The export to call, if it is not the default.
     pub(crate) invoke: Option<String>,
     /// The arguments.
     pub(crate) args: Vec<Item>,
     /// The sensors of the device.
     pub(crate) sensors: BTreeMap<u32, Readings>,
-    /// What must come of it.
+    /// The expected outcome.
     pub(crate) expected: Expected,
-    /// How far a number of the results may be off.
+    /// How much a number of the results may differ.
     pub(crate) tolerance: f64,
 }
 
-/// What must come of a call.
+/// The expected outcome of a call.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) enum Expected {
     /// These results.
@@ -119,7 +119,7 @@ impl Trials {
         Ok(trials)
     }
 
-    /// Files named in the text are found from `root`.
+    /// Paths in the text are relative to `root`.
     fn add_table(&mut self, text: &str, root: &Path) -> anyhow::Result<()> {
         let written: Written = toml::from_str(text)?;
         for (name, file) in written.with {
@@ -288,7 +288,7 @@ fn all_same(expected: &[Item], found: &[Item], tolerance: f64) -> bool {
             .all(|(expected, found)| is_same(expected, found, tolerance))
 }
 
-/// Whether a value is what the tests say; numbers as the result's type has them.
+/// Whether a value is the expected one; numbers are compared in the type of the result.
 fn is_same(expected: &Item, found: &Item, tolerance: f64) -> bool {
     match (expected, found) {
         (Item::List(expected), Item::List(found)) => all_same(expected, found, tolerance),

@@ -1,4 +1,4 @@
-//! `nimblenet build`: from a tasklet's folder to its package.
+//! `nimblenet build`: makes a tasklet's folder into its package.
 
 use std::path::PathBuf;
 
@@ -7,9 +7,9 @@ use crate::project::{Build, Built, Programs, Project};
 
 /// Compiles, links, optimises and packs the tasklet of a folder.
 ///
-/// The language is that of the files: Cargo.toml for Rust, else .cpp, .c, .zig, .ts or .wat in
-/// the folder, in src or in assembly. The package is target/NAMESPACE-NAME.nnp. A compiler that
-/// is not there is named, with how to get it; without wasm-opt the module is larger.
+/// The language is that of the files: Cargo.toml for Rust, else .cpp, .c, .zig, .ts or .wat in the
+/// folder, in src or in assembly. The package is target/NAMESPACE-NAME.nnp. If a compiler is
+/// missing, the error names it and says how to get it; without wasm-opt the module is larger.
 ///
 /// The manifest, tasklet.toml, may have a table `build`: `libc = true` links C and C++ with a C
 /// library, and `flags = ["..."]` are more arguments for the compiler.
@@ -33,7 +33,7 @@ pub(crate) struct Args {
 /// Runs the verb.
 ///
 /// # Errors
-/// If a program is missing or complains, or the module cannot be packed.
+/// If a program is missing or fails, or the module cannot be packed.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let project = Project::of(&args.folder)?;
     let build = Build {

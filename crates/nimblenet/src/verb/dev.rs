@@ -1,4 +1,4 @@
-//! `nimblenet dev`: from a saved source to its result, again and again.
+//! `nimblenet dev`: builds and runs a tasklet at every change of its source.
 
 use core::slice;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use crate::watch::Watch;
 /// Builds and runs a tasklet each time that its source is saved.
 ///
 /// SOURCE is a tasklet's folder or a source file; a file without a manifest runs with what can be
-/// derived. An error of the compiler or of the run is printed, and the next change is waited for.
+/// derived. An error of the compiler or of the run is printed, and dev waits for the next change.
 /// Ctrl-C ends it.
 ///
 /// It runs on this machine, with the fuel of the manifest, unless --node names a node: then each
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         .enable_all()
         .build()?;
     let ended = runtime.block_on(watch(args, &scratch, &folders));
-    // A run that does not end is left behind.
+    // A run that does not end is abandoned.
     runtime.shutdown_background();
     ended
 }
@@ -130,7 +130,7 @@ fn folders(source: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(inside.chain([root.clone()]).collect())
 }
 
-/// Builds the source as it is now, runs it and prints the results.
+/// Builds the source in its present state, runs it and prints the results.
 fn attempt(args: &Args, scratch: &Path) -> anyhow::Result<()> {
     let begin = clock::now();
     let project = Project::of(&args.source)?;

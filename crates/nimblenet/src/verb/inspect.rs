@@ -1,4 +1,4 @@
-//! `nimblenet inspect`: shows what is in a file.
+//! `nimblenet inspect`: shows the content of a file.
 
 use std::path::PathBuf;
 
@@ -26,7 +26,7 @@ pub(crate) struct Args {
 /// Runs the verb.
 ///
 /// # Errors
-/// If the file cannot be read, or holds nothing known.
+/// If the file cannot be read, or its format is unknown.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let context = || format!("reading {}", args.file.display());
     let bytes = file::read_bytes(&args.file)?;
@@ -147,7 +147,7 @@ fn job(image: &JobImage) -> Json {
     })
 }
 
-/// The document as a page: a row for each thing that there is.
+/// The document as a page: a row for each item.
 fn page(facts: &Json) -> String {
     let mut page = String::new();
     match facts["kind"].as_str() {
@@ -241,7 +241,7 @@ fn list(items: &Json) -> impl Iterator<Item = &Json> {
     items.as_array().into_iter().flatten()
 }
 
-/// A value as text, without the quotes of JSON, and escaped: it goes to a terminal.
+/// A value as text, without the quotes of JSON, and escaped, since it goes to a terminal.
 fn plain(value: &Json) -> String {
     match value.as_str() {
         Some(text) => text.escape_debug().to_string(),

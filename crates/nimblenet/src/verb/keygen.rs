@@ -1,4 +1,4 @@
-//! `nimblenet keygen`: a key to publish with.
+//! `nimblenet keygen`: makes a key to publish with.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! `nimblenet new`: a folder with a tasklet to begin with.
+//! `nimblenet new`: makes a folder with a first tasklet.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::output;
 use crate::project::{Language, Template};
 
-/// The namespace of a tasklet that is named without one.
+/// The namespace of a tasklet whose name has none.
 const NAMESPACE: &str = "local";
 
 /// Makes a folder with a tasklet to begin with: source, manifest, tests and a README.

@@ -1,4 +1,4 @@
-//! `nimblenet node`: a node of the mesh.
+//! `nimblenet node`: runs a node of the mesh.
 
 use core::time::Duration;
 use std::io::{self, IsTerminal as _};
@@ -15,10 +15,10 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{output, remote};
 
-/// What calls in progress get when a daemon is told to end.
+/// The time that calls in progress have when a daemon is told to end.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often a daemon is looked after, so that one that broke down is started anew by whoever
-/// supervises this process.
+/// How often a daemon is checked. If it has broken down, this process ends, so that its supervisor
+/// restarts it.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs a node of the mesh until it is interrupted or terminated.
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     serve(daemon, "node", id, args.json)
 }
 
-/// Why a daemon does not start, with the line of the configuration that has to do with it.
+/// Why a daemon does not start, with the line of the configuration that is the cause.
 pub(super) fn blamed(error: StartError, config: Option<&PathBuf>) -> anyhow::Error {
     match (config, error.key()) {
         (Some(path), Some(key)) => BadConfig::of_key(path, key, error).into(),
@@ -61,7 +61,7 @@ pub(super) fn blamed(error: StartError, config: Option<&PathBuf>) -> anyhow::Err
 /// or the end of its terminal.
 ///
 /// # Errors
-/// If signals or standard output cannot be had, or the daemon breaks down.
+/// If signals or standard output are not available, or the daemon breaks down.
 pub(super) fn serve(daemon: Daemon, what: &str, id: NodeId, json: bool) -> anyhow::Result<()> {
     let watch = async {
         let mut terminated = signal(SignalKind::terminate())?;
@@ -94,7 +94,7 @@ fn announce(addresses: Addresses, what: &str, id: NodeId, json: bool) -> anyhow:
     output::text(&format!("{what} {id} ready: mesh {mesh}{}", coap.unwrap_or_default()))
 }
 
-/// Sends logs to standard error: warnings, and with a terminal what is going on.
+/// Sends logs to standard error: warnings, and at a terminal also progress.
 pub(super) fn log() {
     let terminal = io::stderr().is_terminal();
     let usual = if terminal { "info" } else { "warn" };

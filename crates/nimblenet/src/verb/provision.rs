@@ -1,4 +1,4 @@
-//! `nimblenet provision`: who a board is, as a file for its flash.
+//! `nimblenet provision`: writes a board's record as a file for its flash.
 
 use core::net::SocketAddrV4;
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -17,13 +17,13 @@ use serde_json::json;
 
 use crate::output;
 
-/// Where the record stands (spec/board.md, section 4).
+/// The address of the record in flash (spec/board.md, section 4).
 const ADDRESS: u32 = 0x101f_f000;
 const SECTOR_BYTES: usize = 4096;
 const ERASED: u8 = 0xff;
-/// Of a file with a WiFi passphrase in it.
+/// The mode of a file with a WiFi passphrase in it.
 const SECRET_MODE: u32 = 0o600;
-/// More than any passphrase has.
+/// No passphrase file is longer.
 const MAX_PASSWORD_FILE_BYTES: u64 = 256;
 
 /// Writes the file that tells a board who it is.
@@ -136,7 +136,7 @@ fn network(args: &Args) -> anyhow::Result<Option<Network>> {
     Ok(Some(network.context("a board cannot be provisioned so")?))
 }
 
-/// The first line of the file, which has no other.
+/// The file's only line.
 fn read_passphrase(path: &Path) -> anyhow::Result<String> {
     let mut text = String::new();
     let read = File::open(path)
@@ -144,7 +144,7 @@ fn read_passphrase(path: &Path) -> anyhow::Result<String> {
     read.with_context(|| format!("cannot read the passphrase in {}", path.display()))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);
-    // An empty one would stand for an open network.
+    // An empty passphrase would mean an open network.
     ensure!(!line.is_empty(), "{} holds no passphrase", path.display());
     Ok(line.into())
 }
@@ -154,7 +154,7 @@ fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).mode(SECRET_MODE);
     let mut file = options.open(path)?;
-    // One that was there keeps its mode when it is opened.
+    // A file that exists keeps its mode when it is opened.
     file.set_permissions(Permissions::from_mode(SECRET_MODE))?;
     file.set_len(0)?;
     file.write_all(bytes)
@@ -181,7 +181,7 @@ impl FromStr for NamespaceArgument {
     fn from_str(text: &str) -> anyhow::Result<Self> {
         let shape = "it is written NAME=KEY@REGISTRY[:CAP,CAP...]";
         let (name, rest) = text.split_once('=').context(shape)?;
-        // A path may have an @ of its own, what follows it may not.
+        // The path may contain an @, the parts after it may not.
         let (key, rest) = rest.rsplit_once('@').context(shape)?;
         let (registry, granted) = rest.split_once(':').unwrap_or((rest, ""));
         ensure!(!key.is_empty(), shape);

@@ -1,4 +1,4 @@
-//! `nimblenet ps`: what a node is busy with.
+//! `nimblenet ps`: the calls that a node has in progress.
 
 use core::time::Duration;
 
@@ -32,7 +32,7 @@ pub(crate) struct Args {
 /// Runs the verb.
 ///
 /// # Errors
-/// If the node does not answer as it should.
+/// If the node gives no valid answer.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let jobs = args.patience.ask(&args.node, async |wait| {
         let mut node = wait.connect(&args.node).await?;
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         table.add_row([
             job.call.to_string(),
             tasklet(job).unwrap_or_else(|| "-".to_owned()),
-            // Escaped: it comes from elsewhere and goes to a terminal.
+            // Escape it, since it comes from elsewhere and goes to a terminal.
             job.state.escape_debug().to_string(),
             node(job.at),
             node(job.caller),

@@ -1,4 +1,4 @@
-//! `nimblenet pull`: a published tasklet back into a file.
+//! `nimblenet pull`: writes a published tasklet to a file.
 
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::output;
 use crate::remote::{Address, Patience};
 
-/// What a package takes besides its module, at most.
+/// The most bytes of a package besides its module.
 const PACKAGE_BYTES: usize = 8192;
 
 /// Fetches a published tasklet: its bare WebAssembly module into a file that ends in .wasm, else
@@ -47,7 +47,7 @@ pub(crate) struct Args {
 /// Runs the verb.
 ///
 /// # Errors
-/// If there is no such tasklet, or what comes is not what the catalogue says.
+/// If there is no such tasklet, or the received bytes are not those that the catalogue names.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let (bytes, version) = args.patience.ask(&args.registry, async |wait| {
         let mut registry = wait.connect(&args.registry).await?;
@@ -100,7 +100,7 @@ async fn fetch(registry: &mut Remote, args: &Args) -> anyhow::Result<(Vec<u8>, u
     Ok((bytes, entry.sequence))
 }
 
-/// Gives the tasklets that an entry calls their names back.
+/// Finds the names of the tasklets that an entry calls.
 async fn imports<'e>(
     registry: &mut Remote,
     own: &Catalogue,

@@ -1,4 +1,4 @@
-//! `nimblenet registry`: a registry, at which tasklets are published.
+//! `nimblenet registry`: runs a registry, at which tasklets are published.
 
 use core::net::SocketAddr;
 use std::path::PathBuf;
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         config.data.clone_from(data);
     }
     let (id, data) = (config.mesh.id, config.data.clone());
-    // What stands on the command line is not in the file.
+    // An option of the command line has no line in the file.
     let file = args.config.as_ref();
     let file = file.filter(|_| args.listen.is_none() && args.data.is_none());
     let daemon = Daemon::registry(config, None).map_err(|error| node::blamed(error, file));
@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     node::serve(daemon, "registry", id, args.json)
 }
 
-/// A registry for a trial: its neighbours are whoever sends.
+/// A registry for a trial: everyone who sends to it is a neighbour.
 ///
 /// # Errors
 /// If there is no port after that for CoAP.

@@ -1,4 +1,4 @@
-//! `nimblenet rm`: published tasklets are withdrawn.
+//! `nimblenet rm`: withdraws published tasklets.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `nimblenet test`: what a tasklet must answer, and whether it does.
+//! `nimblenet test`: checks that a tasklet answers as its tests say.
 
 use core::fmt;
 use std::path::PathBuf;
@@ -15,11 +15,11 @@ use crate::local::{self, End, JobFailed, LocalHost, Request, Runner, Tasklets};
 use crate::output;
 use crate::project::{Build, Expected, Programs, Project, Trial, Trials};
 
-/// Builds the tasklet of a folder and holds it against its tests.
+/// Builds the tasklet of a folder and runs its tests.
 ///
-/// Tests stand in tests.toml or tests.csv: arguments, and the results or the fault that must come
-/// of them. Sensors, and native tasklets that are called, answer from CSV files. Each test runs on
-/// this machine, with the fuel of the manifest.
+/// Tests are in tests.toml or tests.csv: arguments, and the results or the fault that must follow.
+/// Sensors, and native tasklets that are called, answer from CSV files. Each test runs on this
+/// machine, with the fuel of the manifest.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  nimblenet test\n  nimblenet test loudness --json\n\n\
     tests.toml:\n  \
@@ -88,7 +88,7 @@ struct Ended<'t> {
     outcome: Outcome,
 }
 
-/// What came of a call.
+/// The outcome of a call.
 enum Outcome {
     Results(Vec<Item>),
     /// A failure with one of these codes.
@@ -187,7 +187,7 @@ fn to_json(ended: &[Ended<'_>]) -> Json {
     })
 }
 
-/// A line for each test; below, what those that failed gave.
+/// A line for each test; below, the outcomes of those that failed.
 fn table(ended: &[Ended<'_>]) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING);

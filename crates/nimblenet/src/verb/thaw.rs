@@ -1,4 +1,4 @@
-//! `nimblenet thaw`: goes on with a job that `nimblenet run` has saved.
+//! `nimblenet thaw`: continues a job that `nimblenet run` has saved.
 
 use std::path::PathBuf;
 

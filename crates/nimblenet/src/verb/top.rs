@@ -1,4 +1,4 @@
-//! `nimblenet top`: the numbers of nodes, again and again.
+//! `nimblenet top`: shows the numbers of nodes, each second.
 
 use alloc::collections::BTreeMap;
 use core::time::Duration;
@@ -17,9 +17,9 @@ use crate::failure::{self, Coded};
 use crate::output;
 use crate::remote::{self, Address, Patience};
 
-/// How often the numbers are asked for.
+/// The time between two requests for the numbers.
 const REFRESH: Duration = Duration::from_secs(1);
-/// What a node may take to answer before the table is shown without it.
+/// The time that a node has to answer before the table is shown without it.
 const LATE: Duration = Duration::from_secs(3);
 /// Shows the numbers of nodes or registries, on a terminal anew each second.
 ///
@@ -45,7 +45,7 @@ pub(crate) struct Args {
     pub(super) json: bool,
 }
 
-/// The numbers of a node at a moment, by the keys of its status.
+/// The numbers of a node at one moment, by the keys of its status.
 #[derive(Clone, Debug)]
 struct Look {
     at: Instant,
@@ -62,7 +62,7 @@ struct Row<'a> {
 /// Runs the verb.
 ///
 /// # Errors
-/// If a node does not answer as it should, unless the numbers are shown again and again.
+/// If a node gives no valid answer, unless the numbers are shown again each second.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.once || args.json || !io::stdout().is_terminal() {
         let looks = look(args, args.patience)?;
@@ -88,7 +88,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let kept = kept.map(|(now, before)| now.as_ref().ok().or(before.as_ref()).cloned());
         let kept: Vec<_> = kept.collect();
         let rows = rows(args, looks, &before);
-        // From the first place of the screen, of which nothing else is left.
+        // Print from the first place of the screen, and clear the rest.
         output::text(&format!("\x1b[H\x1b[J{}\n\nCtrl-C ends", to_text(&rows)))?;
         before = kept;
         remote::block_on(async {
@@ -138,8 +138,8 @@ fn rows<'a>(
 }
 
 impl Look {
-    /// How fast a number grows, each second since `before`. Nothing for a node that has started
-    /// in between.
+    /// How fast a number has grown since `before`, per second. Nothing for a node that has
+    /// restarted in between.
     fn rate(&self, before: Option<&Self>, key: &str) -> Option<f64> {
         let before = before?;
         let grown = self.numbers.get(key)?.checked_sub(*before.numbers.get(key)?)?;

@@ -1,4 +1,4 @@
-//! The built binary as processes: a registry, nodes, and the commands that people give.
+//! Runs the built binary as processes: a registry, nodes, and the commands of people.
 #![allow(dead_code, reason = "each test uses some of it")]
 
 use core::net::SocketAddr;
@@ -23,7 +23,7 @@ pub(crate) fn nimblenet(args: &[&str]) -> Output {
         .unwrap()
 }
 
-/// Runs a command that must succeed; gives what it printed.
+/// Runs a command that must succeed; returns its output.
 pub(crate) fn succeed(args: &[&str]) -> String {
     let output = nimblenet(args);
     let error = String::from_utf8_lossy(&output.stderr);
@@ -31,7 +31,7 @@ pub(crate) fn succeed(args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Runs a command that must fail with exit code 1; gives what it complained about.
+/// Runs a command that must fail with exit code 1; returns its error output.
 pub(crate) fn fail(args: &[&str]) -> String {
     let output = nimblenet(args);
     assert_eq!(output.status.code(), Some(1), "{args:?} was to fail");
@@ -54,12 +54,12 @@ pub(crate) fn soon(what: &str, mut happened: impl FnMut() -> bool) {
 /// A running daemon.
 pub(crate) struct Daemon {
     child: Child,
-    /// Where it takes CoAP requests.
+    /// The address at which it takes CoAP requests.
     pub(crate) coap: SocketAddr,
 }
 
 impl Daemon {
-    /// Starts a daemon and waits until it says that it is ready.
+    /// Starts a daemon, and waits until it reports that it is ready.
     pub(crate) fn start(args: &[&str]) -> Self {
         Self::start_with_log(args, Stdio::inherit())
     }
@@ -132,7 +132,7 @@ impl Bench {
         line.unwrap().trim_matches('"').to_owned()
     }
 
-    /// Writes a file and gives its path.
+    /// Writes a file, and returns its path.
     pub(crate) fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
         std::fs::write(&path, bytes).unwrap();

@@ -1,5 +1,5 @@
 //! A shop floor of one machine: runs packed tasklets on the interpreter, answers their calls by
-//! running the callees, and native tasklets from fixed lists.
+//! running the callees, and answers calls of native tasklets from fixed lists.
 
 use alloc::collections::BTreeMap;
 use core::cell::{Cell, RefCell};
@@ -11,12 +11,12 @@ use nimblenet_tasklet::abi::{lift_args, lift_result, lower_args, lower_result};
 use nimblenet_tasklet::{Executor, FlatType, Package, Signature};
 use nimblenet_wasm::{Instance, LoadOptions, Step, Value, aligned};
 
-/// Where the packed outputs are.
+/// The folder of the packed outputs.
 pub(crate) fn packed_directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tasklets/packed")
 }
 
-/// Tasklets by name, and what the sensors read.
+/// Tasklets by name, and the readings of the sensors.
 #[derive(Clone)]
 pub(crate) struct Floor {
     pub(crate) packages: BTreeMap<String, Vec<u8>>,
@@ -87,7 +87,7 @@ impl Floor {
         self.pins.borrow().clone()
     }
 
-    /// What the lamp has shown.
+    /// The states that the lamp has shown.
     pub(crate) fn lamp(&self) -> Vec<u32> {
         self.lamp.borrow().clone()
     }
@@ -105,7 +105,7 @@ impl Floor {
         Outcome(self.activate(name, &args.finish()).0)
     }
 
-    /// The fuel that a tasklet uses itself, without what it calls.
+    /// The fuel that a tasklet uses itself, without that of its callees.
     pub(crate) fn own_fuel(&self, name: &str, args: Values) -> u64 {
         self.activate(name, &args.finish()).1
     }

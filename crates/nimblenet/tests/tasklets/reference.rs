@@ -1,4 +1,4 @@
-//! What the tasklets compute, in plain Rust and double precision.
+//! The computations of the tasklets, in plain Rust and double precision.
 
 /// Root mean square.
 pub(crate) fn rms(samples: &[f32]) -> f64 {
