@@ -185,17 +185,14 @@ fn encode(
         });
     }
     let held = catalogue.entry(number);
-    let native = package.terms.executor == Executor::Native;
+    let has_module = package.terms.executor.has_module();
+    let module = if has_module { package.module } else { &[] };
     let mut fields = EntryFields {
         number,
         name: name.name,
         sequence: held.map_or(1, |held| held.sequence),
-        digest: Digest::of(if native { &[] } else { package.module }),
-        size: if native {
-            0
-        } else {
-            package.module.len() as u32
-        },
+        digest: Digest::of(module),
+        size: module.len() as u32,
         terms: package.terms,
         imports: &imports,
     };

@@ -11,7 +11,7 @@ use minicbor::Decoder;
 use nimblenet_core::publication::{BadPackages, Publication};
 use nimblenet_core::{BadDelta, Catalogue, CatalogueLimits};
 use nimblenet_tasklet::api::{Problem, Resource, failure, query};
-use nimblenet_tasklet::{Delta, Digest, Executor, Name, NodeId, Package, Place, TaskletName};
+use nimblenet_tasklet::{Delta, Digest, Name, NodeId, Package, Place, TaskletName};
 use tokio::net::ToSocketAddrs;
 use tokio::time::Instant;
 
@@ -347,7 +347,7 @@ impl Remote {
         let mut known: Vec<Digest> = catalogue.entries().map(|entry| entry.digest).collect();
         for package in packages {
             let digest = Digest::of(package.module);
-            if package.terms.executor == Executor::Native || known.contains(&digest) {
+            if !package.terms.executor.has_module() || known.contains(&digest) {
                 continue;
             }
             let mut request = ask(Resource::Stage, &[&digest.to_string()]);

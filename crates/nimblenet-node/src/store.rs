@@ -14,7 +14,7 @@ use core::fmt;
 use std::path::{Path, PathBuf};
 
 use nimblenet_core::{Archive, BadDelta, Catalogue, CatalogueLimits};
-use nimblenet_tasklet::{Delta, Digest, Entry, Executor, Name, NamespaceId, TaskletName};
+use nimblenet_tasklet::{Delta, Digest, Entry, Name, NamespaceId, TaskletName};
 
 use nimblenet_wasm::{InvalidModule, Limits};
 
@@ -148,7 +148,7 @@ impl Store {
                 let Ok(delta) = Delta::decode(&bytes) else {
                     return Err(damaged);
                 };
-                for entry in delta.entries().filter(has_module) {
+                for entry in delta.entries().filter(Entry::has_module) {
                     let module = self.log.module(&entry.digest);
                     match module.map_err(OpenError::Storage)? {
                         Some(module) if archive.insert_module(&module) == entry.digest => {}
@@ -416,7 +416,7 @@ impl Store {
     /// The modules that the delta brings, each checked.
     fn new_modules(&self, delta: &Delta<'_>) -> Result<Vec<(Digest, &[u8])>, Refusal> {
         let mut modules: Vec<(Digest, &[u8])> = Vec::new();
-        for entry in delta.entries().filter(has_module) {
+        for entry in delta.entries().filter(Entry::has_module) {
             let (name, digest) = (entry.name, entry.digest);
             if let Some(held) = self.log.module(&digest)? {
                 if held.len() != entry.size as usize {
@@ -436,11 +436,6 @@ impl Store {
         }
         Ok(modules)
     }
-}
-
-/// Whether a tasklet has a module; native tasklets have none.
-fn has_module(entry: &Entry<'_>) -> bool {
-    entry.terms.executor == Executor::Wasm
 }
 
 /// Refuses what no node's interpreter would take, before any node has it.

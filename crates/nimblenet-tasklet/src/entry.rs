@@ -156,10 +156,7 @@ impl<'a> Entry<'a> {
     /// Whether the tasklet has a module, which is fetched before it runs. A native tasklet has
     /// none.
     pub const fn has_module(&self) -> bool {
-        match self.terms.executor {
-            Executor::Wasm => true,
-            Executor::Native => false,
-        }
+        self.terms.executor.has_module()
     }
 
     /// The most fuel that one activation gets, its sub-tasklets included.

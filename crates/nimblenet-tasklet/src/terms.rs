@@ -29,6 +29,14 @@ impl Executor {
             Self::Native => "native",
         }
     }
+
+    /// Whether its tasklets have modules, which are fetched before they run.
+    pub const fn has_module(self) -> bool {
+        match self {
+            Self::Wasm => true,
+            Self::Native => false,
+        }
+    }
 }
 
 /// A facility of the node that a WebAssembly module may import from `nimblenet:<name>`.

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use nimblenet_pack::Manifest;
-use nimblenet_tasklet::{Executor, TaskletName};
+use nimblenet_tasklet::TaskletName;
 use serde::Deserialize;
 
 use crate::local::file;
@@ -98,9 +98,9 @@ impl Project {
             false => (Manifest::named(folder_name(root)), Settings::default()),
         };
         manifest.name = manifest.name.or_else(|| Some(folder_name(root)));
-        let source = match manifest.executor {
-            Executor::Native => None,
-            Executor::Wasm => Some(Source::in_folder(root)?),
+        let source = match manifest.executor.has_module() {
+            true => Some(Source::in_folder(root)?),
+            false => None,
         };
         Ok(Self {
             root: root.to_owned(),

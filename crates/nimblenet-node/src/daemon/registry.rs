@@ -4,7 +4,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
-use nimblenet_tasklet::{Delta, Digest, Executor, Name};
+use nimblenet_tasklet::{Delta, Digest, Entry, Name};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::api;
@@ -106,8 +106,7 @@ fn publish(
     let mut modules = Vec::new();
     if outcome.new {
         let decoded = Delta::decode(&delta).map_err(Refusal::Malformed)?;
-        let wasm = |entry: &nimblenet_tasklet::Entry<'_>| entry.terms.executor == Executor::Wasm;
-        for entry in decoded.entries().filter(wasm) {
+        for entry in decoded.entries().filter(Entry::has_module) {
             modules.extend(store.module(&entry.digest)?);
         }
     }

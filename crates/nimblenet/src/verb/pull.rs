@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use nimblenet_core::Catalogue;
 use nimblenet_node::PublicKey;
 use nimblenet_node::remote::Remote;
-use nimblenet_tasklet::{Entry, Executor, NamedImport, NamespaceId, PackageFields, TaskletName};
+use nimblenet_tasklet::{Entry, NamedImport, NamespaceId, PackageFields, TaskletName};
 use serde_json::json;
 
 use crate::output;
@@ -75,9 +75,10 @@ async fn fetch(registry: &mut Remote, args: &Args) -> anyhow::Result<(Vec<u8>, u
     };
     let entry = catalogue.find(&args.name.name);
     let entry = entry.context("unknown-tasklet: nothing of that name is published there")?;
-    let module = match entry.terms.executor {
-        Executor::Wasm => registry.module(&entry.digest).await?,
-        Executor::Native => Vec::new(),
+    let module = if entry.has_module() {
+        registry.module(&entry.digest).await?
+    } else {
+        Vec::new()
     };
     if args.output.extension().is_some_and(|kind| kind == "wasm") {
         if module.is_empty() {
