@@ -173,7 +173,7 @@ impl Execution {
         if !self.bench.is_idle(executor) {
             return None;
         }
-        if let Some(work) = image_work.filter(|work| self.takes_image_work(executor, *work)) {
+        if let Some(work) = image_work.filter(|work| self.jobs.lets_do(executor, *work)) {
             return self.work_for_move(executor, cache, (work, record), granted);
         }
         let around = self.around(cache);
@@ -350,17 +350,6 @@ impl Execution {
         self.bench.assert_invariants(places, is_ready, held);
         let is_live = |at: JobAt| self.jobs[at].state.live();
         self.shelf.assert_invariants(is_live);
-    }
-
-    /// Whether the executor can do this work for the job that moves: only the one that holds an
-    /// activation can freeze it.
-    fn takes_image_work(&self, executor: ExecutorId, work: ImageWork) -> bool {
-        let (at, depth) = work.place();
-        let holder = self.jobs[at].activation(depth).and_then(|it| it.holder());
-        match work {
-            ImageWork::Freeze { .. } => holder == Some(executor),
-            ImageWork::Thaw { .. } => holder.is_none(),
-        }
     }
 
     /// Work for the job that moves.

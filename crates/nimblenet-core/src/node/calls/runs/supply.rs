@@ -227,3 +227,6 @@ impl Supply {
         self.fetches.assert_invariants();
     }
 }
+
+#[cfg(test)]
+mod tests;

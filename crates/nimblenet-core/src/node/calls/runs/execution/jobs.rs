@@ -392,6 +392,17 @@ impl Jobs {
         }
     }
 
+    /// Whether the executor can do this work for the job that moves: only the one that holds an
+    /// activation can freeze it.
+    pub(in crate::node) fn lets_do(&self, executor: ExecutorId, work: ImageWork) -> bool {
+        let (at, depth) = work.place();
+        let holder = self[at].activation(depth).and_then(|it| it.holder());
+        match work {
+            ImageWork::Freeze { .. } => holder == Some(executor),
+            ImageWork::Thaw { .. } => holder.is_none(),
+        }
+    }
+
     /// Takes the answer of an executor that was to freeze or thaw an activation for a move.
     pub(in crate::node) fn note_image(&mut self, work: ImageWork, outcome: &Outcome<'_>) {
         let (at, depth) = work.place();
