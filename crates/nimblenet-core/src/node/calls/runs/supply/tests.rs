@@ -85,7 +85,7 @@ fn a_module_that_a_neighbour_has_is_fetched_and_supplied() {
     for index in 0..2 {
         assert!(supply.poll(&mut stage.post()).is_none());
         let part = part(fetch, &code, index);
-        assert!(supply.handle_data(&mut stage.post(), &part));
+        assert!(supply.handle_data(&mut stage.post(), (NEAR, 1), &part));
     }
     let Some(Supplied::Module(acquired)) = supply.poll(&mut stage.post()) else {
         panic!("the module is here");
@@ -123,11 +123,11 @@ fn an_abandoned_acquisition_drops_its_parts() {
     let (at, fetch) = fetching(&mut stage, &mut supply);
     let code = module(SIZE);
     let first = part(fetch, &code, 0);
-    assert!(supply.handle_data(&mut stage.post(), &first));
+    assert!(supply.handle_data(&mut stage.post(), (NEAR, 1), &first));
     supply.abandon(&mut stage.post(), at);
     assert!(stage.disk_is_free());
     let late = part(fetch, &code, 1);
-    assert!(!supply.handle_data(&mut stage.post(), &late));
+    assert!(!supply.handle_data(&mut stage.post(), (NEAR, 1), &late));
     assert!(supply.poll(&mut stage.post()).is_none());
     supply.assert_invariants();
 }
