@@ -26,19 +26,21 @@ const LIMITS: &[Limit] = &[
         image: "pico-uart",
         // The goal is 160 kB. What takes most: the interpreter 60 kB, the node 49 kB, Ed25519 15 kB.
         // Of that, 3 kB see to it that no block, image or host value can break a run or stop it
-        // from moving, and 1 kB that values are a tasklet's own and a trap has its place.
-        flash_bytes: 191_000,
+        // from moving, and 1 kB that values are a tasklet's own and a trap has its place. 7 kB: a
+        // board tells its neighbours what it holds, and fetches from those who hold what it lacks.
+        flash_bytes: 199_000,
         ram_bytes: 262_144,
         // 2 kB of it keep what tasklets keep apart: the values, and each activation's full name.
-        ram_bytes_outside_disk_and_arena: 50_500,
+        // 1 kB: what neighbours hold.
+        ram_bytes_outside_disk_and_arena: 51_500,
     },
     Limit {
         image: "pico-uart-single",
         // As for two cores.
-        flash_bytes: 191_000,
+        flash_bytes: 199_000,
         // The second core's stack is not there.
         ram_bytes: 253_952,
-        ram_bytes_outside_disk_and_arena: 43_000,
+        ram_bytes_outside_disk_and_arena: 44_000,
     },
     Limit {
         image: "pico-w-wifi",

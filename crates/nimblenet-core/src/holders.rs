@@ -86,14 +86,14 @@ fn place(tasklet: TaskletRef) -> Option<(u8, u32)> {
 }
 
 impl Holders {
-    /// Room for `limit` pages of others; a node that tells of its own cache does so `delay` after a
-    /// change.
-    pub(crate) fn new(limit: usize, delay: Option<Duration>, random: Random) -> Self {
+    /// Room for `limit` pages of `peers` others; a node that tells of its own cache does so `delay`
+    /// after a change.
+    pub(crate) fn new(limit: usize, peers: usize, delay: Option<Duration>, random: Random) -> Self {
         Self {
             pages: Vec::with_capacity(limit),
             limit,
-            peers: Vec::with_capacity(limit),
-            own: Vec::with_capacity(limit),
+            peers: Vec::with_capacity(peers),
+            own: Vec::with_capacity(limit / 3),
             delay,
             due: None,
             noticed: 0,

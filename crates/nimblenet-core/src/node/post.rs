@@ -44,7 +44,12 @@ impl Ground {
         let delay = delay.then_some(config.pace.announce);
         let random = Random::new(config.seed ^ u64::from(config.id.0) << 48 ^ 1);
         Self {
-            holders: Holders::new(config.limits.holdings, delay, random),
+            holders: Holders::new(
+                config.limits.holdings,
+                2 * config.limits.neighbours,
+                delay,
+                random,
+            ),
             config,
             mesh,
             cache,
