@@ -5,8 +5,8 @@ use core::str::FromStr;
 use core::time::Duration;
 
 use nimblenet_core::{
-    Archive, CallRequest, Config, Eviction, Instant, Limits, LinkAddress, LinkId, NamespaceConfig,
-    Role,
+    AcquisitionConfig, Archive, CallRequest, Config, Eviction, Instant, Limits, LinkAddress,
+    LinkId, NamespaceConfig, Role,
 };
 use nimblenet_core::{StaticNeighbour, StaticRoute};
 use nimblenet_tasklet::{Capabilities, Delta, NodeId, TaskletName};
@@ -136,6 +136,11 @@ pub struct Settings {
     pub cache_bytes: usize,
     /// The policy that chooses what leaves a full cache; none for the profile's own.
     pub eviction: Option<&'static Eviction>,
+    /// How nodes acquire tasklets; none for the profile's own way.
+    pub acquisition: Option<AcquisitionConfig>,
+    /// How long a change of a cache waits until neighbours hear of it; none for the profile's own
+    /// time.
+    pub announce: Option<Duration>,
     /// Bytes that each packet has besides those of the node, in reports.
     pub header_bytes: u32,
     /// How bytes are counted, in reports.
@@ -161,6 +166,8 @@ impl Default for Settings {
             executors: None,
             cache_bytes: 32768,
             eviction: None,
+            acquisition: None,
+            announce: None,
             header_bytes: 28,
             accounting: Accounting::Nominal,
             seed: 1,
@@ -221,6 +228,8 @@ impl<'t> Run<'t> {
             config.namespaces = vec![namespace];
             config.limits = limits(trace, &settings, delta.len(), &mesh);
             config.eviction = settings.eviction.unwrap_or(config.eviction);
+            config.acquisition = settings.acquisition.unwrap_or(config.acquisition);
+            config.pace.announce = settings.announce.unwrap_or(config.pace.announce);
             if id == registry {
                 config.role = Role::Registry(archive.clone());
                 config.limits.executors = 1;

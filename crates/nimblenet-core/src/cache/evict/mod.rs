@@ -112,6 +112,7 @@ policies! {
     lru LRU,
     arc ARC,
     gdsf GDSF,
+    nearby NEARBY,
 }
 
 impl Eviction {
