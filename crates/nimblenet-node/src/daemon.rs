@@ -44,9 +44,10 @@ use crate::link::LinkStatus;
 
 use self::api::{Answer, Reply, Request};
 pub use self::crash::Crash;
+pub use self::run::FAREWELL;
 use crate::store::{OpenError, Store};
 
-/// A running node or registry. Dropping the handle stops it at once.
+/// A running node or registry. Dropping the handle stops it within [`FAREWELL`].
 #[derive(Debug)]
 pub struct Daemon {
     requests: Requests,
@@ -239,8 +240,9 @@ impl Daemon {
         status.recv().ok()
     }
 
-    /// Ends it in order: calls in progress get `patience` to end, and new ones are refused. Returns
-    /// its last numbers.
+    /// Ends it in order, within `patience` and [`FAREWELL`]: calls in progress get `patience` to
+    /// end, new ones are refused, and the answers that are left then are sent. Returns its last
+    /// numbers.
     pub fn stop(mut self, patience: Duration) -> Option<Status> {
         let (reply, status) = mpsc::channel();
         self.requests.stop(patience, Some(reply));
@@ -288,7 +290,7 @@ impl Requests {
 #[derive(Debug)]
 enum Command {
     Serve(Request, Answer),
-    /// End within this time, and send the last numbers.
+    /// Give calls this time, end, and send the last numbers.
     Stop(Duration, Option<mpsc::Sender<Status>>),
 }
 

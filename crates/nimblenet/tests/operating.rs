@@ -4,10 +4,13 @@
 
 mod processes;
 
+use core::time::Duration;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::net::UdpSocket;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Instant;
 
 use nimblenet_tasklet::{Capabilities, Capability, Export, PackageFields, TaskletName, Terms};
 use processes::{ADD, Bench, Daemon, add, fail, free_ports, nimblenet, soon, succeed};
@@ -218,4 +221,33 @@ fn who_comes_and_who_is_a_stranger_is_one_line_in_the_log() {
         told("another node has the id") == 1
     });
     assert_eq!((told(&address), told("is there")), (1, 1), "no line twice");
+}
+
+#[test]
+fn a_node_that_is_terminated_answers_its_calls_and_is_gone_within_five_seconds() {
+    let bench = Bench::new();
+    let wat =
+        "(module (func (export \"run\") (param i32 i32) (result i32) (loop (br 0)) (unreachable)))";
+    let module = wat::parse_str(wat).unwrap();
+    let endless = processes::package_with_fuel("shop/endless", ADD, &module, &[], u64::MAX);
+    let endless = bench.write("endless.nnp", endless);
+    let (_registry, node, at) = pair(&bench, &[&endless]);
+    let call = || nimblenet(&["call", "shop/endless", "1", "2", "--node", &at]);
+    thread::scope(|scope| {
+        let calls: Vec<_> = (0..3).map(|_| scope.spawn(call)).collect();
+        let ps = ["ps", "--node", &at, "--json"];
+        soon("the calls run", || {
+            json(&ps)["calls"].as_array().unwrap().len() == 3
+        });
+        let begun = Instant::now();
+        node.terminate();
+        let took = begun.elapsed();
+        assert!(took < Duration::from_millis(5300), "it took {took:?}");
+        for call in calls {
+            let output = call.join().unwrap();
+            let error = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(1));
+            assert!(error.contains("stopped: shop/endless at node 1"), "{error}");
+        }
+    });
 }

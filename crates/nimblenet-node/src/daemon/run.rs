@@ -33,6 +33,8 @@ use crate::link::Heard;
 
 /// Frames taken before anything else gets its turn.
 const BATCH: usize = 64;
+/// How long a daemon that ends waits until its last answers have reached their clients.
+pub const FAREWELL: Duration = Duration::from_millis(500);
 
 /// What a daemon listens to.
 pub(super) struct Inputs {
@@ -128,8 +130,17 @@ pub(super) struct Service {
     pub(super) keeper: Option<Keeper>,
     pub(super) timeouts: Timeouts,
     pub(super) facts: Facts,
-    /// Set once it is to end: when it does so at the latest, and who wants its last numbers.
-    pub(super) stopping: Option<(Instant, Option<Sender<Status>>)>,
+    pub(super) stopping: Option<Stopping>,
+}
+
+/// How a daemon ends that was told to.
+pub(super) struct Stopping {
+    /// Until when calls in progress go on; what is left of them then is answered as stopped.
+    calls_until: Instant,
+    /// When it ends, whether its answers have reached their clients or not.
+    gone_at: Instant,
+    /// Who wants its last numbers.
+    last: Option<Sender<Status>>,
 }
 
 impl Service {
@@ -146,8 +157,8 @@ impl Service {
             keeper.stop();
         }
         let status = self.status();
-        if let Some((_, Some(wants))) = self.stopping.take() {
-            let _ = wants.send(status);
+        if let Some(last) = self.stopping.take().and_then(|stopping| stopping.last) {
+            let _ = last.send(status);
         }
     }
 
@@ -235,28 +246,44 @@ impl Service {
         if self.wake.is_some_and(|at| at <= now) {
             self.pump(Input::Timeout);
         }
+        let stopping = self.stopping.as_ref();
+        if stopping.is_some_and(|stopping| stopping.calls_until <= now) {
+            self.give_up_calls();
+        }
     }
 
     fn next_wake(&self) -> Option<Instant> {
-        let stop = self.stopping.as_ref().map(|(at, _)| *at);
+        let stop = self.stopping.as_ref().map(|stopping| {
+            if self.calls.is_empty() && self.moves.is_empty() {
+                stopping.gone_at
+            } else {
+                stopping.calls_until
+            }
+        });
         let look = Some(self.notices.due());
         [self.wake, stop, look].into_iter().flatten().min()
     }
 
     /// Whether it was told to stop and has nothing left to do, or no time left.
     fn is_over(&self) -> bool {
-        let Some((deadline, _)) = &self.stopping else {
+        let Some(stopping) = &self.stopping else {
             return false;
         };
-        let idle = self.node.jobs() == 0 && self.endpoint().idle;
-        idle || *deadline <= self.clock.now()
+        let now = self.clock.now();
+        let idle = self.node.jobs() == 0 || stopping.calls_until <= now && self.calls.is_empty();
+        idle && self.endpoint().idle || stopping.gone_at <= now
     }
 
     fn obey(&mut self, command: Command) {
         match command {
             Command::Serve(request, answer) => self.serve(request, answer),
-            Command::Stop(patience, reply) => {
-                self.stopping = Some((self.clock.now() + patience, reply));
+            Command::Stop(patience, last) => {
+                let calls_until = self.clock.now() + patience;
+                self.stopping = Some(Stopping {
+                    calls_until,
+                    gone_at: calls_until + FAREWELL,
+                    last,
+                });
             }
         }
     }

@@ -190,6 +190,17 @@ impl Service {
         waiting.answer.give(ended.reply(waiting.explain));
     }
 
+    /// Answers the calls in progress, and who waits for moves, as stopped.
+    pub(super) fn give_up_calls(&mut self) {
+        for (_, answer) in core::mem::take(&mut self.moves) {
+            answer.give(Reply::Moved(Err(Fault::Stopped)));
+        }
+        let calls: Vec<CallId> = self.calls.keys().copied().collect();
+        for call in calls {
+            self.finish(call, CallReport::refused(Fault::Stopped));
+        }
+    }
+
     fn catalogue(&self, namespace: &Name) -> Option<&Catalogue> {
         self.node.catalogue(NamespaceId::of(namespace))
     }

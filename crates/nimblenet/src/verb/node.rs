@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::ensure;
 use nimblenet_node::config::{BadConfig, NodeConfig};
-use nimblenet_node::daemon::{Addresses, Daemon, StartError};
+use nimblenet_node::daemon::{Addresses, Daemon, FAREWELL, StartError};
 use nimblenet_tasklet::NodeId;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{output, remote};
 
-/// The time that calls in progress have when a daemon is told to end.
+/// The time in which a daemon ends when it is told to.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a daemon is checked. If it has broken down, this process ends, so that its supervisor
 /// restarts it.
@@ -80,7 +80,7 @@ pub(super) fn serve(daemon: Daemon, what: &str, id: NodeId, json: bool) -> anyho
     };
     remote::block_on(watch)?;
     tracing::info!("stopping");
-    daemon.stop(PATIENCE);
+    daemon.stop(PATIENCE - FAREWELL);
     Ok(())
 }
 
