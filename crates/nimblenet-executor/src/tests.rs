@@ -155,7 +155,8 @@ impl Host for Device {
         memory: &mut [u8],
     ) -> Result<u64, Fault> {
         if capability == Capability::Log {
-            let line = &memory[args[0] as usize..(args[0] + args[1]) as usize];
+            let range = args[0] as usize..(args[0] + args[1]) as usize;
+            let line = memory.get(range).ok_or(Fault::WrongArguments)?;
             self.calls.push(String::from_utf8(line.to_owned()).unwrap());
         } else if capability == Capability::Kv {
             self.calls.push(format!("{tasklet} {function}"));

@@ -209,6 +209,19 @@ fn a_device_function_that_fails_ends_the_run() {
 }
 
 #[test]
+fn arguments_that_a_device_refuses_are_not_blamed_on_the_caller() {
+    let text = r#"(module (import "nimblenet:log" "write" (func $log (param i32 i32)))
+        (memory 1)
+        (func (export "run") (param i32) (result i32)
+            (call $log (i32.const 65535) (i32.const 2)) (i32.const 0)))"#;
+    let tasklets = [Tasklet::new(text, SAYS)];
+    let mut arena = vec![0; 128 << 10];
+    let mut world = World::new(&tasklets, &mut arena, options());
+    let end = world.run(0, 0, 1000);
+    assert_eq!(end, End::Failed(Fault::Trapped, Some(Trap::Host)));
+}
+
+#[test]
 fn a_device_is_told_which_tasklet_asks() {
     let text = r#"(module (import "nimblenet:kv" "set" (func $set (param i32 i64)))
         (func (export "run") (param i32) (result i32)

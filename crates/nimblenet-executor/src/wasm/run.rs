@@ -206,7 +206,15 @@ impl Running<'_, '_> {
         let memory = self.instance.memory_mut();
         let tasklet = &self.activation.name;
         let host = &mut self.around.host;
-        let result = host.call(tasklet, capability, function.name, &args, memory)?;
+        let result = host.call(tasklet, capability, function.name, &args, memory);
+        let result = result.map_err(|fault| {
+            if fault == Fault::WrongArguments {
+                // These are the tasklet's own arguments, not those that it was called with.
+                Event::from(TaskletTrap::Host)
+            } else {
+                fault.into()
+            }
+        })?;
         self.answer(function.result.into_iter(), &[result])
     }
 
