@@ -5,7 +5,7 @@
 //! happens to know the port. Only an open link makes neighbours of whoever sends.
 
 use alloc::sync::Arc;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::io;
 use std::net::UdpSocket;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -77,12 +77,63 @@ struct UdpLink {
 /// Who is who, and what has moved.
 #[derive(Debug)]
 struct Peers {
-    /// Each with the address of this machine that it knows: the one that it sent to last.
-    neighbours: Vec<Ends>,
+    neighbours: Vec<Neighbour>,
     max_neighbours: usize,
     clock: Clock,
     strangers: Strangers,
     status: LinkStatus,
+}
+
+/// A neighbour.
+#[derive(Clone, Copy, Debug)]
+struct Neighbour {
+    /// Its address, and the address of this machine that it knows: the one that it sent to last.
+    ends: Ends,
+    /// Whether it has sent something.
+    heard: bool,
+    /// Until then, an address of this machine that it may know: a sender with its port that is no
+    /// neighbour has sent to that one. A machine with several addresses sends from another one than
+    /// its neighbours know until it has heard which one they know.
+    perhaps: Option<IpAddr>,
+    /// Whether the next frame goes from there.
+    tries: bool,
+}
+
+impl Neighbour {
+    fn new(address: SocketAddr) -> Self {
+        Self {
+            ends: Ends::to(address),
+            heard: false,
+            perhaps: None,
+            tries: false,
+        }
+    }
+
+    /// Takes note of a datagram from it.
+    fn hear(&mut self, ends: Ends) {
+        self.ends = ends;
+        self.heard = true;
+    }
+
+    /// Takes note of a datagram from a stranger.
+    fn suspect(&mut self, stranger: Ends) {
+        let may_be = stranger.remote.port() == self.ends.remote.port();
+        if !self.heard && may_be && !stranger.local.is_unspecified() && !stranger.is_multicast() {
+            self.perhaps = Some(stranger.local);
+        }
+    }
+
+    /// The path of the next frame to it.
+    fn path(&mut self) -> Ends {
+        let Some(local) = self.perhaps.filter(|_| !self.heard) else {
+            return self.ends;
+        };
+        self.tries = !self.tries;
+        if self.tries {
+            return Ends { local, ..self.ends };
+        }
+        self.ends
+    }
 }
 
 fn lock(peers: &Mutex<Peers>) -> MutexGuard<'_, Peers> {
@@ -101,7 +152,7 @@ impl UdpLink {
         };
         let peers = Peers {
             max_neighbours: neighbours.len() + learnt,
-            neighbours: neighbours.iter().copied().map(Ends::to).collect(),
+            neighbours: neighbours.iter().copied().map(Neighbour::new).collect(),
             clock: Clock::start(),
             strangers: Strangers::default(),
             status,
@@ -135,12 +186,13 @@ impl Link for UdpLink {
 impl Peers {
     /// Counts a datagram that came in and says which neighbour it is from.
     fn receive(&mut self, ends: Ends, bytes: usize) -> Option<LinkAddress> {
-        let is_it = |known: &Ends| known.remote == ends.remote;
+        let is_it = |known: &Neighbour| known.ends.remote == ends.remote;
         let known = self.neighbours.iter().position(is_it);
         let at = known.unwrap_or(self.neighbours.len());
         if known.is_none() {
             if at >= self.max_neighbours {
                 self.status.strangers += 1;
+                self.neighbours.iter_mut().for_each(|it| it.suspect(ends));
                 if self.strangers.is_news(self.clock.now(), ends.remote) {
                     tracing::warn!(
                         from = %ends.remote,
@@ -150,9 +202,9 @@ impl Peers {
                 }
                 return None;
             }
-            self.neighbours.push(ends);
+            self.neighbours.push(Neighbour::new(ends.remote));
         }
-        self.neighbours[at] = ends;
+        self.neighbours[at].hear(ends);
         self.status.received += 1;
         self.status.received_bytes += bytes as u64;
         Some(LinkAddress(at as u32))
@@ -163,15 +215,18 @@ impl Peers {
         // reports at the next send, whoever that is for; and the address that a neighbour knew
         // may be this machine's no longer. So one error is no reason to give up.
         for _ in 0..2 {
-            let ends = &mut self.neighbours[to];
-            match socket.send(ends, frame) {
+            let neighbour = &mut self.neighbours[to];
+            match socket.send(&neighbour.path(), frame) {
                 Ok(()) => {
                     self.status.sent += 1;
                     self.status.sent_bytes += frame.len() as u64;
                     return;
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-                Err(_) => *ends = Ends::to(ends.remote),
+                Err(_) => {
+                    neighbour.ends = Ends::to(neighbour.ends.remote);
+                    neighbour.perhaps = None;
+                }
             }
         }
         self.status.dropped += 1;
@@ -216,6 +271,39 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nodes_that_know_each_other_by_other_addresses_than_they_send_from_meet() {
+        let sockets = [0, 1].map(|_| UdpSocket::bind("0.0.0.0:0").unwrap());
+        let port = |at: usize| sockets[at].local_addr().unwrap().port();
+        // The system sends from 127.0.0.1 to either.
+        let known = [("127.0.0.3", port(1)), ("127.0.0.2", port(0))];
+        let known = known.map(|(ip, port)| SocketAddr::new(ip.parse().unwrap(), port));
+        let mut tasks = JoinSet::new();
+        let mut links = Vec::new();
+        let mut heard = Vec::new();
+        for (socket, neighbour) in sockets.into_iter().zip(known) {
+            let plan = UdpPlan {
+                socket,
+                neighbours: vec![neighbour],
+                open: false,
+                mtu: 256,
+            };
+            let (frames, inbox) = tokio::sync::mpsc::channel(4);
+            let inlet = Inlet::new(nimblenet_core::LinkId(0), frames);
+            links.push(plan.start(inlet, &mut tasks).unwrap());
+            heard.push(inbox);
+        }
+        // The first hello reaches a node that takes its sender for a stranger.
+        links[0].send(None, b"hello");
+        while links[1].status().strangers == 0 {
+            tokio::task::yield_now().await;
+        }
+        links[1].send(None, b"hello");
+        assert_eq!(heard[0].recv().await.unwrap().bytes, b"hello");
+        links[0].send(None, b"hello");
+        assert_eq!(heard[1].recv().await.unwrap().bytes, b"hello");
+    }
+
+    #[tokio::test]
     async fn an_open_link_learns_whoever_sends_up_to_a_limit() {
         let link = link(&[], true);
         let sender = |port| SocketAddr::from(([127, 0, 0, 1], port));
@@ -256,7 +344,7 @@ mod tests {
         gone.local = [192, 0, 2, 77].into();
         let (sender, _) = socket::split(bound().0).unwrap();
         let mut other = UdpLink::new(sender, &[at], false).unwrap();
-        lock(&other.peers).neighbours[0] = gone;
+        lock(&other.peers).neighbours[0].ends = gone;
         other.send(None, b"still here");
         assert_eq!(neighbour.recv(&mut buffer).unwrap(), 10);
         assert_eq!(other.status().sent, 1);
