@@ -83,6 +83,12 @@ impl Notices {
 
 #[cfg(test)]
 mod tests {
+    use alloc::sync::Arc;
+    use std::io::{self, Write};
+    use std::sync::Mutex;
+
+    use nimblenet_core::{Config, Input, LinkAddress, LinkConfig, LinkId};
+
     use super::*;
 
     fn news(notices: &mut Notices, seconds: u64, ids: &[u16], own_id: u64) -> Vec<Notice> {
@@ -98,6 +104,63 @@ mod tests {
         assert_eq!(news(&mut notices, 1, &[3, 7], 0), []);
         let told = news(&mut notices, 2, &[7, 9], 0);
         assert_eq!(told, [Notice::Came(NodeId(9)), Notice::Gone(NodeId(3))]);
+    }
+
+    /// A log in memory.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_neighbour_that_comes_and_goes_is_a_line_each_at_the_default_level() {
+        let mut nodes = [1, 2].map(|id| {
+            let mut config = Config::new(NodeId(id), 256);
+            config.links = vec![LinkConfig { mtu: 256 }];
+            Node::new(config).unwrap()
+        });
+        let at = |seconds: u64| Instant::from_micros(seconds * 1_000_000);
+        let mut frame = [0; 256];
+        nodes[1].handle(at(1), Input::Timeout);
+        let hello = nodes[1]
+            .poll_transmit(at(1), LinkId(0), &mut frame)
+            .unwrap();
+        nodes[0].handle(
+            at(1),
+            Input::Frame {
+                link: LinkId(0),
+                from: LinkAddress(0),
+                bytes: &frame[..hello.len],
+            },
+        );
+        let log = Log::default();
+        let written = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::WARN)
+            .with_ansi(false)
+            .with_writer(move || written.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let mut notices = Notices::default();
+            for seconds in 1..60 {
+                nodes[0].handle(at(seconds), Input::Timeout);
+                notices.look(at(seconds), &nodes[0]);
+            }
+        });
+        let log = log.0.lock().unwrap();
+        let log = core::str::from_utf8(&log).unwrap();
+        let lines: Vec<_> = log.lines().collect();
+        assert_eq!(lines.len(), 2, "{log}");
+        assert!(lines[0].contains("WARN") && lines[0].ends_with("a neighbour is there node=2"));
+        assert!(lines[1].contains("WARN") && lines[1].ends_with("a neighbour is gone node=2"));
     }
 
     #[test]
