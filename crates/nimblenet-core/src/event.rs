@@ -69,6 +69,16 @@ pub enum Event<'a> {
         /// How its program ended.
         report: Report<'a>,
     },
+    /// Another node says which epoch of a namespace it holds. Only the namespace's registry has this
+    /// event.
+    Announced {
+        /// The node.
+        node: NodeId,
+        /// The namespace.
+        namespace: NamespaceId,
+        /// The epoch; 0 for none.
+        epoch: u32,
+    },
     /// A namespace's catalogue is at a newer epoch.
     Catalogue {
         /// The namespace.

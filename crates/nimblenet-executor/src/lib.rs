@@ -83,6 +83,12 @@ impl<'m> Executor<'m> {
         self.wasm.activations()
     }
 
+    /// The digests of the modules that are loaded: those of activations, and those that are kept
+    /// for another start. A module may be there more than once.
+    pub fn loaded(&self) -> impl Iterator<Item = &[u8; 32]> + Clone {
+        self.wasm.loaded()
+    }
+
     /// What has been done so far.
     pub fn counts(&self) -> Counts {
         self.wasm.counts()

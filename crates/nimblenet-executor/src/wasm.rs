@@ -436,6 +436,15 @@ impl<'m> Wasm<'m> {
         self.counts.loaded + self.counts.warm
     }
 
+    /// The digests of the modules that are loaded.
+    pub(crate) fn loaded(&self) -> impl Iterator<Item = &[u8; 32]> + Clone {
+        self.slots.iter().filter_map(|slot| match slot {
+            Slot::Run(run) => (run.form == Form::Block).then_some(&run.digest),
+            Slot::Warm(warm) => Some(&warm.digest),
+            Slot::Free => None,
+        })
+    }
+
     /// The activations and their places.
     fn runs(&self) -> impl Iterator<Item = (usize, &Activation)> {
         let slots = self.slots.iter().enumerate();

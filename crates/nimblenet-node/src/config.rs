@@ -9,7 +9,7 @@ mod values;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::mem::take;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 
@@ -24,7 +24,9 @@ use crate::store::{StoreLimits, Trust};
 
 pub use bad::BadConfig;
 use serial::SerialLines;
-use values::{CapabilityName, EvictionName, Id, Native, PlacementName, Socket, Text, Within};
+use values::{
+    CapabilityName, Dir, EvictionName, Id, Native, Neighbours, PlacementName, Socket, Text, Within,
+};
 
 /// The id of a registry, and the registry of a namespace, if the configuration gives none.
 pub const DEFAULT_REGISTRY: NodeId = NodeId(65534);
@@ -180,6 +182,20 @@ impl NodeConfig {
     pub fn parse(text: &str, path: &Path) -> Result<Self, BadConfig> {
         let mut file: NodeFile = parse(text, path)?;
         let mesh = file.mesh();
+        check_neighbours(&mesh, text, path)?;
+        let own = file.namespaces.values().any(|it| it.registry.0 == mesh.id);
+        if own {
+            let key = match mesh.id {
+                DEFAULT_REGISTRY => "id",
+                _ => "registry",
+            };
+            let message = format!(
+                "{} is the node's own id; a namespace's registry is another node",
+                mesh.id
+            );
+            let value = mesh.id.to_string();
+            return Err(BadConfig::at_key(path, text, (key, &value), message));
+        }
         let namespaces = file.namespaces.into_iter();
         Ok(Self {
             mesh,
@@ -190,7 +206,7 @@ impl NodeConfig {
             eviction: file.eviction.0,
             placement: file.placement.0,
             executors: file.executors.size(),
-            state: file.state,
+            state: file.state.map(|Dir(path)| path),
             timeouts: file.timeouts.timeouts(),
             natives: file.natives.into_iter().map(|Native(name)| name).collect(),
             namespaces: namespaces
@@ -227,6 +243,7 @@ impl RegistryConfig {
     pub fn parse(text: &str, path: &Path) -> Result<Self, BadConfig> {
         let mut file: RegistryFile = parse(text, path)?;
         let mesh = file.mesh();
+        check_neighbours(&mesh, text, path)?;
         let keys = file.namespaces.map(|namespaces| {
             let namespaces = namespaces.into_iter();
             namespaces
@@ -236,7 +253,7 @@ impl RegistryConfig {
         Ok(Self {
             mesh,
             coap: file.coap.0,
-            data: file.data,
+            data: file.data.0,
             trust: keys.map_or(Trust::FirstUse, Trust::Keys),
             limits: StoreLimits {
                 module_bytes: file.module_bytes.size(),
@@ -255,7 +272,7 @@ macro_rules! file {
             $($own)*
             listen: Socket,
             #[serde(default)]
-            neighbours: Vec<Socket>,
+            neighbours: Neighbours,
             #[serde(default)]
             open: bool,
             #[serde(default = "mtu")]
@@ -268,11 +285,10 @@ macro_rules! file {
         impl $name {
             fn mesh(&mut self) -> MeshConfig {
                 let links = [take(&mut self.serial).plans()];
-                let neighbours = take(&mut self.neighbours).into_iter();
                 MeshConfig {
                     id: self.id.0,
                     listen: self.listen.0,
-                    neighbours: neighbours.map(|Socket(address)| address).collect(),
+                    neighbours: take(&mut self.neighbours).0,
                     open: self.open,
                     mtu: self.mtu.number() as u16,
                     links: links.into_iter().flatten().collect(),
@@ -297,7 +313,7 @@ file!(NodeFile {
     placement: PlacementName,
     #[serde(default = "executors")]
     executors: Within<1, { MAX_EXECUTORS as u64 }>,
-    state: Option<PathBuf>,
+    state: Option<Dir>,
     #[serde(default)]
     timeouts: TimeoutsFile,
     #[serde(default)]
@@ -310,7 +326,7 @@ file!(RegistryFile {
     #[serde(default = "registry_id")]
     id: Id,
     coap: Socket,
-    data: PathBuf,
+    data: Dir,
     #[serde(default = "module_bytes")]
     module_bytes: Within<1, BYTES_MAX>,
     namespaces: Option<BTreeMap<Text<Name>, PublisherFile>>,
@@ -419,6 +435,21 @@ fn registry_id() -> Id {
     Id(DEFAULT_REGISTRY)
 }
 
+/// Checks that no neighbour is the node itself.
+fn check_neighbours(mesh: &MeshConfig, text: &str, path: &Path) -> Result<(), BadConfig> {
+    let listen = mesh.listen;
+    let reaches =
+        |ip: IpAddr| ip == listen.ip() || listen.ip().is_unspecified() && ip.is_loopback();
+    let is_own = |it: &&SocketAddr| it.port() == listen.port() && reaches(it.ip());
+    match mesh.neighbours.iter().find(is_own) {
+        None => Ok(()),
+        Some(own) => {
+            let message = format!("{own} is the address of this node itself (`listen`)");
+            Err(BadConfig::at_key(path, text, ("neighbours", ""), message))
+        }
+    }
+}
+
 fn read(path: &Path) -> Result<String, BadConfig> {
     std::fs::read_to_string(path).map_err(|error| BadConfig::unreadable(path, error))
 }
@@ -493,6 +524,29 @@ mod tests {
                 "no HOST:PORT that has an address",
             ),
             ("neighbours = [\"localhost\"]", 3, "no HOST:PORT"),
+            ("neighbours = [\"127.0.0.1:4001\"]", 3, "this node itself"),
+            ("neighbours = [\"127.0.0.1:0\"]", 3, "port 0"),
+            (
+                "neighbours = [\"224.0.1.187:4000\"]",
+                3,
+                "a multicast address",
+            ),
+            (
+                "neighbours = [\"0.0.0.0:4000\"]",
+                3,
+                "no address of one node",
+            ),
+            (
+                "neighbours = [\"127.0.0.1:5\", \"127.0.0.1:5\"]",
+                3,
+                "127.0.0.1:5 is there twice",
+            ),
+            ("state = \"\"", 3, "the path of a directory"),
+            (
+                "[namespaces.shop]\nkey = \"KEY\"\nregistry = 1",
+                5,
+                "the node's own id",
+            ),
             ("serial = \"ttyACM0\"", 3, "sequence"),
             ("serial = [1]", 3, "a device, or a table"),
             (

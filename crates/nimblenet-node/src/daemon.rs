@@ -17,6 +17,7 @@
 pub(crate) mod api;
 mod crash;
 mod failure;
+mod holders;
 mod keeper;
 mod links;
 mod notices;
@@ -42,7 +43,7 @@ use crate::coap::ServerCounters;
 use crate::config::{NodeConfig, RegistryConfig};
 use crate::link::LinkStatus;
 
-use self::api::{Answer, Reply, Request};
+use self::api::{Answer, Reply, Request, Wanted};
 pub use self::crash::Crash;
 pub use self::run::FAREWELL;
 use crate::store::{OpenError, Store};
@@ -125,6 +126,8 @@ pub struct Cached {
     pub name: TaskletName,
     /// Its version, bytes and uses.
     pub module: CachedModule,
+    /// Whether an executor has it loaded, so that its next start is quick.
+    pub loaded: bool,
 }
 
 /// A daemon's numbers at one moment.
@@ -205,7 +208,7 @@ impl Daemon {
         let (send, report) = mpsc::channel();
         let request = Request::Call {
             call,
-            explain: false,
+            wanted: Wanted::default(),
         };
         let answer = Answer::new(move |reply| {
             if let Reply::Ended { report, .. } = reply {
@@ -301,7 +304,12 @@ impl Sockets {
     /// [`StartError::Bind`] if an address is in use or is not this machine's.
     pub fn bind(mesh: SocketAddr, coap: Option<SocketAddr>) -> Result<Self, StartError> {
         let bind = |key, address: SocketAddr| {
-            let bound = UdpSocket::bind(address);
+            let bound = if address.ip().is_multicast() {
+                let message = "it is a multicast address, and a node listens at one of its own";
+                Err(io::Error::new(io::ErrorKind::InvalidInput, message))
+            } else {
+                UdpSocket::bind(address)
+            };
             bound.map_err(|error| StartError::Bind {
                 key,
                 address,

@@ -35,9 +35,13 @@ type Piece = Box<Parcel<Growing<Vec<u8>>, Arc<[u8]>>>;
 /// The outcome of a piece of work.
 pub(crate) type OwnedOutcome = Answer<Vec<u8>>;
 
+/// The digests of the modules that an executor has loaded.
+type Loaded = Arc<Mutex<Vec<[u8; 32]>>>;
+
 /// The threads that work for one node.
 #[derive(Debug)]
 pub(crate) struct Workers {
+    loaded: Vec<Loaded>,
     /// One queue for each executor.
     work: Vec<SyncSender<Piece>>,
     checks: Option<SyncSender<Piece>>,
@@ -62,10 +66,11 @@ impl Workers {
             runs: None,
         };
         let (mut work, mut threads) = (Vec::new(), Vec::new());
-        for number in 0..executors {
+        let loaded: Vec<Loaded> = (0..executors).map(|_| Loaded::default()).collect();
+        for (number, loaded) in loaded.iter().enumerate() {
             let (queue, due) = sync_channel(QUEUE);
-            let (host, outcomes) = (host.clone(), outcomes.clone());
-            let run = move || execute(arena_bytes, host, &due, &outcomes);
+            let (host, outcomes, loaded) = (host.clone(), outcomes.clone(), loaded.clone());
+            let run = move || execute(arena_bytes, host, &due, &outcomes, &loaded);
             threads.push(spawn(format!("{name}-run-{number}")).spawn(run)?);
             work.push(queue);
         }
@@ -73,6 +78,7 @@ impl Workers {
         let checked = outcomes.clone();
         threads.push(spawn(format!("{name}-check")).spawn(move || check(&due, &checked))?);
         Ok(Self {
+            loaded,
             work,
             checks: Some(checks),
             outcomes,
@@ -102,6 +108,14 @@ impl Workers {
         if !taken && let Some(refused) = work.refused(Fault::Busy) {
             let _ = self.outcomes.send(refused.owned());
         }
+    }
+
+    /// Whether an executor has the module with this digest loaded.
+    pub(crate) fn have_loaded(&self, digest: &Digest) -> bool {
+        self.loaded.iter().any(|loaded| {
+            let loaded = loaded.lock().unwrap_or_else(PoisonError::into_inner);
+            loaded.contains(&digest.0)
+        })
     }
 
     /// Ends the threads, after the slice that runs.
@@ -189,6 +203,7 @@ fn execute(
     mut host: SharedHost,
     due: &Receiver<Piece>,
     outcomes: &UnboundedSender<OwnedOutcome>,
+    loaded: &Loaded,
 ) {
     let mut arena = vec![0; arena_bytes];
     let mut out = vec![0; OUTPUT_BYTES];
@@ -200,11 +215,20 @@ fn execute(
     while let Ok(piece) = due.recv() {
         host.runs = piece.open().ok().and_then(|work| work.activation());
         let outcome = executor.serve(&piece, verifies, &mut host, &mut out);
+        note_loaded(loaded, executor.executor().loaded());
         if let Some(outcome) = outcome
             && outcomes.send(outcome.owned()).is_err()
         {
             return;
         }
+    }
+}
+
+fn note_loaded<'d>(noted: &Loaded, now: impl Iterator<Item = &'d [u8; 32]> + Clone) {
+    let mut noted = noted.lock().unwrap_or_else(PoisonError::into_inner);
+    if !now.clone().eq(noted.iter()) {
+        noted.clear();
+        noted.extend(now);
     }
 }
 

@@ -1,11 +1,11 @@
-//! What tasklets have written to the log of a node: the newest lines.
+//! The newest lines of a node's log: what tasklets have written, and why they failed.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nimblenet_core::{CallId, Instant};
-use nimblenet_tasklet::{ActivationId, TaskletName};
+use nimblenet_tasklet::{ActivationId, Place, TaskletName};
 
 /// Lines that are kept.
 const MAX_LINES: usize = 512;
@@ -14,7 +14,7 @@ const MAX_BYTES: usize = 64 << 10;
 /// Bytes of one line; the rest of a longer one is left out.
 const MAX_LINE_BYTES: usize = 256;
 
-/// A line that a tasklet has written.
+/// A line that a tasklet has written, or that says why it failed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Line {
     /// Its number; lines are numbered from 1 since the node's start.
@@ -25,6 +25,8 @@ pub(crate) struct Line {
     pub(crate) tasklet: TaskletName,
     /// The call that it was written in, as far as the node knows.
     pub(crate) call: Option<CallId>,
+    /// Where in its module it failed, if it did.
+    pub(crate) place: Option<Place>,
     /// What it says; whatever is no text is replaced.
     pub(crate) text: String,
 }
@@ -52,9 +54,35 @@ impl Lines {
         writer: Option<ActivationId>,
         text: &[u8],
     ) {
-        let text = &text[..text.len().min(MAX_LINE_BYTES)];
-        let text = String::from_utf8_lossy(text).into_owned();
-        self.lock().push(at, tasklet, writer, text);
+        let line = Line {
+            number: 0,
+            at,
+            tasklet,
+            call: None,
+            place: None,
+            text: shortened(text),
+        };
+        self.lock().push(line, writer);
+    }
+
+    /// Adds why a tasklet failed in a call.
+    pub(crate) fn note_failure(
+        &self,
+        at: Instant,
+        tasklet: TaskletName,
+        call: CallId,
+        place: Option<Place>,
+        text: &str,
+    ) {
+        let line = Line {
+            number: 0,
+            at,
+            tasklet,
+            call: Some(call),
+            place,
+            text: shortened(text.as_bytes()),
+        };
+        self.lock().push(line, None);
     }
 
     /// Looks up the calls of lines that were written since the last time.
@@ -77,30 +105,31 @@ impl Lines {
         ring.lines.range(first..).cloned().collect()
     }
 
+    /// The lines of a call.
+    pub(crate) fn of(&self, call: CallId) -> Vec<Line> {
+        let ring = self.lock();
+        let lines = ring.lines.iter().filter(|line| line.call == Some(call));
+        lines.cloned().collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Ring> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+fn shortened(text: &[u8]) -> String {
+    let text = &text[..text.len().min(MAX_LINE_BYTES)];
+    String::from_utf8_lossy(text).into_owned()
+}
+
 impl Ring {
-    fn push(
-        &mut self,
-        at: Instant,
-        tasklet: TaskletName,
-        writer: Option<ActivationId>,
-        text: String,
-    ) {
+    /// Adds a line, which gets the next number.
+    fn push(&mut self, mut line: Line, writer: Option<ActivationId>) {
         self.last += 1;
-        let number = self.last;
-        self.open.extend(writer.map(|writer| (number, writer)));
-        self.bytes += text.len();
-        self.lines.push_back(Line {
-            number,
-            at,
-            tasklet,
-            call: None,
-            text,
-        });
+        line.number = self.last;
+        self.open.extend(writer.map(|writer| (self.last, writer)));
+        self.bytes += line.text.len();
+        self.lines.push_back(line);
         while self.lines.len() > MAX_LINES || self.bytes > MAX_BYTES {
             let oldest = self.lines.pop_front();
             self.bytes -= oldest.map_or(0, |line| line.text.len());

@@ -31,6 +31,19 @@ pub struct Remote {
     client: Client,
 }
 
+/// How a tasklet is called.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct CallOptions<'a> {
+    /// The export; if none, `run`.
+    pub export: Option<&'a str>,
+    /// The node of the mesh that runs it; if none, the one that is asked.
+    pub at: Option<NodeId>,
+    /// Whether the answer says where the tasklets came from.
+    pub explain: bool,
+    /// Whether the answer has the lines that the tasklets have written to the log.
+    pub logs: bool,
+}
+
 /// What a publication has changed and uploaded, for one namespace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PublishReport {
@@ -68,19 +81,23 @@ impl Remote {
         self.client.end_by(deadline);
     }
 
-    /// Calls a tasklet; the answer is the CBOR array of results, or with `explain` the map that
-    /// explains it. With `at`, another node of the mesh runs it.
+    /// Calls a tasklet; the answer is the CBOR array of results, or with `explain` or `logs` the
+    /// document `explained` (spec/api.md, section 3).
     ///
     /// # Errors
     /// [`RemoteError`], with the fault's code if the call failed.
     pub async fn call(
         &mut self,
         name: &TaskletName,
-        export: Option<&str>,
         args: &[u8],
-        explain: bool,
-        at: Option<NodeId>,
+        options: CallOptions<'_>,
     ) -> Result<Vec<u8>, RemoteError> {
+        let CallOptions {
+            export,
+            at,
+            explain,
+            logs,
+        } = options;
         let path = [name.namespace.as_str(), name.name.as_str()];
         let mut request = ask(Resource::Call, &path);
         let export = export.map(|export| format!("{}={export}", query::EXPORT));
@@ -89,6 +106,7 @@ impl Remote {
         request.query.extend(at);
         let explain = explain.then(|| query::EXPLAIN.to_owned());
         request.query.extend(explain);
+        request.query.extend(logs.then(|| query::LOGS.to_owned()));
         request.format = Some(Format::CBOR);
         request.payload = args.to_vec();
         Ok(self.request(&request).await?.payload)
@@ -133,7 +151,8 @@ impl Remote {
         let mut request = ask(Resource::Logs, &[]);
         request.query = vec![format!("{}={from}", query::FROM)];
         let payload = self.request(&request).await?.payload;
-        summary::read_lines(&payload).ok_or(RemoteError::Malformed)
+        let lines = summary::read_lines(&mut Decoder::new(&payload));
+        lines.ok_or(RemoteError::Malformed)
     }
 
     /// The numbers of a node or registry, by the keys of its status.
@@ -294,6 +313,14 @@ impl Remote {
                 claimed: catalogue.epoch() == 0,
             };
             if publication.changed() == 0 {
+                // A node has the catalogue too, but nothing can be published there.
+                let held = self.namespaces().await?;
+                if held
+                    .iter()
+                    .any(|it| it.name == *namespace && it.nodes.is_none())
+                {
+                    return Err(RemoteError::NotARegistry);
+                }
                 report.claimed = false;
                 return Ok(report);
             }
@@ -436,7 +463,7 @@ fn ask(resource: Resource, values: &[&str]) -> Request {
 fn refused(response: &Response) -> RemoteError {
     // A board may say less, and what comes after something unreadable is left out.
     let (mut code, mut message, mut tasklet) = (None, None, None);
-    let (mut function, mut offset) = (None, None);
+    let (mut function, mut offset, mut lines) = (None, None, None);
     let mut decoder = Decoder::new(&response.payload);
     let fields = decoder.map().ok().flatten().unwrap_or(0);
     for _ in 0..fields {
@@ -446,6 +473,10 @@ fn refused(response: &Response) -> RemoteError {
             Ok(failure::TASKLET) => decoder.str().map(|value| tasklet = Some(value)),
             Ok(failure::FUNCTION) => decoder.u32().map(|value| function = Some(value)),
             Ok(failure::OFFSET) => decoder.u32().map(|value| offset = Some(value)),
+            Ok(failure::LINES) => {
+                lines = summary::read_lines(&mut decoder);
+                Ok(())
+            }
             Ok(_) => decoder.skip(),
             Err(error) => Err(error),
         };
@@ -461,6 +492,7 @@ fn refused(response: &Response) -> RemoteError {
         code: code.unwrap_or("refused").into(),
         message: message.unwrap_or("no reason was given").into(),
         place: tasklet.zip(place).map(Box::new),
+        lines: lines.unwrap_or_default().into(),
     }
 }
 
@@ -494,6 +526,8 @@ pub enum RemoteError {
         message: Box<str>,
         /// The tasklet that failed, and where in its module, if the answer says so.
         place: Option<Box<(TaskletName, Place)>>,
+        /// What the call's tasklets have written to the log, if that was asked for.
+        lines: Box<[LineSummary]>,
     },
     /// The packages cannot be published together.
     Packages(BadPackages),
@@ -501,6 +535,8 @@ pub enum RemoteError {
     Catalogue(BadDelta),
     /// The catalogue that it sent is not signed by the given key.
     OtherKey,
+    /// It is a node and no registry.
+    NotARegistry,
     /// The module that it sent has another digest.
     WrongDigest,
     /// Its answer is not what the format says.
@@ -520,10 +556,24 @@ impl RemoteError {
             && let (tasklet, place) = &**failed
             && let Some(name) = name(tasklet, place.function())
         {
-            let named = format!("in {name} at offset {:#x}", place.offset());
-            *message = message.replace(&place.to_string(), &named).into();
+            *message = summary::named(message, *place, name).into();
         }
         self
+    }
+
+    /// What the call's tasklets have written to the log, if that was asked for.
+    pub fn lines(&self) -> &[LineSummary] {
+        match self {
+            Self::Refused { lines, .. } => lines,
+            Self::Client(_)
+            | Self::Unknown(_)
+            | Self::Packages(_)
+            | Self::Catalogue(_)
+            | Self::OtherKey
+            | Self::NotARegistry
+            | Self::WrongDigest
+            | Self::Malformed => &[],
+        }
     }
 
     /// The stable code: lower-case words joined by hyphens.
@@ -535,6 +585,7 @@ impl RemoteError {
             Self::Packages(error) => error.code(),
             Self::Catalogue(_) => Problem::BadCatalogue.code(),
             Self::OtherKey => Problem::UnknownKey.code(),
+            Self::NotARegistry => Problem::NotARegistry.code(),
             Self::WrongDigest => Problem::DigestMismatch.code(),
             Self::Malformed => Problem::Malformed.code(),
         }
@@ -558,6 +609,9 @@ impl fmt::Display for RemoteError {
             Self::Packages(error) => error.fmt(f),
             Self::Catalogue(error) => error.fmt(f),
             Self::OtherKey => f.write_str("the namespace's catalogue is signed by another key"),
+            Self::NotARegistry => f.write_str(
+                "this is a node, which takes no publications; give the address of the registry",
+            ),
             Self::WrongDigest => f.write_str("the module was damaged on its way; try again"),
             Self::Malformed => f.write_str("the answer is not what it should be"),
         }

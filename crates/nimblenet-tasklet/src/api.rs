@@ -82,6 +82,8 @@ pub mod query {
     pub const AT: &str = "at";
     /// Whether the answer to a call explains it.
     pub const EXPLAIN: &str = "explain";
+    /// Whether the answer to a call has the lines that its tasklets have written to the log.
+    pub const LOGS: &str = "logs";
     /// The node that a call moves to.
     pub const TO: &str = "to";
     /// The kind of the resources that are listed.
@@ -134,7 +136,7 @@ macro_rules! resources {
 
 resources! {
     /// Runs a tasklet.
-    Call = Post [Is(segment::TASKLETS), Any("NS"), Any("NAME")] [query::EXPORT, query::AT, query::EXPLAIN],
+    Call = Post [Is(segment::TASKLETS), Any("NS"), Any("NAME")] [query::EXPORT, query::AT, query::EXPLAIN, query::LOGS],
     /// Lists the resources.
     Discovery = Get [Is(segment::WELL_KNOWN), Is(segment::CORE)] [query::RT, query::HREF],
     /// Returns a node's status.
@@ -361,6 +363,8 @@ problems! {
     UnknownModule = NotFound "unknown-module",
     /// Only registries take publications.
     NotARegistry = NotFound "not-a-registry",
+    /// A registry runs no tasklets.
+    NotANode = NotFound "not-a-node",
     /// No catalogue of the namespace is here, or the registry is not for it.
     UnknownNamespace = NotFound "unknown-namespace",
     /// The registry is stopping.
@@ -420,6 +424,7 @@ impl Problem {
             Self::Overloaded => "try again after the seconds of Max-Age",
             Self::UnknownModule => "look the digest up with `nimblenet ls --json`",
             Self::NotARegistry => "give the address of a registry",
+            Self::NotANode => "give the address of a node",
             Self::UnknownNamespace => "add the namespace to the configuration, or look its name up",
             Self::Stopped => "try again once the registry is back",
             Self::Malformed | Self::OtherNamespace => "publish with a tool of the same version",

@@ -60,7 +60,7 @@ coded! {
         WrongArguments = 4 "wrong-arguments",
         /// A tasklet calls another with a signature that its entry does not have.
         WrongSignature = 5 "wrong-signature",
-        /// No neighbour and no registry gave the tasklet within the allowed attempts.
+        /// No node that can give the tasklet answers, or the node that was to run it does not.
         Unreachable = 10 "unreachable",
         /// The bytes received are not those that the catalogue names.
         DigestMismatch = 11 "digest-mismatch",

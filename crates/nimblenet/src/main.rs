@@ -14,6 +14,7 @@ mod demo;
 mod failure;
 mod interrupt;
 mod local;
+mod names;
 mod output;
 mod project;
 mod remote;

@@ -1,12 +1,14 @@
 //! Connects the command line with nodes and registries.
 
 use core::fmt;
+use core::net::SocketAddr;
 use core::str::FromStr;
 use core::time::Duration;
 use std::io::{self, IsTerminal as _};
 
 use anyhow::Context;
 use nimblenet_node::remote::Remote;
+use nimblenet_tasklet::NodeId;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::failure::{Coded, UNKNOWN_HOST, complain};
@@ -136,6 +138,23 @@ impl Patience {
     }
 }
 
+/// Reads the id of a node.
+pub(crate) fn node_id(text: &str) -> Result<NodeId, &'static str> {
+    let id = text.parse().ok().map(NodeId);
+    let id = id.filter(|id| *id != NodeId::EVERYONE);
+    id.ok_or("the id of a node is a number from 0 to 65534")
+}
+
+/// Reads an address to listen at: an IP address and a port.
+pub(crate) fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    let address: Option<SocketAddr> = text.parse().ok();
+    address.ok_or_else(|| {
+        "an IP address of this machine and a port are expected, such as 127.0.0.1:5683; 0.0.0.0 \
+         stands for all its addresses"
+            .to_owned()
+    })
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: Option<f64> = text.parse().ok();
     let seconds = seconds.filter(|seconds| *seconds > 0.0 && *seconds <= PATIENCE_MAX);
@@ -157,6 +176,17 @@ pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_id_or_address_is_refused_with_what_is_expected() {
+        assert_eq!(node_id("65534"), Ok(NodeId(65534)));
+        for bad in ["65535", "70000", "-1", "x"] {
+            assert!(node_id(bad).unwrap_err().contains("0 to 65534"), "{bad}");
+        }
+        assert!(listen_address("0.0.0.0:0").is_ok());
+        let named = listen_address("nohost:1").unwrap_err();
+        assert!(named.contains("such as 127.0.0.1:5683"), "{named}");
+    }
 
     #[test]
     fn addresses_may_have_a_scheme_and_no_port() {

@@ -7,7 +7,7 @@ use std::io::pipe;
 use std::net::UdpSocket;
 use std::process::{Command, Output, Stdio};
 
-use processes::{Bench, add, nimblenet};
+use processes::{ADD, Bench, add, nimblenet};
 use serde_json::Value as Json;
 
 /// The code of the error in the one JSON document that a failed command prints.
@@ -157,4 +157,56 @@ fn a_closed_pipe_is_no_error() {
     }
     let wrong = unread(&["inspect", "no-such-file", "--json"]);
     assert_eq!(wrong.status.code(), Some(1), "an error stays one");
+}
+
+#[test]
+fn a_wrong_value_is_answered_with_what_is_expected() {
+    let bench = Bench::new();
+    let add = bench.package("shop/add", ADD, &add(0), &[]);
+    let nokey = bench.path("no.key");
+    let nofile = bench.path("no.toml");
+    let registry = ["--registry", "127.0.0.1:9"];
+    let publish = [&["publish", &add, "--key", &nokey], &registry[..]].concat();
+    let misplaced = [
+        &["publish", "--key", &nokey],
+        &registry[..],
+        &["--wait", &add],
+    ]
+    .concat();
+    let moved = |call, to| ["move", call, "--node", "127.0.0.1:9", "--to", to];
+    let at = ["call", "shop/add", "--node", "127.0.0.1:9", "--at", "65535"];
+    let rows: [(i32, &str, &[&str]); 8] = [
+        (2, "as `nimblenet ps` shows it", &moved("x", "2")),
+        (2, "0 to 65534", &moved("1", "65535")),
+        (2, "0 to 65534", &at),
+        (
+            2,
+            "such as 127.0.0.1:5683",
+            &["registry", "--listen", "nohost:1"],
+        ),
+        (
+            1,
+            "give the path of a configuration file",
+            &["node", "--config", &nofile],
+        ),
+        (1, "nimblenet keygen -o", &publish),
+        (2, "write --wait after", &misplaced),
+        (
+            1,
+            "a multicast address",
+            &[
+                "registry",
+                "--data",
+                &bench.path("data"),
+                "--listen",
+                "224.0.0.9:0",
+            ],
+        ),
+    ];
+    for (code, words, args) in rows {
+        let output = nimblenet(args);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+        assert!(said.contains(words), "{args:?}: {said}");
+    }
 }

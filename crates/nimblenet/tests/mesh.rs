@@ -272,10 +272,12 @@ fn a_node_lists_the_modules_that_it_holds() {
         ["shop/add", "shop/chain"],
         "what was called, and no more"
     );
-    assert_eq!(
-        (&modules[0]["uses"], &modules[0]["pinned"]),
-        (&2.into(), &false.into())
-    );
+    let facts = [
+        &modules[0]["uses"],
+        &modules[0]["pinned"],
+        &modules[0]["loaded"],
+    ];
+    assert_eq!(facts, [&Json::from(2), &false.into(), &true.into()]);
     let said = succeed(&["ls", "shop", "--node", &at]);
     assert!(
         said.contains("shop/chain") && said.lines().all(|line| line.len() <= 80),
@@ -427,6 +429,8 @@ fn a_long_call_moves_from_one_daemon_to_another_while_it_runs() {
         listed(&first).iter().any(|held| held["state"] == "running")
     });
     let number = listed(&first)[0]["call"].to_string();
+    let said = fail(&["move", &number, "--node", &first, "--to", "1"]);
+    assert!(said.contains("runs at node 1 already"), "{said}");
     let said = fail(&["move", "999", "--node", &first, "--to", "2"]);
     assert!(said.contains("unknown-call"), "{said}");
     succeed(&["move", &number, "--node", &first, "--to", "2"]);

@@ -10,9 +10,8 @@ use std::io::{BufRead as _, BufReader};
 use std::net::UdpSocket;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Instant;
 
-use nimblenet_tasklet::{Capabilities, Capability, Export, PackageFields, TaskletName, Terms};
+use nimblenet_tasklet::{Capabilities, Capability};
 use processes::{ADD, Bench, Daemon, add, fail, free_ports, nimblenet, soon, succeed};
 use serde_json::Value as Json;
 
@@ -29,21 +28,9 @@ const TALK: &str = r#"(module
 /// A package that may write to the log.
 fn talking(bench: &Bench, name: &str) -> String {
     let module = wat::parse_str(TALK).unwrap();
-    let mut terms = Terms::empty();
-    (terms.fuel, terms.memory_bytes) = (1_000_000, 65_536);
-    terms.capabilities = Capabilities::NONE.with(Capability::Log);
-    let mut space = [0; 128];
-    let exports = [Export::run(ADD.parse().unwrap())];
-    let fields = PackageFields {
-        name: TaskletName::new(name).unwrap(),
-        terms: terms.with_exports(&exports, &mut space).unwrap(),
-        imports: &[],
-        module: &module,
-    };
-    let mut bytes = vec![0; 1024 + module.len()];
-    let len = fields.encode(&mut bytes).unwrap();
-    bytes.truncate(len);
-    bench.write(&(name.replace('/', "-") + ".nnp"), bytes)
+    let log = Capabilities::NONE.with(Capability::Log);
+    let package = processes::package_with_capabilities(name, ADD, &module, log);
+    bench.write(&(name.replace('/', "-") + ".nnp"), package)
 }
 
 /// The configuration of a node in a mesh on these ports, of which the first is the registry's.
@@ -239,10 +226,7 @@ fn a_node_that_is_terminated_answers_its_calls_and_is_gone_within_five_seconds()
         soon("the calls run", || {
             json(&ps)["calls"].as_array().unwrap().len() == 3
         });
-        let begun = Instant::now();
-        node.terminate();
-        let took = begun.elapsed();
-        assert!(took < Duration::from_millis(5300), "it took {took:?}");
+        node.terminate_within(Duration::from_millis(5300));
         for call in calls {
             let output = call.join().unwrap();
             let error = String::from_utf8(output.stderr).unwrap();

@@ -171,13 +171,19 @@ fn what_no_board_can_be_is_refused_with_what_to_do() {
     let nowhere = format!("shop={KEY}@65535");
     let shouting = format!("SHOP={KEY}@1");
     for (code, word, args) in [
-        (1, "65535 cannot be a node's id", &["--id", "65535"][..]),
+        (2, "0 to 65534", &["--id", "65535"][..]),
+        (2, "0 to 65534", &["--id", "70000"][..]),
+        (
+            1,
+            "the board's own id",
+            &["--id", "1", "--namespace", &good],
+        ),
         (
             1,
             "rename one",
             &["--id", "7", "--namespace", &good, "--namespace", &good],
         ),
-        (1, "registry's id", &["--id", "7", "--namespace", &nowhere]),
+        (2, "registry's id", &["--id", "7", "--namespace", &nowhere]),
         (
             1,
             "none.key",

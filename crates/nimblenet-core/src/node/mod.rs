@@ -16,11 +16,13 @@
 //!   - `moves`: running jobs that go to another node or come from one;
 //! - [`servings`]: objects on their way from this node;
 //! - [`placing`]: the facts for the policy that places a call;
-//! - [`reports`]: crashes, reported to the registry.
+//! - [`reports`]: crashes, reported to the registry;
+//! - [`announcements`]: the epochs that nodes hold, announced to registries.
 //!
 //! No part gives anything to another part. `Calls::carry` takes what one part says, and tells the
 //! next part what follows from it, until nothing is left.
 
+mod announcements;
 mod calls;
 mod placing;
 mod post;
@@ -31,6 +33,7 @@ mod stage;
 
 use nimblenet_tasklet::{ActivationId, Delta, Fault, NamespaceId, NodeId, Work};
 
+use self::announcements::Announcements;
 use self::calls::{Calls, Moved};
 use self::placing::Placing;
 use self::post::{Ground, Post};
@@ -76,6 +79,7 @@ pub struct Node {
     servings: Servings,
     placing: Placing,
     reports: Reports,
+    announcements: Announcements,
 }
 
 impl Node {
@@ -115,6 +119,7 @@ impl Node {
         Self {
             calls: Calls::new(&config),
             reports: Reports::new(archive.is_some()),
+            announcements: Announcements::new(archive.is_some()),
             servings: Servings::new(archive, limits.servings),
             placing: Placing::new(limits.neighbours),
             ground: Ground::new(config, mesh, cache, image),
@@ -370,6 +375,14 @@ impl Node {
         {
             return Some(Event::Reported { node, report });
         }
+        if let Some((node, note)) = self.announcements.poll_news() {
+            let EpochNote { namespace, epoch } = note;
+            return Some(Event::Announced {
+                node,
+                namespace,
+                epoch,
+            });
+        }
         if let Some(Moved { call, to, result }) = self.calls.poll_moved() {
             return Some(Event::Moved { call, to, result });
         }
@@ -429,6 +442,8 @@ impl Node {
             holders.handle_neighbours(|id| mesh.neighbours().any(|neighbour| neighbour == id));
             let registry = self.calls.runs.supply.subscriptions.first_registry();
             self.reports.handle_hello(post, registry);
+            let held = self.calls.runs.supply.subscriptions.held();
+            self.announcements.handle_hello(post, held);
         }
         let mut space = [0; HOLDINGS_BYTES];
         if let Some(holdings) = post.holders.poll(now, post.cache, &mut space) {
@@ -484,13 +499,19 @@ impl Node {
             }
             Message::Report(report) => self.reports.handle_report(origin, &report),
             Message::Hello(hello) => {
-                post.mesh.hear_registries(now, origin, &hello);
+                // A hello for this node alone is an announcement.
+                if reach == Reach::Everyone {
+                    post.mesh.hear_registries(now, origin, &hello);
+                }
                 for note in hello.epochs() {
-                    self.calls
-                        .runs
-                        .supply
-                        .subscriptions
-                        .handle_epoch(post, origin, note);
+                    self.announcements.handle_note(origin, note);
+                    if reach == Reach::Everyone {
+                        self.calls
+                            .runs
+                            .supply
+                            .subscriptions
+                            .handle_epoch(post, origin, note);
+                    }
                 }
             }
             Message::Call(call) => self.calls.handle_call(post, origin, call),

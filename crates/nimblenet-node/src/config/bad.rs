@@ -27,11 +27,21 @@ impl BadConfig {
     /// The error that the value of `key` in the file at `path` cannot be used, for the reason
     /// `message`. It names the line of the key, or the file alone if it has no such line.
     pub fn of_key(path: &Path, key: &str, message: impl fmt::Display) -> Self {
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        Self::at_key(path, &text, (key, ""), message)
+    }
+
+    /// The same, for a file whose content is `text` and a line that has `value` too.
+    pub(super) fn at_key(
+        path: &Path,
+        text: &str,
+        (key, value): (&str, &str),
+        message: impl fmt::Display,
+    ) -> Self {
         let has_key = |line: &str| {
             let rest = line.trim_start().strip_prefix(key);
-            rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+            rest.is_some_and(|rest| rest.trim_start().starts_with('=') && rest.contains(value))
         };
-        let text = std::fs::read_to_string(path).unwrap_or_default();
         let found = text.lines().zip(1..).find(|(line, _)| has_key(line));
         let place = found.map(|(line, number)| (number, line.trim().into()));
         let message = message.to_string().into();
@@ -68,7 +78,11 @@ impl fmt::Display for BadConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.reason {
-            Reason::Io(error) => write!(f, "{path}: {error}"),
+            Reason::Io(error) => write!(
+                f,
+                "{path}: {error}; give the path of a configuration file, which the page on \
+                 operating nodes describes"
+            ),
             Reason::Line {
                 place: Some((line, source)),
                 message,

@@ -4,6 +4,7 @@ use core::fmt;
 use core::net::SocketAddr;
 use core::str::FromStr;
 use std::net::ToSocketAddrs as _;
+use std::path::PathBuf;
 
 use nimblenet_core::{Eviction, Placement};
 use nimblenet_tasklet::{Capability, NodeId, TaskletName};
@@ -136,6 +137,44 @@ impl<'de> Deserialize<'de> for Socket {
         found.sort_by_key(SocketAddr::is_ipv6);
         let first = found.first().copied().map(Self);
         first.ok_or_else(|| D::Error::custom(format!("{text:?} has no address")))
+    }
+}
+
+/// The addresses of neighbours: each that of one node, none twice.
+#[derive(Default)]
+pub(super) struct Neighbours(pub(super) Vec<SocketAddr>);
+
+impl<'de> Deserialize<'de> for Neighbours {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let named = Vec::<Socket>::deserialize(deserializer)?;
+        let mut neighbours: Vec<SocketAddr> = Vec::new();
+        for Socket(address) in named {
+            let wrong = match address {
+                it if it.port() == 0 => Some("has port 0, at which nobody listens"),
+                it if it.ip().is_multicast() => Some("is a multicast address; name each node"),
+                it if it.ip().is_unspecified() => Some("is no address of one node"),
+                it if neighbours.contains(&it) => Some("is there twice"),
+                _ => None,
+            };
+            if let Some(wrong) = wrong {
+                return Err(D::Error::custom(format!("{address} {wrong}")));
+            }
+            neighbours.push(address);
+        }
+        Ok(Self(neighbours))
+    }
+}
+
+/// A directory.
+pub(super) struct Dir(pub(super) PathBuf);
+
+impl<'de> Deserialize<'de> for Dir {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let path = PathBuf::deserialize(deserializer)?;
+        if path.as_os_str().is_empty() {
+            return Err(D::Error::custom("the path of a directory is expected"));
+        }
+        Ok(Self(path))
     }
 }
 

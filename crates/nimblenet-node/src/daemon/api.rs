@@ -20,6 +20,7 @@ use crate::lines::Line;
 use crate::remote::NamespaceSummary;
 use crate::store::Published;
 
+pub(super) use document::reason;
 pub(crate) use document::{Document, Media};
 pub(crate) use read::Asked;
 
@@ -30,8 +31,8 @@ pub(crate) enum Request {
     Call {
         /// Which, and with what.
         call: Call,
-        /// Whether the answer says where the tasklets came from.
-        explain: bool,
+        /// What the answer has besides the results.
+        wanted: Wanted,
     },
     /// List what can be asked for, as far as a link matches each of `filters`.
     Discovery { filters: Vec<Filter> },
@@ -68,6 +69,15 @@ pub(crate) enum Request {
     Stage { digest: Digest, module: Vec<u8> },
 }
 
+/// What the answer to a call has besides its results.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(crate) struct Wanted {
+    /// Where the tasklets came from.
+    pub(crate) explain: bool,
+    /// The lines that they have written to the log.
+    pub(crate) logs: bool,
+}
+
 /// What can be watched.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Watched {
@@ -99,6 +109,8 @@ pub(crate) enum Reply {
     Ended {
         report: CallReport,
         explain: bool,
+        /// The lines that it has written to the log, if they are wanted.
+        lines: Option<Vec<Line>>,
         /// If it failed: which tasklet, and at which node.
         place: String,
         /// If it failed: more words than the fault has.
@@ -127,7 +139,7 @@ pub(crate) enum Reply {
         last: bool,
     },
     /// A move has ended, or was refused.
-    Moved(Result<(), Fault>),
+    Moved(Result<(), NotMoved>),
     /// The namespaces.
     Namespaces(Vec<NamespaceSummary>),
     /// A catalogue's changes; nothing if there are none.
@@ -142,12 +154,21 @@ pub(crate) enum Reply {
     Refused(Refused),
 }
 
+/// Why a call goes on where it was.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct NotMoved {
+    pub(crate) fault: Fault,
+    /// What the fault does not say.
+    pub(crate) detail: Option<String>,
+}
+
 impl Reply {
     /// A call that was refused at once.
     pub(crate) fn refused_call(fault: Fault, place: String, detail: Option<String>) -> Self {
         Self::Ended {
             report: CallReport::refused(fault),
             explain: false,
+            lines: None,
             place,
             detail,
         }

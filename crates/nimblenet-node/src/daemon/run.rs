@@ -9,14 +9,15 @@ use std::sync::mpsc::Sender;
 use nimblenet_core::{
     CallId, Driver, Event, ExecutorId, Input, Instant, Node, Transmit, drain, pump,
 };
-use nimblenet_tasklet::{Fault, Name, NamespaceId, Work};
+use nimblenet_tasklet::{Fault, Name, NamespaceId, NodeId, Work};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::api::Answer;
+use super::api::{Answer, Wanted};
 use super::crash::Crashes;
 use super::failure::Facts;
+use super::holders::Holders;
 use super::keeper::Keeper;
 use super::links::Links;
 use super::notices::Notices;
@@ -51,7 +52,9 @@ pub(super) struct Inputs {
 /// A call in progress and who waits for its end.
 pub(super) struct Waiting {
     pub(super) call: Call,
-    pub(super) explain: bool,
+    pub(super) wanted: Wanted,
+    /// The other node that it has moved to.
+    pub(super) moved_to: Option<NodeId>,
     pub(super) answer: Answer,
 }
 
@@ -60,9 +63,18 @@ pub(super) struct Edge {
     pub(super) links: Links,
     pub(super) workers: Workers,
     pub(super) finished: Vec<(CallId, CallReport)>,
-    pub(super) moved: Vec<(CallId, Result<(), Fault>)>,
+    pub(super) moved: Vec<Moved>,
     pub(super) renewed: Vec<NamespaceId>,
     pub(super) crashes: Crashes,
+    /// What nodes hold of a registry's namespaces.
+    pub(super) holders: Holders,
+}
+
+/// A move that has ended.
+pub(super) struct Moved {
+    pub(super) call: CallId,
+    pub(super) to: NodeId,
+    pub(super) result: Result<(), Fault>,
 }
 
 impl Driver for Edge {
@@ -74,7 +86,7 @@ impl Driver for Edge {
         self.workers.give(executor, work);
     }
 
-    fn event(&mut self, _: Instant, event: Event<'_>) {
+    fn event(&mut self, now: Instant, event: Event<'_>) {
         match event {
             Event::Finished {
                 call,
@@ -97,9 +109,14 @@ impl Driver for Edge {
             )),
             Event::Moved { call, to, result } => {
                 tracing::info!(call = call.0, to = to.0, ?result, "a move has ended");
-                self.moved.push((call, result));
+                self.moved.push(Moved { call, to, result });
             }
             Event::Reported { node, report } => self.crashes.note(node, &report),
+            Event::Announced {
+                node,
+                namespace,
+                epoch,
+            } => self.holders.note(now, namespace, node, epoch),
             Event::Catalogue { namespace, epoch } => {
                 tracing::debug!(namespace = namespace.0, epoch, "a catalogue is newer");
                 self.renewed.push(namespace);
@@ -124,8 +141,8 @@ pub(super) struct Service {
     /// How the newest calls have ended.
     pub(super) results: Results,
     pub(super) waiters: Waiters,
-    /// Who waits for the end of which call's move.
-    pub(super) moves: Vec<(CallId, Answer)>,
+    /// Who waits for the end of which call's move to which node.
+    pub(super) moves: Vec<(CallId, NodeId, Answer)>,
     pub(super) keys: BTreeMap<Name, PublicKey>,
     pub(super) keeper: Option<Keeper>,
     pub(super) timeouts: Timeouts,
@@ -228,8 +245,8 @@ impl Service {
 
     /// Brings everything that the last input has led to where it belongs.
     fn settle(&mut self) {
-        for (call, result) in core::mem::take(&mut self.edge.moved) {
-            self.finish_move(call, result);
+        for moved in core::mem::take(&mut self.edge.moved) {
+            self.moved(&moved);
         }
         for (call, report) in core::mem::take(&mut self.edge.finished) {
             self.finish(call, report);

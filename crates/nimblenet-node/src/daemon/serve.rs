@@ -1,12 +1,12 @@
 //! Requests and their replies.
 
-use nimblenet_core::{CallId, CallRequest, Catalogue};
+use nimblenet_core::{CallId, CallRequest, Catalogue, Progress, Standing};
 use nimblenet_tasklet::api::Problem;
 use nimblenet_tasklet::{Delta, Digest, Fault, Name, NamespaceId, NodeId, TaskletName, TaskletRef};
 
-use super::api::{Answer, Filter, Refused, Reply, Request};
+use super::api::{self, Answer, Filter, NotMoved, Refused, Reply, Request};
 use super::registry::{self, Done};
-use super::run::{Service, Waiting};
+use super::run::{Moved, Service, Waiting};
 use super::watch::Ended;
 use super::{Cached, Call, CallReport};
 use crate::remote::NamespaceSummary;
@@ -15,10 +15,16 @@ use crate::store::Refusal;
 impl Service {
     /// Does what a request asks for. The answer gets its reply at once if that takes no time.
     pub(super) fn serve(&mut self, request: Request, answer: Answer) {
+        if self.store.is_some() && request.is_about_calls() {
+            let message = "this is a registry, which runs no tasklets; ask a node";
+            answer.give(Refused::new(Problem::NotANode, message));
+            return;
+        }
         match request {
-            Request::Call { call, explain } => self.call(Waiting {
+            Request::Call { call, wanted } => self.call(Waiting {
                 call,
-                explain,
+                wanted,
+                moved_to: None,
                 answer,
             }),
             Request::Discovery { filters } => answer.give(self.discovery(filters)),
@@ -65,7 +71,7 @@ impl Service {
         match accepted {
             Ok(id) => drop(self.calls.insert(id, waiting)),
             Err(fault) => {
-                let (place, detail) = self.blame(fault, &waiting.call, None);
+                let (place, detail) = self.blame(fault, &waiting, None);
                 let refused = Reply::refused_call(fault, place, detail);
                 waiting.answer.give(refused);
             }
@@ -91,22 +97,55 @@ impl Service {
     fn blame(
         &self,
         fault: Fault,
-        call: &Call,
+        waiting: &Waiting,
         blamed: Option<TaskletName>,
     ) -> (String, Option<String>) {
+        let call = &waiting.call;
         let failed = blamed.unwrap_or(call.name);
         let catalogue = self.catalogue(&failed.namespace);
-        let detail = self.facts.detail(fault, call, failed, catalogue);
+        let runs_it = waiting
+            .moved_to
+            .or(call.at)
+            .filter(|at| *at != self.node.id());
+        let detail = match runs_it {
+            Some(other) if fault == Fault::Unreachable => Some(format!(
+                "node {other}, which was to run it, or a node that it needs is silent; the call \
+                 may have run there"
+            )),
+            _ => self.facts.detail(fault, call, failed, catalogue),
+        };
         (self.facts.place(call, blamed), detail)
     }
 
     fn begin_move(&mut self, call: CallId, to: NodeId, answer: Answer) {
+        let own = self.node.id();
+        let mut calls = self.node.calls();
+        let runs_here = |job: Progress| {
+            job.call == call && !matches!(job.standing, Standing::At(_) | Standing::Moving)
+        };
+        if to == own && calls.any(runs_here) {
+            let message = format!(
+                "call {} runs at node {own} already; name another node",
+                call.0
+            );
+            answer.give(Refused::new(Problem::BadRequest, message));
+            return;
+        }
+        drop(calls);
         match self.node.move_call(self.clock.now(), call, to) {
             Ok(()) => {
-                self.moves.push((call, answer));
+                self.moves.push((call, to, answer));
                 self.drain();
             }
-            Err(fault) => answer.give(Reply::Moved(Err(fault))),
+            Err(fault) => {
+                let detail = (fault == Fault::Busy).then(|| {
+                    format!(
+                        "another call moves to node {own} or from it, one at a time; `nimblenet \
+                         ps` shows when it has moved"
+                    )
+                });
+                answer.give(Reply::Moved(Err(NotMoved { fault, detail })));
+            }
         }
     }
 
@@ -165,10 +204,25 @@ impl Service {
         self.drain();
     }
 
+    /// Takes up that a move has ended.
+    pub(super) fn moved(&mut self, moved: &Moved) {
+        let (to, own) = (moved.to, self.node.id());
+        if let (Ok(()), Some(waiting)) = (moved.result, self.calls.get_mut(&moved.call)) {
+            waiting.moved_to = (to != own).then_some(to);
+        }
+        self.finish_move(moved.call, moved.result);
+    }
+
     /// Reports the end of a move to who waits for it.
-    pub(super) fn finish_move(&mut self, call: CallId, result: Result<(), Fault>) {
-        for (_, answer) in self.moves.extract_if(.., |(waits, _)| *waits == call) {
-            answer.give(Reply::Moved(result));
+    fn finish_move(&mut self, call: CallId, result: Result<(), Fault>) {
+        for (_, to, answer) in self.moves.extract_if(.., |(waits, ..)| *waits == call) {
+            let not_moved = |fault| NotMoved {
+                fault,
+                detail: (fault == Fault::Busy).then(|| {
+                    format!("another call moves to node {to} or from it, or it has no place")
+                }),
+            };
+            answer.give(Reply::Moved(result.map_err(not_moved)));
         }
     }
 
@@ -179,21 +233,31 @@ impl Service {
             return;
         };
         let fault = report.result.as_ref().err();
-        let blame = fault.map(|fault| self.blame(*fault, &waiting.call, report.blamed));
+        let blame = fault.map(|fault| self.blame(*fault, &waiting, report.blamed));
         let (place, detail) = blame.unwrap_or_default();
+        if let (Some(fault), Some(blamed)) = (fault, report.blamed) {
+            let text = api::reason(*fault, &report, detail.as_deref());
+            let now = self.clock.now();
+            self.lines
+                .note_failure(now, blamed, id, report.place, &text);
+        }
         let ended = Ended {
             report,
             place,
             detail,
         };
         self.results.keep(id, ended.clone());
-        waiting.answer.give(ended.reply(waiting.explain));
+        let lines = waiting.wanted.logs.then(|| self.lines.of(id));
+        waiting
+            .answer
+            .give(ended.reply(waiting.wanted.explain, lines));
     }
 
     /// Answers the calls in progress, and who waits for moves, as stopped.
     pub(super) fn give_up_calls(&mut self) {
-        for (_, answer) in core::mem::take(&mut self.moves) {
-            answer.give(Reply::Moved(Err(Fault::Stopped)));
+        let moves: Vec<CallId> = self.moves.iter().map(|(call, ..)| *call).collect();
+        for call in moves {
+            self.finish_move(call, Err(Fault::Stopped));
         }
         let calls: Vec<CallId> = self.calls.keys().copied().collect();
         for call in calls {
@@ -222,18 +286,30 @@ impl Service {
     }
 
     fn cache(&self) -> Reply {
-        let name = |tasklet: TaskletRef| {
+        let cache = self.node.cache();
+        let entry = |tasklet: TaskletRef| {
             let catalogues = self.keys.keys().filter_map(|name| self.catalogue(name));
             let mut holding = catalogues.filter(|held| held.id() == tasklet.namespace);
             let catalogue = holding.next()?;
-            Some(TaskletName {
-                namespace: *catalogue.name(),
-                name: catalogue.entry(tasklet.number)?.name,
-            })
+            Some((*catalogue.name(), catalogue.entry(tasklet.number)?))
         };
-        let modules = self.node.cache().modules().filter_map(|module| {
-            let name = name(module.tasklet)?;
-            Some(Cached { name, module })
+        let modules = cache.modules().filter_map(|module| {
+            let (namespace, entry) = entry(module.tasklet)?;
+            let digest = if entry.sequence == module.tasklet.sequence {
+                Some(entry.digest)
+            } else {
+                // An older version, which the catalogue does not name any more.
+                let bytes = cache.find(module.tasklet).map(|slot| cache.code(slot));
+                bytes.map(Digest::of)
+            };
+            Some(Cached {
+                name: TaskletName {
+                    namespace,
+                    name: entry.name,
+                },
+                module,
+                loaded: digest.is_some_and(|digest| self.edge.workers.have_loaded(&digest)),
+            })
         });
         let mut modules: Vec<Cached> = modules.collect();
         modules.sort_by_key(|cached| cached.name);
@@ -248,6 +324,10 @@ impl Service {
                 epoch: catalogue.map_or(0, Catalogue::epoch),
                 entries: catalogue.map_or(0, Catalogue::count),
                 key: Some(*key),
+                nodes: self.store.is_some().then(|| {
+                    let id = NamespaceId::of(name);
+                    self.edge.holders.of(self.clock.now(), id)
+                }),
             }
         });
         Reply::Namespaces(held.collect())

@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use super::crash::Crashes;
 use super::failure::Facts;
+use super::holders::Holders;
 use super::keeper::{self, Keeper};
 use super::links::Links;
 use super::notices::Notices;
@@ -213,6 +214,7 @@ impl Setup {
                 moved: Vec::new(),
                 renewed: Vec::new(),
                 crashes: Crashes::default(),
+                holders: Holders::default(),
             },
             frame: vec![0; usize::from(frame_bytes)],
             wake: None,

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::{DEFAULT_REGISTRY, MeshConfig, NamespaceConfig};
 use crate::key::SigningKey;
-use crate::remote::{PublishReport, Remote, RemoteError};
+use crate::remote::{CallOptions, PublishReport, Remote, RemoteError};
 use nimblenet_core::Source;
 use nimblenet_tasklet::{
     Capabilities, Export, NamedImport, Package, PackageFields, Signature, Terms,
@@ -110,7 +110,11 @@ impl Mesh {
         let args = minicbor::to_vec(args).unwrap();
         let result = self.runtime.block_on(async {
             let mut remote = Remote::connect(address, PATIENCE).await.unwrap();
-            remote.call(&name, None, &args, false, at).await
+            let options = CallOptions {
+                at,
+                ..CallOptions::default()
+            };
+            remote.call(&name, &args, options).await
         });
         let bytes = result.map_err(|error| error.code().to_owned())?;
         let [value] = minicbor::decode::<[u32; 1]>(&bytes).unwrap();

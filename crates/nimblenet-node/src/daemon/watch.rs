@@ -10,6 +10,7 @@ use nimblenet_tasklet::Fault;
 use super::CallReport;
 use super::api::{Answer, Reply, Request, Seen, Watched};
 use super::run::Service;
+use crate::lines::Line;
 
 /// The most results that are remembered.
 const MAX_RESULTS: usize = 64;
@@ -48,10 +49,11 @@ pub(super) struct Ended {
 
 impl Ended {
     /// The reply to its caller.
-    pub(super) fn reply(self, explain: bool) -> Reply {
+    pub(super) fn reply(self, explain: bool, lines: Option<Vec<Line>>) -> Reply {
         Reply::Ended {
             report: self.report,
             explain,
+            lines,
             place: self.place,
             detail: self.detail,
         }
@@ -97,7 +99,7 @@ impl Service {
             return (Reply::Job { now, job }, false);
         }
         let ended = match self.results.of(call) {
-            Some(ended) => ended.clone().reply(false),
+            Some(ended) => ended.clone().reply(false, None),
             None => {
                 let place = format!("call {} at node {}", call.0, self.node.id());
                 Reply::refused_call(Fault::UnknownCall, place, None)
@@ -175,6 +177,26 @@ impl Service {
 }
 
 impl Request {
+    /// Whether it has to do with running tasklets, so that a registry has no answer.
+    pub(super) fn is_about_calls(&self) -> bool {
+        match self {
+            Self::Call { .. }
+            | Self::Jobs
+            | Self::Job { .. }
+            | Self::Cache
+            | Self::Logs { .. }
+            | Self::Move { .. } => true,
+            Self::Watch { watched, .. } => *watched != Watched::Status,
+            Self::Discovery { .. }
+            | Self::Status
+            | Self::Namespaces
+            | Self::Delta { .. }
+            | Self::Publish { .. }
+            | Self::Module { .. }
+            | Self::Stage { .. } => false,
+        }
+    }
+
     /// The resource that this request reads, if it can be watched.
     pub(crate) fn watched(&self) -> Option<Watched> {
         match self {

@@ -6,7 +6,7 @@ use core::time::Duration;
 use minicbor::Decoder;
 use minicbor::data::Type;
 use nimblenet_tasklet::api::{job, line, module, namespace};
-use nimblenet_tasklet::{Name, NodeId, TaskletName};
+use nimblenet_tasklet::{Name, NodeId, Place, TaskletName};
 
 use crate::key::PublicKey;
 
@@ -21,6 +21,9 @@ pub struct NamespaceSummary {
     pub entries: u16,
     /// The key that it belongs to, as the registry says.
     pub key: Option<PublicKey>,
+    /// The epoch of each node that has told the registry in the last four minutes; none if this is
+    /// the list of a node.
+    pub nodes: Option<Vec<(NodeId, u32)>>,
 }
 
 /// A call in progress as a node lists it.
@@ -44,7 +47,7 @@ pub struct JobSummary {
     pub left: Option<Duration>,
 }
 
-/// A line that a tasklet has written to a node's log.
+/// A line of a node's log: what a tasklet has written, or why it failed.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct LineSummary {
     /// Its number; lines are numbered from 1 since the node's start.
@@ -55,8 +58,36 @@ pub struct LineSummary {
     pub tasklet: String,
     /// The call that it was written in, if the node knows.
     pub call: Option<u32>,
+    /// Where in its module the tasklet failed, if it did.
+    pub place: Option<Place>,
     /// What it says.
     pub text: String,
+}
+
+impl LineSummary {
+    /// Reads a list of lines, as `/logs` and the answer to a call have it; nothing if it is not one.
+    pub fn read_all(decoder: &mut Decoder<'_>) -> Option<Vec<Self>> {
+        read_lines(decoder)
+    }
+
+    /// The same with the name of the function where the tasklet failed, if `name` knows it, instead
+    /// of the function's index.
+    #[must_use]
+    pub fn named<'n>(mut self, name: impl FnOnce(&TaskletName, u32) -> Option<&'n str>) -> Self {
+        let tasklet = TaskletName::new(&self.tasklet).ok();
+        if let (Some(place), Some(tasklet)) = (self.place, tasklet)
+            && let Some(name) = name(&tasklet, place.function())
+        {
+            self.text = named(&self.text, place, name);
+        }
+        self
+    }
+}
+
+/// A sentence that says where a module failed, with the function's name instead of its index.
+pub(super) fn named(sentence: &str, place: Place, name: &str) -> String {
+    let named = format!("in {name} at offset {:#x}", place.offset());
+    sentence.replace(&place.to_string(), &named)
 }
 
 /// A module in a node's cache as it lists it.
@@ -72,6 +103,8 @@ pub struct ModuleSummary {
     pub uses: u32,
     /// Whether a call needs it.
     pub pinned: bool,
+    /// Whether an executor has it loaded.
+    pub loaded: bool,
 }
 
 pub(super) fn read_namespaces(payload: &[u8]) -> Option<Vec<NamespaceSummary>> {
@@ -84,12 +117,20 @@ pub(super) fn read_namespaces(payload: &[u8]) -> Option<Vec<NamespaceSummary>> {
             epoch: 0,
             entries: 0,
             key: None,
+            nodes: None,
         };
         for _ in 0..decoder.map().ok()?? {
             match decoder.str().ok()? {
                 namespace::EPOCH => summary.epoch = decoder.u32().ok()?,
                 namespace::ENTRIES => summary.entries = decoder.u16().ok()?,
                 namespace::KEY => summary.key = Some(decoder.str().ok()?.parse().ok()?),
+                namespace::NODES => {
+                    let mut nodes = Vec::new();
+                    for _ in 0..decoder.map().ok()?? {
+                        nodes.push((NodeId(decoder.u16().ok()?), decoder.u32().ok()?));
+                    }
+                    summary.nodes = Some(nodes);
+                }
                 _ => decoder.skip().ok()?,
             }
         }
@@ -111,6 +152,7 @@ pub(super) fn read_cache(payload: &[u8]) -> Option<Vec<ModuleSummary>> {
                 module::BYTES => summary.bytes = decoder.u32().ok()?,
                 module::USES => summary.uses = decoder.u32().ok()?,
                 module::PINNED => summary.pinned = decoder.bool().ok()?,
+                module::LOADED => summary.loaded = decoder.bool().ok()?,
                 _ => decoder.skip().ok()?,
             }
         }
@@ -143,22 +185,26 @@ pub(super) fn read_jobs(payload: &[u8]) -> Option<Vec<JobSummary>> {
     Some(jobs)
 }
 
-pub(super) fn read_lines(payload: &[u8]) -> Option<Vec<LineSummary>> {
-    let mut decoder = Decoder::new(payload);
+pub(super) fn read_lines(decoder: &mut Decoder<'_>) -> Option<Vec<LineSummary>> {
     let count = decoder.array().ok()??;
     let mut lines = Vec::new();
     for _ in 0..count {
         let mut summary = LineSummary::default();
+        let (mut function, mut offset) = (None, None);
         for _ in 0..decoder.map().ok()?? {
             match decoder.str().ok()? {
                 line::NUMBER => summary.number = decoder.u64().ok()?,
                 line::AT_MS => summary.at = Duration::from_millis(decoder.u64().ok()?),
                 line::TASKLET => summary.tasklet = decoder.str().ok()?.to_owned(),
                 line::CALL => summary.call = Some(decoder.u32().ok()?),
+                line::FUNCTION => function = Some(decoder.u32().ok()?),
+                line::OFFSET => offset = Some(decoder.u32().ok()?),
                 line::TEXT => summary.text = decoder.str().ok()?.to_owned(),
                 _ => decoder.skip().ok()?,
             }
         }
+        let place = function.zip(offset);
+        summary.place = place.and_then(|(function, offset)| Place::new(function, offset));
         lines.push(summary);
     }
     Some(lines)

@@ -78,8 +78,10 @@ documents! {
         FUNCTION = "function" Uint, optional;
         /// The instruction there: bytes from the start of its module.
         OFFSET = "offset" Uint, optional;
+        /// What its tasklets have written to the log, if the request asks for it: a `line` each.
+        LINES = "lines" Array, optional;
     }
-    /// The answer to a call whose client asked for an explanation.
+    /// The answer to a call whose client asked for an explanation, or for lines of the log.
     explained {
         /// The results.
         RESULT = "result" Array;
@@ -87,6 +89,8 @@ documents! {
         STEPS = "steps" Array;
         /// Microseconds from the call to its end.
         TOOK_US = "took_us" Uint;
+        /// What its tasklets have written to the log, if the request asks for it: a `line` each.
+        LINES = "lines" Array, optional;
     }
     /// One acquisition of a tasklet.
     step {
@@ -136,8 +140,10 @@ documents! {
         USES = "uses" Uint;
         /// Whether a call needs it, so that it cannot be evicted.
         PINNED = "pinned" Bool;
+        /// Whether an executor has it loaded, so that its next start is quick.
+        LOADED = "loaded" Bool;
     }
-    /// A line that a tasklet has written to the log.
+    /// A line of the log: what a tasklet has written, or why it failed.
     line {
         /// Its number; lines are numbered from 1 since the node's start.
         NUMBER = "number" Uint;
@@ -147,6 +153,10 @@ documents! {
         TASKLET = "tasklet" Text;
         /// The call in which it was written, by its number at this node.
         CALL = "call" Uint, optional;
+        /// If the tasklet failed: the function of its module, as in `failure`.
+        FUNCTION = "function" Uint, optional;
+        /// If the tasklet failed: the instruction, as in `failure`.
+        OFFSET = "offset" Uint, optional;
         /// Its text, at most 256 bytes.
         TEXT = "text" Text;
     }
@@ -158,6 +168,9 @@ documents! {
         ENTRIES = "entries" Uint;
         /// The public key of its owner, in hexadecimal digits.
         KEY = "key" Text, optional;
+        /// At its registry: the epoch of each node that has announced one in the last 240 s, under the
+        /// node's id.
+        NODES = "nodes" Map, optional;
     }
     /// The changes of a publication.
     published {

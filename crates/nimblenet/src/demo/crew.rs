@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use nimblenet_core::Instant;
-use nimblenet_node::remote::Remote;
+use nimblenet_node::remote::{CallOptions, Remote};
 use nimblenet_sim::floor::Floor;
 use nimblenet_sim::robot::{Habits, Robot};
 use nimblenet_tasklet::TaskletName;
@@ -172,7 +172,7 @@ async fn call(node: SocketAddr, errand: Errand) -> End {
     let remote = Remote::connect(node, PATIENCE).await;
     let mut remote = remote.map_err(|error| error.kind().to_string())?;
     let answer = remote
-        .call(&errand.name, None, &errand.args, false, None)
+        .call(&errand.name, &errand.args, CallOptions::default())
         .await;
     match answer {
         Ok(_) => Ok(start.elapsed()),

@@ -1,7 +1,6 @@
 //! `nimblenet call`: a tasklet on a node.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use comfy_table::Table;
@@ -11,11 +10,15 @@ use nimblenet_tasklet::api::{explained, step};
 use nimblenet_tasklet::{NodeId, TaskletName};
 use serde_json::{Value as Json, json};
 
-use nimblenet_pack::Names;
+use nimblenet_node::remote::{CallOptions, LineSummary};
 use nimblenet_pack::values::{self, Item};
+
+use super::logs;
+use crate::failure::{self, Coded, complain};
 use crate::local;
+use crate::names::FunctionNames;
 use crate::output;
-use crate::remote::{Address, Patience};
+use crate::remote::{self, Address, Patience};
 
 /// Runs a tasklet on a node, which fetches what it needs, and prints the results.
 ///
@@ -38,14 +41,18 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ADDR")]
     node: Address,
     /// Another node of the mesh that runs it, for example a board behind a serial link.
-    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u16).range(..65535))]
-    at: Option<u16>,
+    #[arg(long, value_name = "ID", value_parser = remote::node_id)]
+    at: Option<NodeId>,
     /// Export to call [default: run]
     #[arg(long, value_name = "NAME")]
     invoke: Option<String>,
     /// Say where each tasklet came from and how long that took.
     #[arg(long)]
     explain: bool,
+    /// Print what the tasklets write to the log in this call, on standard error; with --json, in
+    /// the document.
+    #[arg(long)]
+    logs: bool,
     /// File of function names that `pack` has written, to say where a tasklet failed; give it once
     /// for each tasklet.
     #[arg(long, value_name = "FILE")]
@@ -62,28 +69,46 @@ pub(crate) struct Args {
 /// # Errors
 /// If the node cannot be reached, or the call fails.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let names = args.names.iter().map(|path| read_names(path));
-    let names: Vec<Names> = names.collect::<anyhow::Result<_>>()?;
-    let name_of = |tasklet: &TaskletName, function| {
-        let known = names.iter().find(|names| names.tasklet == *tasklet);
-        known.and_then(|names| names.function(function))
-    };
+    let names = FunctionNames::read(&args.names)?;
+    let name_of = |tasklet: &TaskletName, function| names.of(tasklet, function);
     let values = values::encode(&args.args);
-    let invoke = args.invoke.as_deref();
+    let options = CallOptions {
+        export: args.invoke.as_deref(),
+        at: args.at,
+        explain: args.explain,
+        logs: args.logs,
+    };
     let answer = args.patience.ask(&args.node, async |wait| {
         let mut node = wait.connect(&args.node).await?;
-        let answer = node.call(&args.name, invoke, &values, args.explain, args.at.map(NodeId)).await;
-        let answer = answer.map_err(|error| error.named(name_of));
-        answer.with_context(|| format!("calling {} at {} failed", args.name, args.node))
+        let answer = node.call(&args.name, &values, options).await;
+        Ok(answer.map_err(|error| error.named(name_of)))
     })?;
-    let explained = if args.explain {
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) => {
+            let lines: Vec<_> = error.lines().to_vec();
+            let context = format!("calling {} at {} failed", args.name, args.node);
+            let error = anyhow::Error::new(error).context(context);
+            return Err(failed(args, error, lines, name_of));
+        }
+    };
+    let explained = if args.explain || args.logs {
         Explained::read(&answer)
     } else {
         values::decode(&answer).map(Explained::results)
     };
     let explained = explained.context("the node's answer is not what it should be")?;
+    let named = |line: &LineSummary| line.clone().named(name_of);
+    let lines: Vec<_> = explained.lines.iter().map(named).collect();
     if args.json {
-        return output::json(&explained.to_json(args.explain));
+        let mut document = explained.to_json(args.explain);
+        if args.logs {
+            document[explained::LINES] = lines.iter().map(logs::to_json).collect();
+        }
+        return output::json(&document);
+    }
+    if args.logs {
+        tell(args, &lines);
     }
     let results: Vec<_> = explained.results.iter().map(Item::to_string).collect();
     if !results.is_empty() {
@@ -103,11 +128,39 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn read_names(path: &Path) -> anyhow::Result<Names> {
-    let context = || format!("reading {}", path.display());
-    let text = fs::read_to_string(path).with_context(context)?;
-    let names = Names::parse(&text).context("it is no file of names that `pack` has written");
-    names.with_context(context)
+/// Tells what the tasklets of a call that failed have written, if that was asked for.
+fn failed<'n>(
+    args: &Args,
+    error: anyhow::Error,
+    lines: Vec<LineSummary>,
+    name_of: impl Fn(&TaskletName, u32) -> Option<&'n str>,
+) -> anyhow::Error {
+    if !args.logs {
+        return error;
+    }
+    let lines: Vec<_> = lines.into_iter().map(|line| line.named(&name_of)).collect();
+    if !args.json {
+        tell(args, &lines);
+        return error;
+    }
+    let coded = Coded::new(failure::code(&error), format!("{error:#}"));
+    let lines: Vec<_> = lines.iter().map(logs::to_json).collect();
+    match output::json(&json!({ explained::LINES: lines, "error": coded.to_json() })) {
+        Ok(()) => coded.told().into(),
+        Err(unwritten) => unwritten,
+    }
+}
+
+/// Prints lines of the log beside the results.
+fn tell(args: &Args, lines: &[LineSummary]) {
+    for line in lines {
+        complain(&format!("{}\n", logs::shown(line)));
+    }
+    if let (Some(at), []) = (args.at, lines) {
+        complain(&format!(
+            "node {at} runs the call and keeps its lines; ask it with `nimblenet logs`\n"
+        ));
+    }
 }
 
 /// The results of a call, and where its tasklets came from.
@@ -115,6 +168,7 @@ struct Explained {
     results: Vec<Item>,
     steps: Vec<Step>,
     took_us: u64,
+    lines: Vec<LineSummary>,
 }
 
 /// One acquisition.
@@ -132,6 +186,7 @@ impl Explained {
             results,
             steps: Vec::new(),
             took_us: 0,
+            lines: Vec::new(),
         }
     }
 
@@ -151,6 +206,7 @@ impl Explained {
                     }
                 }
                 explained::TOOK_US => explained.took_us = decoder.u64().ok()?,
+                explained::LINES => explained.lines = LineSummary::read_all(&mut decoder)?,
                 _ => decoder.skip().ok()?,
             }
         }

@@ -1,11 +1,11 @@
 //! `nimblenet dev`: builds and runs a tasklet at every change of its source.
 
-use core::slice;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use nimblenet_node::SigningKey;
+use nimblenet_node::remote::CallOptions;
 use nimblenet_pack::values::{self, Item};
 use nimblenet_tasklet::Package;
 use tokio::runtime;
@@ -192,12 +192,16 @@ fn run_at(args: &Args, node: &Address, package: &[u8]) -> anyhow::Result<()> {
         let reports = reports
             .map_err(|stopped| stopped.error)
             .with_context(|| format!("publishing at {registry} failed"))?;
-        if let Some(late) = publish::spread(wait, slice::from_ref(node), &reports).await? {
+        if let Some(late) = publish::spread_to(wait, node, &reports).await? {
             return Err(late.into());
         }
         let mut remote = wait.connect(node).await?;
         let invoke = args.invoke.as_deref();
-        let answer = remote.call(&name, invoke, &values, false, None).await;
+        let options = CallOptions {
+            export: invoke,
+            ..CallOptions::default()
+        };
+        let answer = remote.call(&name, &values, options).await;
         answer.with_context(|| format!("calling {name} at {node} failed"))
     })?;
     let results = values::decode(&answer);

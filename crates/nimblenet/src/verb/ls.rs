@@ -8,8 +8,8 @@ use comfy_table::presets::NOTHING;
 use nimblenet_core::Catalogue;
 use nimblenet_node::PublicKey;
 use nimblenet_node::remote::{ModuleSummary, NamespaceSummary, Remote};
-use nimblenet_tasklet::api::{Problem, module};
-use nimblenet_tasklet::{Entry, Executor, Name};
+use nimblenet_tasklet::api::{Problem, module, namespace};
+use nimblenet_tasklet::{Entry, Executor, Name, NodeId};
 use serde_json::{Value as Json, json};
 
 use crate::failure::Coded;
@@ -20,7 +20,8 @@ use crate::remote::{Address, Patience};
 /// Lists the tasklets that a registry has published, or the modules that a node holds.
 ///
 /// A node fetches a module when it is first called, so that at first it holds none; native
-/// tasklets have no module. Pinned are those that a call needs, so that they cannot leave the cache.
+/// tasklets have no module. Loaded are those whose next start is quick. Pinned are those that a call
+/// needs, so that they cannot leave the cache.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  \
     nimblenet ls --registry 127.0.0.1:5683\n  \
@@ -47,6 +48,8 @@ pub(crate) struct Args {
 /// A namespace with everything in it.
 struct Listing {
     key: Option<PublicKey>,
+    /// At a registry: the epoch of each node that it knows.
+    nodes: Option<Vec<(NodeId, u32)>>,
     catalogue: Catalogue,
 }
 
@@ -122,13 +125,14 @@ fn held(args: &Args, node: &Address) -> anyhow::Result<()> {
                 module::BYTES: it.bytes,
                 module::USES: it.uses,
                 module::PINNED: it.pinned,
+                module::LOADED: it.loaded,
             })
         });
         return output::json(&json!({ "modules": modules.collect::<Vec<_>>() }));
     }
     let mut table = Table::new();
     table.load_style(NOTHING);
-    table.set_header(["TASKLET", "VERSION", "BYTES", "USES", "PINNED"]);
+    table.set_header(["TASKLET", "VERSION", "BYTES", "USES", "LOADED", "PINNED"]);
     for module in modules {
         table.add_row([
             // Escaped: it comes from elsewhere and goes to a terminal.
@@ -136,10 +140,15 @@ fn held(args: &Args, node: &Address) -> anyhow::Result<()> {
             module.version.to_string(),
             module.bytes.to_string(),
             module.uses.to_string(),
-            if module.pinned { "yes" } else { "no" }.to_owned(),
+            yes_or_no(module.loaded),
+            yes_or_no(module.pinned),
         ]);
     }
     output::text(&table.to_string())
+}
+
+fn yes_or_no(is_so: bool) -> String {
+    if is_so { "yes" } else { "no" }.to_owned()
 }
 
 /// Whether there is such a namespace.
@@ -166,6 +175,7 @@ async fn list(remote: &mut Remote, only: Option<&Name>) -> anyhow::Result<Vec<Li
         if only.is_none_or(|only| summary.name == *only) {
             listings.push(Listing {
                 key: summary.key,
+                nodes: summary.nodes,
                 catalogue: remote.catalogue(&summary.name).await?,
             });
         }
@@ -198,10 +208,15 @@ fn to_json(listing: &Listing) -> Json {
             "exports": exports(&entry).collect::<Vec<_>>(),
         })
     });
-    json!({
+    let mut document = json!({
         "namespace": catalogue.name().as_str(),
         "epoch": catalogue.epoch(),
         "key": listing.key.map(|key| key.to_string()),
         "tasklets": entries.collect::<Vec<_>>(),
-    })
+    });
+    if let Some(nodes) = &listing.nodes {
+        let nodes = nodes.iter().map(|(node, epoch)| (node.to_string(), Json::from(*epoch)));
+        document[namespace::NODES] = Json::Object(nodes.collect());
+    }
+    document
 }

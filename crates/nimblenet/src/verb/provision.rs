@@ -16,6 +16,7 @@ use nimblenet_uf2::Image;
 use serde_json::json;
 
 use crate::output;
+use crate::remote;
 
 /// The address of the record in flash (spec/board.md, section 4).
 const ADDRESS: u32 = 0x101f_f000;
@@ -40,8 +41,8 @@ const MAX_PASSWORD_FILE_BYTES: u64 = 256;
     --wifi-password-file wifi.txt --neighbour 192.168.1.2:4000 -o board-9.uf2")]
 pub(crate) struct Args {
     /// The board's id, unique in the mesh; 0 to 65534.
-    #[arg(long)]
-    id: u16,
+    #[arg(long, value_name = "ID", value_parser = remote::node_id)]
+    id: NodeId,
     /// A namespace that it takes tasklets from; up to four.
     ///
     /// KEY is what signs the catalogue: 64 hexadecimal digits, or a key file, of which only the
@@ -81,7 +82,15 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let namespaces = args.namespaces.iter().map(NamespaceArgument::config);
     let namespaces = namespaces.collect::<anyhow::Result<_>>()?;
-    let provision = Provision::new(NodeId(args.id), namespaces);
+    let own = args.namespaces.iter().find(|it| it.registry == args.id);
+    if let Some(own) = own {
+        bail!(
+            "{} is the board's own id; the registry of {} is another node",
+            args.id,
+            own.name
+        );
+    }
+    let provision = Provision::new(args.id, namespaces);
     let mut provision = provision.context("a board cannot be provisioned so")?;
     if let Some(network) = network(args)? {
         provision = provision.with_network(network);
@@ -106,7 +115,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let names = provision.namespaces().iter();
     let names: Vec<String> = names.map(|namespace| namespace.name.to_string()).collect();
     if args.json {
-        let mut fields = json!({ "id": args.id, "namespaces": names, "address": ADDRESS });
+        let mut fields = json!({ "id": args.id.0, "namespaces": names, "address": ADDRESS });
         if let Some(network) = provision.network() {
             fields["wifi"] = network.name().into();
             let neighbours = network.neighbours().map(|it| it.to_string());
@@ -186,9 +195,9 @@ impl FromStr for NamespaceArgument {
         let (registry, granted) = rest.split_once(':').unwrap_or((rest, ""));
         ensure!(!key.is_empty(), shape);
         let name = Name::new(name).with_context(|| format!("{name:?} is not a namespace"))?;
-        let registry = registry
-            .parse()
-            .with_context(|| format!("{registry:?} is not a registry's id, 0 to 65534"))?;
+        let registry = remote::node_id(registry)
+            .map_err(anyhow::Error::msg)
+            .with_context(|| format!("{registry:?} is not a registry's id"))?;
         let mut capabilities = Capabilities::NONE;
         for granted in granted.split(',').filter(|granted| !granted.is_empty()) {
             capabilities = capabilities.with(capability(granted)?);
@@ -199,7 +208,7 @@ impl FromStr for NamespaceArgument {
                 Ok(key) => KeyArgument::Public(key),
                 Err(_) => KeyArgument::File(PathBuf::from(key)),
             },
-            registry: NodeId(registry),
+            registry,
             capabilities,
         })
     }

@@ -4,13 +4,14 @@ use core::time::Duration;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use clap::ArgAction;
 use nimblenet_node::SigningKey;
-use nimblenet_node::remote::{PublishReport, Stopped};
+use nimblenet_node::remote::{NamespaceSummary, PublishReport, Remote, RemoteError, Stopped};
 use nimblenet_tasklet::Package;
 use serde_json::{Value as Json, json};
 use tokio::time::sleep;
 
-use crate::failure::{Coded, NOT_SPREAD};
+use crate::failure::{Coded, NOT_SPREAD, complain};
 use crate::output;
 use crate::remote::{Address, Patience, Wait};
 
@@ -29,7 +30,7 @@ const MAX_PACKAGE_BYTES: u64 = 16 << 20;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  \
     nimblenet publish rms.nnp chain.nnp --registry 127.0.0.1:5683 --key shop.key \\\n      \
-    --wait 127.0.0.1:5684")]
+    --wait")]
 pub(crate) struct Args {
     /// Packages, as made by nimblenet pack.
     #[arg(value_name = "PACKAGE", required = true)]
@@ -43,9 +44,8 @@ pub(crate) struct Args {
     /// Another registry at which called tasklets are looked up; give it once for each.
     #[arg(long, value_name = "ADDR")]
     also: Vec<Address>,
-    /// A node that must have heard of it before the command ends; give it once for each.
-    #[arg(long, value_name = "ADDR")]
-    wait: Vec<Address>,
+    #[command(flatten)]
+    spread: Spread,
     #[command(flatten)]
     patience: Patience,
     /// Print JSON.
@@ -53,13 +53,40 @@ pub(crate) struct Args {
     pub(super) json: bool,
 }
 
+/// Whom a change of a catalogue must have reached before a command ends.
+#[derive(clap::Args, Debug)]
+pub(super) struct Spread {
+    /// Wait until all nodes have heard of it that have told the registry what they hold, or until
+    /// the node at this address has; give it once for each such node.
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, action = ArgAction::Append)]
+    #[arg(default_missing_value = "", value_parser = waited_for)]
+    wait: Vec<Waited>,
+}
+
+#[derive(Clone, Debug)]
+enum Waited {
+    /// All nodes that the registry knows.
+    All,
+    /// The node at this address.
+    Node(Address),
+}
+
+fn waited_for(text: &str) -> Result<Waited, String> {
+    if text.is_empty() {
+        return Ok(Waited::All);
+    }
+    if text.ends_with(".nnp") || text.contains('/') && !text.contains("://") {
+        return Err(format!("{text} is no address; write --wait after what it is about"));
+    }
+    Ok(Waited::Node(text.parse()?))
+}
+
 /// Runs the verb.
 ///
 /// # Errors
 /// If a file is not what it should be, or the registry refuses.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let key = SigningKey::load(&args.key);
-    let key = key.with_context(|| format!("cannot use the key {}", args.key.display()))?;
+    let key = load_key(&args.key)?;
     let files: Vec<_> = args
         .packages
         .iter()
@@ -80,7 +107,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             Ok(published) => published,
             Err(stopped) => return Ok(told_apart(stopped, &args.registry)),
         };
-        let late = spread(wait, &args.wait, &published).await?;
+        let late = spread(wait, &args.spread, (&args.registry, &mut registry), &published).await?;
         Ok((published, late))
     })?;
     let (published, error) = reports;
@@ -99,44 +126,130 @@ fn told_apart(stopped: Stopped, registry: &Address) -> (Vec<PublishReport>, Opti
     (published, Some(error))
 }
 
-/// Waits until each of the nodes has the epochs that were published. An error says which one has
-/// not.
+/// Loads the key that signs.
+///
+/// # Errors
+/// If there is none.
+pub(super) fn load_key(path: &Path) -> anyhow::Result<SigningKey> {
+    SigningKey::load(path).with_context(|| {
+        let shown = path.display();
+        let make = match path.exists() {
+            true => String::new(),
+            false => format!("; `nimblenet keygen -o {shown}` makes one"),
+        };
+        format!("cannot use the key {shown}{make}")
+    })
+}
+
+/// Waits until the nodes have the epochs that were published. An error says which ones have not.
 pub(super) async fn spread(
     wait: Wait,
-    nodes: &[Address],
+    spread: &Spread,
+    (address, registry): (&Address, &mut Remote),
     published: &[PublishReport],
 ) -> anyhow::Result<Option<Coded>> {
-    for address in nodes {
-        let mut node = wait.connect(address).await?;
-        loop {
-            let held = match node.namespaces().await {
-                Ok(held) => held,
-                Err(error) => {
-                    let sentence = format!("published, but asking {address} failed: {error}");
-                    return Ok(Some(Coded::new(error.code().to_owned(), sentence)));
-                }
-            };
-            let epoch = |name| held.iter().find(|it| it.name == name).map(|it| it.epoch);
-            let old = published.iter().find(|report| {
-                // A node that is not configured for a namespace never hears of it.
-                epoch(report.namespace).is_some_and(|epoch| epoch < report.epoch)
-            });
-            let Some(old) = old else {
-                break;
-            };
-            if wait.is_over() {
-                let PublishReport { namespace, .. } = old;
-                let sentence = format!(
-                    "published, but {address} has epoch {} of {namespace} yet; it hears of the \
-                     next one from its neighbours",
-                    epoch(*namespace).unwrap_or(0)
-                );
-                return Ok(Some(Coded::new(NOT_SPREAD, sentence)));
-            }
-            sleep(POLL).await;
+    for waited in &spread.wait {
+        let late = match waited {
+            Waited::All => spread_to_all(wait, (address, registry), published).await,
+            Waited::Node(node) => spread_to(wait, node, published).await?,
+        };
+        if late.is_some() {
+            return Ok(late);
         }
     }
     Ok(None)
+}
+
+/// Waits until all nodes that the registry knows have the epochs.
+async fn spread_to_all(
+    wait: Wait,
+    (address, registry): (&Address, &mut Remote),
+    published: &[PublishReport],
+) -> Option<Coded> {
+    loop {
+        let held = match registry.namespaces().await {
+            Ok(held) => held,
+            Err(error) => return Some(unheard(address, &error)),
+        };
+        let mut late = published.iter().filter_map(|report| missing(&held, report));
+        let Some(missing) = late.next() else {
+            published.iter().for_each(|report| tell_if_nobody(&held, report));
+            return None;
+        };
+        if wait.is_over() {
+            let sentence = format!("the registry has the change, but not all nodes yet: {missing}");
+            return Some(Coded::new(NOT_SPREAD, sentence));
+        }
+        sleep(POLL).await;
+    }
+}
+
+/// Tells a person that no node was waited for, if the registry knows of none.
+fn tell_if_nobody(held: &[NamespaceSummary], report: &PublishReport) {
+    let of_namespace = held.iter().filter(|it| it.name == report.namespace);
+    if of_namespace.flat_map(|it| it.nodes.iter().flatten()).next().is_none() {
+        complain(&format!(
+            "the registry knows of no node that takes {}, so none was waited for\n",
+            report.namespace
+        ));
+    }
+}
+
+/// The nodes that the registry knows and that do not have what was published, in words.
+fn missing(held: &[NamespaceSummary], report: &PublishReport) -> Option<String> {
+    let PublishReport { namespace, .. } = report;
+    let summary = held.iter().find(|it| it.name == *namespace)?;
+    let nodes = summary.nodes.iter().flatten();
+    let late = nodes.filter(|(_, epoch)| *epoch < report.epoch);
+    let late: Vec<_> = late.map(|(node, epoch)| format!("{node} (epoch {epoch})")).collect();
+    let is_one = late.len() == 1;
+    (!late.is_empty()).then(|| {
+        format!(
+            "{namespace} is at epoch {}, which {} {} {} not; a node hears of it from its neighbours",
+            report.epoch,
+            if is_one { "node" } else { "nodes" },
+            late.join(", "),
+            if is_one { "has" } else { "have" },
+        )
+    })
+}
+
+/// Waits until the node at `address` has the epochs.
+pub(super) async fn spread_to(
+    wait: Wait,
+    address: &Address,
+    published: &[PublishReport],
+) -> anyhow::Result<Option<Coded>> {
+    let mut node = wait.connect(address).await?;
+    loop {
+        let held = match node.namespaces().await {
+            Ok(held) => held,
+            Err(error) => return Ok(Some(unheard(address, &error))),
+        };
+        let epoch = |name| held.iter().find(|it| it.name == name).map(|it| it.epoch);
+        let old = published.iter().find(|report| {
+            // A node that is not configured for a namespace never hears of it.
+            epoch(report.namespace).is_some_and(|epoch| epoch < report.epoch)
+        });
+        let Some(PublishReport { namespace, .. }) = old else {
+            return Ok(None);
+        };
+        if wait.is_over() {
+            let sentence = format!(
+                "the registry has the change, but {address} has epoch {} of {namespace} yet; it \
+                 hears of the next one from its neighbours",
+                epoch(*namespace).unwrap_or(0)
+            );
+            return Ok(Some(Coded::new(NOT_SPREAD, sentence)));
+        }
+        sleep(POLL).await;
+    }
+}
+
+/// The error that `address` does not say what it holds.
+fn unheard(address: &Address, error: &RemoteError) -> Coded {
+    let sentence = format!("the registry has the change, but asking {address} failed: {error}");
+    Coded::new(error.code().to_owned(), sentence)
 }
 
 /// Prints what was published, and fails with the error at which it stopped.

@@ -8,6 +8,7 @@ use nimblenet_node::config::{DEFAULT_REGISTRY, MeshConfig, RegistryConfig};
 use nimblenet_node::daemon::Daemon;
 
 use super::node;
+use crate::remote;
 
 /// Runs a registry until it is interrupted or terminated.
 ///
@@ -24,7 +25,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where CoAP requests are taken [default: as configured, else 127.0.0.1:5683]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = remote::listen_address)]
     listen: Option<SocketAddr>,
     /// Directory of the store [default: as configured, else nimblenet-registry]
     #[arg(long, value_name = "DIR")]

@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use nimblenet_node::SigningKey;
 use nimblenet_tasklet::{Name, TaskletName};
 
-use super::publish::{REQUESTS, report};
+use super::publish::{self, REQUESTS, Spread, report, spread};
 use crate::remote::{Address, Patience};
 
 /// Withdraws tasklets: once a node has the namespace's next epoch, it refuses to call them.
@@ -28,6 +27,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
     #[command(flatten)]
+    spread: Spread,
+    #[command(flatten)]
     patience: Patience,
     /// Print JSON.
     #[arg(long)]
@@ -39,8 +40,7 @@ pub(crate) struct Args {
 /// # Errors
 /// If the registry cannot be reached or refuses, or one of the tasklets is not published.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let key = SigningKey::load(&args.key);
-    let key = key.with_context(|| format!("cannot use the key {}", args.key.display()))?;
+    let key = publish::load_key(&args.key)?;
     let first = args.names.first().context("no tasklet is named")?;
     let namespace = first.namespace;
     let stray = args.names.iter().find(|name| name.namespace != namespace);
@@ -51,7 +51,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let withdrawn = args.patience.ask(&args.registry, async |wait| {
         let mut registry = wait.connect_for(&args.registry, REQUESTS).await?;
         let withdrawn = registry.withdraw(&namespace, &names, &key).await;
-        withdrawn.with_context(|| format!("withdrawing from {namespace} at {} failed", args.registry))
+        let context = || format!("withdrawing from {namespace} at {} failed", args.registry);
+        let withdrawn = withdrawn.with_context(context)?;
+        let registry = (&args.registry, &mut registry);
+        let late = spread(wait, &args.spread, registry, &[withdrawn]).await?;
+        Ok((withdrawn, late))
     })?;
-    report(&[withdrawn], None, args.json)
+    let (withdrawn, late) = withdrawn;
+    report(&[withdrawn], late, args.json)
 }

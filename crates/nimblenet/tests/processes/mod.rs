@@ -1,6 +1,8 @@
 //! Runs the built binary as processes: a registry, nodes, and the commands of people.
 #![allow(dead_code, reason = "each test uses some of it")]
 
+pub(crate) mod line;
+
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU16, Ordering};
 use core::time::Duration;
@@ -9,7 +11,9 @@ use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use nimblenet_tasklet::{Export, NamedImport, PackageFields, Signature, TaskletName, Terms};
+use nimblenet_tasklet::{
+    Capabilities, Export, NamedImport, PackageFields, Signature, TaskletName, Terms,
+};
 use tempfile::TempDir;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_nimblenet");
@@ -90,6 +94,20 @@ impl Daemon {
         let id = self.child.id().to_string();
         Command::new("kill").arg(&id).status().unwrap();
         assert!(self.child.wait().unwrap().success());
+    }
+
+    /// Ends it in order; it must report success in so much time.
+    pub(crate) fn terminate_within(mut self, time: Duration) {
+        const PAUSE: Duration = Duration::from_millis(20);
+        let id = self.child.id().to_string();
+        Command::new("kill").arg(&id).status().unwrap();
+        for _ in 0..time.as_millis() / PAUSE.as_millis() {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return assert!(status.success());
+            }
+            std::thread::sleep(PAUSE);
+        }
+        panic!("it has not ended within {time:?}");
     }
 
     /// Kills it; true if it was running until then.
@@ -205,6 +223,30 @@ pub(crate) fn package_with_fuel(
         name: TaskletName::new(name).unwrap(),
         terms,
         imports: &imports,
+        module,
+    };
+    let mut bytes = vec![0; 1024 + module.len()];
+    let len = fields.encode(&mut bytes).unwrap();
+    bytes.truncate(len);
+    bytes
+}
+
+/// The bytes of a package of a tasklet that may have capabilities.
+pub(crate) fn package_with_capabilities(
+    name: &str,
+    signature: &str,
+    module: &[u8],
+    capabilities: Capabilities,
+) -> Vec<u8> {
+    let mut terms = Terms::empty();
+    (terms.fuel, terms.memory_bytes) = (1_000_000, 65_536);
+    terms.capabilities = capabilities;
+    let mut space = [0; 128];
+    let exports = [Export::run(signature.parse().unwrap())];
+    let fields = PackageFields {
+        name: TaskletName::new(name).unwrap(),
+        terms: terms.with_exports(&exports, &mut space).unwrap(),
+        imports: &[],
         module,
     };
     let mut bytes = vec![0; 1024 + module.len()];

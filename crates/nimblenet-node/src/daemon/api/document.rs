@@ -6,7 +6,7 @@ use nimblenet_tasklet::api::{
 };
 use nimblenet_tasklet::{Fault, Place, TaskletName};
 
-use super::{Filter, Reply};
+use super::{Filter, NotMoved, Reply};
 use crate::daemon::{Cached, CallReport, Crash, Status};
 use crate::lines::Line;
 use crate::link::LinkStatus;
@@ -48,9 +48,17 @@ impl Reply {
             Self::Ended {
                 report,
                 explain,
+                lines,
                 place,
                 detail,
-            } => ended(report, *explain, place, detail.as_deref()),
+            } => {
+                let lines = lines.as_deref();
+                match &report.result {
+                    Ok(result) if *explain || lines.is_some() => explained(report, result, lines),
+                    Ok(result) => content(|to| raw(to, result)),
+                    Err(fault) => failed(*fault, report, place, detail.as_deref(), lines),
+                }
+            }
             Self::Discovery {
                 tasklets,
                 registry,
@@ -63,9 +71,9 @@ impl Reply {
             Self::Job { now, job } => content(|to| write_job(to, *now, job)),
             Self::Watched { reply, .. } => reply.document(),
             Self::Moved(Ok(())) | Self::Staged => empty(api::Status::Changed),
-            Self::Moved(Err(fault)) => {
+            Self::Moved(Err(NotMoved { fault, detail })) => {
                 let report = CallReport::refused(*fault);
-                failed(*fault, &report, "the move", None)
+                failed(*fault, &report, "the move", detail.as_deref(), None)
             }
             Self::Namespaces(held) => content(|to| write_namespaces(to, held)),
             Self::Delta(Some(changes)) => content(|to| raw(to, changes)),
@@ -81,29 +89,26 @@ impl Reply {
             Self::Refused(refused) => {
                 let problem = refused.problem;
                 let (status, code) = (problem.status(), problem.code());
-                failure(status, code, &refused.message, (None, None))
+                failure(status, code, &refused.message, (None, None), None)
             }
         }
     }
 }
 
-/// `detail` says more than the fault does.
-fn ended(report: &CallReport, explain: bool, place: &str, detail: Option<&str>) -> Document {
-    let result = match &report.result {
-        Ok(result) => result,
-        Err(fault) => return failed(*fault, report, place, detail),
-    };
-    if !explain {
-        return content(|to| raw(to, result));
-    }
+fn explained(report: &CallReport, result: &[u8], lines: Option<&[Line]>) -> Document {
     content(|to| {
-        raw(to.map(3)?.str(explained::RESULT)?, result)?;
+        let fields = 3 + u64::from(lines.is_some());
+        raw(to.map(fields)?.str(explained::RESULT)?, result)?;
         to.str(explained::STEPS)?.array(report.steps.len() as u64)?;
         for step in &report.steps {
             write_step(to, step)?;
         }
         to.str(explained::TOOK_US)?
-            .u64(report.took.as_micros() as u64)
+            .u64(report.took.as_micros() as u64)?;
+        if let Some(lines) = lines {
+            write_logs(to.str(explained::LINES)?, lines)?;
+        }
+        Ok(to)
     })
 }
 
@@ -163,12 +168,13 @@ fn write_cache<'w>(to: &'w mut Writer, modules: &[Cached]) -> Written<'w> {
     to.array(modules.len() as u64)?;
     for cached in modules {
         let held = cached.module;
-        to.map(5)?;
+        to.map(6)?;
         to.str(module::TASKLET)?.str(&cached.name.to_string())?;
         to.str(module::VERSION)?.u16(held.tasklet.sequence)?;
         to.str(module::BYTES)?.u32(held.bytes)?;
         to.str(module::USES)?.u32(held.uses)?;
         to.str(module::PINNED)?.bool(held.reserved)?;
+        to.str(module::LOADED)?.bool(cached.loaded)?;
     }
     Ok(to)
 }
@@ -177,7 +183,8 @@ fn write_cache<'w>(to: &'w mut Writer, modules: &[Cached]) -> Written<'w> {
 fn write_logs<'w>(to: &'w mut Writer, lines: &[Line]) -> Written<'w> {
     to.array(lines.len() as u64)?;
     for written in lines {
-        to.map(4 + u64::from(written.call.is_some()))?;
+        let call = u64::from(written.call.is_some());
+        to.map(4 + call + 2 * u64::from(written.place.is_some()))?;
         to.str(line::NUMBER)?.u64(written.number)?;
         let since = written.at.since(Instant::ZERO);
         to.str(line::AT_MS)?.u64(since.as_millis() as u64)?;
@@ -185,24 +192,41 @@ fn write_logs<'w>(to: &'w mut Writer, lines: &[Line]) -> Written<'w> {
         if let Some(call) = written.call {
             to.str(line::CALL)?.u32(call.0)?;
         }
+        if let Some(place) = written.place {
+            to.str(line::FUNCTION)?.u32(place.function())?;
+            to.str(line::OFFSET)?.u32(place.offset())?;
+        }
         to.str(line::TEXT)?.str(&written.text)?;
     }
     Ok(to)
 }
 
 /// A sentence of three parts: where and what, more about it, and what to do.
-fn failed(fault: Fault, report: &CallReport, place: &str, detail: Option<&str>) -> Document {
+fn failed(
+    fault: Fault,
+    report: &CallReport,
+    place: &str,
+    detail: Option<&str>,
+    lines: Option<&[Line]>,
+) -> Document {
+    let reason = reason(fault, report, detail);
+    let message = format!("{place}: {reason}; {}", fault.remedy());
+    let blamed = (report.blamed, report.place);
+    let status = api::Status::of(fault);
+    failure(status, fault.code(), &message, blamed, lines)
+}
+
+/// What happened, and more about it. `detail` says what the fault does not.
+pub(in crate::daemon) fn reason(fault: Fault, report: &CallReport, detail: Option<&str>) -> String {
     let trap = report.trap.map(|trap| clause(trap.meaning()));
     let at = report.place.map(|place| place.to_string());
     let details = [trap.as_deref(), at.as_deref(), detail];
     let details: Vec<&str> = details.into_iter().flatten().collect();
-    let mut message = format!("{place}: {}", clause(fault.meaning()));
-    if !details.is_empty() {
-        message = format!("{message} ({})", details.join("; "));
+    let what = clause(fault.meaning());
+    if details.is_empty() {
+        return what;
     }
-    let message = format!("{message}; {}", fault.remedy());
-    let blamed = (report.blamed, report.place);
-    failure(api::Status::of(fault), fault.code(), &message, blamed)
+    format!("{what} ({})", details.join("; "))
 }
 
 /// A sentence as part of another.
@@ -219,8 +243,10 @@ fn failure(
     code: &str,
     message: &str,
     (tasklet, place): (Option<TaskletName>, Option<Place>),
+    lines: Option<&[Line]>,
 ) -> Document {
     let fields = 2 + u64::from(tasklet.is_some()) + 2 * u64::from(place.is_some());
+    let fields = fields + u64::from(lines.is_some());
     cbor(status, |to| {
         to.map(fields)?.str(failure::CODE)?.str(code)?;
         to.str(failure::MESSAGE)?.str(message)?;
@@ -230,6 +256,9 @@ fn failure(
         if let Some(place) = place {
             to.str(failure::FUNCTION)?.u32(place.function())?;
             to.str(failure::OFFSET)?.u32(place.offset())?;
+        }
+        if let Some(lines) = lines {
+            write_logs(to.str(failure::LINES)?, lines)?;
         }
         Ok(to)
     })
@@ -326,11 +355,18 @@ fn write_namespaces<'w>(to: &'w mut Writer, held: &[NamespaceSummary]) -> Writte
     to.map(held.len() as u64)?;
     for summary in held {
         to.str(summary.name.as_str())?;
-        to.map(2 + u64::from(summary.key.is_some()))?;
+        let nodes = summary.nodes.as_ref();
+        to.map(2 + u64::from(summary.key.is_some()) + u64::from(nodes.is_some()))?;
         to.str(namespace::EPOCH)?.u32(summary.epoch)?;
         to.str(namespace::ENTRIES)?.u16(summary.entries)?;
         if let Some(key) = summary.key {
             to.str(namespace::KEY)?.str(&key.to_string())?;
+        }
+        if let Some(nodes) = nodes {
+            to.str(namespace::NODES)?.map(nodes.len() as u64)?;
+            for (node, epoch) in nodes {
+                to.u16(node.0)?.u32(*epoch)?;
+            }
         }
     }
     Ok(to)

@@ -6,7 +6,7 @@ use nimblenet_core::CallId;
 use nimblenet_tasklet::api::{Method, Problem, Resource, query};
 use nimblenet_tasklet::{Digest, Name, NodeId, TaskletName};
 
-use super::{Filter, Media, Refused, Request};
+use super::{Filter, Media, Refused, Request, Wanted};
 use crate::daemon::Call;
 use crate::key::hex_bytes;
 
@@ -110,7 +110,10 @@ impl Asked {
                 at: self.node(query::AT)?,
                 deadline: None,
             },
-            explain: self.query(query::EXPLAIN).is_some(),
+            wanted: Wanted {
+                explain: self.query(query::EXPLAIN).is_some(),
+                logs: self.query(query::LOGS).is_some(),
+            },
         })
     }
 
@@ -220,13 +223,16 @@ mod tests {
 
     #[test]
     fn a_call_has_its_tasklet_node_and_export() {
-        let call = asked(Method::Post, "t/shop/add", &["x=twice", "at=7", "explain"]);
-        let Ok(Request::Call { call, explain }) = call.read() else {
+        let queries = ["x=twice", "at=7", "explain", "logs"];
+        let call = asked(Method::Post, "t/shop/add", &queries);
+        let Ok(Request::Call { call, wanted }) = call.read() else {
             panic!("it is a call");
         };
         assert_eq!(call.name.to_string(), "shop/add");
         assert_eq!((call.export.as_str(), call.at), ("twice", Some(NodeId(7))));
-        assert_eq!((call.args, explain), (NO_ARGUMENTS.to_vec(), true));
+        assert_eq!(call.args, NO_ARGUMENTS);
+        let (explain, logs) = (true, true);
+        assert_eq!(wanted, Wanted { explain, logs });
     }
 
     #[test]

@@ -130,8 +130,11 @@ fn the_example_requests_mean_what_the_spec_says() {
         at: Some(NodeId(7)),
         deadline: None,
     };
-    let explain = true;
-    assert_eq!(read("call"), Request::Call { call, explain });
+    let wanted = Wanted {
+        explain: true,
+        logs: false,
+    };
+    assert_eq!(read("call"), Request::Call { call, wanted });
     let (call, to) = (CallId(12), NodeId(20));
     assert_eq!(read("move"), Request::Move { call, to });
     let namespace = Name::new("shop").unwrap();
@@ -155,6 +158,14 @@ fn examples() -> Vec<(&'static str, &'static str, Reply)> {
         bytes: 60,
         took: Duration::from_micros(1500),
     };
+    let line = Line {
+        number: 7,
+        at: Instant::from_micros(1_250_000),
+        tasklet: name,
+        call: Some(CallId(12)),
+        place: Place::new(3, 0x9a),
+        text: "warm".to_owned(),
+    };
     let ended = |result, trap, explain| Reply::Ended {
         report: CallReport {
             result,
@@ -165,6 +176,7 @@ fn examples() -> Vec<(&'static str, &'static str, Reply)> {
             took: Duration::from_micros(2100),
         },
         explain,
+        lines: (explain || trap.is_some()).then(|| vec![line.clone()]),
         place: format!("{name} at node 7"),
         detail: None,
     };
@@ -190,19 +202,15 @@ fn examples() -> Vec<(&'static str, &'static str, Reply)> {
             uses: 5,
             reserved: false,
         },
+        loaded: true,
     }]);
-    let logs = Reply::Logs(vec![Line {
-        number: 7,
-        at: Instant::from_micros(1_250_000),
-        tasklet: name,
-        call: Some(CallId(12)),
-        text: "warm".to_owned(),
-    }]);
+    let logs = Reply::Logs(vec![line.clone()]);
     let namespaces = Reply::Namespaces(vec![NamespaceSummary {
         name: name.namespace,
         epoch: 3,
         entries: 2,
         key: Some(PublicKey([0xab; 32])),
+        nodes: Some(vec![(NodeId(7), 3)]),
     }]);
     let published = Reply::Published(Published {
         new: true,
@@ -363,6 +371,7 @@ fn check_value(document: &str, key: &Key, decoder: &mut Decoder<'_>) {
     assert!(fits, "{document}: {} is {found}", key.name);
     let each = match (document, key.name) {
         ("explained", "steps") => "step",
+        ("explained" | "failure", "lines") => "line",
         ("status", "links") => "link",
         ("status", "crashes") => "crash",
         _ => return decoder.skip().unwrap(),

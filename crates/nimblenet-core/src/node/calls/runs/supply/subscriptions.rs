@@ -129,6 +129,14 @@ impl Subscriptions {
         self.table.iter().map(|held| &held.catalogue)
     }
 
+    /// The epoch that the node holds of each namespace, 0 for none, with the namespace's registry.
+    pub(in crate::node) fn held(&self) -> impl Iterator<Item = (NodeId, EpochNote)> + Clone {
+        self.table.iter().map(|held| {
+            let (namespace, epoch) = (held.catalogue.id(), held.catalogue.epoch());
+            (held.config.registry, EpochNote { namespace, epoch })
+        })
+    }
+
     /// The registry of the node's first namespace.
     pub(in crate::node) fn first_registry(&self) -> Option<NodeId> {
         self.table.first().map(|held| held.config.registry)
