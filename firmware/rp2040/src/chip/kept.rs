@@ -27,19 +27,24 @@ const HUNGER: Duration = Duration::from_secs(2);
 #[unsafe(link_section = ".uninit.KEPT")]
 static mut KEPT: MaybeUninit<Kept> = MaybeUninit::uninit();
 
-/// The record. Both cores may get here: a core that crashes writes it and then resets the chip.
-/// What the other core writes meanwhile is lost; if it spoils the record, the checksum is wrong and
-/// the record is ignored.
-fn kept() -> &'static mut Kept {
-    // SAFETY: any bytes are a `Kept`, whose checksum tells whether they mean something; it is
-    // plain data, and nobody keeps a reference beyond one statement.
-    unsafe { (*core::ptr::addr_of_mut!(KEPT)).assume_init_mut() }
+/// Changes the record, as a copy. Both cores may get here: a core that crashes writes the record and
+/// then resets the chip. What the other core writes meanwhile is lost; if it spoils the record, the
+/// checksum is wrong and the record is ignored.
+fn change<T>(change: impl FnOnce(&mut Kept) -> T) -> T {
+    let record = &raw mut KEPT;
+    // SAFETY: the pointer is that of a static, to which nobody has a reference. Any bytes are a
+    // `Kept`, whose checksum tells whether they mean something.
+    let mut kept = unsafe { record.read_volatile().assume_init() };
+    let result = change(&mut kept);
+    // SAFETY: as above.
+    unsafe { record.write_volatile(MaybeUninit::new(kept)) };
+    result
 }
 
 /// Takes what the previous program has left.
 pub(crate) fn boot(watchdog: &ChipWatchdog) -> Boot {
     let hungry = watchdog.0.reset_reason() == Some(ResetReason::TimedOut);
-    Boot::new(kept(), hungry, || RoscRng.next_u32())
+    change(|kept| Boot::new(kept, hungry, || RoscRng.next_u32()))
 }
 
 /// The chip's watchdog.
@@ -58,7 +63,7 @@ impl clock::Watchdog for ChipWatchdog {
     }
 
     fn feed(&mut self, sequence: u32) {
-        kept().go_on(sequence);
+        change(|kept| kept.go_on(sequence));
         self.0.feed(HUNGER);
     }
 
@@ -70,7 +75,7 @@ impl clock::Watchdog for ChipWatchdog {
 fn crash(cause: Cause, mut places: Places) -> ! {
     let micros = pac::TIMER.timerawl().read();
     unwind(&mut places);
-    kept().crash(cause, current_core() as u8, micros, &places);
+    change(|kept| kept.crash(cause, current_core() as u8, micros, &places));
     SCB::sys_reset()
 }
 
