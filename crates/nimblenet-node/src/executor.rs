@@ -5,7 +5,7 @@
 //! are kept for a while, so that another start of the same module does not copy it again.
 
 use alloc::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
@@ -22,8 +22,6 @@ use crate::key::PublicKey;
 
 /// Fuel of one slice: a few milliseconds, after which the node may run another job.
 const SLICE: u64 = 1_000_000;
-/// The most pieces of work that wait; a node gives one at a time, besides stops.
-const QUEUE: usize = 1024;
 /// The most modules that are kept for another start, and below the most bytes of them.
 const MODULES: usize = 64;
 const MODULES_BYTES: usize = 1 << 20;
@@ -42,9 +40,11 @@ type Loaded = Arc<Mutex<Vec<[u8; 32]>>>;
 #[derive(Debug)]
 pub(crate) struct Workers {
     loaded: Vec<Loaded>,
-    /// One queue for each executor.
-    work: Vec<SyncSender<Piece>>,
-    checks: Option<SyncSender<Piece>>,
+    /// One queue for each executor. It has no limit of its own: a node gives an executor one piece
+    /// of work at a time, and a stop for each activation that it holds.
+    work: Vec<Sender<Piece>>,
+    /// A node has one signature checked at a time.
+    checks: Option<Sender<Piece>>,
     outcomes: UnboundedSender<OwnedOutcome>,
     shelf: Shelf,
     threads: Vec<JoinHandle<()>>,
@@ -68,13 +68,13 @@ impl Workers {
         let (mut work, mut threads) = (Vec::new(), Vec::new());
         let loaded: Vec<Loaded> = (0..executors).map(|_| Loaded::default()).collect();
         for (number, loaded) in loaded.iter().enumerate() {
-            let (queue, due) = sync_channel(QUEUE);
+            let (queue, due) = channel();
             let (host, outcomes, loaded) = (host.clone(), outcomes.clone(), loaded.clone());
             let run = move || execute(arena_bytes, host, &due, &outcomes, &loaded);
             threads.push(spawn(format!("{name}-run-{number}")).spawn(run)?);
             work.push(queue);
         }
-        let (checks, due) = sync_channel(QUEUE);
+        let (checks, due) = channel();
         let checked = outcomes.clone();
         threads.push(spawn(format!("{name}-check")).spawn(move || check(&due, &checked))?);
         Ok(Self {
@@ -87,8 +87,8 @@ impl Workers {
         })
     }
 
-    /// Gives a piece of work to an executor, or to the thread for signature checks. Work that
-    /// finds the queue full is refused at once.
+    /// Gives a piece of work to an executor, or to the thread for signature checks. Work for a
+    /// thread that has ended is refused at once.
     pub(crate) fn give(&mut self, executor: ExecutorId, work: Work<'_>) {
         let queue = match work {
             Work::Verify { .. } => self.checks.as_ref(),
@@ -104,7 +104,7 @@ impl Workers {
             Some(digest) => self.shelf.module(digest, bytes),
             None => bytes.into(),
         });
-        let taken = queue.is_some_and(|queue| queue.try_send(piece).is_ok());
+        let taken = queue.is_some_and(|queue| queue.send(piece).is_ok());
         if !taken && let Some(refused) = work.refused(Fault::Busy) {
             let _ = self.outcomes.send(refused.owned());
         }
@@ -265,6 +265,36 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &again));
         assert_eq!(shelf.module(digest, b"mudole")[..], *b"mudole");
         assert_eq!(shelf.module(digest, b"module")[..], *b"module");
+    }
+
+    #[test]
+    fn a_run_that_waits_for_an_executor_busy_with_stops_is_not_failed() {
+        let (outcomes, mut heard) = tokio::sync::mpsc::unbounded_channel();
+        let (queue, due) = channel();
+        // An executor that does not come to its queue.
+        let mut workers = Workers {
+            loaded: Vec::new(),
+            work: vec![queue],
+            checks: None,
+            outcomes,
+            shelf: Shelf::default(),
+            threads: Vec::new(),
+        };
+        let activation = ActivationId;
+        let stops = 5000;
+        for number in 0..stops {
+            let activation = activation(number);
+            workers.give(ExecutorId(0), Work::Stop { activation });
+        }
+        let activation = activation(stops);
+        let resume = Work::Resume {
+            activation,
+            result: Ok(&[0x80]),
+            fuel: 1,
+        };
+        workers.give(ExecutorId(0), resume);
+        assert!(heard.try_recv().is_err(), "nothing is refused");
+        assert_eq!(due.try_iter().count(), 5001);
     }
 
     #[test]
