@@ -28,6 +28,16 @@ fn nothing() -> Vec<u8> {
     vec![0x80]
 }
 
+fn failed(activation: ActivationId, fault: Fault, fuel: u64) -> Answer<Vec<u8>> {
+    Answer::Failed {
+        activation,
+        fault,
+        trap: None,
+        place: None,
+        fuel,
+    }
+}
+
 /// Runs tasklets that only take time: a tasklet works for a while, calls its imports one after the
 /// other with a while of work in between, and ends. Its module has the times: their number in one
 /// byte, one more than it has imports, and then each as 32 bits, big-endian, in microseconds.
@@ -56,11 +66,16 @@ impl TimedExecutor {
         module
     }
 
+    /// Takes a run in; nothing if its module has no times.
     fn take_in(&mut self, start: &Start<'_>, over: usize) -> Option<()> {
         let count = usize::from(*start.code.first()?);
         let times = start.code[1..].chunks_exact(4).take(count);
         let times = times.map(|time| u32::from_be_bytes([time[0], time[1], time[2], time[3]]));
-        self.runs.insert(start.activation, (times.collect(), over));
+        let times: Vec<u32> = times.collect();
+        if times.is_empty() {
+            return None;
+        }
+        self.runs.insert(start.activation, (times, over));
         Some(())
     }
 
@@ -100,13 +115,7 @@ impl TimedExecutor {
         });
         let Some(over) = taken else {
             self.runs.remove(&activation);
-            return Answer::Failed {
-                activation,
-                fault: Fault::BadImage,
-                trap: None,
-                place: None,
-                fuel: 1,
-            };
+            return failed(activation, Fault::BadImage, 1);
         };
         Answer::Called {
             activation,
@@ -121,8 +130,12 @@ impl SimExecutor for TimedExecutor {
     fn execute(&mut self, work: &Work<'_>) -> Option<(Duration, Answer<Vec<u8>>)> {
         match *work {
             Work::Start(start) => {
-                self.take_in(&start, 0)?;
-                let (took, outcome) = self.step(start.activation);
+                let activation = start.activation;
+                if self.take_in(&start, 0).is_none() {
+                    let failed = failed(activation, Fault::InvalidModule, 1);
+                    return Some((Duration::ZERO, failed));
+                }
+                let (took, outcome) = self.step(activation);
                 let called = start.parent.map_or(Duration::ZERO, |_| self.call_cost);
                 Some((called + took, outcome))
             }
@@ -138,14 +151,7 @@ impl SimExecutor for TimedExecutor {
                 fuel,
             } => {
                 self.runs.remove(&activation);
-                let failed = Answer::Failed {
-                    activation,
-                    fault,
-                    trap: None,
-                    place: None,
-                    fuel,
-                };
-                Some((Duration::ZERO, failed))
+                Some((Duration::ZERO, failed(activation, fault, fuel)))
             }
             Work::Stop { activation } => {
                 self.runs.remove(&activation);

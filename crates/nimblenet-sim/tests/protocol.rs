@@ -53,8 +53,6 @@ fn sources(finished: &nimblenet_sim::Finished) -> Vec<Source> {
     finished.steps.iter().map(|(_, source)| *source).collect()
 }
 
-// --- where tasklets come from ---
-
 #[test]
 fn the_first_call_fetches_from_the_registry_and_the_second_finds_everything_in_the_cache() {
     let mut net = net(1, &Layout::pair(), |_| {});
@@ -187,8 +185,6 @@ fn a_registry_neither_answers_nor_forwards_floods() {
     assert_eq!((fallback.registry, fallback.neighbour), (3, 0));
 }
 
-// --- several jobs ---
-
 #[test]
 fn jobs_that_wait_for_tasklets_let_others_run() {
     let mut net = net(7, &Layout::pair(), |_| {});
@@ -253,8 +249,6 @@ fn a_chain_larger_than_the_cache_runs_by_loading_on_demand() {
     assert!(net.node(2).cache().evicted() >= 1);
 }
 
-// --- calls between nodes ---
-
 #[test]
 fn a_node_lets_another_run_a_tasklet_and_gets_the_result_once_whatever_is_lost() {
     for seed in 10..18 {
@@ -290,8 +284,6 @@ fn a_call_to_another_node_fails_there_with_its_reason_and_here_when_nobody_answe
     assert_eq!(net.node(1).jobs(), 0);
 }
 
-// --- wrong calls ---
-
 #[test]
 fn wrong_calls_are_refused_by_name_and_the_next_is_served() {
     let mut net = net(11, &Layout::pair(), |_| {});
@@ -325,6 +317,22 @@ fn a_tasklet_larger_than_the_cache_is_refused_without_evicting_anything() {
 }
 
 #[test]
+fn a_module_without_times_fails_its_call_only() {
+    for module in [vec![0], vec![3, 1]] {
+        let empty = Draft {
+            module,
+            ..algorithm("empty", 110)
+        };
+        let shelf = vec![(Publisher::new("shop"), vec![empty, algorithm("rms", 110)])];
+        let mut net = Net::new(13, &Layout::pair(), LinkModel::PAPER, shelf, |_| {}, timed);
+        net.run_for(30 * SECOND);
+        let empty = net.run_call(2, "shop/empty").result;
+        assert_eq!(empty, Err(Fault::InvalidModule));
+        assert!(net.run_call(2, "shop/rms").result.is_ok());
+    }
+}
+
+#[test]
 fn a_callee_with_another_signature_than_expected_fails_the_chain() {
     let wrong = chain("wrong", &[]).calling("shop/rms", "func(u32)");
     let wrong = Draft {
@@ -339,8 +347,6 @@ fn a_callee_with_another_signature_than_expected_fails_the_chain() {
         Err(Fault::WrongSignature)
     );
 }
-
-// --- catalogues ---
 
 #[test]
 fn a_new_version_moves_one_entry_and_one_module() {
@@ -449,8 +455,6 @@ fn att_28_a_catalogue_by_another_key_is_never_taken_up() {
     assert!(net.node(2).counters().bad_signatures > 0);
 }
 
-// --- links of several frame sizes ---
-
 /// 0 - 1 - 2 - 3, with long frames between 1 and 3 and short ones, as on a serial line, between the
 /// registry 0 and node 1.
 fn mixed(seed: u64) -> Net {
@@ -505,8 +509,6 @@ fn a_call_that_is_too_long_for_its_link_is_refused_at_once() {
     assert_eq!(end.result, Err(Fault::Unreachable));
 }
 
-// --- faults ---
-
 #[test]
 fn calls_complete_over_links_that_lose_double_and_reorder() {
     for seed in 0..8 {
@@ -539,7 +541,8 @@ fn a_transfer_goes_on_from_another_source_at_the_offset_reached() {
     let drafts = vec![algorithm("big", 60_000)];
     let shelf = vec![(Publisher::new("shop"), drafts)];
     let slow = LinkModel {
-        jitter: Duration::from_millis(300),
+        // A search among neighbours is answered in time.
+        jitter: Duration::from_millis(90),
         ..LinkModel::PAPER
     };
     let large = |config: &mut Config| config.limits.cache_bytes = 100_000;
