@@ -58,7 +58,7 @@ impl Floor {
     pub fn grid(nodes: u16, spacing_m: f64, radius_m: f64) -> Self {
         assert!(nodes > 0, "a floor has at least one node");
         let columns = (f64::from(nodes) * 4.0 / 3.0).sqrt().round() as u16;
-        Self::cells(nodes, columns.min(nodes), spacing_m, radius_m)
+        Self::cells(nodes, columns, spacing_m, radius_m)
     }
 
     /// Nodes in one row, each of which hears the two next to it.

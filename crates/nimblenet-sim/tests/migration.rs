@@ -86,8 +86,6 @@ impl<E: SimExecutor> SimExecutor for Counting<E> {
     }
 }
 
-// --- the two kinds of executors ---
-
 /// Adds one hundred to what `shop/middle` makes of its argument, calling it twice.
 const TOP: &str = r#"(module
     (import "shop/middle" "run" (func $middle (param i32) (result i32)))
@@ -240,8 +238,6 @@ fn triangle() -> Layout {
     layout
 }
 
-// --- what moves ---
-
 #[test]
 fn a_chain_moves_at_each_of_its_suspensions_and_ends_as_if_it_had_stayed() {
     for world in WORLDS {
@@ -374,8 +370,6 @@ fn fuel_and_deadline_go_with_the_job() {
     assert_eq!(spent.fuel.get(), 2_000_000);
     assert_at_rest(&mut net);
 }
-
-// --- what goes wrong ---
 
 /// A link that loses and doubles frames.
 fn bad_link() -> LinkModel {

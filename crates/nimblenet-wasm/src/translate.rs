@@ -340,8 +340,6 @@ impl<'t, 'l> Translator<'t, 'l> {
         self.space.spend(steps, &self.reader)
     }
 
-    // --- The validation stack: entries of 8 bytes, operands and blocks' records.
-
     fn entry(&self, index: u32) -> u64 {
         self.space.block.wide(self.base - (index as usize + 1) * 8)
     }
@@ -426,8 +424,6 @@ impl<'t, 'l> Translator<'t, 'l> {
         }
         Ok(operand)
     }
-
-    // --- Emission.
 
     fn emit(&mut self, word: u16) {
         if self.dead {

@@ -92,8 +92,6 @@ fn code(result: Result<Published, Refusal>) -> &'static str {
     result.unwrap_err().code()
 }
 
-// --- publishing ---
-
 #[test]
 fn what_is_published_is_there_after_a_restart() {
     let dir = tempfile::tempdir().unwrap();
@@ -280,8 +278,6 @@ fn att_40_other_bytes_under_an_existing_sequence_are_a_conflict() {
     assert_eq!(code(refused), "version-exists");
 }
 
-// --- who may publish ---
-
 #[test]
 fn a_claimed_namespace_takes_no_other_key() {
     let mut store = in_memory(Trust::FirstUse);
@@ -322,8 +318,6 @@ fn every_flipped_bit_of_a_delta_is_refused_and_changes_nothing() {
     }
     assert!(store.publish(&good, &shop, Some(key().public())).is_ok());
 }
-
-// --- what may be published ---
 
 #[test]
 fn a_delta_without_its_module_or_with_a_wrong_size_is_refused() {
@@ -367,8 +361,6 @@ fn an_import_without_a_matching_export_is_refused() {
     let unknown = Publication::new(&catalogue, &packages, |_| None).unwrap_err();
     assert_eq!(unknown.code(), "bad-import");
 }
-
-// --- disks that fail ---
 
 /// A disk in memory that refuses every write, growth and flush once its allowance is used up.
 #[derive(Clone, Debug)]
@@ -504,8 +496,6 @@ fn att_61_a_damaged_store_is_not_served() {
     let damaged = on_disk(&disk).unwrap_err();
     assert!(matches!(damaged, OpenError::Damaged { .. }));
 }
-
-// --- processes that die ---
 
 /// The variable that tells the child the directory of the store.
 const CHILD: &str = "NIMBLENET_TEST_STORE";

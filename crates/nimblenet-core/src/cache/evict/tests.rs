@@ -67,8 +67,6 @@ fn holds(cache: &Cache, number: u16) -> bool {
     cache.find(tasklet(number)).is_some()
 }
 
-// --- every policy ---
-
 #[test]
 fn a_reserved_module_never_leaves_and_never_moves() {
     for policy in Eviction::ALL {
@@ -189,8 +187,6 @@ fn the_table_has_each_name_once_and_the_book_has_every_line_of_it() {
     assert!(Eviction::named("best").is_none());
 }
 
-// --- what a policy is told ---
-
 /// Notes what it is told; the first module to come leaves first.
 struct Witness(std::sync::mpsc::Sender<(&'static str, u16, u32)>);
 
@@ -246,8 +242,6 @@ fn a_policy_is_told_of_modules_only_once_they_are_complete() {
     ];
     assert!(told.try_iter().eq(expected));
 }
-
-// --- each policy ---
 
 #[test]
 fn lfu_gives_up_the_least_used_and_among_equals_the_oldest() {
@@ -344,8 +338,6 @@ fn gdsf_keeps_what_is_small_or_far_and_forgets_what_was_used_long_ago() {
         "overtaken by the age"
     );
 }
-
-// --- compared ---
 
 /// A module of a trace: its number and length.
 type Use = (u16, usize);
