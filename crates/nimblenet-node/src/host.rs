@@ -17,9 +17,9 @@ pub(crate) struct LinuxHost {
     clock: Clock,
     devices: BTreeMap<TaskletName, Device>,
     values: Values,
-    /// What tasklets have written to the log.
+    /// The lines of the log.
     lines: Lines,
-    /// Whose functions are served.
+    /// The activation that calls the functions.
     runs: Option<ActivationId>,
     simulated: Devices,
     random: Random,
@@ -46,7 +46,7 @@ impl LinuxHost {
         }
     }
 
-    /// Says for which activation functions are called from now on.
+    /// Sets the activation that calls the functions from now on.
     pub(crate) fn serves(&mut self, activation: Option<ActivationId>) {
         self.runs = activation;
     }

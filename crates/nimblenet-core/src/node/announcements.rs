@@ -5,7 +5,7 @@ use nimblenet_tasklet::NodeId;
 
 use super::post::Post;
 use crate::queue::Queue;
-use crate::wire::{EpochNote, HELLO_BYTES, Hello, MAX_NOTES, Message};
+use crate::wire::{EPOCH_LEN, EpochNote, Hello, MAX_NOTES, Message};
 
 /// After a change this many hellos in a row come with an announcement, since nobody confirms it.
 const ANNOUNCED: u8 = 4;
@@ -36,8 +36,8 @@ impl Announcements {
         }
     }
 
-    /// Announces, after a hello, what the node holds of each registry's namespaces. `held` has
-    /// every namespace with its registry.
+    /// Announces, after a hello, what the node holds of each namespace to the namespace's registry.
+    /// `held` has every namespace with its registry.
     pub(in crate::node) fn handle_hello(
         &mut self,
         post: &mut Post<'_>,
@@ -46,18 +46,13 @@ impl Announcements {
         if !self.is_due(held.clone().map(|(_, note)| note.epoch)) {
             return;
         }
-        for (at, (registry, _)) in held.clone().enumerate() {
-            let mut before = held.clone().take(at);
-            let is_told = before.any(|(other, _)| other == registry);
+        for (registry, note) in held {
             // An announcement is not worth a flood.
-            if is_told || post.mesh.hops(post.now, registry).is_none() {
-                continue;
+            if post.mesh.hops(post.now, registry).is_some() {
+                let mut space = [0; EPOCH_LEN];
+                let hello = Hello::announcement(note, &mut space);
+                post.send(registry, Message::Hello(hello));
             }
-            let of_registry = held.clone().filter(|(of, _)| *of == registry);
-            let notes = of_registry.map(|(_, note)| note);
-            let mut space = [0; HELLO_BYTES];
-            let hello = Hello::new(core::iter::empty(), notes, &mut space);
-            post.send(registry, Message::Hello(hello));
         }
     }
 
@@ -111,15 +106,15 @@ mod tests {
         announcements: &mut Announcements,
         stage: &mut Stage,
         held: &[(NodeId, EpochNote)],
-    ) -> Vec<(NodeId, Vec<EpochNote>)> {
+    ) -> Vec<(NodeId, EpochNote)> {
         announcements.handle_hello(&mut stage.post(), held.iter().copied());
         let mut said = Vec::new();
         while let Some((to, message)) = stage.message() {
             let Message::Hello(hello) = message else {
                 panic!("{message:?} is no hello");
             };
-            assert_eq!(hello.registries().count(), 0);
-            said.push((to, hello.epochs().collect()));
+            assert_eq!((hello.registries().count(), hello.epochs().count()), (0, 1));
+            said.extend(hello.epochs().map(|note| (to, note)));
         }
         said
     }
@@ -135,8 +130,12 @@ mod tests {
             (STRANGER, note(4, 1)),
         ];
         let told = said(&mut announcements, &mut stage, &held);
-        let registry = (REGISTRY, [note(1, 3), note(3, 7)].to_vec());
-        assert_eq!(told, [registry, (NEAR, [note(2, 0)].to_vec())]);
+        let expected = [
+            (REGISTRY, note(1, 3)),
+            (NEAR, note(2, 0)),
+            (REGISTRY, note(3, 7)),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

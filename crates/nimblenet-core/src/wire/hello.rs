@@ -11,7 +11,8 @@ pub const MAX_NOTES: usize = 8;
 pub const HELLO_BYTES: usize = MAX_NOTES * (REGISTRY_LEN + EPOCH_LEN);
 
 const REGISTRY_LEN: usize = 10;
-const EPOCH_LEN: usize = 8;
+/// The bytes of an epoch note.
+pub const EPOCH_LEN: usize = 8;
 
 /// How far a registry is from the sender.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,6 +70,17 @@ impl<'a> Hello<'a> {
         let end = writer.at;
         let (registries, epochs) = space[..end].split_at(middle);
         Self { registries, epochs }
+    }
+
+    /// An announcement, kept in `space`: a hello for the registry of the note's namespace.
+    pub fn announcement(note: EpochNote, space: &'a mut [u8; EPOCH_LEN]) -> Self {
+        let mut writer = Writer { out: space, at: 0 };
+        writer.u32(note.namespace.0);
+        writer.u32(note.epoch);
+        Self {
+            registries: &[],
+            epochs: space,
+        }
     }
 
     /// Registries that the sender has a route to.

@@ -22,7 +22,7 @@ pub(crate) mod job;
 pub use call::Answer;
 pub use fetch::Object;
 pub use frame::{AUTHENTICATED, Frame, HEADER_LEN, MAX_TTL, OVERHEAD};
-pub use hello::{EpochNote, HELLO_BYTES, MAX_NOTES, RegistryNote};
+pub use hello::{EPOCH_LEN, EpochNote, HELLO_BYTES, MAX_NOTES, RegistryNote};
 pub use holdings::{HOLDINGS_BYTES, Holder, HoldingsWriter, PAGE_ENTRIES, Page};
 pub use offer::GoNumber;
 pub use refuse::Refusal;

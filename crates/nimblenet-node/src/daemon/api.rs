@@ -1,9 +1,8 @@
-//! What a daemon can be asked and what it answers, whatever carries it.
+//! Requests to a daemon and its replies, independent of the protocol that carries them.
 //!
-//! A carrier, such as `coap/`, makes a [`Request`] of what comes in and gives it to the daemon's
-//! loop with an [`Answer`], which takes the [`Reply`]. Carriers of resources have help at both
-//! ends: [`Asked`] says what a method on a path means, and [`Reply::document`] writes the bytes of
-//! an answer (spec/api.md).
+//! A carrier, such as `coap/`, makes a [`Request`] of each message and gives it to the daemon's loop
+//! with an [`Answer`], which takes the [`Reply`]. For carriers of resources, [`Asked`] reads a method
+//! on a path, and [`Reply::document`] writes the bytes of an answer (spec/api.md).
 
 mod document;
 mod read;
@@ -24,34 +23,34 @@ pub(super) use document::reason;
 pub(crate) use document::{Document, Media};
 pub(crate) use read::Asked;
 
-/// Something that a daemon is asked for.
+/// A request to a daemon.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Request {
     /// Run a tasklet.
     Call {
-        /// Which, and with what.
+        /// The tasklet and its arguments.
         call: Call,
         /// What the answer has besides the results.
         wanted: Wanted,
     },
-    /// List what can be asked for, as far as a link matches each of `filters`.
+    /// List the links of resources that match each of `filters`.
     Discovery { filters: Vec<Filter> },
-    /// Tell the numbers.
+    /// Give the node's numbers.
     Status,
     /// List the calls in progress.
     Jobs,
     /// List the modules in the cache.
     Cache,
-    /// List the lines that tasklets have written to the log, after a number.
+    /// List the lines of the log after a number.
     Logs { from: u64 },
-    /// Tell how a call goes, or how it ended.
+    /// Give the state of a call, or its result.
     Job { call: CallId },
-    /// Tell what there is once it is another than what was `seen`; at once if nothing was.
+    /// Give the state once it differs from the one that was `seen`; at once if there is none.
     Watch {
         watched: Watched,
         seen: Option<Seen>,
     },
-    /// Let a call in progress go on at another node.
+    /// Move a call in progress to another node.
     Move { call: CallId, to: NodeId },
     /// List the namespaces.
     Namespaces,
@@ -89,23 +88,23 @@ pub(crate) enum Watched {
     Job(CallId),
 }
 
-/// Tells states of what is watched apart.
+/// Identifies a state of what is watched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Seen(pub(crate) u64);
 
-/// What a link of the list of resources must have (RFC 6690 section 4.1).
+/// A condition on the links of resources (RFC 6690 section 4.1).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Filter {
     /// The name of an attribute, or `href`.
     pub(crate) name: String,
-    /// Its value; all that begin so if it ends with `*`.
+    /// Its value; if it ends with `*`, the start of its value.
     pub(crate) value: String,
 }
 
-/// What a daemon answers.
+/// A daemon's reply.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// A call has ended, well or not.
+    /// A call has ended, with results or with a fault.
     Ended {
         report: CallReport,
         explain: bool,
@@ -113,7 +112,7 @@ pub(crate) enum Reply {
         lines: Option<Vec<Line>>,
         /// If it failed: which tasklet, and at which node.
         place: String,
-        /// If it failed: more words than the fault has.
+        /// If it failed: what the fault does not say.
         detail: Option<String>,
     },
     /// The tasklets that can be called, and whether this is a registry.
@@ -132,7 +131,7 @@ pub(crate) enum Reply {
     Logs(Vec<Line>),
     /// A call in progress at this moment.
     Job { now: Instant, job: Progress },
-    /// What there is of what is watched, and whether nothing will follow on it.
+    /// A state of what is watched, and whether it is the last.
     Watched {
         reply: Box<Self>,
         seen: Seen,
@@ -197,11 +196,11 @@ impl Refused {
     }
 }
 
-/// Takes the reply to one request. Dropped, there is none.
+/// Takes the reply to one request. If it is dropped, the request gets no reply.
 pub(crate) struct Answer(Box<dyn FnOnce(Reply) + Send>);
 
 impl Answer {
-    /// An answer that gives the reply to `take`, which must not wait.
+    /// An answer that gives the reply to `take`, which must not block.
     pub(crate) fn new(take: impl FnOnce(Reply) + Send + 'static) -> Self {
         Self(Box::new(take))
     }

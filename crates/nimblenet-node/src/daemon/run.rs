@@ -32,24 +32,24 @@ use crate::key::PublicKey;
 use crate::lines::Lines;
 use crate::link::Heard;
 
-/// Frames taken before anything else gets its turn.
+/// The most frames that the loop takes before it serves other inputs.
 const BATCH: usize = 64;
-/// How long a daemon that ends waits until its last answers have reached their clients.
+/// How long a daemon that ends waits for its clients to acknowledge its last answers.
 pub const FAREWELL: Duration = Duration::from_millis(500);
 
-/// What a daemon listens to.
+/// The inputs of a daemon's loop.
 pub(super) struct Inputs {
     pub(super) heard: Receiver<Heard>,
     pub(super) answers: UnboundedReceiver<OwnedOutcome>,
     pub(super) store_answers: UnboundedReceiver<registry::Answer>,
     pub(super) inbox: UnboundedReceiver<Command>,
-    /// How the CoAP endpoint stands.
+    /// The state of the CoAP endpoint.
     pub(super) coap: Option<watch::Receiver<EndpointState>>,
-    /// Links and endpoints, which end after the daemon only.
+    /// The tasks of links and endpoints, which end after the daemon.
     pub(super) tasks: JoinSet<()>,
 }
 
-/// A call in progress and who waits for its end.
+/// A call in progress, and the answer to its client.
 pub(super) struct Waiting {
     pub(super) call: Call,
     pub(super) wanted: Wanted,
@@ -58,7 +58,7 @@ pub(super) struct Waiting {
     pub(super) answer: Answer,
 }
 
-/// What the node acts on, apart from the node itself.
+/// What carries out the node's outputs.
 pub(super) struct Edge {
     pub(super) links: Links,
     pub(super) workers: Workers,
@@ -66,7 +66,7 @@ pub(super) struct Edge {
     pub(super) moved: Vec<Moved>,
     pub(super) renewed: Vec<NamespaceId>,
     pub(super) crashes: Crashes,
-    /// What nodes hold of a registry's namespaces.
+    /// The epochs that nodes hold of a registry's namespaces.
     pub(super) holders: Holders,
 }
 
@@ -125,7 +125,7 @@ impl Driver for Edge {
     }
 }
 
-/// A running daemon: the node, what it acts on, and who waits for what.
+/// A running daemon: the node, what carries out its outputs, and the clients that wait.
 pub(super) struct Service {
     pub(super) node: Node,
     pub(super) clock: Clock,
@@ -135,28 +135,29 @@ pub(super) struct Service {
     pub(super) coap: Option<watch::Receiver<EndpointState>>,
     pub(super) store: Option<StoreThread>,
     pub(super) calls: BTreeMap<CallId, Waiting>,
-    /// What tasklets have written to the log.
+    /// The lines of the log.
     pub(super) lines: Lines,
     pub(super) notices: Notices,
-    /// How the newest calls have ended.
+    /// The results of the newest calls.
     pub(super) results: Results,
     pub(super) waiters: Waiters,
-    /// Who waits for the end of which call's move to which node.
+    /// The clients that wait for a move: the call, the node that it moves to, and the answer.
     pub(super) moves: Vec<(CallId, NodeId, Answer)>,
     pub(super) keys: BTreeMap<Name, PublicKey>,
     pub(super) keeper: Option<Keeper>,
     pub(super) timeouts: Timeouts,
     pub(super) facts: Facts,
+    /// Set when the daemon is told to stop.
     pub(super) stopping: Option<Stopping>,
 }
 
-/// How a daemon ends that was told to.
+/// The end of a daemon that was told to stop.
 pub(super) struct Stopping {
-    /// Until when calls in progress go on; what is left of them then is answered as stopped.
+    /// Until when calls in progress may run; the daemon then answers those that still run as stopped.
     calls_until: Instant,
-    /// When it ends, whether its answers have reached their clients or not.
+    /// When the daemon ends, even if clients have not acknowledged its answers.
     gone_at: Instant,
-    /// Who wants its last numbers.
+    /// Takes the last numbers.
     last: Option<Sender<Status>>,
 }
 
@@ -195,7 +196,7 @@ impl Service {
                     }
                 }
                 Some(answer) = inputs.answers.recv() => {
-                    // Before what it says ends the job of whoever wrote them.
+                    // The outcome may end the job that wrote the lines.
                     self.find_calls_of_lines();
                     self.pump(Input::Outcome(answer.outcome()));
                 }
@@ -243,7 +244,7 @@ impl Service {
         self.wake = next.map(|(at, _)| at);
     }
 
-    /// Brings everything that the last input has led to where it belongs.
+    /// Handles what followed from the last input: ended moves and calls, newer catalogues.
     fn settle(&mut self) {
         for moved in core::mem::take(&mut self.edge.moved) {
             self.moved(&moved);
@@ -281,7 +282,7 @@ impl Service {
         [self.wake, stop, look].into_iter().flatten().min()
     }
 
-    /// Whether it was told to stop and has nothing left to do, or no time left.
+    /// Whether the daemon was told to stop, and has nothing left to do or no time left.
     fn is_over(&self) -> bool {
         let Some(stopping) = &self.stopping else {
             return false;
@@ -305,7 +306,7 @@ impl Service {
         }
     }
 
-    /// How the CoAP endpoint stands.
+    /// The state of the CoAP endpoint.
     fn endpoint(&self) -> EndpointState {
         let state = self.coap.as_ref().map(|coap| *coap.borrow());
         state.unwrap_or_default()
@@ -345,7 +346,7 @@ impl Service {
     }
 }
 
-/// Waits until an endpoint, which may not be there, stands otherwise.
+/// Waits until the state of an endpoint changes; for ever if there is no endpoint.
 async fn changed(endpoint: Option<&mut watch::Receiver<EndpointState>>) {
     if let Some(endpoint) = endpoint
         && endpoint.changed().await.is_ok()
@@ -355,7 +356,7 @@ async fn changed(endpoint: Option<&mut watch::Receiver<EndpointState>>) {
     pending().await
 }
 
-/// Sleeps for a time that may not end.
+/// Sleeps; for ever if there is no time.
 async fn sleep(time: Option<Duration>) {
     match time {
         Some(time) => tokio::time::sleep(time).await,

@@ -13,7 +13,7 @@ use crate::remote::NamespaceSummary;
 use crate::store::Refusal;
 
 impl Service {
-    /// Does what a request asks for. The answer gets its reply at once if that takes no time.
+    /// Serves a request. Gives the reply at once, unless the request takes time.
     pub(super) fn serve(&mut self, request: Request, answer: Answer) {
         if self.store.is_some() && request.is_about_calls() {
             let message = "this is a registry, which runs no tasklets; ask a node";
@@ -93,7 +93,7 @@ impl Service {
         }
     }
 
-    /// The words on a call that failed: where, and more than the fault says.
+    /// Explains to the client where a call failed, and what the fault does not say.
     fn blame(
         &self,
         fault: Fault,
@@ -119,11 +119,10 @@ impl Service {
 
     fn begin_move(&mut self, call: CallId, to: NodeId, answer: Answer) {
         let own = self.node.id();
-        let mut calls = self.node.calls();
         let runs_here = |job: Progress| {
             job.call == call && !matches!(job.standing, Standing::At(_) | Standing::Moving)
         };
-        if to == own && calls.any(runs_here) {
+        if to == own && self.node.calls().any(runs_here) {
             let message = format!(
                 "call {} runs at node {own} already; name another node",
                 call.0
@@ -131,7 +130,6 @@ impl Service {
             answer.give(Refused::new(Problem::BadRequest, message));
             return;
         }
-        drop(calls);
         match self.node.move_call(self.clock.now(), call, to) {
             Ok(()) => {
                 self.moves.push((call, to, answer));
@@ -162,7 +160,7 @@ impl Service {
         }
     }
 
-    /// Takes up what the store has done.
+    /// Handles an answer of the store.
     pub(super) fn stored(&mut self, answer: Answer, result: Result<Done, Refusal>) {
         match result {
             Ok(Done::Staged) => answer.give(Reply::Staged),
@@ -179,7 +177,7 @@ impl Service {
         }
     }
 
-    /// Serves a publication that is safely stored.
+    /// Serves a publication from now on; the store has it on disk.
     fn take_up(&mut self, publication: &registry::Publication) {
         let (outcome, namespace) = (publication.outcome, publication.namespace);
         if !outcome.new {
@@ -204,7 +202,7 @@ impl Service {
         self.drain();
     }
 
-    /// Takes up that a move has ended.
+    /// Handles the end of a move.
     pub(super) fn moved(&mut self, moved: &Moved) {
         let (to, own) = (moved.to, self.node.id());
         if let (Ok(()), Some(waiting)) = (moved.result, self.calls.get_mut(&moved.call)) {
@@ -213,7 +211,7 @@ impl Service {
         self.finish_move(moved.call, moved.result);
     }
 
-    /// Reports the end of a move to who waits for it.
+    /// Answers the clients that wait for a move.
     fn finish_move(&mut self, call: CallId, result: Result<(), Fault>) {
         for (_, to, answer) in self.moves.extract_if(.., |(waits, ..)| *waits == call) {
             let not_moved = |fault| NotMoved {
@@ -226,7 +224,7 @@ impl Service {
         }
     }
 
-    /// Reports the end of a call to who waits for it.
+    /// Answers the client of a call that has ended.
     pub(super) fn finish(&mut self, id: CallId, report: CallReport) {
         self.finish_move(id, Err(Fault::UnknownCall));
         let Some(waiting) = self.calls.remove(&id) else {
@@ -253,7 +251,7 @@ impl Service {
             .give(ended.reply(waiting.wanted.explain, lines));
     }
 
-    /// Answers the calls in progress, and who waits for moves, as stopped.
+    /// Answers all calls in progress and all moves as stopped.
     pub(super) fn give_up_calls(&mut self) {
         let moves: Vec<CallId> = self.moves.iter().map(|(call, ..)| *call).collect();
         for call in moves {
@@ -298,7 +296,7 @@ impl Service {
             let digest = if entry.sequence == module.tasklet.sequence {
                 Some(entry.digest)
             } else {
-                // An older version, which the catalogue does not name any more.
+                // The catalogue does not have the digest of an older version.
                 let bytes = cache.find(module.tasklet).map(|slot| cache.code(slot));
                 bytes.map(Digest::of)
             };

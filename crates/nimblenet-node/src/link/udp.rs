@@ -1,8 +1,8 @@
-//! Point-to-point links over UDP, together one link of the node.
+//! UDP: paths to all neighbours, which together are one link of the node.
 //!
-//! Each neighbour has an address; a frame for everyone goes to each of them. Datagrams from
-//! other addresses are dropped: who is a neighbour is decided by the configuration, not by who
-//! happens to know the port. Only an open link makes neighbours of whoever sends.
+//! Each neighbour has an address; the link sends a frame for everyone to each of them. It drops
+//! datagrams from other addresses: the configuration decides which nodes are neighbours, not
+//! knowledge of the port. Only an open link takes every sender as a neighbour.
 
 use alloc::sync::Arc;
 use core::net::{IpAddr, SocketAddr};
@@ -18,19 +18,19 @@ use super::{Closed, Inlet, Link, LinkPlan, LinkStatus};
 use crate::clock::Clock;
 use crate::socket::{self, Ends, Receiver, Sender};
 
-/// Neighbours that an open link learns; senders beyond that are strangers.
+/// The most neighbours that an open link learns; further senders are strangers.
 const MAX_LEARNT: usize = 64;
-/// No datagram is longer.
+/// The longest datagram.
 const MAX_DATAGRAM_BYTES: usize = 65_536;
 
 /// A link on a socket.
 #[derive(Debug)]
 pub(crate) struct UdpPlan {
-    /// Where frames come in and go out.
+    /// Receives and sends the frames.
     pub(crate) socket: UdpSocket,
-    /// Where the neighbours are.
+    /// The addresses of the neighbours.
     pub(crate) neighbours: Vec<SocketAddr>,
-    /// Whether frames are taken from anyone.
+    /// Whether the link takes frames from every sender.
     pub(crate) open: bool,
     /// Bytes of the largest frame in a datagram.
     pub(crate) mtu: u16,
@@ -61,20 +61,20 @@ async fn listen(socket: Receiver, peers: Arc<Mutex<Peers>>, inlet: Inlet) {
                     return;
                 }
             }
-            // A neighbour that is not up yet.
+            // For example, a neighbour is not up yet.
             Err(error) => tracing::trace!(%error, "mesh socket"),
         }
     }
 }
 
-/// The sending half of a socket, and who is who.
+/// The sending half of a socket, and the neighbours.
 #[derive(Debug)]
 struct UdpLink {
     socket: Sender,
     peers: Arc<Mutex<Peers>>,
 }
 
-/// Who is who, and what has moved.
+/// The neighbours, and the link's numbers.
 #[derive(Debug)]
 struct Peers {
     neighbours: Vec<Neighbour>,
@@ -91,9 +91,9 @@ struct Neighbour {
     ends: Ends,
     /// Whether it has sent something.
     heard: bool,
-    /// Until then, an address of this machine that it may know: a sender with its port that is no
-    /// neighbour has sent to that one. A machine with several addresses sends from another one than
-    /// its neighbours know until it has heard which one they know.
+    /// Until then, an address of this machine that the neighbour may know: a stranger with the
+    /// neighbour's port has sent a datagram to it. The stranger may be the neighbour: a machine with
+    /// several addresses does not know yet which one its neighbours use, and sends from another one.
     perhaps: Option<IpAddr>,
     /// Whether the next frame goes from there.
     tries: bool,
@@ -141,7 +141,7 @@ fn lock(peers: &Mutex<Peers>) -> MutexGuard<'_, Peers> {
 }
 
 impl UdpLink {
-    /// A link that sends through `socket`. An `open` one takes frames from anyone.
+    /// A link that sends through `socket`. An `open` one takes frames from every sender.
     fn new(socket: Sender, neighbours: &[SocketAddr], open: bool) -> io::Result<Self> {
         let learnt = if open { MAX_LEARNT } else { 0 };
         let status = LinkStatus {
@@ -211,9 +211,9 @@ impl Peers {
     }
 
     fn send(&mut self, socket: &Sender, to: usize, frame: &[u8]) {
-        // A neighbour that is down answers with a port-unreachable message, which the system
-        // reports at the next send, whoever that is for; and the address that a neighbour knew
-        // may be this machine's no longer. So one error is no reason to give up.
+        // A machine whose node is down answers with a port-unreachable message, which the system
+        // reports at the next send, to whatever neighbour; and this machine may have lost the
+        // address that the neighbour knew. So the link sends again after one error.
         for _ in 0..2 {
             let neighbour = &mut self.neighbours[to];
             match socket.send(&neighbour.path(), frame) {

@@ -17,7 +17,7 @@ type Writer = minicbor::Encoder<Vec<u8>>;
 type WriteError = minicbor::encode::Error<core::convert::Infallible>;
 type Written<'w> = Result<&'w mut Writer, WriteError>;
 
-/// What bytes are.
+/// The format of a body.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Media {
     /// CBOR (RFC 8949).
@@ -33,9 +33,9 @@ pub(crate) enum Media {
 /// An answer as carriers of resources send it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Document {
-    /// How it went.
+    /// The status.
     pub(crate) status: api::Status,
-    /// What the bytes are; nothing if there are none.
+    /// The format of the bytes; nothing if there are none.
     pub(crate) media: Option<Media>,
     /// The body.
     pub(crate) bytes: Vec<u8>,
@@ -201,7 +201,7 @@ fn write_logs<'w>(to: &'w mut Writer, lines: &[Line]) -> Written<'w> {
     Ok(to)
 }
 
-/// A sentence of three parts: where and what, more about it, and what to do.
+/// The message has three parts: where and what, details, and what to do.
 fn failed(
     fault: Fault,
     report: &CallReport,
@@ -216,7 +216,7 @@ fn failed(
     failure(status, fault.code(), &message, blamed, lines)
 }
 
-/// What happened, and more about it. `detail` says what the fault does not.
+/// The meaning of the fault, with its details. `detail` says what the fault does not.
 pub(in crate::daemon) fn reason(fault: Fault, report: &CallReport, detail: Option<&str>) -> String {
     let trap = report.trap.map(|trap| clause(trap.meaning()));
     let at = report.place.map(|place| place.to_string());
@@ -237,7 +237,7 @@ fn clause(sentence: &str) -> String {
     first.into_iter().chain(letters).collect()
 }
 
-/// `blamed` is the tasklet that failed, and where in its module, as far as that is known.
+/// The pair is the tasklet that failed and where in its module, if the node knows.
 fn failure(
     status: api::Status,
     code: &str,
@@ -276,7 +276,7 @@ struct CoreLink {
     href: String,
     /// What kind of resource it is.
     rt: Option<&'static str>,
-    /// Whether clients can be told of its changes.
+    /// Whether clients can observe it.
     obs: bool,
 }
 
@@ -293,7 +293,7 @@ impl CoreLink {
         Self { href, rt, obs }
     }
 
-    /// Whether it has what is asked for (RFC 6690 section 4.1).
+    /// Whether it matches a filter (RFC 6690 section 4.1).
     fn matches(&self, filter: &Filter) -> bool {
         let wanted = filter.value.as_str();
         let is_it = |value: &str| match wanted.strip_suffix('*') {
@@ -464,7 +464,7 @@ fn write_crash<'w>(to: &'w mut Writer, crash: &Crash) -> Written<'w> {
     to.str(crash::TEXT)?.str(&crash.text)
 }
 
-/// Writes what is CBOR already.
+/// Writes bytes that are CBOR already.
 fn raw<'w>(to: &'w mut Writer, bytes: &[u8]) -> Written<'w> {
     to.writer_mut().extend_from_slice(bytes);
     Ok(to)

@@ -1,4 +1,4 @@
-//! What a method on a path means.
+//! Reads requests from methods on paths.
 
 use core::str::FromStr;
 
@@ -13,25 +13,25 @@ use crate::key::hex_bytes;
 /// The arguments of a call without a payload: an empty CBOR array.
 const NO_ARGUMENTS: &[u8] = &[0x80];
 
-/// A request as carriers of resources bring it.
+/// A request as carriers of resources receive it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Asked {
-    /// What to do.
+    /// The method.
     pub(crate) method: Method,
-    /// With what: the segments of the path.
+    /// The segments of the path.
     pub(crate) path: Vec<String>,
-    /// Modifiers: `name` or `name=value`.
+    /// The queries: `name` or `name=value`.
     pub(crate) query: Vec<String>,
-    /// What the payload is, if that is said.
+    /// The format of the payload, if the client names it.
     pub(crate) media: Option<Media>,
-    /// What the answer is wanted as, if that is said.
+    /// The format of the answer, if the client names it.
     pub(crate) accept: Option<Media>,
     /// The body.
     pub(crate) payload: Vec<u8>,
 }
 
 impl Asked {
-    /// What it asks for.
+    /// The request that it is.
     ///
     /// # Errors
     /// [`Refused`] if there is no such resource, or a name, number or query is wrong.
@@ -117,7 +117,7 @@ impl Asked {
         })
     }
 
-    /// What links must have. A bare name matches the empty value.
+    /// The conditions on links. A bare name matches the empty value.
     fn filters(&self) -> Vec<Filter> {
         let filters = self.query.iter().map(|query| {
             let (name, value) = query.split_once('=').unwrap_or((query, ""));
@@ -141,7 +141,7 @@ impl Asked {
         })
     }
 
-    /// After what changes are wanted; 0 if nothing is said.
+    /// The epoch or number after which changes are wanted; 0 without the query.
     fn from<N: FromStr + Default>(&self, meaning: &str) -> Result<N, Refused> {
         let from = self.query(query::FROM).map(str::parse).transpose();
         let from = from.map_err(|_| bad(meaning))?;
@@ -161,8 +161,8 @@ impl Asked {
     }
 }
 
-/// What the answer of a resource is, in one format only, and that in words; nothing if there is
-/// nothing to read in it.
+/// The only format of a resource's answer, and a sentence that says so; nothing if the answer has no
+/// body.
 fn media(resource: Resource) -> Option<(Media, &'static str)> {
     match resource {
         Resource::Call => Some((Media::Cbor, "results are CBOR (format 60)")),
