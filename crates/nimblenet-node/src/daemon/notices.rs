@@ -148,9 +148,12 @@ mod tests {
             .with_ansi(false)
             .with_writer(move || written.clone())
             .finish();
+        // With one subscriber alone, `tracing` asks the thread that comes to a line first, of another
+        // test perhaps, whether anybody wants the line.
+        let _another = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
         tracing::subscriber::with_default(subscriber, || {
             let mut notices = Notices::default();
-            for seconds in 1..60 {
+            for seconds in 1..600 {
                 nodes[0].handle(at(seconds), Input::Timeout);
                 notices.look(at(seconds), &nodes[0]);
             }
