@@ -503,7 +503,7 @@ mod tests {
             (
                 "eviction = \"best\"",
                 3,
-                "no eviction policy \"best\"; there are lfu, lru, arc, gdsf",
+                "no eviction policy \"best\"; there are lfu, lru, arc, gdsf, nearby",
             ),
             (
                 "placement = \"best\"",

@@ -327,8 +327,8 @@ impl<S: Seal> Mesh<S> {
                 news = true;
             }
         }
-        if news {
-            self.speak_soon(now);
+        if news && let Some(trickle) = &mut self.trickle {
+            trickle.hurry(now, &mut self.random);
         }
     }
 

@@ -22,6 +22,8 @@ use crate::wire::{Found, MAX_TTL, Message, Metadata, MetadataRequest, Object, Se
 
 /// The TTL of the local search: one hop (Algorithm 1, line 2).
 const LOCAL_TTL: u8 = 1;
+/// How often a search goes twice as far before it asks the whole mesh, if sources are known else.
+const RINGS: u8 = 6;
 /// How many attempts go to sources that are known, before the others begin with a search.
 const DIRECT_ATTEMPTS: u8 = 3;
 /// How often a source that is known is asked in vain before another is.
@@ -105,6 +107,8 @@ struct Acquisition {
     avoid: Option<NodeId>,
     /// Whether the registry has failed.
     registry_failed: bool,
+    /// How often the present search was widened.
+    ring: u8,
 }
 
 /// An acquisition that has ended.
@@ -194,6 +198,7 @@ impl Acquisitions {
             from_registry: false,
             avoid: None,
             registry_failed: false,
+            ring: 0,
         });
         let at = AcquisitionAt::new(place.ok_or(Fault::Busy)?);
         self.with(at, |acquisition| acquisition.begin_attempt(post, at));
@@ -289,7 +294,7 @@ impl Acquisitions {
                     return;
                 }
                 match acquisition.phase {
-                    Phase::LocalSearch => acquisition.search(post, Scope::Mesh),
+                    Phase::LocalSearch => acquisition.widen(post, at),
                     Phase::GlobalSearch => acquisition.search(post, Scope::Registry),
                     Phase::Fallback => {
                         post.mesh.doubt(acquisition.wanted.registry);
@@ -397,7 +402,23 @@ impl Acquisition {
         let known = post.config.acquisition.discovery == Discovery::Known;
         match self.source(post).filter(|_| known) {
             Some(holder) => self.fetch(post, at, holder),
-            None => self.search(post, Scope::Neighbours),
+            None => {
+                self.ring = 0;
+                self.search(post, Scope::Neighbours);
+            }
+        }
+    }
+
+    /// Goes on after a search that nobody has answered: with the whole mesh, as Algorithm 1 does; or
+    /// with a source that has become known meanwhile, or else twice as far.
+    fn widen(&mut self, post: &mut Post<'_>, at: AcquisitionAt) {
+        if post.config.acquisition.discovery == Discovery::Flood || self.ring >= RINGS {
+            self.search(post, Scope::Mesh);
+        } else if let Some(holder) = self.source(post) {
+            self.fetch(post, at, holder);
+        } else {
+            self.ring += 1;
+            self.search(post, Scope::Neighbours);
         }
     }
 
@@ -456,8 +477,9 @@ impl Acquisition {
         match scope {
             Scope::Neighbours => {
                 self.phase = Phase::LocalSearch;
-                self.ask.answered(post.now, local_search);
-                post.flood(LOCAL_TTL, message);
+                let wait = local_search * (1 << self.ring);
+                self.ask.answered(post.now, wait.min(2 * global_search));
+                post.flood(LOCAL_TTL << self.ring, message);
             }
             Scope::Mesh => {
                 self.phase = Phase::GlobalSearch;
