@@ -52,5 +52,8 @@ pub fn with_constructor(module: &[u8]) -> Result<Cow<'_, [u8]>, PackError> {
         }
         out.section(&RawSection { id, data });
     }
+    if let Some(start) = start {
+        out.section(&start);
+    }
     Ok(Cow::Owned(out.finish()))
 }

@@ -35,7 +35,9 @@ pub(super) fn rewrite(
             .section(payload)
             .map_err(|error| PackError::Invalid(error.to_string()))?;
     }
+    rewriter.declare_function();
     rewriter.declare_memory();
+    rewriter.declare_start();
     rewriter.flush_code();
     Ok(rewriter.out.finish())
 }
@@ -54,6 +56,8 @@ struct Rewriter<'r> {
     start: Option<u32>,
     /// The functions that a new start function calls.
     calls: Option<[u32; 2]>,
+    /// The type of that function, until it is declared.
+    undeclared: Option<u32>,
     renumber: Renumber,
 }
 
@@ -97,6 +101,7 @@ impl<'r> Rewriter<'r> {
             stack_top: layout.stack_top,
             start,
             calls,
+            undeclared: calls.map(|[_, constructor]| survey.function_type_index(constructor)),
             renumber: Renumber { globals },
         }
     }
@@ -106,13 +111,14 @@ impl<'r> Rewriter<'r> {
         reason = "custom sections and everything that only tools need is left out"
     )]
     fn section(&mut self, payload: Payload<'_>) -> Result<(), reencode::Error> {
+        if comes_after_functions(&payload) {
+            self.declare_function();
+        }
         if comes_after_memory(&payload) {
             self.declare_memory();
         }
-        if comes_after_start(&payload)
-            && let Some(function_index) = self.start.take()
-        {
-            self.out.section(&StartSection { function_index });
+        if comes_after_start(&payload) {
+            self.declare_start();
         }
         let renumber = &mut self.renumber;
         match payload {
@@ -129,8 +135,8 @@ impl<'r> Rewriter<'r> {
             Payload::FunctionSection(from) => {
                 let mut section = FunctionSection::new();
                 renumber.parse_function_section(&mut section, from)?;
-                if let Some([_, constructor]) = self.calls {
-                    section.function(self.survey.function_type_index(constructor));
+                if let Some(ty) = self.undeclared.take() {
+                    section.function(ty);
                 }
                 self.out.section(&section);
             }
@@ -161,6 +167,22 @@ impl<'r> Rewriter<'r> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Declares the new start function if the module has no functions of its own beside it.
+    fn declare_function(&mut self) {
+        if let Some(ty) = self.undeclared.take() {
+            let mut section = FunctionSection::new();
+            section.function(ty);
+            self.out.section(&section);
+        }
+    }
+
+    /// Says which function runs first, once.
+    fn declare_start(&mut self) {
+        if let Some(function_index) = self.start.take() {
+            self.out.section(&StartSection { function_index });
+        }
     }
 
     /// Declares the memory, once; a module may have had none, and lists need one.
@@ -242,14 +264,17 @@ fn comes_after_start(payload: &Payload<'_>) -> bool {
 }
 
 fn comes_after_memory(payload: &Payload<'_>) -> bool {
-    matches!(
-        payload,
-        Payload::GlobalSection(_)
-            | Payload::ExportSection(_)
-            | Payload::StartSection { .. }
-            | Payload::ElementSection(_)
-            | Payload::DataCountSection { .. }
-            | Payload::CodeSectionStart { .. }
-            | Payload::DataSection(_)
-    )
+    comes_after_start(payload)
+        || matches!(
+            payload,
+            Payload::GlobalSection(_) | Payload::ExportSection(_) | Payload::StartSection { .. }
+        )
+}
+
+fn comes_after_functions(payload: &Payload<'_>) -> bool {
+    comes_after_memory(payload)
+        || matches!(
+            payload,
+            Payload::TableSection(_) | Payload::MemorySection(_)
+        )
 }

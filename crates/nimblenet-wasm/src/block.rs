@@ -245,6 +245,14 @@ pub(crate) struct FuncType<'a> {
     pub(crate) results: &'a [u8],
 }
 
+impl FuncType<'_> {
+    /// The bytes of stack that a call takes whose caller has no frame: arguments, and results in
+    /// their place.
+    pub(crate) fn frame_bytes(&self) -> usize {
+        cells(self.params).max(cells(self.results)) * 4
+    }
+}
+
 /// The type that a byte in the block stands for. The byte was checked when it was written.
 pub(crate) fn val_type(byte: u8) -> ValType {
     ValType::from_byte(byte).unwrap_or(ValType::I32)

@@ -97,9 +97,12 @@ pub(crate) fn run(block: &mut [u8], code: &[u8]) {
     header.set_field(Field::STATE, state);
 }
 
-/// Prepares the stack for a run of the function `func`, whose arguments are already in place, and
-/// which is not an import. Nothing runs yet.
+/// Prepares the stack for a run of the function `func`; the caller then writes its arguments to the
+/// start of the stack. Nothing runs yet.
 pub(crate) fn enter(block: &mut [u8], func: u32) -> Result<(), Trap> {
+    if func < block.field(Field::IMPORT_COUNT) {
+        return enter_import(block, func);
+    }
     let entry = block.func(func).entry;
     let at = block.offset(Field::IR) + entry as usize * 2;
     let (frame, link, clear) = (block.half(at), block.half(at + 2), block.half(at + 4));
@@ -120,10 +123,14 @@ pub(crate) fn enter(block: &mut [u8], func: u32) -> Result<(), Trap> {
     Ok(())
 }
 
-/// Sets up a run that is a call of the import `func`, which takes and returns nothing. The run then
-/// goes on at word 0 of the code, which ends it.
-pub(crate) fn enter_import(block: &mut [u8], func: u32) {
+/// Sets up a run that is a call of the import `func`. The run then goes on at word 0 of the code,
+/// which ends it.
+fn enter_import(block: &mut [u8], func: u32) -> Result<(), Trap> {
     let ty = block.func(func).ty;
+    if block.func_type(ty).frame_bytes() > block.offset(Field::STACK_BYTES) {
+        block.set_field(Field::STATE, STATE_IDLE);
+        return Err(Trap::StackExhausted);
+    }
     for field in [Field::IP, Field::FP, Field::WINDOW] {
         block.set_field(field, 0);
     }
@@ -132,4 +139,5 @@ pub(crate) fn enter_import(block: &mut [u8], func: u32) {
     block.set_field(Field::PENDING_TYPE, u32::from(ty));
     block.set_wide_field(Field::DEBT, 0);
     block.set_field(Field::STATE, STATE_CALL);
+    Ok(())
 }

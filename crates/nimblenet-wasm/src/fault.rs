@@ -295,7 +295,7 @@ impl core::error::Error for NotAnInstance {}
 pub enum InvokeError {
     /// The module exports nothing under that name, or has no start function.
     NoSuchExport,
-    /// The export is a memory, a table, a global, or a function of the host.
+    /// The export is a memory, a table or a global, or there is no function of that index.
     NotAFunction,
     /// The number or types of the arguments are not those of the function.
     WrongArguments {
@@ -314,7 +314,7 @@ impl fmt::Display for InvokeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoSuchExport => f.write_str("no such export"),
-            Self::NotAFunction => f.write_str("the export is not a function of the module"),
+            Self::NotAFunction => f.write_str("what is exported is not a function"),
             Self::WrongArguments {
                 expected,
                 mismatch: None,

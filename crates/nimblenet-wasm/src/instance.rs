@@ -85,24 +85,20 @@ impl<'b> Instance<'b> {
         self.block.field(Field::START) != NONE
     }
 
-    /// Sets up a run of the start function, like [`invoke`](Self::invoke). If it is an import, the
-    /// run is suspended at its call from the beginning, and has ended once the call is answered.
+    /// Sets up a run of the start function, like [`invoke`](Self::invoke).
     ///
     /// # Errors
     /// As for `invoke`; without a start function [`InvokeError::NoSuchExport`].
     pub fn invoke_start(&mut self) -> Result<(), InvokeError> {
         match self.block.field(Field::START) {
             NONE => Err(InvokeError::NoSuchExport),
-            func if func < self.block.field(Field::IMPORT_COUNT) => {
-                self.not_busy()?;
-                exec::enter_import(self.block, func);
-                Ok(())
-            }
             func => self.invoke_function(func, &[]),
         }
     }
 
-    /// Sets up a run of the exported function `export`. Nothing is executed yet.
+    /// Sets up a run of the exported function `export`. Nothing is executed yet. If the function is
+    /// an import, the run is suspended at its call from the beginning, and has ended once the call
+    /// is answered.
     ///
     /// # Errors
     /// If there is no such function, the arguments do not fit it, a run is under way already, or
@@ -119,11 +115,10 @@ impl<'b> Instance<'b> {
     /// [`invoke`](Self::invoke).
     ///
     /// # Errors
-    /// As for `invoke`; [`InvokeError::NotAFunction`] if there is none or it is an import.
+    /// As for `invoke`; [`InvokeError::NotAFunction`] if there is none.
     pub fn invoke_function(&mut self, func: u32, args: &[Value]) -> Result<(), InvokeError> {
         self.not_busy()?;
-        let defined = self.block.field(Field::IMPORT_COUNT)..self.block.field(Field::FUNC_COUNT);
-        if !defined.contains(&func) {
+        if func >= self.block.field(Field::FUNC_COUNT) {
             return Err(InvokeError::NotAFunction);
         }
         let params = self.block.func_type(self.block.func(func).ty).params;

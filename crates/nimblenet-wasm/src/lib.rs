@@ -34,7 +34,7 @@
 //! iteration of a loop begins: one unit for each WebAssembly instruction directly in it, whether or
 //! not a branch skips the instruction, without inner loops, which pay for themselves; and 15 more
 //! for each call of an import or through a table. It pays for bulk instructions after they were
-//! executed, in proportion to their length. A start function that is an import costs nothing. If
+//! executed, in proportion to their length. An import that is itself invoked costs nothing. If
 //! there is too little fuel, all of it is taken, the run is suspended with no fuel left, and pays
 //! what it still owes before it goes on. A run without fuel is suspended like a run at a host call,
 //! and can be frozen like it.

@@ -22,10 +22,9 @@ impl Instance<'_> {
     /// whose charge could not be paid.
     ///
     /// If the stack had no room for the frame of a function, the position is the call of that
-    /// function. There is none if no run is under way or has trapped, if the run is the call of an
-    /// import as the start function, or if `scratch` is too small. It needs as many bytes as
-    /// loading does, without the translated code, the stack and linear memory, and they are
-    /// overwritten.
+    /// function. There is none if no run is under way or has trapped, if the run is only the call
+    /// of an import, or if `scratch` is too small. It needs as many bytes as loading does, without
+    /// the translated code, the stack and linear memory, and they are overwritten.
     pub fn position(&self, scratch: &mut [u8]) -> Option<Position> {
         let block = &*self.block;
         let ip = block.field(Field::IP);

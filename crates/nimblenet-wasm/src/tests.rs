@@ -15,7 +15,10 @@ use std::string::String;
 use std::vec::Vec;
 use std::{format, println, vec};
 
-use crate::{Fault, Instance, Limits, LoadError, LoadOptions, Step, Value, aligned, validate};
+use crate::{
+    Fault, Instance, InvokeError, Limits, LoadError, LoadOptions, Step, Trap, Value, aligned,
+    validate,
+};
 
 std::thread_local! {
     /// Bytes of modules and images that this thread has read one by one.
@@ -213,4 +216,73 @@ fn a_start_function_that_is_an_import_is_called_suspended_and_moved() {
             assert_eq!(out, [Value::I32(42)]);
         }
     }
+}
+
+#[test]
+fn an_exported_import_is_called_suspended_and_moved() {
+    // No function of its own, so that only the import needs stack.
+    let code = wat::parse_str(
+        r#"(module
+           (import "h" "a" (func)) (import "h" "f" (func $f (param i32 i64) (result i64 f32 i32)))
+           (import "h" "wide" (func (param i64 i64 i64 i64 i64 i64)))
+           (export "run" (func $f)))"#,
+    )
+    .unwrap();
+    let options = LoadOptions::default();
+    let args = [Value::I32(7), Value::I64(-8)];
+    let answer = [Value::I64(-9), Value::F32(0x3f80_0000), Value::I32(3)];
+    let call = Step::Call(crate::HostCall { import: 1 });
+    let (mut here, mut there) = (vec![0; 10_000], vec![0; 10_000]);
+    let mut instance = Instance::load(aligned(&mut here), &code, &options).unwrap();
+    assert_eq!(
+        instance.invoke("run", &args[..1]),
+        Err(InvokeError::WrongArguments {
+            expected: 2,
+            mismatch: None
+        })
+    );
+    // It is not exported, so nothing was set aside for it.
+    let wide = [Value::I64(1); 6];
+    assert_eq!(
+        instance.invoke_function(2, &wide),
+        Err(InvokeError::StackExhausted)
+    );
+    instance.invoke("run", &args).unwrap();
+    assert_eq!(instance.run(), call);
+    let mut image = vec![0; instance.image_len().unwrap()];
+    instance.freeze(&mut image).unwrap();
+    for at in 5 + 16..image.len() - 4 {
+        for bit in 0..8 {
+            let mut forged = image.clone();
+            forged[at] ^= 1 << bit;
+            let end = forged.len() - 4;
+            let check = crate::checksum::checksum(&forged[..end]);
+            forged[end..].copy_from_slice(&check.to_le_bytes());
+            let thawed = Instance::thaw(aligned(&mut there), &code, &forged, &options);
+            if let Ok(mut instance) = thawed {
+                instance.run();
+                let _ = instance.resume(&answer);
+                instance.run();
+            }
+        }
+    }
+    let mut instance = Instance::thaw(aligned(&mut there), &code, &image, &options).unwrap();
+    assert_eq!(instance.run(), call);
+    let mut asked = [Value::I32(0); 2];
+    assert_eq!(instance.call_args(&mut asked), 2);
+    assert_eq!(asked, args);
+    instance.resume(&answer).unwrap();
+    let mut image = vec![0; instance.image_len().unwrap()];
+    instance.freeze(&mut image).unwrap();
+    let mut instance = Instance::thaw(aligned(&mut here), &code, &image, &options).unwrap();
+    assert_eq!(instance.run(), Step::Done);
+    let mut results = [Value::I32(0); 3];
+    assert_eq!(instance.results(&mut results), 3);
+    assert_eq!(results, answer);
+    // A call that fails ends the run, and the next may begin.
+    instance.invoke("run", &args).unwrap();
+    instance.fail(Trap::Unreachable);
+    assert_eq!(instance.run(), Step::Trapped(Trap::Unreachable));
+    instance.invoke("run", &args).unwrap();
+    assert_eq!(instance.run(), call);
 }

@@ -245,3 +245,41 @@ fn a_start_function_may_be_a_tasklet() {
         assert!(world.is_empty());
     }
 }
+
+#[test]
+fn an_export_that_is_an_import_calls_what_it_is() {
+    let callee = r#"(module (import "floor/callee" "run" (func $callee (param i32) (result i32)))
+        (export "run" (func $callee)))"#;
+    let device = r#"(module (import "nimblenet:random" "u32" (func $random (result i32)))
+        (export "run" (func $random)))"#;
+    let calls = &[(1, "func(s32) -> s32")];
+    let tasklets = [
+        Tasklet::new(callee, Says { calls, ..SAYS }),
+        Tasklet::new(INCREMENT, SAYS),
+    ];
+    let signature = "func() -> u32";
+    let devices = [Tasklet::new(device, Says { signature, ..SAYS })];
+    for options in [options(), always()] {
+        let mut arena = vec![0; 32 << 10];
+        let mut world = World::new(&tasklets, &mut arena, options);
+        // Once more with a kept module.
+        for _ in 0..2 {
+            let end = world.run(0, 41, 100);
+            assert!(
+                matches!(&end, End::Done(result, _) if result[..] == [42]),
+                "{end:?}"
+            );
+        }
+        let mut world = World::new(&devices, &mut arena, options);
+        let start = Task::Start {
+            tasklet: 0,
+            caller: None,
+            job: 0,
+            args: cbor(&[]),
+            fuel: 100,
+        };
+        let ends = world.work_off([start].into(), 1);
+        assert_eq!(ends, [End::Done(vec![7], 100 - 64)]);
+        assert_eq!(world.device.calls, ["u32"]);
+    }
+}

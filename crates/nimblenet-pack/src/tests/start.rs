@@ -84,3 +84,66 @@ fn the_stack_of_a_constructor_counts() {
         }
     ));
 }
+
+#[test]
+fn an_import_is_exported_as_it_is_and_may_be_the_constructor() {
+    let module = "(module (import \"std/add\" \"run\" (func $add (param i32 i32) (result i32)))
+        (import \"nimblenet:random\" \"u32\" (func $random (result i32)))
+        (import \"shop/begin\" \"run\" (func $begin))
+        (export \"run\" (func $add)) (export \"dice\" (func $random))
+        (export \"_initialize\" (func $begin)))";
+    // Without functions of its own, the module ends before the place of the start function.
+    let binary = wat::parse_str(module).unwrap();
+    let unpacked = with_constructor(&binary).unwrap();
+    let mut space = vec![0; 10_000];
+    let loaded = Instance::load(aligned(&mut space), &unpacked, &LoadOptions::default());
+    assert!(loaded.unwrap().has_start());
+
+    let packed = packed(
+        module,
+        "exports = { run = \"func(u32, u32) -> u32\", dice = \"func() -> u32\" }",
+    );
+    let code = Package::decode(&packed.file).unwrap().module;
+    let mut space = vec![0; 10_000];
+    let loaded = Instance::load(aligned(&mut space), code, &LoadOptions::default());
+    let mut instance = loaded.unwrap();
+    instance.invoke_start().unwrap();
+    let Step::Call(call) = instance.run() else {
+        panic!("the constructor is a call");
+    };
+    assert_eq!(call.import, 2);
+    instance.resume(&[]).unwrap();
+    assert_eq!(instance.run(), Step::Done);
+    instance
+        .invoke("run", &[Value::I32(2), Value::I32(3)])
+        .unwrap();
+    let Step::Call(call) = instance.run() else {
+        panic!("the export is a call");
+    };
+    assert_eq!(call.import, 0);
+    instance.resume(&[Value::I32(5)]).unwrap();
+    assert_eq!(instance.run(), Step::Done);
+}
+
+#[test]
+fn two_imports_may_be_what_runs_first() {
+    let module =
+        "(module (import \"shop/a\" \"run\" (func $a)) (import \"shop/b\" \"run\" (func $b))
+        (export \"run\" (func $a)) (start $a) (export \"_initialize\" (func $b)))";
+    let packed = packed(module, "");
+    let code = Package::decode(&packed.file).unwrap().module;
+    let mut space = vec![0; 100_000];
+    let loaded = Instance::load(aligned(&mut space), code, &LoadOptions::default());
+    let mut instance = loaded.unwrap();
+    instance.set_fuel(1000);
+    instance.invoke_start().unwrap();
+    for import in [0, 1] {
+        let step = instance.run();
+        assert!(
+            matches!(step, Step::Call(call) if call.import == import),
+            "{step:?}"
+        );
+        instance.resume(&[]).unwrap();
+    }
+    assert_eq!(instance.run(), Step::Done);
+}

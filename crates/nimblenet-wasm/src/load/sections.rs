@@ -283,6 +283,7 @@ impl<'l> Loader<'l> {
             }
             if kind == 0 {
                 self.declare(item);
+                self.make_callable(item);
             }
             self.space.spend(index, part)?;
             for _ in 0..index {
@@ -302,6 +303,16 @@ impl<'l> Loader<'l> {
         }
         self.exports = count;
         Ok(())
+    }
+
+    /// Sees to it that the stack has room for a call of the function `func` if that is an import.
+    fn make_callable(&mut self, func: u32) {
+        let block = &mut *self.space.block;
+        if func < block.field(Field::IMPORT_COUNT) {
+            let frame = block.func_type(block.func(func).ty).frame_bytes() as u32;
+            let most = block.field(Field::MAX_FRAME);
+            block.set_field(Field::MAX_FRAME, most.max(frame));
+        }
     }
 
     pub(super) fn start(&mut self, part: &mut Reader<'l>) -> Result<(), LoadError> {

@@ -13,7 +13,7 @@ use crate::value::ValType;
 /// What comes before a position.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum What {
-    /// Nothing: the run is the call of an import as the start function, and the code ends the run.
+    /// Nothing: the run is the call of an import, and the code ends the run.
     Import { import: u32 },
     /// Nothing: the function begins here. The height includes its locals.
     Start { height: usize },
@@ -68,7 +68,7 @@ impl Points {
             return Some(point);
         }
         let point = if ip == 0 {
-            let import = block.field(Field::START);
+            let import = block.field(Field::ENTRY);
             (import < self.imports).then_some(Point {
                 func: import,
                 what: What::Import { import },
@@ -170,7 +170,8 @@ pub(super) fn check_frames(block: &[u8], entry: u32, points: &mut Points) -> Opt
     let mut fp = block.offset(Field::FP);
     let mut point = points.at(block, block.field(Field::IP))?;
     if let What::Import { import } = point.what {
-        return (fp == 0 && import == entry).then_some(());
+        let frame = block.func_type(block.func(import).ty).frame_bytes();
+        return (fp == 0 && frame <= end).then_some(());
     }
     loop {
         let code = block.offset(Field::IR) + block.func(point.func).entry as usize * 2;
