@@ -49,6 +49,16 @@ pub enum PackError {
     Text(String),
     /// The module is not valid, before or after rewriting.
     Invalid(String),
+    /// An active segment is not within its memory or table, so the module traps before any of its
+    /// functions runs.
+    SegmentBeyond {
+        /// Which segment.
+        segment: String,
+        /// One past the last byte or element that it fills.
+        end: u64,
+        /// What there is.
+        room: String,
+    },
     /// A component instead of a module.
     Component,
     /// The module uses features of WebAssembly that tasklets have not: each with what avoids it.
@@ -194,6 +204,11 @@ impl fmt::Display for PackError {
             }
             Self::Text(why) => write!(f, "the text form cannot be read: {why}"),
             Self::Invalid(why) => write!(f, "not a valid module: {why}"),
+            Self::SegmentBeyond { segment, end, room } => write!(
+                f,
+                "{segment} ends at {end}, but {room}: the module would trap before any of its \
+                 functions runs; declare more, or place the segment lower"
+            ),
             Self::Component => f.write_str(
                 "this is a component, not a module: compile for wasm32-unknown-unknown (Rust), \
                  with --target=wasm32 (C), or take the module out of it",

@@ -112,18 +112,6 @@ pub(super) fn check(module: &[u8]) -> Result<(), PackError> {
     })
 }
 
-/// Checks that `module`, a WebAssembly binary, uses no feature of WebAssembly that tasklets have
-/// not. Whether it is valid besides is not said.
-///
-/// # Errors
-/// [`PackError::Component`] and [`PackError::Features`], with the compiler's option that avoids it.
-pub fn check_features(module: &[u8]) -> Result<(), PackError> {
-    match check(module) {
-        Err(error @ (PackError::Component | PackError::Features(_))) => Err(error),
-        _ => Ok(()),
-    }
-}
-
 fn validate(module: &[u8], features: WasmFeatures) -> Result<(), wasmparser::Error> {
     let valid = Validator::new_with_features(features).validate_all(module);
     valid.map(drop)

@@ -77,7 +77,6 @@ use nimblenet_tasklet::{
 
 pub use constructor::with_constructor;
 pub use error::PackError;
-pub use features::check_features;
 pub use manifest::Manifest;
 pub use names::{named, param_names};
 pub use needs::Needs;
@@ -101,6 +100,16 @@ pub struct Packed {
     /// The names of the module's functions, which the package does not have; none if the module had
     /// no names.
     pub names: Option<Names>,
+}
+
+/// Checks that `module`, a WebAssembly binary, is one that a tasklet may have, whatever its functions
+/// are: valid, without features that tasklets have not, with imports of functions only, and with
+/// segments that are within their memory or table.
+///
+/// # Errors
+/// [`PackError`], as for [`pack`].
+pub fn check(module: &[u8]) -> Result<(), PackError> {
+    Survey::of(module).map(drop)
 }
 
 /// Packs `module`, a WebAssembly binary or its text form; empty for a native tasklet.

@@ -111,6 +111,8 @@ pub(super) struct Around<'a> {
     /// The global that is the stack pointer.
     pub(super) pointer: Option<u32>,
     pub(super) globals: &'a [Global],
+    /// Bytes of memory at the start.
+    pub(super) memory_bytes: u64,
     /// The function's type.
     pub(super) ty: &'a FuncType,
 }
@@ -447,7 +449,10 @@ impl Tracer<'_> {
                 let (len, _, to) = (state.pop(), state.pop(), state.pop());
                 if let (Value::Number(to), Value::Number(len)) = (to, len) {
                     let end = u64::from(to) + u64::from(len);
-                    self.flow.filled_end = self.flow.filled_end.max(end);
+                    // What reaches beyond the memory fills nothing: it traps.
+                    if end <= self.around.memory_bytes {
+                        self.flow.filled_end = self.flow.filled_end.max(end);
+                    }
                 }
                 self.flow.number(to);
             }

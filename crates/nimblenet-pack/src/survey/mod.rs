@@ -4,6 +4,7 @@
 //! each function does with stack and memory (`flow`).
 
 mod access;
+mod constant;
 mod flow;
 mod pointer;
 mod value;
@@ -43,7 +44,7 @@ pub(super) struct ImportedFunction<'m> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Global {
     pub(super) ty: GlobalType,
-    /// Its initial value, if that is an `i32.const`.
+    /// Its initial value, if it is an `i32`.
     pub(super) value: Option<u32>,
 }
 
@@ -63,7 +64,7 @@ pub(super) struct Survey<'m> {
     pub(super) data_end: u64,
     /// Where the first active data segment begins.
     pub(super) data_start: Option<u64>,
-    /// Globals that code or initial values refer to.
+    /// Globals that code refers to.
     pub(super) used_globals: BTreeSet<u32>,
     /// Whether any instruction touches memory.
     pub(super) touches_memory: bool,
@@ -83,6 +84,8 @@ pub(super) struct Survey<'m> {
     pub(super) flows: Vec<Flow>,
     /// Functions that a table may hold.
     pub(super) referenced: BTreeSet<u32>,
+    /// Initial lengths of the tables.
+    tables: Vec<u64>,
     pointers: Pointers,
 }
 
@@ -90,8 +93,8 @@ impl<'m> Survey<'m> {
     /// Validates and reads `module`.
     ///
     /// # Errors
-    /// [`PackError`] if it is not valid, has features that tasklets have not, or imports something
-    /// other than functions.
+    /// [`PackError`] if it is not valid, has features that tasklets have not, imports something
+    /// other than functions, or has a segment that does not fit, so that it never starts.
     pub(super) fn of(module: &'m [u8]) -> Result<Self, PackError> {
         features::check(module)?;
         let mut survey = Self::default();
@@ -196,6 +199,12 @@ impl<'m> Survey<'m> {
         if let Payload::ImportSection(section) = payload {
             return self.read_imports(section);
         }
+        if let Payload::DataSection(section) = payload {
+            return self.read_data(section);
+        }
+        if let Payload::ElementSection(section) = payload {
+            return self.read_elements(section);
+        }
         self.read_section(payload).map_err(invalid)
     }
 
@@ -243,6 +252,11 @@ impl<'m> Survey<'m> {
                     self.functions.push(ty?);
                 }
             }
+            Payload::TableSection(section) => {
+                for table in section {
+                    self.tables.push(table?.ty.initial);
+                }
+            }
             Payload::MemorySection(section) => {
                 for memory in section {
                     self.memory = Some(memory?);
@@ -263,24 +277,6 @@ impl<'m> Survey<'m> {
                 }
             }
             Payload::StartSection { func, .. } => self.start = Some(func),
-            Payload::ElementSection(section) => {
-                for element in section {
-                    self.read_element(element?)?;
-                }
-            }
-            Payload::DataSection(section) => {
-                for data in section {
-                    let data = data?;
-                    if let DataKind::Active { offset_expr, .. } = &data.kind {
-                        let offset = self.constant(offset_expr)?;
-                        // An offset that is computed may be anywhere.
-                        let offset = offset.map_or(u64::MAX >> 1, u64::from);
-                        let start = self.data_start.map_or(offset, |start| start.min(offset));
-                        self.data_start = Some(start);
-                        self.data_end = self.data_end.max(offset + data.data.len() as u64);
-                    }
-                }
-            }
             Payload::CustomSection(section) => {
                 if let KnownCustom::Name(names) = section.as_known() {
                     self.read_names(names);
@@ -291,23 +287,75 @@ impl<'m> Survey<'m> {
         Ok(())
     }
 
-    fn read_element(&mut self, element: wasmparser::Element<'m>) -> Result<(), wasmparser::Error> {
-        if let ElementKind::Active { offset_expr, .. } = &element.kind {
-            self.constant(offset_expr)?;
-        }
-        match element.items {
-            ElementItems::Functions(functions) => {
-                for function in functions {
-                    self.referenced.insert(function?);
-                }
+    fn read_data(&mut self, section: wasmparser::DataSectionReader<'m>) -> Result<(), PackError> {
+        let memory = self.memory.as_ref().map_or(0, initial_bytes);
+        for (index, data) in (0..).zip(section) {
+            let data = data.map_err(invalid)?;
+            let DataKind::Active { offset_expr, .. } = &data.kind else {
+                continue;
+            };
+            let start = self.constant(offset_expr).map_err(invalid)?;
+            let start = start.map_or(0, u64::from);
+            let end = start + data.data.len() as u64;
+            if end > memory {
+                return Err(PackError::SegmentBeyond {
+                    segment: format!("data segment {index}"),
+                    end,
+                    room: format!("the memory has {memory} bytes"),
+                });
             }
-            ElementItems::Expressions(_, items) => {
-                for item in items {
-                    self.constant(&item?)?;
-                }
+            let first = self.data_start.map_or(start, |first| first.min(start));
+            self.data_start = Some(first);
+            self.data_end = self.data_end.max(end);
+        }
+        Ok(())
+    }
+
+    fn read_elements(
+        &mut self,
+        section: wasmparser::ElementSectionReader<'m>,
+    ) -> Result<(), PackError> {
+        for (index, element) in (0..).zip(section) {
+            let element = element.map_err(invalid)?;
+            let count = self.read_items(&element.items).map_err(invalid)?;
+            let ElementKind::Active {
+                table_index,
+                offset_expr,
+            } = &element.kind
+            else {
+                continue;
+            };
+            let start = self.constant(offset_expr).map_err(invalid)?;
+            let end = start.map_or(0, u64::from) + u64::from(count);
+            let table = table_index.unwrap_or(0) as usize;
+            let room = self.tables.get(table).copied().unwrap_or(0);
+            if end > room {
+                return Err(PackError::SegmentBeyond {
+                    segment: format!("element segment {index}"),
+                    end,
+                    room: format!("table {table} has {room} elements"),
+                });
             }
         }
         Ok(())
+    }
+
+    /// Notes the functions in an element segment; returns how many elements it has.
+    fn read_items(&mut self, items: &ElementItems<'m>) -> Result<u32, wasmparser::Error> {
+        match items {
+            ElementItems::Functions(functions) => {
+                for function in functions.clone() {
+                    self.referenced.insert(function?);
+                }
+                Ok(functions.count())
+            }
+            ElementItems::Expressions(_, items) => {
+                for item in items.clone() {
+                    self.constant(&item?)?;
+                }
+                Ok(items.count())
+            }
+        }
     }
 
     /// Reads what a module's functions and globals are called. Names are for tools, so what cannot
@@ -325,31 +373,18 @@ impl<'m> Survey<'m> {
         }
     }
 
-    /// The value of an initial expression if it is just an `i32.const`; notes the globals and
-    /// functions in it.
+    /// The value of an initial expression if it is an `i32`; notes the functions in it.
     fn constant(
         &mut self,
         expression: &wasmparser::ConstExpr<'_>,
     ) -> Result<Option<u32>, wasmparser::Error> {
-        let mut value = None;
-        let mut operators = 0;
         for operator in expression.get_operators_reader() {
             let operator = operator?;
-            operators += 1;
-            if let Operator::I32Const { value: constant } = operator {
-                value = Some(constant as u32);
-            } else if let Operator::GlobalGet { global_index } = operator {
-                self.used_globals.insert(global_index);
-                value = self
-                    .globals
-                    .get(global_index as usize)
-                    .and_then(|global| global.value);
-            } else if let Operator::RefFunc { function_index } = operator {
+            if let Operator::RefFunc { function_index } = operator {
                 self.referenced.insert(function_index);
             }
         }
-        // The last operator is `end`.
-        Ok(value.filter(|_| operators == 2))
+        constant::value(expression)
     }
 
     fn read_body(&mut self, body: &FunctionBody<'_>) -> Result<(), wasmparser::Error> {
@@ -396,6 +431,7 @@ impl<'m> Survey<'m> {
     fn trace(&mut self, module: &[u8]) -> Result<(), wasmparser::Error> {
         let mut validator = Validator::new_with_features(features::allowed());
         let mut spare = FuncValidatorAllocations::default();
+        let memory_bytes = self.memory.as_ref().map_or(0, initial_bytes);
         for payload in Parser::new(0).parse_all(module) {
             let ValidPayload::Func(function, body) = validator.payload(&payload?)? else {
                 continue;
@@ -404,6 +440,7 @@ impl<'m> Survey<'m> {
             let around = flow::Around {
                 pointer: self.stack_pointer,
                 globals: &self.globals,
+                memory_bytes,
                 ty: self.function_type(function.index()),
             };
             let flow = flow::trace(&body, &mut function, &around)?;

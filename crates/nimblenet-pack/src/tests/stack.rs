@@ -296,6 +296,60 @@ fn a_segment_that_the_code_copies_counts_where_it_goes() {
 }
 
 #[test]
+fn what_is_beyond_the_memory_traps_in_the_package_too() {
+    let module = |to: u32, more: &str| {
+        format!(
+            "(module (memory 1) (data $text \"abcd\") {more}
+            (func (export \"run\") (param i32) (result i32)
+                (memory.fill (i32.const 36) (i32.const 0) (i32.const 12))
+                (memory.init $text (i32.const {to}) (i32.const 0) (i32.const 4))
+                (i32.load8_u (i32.const 33))))"
+        )
+    };
+    assert_eq!(packed(&module(65_532, ""), "").report.memory_bytes, 65_536);
+    assert_eq!(packed(&module(65_533, ""), "").report.memory_bytes, 65_536);
+    let end = "(global (export \"__data_end\") i32 (i32.const 0))";
+    assert_eq!(packed(&module(65_533, end), "").report.memory_bytes, 48);
+}
+
+#[test]
+fn a_module_that_traps_before_it_starts_is_refused() {
+    let run = "(func (export \"run\") (result i32) (i32.const 1))";
+    let base = "(memory 1) (table 2 funcref)";
+    for (segment, what) in [
+        (
+            "(data (i32.const 65537) \"\")",
+            "data segment 0 ends at 65537",
+        ),
+        (
+            "(data (i32.const 65533) \"abcd\")",
+            "the memory has 65536 bytes",
+        ),
+        (
+            "(data (i32.sub (i32.const 65530) (i32.const -7)) \"\")",
+            "65537",
+        ),
+        (
+            "(data (i32.mul (i32.const -1) (i32.const 2)) \"\")",
+            "4294967294",
+        ),
+        ("(elem (i32.const 3) func)", "element segment 0 ends at 3"),
+        ("(elem (i32.const 1) func 0 0)", "table 0 has 2 elements"),
+    ] {
+        let error = refused(&format!("(module {base} {segment} {run})"), "").to_string();
+        assert!(error.contains(what), "{error}");
+    }
+    for segment in [
+        "(data (i32.const 65536) \"\")",
+        "(data (i32.add (i32.const 65530) (i32.const 2)) \"abcd\")",
+        "(data \"passive\")",
+        "(elem (i32.const 2) func) (elem (i32.const 0) func 0 0)",
+    ] {
+        packed(&format!("(module {base} {segment} {run})"), "");
+    }
+}
+
+#[test]
 fn a_stack_that_cannot_be_moved_must_fit_too() {
     let grows = format!(
         "{} (func (export \"grow\") (result i32) (memory.grow (i32.const 1)))",

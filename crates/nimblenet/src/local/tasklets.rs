@@ -483,7 +483,7 @@ impl Source {
 /// The module as it would run in a package: the function that sets up its state is its start
 /// function.
 fn runnable(module: &[u8]) -> anyhow::Result<Vec<u8>> {
-    nimblenet_pack::check_features(module)?;
+    nimblenet_pack::check(module)?;
     Ok(nimblenet_pack::with_constructor(module)?.into_owned())
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nimblenet_pack::{Needs, check_features};
+use nimblenet_pack::{Needs, check};
 use nimblenet_tasklet::{Capability, FlatType, Package, TaskletName};
 use serde_json::{Value as Json, json};
 
@@ -86,7 +86,7 @@ impl Findings {
             this.exports = exports.collect();
             return this;
         }
-        if let Err(error) = check_features(module) {
+        if let Err(error) = check(module) {
             this.problems.push(error.to_string());
             return this;
         }
