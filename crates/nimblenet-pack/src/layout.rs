@@ -10,7 +10,7 @@ use nimblenet_tasklet::{Area, Capability};
 use super::depth::Depth;
 use super::interface::Interface;
 use super::stack::{Need, Place, STACK_ALIGN, Stack};
-use super::survey::{Survey, initial_bytes};
+use super::survey::{Survey, initial_bytes, maximum_bytes};
 use super::{Manifest, PackError};
 
 /// The area of a tasklet with lists whose manifest gives no length.
@@ -151,17 +151,18 @@ impl Layout {
         if area.is_none() && interface.exports_lists() {
             return Err(PackError::AreaOfGrowing);
         }
-        let maximum = memory.maximum.map(|pages| pages.saturating_mul(page_bytes));
+        let maximum = maximum_bytes(&memory);
         let ceiling = match (manifest.memory_bytes, manifest.heap_bytes) {
             (Some(given), _) if given < initial => {
                 let used = initial;
                 return Err(PackError::MemoryTooSmall { given, used });
             }
             (Some(given), _) => given,
-            (None, heap) => {
-                let wanted = initial.saturating_add(heap.unwrap_or(0));
+            (None, Some(heap)) => {
+                let wanted = initial.saturating_add(heap);
                 maximum.map_or(wanted, |maximum| maximum.min(wanted).max(initial))
             }
+            (None, None) => survey.memory_bytes(),
         };
         let mut notes = vec![format!(
             "the code asks for its memory's size, so pages of {page_bytes} bytes are kept; the \

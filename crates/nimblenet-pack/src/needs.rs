@@ -3,8 +3,10 @@
 use core::fmt;
 
 use nimblenet_executor::{BOARD_ARENA_BYTES, LINUX_ARENA_BYTES, arena_bytes};
-use nimblenet_wasm::{Fault, InvalidModule, Limits, Quantity, validate};
+use nimblenet_wasm::{Fault, InvalidModule, Limits, Module, Quantity, validate};
 use serde::Serialize;
+
+use super::survey::Survey;
 
 /// Room for the interpreter to validate in.
 const VALIDATION_BYTES: usize = 64 << 20;
@@ -16,6 +18,11 @@ const VALIDATION_BYTES: usize = 64 << 20;
 /// functions call each other.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Needs {
+    /// Whether the figures are those of the memory that the module starts with, although it grows
+    /// that: it says no maximum, and no package says a ceiling.
+    pub at_least: bool,
+    /// Bytes of linear memory that the figures count.
+    pub memory_bytes: u64,
     /// Bytes on a Linux node; nothing if it refuses the module.
     pub linux_bytes: Option<u64>,
     /// Bytes of a Linux node's arena, unless its configuration says otherwise.
@@ -31,6 +38,19 @@ pub struct Needs {
 }
 
 impl Needs {
+    /// What a run of `module` needs, which is in no package: with linear memory grown to the module's
+    /// own maximum, or to `reached_bytes` where that is unknown and less.
+    pub fn of_module(module: &[u8], reached_bytes: u32) -> Self {
+        let Ok(survey) = Survey::of(module) else {
+            return Self::of(module, 0);
+        };
+        let own = u32::try_from(survey.memory_bytes()).unwrap_or(u32::MAX);
+        Self {
+            at_least: survey.grows_without_limit(),
+            ..Self::of(module, own.max(reached_bytes))
+        }
+    }
+
     /// What a run of `module` needs whose linear memory may have `memory_bytes`, 0 for what it
     /// starts with.
     pub fn of(module: &[u8], memory_bytes: u32) -> Self {
@@ -57,6 +77,8 @@ impl Needs {
         let (linux_bytes, linux_problem) = on(&Limits::default(), LINUX_ARENA_BYTES);
         let (board_bytes, board_problem) = on(&Limits::small(), BOARD_ARENA_BYTES);
         Self {
+            at_least: false,
+            memory_bytes: counted_bytes(module, memory_bytes.into()),
             linux_bytes,
             linux_arena_bytes: LINUX_ARENA_BYTES as u64,
             linux_problem,
@@ -79,19 +101,32 @@ impl Needs {
 
 impl fmt::Display for Needs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let least = if self.at_least { "at least " } else { "" };
         match (&self.linux_problem, self.linux_bytes) {
             (None, Some(bytes)) => {
-                write!(f, "{bytes} of {} B on Linux", self.linux_arena_bytes)?;
+                write!(f, "{least}{bytes} of {} B on Linux", self.linux_arena_bytes)?;
             }
             (problem, _) => write!(f, "not on Linux: {}", problem.as_deref().unwrap_or("?"))?,
         }
         match (&self.board_problem, self.board_bytes) {
             (None, Some(bytes)) => {
-                write!(f, ", {bytes} of {} B on a board", self.board_arena_bytes)
+                let arena = self.board_arena_bytes;
+                write!(f, ", {least}{bytes} of {arena} B on a board")
             }
             (problem, _) => write!(f, "; {}", problem.as_deref().unwrap_or("?")),
         }
     }
+}
+
+/// The bytes of linear memory that `module` may have under a ceiling, 0 for what it starts with.
+fn counted_bytes(module: &[u8], ceiling: u64) -> u64 {
+    let memory = Module::parse(module).ok();
+    let Some(memory) = memory.and_then(|module| module.memory()) else {
+        return 0;
+    };
+    let bytes = |pages: u32| u64::from(pages) * u64::from(memory.page_bytes);
+    let most = memory.max.map_or(u64::MAX, bytes);
+    most.min(ceiling).max(bytes(memory.min))
 }
 
 /// So many bytes of so many.
@@ -121,11 +156,7 @@ fn refusal(module: &[u8], invalid: &InvalidModule, limits: &Limits) -> String {
             return format!("{bytes} of {limit} bytes of module");
         }
         Quantity::MemoryBytes => {
-            let memory = nimblenet_wasm::Module::parse(module).ok();
-            let memory = memory.and_then(|module| module.memory());
-            let bytes = memory.map_or(0, |memory| {
-                u64::from(memory.min) * u64::from(memory.page_bytes)
-            });
+            let bytes = counted_bytes(module, 0);
             let limit = limits.memory_bytes.into();
             return Size { bytes, limit }.of("linear memory");
         }

@@ -112,14 +112,20 @@ fn the_manifest_may_say_how_much_memory_there_is() {
 
 #[test]
 fn code_that_asks_for_its_size_keeps_its_pages() {
-    let module = "(module (memory 2 9) (func (export \"run\") (param i32) (result i32)
+    let module = "(module (memory 2) (func (export \"run\") (param i32) (result i32)
         (memory.grow (local.get 0))))";
     let fixed = packed(module, "");
     assert_eq!(memories(&fixed), "2 pages of 65536 B");
     assert_eq!(fixed.report.memory_bytes, 2 * 65536);
     assert_eq!(fixed.report.notes.len(), 3, "{:?}", fixed.report.notes);
-    let growing = packed(module, "heap = 1000000");
-    assert_eq!(growing.report.memory_bytes, 9 * 65536);
+    // A maximum is the module's own word.
+    let bounded = module.replace("(memory 2)", "(memory 2 9)");
+    for (manifest, pages) in [("", 9), ("heap = 100000", 3), ("heap = 1000000", 9)] {
+        let growing = packed(&bounded, manifest);
+        assert_eq!(growing.report.memory_bytes / 65536, pages);
+    }
+    let asks = bounded.replace("(memory.grow (local.get 0))", "(memory.size)");
+    assert_eq!(packed(&asks, "").report.memory_bytes, 2 * 65536);
     let lists = "(module (memory 1) (func (export \"run\") (param i32 i32) (result i32)
         (memory.size)))";
     let signature = "exports = { run = \"func(list<u8>) -> u32\" }";

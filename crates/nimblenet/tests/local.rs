@@ -1,12 +1,14 @@
 //! `run`, `thaw`, `check` and `inspect`, as processes.
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod desk;
+
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value as Json, json};
-use tempfile::TempDir;
+
+use desk::{Desk, stderr};
 
 /// Adds two numbers.
 const ADD: &str = r#"(module (func (export "run") (param i32 i32) (result i32)
@@ -39,57 +41,6 @@ const STEP: &str = r#"(module
     (import "global/add" "run" (func $add (param i32 i32) (result i32)))
     (func (export "run") (param i32) (result i32)
         (call $add (local.get 0) (i32.const 5))))"#;
-
-/// A directory with files, and the binary.
-struct Desk {
-    dir: TempDir,
-}
-
-impl Desk {
-    fn new(files: &[(&str, &str)]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            fs::write(dir.path().join(name), text).unwrap();
-        }
-        Self { dir }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    /// Runs the binary in the directory.
-    fn nimblenet(&self, args: &[&str]) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_nimblenet"))
-            .args(args)
-            .current_dir(self.dir.path())
-            .output()
-            .unwrap()
-    }
-
-    /// Runs the binary, which succeeds, and returns its standard output as JSON.
-    fn json(&self, args: &[&str]) -> Json {
-        let output = self.nimblenet(args);
-        assert!(output.status.success(), "{args:?}: {}", stderr(&output));
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    /// Runs the binary, which fails with this exit code, and returns its error output.
-    fn refusal(&self, code: i32, args: &[&str]) -> String {
-        let output = self.nimblenet(args);
-        assert_eq!(
-            output.status.code(),
-            Some(code),
-            "{args:?}: {}",
-            stderr(&output)
-        );
-        stderr(&output)
-    }
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
 
 fn chain() -> Desk {
     Desk::new(&[("chain.wat", CHAIN), ("step.wat", STEP), ("add.wat", ADD)])
@@ -198,7 +149,7 @@ fn a_job_goes_on_in_another_process_at_every_call() {
         let after = ["log: two\nlog: six\n", "log: six\n", ""][at / 2];
         assert_eq!(stderr(&output), after, "frozen at call {call}");
     }
-    let left: Vec<_> = fs::read_dir(desk.dir.path())
+    let left: Vec<_> = fs::read_dir(desk.path(""))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .filter(|name| name.ends_with(".tmp"))
@@ -309,65 +260,6 @@ fn errors_say_what_to_do() {
         "a-z 0-9",
     );
     assert!(!desk.path("x").exists());
-}
-
-#[test]
-fn memory_is_what_the_module_or_the_command_line_allows() {
-    let grow = r#"(module (memory 1) (func (export "run") (param i32) (result i32)
-        (memory.grow (local.get 0))))"#;
-    let big = r#"(module (memory 4000) (func (export "run") (result i32)
-        (i32.store8 (i32.const 262143999) (i32.const 9))
-        (i32.load8_u (i32.const 262143999))))"#;
-    let desk = Desk::new(&[("grow.wat", grow), ("big.wat", big)]);
-    let grown = |args: &[&str]| {
-        let report = desk.json(&[&["run", "grow.wat", "--json"], args].concat());
-        (
-            report["results"][0].clone(),
-            report["memory_bytes"].as_u64().unwrap(),
-        )
-    };
-    let (result, bytes) = grown(&["3000"]);
-    assert!(result == 1 && bytes > 3001 << 16);
-    assert_eq!(grown(&["4096"]).0, -1);
-    assert_eq!(grown(&["2", "--memory-limit", "196608"]).0, 1);
-    assert_eq!(grown(&["3", "--memory-limit", "196608"]).0, -1);
-    assert_eq!(grown(&["5000", "--memory-limit", "400000000"]).0, 1);
-    assert_eq!(
-        desk.json(&["run", "big.wat", "--json"])["results"],
-        json!([9])
-    );
-    let refusal = desk.refusal(1, &["run", "grow.wat", "1", "--memory-limit", "65535"]);
-    assert!(refusal.contains("raise --memory-limit"), "{refusal}");
-}
-
-#[test]
-fn packing_checking_and_running_give_one_figure() {
-    let calls = r#"(module (memory 1) (global (export "__data_end") i32 (i32.const 64))
-        (func $twice (param i32) (result i32) (i32.shl (local.get 0) (i32.const 1)))
-        (func (export "run") (param i32) (result i32)
-            (i32.store (i32.const 8) (call $twice (local.get 0)))
-            (i32.load (i32.const 8))))"#;
-    let desk = Desk::new(&[("calls.wat", calls)]);
-    let packed = desk.json(&[
-        "pack",
-        "calls.wat",
-        "--name",
-        "lab/calls",
-        "-o",
-        "calls.nnp",
-        "--json",
-    ]);
-    let checked = desk.json(&["check", "calls.nnp", "--json"]);
-    let board = desk.json(&["check", "calls.nnp", "--board", "--json"]);
-    let ran = desk.json(&["run", "calls.nnp", "4", "--json"]);
-    assert_eq!(ran["results"], json!([8]));
-    for other in [&checked, &board] {
-        assert_eq!(other["needs"], packed["needs"]);
-    }
-    let linux = &packed["needs"]["linux_bytes"];
-    assert_eq!(&checked["worst_case_bytes"], linux);
-    assert_eq!(&ran["memory_bytes"], linux);
-    assert_eq!(board["worst_case_bytes"], packed["needs"]["board_bytes"]);
 }
 
 #[test]
@@ -571,7 +463,7 @@ fn a_reader_that_goes_away_is_no_error() {
     let desk = chain();
     let mut child = Command::new(env!("CARGO_BIN_EXE_nimblenet"))
         .args(["inspect", "chain.wat"])
-        .current_dir(desk.dir.path())
+        .current_dir(desk.path(""))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -149,6 +149,21 @@ impl<'m> Survey<'m> {
         self.flows.get(defined)
     }
 
+    /// The bytes that the memory may grow to by the module's own word: its maximum if the code grows
+    /// it, else what it starts with.
+    pub(super) fn memory_bytes(&self) -> u64 {
+        let Some(memory) = &self.memory else {
+            return 0;
+        };
+        let maximum = maximum_bytes(memory).filter(|_| self.grows_memory);
+        maximum.unwrap_or_else(|| initial_bytes(memory))
+    }
+
+    /// Whether the code grows a memory that has no maximum.
+    pub(super) fn grows_without_limit(&self) -> bool {
+        self.grows_memory && self.memory.is_some_and(|memory| memory.maximum.is_none())
+    }
+
     /// The functions that an indirect call of type `ty` may reach.
     pub(super) fn candidates(&self, ty: u32) -> impl Iterator<Item = u32> {
         let wanted = &self.types[ty as usize];
@@ -452,6 +467,12 @@ impl<'m> Survey<'m> {
         }
         Ok(())
     }
+}
+
+/// How many bytes a memory may have, if it says so.
+pub(super) fn maximum_bytes(memory: &MemoryType) -> Option<u64> {
+    let page_log2 = memory.page_size_log2.unwrap_or(16);
+    Some(memory.maximum? << page_log2)
 }
 
 /// How many bytes a memory has at first.

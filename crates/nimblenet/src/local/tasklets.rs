@@ -74,11 +74,25 @@ impl Tasklet {
             .map(|export| export.signature)
     }
 
-    /// What a run of it needs on a node. For a module without a package this is the memory that it
-    /// starts with.
+    /// What a run of it needs on a node.
     pub(crate) fn needs(&self) -> Needs {
-        let ceiling = if self.derived { 0 } else { self.memory_bytes() };
-        Needs::of(&self.code, ceiling)
+        match self.derived {
+            true => Needs::of_module(&self.code, 0),
+            false => Needs::of(&self.code, self.memory_bytes()),
+        }
+    }
+
+    /// What a run of it needs that has taken `taken_bytes` of an arena, alone: of a module without a
+    /// package that has grown a memory without a maximum, the size that this had.
+    pub(crate) fn needs_after(&self, taken_bytes: usize) -> Needs {
+        let needs = self.needs();
+        let taken = u64::try_from(taken_bytes).unwrap_or(u64::MAX);
+        let grown = taken.saturating_sub(needs.linux_bytes.unwrap_or(taken));
+        if !needs.at_least || grown == 0 {
+            return needs;
+        }
+        let reached = u32::try_from(needs.memory_bytes + grown).unwrap_or(u32::MAX);
+        Needs::of_module(&self.code, reached)
     }
 
     /// Ceiling on its linear memory, in bytes.

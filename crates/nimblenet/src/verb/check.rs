@@ -14,8 +14,8 @@ use crate::output;
 /// refuse it.
 ///
 /// Exits with 1 if it would be refused, or has no room in a node's arena. What a run needs is
-/// counted with linear memory grown to its ceiling, as `pack` and `run` do; for a module without a
-/// package and without a maximum of its own, the memory it starts with counts.
+/// counted with linear memory grown to its ceiling, as `pack`, `run` and `inspect` do. A module without
+/// a package that grows a memory without a maximum needs at least what it starts with.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  \
     nimblenet check rms.nnp\n  \
@@ -91,11 +91,14 @@ impl Findings {
             return this;
         }
         let shape = Shape::of(module);
+        let needs = match package {
+            Some(package) => Needs::of(module, package.terms.memory_bytes),
+            None => Needs::of_module(module, 0),
+        };
+        this.ceiling_bytes = needs.memory_bytes;
         if let Ok(shape) = &shape {
             this.memory(shape, package);
         }
-        let ceiling = u32::try_from(this.ceiling_bytes).unwrap_or(u32::MAX);
-        let needs = Needs::of(module, ceiling);
         let refused = needs.problem(board).map(str::to_owned);
         let is_valid = needs.linux_bytes.is_some();
         this.problems.extend(refused);
@@ -117,10 +120,8 @@ impl Findings {
             return;
         };
         self.memory_bytes = memory.min_bytes;
-        self.ceiling_bytes = memory.max_bytes.unwrap_or(memory.min_bytes);
         if let Some(package) = package {
             let ceiling = u64::from(package.terms.memory_bytes);
-            self.ceiling_bytes = memory.max_bytes.unwrap_or(ceiling).min(ceiling);
             if memory.min_bytes > ceiling {
                 self.problems.push(format!(
                     "it starts with {} bytes of linear memory, above its ceiling of {ceiling}",
@@ -242,7 +243,12 @@ impl Findings {
         if let Some(needs) = self.needs.as_ref().filter(|needs| needs.linux_bytes.is_some()) {
             row(
                 "memory",
-                format!("{} bytes, {} at the start", self.ceiling_bytes, self.memory_bytes),
+                match needs.at_least {
+                    true => format!("{} bytes at the start, and it grows", self.memory_bytes),
+                    false => {
+                        format!("{} bytes, {} at the start", self.ceiling_bytes, self.memory_bytes)
+                    }
+                },
             );
             row("run", needs.to_string());
         }

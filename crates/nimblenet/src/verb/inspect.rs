@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use nimblenet_pack::Needs;
 use nimblenet_tasklet::{Digest, Package};
 use nimblenet_wasm::Module;
 use serde_json::{Value as Json, json};
@@ -30,23 +31,30 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let context = || format!("reading {}", args.file.display());
     let bytes = file::read_bytes(&args.file)?;
+    let mut needs = None;
     let facts = if JobImage::recognise(&bytes) {
         job(&JobImage::decode(&bytes).with_context(context)?)
     } else {
         let content = file::tasklet(bytes).with_context(context)?;
-        match content.package() {
-            Some(decoded) => package(&decoded, &content).with_context(context)?,
-            None => module(content.module()).with_context(context)?,
-        }
+        let (code, decoded) = (content.module(), content.package());
+        needs = (!code.is_empty()).then(|| match &decoded {
+            Some(package) => Needs::of(code, package.terms.memory_bytes),
+            None => Needs::of_module(code, 0),
+        });
+        let facts = match &decoded {
+            Some(decoded) => package(decoded, &content, needs.as_ref()),
+            None => module(code, needs.as_ref()),
+        };
+        facts.with_context(context)?
     };
     if args.json {
         output::json(&facts)
     } else {
-        output::text(&page(&facts))
+        output::text(&page(&facts, needs.as_ref()))
     }
 }
 
-fn module(code: &[u8]) -> anyhow::Result<Json> {
+fn module(code: &[u8], needs: Option<&Needs>) -> anyhow::Result<Json> {
     let shape = Shape::of(code)?;
     let sections = Module::parse(code)?.sections().map(|section| {
         let name = match section.id {
@@ -73,6 +81,7 @@ fn module(code: &[u8]) -> anyhow::Result<Json> {
         "bytes": code.len(),
         "digest": Digest::of(code).to_string(),
         "memory": memory,
+        "needs": needs,
         "imports": imports.collect::<Json>(),
         "exports": exports.collect::<Json>(),
         "sections": sections.collect::<Json>(),
@@ -96,7 +105,11 @@ const SECTIONS: [&str; 13] = [
     "data count",
 ];
 
-fn package(package: &Package<'_>, content: &file::Content) -> anyhow::Result<Json> {
+fn package(
+    package: &Package<'_>,
+    content: &file::Content,
+    needs: Option<&Needs>,
+) -> anyhow::Result<Json> {
     let terms = &package.terms;
     let exports = terms.exports();
     let exports = exports.map(|it| {
@@ -112,7 +125,7 @@ fn package(package: &Package<'_>, content: &file::Content) -> anyhow::Result<Jso
     });
     let module = match package.module {
         [] => Json::Null,
-        code => module(code)?,
+        code => module(code, needs)?,
     };
     Ok(json!({
         "kind": "package",
@@ -148,17 +161,17 @@ fn job(image: &JobImage) -> Json {
 }
 
 /// The document as a page: a row for each item.
-fn page(facts: &Json) -> String {
+fn page(facts: &Json, needs: Option<&Needs>) -> String {
     let mut page = String::new();
     match facts["kind"].as_str() {
-        Some("package") => package_rows(&mut page, facts),
-        Some("module") => module_rows(&mut page, facts),
+        Some("package") => package_rows(&mut page, facts, needs),
+        Some("module") => module_rows(&mut page, facts, needs),
         _ => job_rows(&mut page, facts),
     }
     page
 }
 
-fn package_rows(page: &mut String, facts: &Json) {
+fn package_rows(page: &mut String, facts: &Json, needs: Option<&Needs>) {
     let text = |key: &str| plain(&facts[key]);
     output::row(page, "tasklet", &text("name"));
     output::row(page, "executor", &text("executor"));
@@ -186,23 +199,26 @@ fn package_rows(page: &mut String, facts: &Json) {
     }
     if facts["module"].is_object() {
         page.push('\n');
-        module_rows(page, &facts["module"]);
+        module_rows(page, &facts["module"], needs);
     }
 }
 
-fn module_rows(page: &mut String, facts: &Json) {
+fn module_rows(page: &mut String, facts: &Json, needs: Option<&Needs>) {
     output::row(page, "module", &format!("{} bytes", plain(&facts["bytes"])));
     output::row(page, "digest", &plain(&facts["digest"]));
     let memory = &facts["memory"];
     if memory.is_object() {
         let text = |key: &str| plain(&memory[key]);
-        let most = match memory["max_bytes"].is_null() {
-            true => "it may grow".to_owned(),
-            false => format!("at most {}", text("max_bytes")),
+        let most = match needs.filter(|needs| !needs.at_least) {
+            None => "and it grows".to_owned(),
+            Some(needs) => format!("at most {}", needs.memory_bytes),
         };
         let (least, page_bytes) = (text("min_bytes"), text("page_bytes"));
         let memory = format!("{least} bytes at the start, {most}, in pages of {page_bytes}");
         output::row(page, "memory", &memory);
+    }
+    if let Some(needs) = needs {
+        output::row(page, "run", &needs.to_string());
     }
     for import in list(&facts["imports"]) {
         let text = |key: &str| plain(&import[key]);

@@ -24,8 +24,9 @@ use crate::output;
 /// Without --fuel there is no limit. Fuel is counted either way, one unit for about one
 /// instruction. load_us is the time to validate, translate and instantiate, run_us all the rest;
 /// with --repeat they are the mean of all runs, everything else is of the last. memory_bytes is
-/// the most that all tasklets of the job needed at once, interpreter state and linear memory; of a
-/// package alone, it is the figure that `pack` and `check` give for a Linux node.
+/// the most that all tasklets of the job needed at once, interpreter state and linear memory; of one
+/// tasklet alone, it is the figure that `pack`, `check` and `inspect` give for a Linux node, or more
+/// if it is a module without a package that has grown a memory without a maximum.
 ///
 /// In JSON, numbers are exact; NaN and infinities are the strings "NaN", "Infinity" and
 /// "-Infinity"; bytes are lists of numbers.
@@ -149,7 +150,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
     }
     let mut report = sum.context("nothing was run")?;
-    let needs = tasklets[0].needs();
+    let needs = match tasklets.len() {
+        1 => tasklets[0].needs_after(report.memory_bytes),
+        _ => tasklets[0].needs(),
+    };
     // What a node sets aside, whether the run has used it or not.
     let set_aside = usize::try_from(needs.linux_bytes.unwrap_or(0)).unwrap_or(0);
     report.memory_bytes = report.memory_bytes.max(set_aside);
@@ -237,8 +241,13 @@ pub(super) fn print(
         }));
     }
     let results = results.iter().map(|item| format!("{item}\n"));
+    let growth = match needs.at_least {
+        true => "\nits memory grows without a maximum: `heap = BYTES` of a manifest says how far",
+        false => "",
+    };
     output::text(&format!(
-        "{}fuel {}, calls {}, load {load_us} us, run {run_us} us, memory {} bytes\nneeds {needs}",
+        "{}fuel {}, calls {}, load {load_us} us, run {run_us} us, memory {} bytes\n\
+         needs {needs}{growth}",
         results.collect::<String>(),
         report.fuel_used,
         report.calls,
