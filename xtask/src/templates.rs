@@ -195,6 +195,12 @@ impl Desk {
         }
         let report = self.json(&["build", &name])?;
         self.weigh(language, "mean", &report, MEAN_BYTES_MAX)?;
+        let names = folder.join("target").join(format!("local-{name}.names"));
+        let names = fs::read_to_string(&names).context("there is no file of names")?;
+        ensure!(
+            names.contains("run"),
+            "no function is called `run`: {names}"
+        );
         let tests = self.json(&["test", &name])?;
         ensure!(tests["failed"] == 0, "its tests fail: {tests}");
         let ran = self.json(&["dev", &name, "[1, 2, 6]", "--once"])?;

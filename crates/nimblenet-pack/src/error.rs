@@ -280,8 +280,9 @@ impl fmt::Display for PackError {
                 write!(
                     f,
                     "the stack is too small: the deepest calls take {needed} bytes, and the module \
-                     was linked with {stack}; link with -zstack-size={}",
-                    needed.next_multiple_of(16)
+                     was linked with {stack}; link with -zstack-size={bytes}, and with \
+                     `nimblenet build` say `stack = {bytes}` in the manifest",
+                    bytes = needed.next_multiple_of(16)
                 )?;
                 match path.is_empty() {
                     true => Ok(()),
@@ -291,14 +292,14 @@ impl fmt::Display for PackError {
             Self::StackUnbounded { why, found } => {
                 write!(f, "how much stack the module takes is not known: {why}; ")?;
                 match found {
-                    Some(found) if *found > 0 => write!(
+                    Some(found) if *found > 16 => write!(
                         f,
                         "if the {found} bytes that it was linked with are enough, say \
                          `stack = {found}` in the manifest"
                     ),
                     _ => f.write_str(
-                        "link with --stack-first -zstack-size=N, where N bytes are enough, and say \
-                         `stack = N` in the manifest",
+                        "say `stack = N` in the manifest, where N bytes are enough, and link with \
+                         --stack-first -zstack-size=N, as `nimblenet build` does",
                     ),
                 }
             }

@@ -381,7 +381,7 @@ fn unused_stack(needed: u32) -> String {
 
 /// Whether `__data_end` only marks the end of a stack that comes first and that no code uses.
 fn uses_nothing(survey: &Survey<'_>, manifest: &Manifest, stack: Option<&Stack>) -> bool {
-    let given = manifest.stack_bytes.unwrap_or(0);
+    let given = manifest.linked_stack().unwrap_or(0);
     let end = survey.exported_global("__data_end");
     stack.is_none()
         && survey.data_end == 0

@@ -34,8 +34,12 @@ pub struct Manifest {
     pub heap_bytes: Option<u64>,
     /// Length of the area where lists cross.
     pub area_bytes: Option<u32>,
-    /// The shadow stack that the module was linked with.
+    /// The shadow stack that the module was linked with, which is enough by its author's word where
+    /// that cannot be computed.
     pub stack_bytes: Option<u32>,
+    /// The shadow stack that the module was linked with by whoever calls the packer, whether it is
+    /// enough or not; no key of the file.
+    pub linked_stack_bytes: Option<u32>,
     /// Capabilities; derived if not given.
     pub capabilities: Option<Capabilities>,
     /// Arguments of a typical activation, as a JSON array.
@@ -87,6 +91,7 @@ impl Manifest {
             heap_bytes: None,
             area_bytes: None,
             stack_bytes: None,
+            linked_stack_bytes: None,
             capabilities: None,
             example: None,
         }
@@ -119,9 +124,15 @@ impl Manifest {
             heap_bytes: written.heap,
             area_bytes: written.area,
             stack_bytes: written.stack,
+            linked_stack_bytes: None,
             capabilities: capabilities.map(read_capabilities).transpose()?,
             example: written.example,
         })
+    }
+
+    /// The shadow stack that the module was linked with, if anybody says so.
+    pub(super) fn linked_stack(&self) -> Option<u32> {
+        self.linked_stack_bytes.or(self.stack_bytes)
     }
 
     /// The same manifest for the tasklet that the caller names.

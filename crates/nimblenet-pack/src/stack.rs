@@ -47,7 +47,7 @@ impl Stack {
             top,
             place: place(survey, manifest, top),
         };
-        if let Some(given) = manifest.stack_bytes {
+        if let Some(given) = manifest.linked_stack() {
             let rounded = given.next_multiple_of(STACK_ALIGN);
             if let Place::Behind { base: None } = stack.place {
                 let base = top.checked_sub(rounded);
@@ -88,7 +88,7 @@ fn place(survey: &Survey<'_>, manifest: &Manifest, top: u32) -> Place {
     }
     // Either the stack comes first and no data follows, or it has no room of its own behind the
     // data. Data is there if a segment is, or if a number in the code may be its address.
-    let behind = match manifest.stack_bytes {
+    let behind = match manifest.linked_stack() {
         Some(given) => given.next_multiple_of(STACK_ALIGN) != top && end.is_some(),
         None => survey.numbers.range(DATA_MIN..top).next().is_some(),
     };

@@ -180,6 +180,29 @@ fn a_folder_is_built_to_the_package_that_its_manifest_names() {
 }
 
 #[test]
+fn a_run_that_traps_says_in_which_function_by_the_names_beside_the_package() {
+    let deep = "(module (func $deepest (result i32) unreachable)
+        (func $run (export \"run\") (result i32) (call $deepest)))";
+    let desk = Desk::new(&[("deep/deep.wat", deep), ("deep/tasklet.toml", "")]);
+    desk.succeed(&["build", "deep"]);
+    let run = ["run", "deep/target/local-deep.nnp"];
+    let said = desk.refusal(&run);
+    assert!(said.contains("in deepest at offset 0x"), "{said}");
+    // The package itself has no names.
+    let names = "deep/target/local-deep.names";
+    fs::rename(desk.path(names), desk.path("deep.names")).unwrap();
+    let said = desk.refusal(&run);
+    assert!(said.contains("in function 0 at offset 0x"), "{said}");
+    // A file for another module says nothing.
+    let text = fs::read_to_string(desk.path("deep.names")).unwrap();
+    desk.write(names, &text.replacen("0 deepest", "0 other", 1));
+    assert!(desk.refusal(&run).contains("in other at"));
+    let digest = text.lines().nth(2).unwrap();
+    desk.write(names, &text.replacen(digest, &"00".repeat(32), 1));
+    assert!(desk.refusal(&run).contains("in function 0 at"));
+}
+
+#[test]
 fn a_native_tasklet_is_built_of_its_manifest_alone() {
     let manifest = "name = \"shop/lamp\"\nexecutor = \"native\"\n\
                     exports = { run = \"func(level: u32)\" }\n";

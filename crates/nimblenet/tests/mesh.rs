@@ -344,6 +344,13 @@ fn a_failure_names_the_tasklet_the_node_and_what_was_met() {
         "in function 0 at offset 0x",
     ];
     assert!(words.iter().all(|word| said.contains(word)), "{said}");
+    let names = format!(
+        "nimblenet names 1\nshop/stop\n{}\n0 halt\n",
+        "00".repeat(32)
+    );
+    let names = mesh.bench.write("stop.names", names);
+    let said = mesh.refusal(1, &["shop/chain", "1", "2", "--names", &names]);
+    assert!(said.contains("in halt at offset 0x"), "{said}");
     let at = mesh.coap(1);
     let there = [
         "call",

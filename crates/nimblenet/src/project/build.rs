@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, bail};
-use nimblenet_pack::{Packed, pack};
+use nimblenet_pack::{Manifest, PackError, Packed, pack};
 
 use super::programs::WASM_OPT;
 use super::{Language, Programs, Project, compile};
@@ -15,8 +15,10 @@ use crate::local::file::write_package;
 
 /// The features of WebAssembly beyond its first version that tasklets may use: nodes run them, and
 /// they make code shorter.
-const OPTIMISER_FLAGS: [&str; 5] = [
+const OPTIMISER_FLAGS: [&str; 6] = [
     "-Oz",
+    // Keeps names, which the packer puts into a file of their own.
+    "-g",
     "--converge",
     "--enable-bulk-memory",
     "--enable-sign-ext",
@@ -38,6 +40,17 @@ pub(crate) struct Build<'b> {
     pub(crate) verbose: bool,
 }
 
+/// The stack to link with where the manifest names none, until the packer has said what is needed:
+/// its bytes keep data away from address 0.
+const LEAST_STACK_BYTES: u32 = 16;
+
+/// What the packer takes.
+struct Compiled {
+    module: Vec<u8>,
+    /// What the author should know.
+    note: Option<String>,
+}
+
 /// The result of a build.
 #[derive(Debug)]
 pub(crate) struct Built {
@@ -56,11 +69,52 @@ impl Build<'_> {
     pub(crate) fn package(&self) -> anyhow::Result<Built> {
         fs::create_dir_all(self.target)
             .with_context(|| format!("making the folder {}", self.target.display()))?;
+        let name = self.project.name();
+        let packed = self.link_and_pack();
+        let packed = packed.with_context(|| format!("packing {name}"))?;
+        let file = match self.output {
+            Some(file) => file.to_owned(),
+            None => self.place("nnp"),
+        };
+        write_package(&file, &packed)?;
+        Ok(Built { packed, file })
+    }
+
+    /// Compiles and packs, linked with the stack that the manifest says. Where it says none, that is
+    /// the least, and if the packer finds that more is needed, it is linked again with that.
+    fn link_and_pack(&self) -> anyhow::Result<Packed> {
+        let given = self.project.manifest.stack_bytes.filter(|bytes| *bytes > 0);
+        let mut stack = given.unwrap_or(LEAST_STACK_BYTES);
+        loop {
+            let Compiled { module, note } = self.compile(stack)?;
+            let links = self.project.source.as_ref();
+            let links = links.is_some_and(|source| source.language.has_stack());
+            let manifest = Manifest {
+                linked_stack_bytes: links.then_some(stack),
+                ..self.project.manifest.clone()
+            };
+            match pack(&module, &manifest) {
+                Err(PackError::StackTooSmall { needed, .. })
+                    if given.is_none() && needed > stack =>
+                {
+                    stack = needed.next_multiple_of(LEAST_STACK_BYTES);
+                }
+                packed => {
+                    let mut packed = packed?;
+                    packed.report.notes.extend(note);
+                    return Ok(packed);
+                }
+            }
+        }
+    }
+
+    /// Compiles, links with so many bytes of stack, and optimises.
+    fn compile(&self, stack_bytes: u32) -> anyhow::Result<Compiled> {
         let mut note = None;
         let module = match &self.project.source {
             None => Vec::new(),
             Some(source) => {
-                let compiled = compile::module(self, source)?;
+                let compiled = compile::module(self, source, stack_bytes)?;
                 let path = match source.language == Language::Text {
                     true => compiled,
                     false => self.optimise(compiled, &mut note)?,
@@ -68,16 +122,7 @@ impl Build<'_> {
                 fs::read(&path).with_context(|| format!("reading {}", path.display()))?
             }
         };
-        let name = self.project.name();
-        let mut packed =
-            pack(&module, &self.project.manifest).with_context(|| format!("packing {name}"))?;
-        packed.report.notes.extend(note);
-        let file = match self.output {
-            Some(file) => file.to_owned(),
-            None => self.place("nnp"),
-        };
-        write_package(&file, &packed)?;
-        Ok(Built { packed, file })
+        Ok(Compiled { module, note })
     }
 
     /// The module as the optimiser leaves it. Without an optimiser the module stays as it is, with
@@ -100,19 +145,6 @@ impl Build<'_> {
         let mut file = format!("{}-{}.", name.namespace, name.name);
         file.push_str(&ending.as_ref().to_string_lossy());
         self.target.join(file)
-    }
-
-    /// Bytes of stack to link with.
-    pub(super) fn stack_bytes(&self) -> u32 {
-        /// Enough for small functions.
-        const DEFAULT_BYTES: u32 = 1024;
-        /// Functions of a C library need a larger stack.
-        const LIBRARY_BYTES: u32 = 8192;
-        let default = match self.project.settings.libc {
-            true => LIBRARY_BYTES,
-            false => DEFAULT_BYTES,
-        };
-        self.project.manifest.stack_bytes.unwrap_or(default)
     }
 
     /// Runs a command to its end. Its output goes to standard error.

@@ -10,16 +10,20 @@ use std::path::PathBuf;
 
 use super::{Build, Language, Source};
 
-/// The module that a project's sources make.
+/// The module that a project's sources make, linked with so many bytes of stack.
 ///
 /// # Errors
 /// If a program is missing or complains.
-pub(super) fn module(build: &Build<'_>, source: &Source) -> anyhow::Result<PathBuf> {
+pub(super) fn module(
+    build: &Build<'_>,
+    source: &Source,
+    stack_bytes: u32,
+) -> anyhow::Result<PathBuf> {
     match source.language {
-        Language::Rust => rust::module(build),
-        Language::C | Language::Cpp => clang::module(build, &source.files),
+        Language::Rust => rust::module(build, stack_bytes),
+        Language::C | Language::Cpp => clang::module(build, &source.files, stack_bytes),
         Language::As => assemblyscript::module(build, &source.files[0]),
-        Language::Zig => zig::module(build, &source.files[0]),
+        Language::Zig => zig::module(build, &source.files[0], stack_bytes),
         Language::Text => Ok(source.files[0].clone()),
     }
 }

@@ -60,6 +60,14 @@ impl Language {
         }
     }
 
+    /// Whether its linker sets a stack in linear memory aside.
+    pub(super) const fn has_stack(self) -> bool {
+        match self {
+            Self::Rust | Self::C | Self::Cpp | Self::Zig => true,
+            Self::As | Self::Text => false,
+        }
+    }
+
     fn has(self, path: &Path) -> bool {
         has_ending(path, self.endings())
     }

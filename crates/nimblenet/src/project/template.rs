@@ -101,10 +101,8 @@ const ZIG: Files = &[
     ),
 ];
 
-/// The lines of the manifest on memory.
-const STACK: &str = "# Bytes of stack; packing says when the code takes more.\nstack = 0";
-/// The same for a compiler that does not say how much memory the data takes.
-const MEMORY: &str = "# Bytes of data and heap, which the compiler does not tell.\nmemory = 0";
+/// The lines of the manifest on memory, for a compiler that does not tell how much data takes.
+const MEMORY: &str = "# Bytes of data and heap, which the compiler does not tell.\nmemory = 0\n";
 
 /// A new tasklet.
 #[derive(Clone, Copy, Debug)]
@@ -168,7 +166,7 @@ impl Template {
         let TaskletName { namespace, name } = self.name;
         let memory = match self.language {
             Language::As => MEMORY,
-            Language::Rust | Language::C | Language::Cpp | Language::Zig | Language::Text => STACK,
+            Language::Rust | Language::C | Language::Cpp | Language::Zig | Language::Text => "",
         };
         text.replace("{{memory}}", memory)
             .replace("{{full}}", &self.name.to_string())

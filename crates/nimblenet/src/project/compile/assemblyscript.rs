@@ -8,8 +8,9 @@ use super::Build;
 
 /// No garbage collector, no messages of assertions, and data from the first address on, which
 /// stays free for the null pointer.
-const FLAGS: [&str; 7] = [
+const FLAGS: [&str; 8] = [
     "-Oz",
+    "--debug",
     "--noAssert",
     "--runtime",
     "stub",

@@ -39,7 +39,11 @@ const CPP: [&str; 4] = [
 /// What the packer has to know: where data ends, and where lists cross if the module says so.
 const EXPORTS: [&str; 2] = ["--export=__data_end", "--export-if-defined=nimblenet_area"];
 
-pub(super) fn module(build: &Build<'_>, sources: &[PathBuf]) -> anyhow::Result<PathBuf> {
+pub(super) fn module(
+    build: &Build<'_>,
+    sources: &[PathBuf],
+    stack_bytes: u32,
+) -> anyhow::Result<PathBuf> {
     let clang = build.programs.newest(CLANG.name);
     let clang = clang.ok_or_else(|| CLANG.missing())?;
     let linker = build.programs.beside(WASM_LD.name, &clang);
@@ -60,8 +64,8 @@ pub(super) fn module(build: &Build<'_>, sources: &[PathBuf]) -> anyhow::Result<P
     }
     let module = build.place("wasm");
     let mut command = match build.project.settings.libc {
-        true => link_with_library(build, &clang),
-        false => link(build, &linker),
+        true => link_with_library(&clang, stack_bytes),
+        false => link(&linker, stack_bytes),
     };
     command.args(&objects).arg("-o").arg(&module);
     let linked = build.run_with_hint(&mut command, |said| hint(build, said));
@@ -88,21 +92,21 @@ fn compiler(build: &Build<'_>, clang: &Path, source: &Path) -> Command {
     command
 }
 
-fn link(build: &Build<'_>, linker: &Path) -> Command {
+fn link(linker: &Path, stack_bytes: u32) -> Command {
     let mut command = Command::new(linker);
-    command.args(["--no-entry", "--strip-all", "--stack-first"]);
+    command.args(["--no-entry", "--stack-first"]);
     command.args(EXPORTS).arg("-z");
-    command.arg(format!("stack-size={}", build.stack_bytes()));
+    command.arg(format!("stack-size={stack_bytes}"));
     command
 }
 
 /// A module with a C library is a reactor: it has functions to call, and no `main`.
-fn link_with_library(build: &Build<'_>, clang: &Path) -> Command {
+fn link_with_library(clang: &Path, stack_bytes: u32) -> Command {
     let mut command = Command::new(clang);
     command.args(["--target=wasm32-wasi", "-mexec-model=reactor"]);
-    command.args(["-Wl,--strip-all", "-Wl,--stack-first"]);
+    command.arg("-Wl,--stack-first");
     command.args(EXPORTS.map(|export| format!("-Wl,{export}")));
-    command.arg(format!("-Wl,-z,stack-size={}", build.stack_bytes()));
+    command.arg(format!("-Wl,-z,stack-size={stack_bytes}"));
     command
 }
 

@@ -27,14 +27,14 @@ const FLAGS: [&str; 3] = [
     "-Clink-arg=--stack-first",
 ];
 
-pub(super) fn module(build: &Build<'_>) -> anyhow::Result<PathBuf> {
+pub(super) fn module(build: &Build<'_>, stack_bytes: u32) -> anyhow::Result<PathBuf> {
     let mut cargo = cargo(build)?;
     // They replace all others, which are for other programs.
     cargo.env_remove("RUSTFLAGS");
     cargo.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"));
     cargo.args(["--message-format=json-render-diagnostics", "--quiet"]);
     cargo.args(&build.project.settings.flags);
-    let stack = format!("-Clink-arg=-zstack-size={}", build.stack_bytes());
+    let stack = format!("-Clink-arg=-zstack-size={stack_bytes}");
     let messages = build.read(cargo.args(["--", &stack]))?;
     artifact(&messages).context(
         "cargo made no module: the package needs `crate-type = [\"cdylib\"]` under [lib] of its \

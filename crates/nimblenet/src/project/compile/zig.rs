@@ -15,12 +15,16 @@ const FLAGS: [&str; 8] = [
     "-mcpu=mvp+bulk_memory+sign_ext+nontrapping_fptoint",
     "-OReleaseSmall",
     "-fno-entry",
-    "-fstrip",
+    "-fno-strip",
     "-rdynamic",
     "--export=__data_end",
 ];
 
-pub(super) fn module(build: &Build<'_>, source: &Path) -> anyhow::Result<PathBuf> {
+pub(super) fn module(
+    build: &Build<'_>,
+    source: &Path,
+    stack_bytes: u32,
+) -> anyhow::Result<PathBuf> {
     let mut command = compiler(build)?;
     let module = build.place("wasm");
     // It has no way to look at a path that starts with two dots from inside its own cache.
@@ -28,7 +32,7 @@ pub(super) fn module(build: &Build<'_>, source: &Path) -> anyhow::Result<PathBuf
         std::path::absolute(path).with_context(|| format!("finding {}", path.display()))
     };
     command.arg("build-exe").arg(absolute(source)?).args(FLAGS);
-    command.arg("--stack").arg(build.stack_bytes().to_string());
+    command.arg("--stack").arg(stack_bytes.to_string());
     command.args(&build.project.settings.flags);
     command
         .arg("--cache-dir")
