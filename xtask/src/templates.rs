@@ -5,6 +5,7 @@
 //! those of AssemblyScript and Zig; where they are missing the language is said to be left out.
 
 mod newcomer;
+pub(crate) mod programs;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -133,13 +134,15 @@ const LANGUAGES: [Language; 5] = [
 /// If one of them does not do what it should, or is larger than it may be.
 pub(crate) fn run() -> Result<()> {
     workspace::run(workspace::cargo().args(["build", "--quiet", "-p", "nimblenet"]))?;
-    let desk = Desk::clear()?;
+    let desk = Desk::clear("templates")?;
     println!("{:<5} {:<7} {:>8} {:>8}", "", "source", "module", "memory");
     for language in &LANGUAGES {
         desk.try_language(language)
             .with_context(|| format!("the template for {}", language.name))?;
     }
     desk.try_library().context("a tasklet with a C library")?;
+    desk.try_assertion()
+        .context("a tasklet with an assertion")?;
     newcomer::run(&desk)
 }
 
@@ -152,13 +155,14 @@ struct Desk {
 }
 
 impl Desk {
-    fn clear() -> Result<Self> {
+    /// An empty folder of this name.
+    fn clear(name: &str) -> Result<Self> {
         let target = workspace::target_directory()?;
-        let folder = target.join("templates");
+        let folder = target.join(name);
         if folder.exists() {
-            fs::remove_dir_all(&folder).context("clearing the folder of templates")?;
+            fs::remove_dir_all(&folder).context("clearing the folder for tasklets")?;
         }
-        fs::create_dir_all(&folder).context("making the folder of templates")?;
+        fs::create_dir_all(&folder).context("making the folder for tasklets")?;
         Ok(Self {
             binary: target.join("debug/nimblenet"),
             folder,
@@ -170,6 +174,8 @@ impl Desk {
     fn nimblenet(&self) -> Command {
         let mut command = Command::new(&self.binary);
         command.current_dir(&self.folder);
+        // `core` is built once for all.
+        command.env("CARGO_TARGET_DIR", self.folder.join("target"));
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders = std::env::split_paths(&path).chain([self.zig.join("ziglang")]);
         command.env("PATH", std::env::join_paths(folders).unwrap_or(path));
@@ -258,6 +264,28 @@ impl Desk {
         fs::write(folder.join("tasklet.toml"), MANIFEST)?;
         let ran = self.json(&["dev", "median", "[5, 1, 3]", "--once"])?;
         ensure!(ran["results"] == serde_json::json!([3.0]), "it gives {ran}");
+        Ok(())
+    }
+
+    /// A function beyond the standard, and an assertion that fails, which is a trap.
+    fn try_assertion(&self) -> Result<()> {
+        const SOURCE: &str = "#include <assert.h>\n#include <nimblenet.h>\n#include <time.h>\n\
+            NN_EXPORT(\"run\") int64_t run(int32_t year) {\n    assert(year >= 1970);\n    \
+            struct tm first = {.tm_year = year - 1900, .tm_mday = 1};\n    \
+            return timegm(&first);\n}\n";
+        const MANIFEST: &str = "exports = { run = \"func(year: s32) -> s64\" }\n\
+            [build]\nlibc = true\n";
+        let folder = self.folder.join("seconds");
+        fs::create_dir(&folder)?;
+        fs::write(folder.join("seconds.c"), SOURCE)?;
+        fs::write(folder.join("tasklet.toml"), MANIFEST)?;
+        let ran = self.json(&["dev", "seconds", "2000", "--once"])?;
+        let expected = serde_json::json!([946_684_800]);
+        ensure!(ran["results"] == expected, "it gives {ran}");
+        let package = "seconds/target/local-seconds.nnp";
+        let failed = self.nimblenet().args(["run", package, "1969"]).output()?;
+        let said = String::from_utf8_lossy(&failed.stderr);
+        ensure!(said.contains("unreachable"), "the assertion says {said}");
         Ok(())
     }
 

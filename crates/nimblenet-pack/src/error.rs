@@ -234,6 +234,12 @@ impl fmt::Display for PackError {
                 "`{name}` is {found}, but what sets up a module's state takes and returns nothing; \
                  export it under another name"
             ),
+            Self::ForeignImport { module, field } if module.starts_with("wasi_") => write!(
+                f,
+                "import `{module}`.`{field}` is of WASI, but nodes have no files, console, clock or \
+                 environment of an operating system: do without what calls it (printf, files, exit, \
+                 time); nimblenet.h and nimblenet-sdk have log, clock and random numbers"
+            ),
             Self::ForeignImport { module, field } => write!(
                 f,
                 "import `{module}`.`{field}` is neither a tasklet (`namespace/name`) nor a \

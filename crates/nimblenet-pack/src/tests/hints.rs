@@ -3,6 +3,17 @@
 use super::*;
 
 #[test]
+fn what_needs_an_operating_system_is_said_to() {
+    let module = "(module (import \"wasi_snapshot_preview1\" \"fd_write\"
+        (func (param i32 i32 i32 i32) (result i32))) (func (export \"run\")))";
+    let said = refused(module, "").to_string();
+    assert!(
+        said.contains("fd_write") && said.contains("printf"),
+        "{said}"
+    );
+}
+
+#[test]
 fn parameters_that_are_addresses_are_said_to_be_lists_perhaps() {
     let head = "(module (memory 1) (global (export \"__data_end\") i32 (i32.const 0))";
     for (function, expected) in [

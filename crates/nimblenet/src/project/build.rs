@@ -69,9 +69,7 @@ impl Build<'_> {
     pub(crate) fn package(&self) -> anyhow::Result<Built> {
         fs::create_dir_all(self.target)
             .with_context(|| format!("making the folder {}", self.target.display()))?;
-        let name = self.project.name();
-        let packed = self.link_and_pack();
-        let packed = packed.with_context(|| format!("packing {name}"))?;
+        let packed = self.link_and_pack()?;
         let file = match self.output {
             Some(file) => file.to_owned(),
             None => self.place("nnp"),
@@ -100,7 +98,8 @@ impl Build<'_> {
                     stack = needed.next_multiple_of(LEAST_STACK_BYTES);
                 }
                 packed => {
-                    let mut packed = packed?;
+                    let name = self.project.name();
+                    let mut packed = packed.with_context(|| format!("packing {name}"))?;
                     packed.report.notes.extend(note);
                     return Ok(packed);
                 }

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::Context as _;
+
 use super::super::programs::{ASC, NODE};
 use super::Build;
 
@@ -27,11 +29,18 @@ pub(super) fn module(build: &Build<'_>, source: &Path) -> anyhow::Result<PathBuf
         .programs
         .find(NODE.name)
         .ok_or_else(|| NODE.missing())?;
+    let root = &build.project.root;
     let module = build.place("wasm");
+    let absolute = std::path::absolute(&module);
+    let absolute = absolute.with_context(|| format!("finding {}", module.display()))?;
     let mut command = Command::new(compiler);
-    command.arg(source).args(FLAGS);
+    // It looks for packages of npm from the folder where it is started.
+    command.current_dir(root);
+    command
+        .arg(source.strip_prefix(root).unwrap_or(source))
+        .args(FLAGS);
     command.args(&build.project.settings.flags);
-    build.run(command.arg("-o").arg(&module))?;
+    build.run(command.arg("-o").arg(absolute))?;
     Ok(module)
 }
 

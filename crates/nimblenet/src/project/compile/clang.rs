@@ -15,7 +15,17 @@ use super::super::programs::{CLANG, WASM_LD};
 use super::Build;
 
 /// What tasklets include.
-const HEADER: &str = include_str!("../../../../nimblenet-sdk/include/nimblenet.h");
+const HEADERS: [(&str, &str); 2] = [
+    (
+        "nimblenet.h",
+        include_str!("../../../../nimblenet-sdk/include/nimblenet.h"),
+    ),
+    // In place of the C library's, which writes to a console.
+    (
+        "assert.h",
+        include_str!("../../../../nimblenet-sdk/include/assert.h"),
+    ),
+];
 
 /// The instructions that nodes run, and small code.
 const COMMON: [&str; 9] = [
@@ -29,9 +39,10 @@ const COMMON: [&str; 9] = [
     "-Wextra",
     "-c",
 ];
-const C: [&str; 2] = ["-std=c11", "-Werror=implicit-function-declaration"];
+/// With what compilers know beyond the standards, which much C takes for granted.
+const C: [&str; 2] = ["-std=gnu11", "-Werror=implicit-function-declaration"];
 const CPP: [&str; 4] = [
-    "-std=c++17",
+    "-std=gnu++17",
     "-fno-exceptions",
     "-fno-rtti",
     "-fno-threadsafe-statics",
@@ -49,8 +60,9 @@ pub(super) fn module(
     let linker = build.programs.beside(WASM_LD.name, &clang);
     let linker = linker.ok_or_else(|| WASM_LD.missing())?;
     let include = build.target.join("include");
+    let write = |(name, text): &(&str, &str)| fs::write(include.join(name), text);
     fs::create_dir_all(&include)
-        .and_then(|()| fs::write(include.join("nimblenet.h"), HEADER))
+        .and_then(|()| HEADERS.iter().try_for_each(write))
         .with_context(|| format!("writing {}", include.display()))?;
     let mut objects = Vec::new();
     for (at, source) in sources.iter().enumerate() {
