@@ -70,6 +70,11 @@ const STEPS: &[Step] = &[
         action: templates::run,
     },
     Step {
+        name: "programs",
+        about: "public programs become tasklets that give what is known",
+        action: templates::programs::run,
+    },
+    Step {
         name: "book",
         about: "what README and book print runs as printed",
         action: book::run,

@@ -152,6 +152,8 @@ struct Desk {
     folder: PathBuf,
     /// Where a compiler of Zig is put.
     zig: PathBuf,
+    /// What cargo builds for tasklets.
+    rust: PathBuf,
 }
 
 impl Desk {
@@ -167,6 +169,7 @@ impl Desk {
             binary: target.join("debug/nimblenet"),
             folder,
             zig: target.join("ziglang"),
+            rust: target.join("authors"),
         })
     }
 
@@ -174,8 +177,8 @@ impl Desk {
     fn nimblenet(&self) -> Command {
         let mut command = Command::new(&self.binary);
         command.current_dir(&self.folder);
-        // `core` is built once for all.
-        command.env("CARGO_TARGET_DIR", self.folder.join("target"));
+        // `core` is built once for all tasklets.
+        command.env("CARGO_TARGET_DIR", &self.rust);
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders = std::env::split_paths(&path).chain([self.zig.join("ziglang")]);
         command.env("PATH", std::env::join_paths(folders).unwrap_or(path));
