@@ -49,6 +49,8 @@ pub enum PackError {
     Text(String),
     /// The module is not valid, before or after rewriting.
     Invalid(String),
+    /// Nodes would refuse the packed module, although it is valid: it asks for more than they give.
+    Refused(String),
     /// An active segment is not within its memory or table, so the module traps before any of its
     /// functions runs.
     SegmentBeyond {
@@ -191,7 +193,9 @@ impl fmt::Display for PackError {
                 "capability `{name}` does not exist; there are sensor, actuator, clock, log, kv \
                  and random"
             ),
-            Self::NoModule => f.write_str("a tasklet of executor `wasm` needs a module"),
+            Self::NoModule => {
+                f.write_str("the file is empty, and a tasklet of executor `wasm` needs a module")
+            }
             Self::ModuleOfNative => f.write_str("a native tasklet has no module"),
             Self::MemoryOfNative => {
                 f.write_str("a native tasklet has no `memory`, `heap` or `area`")
@@ -204,6 +208,7 @@ impl fmt::Display for PackError {
             }
             Self::Text(why) => write!(f, "the text form cannot be read: {why}"),
             Self::Invalid(why) => write!(f, "not a valid module: {why}"),
+            Self::Refused(why) => write!(f, "no node runs it: {why}"),
             Self::SegmentBeyond { segment, end, room } => write!(
                 f,
                 "{segment} ends at {end}, but {room}: the module would trap before any of its \
@@ -325,7 +330,10 @@ impl fmt::Display for PackError {
                  global `nimblenet_area` with its address and set `area` to its length",
             ),
             Self::AreaOutside => f.write_str("`nimblenet_area` is not within the memory"),
-            Self::MemoryTooLarge => f.write_str("more than 4 GiB of memory"),
+            Self::MemoryTooLarge => f.write_str(
+                "no node runs it: it would have 4 GiB of linear memory, or more, and a Linux node \
+                 gives at most 256 MiB; declare less, or set `memory` in the manifest",
+            ),
             Self::CostTwice => f.write_str("either `cost` or an `example` that it is measured by"),
             Self::Example(why) => write!(f, "the example: {why}"),
             Self::TooLong => f.write_str("the names of exports and imports are too long"),

@@ -138,7 +138,7 @@ fn pack_wasm(name: TaskletName, source: &[u8], manifest: &Manifest) -> Result<Pa
     let needs = Needs::of(&module, layout.ceiling_bytes);
     // The interpreter of nodes takes the module too; how much room a node has is its own affair.
     if let (None, Some(problem)) = (needs.linux_bytes, &needs.linux_problem) {
-        return Err(PackError::Invalid(problem.clone()));
+        return Err(PackError::Refused(problem.clone()));
     }
 
     let draft = Draft {

@@ -1,10 +1,11 @@
 //! The manifest: what the packer cannot see in the module.
 
+use core::fmt;
 use std::collections::BTreeMap;
 
 use nimblenet_tasklet::{Capabilities, Capability, Executor, Signature, TaskletName};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::{PackError, names, types};
 
@@ -56,17 +57,50 @@ struct Written {
     exports: BTreeMap<String, String>,
     #[serde(default)]
     imports: BTreeMap<String, String>,
-    fuel: Option<u64>,
-    cost: Option<u64>,
-    memory: Option<u64>,
-    heap: Option<u64>,
-    area: Option<u32>,
-    stack: Option<u32>,
+    fuel: Option<Number<1, { i64::MAX as u64 }>>,
+    cost: Option<Number<0, { i64::MAX as u64 }>>,
+    memory: Option<Bytes>,
+    heap: Option<Bytes>,
+    area: Option<Bytes>,
+    stack: Option<Bytes>,
     capabilities: Option<Vec<String>>,
     example: Option<String>,
     /// How to compile the module, which is done before it is packed.
     #[serde(rename = "build")]
     _build: Option<IgnoredAny>,
+}
+
+/// A whole number within bounds, which are named where it is something else.
+struct Number<const MIN: u64, const MAX: u64>(u64);
+
+/// So many bytes of a memory.
+type Bytes = Number<0, { u32::MAX as u64 }>;
+
+impl<const MIN: u64, const MAX: u64> Number<MIN, MAX> {
+    fn bytes(&self) -> u32 {
+        u32::try_from(self.0).unwrap_or(u32::MAX)
+    }
+}
+
+impl<'de, const MIN: u64, const MAX: u64> Deserialize<'de> for Number<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_i64(Self(0))
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> Visitor<'_> for Number<MIN, MAX> {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a whole number from {MIN} to {MAX}")
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, value: i64) -> Result<Self, E> {
+        let number = u64::try_from(value).ok();
+        let number = number.filter(|number| (MIN..=MAX).contains(number));
+        let wrong = || E::invalid_value(Unexpected::Signed(value), &self);
+        number.map(Self).ok_or_else(wrong)
+    }
 }
 
 #[derive(Deserialize)]
@@ -118,12 +152,12 @@ impl Manifest {
             param_names: param_names(&written.exports)?,
             exports: signatures(written.exports)?,
             imports: signatures(written.imports)?,
-            fuel: written.fuel.unwrap_or(DEFAULT_FUEL),
-            cost: written.cost,
-            memory_bytes: written.memory,
-            heap_bytes: written.heap,
-            area_bytes: written.area,
-            stack_bytes: written.stack,
+            fuel: written.fuel.map_or(DEFAULT_FUEL, |fuel| fuel.0),
+            cost: written.cost.map(|cost| cost.0),
+            memory_bytes: written.memory.map(|bytes| bytes.0),
+            heap_bytes: written.heap.map(|bytes| bytes.0),
+            area_bytes: written.area.map(|bytes| bytes.bytes()),
+            stack_bytes: written.stack.map(|bytes| bytes.bytes()),
             linked_stack_bytes: None,
             capabilities: capabilities.map(read_capabilities).transpose()?,
             example: written.example,

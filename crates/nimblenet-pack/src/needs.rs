@@ -147,6 +147,12 @@ impl Size {
 
 /// Why nodes with `limits` refuse `module`, in the terms of an author.
 fn refusal(module: &[u8], invalid: &InvalidModule, limits: &Limits) -> String {
+    if invalid.fault == Fault::ValidationBudget {
+        return format!(
+            "checking the module takes too long (given up at offset {}); make it smaller",
+            invalid.offset
+        );
+    }
     let Fault::TooMany(quantity) = invalid.fault else {
         return invalid.to_string();
     };
@@ -160,12 +166,20 @@ fn refusal(module: &[u8], invalid: &InvalidModule, limits: &Limits) -> String {
             let limit = limits.memory_bytes.into();
             return Size { bytes, limit }.of("linear memory");
         }
+        Quantity::FunctionCode => {
+            return format!(
+                "a function is too long for the interpreter: its translated code has more than \
+                 32767 words (offset {}); split it, or tell the compiler to inline less",
+                invalid.offset
+            );
+        }
+        Quantity::TypeArity => ("parameters or results of one function", 255),
         Quantity::Items => ("functions, types, globals or exports", limits.functions),
         Quantity::Locals => ("locals in one function", limits.locals),
         Quantity::ControlDepth => ("blocks inside each other", limits.control_depth),
         Quantity::Frame => ("values on the stack of one function", limits.stack_slots),
         Quantity::TableElements => ("elements of tables", limits.table_elements),
-        Quantity::TypeArity | Quantity::FunctionCode | _ => return invalid.to_string(),
+        _ => return invalid.to_string(),
     };
     format!("more than {limit} {what} (offset {})", invalid.offset)
 }

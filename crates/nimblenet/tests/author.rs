@@ -108,7 +108,7 @@ fn a_name_without_a_namespace_is_local_and_a_bad_one_is_wrong_usage() {
     let desk = Desk::new(&[]);
     let said = desk.succeed(&["new", "mean", "--lang", "zig"]);
     assert!(said.starts_with("local/mean in Zig"), "{said}");
-    for name in ["Mean", "a/b/c", "../mean", ""] {
+    for name in ["Mean", "a/b/c", "../mean", "", "local/-x"] {
         let output = desk.output(&["new", name, "--lang", "c"]);
         assert_eq!(output.status.code(), Some(2), "{name}");
     }

@@ -117,3 +117,27 @@ fn a_module_that_grows_has_one_figure_too() {
         assert!(text.contains("`heap = BYTES`"), "{text}");
     }
 }
+
+#[test]
+fn a_run_that_no_node_takes_says_why_as_check_does() {
+    let stores = "(i32.store (local.get 0) (local.get 0))".repeat(20_000);
+    let long = format!(r#"(module (memory 1) (func (export "run") (param i32) {stores}))"#);
+    let large = "(module (memory 65536)
+        (func (export \"run\") (param i32) (result i32) (i32.load (local.get 0))))";
+    let desk = Desk::new(&[("long.wat", &long), ("large.wat", large), ("empty.wat", "")]);
+    for (file, why) in [
+        ("long.wat", "a function is too long for the interpreter"),
+        ("large.wat", "linear memory takes 4294967296 of"),
+        ("empty.wat", "the file is empty"),
+    ] {
+        for verb in [&["check", file][..], &["run", file, "1"]] {
+            let said = desk.refusal(1, verb);
+            assert!(said.contains(why), "{verb:?}: {said}");
+        }
+    }
+    let said = desk.refusal(2, &["run", "large.wat", "--fuel", "-1"]);
+    assert!(
+        said.contains("a whole number from 1; without --fuel"),
+        "{said}"
+    );
+}

@@ -134,3 +134,46 @@ fn features_that_tasklets_have_not_are_named_with_the_flag_that_avoids_them() {
         assert!(!error.contains("offset"), "{error}");
     }
 }
+
+#[test]
+fn a_key_of_the_manifest_says_what_it_may_be() {
+    for (line, range) in [
+        ("fuel = 0", "from 1 to 9223372036854775807"),
+        ("fuel = -1", "from 1 to 9223372036854775807"),
+        ("fuel = \"much\"", "a whole number from 1"),
+        ("cost = -1", "from 0 to 9223372036854775807"),
+        ("memory = 4294967296", "from 0 to 4294967295"),
+        ("heap = 1.5", "a whole number from 0"),
+        ("area = true", "from 0 to 4294967295"),
+        ("stack = -16", "from 0 to 4294967295"),
+    ] {
+        let said = Manifest::parse(line).unwrap_err().to_string();
+        assert!(said.contains(range), "{line}: {said}");
+        let key = line.split(' ').next().unwrap();
+        assert!(said.contains(key), "{line}: {said}");
+    }
+}
+
+#[test]
+fn what_no_node_takes_is_said_in_the_terms_of_an_author() {
+    let run = "(func (export \"run\") (param i32) (result i32)
+        (memory.fill (local.get 0) (local.get 0) (local.get 0)) (memory.size))";
+    let large = |pages: u32| refused(&format!("(module (memory {pages}) {run})"), "").to_string();
+    assert!(large(65_536).contains("4 GiB"), "{}", large(65_536));
+    let said = large(16_384);
+    assert!(
+        said.contains("no node runs it: linear memory takes 1073741824 of"),
+        "{said}"
+    );
+
+    let stores = "(i32.store (local.get 0) (local.get 0))".repeat(20_000);
+    let long = format!("(module (memory 1) (func (export \"run\") (param i32) {stores}))");
+    let said = refused(&long, "").to_string();
+    assert!(
+        said.contains("a function is too long for the interpreter"),
+        "{said}"
+    );
+
+    let empty = refused("", "").to_string();
+    assert!(empty.contains("the file is empty"), "{empty}");
+}

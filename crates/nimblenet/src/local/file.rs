@@ -101,6 +101,10 @@ pub(crate) fn write_package(path: &Path, packed: &Packed) -> anyhow::Result<()> 
 /// # Errors
 /// If the bytes are neither a package nor a module.
 pub(crate) fn tasklet(bytes: Vec<u8>) -> anyhow::Result<Content> {
+    ensure!(
+        !bytes.is_empty(),
+        "the file is empty: there is no package and no module"
+    );
     if Package::recognise(&bytes) {
         Package::decode(&bytes).context("the package is malformed; pack the module again")?;
         return Ok(Content::Package(bytes));

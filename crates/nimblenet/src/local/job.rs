@@ -184,9 +184,17 @@ struct Failure {
     trap: Option<Trap>,
     /// The place in its module, as text.
     place: Option<String>,
+    /// Why a node does not take its module.
+    refusal: Option<String>,
 }
 
 impl Tasklet {
+    /// Why a node would not load it, if `fault` says that it was not loaded.
+    fn refusal(&self, fault: Fault) -> Option<String> {
+        let refused = matches!(fault, Fault::InvalidModule | Fault::NoMemory);
+        refused.then(|| self.needs())?.linux_problem
+    }
+
     /// A place in a module, as text.
     fn describe(&self, place: Place) -> String {
         match self.names.function(place.function()) {
@@ -268,6 +276,7 @@ impl<'j, 'r> Job<'j, 'r> {
                         fault,
                         trap,
                         place: place.map(|place| failed.tasklet.describe(place)),
+                        refusal: failed.tasklet.refusal(fault),
                     };
                     let failure = self.failure.take().unwrap_or(failure);
                     if self.frames.0.is_empty() {
@@ -514,6 +523,7 @@ impl fmt::Display for JobFailed {
             fault,
             trap,
             ref place,
+            ref refusal,
         } = self.failure;
         let mut what = match trap {
             Some(trap) => format!("trapped: {trap} ({})", trap.meaning().trim()),
@@ -521,6 +531,9 @@ impl fmt::Display for JobFailed {
         };
         if let Some(place) = place {
             what = format!("{what}, {place}");
+        }
+        if let Some(refusal) = refusal {
+            what = format!("{what}: {refusal}");
         }
         let outermost = self.outermost;
         if tasklet == outermost {

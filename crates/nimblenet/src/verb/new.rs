@@ -71,5 +71,11 @@ fn name(text: &str) -> Result<TaskletName, String> {
             name,
         }),
     };
-    full.map_err(|error| error.to_string())
+    let full = full.map_err(|error| error.to_string())?;
+    if full.name.as_str().starts_with('-') {
+        return Err("the folder that is called like it would be taken for an option; begin the \
+                    name with a letter or a digit"
+            .to_owned());
+    }
+    Ok(full)
 }

@@ -52,10 +52,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     around: Around,
     /// Most fuel that the job may use.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = fuel)]
     fuel: Option<u64>,
     /// Most bytes that the linear memory of each tasklet may have.
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true, value_parser = bytes)]
     memory_limit: Option<u64>,
     /// Stop before the K-th call of a sub-tasklet, at any depth, and save the job.
     #[arg(long, value_name = "K", requires = "image", value_parser = clap::value_parser!(u64).range(1..))]
@@ -253,6 +253,16 @@ pub(super) fn print(
         report.calls,
         report.memory_bytes,
     ))
+}
+
+fn fuel(text: &str) -> Result<u64, String> {
+    let fuel = text.parse().ok().filter(|fuel| *fuel > 0);
+    fuel.ok_or_else(|| "a whole number from 1; without --fuel there is no limit".to_owned())
+}
+
+fn bytes(text: &str) -> Result<u64, String> {
+    let bytes = text.parse::<u32>().map(u64::from);
+    bytes.map_err(|_| format!("a number of bytes, from 0 to {}", u32::MAX))
 }
 
 fn sensor(text: &str) -> Result<Sensor, String> {
