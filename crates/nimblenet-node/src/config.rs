@@ -498,7 +498,11 @@ mod tests {
         for (bad, line, word) in [
             ("colour = 1", 3, "colour"),
             ("coap = \"nowhere\"", 3, "coap"),
-            ("natives = [\"shop/laser\"]", 3, "no device for shop/laser"),
+            (
+                "natives = [\"shop/laser\"]",
+                3,
+                "no device for shop/laser; there are shop/vibration, ",
+            ),
             ("preload = 3", 3, "preload"),
             (
                 "eviction = \"best\"",

@@ -5,7 +5,7 @@ use core::fmt;
 
 use minicbor::encode::write::Cursor;
 use minicbor::{Decoder, Encoder};
-use nimblenet_tasklet::{Fault, Signature, TaskletName};
+use nimblenet_tasklet::{Fault, Name, Signature, TaskletName};
 
 use crate::random::Random;
 
@@ -51,9 +51,11 @@ impl Device {
         found.map(|(_, device)| device)
     }
 
-    /// The names that are known, for messages.
-    pub fn names() -> String {
-        Self::ALL.map(|(name, _)| name).join(", ")
+    /// The names that are known in a namespace, for messages: the same in each.
+    pub fn names(namespace: &Name) -> String {
+        Self::ALL
+            .map(|(name, _)| format!("{namespace}/{name}"))
+            .join(", ")
     }
 
     /// The signature of its only export, `run`.

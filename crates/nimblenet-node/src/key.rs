@@ -204,6 +204,9 @@ pub enum KeyError {
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Io(error) if error.kind() == io::ErrorKind::NotFound => {
+                write!(f, "{error}; `nimblenet keygen` makes a key")
+            }
             Self::Io(error) => error.fmt(f),
             Self::Exposed { mode } => write!(
                 f,
@@ -249,6 +252,13 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         let refused = SigningKey::load(&path).unwrap_err();
         assert!(matches!(refused, KeyError::Exposed { mode: 0o644 }));
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_refused_with_what_makes_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = SigningKey::load(&dir.path().join("no.key")).unwrap_err();
+        assert!(error.to_string().contains("nimblenet keygen"), "{error}");
     }
 
     #[test]

@@ -186,7 +186,7 @@ impl<'de> Deserialize<'de> for Native {
         let Text(name) = Text::<TaskletName>::deserialize(deserializer)?;
         let known = Device::of(&name).map(|_| Self(name));
         known.ok_or_else(|| {
-            let devices = Device::names();
+            let devices = Device::names(&name.namespace);
             D::Error::custom(format!("no device for {name}; there are {devices}"))
         })
     }
