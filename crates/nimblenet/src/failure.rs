@@ -40,6 +40,10 @@ pub(crate) const TESTS_FAILED: &str = "tests-failed";
 pub(crate) const NOT_SPREAD: &str = "not-spread";
 /// A demonstration in which no call completed.
 pub(crate) const NOTHING_COMPLETED: &str = "nothing-completed";
+/// A scenario's file, or the command line, says what cannot be.
+pub(crate) const BAD_SCENARIO: &str = "bad-scenario";
+/// A file is no trace that can be run.
+pub(crate) const BAD_TRACE: &str = "bad-trace";
 /// The exit code of wrong usage.
 const USAGE_EXIT: u8 = 2;
 
@@ -84,6 +88,11 @@ impl fmt::Display for Coded {
 
 impl core::error::Error for Coded {}
 
+/// The error that flags do not go together.
+pub(crate) fn misuse(message: impl Into<String>) -> Coded {
+    Coded::new(USAGE, message)
+}
+
 /// Reports why a verb failed. Returns the exit code of the process.
 pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
     if is_broken_pipe(error) {
@@ -100,7 +109,10 @@ pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
         let message: Vec<_> = error.chain().map(ToString::to_string).collect();
         document(&code(error), &message.join(": "));
     }
-    ExitCode::FAILURE
+    match code(error).as_str() {
+        USAGE => ExitCode::from(USAGE_EXIT),
+        _ => ExitCode::FAILURE,
+    }
 }
 
 /// Reports clap's message about a command line: wrong usage, or the help that `--help` asks for.
@@ -240,6 +252,8 @@ mod tests {
             REFUSED,
             UNKNOWN_HOST,
             NOTHING_COMPLETED,
+            BAD_SCENARIO,
+            BAD_TRACE,
             NOT_SPREAD,
             MISSING_PROGRAM,
             TESTS_FAILED,

@@ -19,6 +19,7 @@ mod output;
 mod project;
 mod remote;
 mod scratch;
+mod sim;
 mod verb;
 mod watch;
 

@@ -40,6 +40,7 @@ macro_rules! verbs {
 
 verbs! {
     demo Demo,
+    sim Sim,
     new New,
     build Build,
     dev Dev,

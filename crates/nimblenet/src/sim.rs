@@ -1,0 +1,149 @@
+//! Simulated experiments: which runs there are, and what comes out of them.
+
+mod batch;
+mod input;
+mod sheet;
+mod text;
+
+use std::path::PathBuf;
+
+use nimblenet_core::Eviction;
+use nimblenet_sim::scenario::{Scenario, Sweep};
+use nimblenet_sim::tally::Accounting;
+use nimblenet_sim::{Cut, Profile, Report, Settings};
+
+pub(crate) use input::{Input, Recipe};
+pub(crate) use sheet::csv;
+pub(crate) use text::page;
+
+/// What is to be simulated, and how.
+#[derive(Debug)]
+pub(crate) struct Experiment {
+    /// What robots do, and the nodes and links.
+    pub(crate) input: Input,
+    /// The seeds, in order.
+    pub(crate) seeds: Vec<u64>,
+    /// A parameter to vary.
+    pub(crate) sweep: Option<Sweep>,
+    /// Protocols and task sets, each of which runs with each seed and value.
+    pub(crate) pairs: Vec<(Profile, Cut)>,
+    /// The policy that chooses what leaves a full cache; none for the profile's own.
+    pub(crate) eviction: Option<&'static Eviction>,
+    /// How bytes are counted.
+    pub(crate) accounting: Accounting,
+    /// Bytes counted for each packet besides its payload.
+    pub(crate) header_bytes: u32,
+}
+
+/// One run that is to be made.
+#[derive(Debug)]
+struct Case<'r> {
+    recipe: &'r Recipe,
+    settings: Settings,
+    /// The value of the parameter that is varied.
+    value: Option<f64>,
+}
+
+/// A run that was made.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    /// Its protocol.
+    pub(crate) profile: Profile,
+    /// Its task set.
+    pub(crate) cut: Cut,
+    /// The value of the parameter that was varied.
+    pub(crate) value: Option<f64>,
+    /// What came out.
+    pub(crate) report: Report,
+}
+
+impl Experiment {
+    /// Makes all runs, on all cores. They come in the order of values, protocols and task sets, and
+    /// seeds.
+    ///
+    /// # Errors
+    /// If a value of the sweep makes no scenario.
+    pub(crate) fn run(&self) -> anyhow::Result<Vec<Outcome>> {
+        let values = self.sweep.as_ref().map_or(vec![None], |sweep| {
+            sweep.values.iter().copied().map(Some).collect()
+        });
+        let mut recipes = Vec::new();
+        for value in values {
+            let input = match (&self.sweep, value) {
+                (Some(sweep), Some(value)) => self.input.with(sweep.parameter, value)?,
+                _ => self.input.clone(),
+            };
+            let of_seed = |seed: &u64| Recipe::new(input.clone(), *seed);
+            let of_seeds: Vec<Recipe> = self.seeds.iter().map(of_seed).collect();
+            recipes.push((value, of_seeds));
+        }
+        let mut cases = Vec::new();
+        for (value, recipes) in &recipes {
+            for (profile, cut) in &self.pairs {
+                cases.extend(recipes.iter().map(|recipe| {
+                    let settings = self.settings(recipe, *profile, *cut);
+                    let value = *value;
+                    Case {
+                        recipe,
+                        settings,
+                        value,
+                    }
+                }));
+            }
+        }
+        Ok(batch::run(&cases))
+    }
+
+    fn settings(&self, recipe: &Recipe, profile: Profile, cut: Cut) -> Settings {
+        let mut settings = Settings {
+            profile,
+            cut,
+            eviction: self.eviction,
+            header_bytes: self.header_bytes,
+            accounting: self.accounting,
+            seed: recipe.seed(),
+            ..Settings::default()
+        };
+        recipe.scenario().settle(&mut settings);
+        settings
+    }
+}
+
+/// What the command line says instead of the scenario.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Overrides {
+    /// A built-in scenario, or its file.
+    pub(crate) scenario: Option<String>,
+    /// A file with a trace.
+    pub(crate) trace: Option<PathBuf>,
+    /// How many nodes there are.
+    pub(crate) nodes: Option<u16>,
+    /// How many robots there are.
+    pub(crate) robots: Option<u32>,
+    /// How long it lasts.
+    pub(crate) seconds: Option<f64>,
+    /// Bytes of each node's cache.
+    pub(crate) cache_bytes: Option<u32>,
+    /// Executors of each node; the inner none for as many as needed.
+    pub(crate) executors: Option<Option<u16>>,
+    /// Share of frames lost.
+    pub(crate) loss: Option<f64>,
+    /// The longest frame.
+    pub(crate) mtu: Option<u16>,
+}
+
+impl Overrides {
+    /// Changes a scenario.
+    fn apply(&self, scenario: &mut Scenario) {
+        fn set<T: Copy>(place: &mut T, value: Option<T>) {
+            *place = value.unwrap_or(*place);
+        }
+        set(&mut scenario.floor.nodes, self.nodes);
+        set(&mut scenario.robots.count, self.robots);
+        set(&mut scenario.duration_s, self.seconds);
+        set(&mut scenario.nodes.cache_bytes, self.cache_bytes);
+        set(&mut scenario.nodes.executors, self.executors);
+        set(&mut scenario.link.loss, self.loss);
+        set(&mut scenario.link.mtu, self.mtu);
+    }
+}

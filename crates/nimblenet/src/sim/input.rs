@@ -1,0 +1,132 @@
+//! What is run: a trace from a file, or one that a scenario makes.
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use anyhow::Context as _;
+use nimblenet_sim::scenario::{BadScenario, Parameter, Scenario};
+use nimblenet_sim::trace::Trace;
+
+use super::Overrides;
+use crate::failure::{BAD_SCENARIO, BAD_TRACE, Coded, misuse};
+
+/// Where traces come from, and the nodes and links that they run on.
+#[derive(Clone, Debug)]
+pub(crate) struct Input {
+    /// Of a trace from a file, only nodes and links of this count.
+    scenario: Scenario,
+    trace: Option<Arc<Trace>>,
+}
+
+impl Input {
+    /// Reads the files that the command line names.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or says what cannot be.
+    pub(crate) fn read(overrides: &Overrides) -> anyhow::Result<Self> {
+        let (mut scenario, place) = match &overrides.scenario {
+            None => (Scenario::default(), None),
+            Some(name) => match Scenario::built_in(name) {
+                Some(text) => (scenario(name, text)?, Some(name.as_str())),
+                None => {
+                    let text = fs::read_to_string(name).with_context(|| {
+                        let known = Scenario::BUILT_IN.join(", ");
+                        format!("reading the scenario {name}, which is none of {known}")
+                    })?;
+                    (scenario(name, &text)?, Some(name.as_str()))
+                }
+            },
+        };
+        overrides.apply(&mut scenario);
+        check(place.unwrap_or("the command line"), &scenario)?;
+        let trace = overrides.trace.as_deref().map(trace).transpose()?;
+        let seconds = overrides.seconds.unwrap_or(f64::INFINITY);
+        let trace = trace.map(|trace| Arc::new(trace.cut(seconds)));
+        Ok(Self { scenario, trace })
+    }
+
+    /// The same with another value of one parameter.
+    ///
+    /// # Errors
+    /// If there cannot be such a scenario, or the parameter is one of a recorded trace.
+    pub(crate) fn with(&self, parameter: Parameter, value: f64) -> anyhow::Result<Self> {
+        let name = parameter.name();
+        let of_links = match parameter {
+            Parameter::Loss | Parameter::CacheBytes | Parameter::Mtu => true,
+            Parameter::Sharing
+            | Parameter::Algorithms
+            | Parameter::Zipf
+            | Parameter::SizeFactor
+            | Parameter::Nodes => false,
+        };
+        if self.trace.is_some() && !of_links {
+            let message = format!("--sweep {name} needs a scenario: a recorded trace has its own");
+            return Err(misuse(message).into());
+        }
+        let scenario = self.scenario.clone().with(parameter, value);
+        check(&format!("--sweep {name}={value}"), &scenario)?;
+        let trace = self.trace.clone();
+        Ok(Self { scenario, trace })
+    }
+}
+
+fn scenario(name: &str, text: &str) -> anyhow::Result<Scenario> {
+    Scenario::read(text).map_err(|error| bad_scenario(name, &error))
+}
+
+fn check(place: &str, scenario: &Scenario) -> anyhow::Result<()> {
+    let checked = scenario.check();
+    checked.map_err(|error| bad_scenario(place, &error))
+}
+
+fn bad_scenario(place: &str, error: &BadScenario) -> anyhow::Error {
+    Coded::new(BAD_SCENARIO, format!("{place}: {error}")).into()
+}
+
+fn trace(path: &Path) -> anyhow::Result<Trace> {
+    let place = path.display();
+    let bytes = fs::read(path).with_context(|| format!("reading the trace {place}"))?;
+    let trace = Trace::read(&bytes);
+    trace.map_err(|error| Coded::new(BAD_TRACE, format!("{place}: {error}")).into())
+}
+
+/// The trace of one seed, made by whoever needs it first.
+#[derive(Debug)]
+pub(crate) struct Recipe {
+    input: Input,
+    seed: u64,
+    made: OnceLock<Arc<Trace>>,
+}
+
+impl Recipe {
+    /// That of a seed.
+    pub(crate) fn new(input: Input, seed: u64) -> Self {
+        let made = OnceLock::new();
+        Self { input, seed, made }
+    }
+
+    /// The seed.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The scenario; of a trace from a file, only its nodes and links count.
+    pub(crate) fn scenario(&self) -> &Scenario {
+        &self.input.scenario
+    }
+
+    /// The trace.
+    pub(crate) fn trace(&self) -> &Arc<Trace> {
+        self.made.get_or_init(|| match &self.input.trace {
+            Some(trace) => trace.clone(),
+            None => Arc::new(self.input.scenario.trace(self.seed)),
+        })
+    }
+
+    /// How long it lasts, in seconds.
+    pub(crate) fn duration_s(&self) -> f64 {
+        let trace = self.input.trace.as_ref();
+        trace.map_or(self.input.scenario.duration_s, |trace| trace.duration_s)
+    }
+}

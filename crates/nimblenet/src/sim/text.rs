@@ -1,0 +1,251 @@
+//! The outcomes for a person, 80 columns wide.
+
+use core::cmp::Reverse;
+
+use comfy_table::{CellAlignment, Table, presets};
+use nimblenet_sim::scenario::Sweep;
+use nimblenet_sim::tally::Accounting;
+use nimblenet_sim::{Cut, HEADERS, Report};
+
+use super::Outcome;
+use crate::output::row;
+
+/// Rows of nodes; of more nodes only those that sent most, and the others together.
+const NODE_ROWS: usize = 16;
+
+/// One run in full, or a row for each of several.
+pub(crate) fn page(outcomes: &[Outcome], sweep: Option<&Sweep>) -> String {
+    match outcomes {
+        [outcome] if sweep.is_none() => full(&outcome.report),
+        _ => several(outcomes, sweep),
+    }
+}
+
+fn full(report: &Report) -> String {
+    let Report {
+        taskset, profile, ..
+    } = report;
+    let mut page = String::new();
+    let mut say = |label: &str, text: String| row(&mut page, label, &text);
+    let nodes = report.tx_bytes.len() - 1;
+    say(
+        "run",
+        format!(
+            "{taskset} task set, profile {profile}, seed {}, {nodes} nodes",
+            report.seed
+        ),
+    );
+    say(
+        "calls",
+        format!(
+            "{} made, {} finished by the end, {} failed",
+            report.triggered, report.finished_by_end, report.failed
+        ),
+    );
+    say(
+        "response",
+        format!(
+            "mean {:.3} s, p99 {:.3} s; acquisition {:.3} s, execution {:.3} s",
+            report.mean_response_s,
+            report.p99_response_s,
+            report.mean_acquisition_s,
+            report.mean_execution_s
+        ),
+    );
+    if report.executors.is_some() {
+        say(
+            "pool",
+            format!(
+                "mean {:.3} s if all executors were one and communication free; here {:.2} times \
+                 that, {} calls moved",
+                report.perfect_pool_mean_s,
+                report.mean_response_s / report.perfect_pool_mean_s,
+                report.calls_moved
+            ),
+        );
+    }
+    say(
+        "on air",
+        format!(
+            "{} kB in {} packets, {:.2} times the lower bound of {} kB",
+            kilobytes(report.air_bytes),
+            report.air_packets,
+            report.air_over_lower_bound,
+            kilobytes(report.lower_bound_bytes)
+        ),
+    );
+    for (accounting, bytes) in [
+        ("nominal", &report.air_bytes_by_accounting.nominal),
+        ("real", &report.air_bytes_by_accounting.real),
+    ] {
+        let bytes = HEADERS.iter().filter_map(|header| {
+            let bytes = bytes.get(header)?;
+            Some(format!(
+                "{} kB with {header} bytes a packet",
+                kilobytes(*bytes)
+            ))
+        });
+        say(accounting, bytes.collect::<Vec<_>>().join(", "));
+    }
+    say(
+        "evenness",
+        format!(
+            "Jain's index {:.3}, coefficient of variation {:.3} (sent and received)",
+            report.jain_txrx, report.cv_txrx
+        ),
+    );
+    let sources = report.acquisitions_by_source;
+    say(
+        "tasklets",
+        format!(
+            "{} local, {} from neighbours, {} from further away, {} from the registry",
+            sources.local, sources.neighbour, sources.global, sources.registry
+        ),
+    );
+    format!(
+        "{page}\n{}\n\n{}",
+        kinds(report).trim_fmt(),
+        nodes_table(report).trim_fmt()
+    )
+}
+
+fn kinds(report: &Report) -> Table {
+    let mut table = table(&["kind", "messages", "sent kB", "share"]);
+    let mut kinds: Vec<_> = report.tx_bytes_by_kind.iter().collect();
+    kinds.sort_by_key(|(_, bytes)| Reverse(**bytes));
+    for (kind, bytes) in kinds {
+        let messages = report.messages_originated.get(kind).copied();
+        table.add_row([
+            (*kind).to_owned(),
+            messages.unwrap_or_default().to_string(),
+            kilobytes(*bytes),
+            percent(*bytes as f64 / (report.air_bytes as f64).max(1.0)),
+        ]);
+    }
+    table
+}
+
+fn nodes_table(report: &Report) -> Table {
+    let mut table = table(&["node", "sent kB", "received kB"]);
+    let received = |id: &u16| report.rx_bytes.get(id).copied().unwrap_or_default();
+    let mut nodes: Vec<(u16, u64)> = report.tx_bytes.iter().map(|(id, tx)| (*id, *tx)).collect();
+    let mut others = Vec::new();
+    if nodes.len() > NODE_ROWS {
+        nodes.sort_by_key(|(_, sent)| Reverse(*sent));
+        others = nodes.split_off(NODE_ROWS - 1);
+        nodes.sort_unstable();
+    }
+    for (id, sent) in nodes {
+        table.add_row([id.to_string(), kilobytes(sent), kilobytes(received(&id))]);
+    }
+    if !others.is_empty() {
+        table.add_row([
+            format!("{} others", others.len()),
+            kilobytes(others.iter().map(|(_, sent)| sent).sum()),
+            kilobytes(others.iter().map(|(id, _)| received(id)).sum()),
+        ]);
+    }
+    table
+}
+
+/// The columns of a table of several runs, after what tells them apart.
+const COLUMNS: [&str; 8] = [
+    "calls", "failed", "air kB", "/bound", "node 1", "acquire", "mean s", "p99 s",
+];
+
+fn several(outcomes: &[Outcome], sweep: Option<&Sweep>) -> String {
+    let value = sweep.map(|_| "value");
+    let header = value
+        .into_iter()
+        .chain(["profile", "set", "seed"])
+        .chain(COLUMNS);
+    let header: Vec<&str> = header.collect();
+    let mut table = table(&header);
+    let same =
+        |a: &Outcome, b: &Outcome| (a.value, a.profile, a.cut) == (b.value, b.profile, b.cut);
+    for group in outcomes.chunk_by(same) {
+        let numbers: Vec<[f64; 8]> = group.iter().map(|it| numbers(&it.report)).collect();
+        for (outcome, numbers) in group.iter().zip(&numbers) {
+            let seed = outcome.report.seed.to_string();
+            table.add_row(cells(outcome, &seed, numbers));
+        }
+        if group.len() > 1 {
+            let mean =
+                |at: usize| numbers.iter().map(|run| run[at]).sum::<f64>() / numbers.len() as f64;
+            let means = core::array::from_fn(mean);
+            table.add_row(cells(&group[0], "mean", &means));
+        }
+    }
+    let report = &outcomes[0].report;
+    let accounting = match report.accounting {
+        Accounting::Nominal => "nominal",
+        Accounting::Real => "real",
+    };
+    let mut legend = String::new();
+    let value = sweep.map_or_else(String::new, |sweep| {
+        format!("value: of {}; ", sweep.parameter.name())
+    });
+    let text = format!(
+        "{value}on air and sent by node 1 in kB, {accounting}, {} bytes a packet besides; /bound: on air, \
+         as a multiple of the lower bound; acquire: mean wait for modules, in s",
+        report.header_bytes
+    );
+    row(&mut legend, "legend", &text);
+    format!("{}\n\n{legend}", table.trim_fmt())
+}
+
+fn cells(outcome: &Outcome, seed: &str, numbers: &[f64; 8]) -> Vec<String> {
+    let [calls, failed, air, bound, node, acquisition, mean, p99] = numbers;
+    let value = outcome.value.map(|value| value.to_string());
+    let set = match outcome.cut {
+        Cut::Nimble => "nimble",
+        Cut::Monolithic => "mono",
+    };
+    let who = [outcome.report.profile, set, seed].map(str::to_owned);
+    let numbers = [
+        format!("{calls:.0}"),
+        format!("{failed:.0}"),
+        format!("{air:.0}"),
+        format!("{bound:.2}"),
+        format!("{node:.0}"),
+        format!("{acquisition:.3}"),
+        format!("{mean:.2}"),
+        format!("{p99:.2}"),
+    ];
+    value.into_iter().chain(who).chain(numbers).collect()
+}
+
+fn numbers(report: &Report) -> [f64; 8] {
+    [
+        report.triggered as f64,
+        report.failed as f64,
+        report.air_bytes as f64 / 1000.0,
+        report.air_over_lower_bound,
+        report.tx_bytes.get(&1).copied().unwrap_or_default() as f64 / 1000.0,
+        report.mean_acquisition_s,
+        report.mean_response_s,
+        report.p99_response_s,
+    ]
+}
+
+fn kilobytes(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / 1000.0)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// A table whose first column has names and whose others have numbers.
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(header.iter().copied());
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 1));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}

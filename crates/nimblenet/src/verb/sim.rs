@@ -1,0 +1,245 @@
+//! `nimblenet sim`: an experiment in virtual time.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::builder::PossibleValuesParser;
+use clap::builder::TypedValueParser as _;
+use nimblenet_core::{Eviction, MIN_MTU};
+use nimblenet_sim::scenario::{Scenario, Sweep};
+use nimblenet_sim::tally::Accounting;
+use nimblenet_sim::{Cut, Profile};
+use serde_json::{Value as Json, json};
+
+use crate::output;
+use crate::sim::{self, Experiment, Input, Outcome, Overrides, Recipe};
+
+/// Most nodes.
+const NODES_MAX: i64 = 4096;
+/// Most robots.
+const ROBOTS_MAX: i64 = 100_000;
+/// Bytes of a cache that holds a chain with what it calls, and of one that holds everything.
+const CACHE_BYTES: core::ops::RangeInclusive<i64> = 1024..=100_000_000;
+/// The longest run, in seconds.
+const SECONDS_MAX: f64 = 1e6;
+/// Most seeds of one command.
+const SEEDS_MAX: u64 = 10_000;
+
+/// Simulates a mesh with robots: real nodes, links and executors in virtual time.
+///
+/// Without flags this is the experiment of the NimbleNet paper with the default protocol: 12 nodes,
+/// 20 robots, an hour, chains that call shared algorithms. A scenario says otherwise; the flags below
+/// say otherwise than the scenario. The same seed gives the same run on every machine.
+///
+/// A trace has what robots do and the task set, but neither caches nor links.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    nimblenet sim --seconds 600\n  \
+    nimblenet sim --seeds 1..6 --profile paper --taskset monolithic --json\n  \
+    nimblenet sim --scenario geometric --loss 0.05 --csv lossy.csv\n  \
+    nimblenet sim --sweep cache-bytes=8192,32768 --seeds 1..3\n  \
+    nimblenet sim --record hour.json\n  \
+    nimblenet sim --trace hour.json --mtu 256")]
+pub(crate) struct Args {
+    /// Scenario: paper, line, ring, geometric, warehouse, or a TOML file [default: paper]
+    #[arg(long, value_name = "FILE", conflicts_with = "trace")]
+    scenario: Option<String>,
+    /// Recorded trace to run instead of a scenario.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["nodes", "robots"])]
+    trace: Option<PathBuf>,
+    /// Chains that call shared algorithms, or that contain them [default: nimble; --sweep: both]
+    #[arg(long, value_name = "NAME", value_parser = names::<Cut>(&Cut::NAMES))]
+    taskset: Option<Cut>,
+    /// The paper's protocol, or the one that nodes have.
+    #[arg(long, value_name = "NAME", default_value = "default",
+          value_parser = names::<Profile>(&Profile::NAMES))]
+    profile: Profile,
+    /// Executors of each node: a number, or unlimited, so that no tasklet waits for one.
+    #[arg(long, value_name = "N", value_parser = executors)]
+    executors: Option<Executors>,
+    /// Bytes of cached modules at each node.
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(CACHE_BYTES))]
+    cache_bytes: Option<u32>,
+    /// Policy that chooses what leaves a full cache [default: the profile's]
+    #[arg(long, value_name = "NAME", value_parser = evictions())]
+    eviction: Option<String>,
+    /// Share of frames that each link loses, 0 to 1.
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    loss: Option<f64>,
+    /// The longest frame in bytes.
+    #[arg(long, value_name = "BYTES",
+          value_parser = clap::value_parser!(u16).range(MIN_MTU as i64..))]
+    mtu: Option<u16>,
+    /// Bytes counted for each packet besides its payload.
+    #[arg(long, value_name = "BYTES", default_value_t = 28,
+          value_parser = clap::value_parser!(u32).range(..=10_000))]
+    header_bytes: u32,
+    /// Count payloads as the paper's protocol has them, or frames as they are.
+    #[arg(long, value_name = "NAME", default_value = "nominal",
+          value_parser = names::<Accounting>(&Accounting::NAMES))]
+    accounting: Accounting,
+    /// What robots, links and nodes do at random follows from it.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Run with each of these seeds, the last one included.
+    #[arg(long, value_name = "A..B", value_parser = seeds, conflicts_with = "seed")]
+    seeds: Option<Seeds>,
+    /// Nodes on the floor.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=NODES_MAX))]
+    nodes: Option<u16>,
+    /// Robots on the floor.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=ROBOTS_MAX))]
+    robots: Option<u32>,
+    /// How much of the time to simulate, in seconds.
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    seconds: Option<f64>,
+    /// Run with several values of a parameter, and both task sets: sharing, algorithms, loss,
+    /// cache-bytes, mtu, zipf, size-factor or nodes.
+    #[arg(long, value_name = "NAME[=V,V]", value_parser = sweep)]
+    sweep: Option<Sweep>,
+    /// Write a row for each run into a CSV file.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Write the trace into a file.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "sweep"])]
+    record: Option<PathBuf>,
+    /// Print JSON instead of tables.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Executors(Option<u16>);
+
+#[derive(Clone, Debug)]
+struct Seeds(Vec<u64>);
+
+/// Runs the verb.
+///
+/// # Errors
+/// If a file says what cannot be, or cannot be written.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let input = Input::read(&args.overrides())?;
+    if let Some(path) = &args.record {
+        let trace = Recipe::new(input.clone(), args.seed).trace().write();
+        fs::write(path, trace).with_context(|| format!("writing {}", path.display()))?;
+    }
+    let experiment = args.experiment(input);
+    let outcomes = experiment.run()?;
+    let runs: Vec<Json> = outcomes.iter().map(document).collect::<Result<_, _>>()?;
+    if let Some(path) = &args.csv {
+        sim::csv(path, &runs)?;
+    }
+    if args.json {
+        output::json(&args.documents(runs))
+    } else {
+        output::text(&sim::page(&outcomes, args.sweep.as_ref()))
+    }
+}
+
+impl Args {
+    fn overrides(&self) -> Overrides {
+        Overrides {
+            scenario: self.scenario.clone(),
+            trace: self.trace.clone(),
+            nodes: self.nodes,
+            robots: self.robots,
+            seconds: self.seconds,
+            cache_bytes: self.cache_bytes,
+            executors: self.executors.map(|executors| executors.0),
+            loss: self.loss,
+            mtu: self.mtu,
+        }
+    }
+
+    fn experiment(&self, input: Input) -> Experiment {
+        let seeds = self.seeds.as_ref().map(|seeds| seeds.0.clone());
+        let cuts = match self.taskset {
+            None if self.sweep.is_some() => vec![Cut::Nimble, Cut::Monolithic],
+            cut => vec![cut.unwrap_or_default()],
+        };
+        Experiment {
+            input,
+            seeds: seeds.unwrap_or_else(|| vec![self.seed]),
+            sweep: self.sweep.clone(),
+            pairs: cuts.into_iter().map(|cut| (self.profile, cut)).collect(),
+            eviction: self.eviction.as_deref().and_then(Eviction::named),
+            accounting: self.accounting,
+            header_bytes: self.header_bytes,
+        }
+    }
+
+    /// One document: of a single run its own, of several a list.
+    fn documents(&self, mut runs: Vec<Json>) -> Json {
+        match &self.sweep {
+            Some(sweep) => json!({ "sweep": sweep.parameter.name(), "runs": runs }),
+            None if self.seeds.is_some() => json!({ "runs": runs }),
+            None => runs.remove(0),
+        }
+    }
+}
+
+/// A run's report; the value of the parameter that was varied is with it.
+fn document(outcome: &Outcome) -> Result<Json, serde_json::Error> {
+    let mut document = serde_json::to_value(&outcome.report)?;
+    if let Some(value) = outcome.value {
+        document["value"] = value.into();
+    }
+    Ok(document)
+}
+
+/// Reads one of these names.
+fn names<T>(known: &'static [&'static str]) -> impl clap::builder::TypedValueParser<Value = T>
+where
+    T: core::str::FromStr<Err: core::error::Error + Send + Sync> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(known).try_map(|name| name.parse::<T>())
+}
+
+fn evictions() -> PossibleValuesParser {
+    PossibleValuesParser::new(Eviction::ALL.iter().map(|policy| policy.name))
+}
+
+fn executors(text: &str) -> Result<Executors, String> {
+    if text == "unlimited" {
+        return Ok(Executors(None));
+    }
+    let number: Option<u16> = text.parse().ok();
+    let number = number.filter(|number| (1..=256).contains(number));
+    let number = number.ok_or("unlimited, or a number from 1 to 256, is expected")?;
+    Ok(Executors(Some(number)))
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: Option<f64> = text.parse().ok();
+    let share = share.filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or_else(|| "a number from 0 to 1 is expected".to_owned())
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: Option<f64> = text.parse().ok();
+    let seconds = seconds.filter(|seconds| (1.0..=SECONDS_MAX).contains(seconds));
+    seconds.ok_or_else(|| format!("a number from 1 to {SECONDS_MAX} is expected"))
+}
+
+fn seeds(text: &str) -> Result<Seeds, String> {
+    let bounds = text.split_once("..").and_then(|(first, last)| {
+        let last = last.strip_prefix('=').unwrap_or(last);
+        Some((first.parse().ok()?, last.parse().ok()?))
+    });
+    let (first, last): (u64, u64) = bounds.ok_or("two numbers as in 1..6 are expected")?;
+    if first > last || last - first >= SEEDS_MAX {
+        return Err(format!("the first is the smaller one; at most {SEEDS_MAX} are taken"));
+    }
+    Ok(Seeds((first..=last).collect()))
+}
+
+fn sweep(text: &str) -> Result<Sweep, String> {
+    let sweep: Sweep = text.parse()?;
+    for value in &sweep.values {
+        let scenario = Scenario::default().with(sweep.parameter, *value);
+        scenario.check().map_err(|error| error.to_string())?;
+    }
+    Ok(sweep)
+}

@@ -1,0 +1,233 @@
+//! `nimblenet sim` as a script uses it.
+#![allow(clippy::unwrap_used)]
+
+mod processes;
+
+use processes::{Bench, nimblenet, succeed};
+use serde_json::Value as Json;
+
+fn simulate(args: &[&str]) -> Json {
+    let all = [&["sim", "--json"], args].concat();
+    serde_json::from_str(&succeed(&all)).unwrap()
+}
+
+/// Runs what must fail with this exit code; gives the sentence and the code of its JSON document.
+fn refused(exit: i32, args: &[&str]) -> (String, String) {
+    let output = nimblenet(&[&["sim", "--json"], args].concat());
+    assert_eq!(output.status.code(), Some(exit), "{args:?}");
+    let document: Json = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |key: &str| document["error"][key].as_str().unwrap().to_owned();
+    (text("message"), text("code"))
+}
+
+#[test]
+fn a_run_prints_every_number_that_scripts_rely_on() {
+    let report = simulate(&["--seconds", "60"]);
+    for key in [
+        "seed",
+        "taskset",
+        "profile",
+        "triggered",
+        "finished_by_end",
+        "failed",
+        "nacks",
+        "tx_bytes",
+        "rx_bytes",
+        "air_bytes",
+        "air_packets",
+        "tx_bytes_by_kind",
+        "messages_originated",
+        "acquisitions_by_source",
+        "mean_acquisition_s",
+        "mean_execution_s",
+        "mean_response_s",
+        "p99_response_s",
+        "perfect_pool_mean_s",
+        "placement_bytes",
+        "calls_moved",
+        "jain_txrx",
+        "cv_txrx",
+        "cumulative_txrx_bytes_per_10s",
+        "lower_bound_bytes",
+        "air_over_lower_bound",
+        "event_log_hash",
+        "cpu_s",
+        "peak_rss_bytes",
+    ] {
+        assert!(!report[key].is_null(), "{key} in {report}");
+    }
+    let defaults = (&report["taskset"], &report["profile"], &report["seed"]);
+    assert_eq!(defaults, (&"nimble".into(), &"default".into(), &1.into()));
+    assert_eq!(report["tx_bytes"].as_object().unwrap().len(), 13);
+    let windows = report["cumulative_txrx_bytes_per_10s"].as_array().unwrap();
+    assert_eq!(windows.len(), 7);
+    assert!(report["cpu_s"].as_f64().unwrap() > 0.0);
+    assert!(report["peak_rss_bytes"].as_u64().unwrap() > 1 << 20);
+}
+
+#[test]
+fn several_seeds_come_in_order_and_each_is_as_when_it_runs_alone() {
+    let several = simulate(&["--seconds", "60", "--seeds", "2..4"]);
+    let runs = several["runs"].as_array().unwrap();
+    let seeds: Vec<_> = runs.iter().map(|run| run["seed"].as_u64()).collect();
+    assert_eq!(seeds, [Some(2), Some(3), Some(4)]);
+    let alone = simulate(&["--seconds", "60", "--seed", "3"]);
+    assert_eq!(alone["event_log_hash"], runs[1]["event_log_hash"]);
+    assert_ne!(alone["event_log_hash"], runs[2]["event_log_hash"]);
+}
+
+#[test]
+fn a_recorded_trace_runs_as_the_scenario_did() {
+    let bench = Bench::new();
+    let path = bench.path("hour.json");
+    let short = ["--seconds", "60", "--profile", "paper"];
+    let recorded = simulate(&[&["--record", &path], &short[..]].concat());
+    let replayed = simulate(&["--trace", &path, "--profile", "paper"]);
+    assert_eq!(recorded["event_log_hash"], replayed["event_log_hash"]);
+    let lossy = simulate(&["--trace", &path, "--profile", "paper", "--loss", "0.2"]);
+    assert_ne!(recorded["event_log_hash"], lossy["event_log_hash"]);
+}
+
+#[test]
+fn flags_say_otherwise_than_the_scenario() {
+    let bench = Bench::new();
+    let file = "[floor]\nlayout = 'ring'\nnodes = 5\n[robots]\ncount = 4\n";
+    let file = bench.write("ring.toml", file);
+    let ring = simulate(&["--scenario", &file, "--seconds", "60"]);
+    assert_eq!(ring["tx_bytes"].as_object().unwrap().len(), 6);
+    let flags = ["--nodes", "8", "--robots", "12", "--seconds", "60"];
+    let more = simulate(&[&["--scenario", &file], &flags[..]].concat());
+    assert_eq!(more["tx_bytes"].as_object().unwrap().len(), 9);
+    assert!(more["triggered"].as_u64() > ring["triggered"].as_u64());
+    let small = ["--cache-bytes", "2048", "--mtu", "256", "--eviction", "lru"];
+    let small = [&small[..], &["--executors", "1"], &flags[4..]].concat();
+    let small = simulate(&[&["--scenario", &file], &small[..]].concat());
+    assert_eq!(small["executors"], 1);
+    assert!(small["air_packets"].as_u64() > ring["air_packets"].as_u64());
+}
+
+#[test]
+fn a_sweep_runs_both_task_sets_with_each_value_and_fills_a_sheet() {
+    let bench = Bench::new();
+    let sheet = bench.path("sweep.csv");
+    let sweep = ["--sweep", "sharing=0,1", "--seconds", "60", "--csv", &sheet];
+    let sweep = simulate(&sweep);
+    assert_eq!(sweep["sweep"], "sharing");
+    let runs = sweep["runs"].as_array().unwrap();
+    let which = |run: &Json| (run["value"].as_f64().unwrap(), run["taskset"].clone());
+    let which: Vec<_> = runs.iter().map(which).collect();
+    let expected = [
+        (0.0, "nimble"),
+        (0.0, "monolithic"),
+        (1.0, "nimble"),
+        (1.0, "monolithic"),
+    ];
+    assert_eq!(which, expected.map(|(value, set)| (value, set.into())));
+    let sheet = std::fs::read_to_string(sheet).unwrap();
+    let lines: Vec<&str> = sheet.lines().collect();
+    assert_eq!(lines.len(), 5);
+    for column in [
+        "air_bytes",
+        "tx_bytes.1",
+        "value",
+        "acquisitions_by_source.registry",
+    ] {
+        assert!(
+            lines[0].split(',').any(|name| name == column),
+            "{}",
+            lines[0]
+        );
+    }
+}
+
+#[test]
+fn tables_fit_a_terminal() {
+    let one = succeed(&[
+        "sim",
+        "--seconds",
+        "30",
+        "--nodes",
+        "30",
+        "--executors",
+        "1",
+    ]);
+    for word in [
+        "response",
+        "lower bound",
+        "Jain",
+        "data",
+        "16 others",
+        "calls moved",
+    ] {
+        assert!(one.contains(word), "{word} in\n{one}");
+    }
+    let several = succeed(&[
+        "sim",
+        "--seconds",
+        "30",
+        "--seeds",
+        "1..2",
+        "--sweep",
+        "size-factor",
+    ]);
+    assert!(
+        several.contains("mean") && several.contains("legend"),
+        "{several}"
+    );
+    for page in [one, several] {
+        let long = page.lines().find(|line| line.chars().count() > 80);
+        assert_eq!(long, None, "{page}");
+    }
+}
+
+#[test]
+fn a_wrong_file_is_named_with_field_value_and_range() {
+    let bench = Bench::new();
+    let scenario = bench.write("wrong.toml", "[robots]\nchains = 500\n");
+    let (message, code) = refused(1, &["--scenario", &scenario]);
+    assert_eq!(code, "bad-scenario");
+    let expected = format!("{scenario}: robots.chains: 500 is not within 1 to 200");
+    assert_eq!(message, expected);
+    let unknown = bench.write("unknown.toml", "[robots]\nspeed = 3\n");
+    let (message, _) = refused(1, &["--scenario", &unknown]);
+    assert!(
+        message.contains("unknown.toml") && message.contains("line 2"),
+        "{message}"
+    );
+    let trace = bench.write("wrong.json", "{\"schema\":\"nimblenet-trace/2\"}");
+    let (message, code) = refused(1, &["--trace", &trace]);
+    assert_eq!(code, "bad-trace");
+    assert!(message.contains("wrong.json"), "{message}");
+    let (message, code) = refused(1, &["--scenario", "nowhere"]);
+    assert_eq!(code, "io");
+    assert!(message.contains("none of paper, line"), "{message}");
+}
+
+#[test]
+fn wrong_usage_is_told_apart() {
+    for wrong in [
+        &["--profile", "fast"][..],
+        &["--taskset", "both"],
+        &["--executors", "0"],
+        &["--loss", "1.5"],
+        &["--seeds", "6..1"],
+        &["--seeds", "1..2", "--seed", "1"],
+        &["--sweep", "loss=2"],
+        &["--sweep", "weather"],
+        &["--mtu", "10"],
+        &["--trace", "a.json", "--nodes", "3"],
+        &["--trace", "a.json", "--scenario", "paper"],
+    ] {
+        let (_, code) = refused(2, wrong);
+        assert_eq!(code, "usage", "{wrong:?}");
+    }
+    let bench = Bench::new();
+    let trace = bench.path("short.json");
+    simulate(&["--seconds", "10", "--record", &trace]);
+    let (message, code) = refused(2, &["--trace", &trace, "--sweep", "nodes"]);
+    assert_eq!(code, "usage");
+    assert!(
+        message.contains("a recorded trace has its own"),
+        "{message}"
+    );
+}
