@@ -13,6 +13,8 @@ use crate::tally::{Accounting, Load, WINDOW};
 pub struct Course {
     /// How long it lasted, in seconds.
     pub duration_s: f64,
+    /// What robots triggered, in contact with a node or not.
+    pub triggers: u64,
     /// What all nodes had sent and received by the end of each [`WINDOW`], from second 0.
     pub load: Vec<Load>,
     /// Calls that ended with a result.
@@ -197,6 +199,7 @@ mod tests {
         let response = |(at_s, took_s)| Response { at_s, took_s };
         let course = Course {
             duration_s: 250.0,
+            triggers: 3,
             load: Vec::new(),
             responses: [(1.0, 2.0), (99.0, 4.0), (210.0, 5.0)]
                 .map(response)

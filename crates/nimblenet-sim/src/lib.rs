@@ -35,8 +35,11 @@ mod run;
 mod story;
 
 pub mod bound;
+pub mod claims;
 pub mod course;
+pub mod figures;
 pub mod floor;
+pub mod plot;
 pub mod robot;
 pub mod scenario;
 pub mod tally;

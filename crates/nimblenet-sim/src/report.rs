@@ -104,7 +104,9 @@ pub struct Report {
     pub mean_response_s_per_100s: Vec<Option<f64>>,
     /// What no protocol without remote execution can beat.
     pub lower_bound_bytes: u64,
-    /// Bytes on air, as a multiple of that.
+    /// The same for the two headers that are always reported.
+    pub lower_bound_bytes_by_header: BTreeMap<u32, u64>,
+    /// Bytes on air, as a multiple of the bound.
     pub air_over_lower_bound: f64,
     /// A number that differs if anything happened otherwise.
     pub event_log_hash: String,
@@ -148,6 +150,7 @@ impl Report {
             perfect_pool_mean_s: pool.as_secs_f64(),
             cumulative_txrx_bytes_per_10s: tally.cumulative().map(bytes).collect(),
             lower_bound_bytes: bound.bytes(header_bytes),
+            lower_bound_bytes_by_header: HEADERS.map(|it| (it, bound.bytes(it))).into(),
             ..Self::default()
         };
         report.air_over_lower_bound =

@@ -307,6 +307,7 @@ impl<'t> Run<'t> {
         });
         Course {
             duration_s: self.trace.duration_s,
+            triggers: self.next as u64,
             load: tally.cumulative().collect(),
             responses: responses.collect(),
             nodes: tally.nodes().collect(),

@@ -1,6 +1,7 @@
 //! Simulated experiments: which runs there are, and what comes out of them.
 
 mod batch;
+mod drawing;
 mod input;
 mod sheet;
 mod text;
@@ -8,10 +9,12 @@ mod text;
 use std::path::PathBuf;
 
 use nimblenet_core::Eviction;
+use nimblenet_sim::course::Course;
 use nimblenet_sim::scenario::{Scenario, Sweep};
 use nimblenet_sim::tally::Accounting;
 use nimblenet_sim::{Cut, Profile, Report, Settings};
 
+pub(crate) use drawing::{figures, page as html, write as draw};
 pub(crate) use input::{Input, Recipe};
 pub(crate) use sheet::csv;
 pub(crate) use text::page;
@@ -55,6 +58,8 @@ pub(crate) struct Outcome {
     pub(crate) value: Option<f64>,
     /// What came out.
     pub(crate) report: Report,
+    /// How it went.
+    pub(crate) course: Course,
 }
 
 impl Experiment {

@@ -141,6 +141,37 @@ fn a_sweep_runs_both_task_sets_with_each_value_and_fills_a_sheet() {
 }
 
 #[test]
+fn plots_and_a_page_compare_both_task_sets_and_print_what_was_asked_for() {
+    let bench = Bench::new();
+    let (folder, page) = (bench.path("figures"), bench.path("report.html"));
+    let short = ["--seconds", "60", "--taskset", "monolithic"];
+    let plain = simulate(&short);
+    let drawn = simulate(&[&short[..], &["--plots", &folder]].concat());
+    assert_eq!(drawn["event_log_hash"], plain["event_log_hash"]);
+    let names = ["3", "4", "5", "8", "9", "10"];
+    for (name, ending) in names.iter().flat_map(|name| [(name, "svg"), (name, "csv")]) {
+        let path = format!("{folder}/figure-{name}.{ending}");
+        assert!(std::fs::metadata(&path).unwrap().len() > 40, "{path}");
+    }
+    simulate(&["--seconds", "60", "--seeds", "1..2", "--html", &page]);
+    let page = std::fs::read_to_string(page).unwrap();
+    // Figures 3 to 5 once, and the others for each protocol.
+    assert_eq!(page.matches("<svg").count(), 9);
+    assert!(page.contains("seeds 1, 2") && page.contains("found, profile paper"));
+    let sweep = [
+        "--sweep",
+        "loss=0,0.1",
+        "--seconds",
+        "60",
+        "--plots",
+        &folder,
+    ];
+    simulate(&sweep);
+    let numbers = std::fs::read_to_string(format!("{folder}/sweep-loss.csv")).unwrap();
+    assert_eq!(numbers.lines().count(), 3);
+}
+
+#[test]
 fn tables_fit_a_terminal() {
     let one = succeed(&[
         "sim",
@@ -215,6 +246,7 @@ fn wrong_usage_is_told_apart() {
         &["--sweep", "loss=2"],
         &["--sweep", "weather"],
         &["--mtu", "10"],
+        &["--html", "a.html", "--sweep", "loss"],
         &["--trace", "a.json", "--nodes", "3"],
         &["--trace", "a.json", "--scenario", "paper"],
     ] {

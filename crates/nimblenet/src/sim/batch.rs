@@ -77,6 +77,7 @@ fn one(case: &Case<'_>, done_ms: &AtomicU64) -> Outcome {
         cut: case.settings.cut,
         value: case.value,
         report,
+        course: run.course(),
     }
 }
 

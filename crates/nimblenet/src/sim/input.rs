@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
-use nimblenet_sim::scenario::{BadScenario, Parameter, Scenario};
+use nimblenet_sim::scenario::{BadScenario, Parameter, Scenario, path};
 use nimblenet_sim::trace::Trace;
 
 use super::Overrides;
@@ -122,6 +122,15 @@ impl Recipe {
             Some(trace) => trace.clone(),
             None => Arc::new(self.input.scenario.trace(self.seed)),
         })
+    }
+
+    /// Where a robot goes, in metres; nothing if only its contacts are known.
+    pub(crate) fn path(&self, robot: u32, until_s: f64) -> Option<Vec<(f64, f64)>> {
+        if self.input.trace.is_some() {
+            return None;
+        }
+        let places = path(&self.input.scenario, self.seed, robot, until_s);
+        Some(places.iter().map(|at| (at.x_m, at.y_m)).collect())
     }
 
     /// How long it lasts, in seconds.

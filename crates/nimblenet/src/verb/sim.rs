@@ -39,6 +39,7 @@ const SEEDS_MAX: u64 = 10_000;
     nimblenet sim --seeds 1..6 --profile paper --taskset monolithic --json\n  \
     nimblenet sim --scenario geometric --loss 0.05 --csv lossy.csv\n  \
     nimblenet sim --sweep cache-bytes=8192,32768 --seeds 1..3\n  \
+    nimblenet sim --seeds 1..6 --html report.html --plots figures\n  \
     nimblenet sim --record hour.json\n  \
     nimblenet sim --trace hour.json --mtu 256")]
 pub(crate) struct Args {
@@ -101,6 +102,14 @@ pub(crate) struct Args {
     /// Write a row for each run into a CSV file.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// Draw the paper's figures 3, 4, 5, 8, 9 and 10 into a folder, as SVG with CSV beside each;
+    /// with --sweep, what it leads to.
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+    /// Write a page with the figures and the paper's claims beside what came out, for both
+    /// protocols.
+    #[arg(long, value_name = "FILE", conflicts_with = "sweep")]
+    html: Option<PathBuf>,
     /// Write the trace into a file.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "sweep"])]
     record: Option<PathBuf>,
@@ -125,8 +134,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let trace = Recipe::new(input.clone(), args.seed).trace().write();
         fs::write(path, trace).with_context(|| format!("writing {}", path.display()))?;
     }
-    let experiment = args.experiment(input);
-    let outcomes = experiment.run()?;
+    let recipe = Recipe::new(input.clone(), args.seeds()[0]);
+    let outcomes = args.experiment(input).run()?;
+    args.draw(&outcomes, &recipe)?;
+    let asked = args.asked();
+    let is_asked = |it: &Outcome| asked.contains(&(it.profile, it.cut));
+    let outcomes: Vec<Outcome> = outcomes.into_iter().filter(is_asked).collect();
     let runs: Vec<Json> = outcomes.iter().map(document).collect::<Result<_, _>>()?;
     if let Some(path) = &args.csv {
         sim::csv(path, &runs)?;
@@ -153,21 +166,86 @@ impl Args {
         }
     }
 
-    fn experiment(&self, input: Input) -> Experiment {
-        let seeds = self.seeds.as_ref().map(|seeds| seeds.0.clone());
+    fn seeds(&self) -> Vec<u64> {
+        let several = self.seeds.as_ref().map(|seeds| seeds.0.clone());
+        several.unwrap_or_else(|| vec![self.seed])
+    }
+
+    /// What is to be printed.
+    fn asked(&self) -> Vec<(Profile, Cut)> {
         let cuts = match self.taskset {
             None if self.sweep.is_some() => vec![Cut::Nimble, Cut::Monolithic],
             cut => vec![cut.unwrap_or_default()],
         };
+        cuts.into_iter().map(|cut| (self.profile, cut)).collect()
+    }
+
+    /// The protocols that figures are drawn of.
+    fn drawn(&self) -> Vec<Profile> {
+        match self.html {
+            Some(_) => vec![Profile::Paper, Profile::Default],
+            None => vec![self.profile],
+        }
+    }
+
+    /// What is to be run: figures compare task sets.
+    fn pairs(&self) -> Vec<(Profile, Cut)> {
+        if self.sweep.is_some() || (self.plots.is_none() && self.html.is_none()) {
+            return self.asked();
+        }
+        let cuts = [Cut::Nimble, Cut::Monolithic];
+        let profiles = self.drawn().into_iter();
+        profiles.flat_map(|profile| cuts.map(|cut| (profile, cut))).collect()
+    }
+
+    fn experiment(&self, input: Input) -> Experiment {
         Experiment {
             input,
-            seeds: seeds.unwrap_or_else(|| vec![self.seed]),
+            seeds: self.seeds(),
             sweep: self.sweep.clone(),
-            pairs: cuts.into_iter().map(|cut| (self.profile, cut)).collect(),
+            pairs: self.pairs(),
             eviction: self.eviction.as_deref().and_then(Eviction::named),
             accounting: self.accounting,
             header_bytes: self.header_bytes,
         }
+    }
+
+    /// Draws figures and writes the page, if that is asked for.
+    fn draw(&self, outcomes: &[Outcome], recipe: &Recipe) -> anyhow::Result<()> {
+        if self.plots.is_none() && self.html.is_none() {
+            return Ok(());
+        }
+        let profiles = self.drawn();
+        let figures = sim::figures(outcomes, self.sweep.as_ref(), &profiles, recipe);
+        if let Some(folder) = &self.plots {
+            sim::draw(folder, &figures)?;
+        }
+        if let Some(path) = &self.html {
+            let page = sim::html(outcomes, &profiles, &self.conditions(recipe), &figures);
+            fs::write(path, page).with_context(|| format!("writing {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// What was run, in a sentence.
+    fn conditions(&self, recipe: &Recipe) -> String {
+        let trace = recipe.trace();
+        let seeds: Vec<String> = self.seeds().iter().map(u64::to_string).collect();
+        let source = match (&self.trace, &self.scenario) {
+            (Some(path), _) => format!("trace {}", path.display()),
+            (None, Some(scenario)) => format!("scenario {scenario}"),
+            (None, None) => "the paper's scenario".to_owned(),
+        };
+        format!(
+            "{source}: {} nodes, {} robots, {} s; seeds {}; {} bytes a packet besides its payload, \
+             payloads {}",
+            trace.nodes.len(),
+            trace.robots,
+            trace.duration_s,
+            seeds.join(", "),
+            self.header_bytes,
+            Accounting::NAMES[self.accounting as usize],
+        )
     }
 
     /// One document: of a single run its own, of several a list.

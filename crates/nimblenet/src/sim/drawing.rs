@@ -1,0 +1,113 @@
+//! The outcomes as figures and as a page.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
+use nimblenet_sim::claims;
+use nimblenet_sim::figures::{
+    Comparison, Figure, Point, Sample, cumulative, first_call, load_per_node, responses,
+    robot_path, sweep, taskset,
+};
+use nimblenet_sim::scenario::Sweep;
+use nimblenet_sim::{Cut, Profile, Settings};
+
+use super::{Outcome, Recipe};
+
+/// The robot of figure 5, and how long it is followed, in seconds.
+const ROBOT: u32 = 1;
+const FOLLOWED_S: f64 = 1800.0;
+
+/// The runs of both task sets with one protocol.
+fn comparison<'o>(outcomes: &[&'o Outcome], profile: Profile) -> Comparison<'o> {
+    let of = |cut: Cut| {
+        let chosen = outcomes
+            .iter()
+            .filter(|it| it.profile == profile && it.cut == cut);
+        let samples = chosen.map(|outcome| Sample {
+            report: &outcome.report,
+            course: &outcome.course,
+        });
+        samples.collect()
+    };
+    Comparison {
+        nimble: of(Cut::Nimble),
+        monolithic: of(Cut::Monolithic),
+    }
+}
+
+/// The figures of the paper for each protocol, or the one of a sweep. The first three are those of the
+/// first seed.
+pub(crate) fn figures(
+    outcomes: &[Outcome],
+    sweep_of: Option<&Sweep>,
+    profiles: &[Profile],
+    recipe: &Recipe,
+) -> Vec<Figure> {
+    if let Some(varied) = sweep_of {
+        let points = outcomes.chunk_by(|a, b| a.value == b.value);
+        let points = points.map(|outcomes| Point {
+            value: outcomes[0].value.unwrap_or_default(),
+            runs: comparison(&outcomes.iter().collect::<Vec<_>>(), outcomes[0].profile),
+        });
+        let points: Vec<Point<'_>> = points.collect();
+        return vec![sweep(varied.parameter, &points)];
+    }
+    let outcomes: Vec<&Outcome> = outcomes.iter().collect();
+    let runs: Vec<Comparison<'_>> = profiles
+        .iter()
+        .map(|profile| comparison(&outcomes, *profile))
+        .collect();
+    let mut figures = Vec::new();
+    let first = runs.first().and_then(|runs| runs.nimble.first());
+    let call = first.and_then(|run| run.course.first.as_ref());
+    figures.extend(call.map(first_call));
+    let trace = recipe.trace();
+    let call_s = Settings::default().call_cost.as_secs_f64();
+    figures.push(taskset(trace, call_s));
+    let until_s = FOLLOWED_S.min(recipe.duration_s());
+    let path = recipe.path(ROBOT, until_s);
+    figures.extend(path.map(|path| robot_path(trace, &path, ROBOT, until_s)));
+    for (profile, runs) in profiles.iter().zip(&runs) {
+        for figure in [load_per_node(runs), cumulative(runs), responses(runs)] {
+            // Of several protocols each has its own files.
+            let name = match profiles {
+                [_] => figure.name,
+                _ => format!("{}-{}", figure.name, profile.name()),
+            };
+            figures.push(Figure { name, ..figure });
+        }
+    }
+    figures
+}
+
+/// Writes each figure into a folder, with its numbers beside it.
+///
+/// # Errors
+/// If the folder or a file cannot be written.
+pub(crate) fn write(folder: &Path, figures: &[Figure]) -> anyhow::Result<()> {
+    let place = folder.display();
+    fs::create_dir_all(folder).with_context(|| format!("making the folder {place}"))?;
+    for figure in figures {
+        for (ending, text) in [("svg", &figure.svg), ("csv", &figure.csv)] {
+            let path = folder.join(&figure.name).with_extension(ending);
+            fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// The page with the claims of the paper, what came out, and the figures.
+pub(crate) fn page(
+    outcomes: &[Outcome],
+    profiles: &[Profile],
+    conditions: &str,
+    figures: &[Figure],
+) -> String {
+    let outcomes: Vec<&Outcome> = outcomes.iter().collect();
+    let protocols = profiles
+        .iter()
+        .map(|profile| (*profile, comparison(&outcomes, *profile)));
+    let protocols: Vec<_> = protocols.collect();
+    claims::page(&protocols, conditions, figures)
+}
