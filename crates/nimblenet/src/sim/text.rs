@@ -22,18 +22,29 @@ pub(crate) fn page(outcomes: &[Outcome], sweep: Option<&Sweep>) -> String {
 }
 
 fn full(report: &Report) -> String {
-    let Report {
-        taskset, profile, ..
-    } = report;
     let mut page = String::new();
-    let mut say = |label: &str, text: String| row(&mut page, label, &text);
+    calls(&mut page, report);
+    traffic(&mut page, report);
+    format!(
+        "{page}\n{}\n\n{}",
+        kinds(report).trim_fmt(),
+        nodes_table(report).trim_fmt()
+    )
+}
+
+/// What was run, and how calls ended.
+fn calls(page: &mut String, report: &Report) {
+    let mut say = |label: &str, text: String| row(page, label, &text);
+    let Report {
+        taskset,
+        profile,
+        seed,
+        ..
+    } = report;
     let nodes = report.tx_bytes.len() - 1;
     say(
         "run",
-        format!(
-            "{taskset} task set, profile {profile}, seed {}, {nodes} nodes",
-            report.seed
-        ),
+        format!("{taskset} task set, profile {profile}, seed {seed}, {nodes} nodes"),
     );
     say(
         "calls",
@@ -53,17 +64,22 @@ fn full(report: &Report) -> String {
         ),
     );
     if report.executors.is_some() {
+        let pool_s = report.perfect_pool_mean_s;
+        let times = report.mean_response_s / pool_s.max(f64::MIN_POSITIVE);
+        let moved = report.calls_moved;
         say(
             "pool",
             format!(
-                "mean {:.3} s if all executors were one and communication free; here {:.2} times \
-                 that, {} calls moved",
-                report.perfect_pool_mean_s,
-                report.mean_response_s / report.perfect_pool_mean_s,
-                report.calls_moved
+                "mean {pool_s:.3} s if all executors were one and communication free; here \
+                 {times:.2} times that, {moved} calls moved"
             ),
         );
     }
+}
+
+/// What was sent, and where tasklets came from.
+fn traffic(page: &mut String, report: &Report) {
+    let mut say = |label: &str, text: String| row(page, label, &text);
     say(
         "on air",
         format!(
@@ -74,16 +90,11 @@ fn full(report: &Report) -> String {
             kilobytes(report.lower_bound_bytes)
         ),
     );
-    for (accounting, bytes) in [
-        ("nominal", &report.air_bytes_by_accounting.nominal),
-        ("real", &report.air_bytes_by_accounting.real),
-    ] {
+    let by_header = &report.air_bytes_by_accounting;
+    for (accounting, bytes) in [("nominal", &by_header.nominal), ("real", &by_header.real)] {
         let bytes = HEADERS.iter().filter_map(|header| {
-            let bytes = bytes.get(header)?;
-            Some(format!(
-                "{} kB with {header} bytes a packet",
-                kilobytes(*bytes)
-            ))
+            let bytes = kilobytes(*bytes.get(header)?);
+            Some(format!("{bytes} kB with {header} bytes a packet"))
         });
         say(accounting, bytes.collect::<Vec<_>>().join(", "));
     }
@@ -102,11 +113,6 @@ fn full(report: &Report) -> String {
             sources.local, sources.neighbour, sources.global, sources.registry
         ),
     );
-    format!(
-        "{page}\n{}\n\n{}",
-        kinds(report).trim_fmt(),
-        nodes_table(report).trim_fmt()
-    )
 }
 
 fn kinds(report: &Report) -> Table {
