@@ -242,7 +242,7 @@ impl Config {
                 merge: true,
                 preload: false,
             },
-            eviction: Eviction::LFU,
+            eviction: Eviction::NEARBY,
             placement: Placement::HERE,
             limits: Limits::linux(),
         }
@@ -268,6 +268,7 @@ impl Config {
         config.acquisition.announce = false;
         config.acquisition.on_path = false;
         config.acquisition.prefetch = false;
+        config.eviction = Eviction::LFU;
         config.acquisition.ask_metadata = true;
         config.acquisition.merge = false;
         config

@@ -406,7 +406,7 @@ fn mtu() -> Within<MTU_MIN, MTU_MAX> {
 
 /// The paper's policy.
 fn eviction() -> EvictionName {
-    EvictionName(Eviction::LFU)
+    EvictionName(Eviction::NEARBY)
 }
 
 /// The paper's policy.

@@ -76,7 +76,7 @@ fn hour(trace: &Trace, settings: Settings, full: bool) {
     let took = began.elapsed();
     let report = run.report();
     println!(
-        "{} {} seed {}: {} B in {} packets, {:.3} x bound, node 1 {} B, acquisition {:.3} s, Jain {:.3}, {} of {} finished, hash {}, {took:.2?}",
+        "{} {} seed {}: {} B in {} packets, {:.3} x bound, node 1 {} B, acquisition {:.3} s, Jain {:.3}, {} of {} finished, {} failed, hash {}, {took:.2?}",
         report.profile,
         report.taskset,
         report.seed,
@@ -88,6 +88,7 @@ fn hour(trace: &Trace, settings: Settings, full: bool) {
         report.jain_txrx,
         report.finished_by_end,
         report.triggered,
+        report.failed,
         report.event_log_hash,
     );
     if full {

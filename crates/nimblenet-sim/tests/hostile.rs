@@ -125,6 +125,7 @@ fn frame(step: &Move, sequence: u32) -> Option<Vec<u8>> {
             digest: &digest,
         }),
         4 => Message::Fetch(Fetch {
+            direct: false,
             object,
             request: a,
             offset,
@@ -317,7 +318,10 @@ fn small_shop(seed: u64) -> Net {
     )];
     let executor = |_| -> Box<dyn SimExecutor> { Box::new(TimedExecutor::default()) };
     let link = LinkModel::perfect(Duration::from_millis(20));
-    let small = |config: &mut nimblenet_core::Config| config.limits.cache_bytes = 2000;
+    let small = |config: &mut nimblenet_core::Config| {
+        config.limits.cache_bytes = 2000;
+        config.eviction = nimblenet_core::Eviction::LFU;
+    };
     Net::new(seed, &Layout::line(3), link, shelf, small, executor)
 }
 

@@ -550,6 +550,7 @@ fn an_image_is_not_served_to_anyone_after_go() {
     let go = made as u32;
     for request in go.saturating_sub(20)..=go {
         let fetch = Fetch {
+            direct: false,
             object: Object::Job { request },
             request: request as u16,
             offset: 0,

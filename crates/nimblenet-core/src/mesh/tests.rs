@@ -61,6 +61,7 @@ impl Town {
 
     fn say(&mut self, from: usize, to: NodeId) {
         let fetch = Fetch {
+            direct: false,
             object: Object::Job { request: 1 },
             request: 1,
             offset: 0,

@@ -541,6 +541,7 @@ fn pass_on(post: &mut Post<'_>, frame: Frame<'_>, fetch: &Fetch) {
     if let Object::Module(tasklet) = fetch.object {
         let left = post.mesh.hops(post.now, destination).unwrap_or(u8::MAX);
         let nearest = post.holders.nearest(tasklet, Some(frame.origin));
+        let nearest = nearest.filter(|_| !fetch.direct);
         if let Some(nearer) = nearest.filter(|nearest| nearest.hops < left) {
             destination = nearer.id;
         }

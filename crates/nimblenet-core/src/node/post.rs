@@ -218,6 +218,8 @@ pub(in crate::node) struct Order {
     pub(in crate::node) expected: Option<u32>,
     /// How often the source is asked in vain before it counts as silent.
     pub(in crate::node) asks: u8,
+    /// Whether only this source is asked.
+    pub(in crate::node) direct: bool,
 }
 
 /// How often most sources of a fetch are asked in vain: frames get lost.

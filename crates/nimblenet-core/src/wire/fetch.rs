@@ -39,11 +39,15 @@ pub struct Fetch {
     pub part: u16,
     /// Which parts: bit n means the part at `offset + n * part`.
     pub wanted: u32,
+    /// Whether it is for this node only: none on the path sends it to another holder.
+    pub direct: bool,
 }
 
 const MODULE: u8 = 0;
 const CATALOGUE: u8 = 1;
 const JOB: u8 = 2;
+/// Added to the kind of the object if the fetch is direct.
+const DIRECT: u8 = 0x80;
 
 impl Fetch {
     pub(super) fn len(&self) -> usize {
@@ -51,7 +55,9 @@ impl Fetch {
     }
 
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        let object = match reader.u8()? {
+        let kind = reader.u8()?;
+        let direct = kind & DIRECT != 0;
+        let object = match kind & !DIRECT {
             MODULE => Object::Module(reader.tasklet()?),
             CATALOGUE => Object::Catalogue {
                 namespace: NamespaceId(reader.u32()?),
@@ -77,22 +83,24 @@ impl Fetch {
             offset,
             part,
             wanted,
+            direct,
         })
     }
 
     pub(super) fn emit(&self, writer: &mut Writer<'_>) {
+        let direct = if self.direct { DIRECT } else { 0 };
         match self.object {
             Object::Module(tasklet) => {
-                writer.u8(MODULE);
+                writer.u8(MODULE | direct);
                 writer.tasklet(tasklet);
             }
             Object::Catalogue { namespace, since } => {
-                writer.u8(CATALOGUE);
+                writer.u8(CATALOGUE | direct);
                 writer.u32(namespace.0);
                 writer.u32(since);
             }
             Object::Job { request } => {
-                writer.u8(JOB);
+                writer.u8(JOB | direct);
                 writer.u32(request);
                 writer.u32(0);
             }

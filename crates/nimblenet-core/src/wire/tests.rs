@@ -62,9 +62,9 @@ proptest! {
         version: u32, bytes in proptest::collection::vec(any::<u8>(), 1..300),
     ) {
         let object = Object::Module(tasklet);
-        round_trip(Message::Fetch(Fetch { object, request, offset, part, wanted }));
+        round_trip(Message::Fetch(Fetch { object, request, offset, part, wanted, direct: wanted & 1 == 1 }));
         let object = Object::Catalogue { namespace: tasklet.namespace, since: version };
-        round_trip(Message::Fetch(Fetch { object, request, offset, part, wanted }));
+        round_trip(Message::Fetch(Fetch { object, request, offset, part, wanted, direct: wanted & 1 == 1 }));
         let total = offset + bytes.len() as u32;
         round_trip(Message::Data(Data { request, version, total, offset, bytes: &bytes }));
     }
@@ -155,7 +155,7 @@ proptest! {
         let number = GoNumber::new(number).unwrap();
         round_trip(Message::Go(Go { request, number }));
         let object = Object::Job { request };
-        round_trip(Message::Fetch(Fetch { object, request: mtu, offset: size, part: 1, wanted: 1 }));
+        round_trip(Message::Fetch(Fetch { object, request: mtu, offset: size, part: 1, wanted: 1, direct: true }));
     }
 
     #[test]

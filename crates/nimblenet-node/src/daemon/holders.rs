@@ -8,7 +8,7 @@ use nimblenet_tasklet::{NamespaceId, NodeId};
 
 /// A node whose announcement is older is forgotten, as a route to it is (spec/behaviour.md,
 /// section 4).
-const LIFETIME: Duration = Duration::from_secs(240);
+const LIFETIME: Duration = Duration::from_secs(3600);
 /// The most announcements that are remembered; the oldest is forgotten first.
 const MAX_HELD: usize = 16_384;
 
@@ -57,8 +57,8 @@ mod tests {
         holders.note(at(0), yard, NodeId(3), 9);
         holders.note(at(100), shop, NodeId(7), 1);
         assert_eq!(holders.of(at(239), shop), [(NodeId(3), 2), (NodeId(7), 1)]);
-        assert_eq!(holders.of(at(240), shop), [(NodeId(7), 1)]);
-        assert_eq!(holders.of(at(240), yard), []);
+        assert_eq!(holders.of(at(3600), shop), [(NodeId(7), 1)]);
+        assert_eq!(holders.of(at(3600), yard), []);
     }
 
     #[test]

@@ -17,6 +17,7 @@ const NOTHING: Holding<'_> = Holding {
 
 fn fetch(object: Object, wanted: u32) -> Fetch {
     Fetch {
+        direct: false,
         object,
         request: 3,
         offset: 0,

@@ -63,6 +63,7 @@ impl Arrival {
             part: Mesh::part_len(offer.mtu.min(post.mesh.smallest_mtu())),
             expected: Some(offer.size),
             asks: SOURCE_ASKS,
+            direct: false,
         });
         Self {
             job,

@@ -26,6 +26,8 @@ const LOCAL_TTL: u8 = 1;
 const RINGS: u8 = 6;
 /// How many attempts go to sources that are known, before the others begin with a search.
 const DIRECT_ATTEMPTS: u8 = 3;
+/// How many of these may go to a holder that is not the registry.
+const HOLDER_ATTEMPTS: u8 = 2;
 /// How often a source that is known is asked in vain before another is.
 const DIRECT_ASKS: u8 = 2;
 
@@ -429,6 +431,7 @@ impl Acquisition {
             return None;
         }
         let nearest = post.holders.nearest(self.wanted.tasklet, self.avoid);
+        let nearest = nearest.filter(|_| self.attempts <= HOLDER_ATTEMPTS);
         let registry = self.wanted.registry;
         let registry_hops = post.mesh.hops(post.now, registry);
         let nearer = nearest.filter(|it| registry_hops.is_none_or(|hops| it.hops <= hops));
@@ -520,6 +523,7 @@ impl Acquisition {
             hops: Some(holder.hops),
             part: Mesh::part_len(holder.mtu.min(post.mesh.smallest_mtu())),
             expected: Some(self.wanted.size),
+            direct: self.attempts > 1,
             asks: match post.config.acquisition.discovery {
                 Discovery::Flood => SOURCE_ASKS,
                 Discovery::Known => DIRECT_ASKS,

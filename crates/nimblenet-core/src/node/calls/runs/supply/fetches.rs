@@ -35,6 +35,8 @@ struct Fetch {
     hops: Option<u8>,
     /// How often the source is asked in vain.
     asks: u8,
+    /// Whether only this source is asked.
+    direct: bool,
     /// The node that the last part came from, and the links to it.
     from: Option<(NodeId, u8)>,
     /// Whether it waits for another source.
@@ -84,6 +86,7 @@ impl Fetches {
                 slot: None,
                 hops: order.hops,
                 asks: order.asks,
+                direct: order.direct,
                 from: None,
                 paused: false,
             })
@@ -103,6 +106,7 @@ impl Fetches {
             fetch.transfer.resume_from(order.source, order.part);
             fetch.hops = order.hops;
             fetch.asks = order.asks;
+            fetch.direct = order.direct;
             fetch.paused = false;
         }
     }
@@ -215,7 +219,8 @@ impl Fetches {
             Some(hops) => post.patience(hops),
             None => post.patience_for(source),
         };
-        let message = fetch.transfer.ask(post.now, request, wait);
+        let mut message = fetch.transfer.ask(post.now, request, wait);
+        message.direct = fetch.direct;
         post.send(source, Message::Fetch(message));
     }
 

@@ -424,6 +424,7 @@ impl Subscriptions {
             part: Mesh::part_len(post.mesh.mtu_between(post.now, source)),
             expected: None,
             asks: SOURCE_ASKS,
+            direct: false,
         });
     }
 

@@ -37,6 +37,7 @@ fn order_of(owner: Owner, source: NodeId, expected: Option<u32>) -> Order {
     };
     Order {
         asks: crate::node::post::SOURCE_ASKS,
+        direct: false,
         owner,
         object,
         source,

@@ -148,6 +148,7 @@ impl Transfer {
             offset,
             part,
             wanted: self.asked,
+            direct: false,
         }
     }
 
