@@ -46,7 +46,7 @@ pub(super) enum Progress {
     Part,
     /// It must be written at its offset, and is the last.
     Complete,
-    /// The object is longer or newer than agreed: the transfer starts over.
+    /// The object is another one than that of the first part: the transfer starts over.
     Changed,
 }
 
@@ -162,10 +162,13 @@ impl Transfer {
         if !self.awaits(data.request) {
             return Progress::Unexpected;
         }
+        // The length that is known beforehand comes from a signed catalogue or an offer: a part that
+        // contradicts it is no part of the object, whoever sends it.
+        if self.expected.is_some_and(|expected| expected != data.total) {
+            return Progress::Unexpected;
+        }
         let shape = (data.total, data.version);
-        let agreed = self.shape.is_none_or(|known| known == shape)
-            && self.expected.is_none_or(|expected| expected == data.total);
-        if !agreed {
+        if self.shape.is_some_and(|known| known != shape) {
             return Progress::Changed;
         }
         let part = u32::from(self.part);
@@ -282,12 +285,12 @@ mod tests {
     }
 
     #[test]
-    fn att_36_an_object_that_changes_its_length_or_version_is_noticed() {
+    fn att_36_a_part_of_another_length_is_not_taken_and_another_version_is_noticed() {
         let mut transfer = Transfer::new(OBJECT, NodeId(1), 100, Some(150));
         let fetch = transfer.ask(Instant::ZERO, 1, Duration::ZERO);
         let whole = [0; 250];
         let longer = serve(&fetch, &whole)[0];
-        assert_eq!(transfer.take(Instant::ZERO, &longer), Progress::Changed);
+        assert_eq!(transfer.take(Instant::ZERO, &longer), Progress::Unexpected);
         let good = serve(&fetch, &whole[..150]);
         assert_eq!(transfer.take(Instant::ZERO, &good[0]), Progress::Part);
         let newer = Data {
