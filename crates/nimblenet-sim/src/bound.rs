@@ -237,3 +237,119 @@ pub fn perfect_pool_mean(
     }
     sum.checked_div(count).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nimblenet_tasklet::NodeId;
+    use rand::{RngExt as _, SeedableRng as _};
+    use rand_chacha::ChaCha8Rng;
+
+    /// A connected mesh of `nodes` nodes with random links.
+    fn mesh(random: &mut ChaCha8Rng, nodes: usize) -> Vec<(usize, usize)> {
+        let mut links: Vec<(usize, usize)> = (1..nodes)
+            .map(|at| (random.random_range(0..at), at))
+            .collect();
+        for a in 0..nodes {
+            for b in a + 1..nodes {
+                if !links.contains(&(a, b)) && random.random_bool(0.3) {
+                    links.push((a, b));
+                }
+            }
+        }
+        links
+    }
+
+    /// The links of the smallest tree that connects `wanted`, by trying all sets of links.
+    fn smallest_tree(nodes: usize, links: &[(usize, usize)], wanted: &[usize]) -> u32 {
+        let connects = |set: u32| {
+            let mut group: Vec<usize> = (0..nodes).collect();
+            for (at, (a, b)) in links.iter().enumerate() {
+                if set >> at & 1 == 1 {
+                    let (from, to) = (group[*a], group[*b]);
+                    group
+                        .iter_mut()
+                        .filter(|it| **it == from)
+                        .for_each(|it| *it = to);
+                }
+            }
+            wanted.iter().all(|at| group[*at] == group[wanted[0]])
+        };
+        let sets = (0..1_u32 << links.len()).filter(|set| connects(*set));
+        sets.map(u32::count_ones)
+            .min()
+            .expect("the mesh is connected")
+    }
+
+    #[test]
+    fn a_module_travels_over_the_links_of_the_smallest_tree() {
+        let mut random = ChaCha8Rng::seed_from_u64(4);
+        for round in 0..200 {
+            let nodes = random.random_range(1..=6);
+            let links = mesh(&mut random, nodes);
+            let ids = || (0..nodes as u16).map(NodeId);
+            let named = links
+                .iter()
+                .map(|(a, b)| (NodeId(*a as u16), NodeId(*b as u16)));
+            let distances = Distances::new(ids(), named);
+            let needing: Vec<usize> = (0..nodes).filter(|_| random.random_bool(0.5)).collect();
+            let gateway = random.random_range(0..nodes);
+            let mut wanted = needing.clone();
+            wanted.push(gateway);
+            let expected = u64::from(smallest_tree(nodes, &links, &wanted)) + 1;
+            let exact = Trees::new(&distances, gateway).links(&needing);
+            assert_eq!(exact, expected, "round {round}");
+            let (gateway, mesh) = (gateway, &distances);
+            let bound = Trees::Bound { gateway, mesh }.links(&needing);
+            assert!(bound <= expected, "round {round}: {bound} of {expected}");
+        }
+    }
+
+    /// The fewest bytes that a cache fetches again, by trying everything that it may keep.
+    fn fewest(wanted: &[Item], tasks: &TaskSet, cache: u64, kept: &[Item], seen: &[Item]) -> u64 {
+        let Some((next, rest)) = wanted.split_first() else {
+            return 0;
+        };
+        let bytes = |item: &Item| u64::from(item.bytes(tasks));
+        let again = !kept.contains(next) && seen.contains(next);
+        let mut candidates = kept.to_vec();
+        candidates.retain(|item| item != next);
+        candidates.push(*next);
+        let mut seen = seen.to_vec();
+        seen.push(*next);
+        let choices = (0..1_u32 << candidates.len()).filter_map(|set| {
+            let held: Vec<Item> = candidates
+                .iter()
+                .enumerate()
+                .filter_map(|(at, item)| (set >> at & 1 == 1).then_some(*item))
+                .collect();
+            let fits = held.iter().map(bytes).sum::<u64>() <= cache;
+            fits.then(|| fewest(rest, tasks, cache, &held, &seen))
+        });
+        let least = choices.min().expect("nothing always fits");
+        least + if again { bytes(next) } else { 0 }
+    }
+
+    #[test]
+    fn no_cache_fetches_less_again_than_the_bound_says() {
+        let mut random = ChaCha8Rng::seed_from_u64(5);
+        for round in 0..200 {
+            let algorithms = (0..4).map(|id| crate::trace::Algorithm {
+                id,
+                size_bytes: random.random_range(50..500),
+                run_s: 1.0,
+            });
+            let tasks = TaskSet {
+                algorithms: algorithms.collect(),
+                chains: Vec::new(),
+            };
+            let wanted: Vec<Item> = (0..7)
+                .map(|_| Item::Algorithm(random.random_range(0..4)))
+                .collect();
+            let cache = random.random_range(0..1200);
+            let bound = refetched(&wanted, &tasks, cache);
+            let least = fewest(&wanted, &tasks, cache, &[], &[]) as f64;
+            assert!(bound <= least + 1e-6, "round {round}: {bound} of {least}");
+        }
+    }
+}
