@@ -53,20 +53,15 @@ impl Outbox {
     pub(crate) fn pop(&mut self, link: LinkId, out: &mut [u8]) -> Option<Transmit> {
         loop {
             let mut head = [0; HEAD_BYTES];
-            for byte in &mut head {
-                *byte = self.bytes.pop_front()?;
-            }
+            self.take(&mut head)?;
             let [high, low, known, address @ ..] = head;
             let len = usize::from(u16::from_be_bytes([high, low]));
             let to = (known == 1).then(|| LinkAddress(u32::from_be_bytes(address)));
-            let room = out.get_mut(..len);
-            let fits = room.is_some();
-            let mut room = room.unwrap_or_default().iter_mut();
-            for _ in 0..len {
-                let byte = self.bytes.pop_front()?;
-                if let Some(place) = room.next() {
-                    *place = byte;
-                }
+            let fits = len <= out.len();
+            if fits {
+                self.take(&mut out[..len])?;
+            } else {
+                self.bytes.drain(..len);
             }
             if fits {
                 return Some(Transmit { link, to, len });
@@ -76,6 +71,17 @@ impl Outbox {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// Moves the oldest bytes to `out`.
+    fn take(&mut self, out: &mut [u8]) -> Option<()> {
+        let (first, second) = self.bytes.as_slices();
+        let split = out.len().min(first.len());
+        let (head, tail) = out.split_at_mut(split);
+        head.copy_from_slice(&first[..split]);
+        tail.copy_from_slice(second.get(..tail.len())?);
+        self.bytes.drain(..out.len());
+        Some(())
     }
 }
 
