@@ -15,7 +15,7 @@ use crate::store::Refusal;
 impl Service {
     /// Serves a request. Gives the reply at once, unless the request takes time.
     pub(super) fn serve(&mut self, request: Request, answer: Answer) {
-        if self.store.is_some() && request.is_about_calls() {
+        if self.store.is_some() && request.is_about_runs_at(self.node.id()) {
             let message = "this is a registry, which runs no tasklets; ask a node";
             answer.give(Refused::new(Problem::NotANode, message));
             return;

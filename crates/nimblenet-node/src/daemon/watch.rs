@@ -5,7 +5,7 @@ use core::hash::{Hash as _, Hasher as _};
 use std::hash::DefaultHasher;
 
 use nimblenet_core::{CallId, Progress, Standing};
-use nimblenet_tasklet::Fault;
+use nimblenet_tasklet::{Fault, NodeId};
 
 use super::CallReport;
 use super::api::{Answer, Reply, Request, Seen, Watched};
@@ -177,17 +177,17 @@ impl Service {
 }
 
 impl Request {
-    /// Whether it has to do with running tasklets, so that a registry has no answer.
-    pub(super) fn is_about_calls(&self) -> bool {
+    /// Whether it has to do with running tasklets on the node `own`, so that a registry with that id
+    /// has no answer. Calls that another node runs are its business.
+    pub(super) fn is_about_runs_at(&self, own: NodeId) -> bool {
         match self {
-            Self::Call { .. }
-            | Self::Jobs
+            Self::Call { call, .. } => call.at.is_none_or(|at| at == own),
+            Self::Cache | Self::Logs { .. } => true,
+            Self::Jobs
             | Self::Job { .. }
-            | Self::Cache
-            | Self::Logs { .. }
-            | Self::Move { .. } => true,
-            Self::Watch { watched, .. } => *watched != Watched::Status,
-            Self::Discovery { .. }
+            | Self::Move { .. }
+            | Self::Watch { .. }
+            | Self::Discovery { .. }
             | Self::Status
             | Self::Namespaces
             | Self::Delta { .. }
