@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use nimblenet_core::wire::Kind;
 use nimblenet_core::{
-    Config, Discovery, DropReason, LinkAddress, LinkConfig, LinkId, Role, Source, StaticNeighbour,
-    StaticRoute,
+    Config, Discovery, DropReason, LinkAddress, LinkConfig, LinkId, Pace, Role, Source,
+    StaticNeighbour, StaticRoute,
 };
 use nimblenet_sim::{Draft, Layout, LinkModel, Net, Publisher, SimExecutor, TimedExecutor};
 use nimblenet_tasklet::{Fault, NodeId};
@@ -78,6 +78,54 @@ fn a_neighbour_is_asked_before_a_far_node_and_a_far_node_before_the_registry() {
         sources(&net.run_call(3, "shop/check")),
         [Source::Neighbour; 3]
     );
+}
+
+#[test]
+fn a_cold_chain_waits_for_one_fetch_and_searches_nothing() {
+    let wired = LinkModel::perfect(Duration::from_millis(1));
+    let linux = |config: &mut Config| config.pace = Pace::LINUX;
+    let mut net = Net::new(3, &Layout::line(3), wired, shop(), linux, timed);
+    net.run_for(5 * SECOND);
+    let call = net.run_call(3, "shop/deep");
+    assert_eq!(call.result, Ok(vec![0x80]));
+    // Six tasklets over three links: all are asked for at once, and the longest has three parts.
+    assert!(call.took < Duration::from_millis(50), "{:?}", call.took);
+    let searches = net
+        .nodes()
+        .map(|node| node.counters().traffic(Kind::Search).sent);
+    assert_eq!(searches.sum::<u64>(), 0);
+}
+
+#[test]
+fn a_holder_that_is_gone_is_asked_once_and_the_next_has_it() {
+    let mut net = net(4, &Layout::line(3), |config| {
+        config.limits.cache_bytes = 3000;
+    });
+    net.run_call(3, "shop/check");
+    // Node 2 hears that node 3 has it; then node 3 makes room for something large.
+    net.run_for(60 * SECOND);
+    let large = net.run_call(3, "shop/other");
+    assert!(large.result.is_ok() && net.node(3).cache().evicted() > 0);
+    let call = net.run_call(2, "shop/check");
+    assert_eq!(call.result, Ok(vec![0x80]));
+    assert_eq!(net.node(2).counters().not_acquired, 0);
+    let refused = net.node(3).counters().traffic(Kind::Refuse).originated;
+    assert!(refused > 0, "the holder did not have it any more");
+    assert_eq!(net.node(2).counters().traffic(Kind::Search).sent, 0);
+}
+
+#[test]
+fn a_request_stops_at_the_first_node_on_its_way_that_has_the_module() {
+    let mut net = net(5, &Layout::line(4), |config| {
+        // Nobody tells anything: only the path knows.
+        config.acquisition.announce = false;
+    });
+    net.run_call(3, "shop/check");
+    let before = net.node(0).counters().traffic(Kind::Data).originated;
+    let call = net.run_call(4, "shop/check");
+    assert_eq!(sources(&call), [Source::Neighbour; 3]);
+    let after = net.node(0).counters().traffic(Kind::Data).originated;
+    assert_eq!(after, before, "the registry was not asked");
 }
 
 #[test]
