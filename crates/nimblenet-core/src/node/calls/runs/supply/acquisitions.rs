@@ -30,6 +30,8 @@ const DIRECT_ATTEMPTS: u8 = 3;
 const HOLDER_ATTEMPTS: u8 = 2;
 /// How often a source that is known is asked in vain before another is.
 const DIRECT_ASKS: u8 = 2;
+/// How often the registry is asked in vain before others are searched for.
+const REGISTRY_ASKS: u8 = 4;
 
 /// The tasklet that is acquired.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -526,6 +528,10 @@ impl Acquisition {
             direct: self.attempts > 1,
             asks: match post.config.acquisition.discovery {
                 Discovery::Flood => SOURCE_ASKS,
+                // A search has found it, and there is not much left to try.
+                Discovery::Known if self.attempts > DIRECT_ATTEMPTS => SOURCE_ASKS,
+                // Nobody else is known who has it for sure.
+                Discovery::Known if holder.id == self.wanted.registry => REGISTRY_ASKS,
                 Discovery::Known => DIRECT_ASKS,
             },
         });
