@@ -5,9 +5,9 @@
 use core::time::Duration;
 
 use nimblenet_core::wire::{
-    Answer, Call, Data, EpochNote, Fetch, Found, Frame, Go, GoNumber, HELLO_BYTES, Hello, Kind,
-    Message, Metadata, MetadataRequest, Move as MoveOrder, Object, Offer, Refusal, Refuse,
-    RegistryNote, Return, Search,
+    Answer, Call, Data, EpochNote, Fetch, Found, Frame, Go, GoNumber, HELLO_BYTES, HOLDINGS_BYTES,
+    Hello, Holder, HoldingsWriter, Kind, Message, Metadata, MetadataRequest, Move as MoveOrder,
+    Object, Offer, Page, Refusal, Refuse, RegistryNote, Return, Search,
 };
 use nimblenet_sim::{Draft, Layout, LinkModel, Net, Publisher, SimExecutor, TimedExecutor};
 use nimblenet_tasklet::{Digest, Fault, NamespaceId, NodeId, TaskletRef};
@@ -37,7 +37,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
     let bytes = || proptest::collection::vec(any::<u8>(), 1..60);
     let small = || prop_oneof![4 => 0u16..12, 1 => any::<u16>()];
     let message = (
-        0u8..13,
+        0u8..14,
         small(),
         small(),
         any::<u8>(),
@@ -104,6 +104,16 @@ fn frame(step: &Move, sequence: u32) -> Option<Vec<u8>> {
     let hello = Hello::new([registry].into_iter(), [epoch].into_iter(), &mut space);
     let digest = [c; 32];
     let name = "shop/check".parse().unwrap();
+    let mut space = [0; HOLDINGS_BYTES];
+    let mut writer = HoldingsWriter::new(&mut space);
+    let (number, bits) = (c % 3, u32::MAX);
+    let page = Page { number, bits };
+    let holder = Holder {
+        id: NodeId(b % 5),
+        sequence: a.into(),
+        age_s: ttl,
+        mtu: b,
+    };
     let message = match kind {
         0 => Message::Search(Search {
             tasklet,
@@ -167,6 +177,13 @@ fn frame(step: &Move, sequence: u32) -> Option<Vec<u8>> {
             request: a.into(),
             number: GoNumber::new(u32::from(b).max(1)).unwrap(),
         }),
+        12 => {
+            writer.own(page);
+            if writer.section(holder) {
+                writer.page(page);
+            }
+            Message::Holdings(writer.finish(namespace))
+        }
         _ => {
             let answer = match c % 5 {
                 0 => Answer::Done(bytes),
@@ -424,4 +441,43 @@ proptest! {
         prop_assert_eq!(call.result, Ok(vec![0x80]), "{:?}", steps);
         prop_assert!(net.nodes().all(|node| node.cache().reservations() == 0));
     }
+}
+
+#[test]
+fn a_node_that_claims_to_hold_everything_costs_time_and_stops_nothing() {
+    let mut net = small_shop(2);
+    net.run_for(Duration::from_secs(30));
+    let mut space = [0; HOLDINGS_BYTES];
+    let mut writer = HoldingsWriter::new(&mut space);
+    let (number, bits) = (0, u32::MAX);
+    writer.own(Page { number, bits });
+    // A node behind it that nobody has heard of holds everything too, over links of no length.
+    let holder = Holder {
+        id: NodeId(77),
+        sequence: 1,
+        age_s: 0,
+        mtu: 0,
+    };
+    assert!(writer.section(holder) && writer.page(Page { number, bits }));
+    let shop = NamespaceId::of(&"shop".parse().unwrap());
+    let frame = Frame {
+        ttl: 0,
+        sender: NodeId(1),
+        receiver: NodeId::EVERYONE,
+        origin: NodeId(1),
+        destination: NodeId::EVERYONE,
+        // Not so far ahead that node 1 seems to have restarted.
+        sequence: net.node(1).next_sequence() + 20,
+        hops: 1,
+        message: Message::Holdings(writer.finish(shop)),
+    };
+    let mut out = vec![0; frame.len()];
+    frame.emit(&mut out).unwrap();
+    net.inject(1, 2, &out);
+    net.run_for(Duration::from_millis(1));
+    let call = net.run_call(2, "shop/check");
+    assert!(call.result.is_ok(), "{call:?}");
+    let refused = net.node(1).counters().traffic(Kind::Refuse).originated;
+    assert!(refused > 0, "it was believed at first");
+    assert!(call.took < Duration::from_secs(3), "{:?}", call.took);
 }

@@ -86,10 +86,11 @@ impl Mesh {
         Self::with_seal(config, Plain)
     }
 
-    /// The part size for a packet over links of at least `mtu`.
+    /// The part size for a packet over links of at least `mtu`, which others may have told: no link
+    /// has shorter frames than [`MIN_MTU`], whatever they say.
     pub(crate) fn part_len(mtu: u16) -> u16 {
         let fixed = HEADER_LEN + OVERHEAD + crate::wire::Data::FIXED_LEN;
-        mtu.saturating_sub(fixed as u16).max(1)
+        mtu.max(MIN_MTU) - fixed as u16
     }
 }
 
