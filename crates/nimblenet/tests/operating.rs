@@ -218,10 +218,25 @@ fn a_node_that_is_terminated_answers_its_calls_and_is_gone_within_five_seconds()
     let module = wat::parse_str(wat).unwrap();
     let endless = processes::package_with_fuel("shop/endless", ADD, &module, &[], u64::MAX);
     let endless = bench.write("endless.nnp", endless);
-    let (_registry, node, at) = pair(&bench, &[&endless]);
+    let (registry, node, at) = pair(&bench, &[&endless]);
+    let relay = registry.coap.to_string();
     let call = || nimblenet(&["call", "shop/endless", "1", "2", "--node", &at]);
+    let relayed = || {
+        let through = [
+            "call",
+            "shop/endless",
+            "1",
+            "2",
+            "--node",
+            &relay,
+            "--at",
+            "1",
+        ];
+        nimblenet(&through)
+    };
     thread::scope(|scope| {
-        let calls: Vec<_> = (0..3).map(|_| scope.spawn(call)).collect();
+        let mut calls: Vec<_> = (0..2).map(|_| scope.spawn(call)).collect();
+        calls.push(scope.spawn(relayed));
         let ps = ["ps", "--node", &at, "--json"];
         soon("the calls run", || {
             json(&ps)["calls"].as_array().unwrap().len() == 3

@@ -261,6 +261,20 @@ impl Service {
         for call in calls {
             self.finish(call, CallReport::refused(Fault::Stopped));
         }
+        // Those that run for other nodes are answered in the mesh.
+        let of_others = self
+            .node
+            .calls()
+            .filter(|progress| progress.caller.is_some());
+        let of_others: Vec<CallId> = of_others.map(|progress| progress.call).collect();
+        if of_others.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        for call in of_others {
+            self.node.stop(now, call);
+        }
+        self.drain();
     }
 
     fn catalogue(&self, namespace: &Name) -> Option<&Catalogue> {
