@@ -212,8 +212,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// A node with one link of frame size `mtu` and the default profile: the paper's algorithm
-    /// and timeouts, metadata from the catalogue, merged requests, hellos.
+    /// A node with one link of frame size `mtu` and the default profile: it tells what it holds,
+    /// asks holders that it knows, and fetches what a chain may call beforehand; the paper's
+    /// timeouts, metadata from the catalogue, merged requests, hellos.
     pub fn new(id: NodeId, mtu: u16) -> Self {
         let hello = HelloConfig {
             min: Duration::from_millis(250),

@@ -1,8 +1,10 @@
-//! Acquisitions: Algorithm 1 of the paper, line by line.
+//! Acquisitions: how a missing module is found (spec/behaviour.md, section 6).
 //!
-//! An acquisition looks in the cache, then asks the neighbours, the whole mesh and the registry,
-//! and orders the module from whichever answers first. After a failure the next attempt begins with
-//! the cache again; the parts that a source has sent stay.
+//! An acquisition looks in the cache, then orders the module from the nearest holder that is known,
+//! or from the registry. If none is known, or with the paper's profile, it searches as Algorithm 1
+//! of the paper does: it asks the neighbours, the whole mesh and the registry, and orders the module
+//! from whichever answers first. After a failure the next attempt begins with the cache again; the
+//! parts that a source has sent stay.
 
 use core::time::Duration;
 
