@@ -68,8 +68,13 @@ impl Archive {
         self.modules.get(digest).map(|module| &module[..])
     }
 
+    /// The digest of this version of a tasklet.
+    pub fn digest(&self, version: TaskletRef) -> Option<Digest> {
+        self.versions.get(&version).copied()
+    }
+
     /// The module of this version of a tasklet.
     pub fn version(&self, version: TaskletRef) -> Option<&[u8]> {
-        self.module(self.versions.get(&version)?)
+        self.module(&self.digest(version)?)
     }
 }

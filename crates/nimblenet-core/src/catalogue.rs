@@ -33,6 +33,8 @@ pub struct Catalogue {
     epoch: u32,
     signature: [u8; 64],
     places: Vec<Place>,
+    /// Numbers of entries, in the order of the bytes of their names.
+    by_name: Vec<u16>,
     bytes: Vec<u8>,
     retired: Vec<Retired>,
     limits: CatalogueLimits,
@@ -77,6 +79,7 @@ impl Catalogue {
             epoch: 0,
             signature: [0; 64],
             places: Vec::new(),
+            by_name: Vec::new(),
             bytes: Vec::new(),
             retired: Vec::new(),
             limits,
@@ -87,6 +90,7 @@ impl Catalogue {
     #[must_use]
     pub fn preallocated(mut self) -> Self {
         self.places.reserve_exact(self.limits.entries);
+        self.by_name.reserve_exact(self.limits.entries);
         self.bytes.reserve_exact(self.limits.bytes);
         self.retired.reserve_exact(self.limits.retired);
         self
@@ -140,11 +144,8 @@ impl Catalogue {
 
     /// The entry that the name belongs to, withdrawn or not.
     pub fn named(&self, name: &Name) -> Option<Entry<'_>> {
-        let named = |place: &&Place| {
-            let encoded = &self.bytes[place.offset..place.offset + place.len];
-            Entry::is_named(encoded, name)
-        };
-        self.places.iter().find(named).map(|place| self.at(place))
+        let rank = self.rank(name).ok()?;
+        self.entry(self.by_name[rank])
     }
 
     /// Every entry, in the order of their numbers.
@@ -278,6 +279,13 @@ impl Catalogue {
         Ok(())
     }
 
+    /// Where a name stands in the order of names, or where it would stand.
+    fn rank(&self, name: &Name) -> Result<usize, usize> {
+        let held = |number: &u16| self.encoded(*number).and_then(Entry::reread_name);
+        self.by_name
+            .binary_search_by(|number| held(number).cmp(&Some(name.as_bytes())))
+    }
+
     fn at(&self, place: &Place) -> Entry<'_> {
         let encoded = &self.bytes[place.offset..place.offset + place.len];
         Entry::reread(encoded).expect("entries were read before they were kept")
@@ -315,9 +323,12 @@ impl Catalogue {
             since,
         };
         self.bytes.extend_from_slice(entry.encoded());
-        match self.places.get_mut(usize::from(number)) {
-            Some(old) => *old = place,
-            None => self.places.push(place),
+        if let Some(old) = self.places.get_mut(usize::from(number)) {
+            *old = place;
+        } else {
+            let rank = self.rank(&entry.name).unwrap_or_else(|rank| rank);
+            self.by_name.insert(rank, number);
+            self.places.push(place);
         }
     }
 

@@ -487,8 +487,7 @@ impl Job {
         match (self.activation(at.above()), import) {
             (Some(callee), Some(import)) => {
                 let entry = activation.entry();
-                let import = entry.imports().nth(usize::from(import));
-                import.is_some_and(|import| {
+                entry.import(import).is_some_and(|import| {
                     import.namespace == callee.tasklet.namespace
                         && import.number == callee.tasklet.number
                         && import.export == callee.export.as_str()

@@ -691,12 +691,15 @@ impl Log {
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
-        let words = bytes.chunks(8).map(|chunk| {
+        let (words, rest) = bytes.as_chunks();
+        for word in words {
+            self.note(u64::from_le_bytes(*word));
+        }
+        if !rest.is_empty() {
             let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            u64::from_le_bytes(word)
-        });
-        words.for_each(|word| self.note(word));
+            word[..rest.len()].copy_from_slice(rest);
+            self.note(u64::from_le_bytes(word));
+        }
         self.note(bytes.len() as u64);
     }
 }

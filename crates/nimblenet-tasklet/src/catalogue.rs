@@ -139,7 +139,8 @@ impl<'a> Delta<'a> {
     pub fn entries(&self) -> impl Iterator<Item = Entry<'a>> + use<'a> {
         let mut items = Items::new(self.entries);
         let count = items.head(4).unwrap_or(0);
-        (0..count).map_while(move |_| Entry::decode(items.content(2)?).ok())
+        // Each was decoded when the delta was.
+        (0..count).map_while(move |_| Entry::reread(items.content(2)?))
     }
 
     /// Writes a delta with these encoded entries, which must be in ascending order of their

@@ -65,9 +65,10 @@ impl<'a> Entry<'a> {
         Self::read(encoded, Trust::ReadBefore).ok()
     }
 
-    /// Whether an entry that [`decode`](Self::decode) has accepted before has this name.
-    pub fn is_named(encoded: &[u8], name: &Name) -> bool {
-        read_name(&mut Items::new(encoded)) == Some(name.as_bytes())
+    /// The bytes of the name in an entry that [`decode`](Self::decode) has accepted before; nothing
+    /// if the bytes are no entry.
+    pub fn reread_name(encoded: &[u8]) -> Option<&[u8]> {
+        read_name(&mut Items::new(encoded))
     }
 
     /// The digest and the length of the module in an entry that [`decode`](Self::decode) has
@@ -110,7 +111,12 @@ impl<'a> Entry<'a> {
                     digest = Some(Digest(bytes.try_into().map_err(|_| wrong)?));
                 }
                 4 => size = items.number().ok_or(wrong)?,
-                13 => imports = read_imports(&mut items, key, trust)?,
+                13 if trust == Trust::ReadBefore => {
+                    // Behind the imports there is nothing that a reader takes.
+                    imports = items.rest();
+                    break;
+                }
+                13 => imports = read_imports(&mut items, key)?,
                 FIRST_OPTIONAL_KEY.. => {
                     items.item().ok_or(wrong)?;
                 }
@@ -151,6 +157,18 @@ impl<'a> Entry<'a> {
         let mut items = Items::new(self.imports);
         let count = items.head(4).unwrap_or(0);
         (0..count).map_while(move |_| read_import(&mut items))
+    }
+
+    /// The sub-tasklet with this number in outcomes.
+    pub fn import(&self, number: u16) -> Option<Import<'a>> {
+        let mut items = Items::new(self.imports);
+        if u64::from(number) >= items.head(4)? {
+            return None;
+        }
+        for _ in 0..number {
+            items.item()?;
+        }
+        read_import(&mut items)
     }
 
     /// Whether the tasklet has a module, which is fetched before it runs. A native tasklet has
@@ -255,17 +273,15 @@ fn read_import<'a>(items: &mut Items<'a>) -> Option<Import<'a>> {
     })
 }
 
-fn read_imports<'a>(items: &mut Items<'a>, key: u8, trust: Trust) -> Result<&'a [u8], Malformed> {
+fn read_imports<'a>(items: &mut Items<'a>, key: u8) -> Result<&'a [u8], Malformed> {
     let wrong = Malformed::Field(key);
-    if trust == Trust::Nothing {
-        let mut ahead = items.clone();
-        let count = ahead.head(4).ok_or(wrong)?;
-        if count > MAX_IMPORTS as u64 {
-            return Err(Malformed::TooMany);
-        }
-        for _ in 0..count {
-            read_import(&mut ahead).ok_or(wrong)?;
-        }
+    let mut ahead = items.clone();
+    let count = ahead.head(4).ok_or(wrong)?;
+    if count > MAX_IMPORTS as u64 {
+        return Err(Malformed::TooMany);
+    }
+    for _ in 0..count {
+        read_import(&mut ahead).ok_or(wrong)?;
     }
     items.item().ok_or(wrong)
 }
@@ -389,8 +405,7 @@ mod tests {
         assert_eq!((entry.number, entry.sequence, entry.size), (3, 1, 110));
         assert_eq!(entry.name.as_str(), "rms");
         assert_eq!(Entry::reread(&bytes[..len]), Some(entry));
-        assert!(Entry::is_named(&bytes[..len], &entry.name));
-        assert!(!Entry::is_named(&bytes[..len], &Name::new("rm").unwrap()));
+        assert_eq!(Entry::reread_name(&bytes[..len]), Some(&b"rms"[..]));
         let module = Entry::reread_module(&bytes[..len]);
         assert_eq!(module, Some((entry.digest, entry.size)));
         assert_eq!(entry.terms.export("").unwrap().name, "run");
@@ -401,8 +416,9 @@ mod tests {
                 len: 1024
             }
         );
-        assert_eq!(entry.imports().next().unwrap().number, 2);
-        assert_eq!(entry.imports().count(), 1);
+        let import = entry.imports().next().unwrap();
+        assert_eq!((import.number, entry.imports().count()), (2, 1));
+        assert_eq!((entry.import(0), entry.import(1)), (Some(import), None));
         assert!(entry.has_module());
         assert_eq!(entry.fuel_ceiling(), 90_000);
     }
@@ -453,7 +469,8 @@ mod tests {
         fn random_bytes_never_panic(bytes: Vec<u8>) {
             let _ = Entry::decode(&bytes);
             let _ = Entry::reread(&bytes).map(|entry| entry.imports().count());
-            let _ = Entry::is_named(&bytes, &Name::new("rms").unwrap());
+            let _ = Entry::reread(&bytes).map(|entry| entry.import(1));
+            let _ = Entry::reread_name(&bytes);
             let _ = Entry::reread_module(&bytes);
         }
     }

@@ -57,7 +57,7 @@ impl Name {
     }
 
     /// The bytes of the name.
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
 

@@ -106,6 +106,8 @@ pub struct Cache {
     slots: Vec<Option<Slot>>,
     /// Slots in the order of their offsets.
     order: Vec<u16>,
+    /// Slots of complete modules, in the order of their tasklets.
+    modules: Vec<u16>,
     /// Bytes that modules may take.
     capacity: usize,
     used: usize,
@@ -132,6 +134,7 @@ impl Cache {
             bytes: disk,
             slots: vec![None; entries],
             order: Vec::with_capacity(entries),
+            modules: Vec::with_capacity(entries),
             used: 0,
             evicted: 0,
             changes: 0,
@@ -183,11 +186,14 @@ impl Cache {
 
     /// Where the module of `tasklet` is, if it is complete.
     pub fn find(&self, tasklet: TaskletRef) -> Option<SlotId> {
-        let matches = |slot: &Slot| slot.ready && slot.tasklet == Some(tasklet);
-        self.order
-            .iter()
-            .find(|id| matches(self.slot(SlotId(**id))))
-            .map(|id| SlotId(*id))
+        let id = SlotId(*self.modules.get(self.rank(tasklet))?);
+        (self.slot(id).tasklet == Some(tasklet)).then_some(id)
+    }
+
+    /// Where a tasklet stands among the complete modules, or where it would stand.
+    fn rank(&self, tasklet: TaskletRef) -> usize {
+        let before = |id: &u16| self.slot(SlotId(*id)).tasklet < Some(tasklet);
+        self.modules.partition_point(before)
     }
 
     /// The bytes of a module or object.
@@ -260,10 +266,14 @@ impl Cache {
     }
 
     fn clear(&mut self, len: usize, for_module: bool) -> Result<(), NoRoom> {
-        let stays = |slot: &&Slot| slot.reservations > 0 || !slot.ready;
-        let modules = self.held().filter(stays).filter(|it| it.tasklet.is_some());
-        let modules: usize = modules.map(|slot| slot.len).sum();
-        let all: usize = self.held().filter(stays).map(|slot| slot.len).sum();
+        // Bytes of modules that stay, and of all that stays.
+        let (mut modules, mut all) = (0, 0);
+        for slot in self.held() {
+            if slot.reservations > 0 || !slot.ready {
+                all += slot.len;
+                modules += slot.tasklet.map_or(0, |_| slot.len);
+            }
+        }
         if all + len > self.bytes.len() || for_module && modules + len > self.capacity {
             return Err(NoRoom);
         }
@@ -360,6 +370,9 @@ impl Cache {
         let good = Digest::of(self.code(id)) == *digest;
         if good {
             self.slot_mut(id).ready = true;
+            if let Some(tasklet) = self.slot(id).tasklet {
+                self.modules.insert(self.rank(tasklet), id.0);
+            }
             self.changes += 1;
             self.tell(id, Happening::Insertion);
         } else {
@@ -376,6 +389,7 @@ impl Cache {
     fn take_out(&mut self, id: SlotId, exit: Exit) {
         self.tell(id, Happening::Exit(exit));
         self.order.retain(|other| *other != id.0);
+        self.modules.retain(|other| *other != id.0);
         if let Some(slot) = self.slots[id.index()].take()
             && slot.tasklet.is_some()
         {

@@ -462,7 +462,9 @@ impl Node {
                 self.servings.handle_search(post, origin, flooded, search);
             }
             Message::MetadataRequest(request) => {
-                self.servings.handle_metadata_request(post, origin, request);
+                let published = self.calls.runs.supply.published(request.tasklet);
+                let servings = &mut self.servings;
+                servings.handle_metadata_request(post, origin, request, published);
             }
             Message::Fetch(fetch)
                 if reach == Reach::Passing && !self.servings.has(post, &fetch) =>

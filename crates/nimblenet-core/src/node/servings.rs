@@ -94,16 +94,23 @@ impl Servings {
         post.send(origin, Message::Found(Found { request, mtu, size }));
     }
 
-    /// Describes a module.
+    /// Describes a module. `published` is the digest in the catalogue that the node holds.
     pub(in crate::node) fn handle_metadata_request(
         &mut self,
         post: &mut Post<'_>,
         origin: NodeId,
         request: MetadataRequest,
+        published: Option<Digest>,
     ) {
         let number = request.request;
         let held = self.find(post, Object::Module(request.tasklet));
-        let known = held.map(|(module, _)| (module.len() as u32, Digest::of(module)));
+        let archive = self.archive.as_ref();
+        let digest = |module| {
+            // What is held was checked against the catalogue when it came.
+            let archived = archive.and_then(|archive| archive.digest(request.tasklet));
+            published.or(archived).unwrap_or_else(|| Digest::of(module))
+        };
+        let known = held.map(|(module, _)| (module.len() as u32, digest(module)));
         let Some((size, digest)) = known else {
             refuse(post, origin, number, Refusal::Gone);
             return;

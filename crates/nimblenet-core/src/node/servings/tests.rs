@@ -133,7 +133,7 @@ fn metadata_are_those_of_the_module_that_is_here() {
         tasklet,
         request: 6,
     };
-    servings.handle_metadata_request(&mut stage.post(), NEAR, ask(tasklet(0, 1)));
+    servings.handle_metadata_request(&mut stage.post(), NEAR, ask(tasklet(0, 1)), None);
     let digest = Digest::of(&module(250));
     let metadata = Metadata {
         request: 6,
@@ -141,7 +141,7 @@ fn metadata_are_those_of_the_module_that_is_here() {
         digest: &digest.0,
     };
     assert_eq!(stage.message(), Some((NEAR, Message::Metadata(metadata))));
-    servings.handle_metadata_request(&mut stage.post(), NEAR, ask(tasklet(1, 1)));
+    servings.handle_metadata_request(&mut stage.post(), NEAR, ask(tasklet(1, 1)), None);
     assert_eq!(stage.refusal(), (NEAR, 6, Refusal::Gone));
 }
 

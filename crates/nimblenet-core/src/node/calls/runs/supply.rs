@@ -8,7 +8,7 @@ mod acquisitions;
 mod fetches;
 mod subscriptions;
 
-use nimblenet_tasklet::{Fault, NamespaceId, NodeId, TaskletRef};
+use nimblenet_tasklet::{Digest, Fault, NamespaceId, NodeId, TaskletRef};
 
 use self::acquisitions::Acquisitions;
 pub(super) use self::acquisitions::{Acquired, Wanted};
@@ -69,6 +69,13 @@ impl Supply {
         let epoch = epochs.get(held.index()).copied();
         let callee = epoch.and_then(|epoch| self.subscriptions.callee(held, number, epoch));
         callee.ok_or(Fault::UnknownTasklet)
+    }
+
+    /// The digest of a tasklet's module, if the catalogue has just this version.
+    pub(in crate::node) fn published(&self, tasklet: TaskletRef) -> Option<Digest> {
+        let catalogue = self.subscriptions.catalogue(tasklet.namespace)?;
+        let entry = catalogue.entry(tasklet.number)?;
+        (entry.sequence == tasklet.sequence).then_some(entry.digest)
     }
 
     /// How to acquire the module of an activation.

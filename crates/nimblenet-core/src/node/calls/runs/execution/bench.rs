@@ -354,9 +354,9 @@ impl Bench {
     /// the emptiest: those that an executor holds may become ready while it is busy, and no other
     /// can run them.
     fn is_emptiest(&self, executor: ExecutorId) -> bool {
-        let idle = self.seats.iter().filter(|seat| seat.executing.is_none());
-        let least = idle.map(|seat| seat.held).min();
-        least.is_none_or(|least| self.seats[usize::from(executor.0)].held <= least)
+        let own = self.seats[usize::from(executor.0)].held;
+        let emptier = |seat: &Seat| seat.executing.is_none() && seat.held < own;
+        own == 0 || !self.seats.iter().any(emptier)
     }
 
     fn seat_mut(&mut self, executor: ExecutorId) -> &mut Seat {

@@ -53,9 +53,7 @@ impl Jobs {
         }
         let top = job.top_mut().ok_or(Fault::Stopped)?;
         let (released, budget) = (top.callee_slot.take(), top.fuel);
-        let entry = top.entry();
-        let import = entry.imports().nth(usize::from(import));
-        let wish = import.map(|import| {
+        let wish = top.entry().import(import).map(|import| {
             let export = ExportName::new(import.export).ok_or(Fault::UnknownExport)?;
             Ok(Wish {
                 namespace: import.namespace,

@@ -106,6 +106,9 @@ impl Subscriptions {
     /// A subscription without any catalogue whose namespace the tasklet of this entry calls,
     /// directly or not.
     pub(super) fn lacking(&self, at: SubscriptionAt, entry: &Entry<'_>) -> Option<SubscriptionAt> {
+        if self.catalogues().all(|catalogue| catalogue.epoch() > 0) {
+            return None;
+        }
         let mut listed = [(at, entry.number); CALLEES];
         let (mut count, mut next) = (1, 1);
         let mut imports = entry.imports();
