@@ -1,12 +1,14 @@
 //! A run: a trace replayed on real nodes.
 
+use std::collections::{BTreeMap, VecDeque};
+
 use core::fmt;
 use core::str::FromStr;
 use core::time::Duration;
 
 use nimblenet_core::{
-    AcquisitionConfig, Archive, CallRequest, Config, Eviction, Instant, Limits, LinkAddress,
-    LinkId, NamespaceConfig, Role,
+    AcquisitionConfig, Archive, CallRequest, CatalogueLimits, Config, Eviction, Instant, Limits,
+    LinkAddress, LinkId, NamespaceConfig, Role,
 };
 use nimblenet_core::{StaticNeighbour, StaticRoute};
 use nimblenet_tasklet::{Capabilities, Delta, NodeId, TaskletName};
@@ -24,8 +26,10 @@ use crate::trace::{Distances, TaskSet, Trace, duration, moment};
 /// The namespace of a trace's tasklets.
 const NAMESPACE: &str = "floor";
 
-/// How many executors a node has if their number is not to matter.
+/// The most executors of a node if their number is not to matter.
 const UNLIMITED: usize = 64;
+/// A call without waiting takes less than this, acquisitions over the whole mesh included.
+const LONGEST_CALL_S: f64 = 120.0;
 
 /// A name in a list of names that is not one of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -219,6 +223,8 @@ impl<'t> Run<'t> {
         let mut engine = Engine::new(settings.seed, tally, move |_| {
             Box::new(TimedExecutor::with_call_cost(call_cost))
         });
+        let decoded = Delta::decode(&delta).expect("a published delta is well formed");
+        let limits = limits(trace, &settings, &decoded, &mesh);
         for id in everyone() {
             let mut config = match settings.profile {
                 Profile::Paper => paper(id, settings.mtu, &mesh),
@@ -226,12 +232,13 @@ impl<'t> Run<'t> {
             };
             config.seed = settings.seed;
             config.namespaces = vec![namespace];
-            config.limits = limits(trace, &settings, delta.len(), &mesh);
+            config.limits = limits;
             config.eviction = settings.eviction.unwrap_or(config.eviction);
             config.acquisition = settings.acquisition.unwrap_or(config.acquisition);
             config.pace.announce = settings.announce.unwrap_or(config.pace.announce);
             if id == registry {
                 config.role = Role::Registry(archive.clone());
+                config.namespaces.clear();
                 config.limits.executors = 1;
                 config.limits.jobs = 1;
             }
@@ -243,7 +250,6 @@ impl<'t> Run<'t> {
         if let Some(medium) = settings.medium {
             engine.share_medium(medium);
         }
-        let decoded = Delta::decode(&delta).expect("a published delta is well formed");
         for id in everyone() {
             let started = engine.start(id);
             started.expect("a trace makes valid configurations");
@@ -395,19 +401,47 @@ fn paper(id: NodeId, mtu: u16, mesh: &Distances) -> Config {
     config
 }
 
+/// The most calls that one node has at the same time, if none waits for another.
+fn crowd(trace: &Trace) -> usize {
+    let mut recent: BTreeMap<u16, VecDeque<f64>> = BTreeMap::new();
+    let mut most = 0;
+    for trigger in &trace.triggers {
+        let Some(node) = trigger.node else {
+            continue;
+        };
+        let recent = recent.entry(node).or_default();
+        while recent
+            .front()
+            .is_some_and(|at| at + LONGEST_CALL_S < trigger.at_s)
+        {
+            recent.pop_front();
+        }
+        recent.push_back(trigger.at_s);
+        most = most.max(recent.len());
+    }
+    most
+}
+
 /// The limits of a node: nothing is refused that the trace asks for, and no more is allocated than
 /// that needs.
-fn limits(trace: &Trace, settings: &Settings, delta_bytes: usize, mesh: &Distances) -> Limits {
+fn limits(trace: &Trace, settings: &Settings, delta: &Delta<'_>, mesh: &Distances) -> Limits {
     let deep = 2;
+    let chains = trace.taskset.chains.iter();
+    let longest_chain = chains.map(|chain| chain.calls.len()).max();
+    let lengths = || delta.entries().map(|entry| entry.encoded().len());
+    let entries = usize::from(delta.count);
     let (executors, jobs) = match settings.executors {
-        None => (UNLIMITED, UNLIMITED),
+        None => {
+            let crowd = crowd(trace).clamp(16, UNLIMITED);
+            (crowd, crowd)
+        }
         Some(executors) => (executors.into(), 1024),
     };
     let nodes = trace.nodes.len() + 8;
     let degrees = (0..mesh.ids().len()).map(|at| mesh.neighbours(at).len());
     Limits {
         cache_bytes: settings.cache_bytes,
-        cache_entries: (settings.cache_bytes / 50).clamp(16, 4096),
+        cache_entries: entries + jobs,
         jobs,
         executors,
         places: 16,
@@ -420,10 +454,18 @@ fn limits(trace: &Trace, settings: &Settings, delta_bytes: usize, mesh: &Distanc
         peers: nodes,
         routes: nodes,
         neighbours: degrees.max().unwrap_or(0).max(16),
-        outbox_bytes: 64 << 10,
+        outbox_bytes: 4 * usize::from(settings.mtu.max(4096)),
         servings: 64,
-        delta_bytes: delta_bytes.next_power_of_two(),
-        steps: 16,
+        catalogue: CatalogueLimits {
+            entries,
+            bytes: lengths().sum(),
+            entry_bytes: lengths().max().unwrap_or(0),
+            retired: 0,
+        },
+        // Every node holds the catalogue from the start. Its room lets modules lie where there is no
+        // gap for them among those that are in use.
+        delta_bytes: 32 << 10,
+        steps: 1 + longest_chain.unwrap_or(0),
         image_bytes: 1024,
         ..Limits::linux()
     }
