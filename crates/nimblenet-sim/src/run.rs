@@ -225,6 +225,7 @@ impl<'t> Run<'t> {
         });
         let decoded = Delta::decode(&delta).expect("a published delta is well formed");
         let limits = limits(trace, &settings, &decoded, &mesh);
+        let crowds = crowds(trace);
         for id in everyone() {
             let mut config = match settings.profile {
                 Profile::Paper => paper(id, settings.mtu, &mesh),
@@ -233,6 +234,13 @@ impl<'t> Run<'t> {
             config.seed = settings.seed;
             config.namespaces = vec![namespace];
             config.limits = limits;
+            if settings.executors.is_none() {
+                let crowd = crowds.get(&id.0).copied().unwrap_or(0);
+                let crowd = crowd.clamp(8, UNLIMITED);
+                config.limits.jobs = crowd;
+                config.limits.executors = crowd;
+                config.limits.acquisitions = crowd;
+            }
             config.eviction = settings.eviction.unwrap_or(config.eviction);
             config.acquisition = settings.acquisition.unwrap_or(config.acquisition);
             config.pace.announce = settings.announce.unwrap_or(config.pace.announce);
@@ -401,15 +409,14 @@ fn paper(id: NodeId, mtu: u16, mesh: &Distances) -> Config {
     config
 }
 
-/// The most calls that one node has at the same time, if none waits for another.
-fn crowd(trace: &Trace) -> usize {
-    let mut recent: BTreeMap<u16, VecDeque<f64>> = BTreeMap::new();
-    let mut most = 0;
+/// The most calls that each node has at the same time, if none waits for another.
+fn crowds(trace: &Trace) -> BTreeMap<u16, usize> {
+    let mut recent: BTreeMap<u16, (VecDeque<f64>, usize)> = BTreeMap::new();
     for trigger in &trace.triggers {
         let Some(node) = trigger.node else {
             continue;
         };
-        let recent = recent.entry(node).or_default();
+        let (recent, most) = recent.entry(node).or_default();
         while recent
             .front()
             .is_some_and(|at| at + LONGEST_CALL_S < trigger.at_s)
@@ -417,9 +424,10 @@ fn crowd(trace: &Trace) -> usize {
             recent.pop_front();
         }
         recent.push_back(trigger.at_s);
-        most = most.max(recent.len());
+        *most = recent.len().max(*most);
     }
-    most
+    let crowds = recent.into_iter();
+    crowds.map(|(node, (_, most))| (node, most)).collect()
 }
 
 /// The limits of a node: nothing is refused that the trace asks for, and no more is allocated than
@@ -431,10 +439,7 @@ fn limits(trace: &Trace, settings: &Settings, delta: &Delta<'_>, mesh: &Distance
     let lengths = || delta.entries().map(|entry| entry.encoded().len());
     let entries = usize::from(delta.count);
     let (executors, jobs) = match settings.executors {
-        None => {
-            let crowd = crowd(trace).clamp(16, UNLIMITED);
-            (crowd, crowd)
-        }
+        None => (UNLIMITED, UNLIMITED),
         Some(executors) => (executors.into(), 1024),
     };
     let nodes = trace.nodes.len() + 8;
