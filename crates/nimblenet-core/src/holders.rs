@@ -17,6 +17,9 @@ use crate::wire::{HOLDINGS_BYTES, Holder, Holdings, HoldingsWriter, PAGE_ENTRIES
 /// A node says soon what it has not said yet, after this part of the usual delay.
 const SOON: u32 = 16;
 
+/// Each module that comes from a peer takes this part off the bytes that all have sent.
+const FORGETS: u32 = 64;
+
 /// A node that holds a module.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Source {
@@ -77,6 +80,8 @@ struct Peer {
     via: NodeId,
     sequence: u32,
     heard: Instant,
+    /// Bytes of modules that it has sent to this node lately.
+    sent: u32,
 }
 
 /// Where a tasklet's bit is.
@@ -102,19 +107,28 @@ impl Holders {
         }
     }
 
-    /// The nearest node that holds a module, except `avoid`. Of equally near ones each tasklet
-    /// prefers another, so that the load is shared.
+    /// The nearest node that holds a module, except `avoid`. Of equally near ones it is the one that
+    /// has sent the least to this node lately, so that the load is shared.
     pub(crate) fn nearest(&self, tasklet: TaskletRef, avoid: Option<NodeId>) -> Option<Source> {
         let holders = self
             .holders_of(tasklet)
             .filter(|peer| Some(peer.id) != avoid);
-        let turn = |peer: &Peer| peer.id.0.wrapping_add(tasklet.number) % 7;
-        let nearest = holders.min_by_key(|peer| (peer.hops, turn(peer), peer.id))?;
+        let nearest = holders.min_by_key(|peer| (peer.hops, peer.sent, peer.id))?;
         Some(Source {
             id: nearest.id,
             hops: nearest.hops,
             mtu: nearest.mtu,
         })
+    }
+
+    /// Notes that a module of `bytes` bytes has come from a node.
+    pub(crate) fn note_source(&mut self, source: NodeId, bytes: u32) {
+        for peer in &mut self.peers {
+            peer.sent -= peer.sent / FORGETS;
+            if peer.id == source {
+                peer.sent = peer.sent.saturating_add(bytes);
+            }
+        }
     }
 
     /// What is known of the copies of a module besides the node's own; `registry_hops` is the
@@ -198,6 +212,7 @@ impl Holders {
             via: from,
             sequence: packet,
             heard: now,
+            sent: 0,
         };
         let mut news = false;
         if self.know(neighbour) {
@@ -213,6 +228,7 @@ impl Holders {
                 via: from,
                 sequence: holder.sequence,
                 heard: now,
+                sent: 0,
             };
             if holder.id != own_id && self.know(second) {
                 for page in pages {
@@ -365,7 +381,8 @@ impl Holders {
                 if held.hops < peer.hops {
                     return false;
                 }
-                *held = peer;
+                let sent = held.sent;
+                *held = Peer { sent, ..peer };
                 true
             }
             Err(at) => {

@@ -165,3 +165,27 @@ fn a_node_that_tells_nothing_is_quiet() {
     holders.handle_newcomer(at(2));
     assert_eq!(holders.poll_timeout(), None);
 }
+
+#[test]
+fn of_equally_near_holders_the_one_that_has_sent_least_is_asked() {
+    let (mut near, mut other, mut own) = (holders(30), holders(30), holders(30));
+    let held = cache(&[1]);
+    tell(&mut near, (NEAR, &held), &mut own, OWN);
+    tell(&mut other, (OTHER, &held), &mut own, OWN);
+    let mut asked = Vec::new();
+    for bytes in [300, 100, 100, 300] {
+        let (source, _) = nearest(&own, 1).unwrap();
+        asked.push(source);
+        own.note_source(source, bytes);
+        // What a neighbour tells does not make it forget what the neighbour has sent.
+        other.handle_newcomer(at(300));
+        tell(&mut other, (OTHER, &held), &mut own, OWN);
+    }
+    assert_eq!(asked, [NEAR, OTHER, OTHER, OTHER]);
+    // One that has sent nothing for long is as good as others.
+    for _ in 0..1000 {
+        own.note_source(OTHER, 0);
+    }
+    let sent: Vec<u32> = own.peers.iter().map(|peer| peer.sent).collect();
+    assert!(sent.iter().all(|sent| *sent < 64), "{sent:?}");
+}

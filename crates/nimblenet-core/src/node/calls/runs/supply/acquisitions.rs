@@ -470,7 +470,12 @@ impl Acquisition {
     }
 
     fn search(&mut self, post: &mut Post<'_>, scope: Scope) {
-        self.request = post.new_request();
+        // The registry may still answer the former question, which takes longer than this node can
+        // know without a route.
+        let again = (self.phase, scope) == (Phase::Fallback, Scope::Registry);
+        if !again {
+            self.request = post.new_request();
+        }
         let message = Message::Search(Search {
             tasklet: self.wanted.tasklet,
             request: self.request,
@@ -549,6 +554,7 @@ impl Acquisition {
     ) {
         let hops = Some(links);
         post.cache.set_nearby(slot, Nearby { copies: None, hops });
+        post.holders.note_source(source, self.wanted.size);
         // Without merging another acquisition may have brought the module meanwhile.
         let held = post.cache.find(self.wanted.tasklet);
         if held.is_some() {

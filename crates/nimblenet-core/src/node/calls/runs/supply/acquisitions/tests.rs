@@ -197,6 +197,24 @@ fn a_registry_is_asked_six_times_in_each_attempt() {
 }
 
 #[test]
+fn a_registry_that_answers_after_it_was_asked_again_is_heard() {
+    let mut stage = stage();
+    let (mut acquisitions, ..) = begun(&mut stage);
+    let mut asked = Vec::new();
+    for _ in 0..4 {
+        pass_to(&mut stage, &mut acquisitions);
+        asked.push(searched(&mut stage));
+    }
+    let [(Scope::Mesh, _), registry @ ..] = &asked[..] else {
+        panic!("{asked:?}");
+    };
+    let (scope, first) = registry[0];
+    assert_eq!(scope, Scope::Registry);
+    acquisitions.handle_found(&mut stage.post(), REGISTRY, 2, found(first));
+    assert_eq!(ordered(&mut stage), Some(REGISTRY));
+}
+
+#[test]
 fn a_registry_that_does_not_serve_it_ends_the_attempt_and_is_asked_in_the_next() {
     let mut stage = stage();
     let (mut acquisitions, ..) = begun(&mut stage);
