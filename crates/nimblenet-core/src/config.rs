@@ -169,6 +169,8 @@ pub struct AcquisitionConfig {
     /// Answer requests for modules that the node only passes on, if it holds the module; send them
     /// to a nearer holder, if it knows of one.
     pub on_path: bool,
+    /// Keep modules that the node only passes on, as long as nothing has to leave the cache for them.
+    pub keep_passing: bool,
     /// Acquire what a chain may call as soon as it is called, besides its own module.
     pub prefetch: bool,
     /// Attempts before an acquisition fails, at least 1.
@@ -237,6 +239,7 @@ impl Config {
                 discovery: Discovery::Known,
                 announce: true,
                 on_path: true,
+                keep_passing: true,
                 prefetch: true,
                 attempts: 5,
                 ask_metadata: false,
@@ -268,6 +271,7 @@ impl Config {
         config.acquisition.discovery = Discovery::Flood;
         config.acquisition.announce = false;
         config.acquisition.on_path = false;
+        config.acquisition.keep_passing = false;
         config.acquisition.prefetch = false;
         config.eviction = Eviction::LFU;
         config.acquisition.ask_metadata = true;

@@ -50,6 +50,7 @@ fn main() {
             match part {
                 "prefetch" => acquisition.prefetch = false,
                 "on-path" => acquisition.on_path = false,
+                "keep-passing" => acquisition.keep_passing = false,
                 "announce" => acquisition.announce = false,
                 "merge" => acquisition.merge = false,
                 "known" => acquisition.discovery = Discovery::Flood,

@@ -129,6 +129,24 @@ fn a_request_stops_at_the_first_node_on_its_way_that_has_the_module() {
 }
 
 #[test]
+fn a_module_that_passes_through_a_node_stays_there_if_there_is_room() {
+    for (room, expected) in [(32768, Source::Local), (2900, Source::Neighbour)] {
+        let mut net = net(5, &Layout::line(4), |config| {
+            config.limits.cache_bytes = room;
+        });
+        let full = net.run_call(2, "shop/other");
+        assert!(full.result.is_ok());
+        assert_eq!(net.run_call(4, "shop/check").result, Ok(vec![0x80]));
+        let before = net.node(2).counters().traffic(Kind::Fetch).originated;
+        let call = net.run_call(2, "shop/check");
+        assert_eq!(sources(&call)[0], expected, "a cache of {room} bytes");
+        let fetched = net.node(2).counters().traffic(Kind::Fetch).originated > before;
+        assert_eq!(fetched, expected != Source::Local);
+        assert_eq!(net.node(2).cache().evicted() > 0, fetched, "nothing leaves for it");
+    }
+}
+
+#[test]
 fn shared_algorithms_are_fetched_once() {
     let mut net = net(3, &Layout::pair(), |_| {});
     net.run_call(2, "shop/check");

@@ -59,6 +59,8 @@ struct Slot {
     nearby: Nearby,
     /// Where it came from; none once a job has used it.
     origin: Option<Origin>,
+    /// Whether it may leave before it is complete: nobody here has asked for it.
+    spare: bool,
 }
 
 /// Where a module has come from.
@@ -269,7 +271,7 @@ impl Cache {
         // Bytes of modules that stay, and of all that stays.
         let (mut modules, mut all) = (0, 0);
         for slot in self.held() {
-            if slot.reservations > 0 || !slot.ready {
+            if slot.reservations > 0 || !slot.ready && !slot.spare {
                 all += slot.len;
                 modules += slot.tasklet.map_or(0, |_| slot.len);
             }
@@ -307,6 +309,26 @@ impl Cache {
         self.place(Some(tasklet), len, now)
     }
 
+    /// Takes space for a module that nobody here has asked for; none if another would have to leave.
+    /// It gives way to any other before it is complete, and counts as never used.
+    pub(crate) fn begin_spare(&mut self, tasklet: TaskletRef, len: usize) -> Option<SlotId> {
+        let held: usize = self.held().map(|slot| slot.len).sum();
+        let full = self.is_full_for(len) || held + len > self.bytes.len();
+        if full || self.order.len() == self.slots.len() {
+            return None;
+        }
+        let slot = self.begin(tasklet, len, Instant::ZERO).ok()?;
+        self.slot_mut(slot).spare = true;
+        Some(slot)
+    }
+
+    /// Whether a module that [`begin_spare`](Self::begin_spare) has begun has neither been completed
+    /// nor given way.
+    pub(crate) fn is_spare(&self, id: SlotId, tasklet: TaskletRef) -> bool {
+        let slot = self.slots[id.index()].as_ref();
+        slot.is_some_and(|slot| slot.spare && slot.tasklet == Some(tasklet))
+    }
+
     /// Takes space for an object in transfer. It stays until it is [removed](Self::remove).
     ///
     /// # Errors
@@ -336,6 +358,7 @@ impl Cache {
             ready: false,
             nearby: Nearby::default(),
             origin: None,
+            spare: false,
         };
         self.slots[free] = Some(slot);
         self.order.insert(at, free as u16);
@@ -369,7 +392,9 @@ impl Cache {
     pub fn finish(&mut self, id: SlotId, digest: &Digest) -> bool {
         let good = Digest::of(self.code(id)) == *digest;
         if good {
-            self.slot_mut(id).ready = true;
+            let slot = self.slot_mut(id);
+            slot.ready = true;
+            slot.spare = false;
             if let Some(tasklet) = self.slot(id).tasklet {
                 self.modules.insert(self.rank(tasklet), id.0);
             }
@@ -413,6 +438,11 @@ impl Cache {
     }
 
     fn evict_one(&mut self) -> Option<()> {
+        let spare = |id: &&u16| self.slot(SlotId(**id)).spare;
+        if let Some(id) = self.order.iter().find(spare) {
+            self.remove(SlotId(*id));
+            return Some(());
+        }
         let mut least = None;
         for id in self.order.iter().map(|id| SlotId(*id)) {
             let slot = self.slot(id);

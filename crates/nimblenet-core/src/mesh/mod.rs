@@ -30,8 +30,8 @@ use crate::counters::{Counters, DropReason};
 use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::{
-    EpochNote, Fetch, Frame, HEADER_LEN, HELLO_BYTES, Hello, Holder, MAX_TTL, Message, OVERHEAD,
-    Object, RegistryNote,
+    EpochNote, Frame, HEADER_LEN, HELLO_BYTES, Hello, Holder, MAX_TTL, Message, OVERHEAD, Object,
+    RegistryNote,
 };
 
 /// A neighbour is forgotten after this many of the longest hello intervals.
@@ -51,8 +51,8 @@ pub(crate) enum Reach {
     Here,
     /// Everyone.
     Everyone,
-    /// Another node. It asks for a module, which this node may have; if not,
-    /// [`Mesh::pass_on`] sends it on.
+    /// Another node. It asks for a module, which this node may have, or is a part of an object,
+    /// which this node may keep; [`Mesh::pass_on`] sends it on.
     Passing,
 }
 
@@ -73,6 +73,8 @@ pub(crate) struct Mesh<S = Plain> {
     registries: Vec<(NodeId, u16)>,
     /// Whether requests for modules stop here on their way to another node.
     on_path: bool,
+    /// Whether parts of objects are looked at on their way to another node.
+    keep_passing: bool,
     /// Whether there is a neighbour that knows nothing of this node.
     newcomer: bool,
     sequence: u32,
@@ -123,6 +125,7 @@ impl<S: Seal> Mesh<S> {
             trickle,
             registries: Vec::with_capacity(registries),
             on_path: config.acquisition.on_path,
+            keep_passing: config.acquisition.keep_passing,
             newcomer: false,
             sequence: config.first_sequence,
             random,
@@ -238,11 +241,23 @@ impl<S: Seal> Mesh<S> {
             destination if destination == self.id => Reach::Here,
             _ => Reach::Passing,
         };
-        let asks = reach == Reach::Passing && self.on_path && asks_for_module(&frame.message);
-        if reach != Reach::Here && frame.ttl > 0 && !asks {
+        let stops = reach == Reach::Passing && self.stops(&frame.message);
+        if reach != Reach::Here && frame.ttl > 0 && !stops {
             self.forward(now, frame, counters);
         }
-        (reach != Reach::Passing || asks).then_some(Delivery { frame, reach })
+        (reach != Reach::Passing || stops).then_some(Delivery { frame, reach })
+    }
+
+    /// Whether a message for another node concerns this one.
+    fn stops(&self, message: &Message<'_>) -> bool {
+        match message {
+            Message::Fetch(fetch) => {
+                let module = matches!(fetch.object, Object::Module(_));
+                module && (self.on_path || self.keep_passing)
+            }
+            Message::Data(_) => self.keep_passing,
+            _ => false,
+        }
     }
 
     /// Sends a packet on that was only passing, to `destination`.
@@ -514,17 +529,6 @@ impl<S: Seal> Mesh<S> {
             Err(_) => counters.drop(DropReason::QueueFull),
         }
     }
-}
-
-/// Whether a message asks for a module, which any holder may send.
-fn asks_for_module(message: &Message<'_>) -> bool {
-    matches!(
-        message,
-        Message::Fetch(Fetch {
-            object: Object::Module(_),
-            ..
-        })
-    )
 }
 
 #[cfg(test)]

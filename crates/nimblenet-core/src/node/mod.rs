@@ -467,8 +467,9 @@ impl Node {
                 servings.handle_metadata_request(post, origin, request, published);
             }
             Message::Fetch(fetch)
-                if reach == Reach::Passing && !self.servings.has(post, &fetch) =>
+                if reach == Reach::Passing && !self.servings.stops(post, &fetch) =>
             {
+                self.calls.runs.supply.note_passing(origin, &fetch);
                 pass_on(post, frame, &fetch);
             }
             Message::Fetch(fetch) => {
@@ -481,6 +482,11 @@ impl Node {
                 .supply
                 .handle_found(post, origin, hops, found),
             Message::Metadata(metadata) => self.calls.runs.supply.handle_metadata(post, metadata),
+            Message::Data(data) if reach == Reach::Passing => {
+                let to = frame.destination;
+                self.calls.runs.supply.handle_passing(post, to, &data);
+                post.mesh.pass_on(now, frame, to, post.counters);
+            }
             Message::Data(data) => {
                 let from = (origin, hops);
                 if !self.calls.runs.supply.handle_data(post, from, &data) {
@@ -543,7 +549,7 @@ fn pass_on(post: &mut Post<'_>, frame: Frame<'_>, fetch: &Fetch) {
     if let Object::Module(tasklet) = fetch.object {
         let left = post.mesh.hops(post.now, destination).unwrap_or(u8::MAX);
         let nearest = post.holders.nearest(tasklet, Some(frame.origin));
-        let nearest = nearest.filter(|_| !fetch.direct);
+        let nearest = nearest.filter(|_| post.config.acquisition.on_path && !fetch.direct);
         if let Some(nearer) = nearest.filter(|nearest| nearest.hops < left) {
             destination = nearer.id;
         }

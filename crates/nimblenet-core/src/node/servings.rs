@@ -123,9 +123,11 @@ impl Servings {
         post.send(origin, Message::Metadata(metadata));
     }
 
-    /// Whether it can serve a fetch.
-    pub(in crate::node) fn has(&self, post: &Post<'_>, fetch: &Fetch) -> bool {
-        self.queue.len() < self.limit && self.find(post, fetch.object).is_some()
+    /// Whether it serves a fetch that is for another node: not a direct one, whose sender may have
+    /// asked on the path in vain.
+    pub(in crate::node) fn stops(&self, post: &Post<'_>, fetch: &Fetch) -> bool {
+        let may = post.config.acquisition.on_path && !fetch.direct;
+        may && self.queue.len() < self.limit && self.find(post, fetch.object).is_some()
     }
 
     /// Takes a fetch, or refuses it. A repeated fetch of the same node replaces the one before.

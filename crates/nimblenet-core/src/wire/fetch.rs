@@ -39,7 +39,7 @@ pub struct Fetch {
     pub part: u16,
     /// Which parts: bit n means the part at `offset + n * part`.
     pub wanted: u32,
-    /// Whether it is for this node only: none on the path sends it to another holder.
+    /// Whether it is for its destination only: no node on the path answers it or sends it to another.
     pub direct: bool,
 }
 

@@ -22,7 +22,7 @@ use crate::event::Reason;
 use crate::job::{Activation, Callee};
 use crate::node::post::{FetchEnd, Owner, Post};
 use crate::places::AcquisitionAt;
-use crate::wire::{Data, Found, Metadata};
+use crate::wire::{Data, Fetch, Found, Metadata};
 
 /// The catalogues of a node, and its acquisitions and fetches.
 pub(in crate::node) struct Supply {
@@ -50,7 +50,13 @@ impl Supply {
             subscriptions: Subscriptions::new(&config.namespaces, limits.catalogue),
             acquisitions: Acquisitions::new(limits.acquisitions),
             // One for each acquisition, one for a delta, one for a record.
-            fetches: Fetches::new(limits.acquisitions + 2),
+            fetches: Fetches::new(
+                limits.acquisitions + 2,
+                match config.acquisition.keep_passing {
+                    true => limits.servings,
+                    false => 0,
+                },
+            ),
         }
     }
 
@@ -159,6 +165,27 @@ impl Supply {
         data: &Data<'_>,
     ) -> bool {
         self.fetches.handle_data(post, from, data)
+    }
+
+    /// Notes a request for a module that this node passes on.
+    pub(in crate::node) fn note_passing(&mut self, origin: NodeId, fetch: &Fetch) {
+        self.fetches.note_passing(origin, fetch);
+    }
+
+    /// Takes a part of an object that is on its way to another node.
+    pub(in crate::node) fn handle_passing(
+        &mut self,
+        post: &mut Post<'_>,
+        to: NodeId,
+        data: &Data<'_>,
+    ) {
+        let Self {
+            subscriptions,
+            fetches,
+            ..
+        } = self;
+        let described = |tasklet| subscriptions.module_of(tasklet);
+        fetches.handle_passing(post, to, data, described);
     }
 
     /// Takes the answer of a holder to a search.

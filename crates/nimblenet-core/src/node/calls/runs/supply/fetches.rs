@@ -5,10 +5,12 @@
 //! a module, its parts stay, and the fetch goes on from the next source. Every other object starts
 //! over.
 
+mod passing;
 mod transfer;
 
-use nimblenet_tasklet::NodeId;
+use nimblenet_tasklet::{Digest, NodeId, TaskletRef};
 
+use self::passing::Passing;
 use self::transfer::{Progress, Stall, Transfer};
 use crate::cache::SlotId;
 use crate::earliest::Earliest;
@@ -16,13 +18,15 @@ use crate::event::Reason;
 use crate::node::post::{FetchEnd, Order, Owner, Post};
 use crate::queue::Queue;
 use crate::table::Table;
-use crate::wire::{Data, Message, Object};
+use crate::wire::{self, Data, Message, Object};
 
 /// The fetches of a node: at most one for each owner.
 #[derive(Debug)]
 pub(in crate::node) struct Fetches {
     table: Table<Fetch>,
     ended: Queue<Ended>,
+    /// Fetches of other nodes.
+    passing: Passing,
 }
 
 /// One object on its way.
@@ -54,12 +58,29 @@ pub(in crate::node) struct Ended {
 }
 
 impl Fetches {
-    /// Room for `places` fetches at a time.
-    pub(in crate::node) fn new(places: usize) -> Self {
+    /// Room for `places` fetches at a time, and for `passing` requests of other nodes.
+    pub(in crate::node) fn new(places: usize, passing: usize) -> Self {
         Self {
             table: Table::new(places),
             ended: Queue::with_capacity(places),
+            passing: Passing::new(passing),
         }
+    }
+
+    /// Notes a request for a module that this node passes on.
+    pub(in crate::node) fn note_passing(&mut self, origin: NodeId, fetch: &wire::Fetch) {
+        self.passing.note(origin, fetch);
+    }
+
+    /// Copies a part that passes on its way to `to`, if there is room for its module.
+    pub(in crate::node) fn handle_passing(
+        &mut self,
+        post: &mut Post<'_>,
+        to: NodeId,
+        data: &Data<'_>,
+        described: impl FnOnce(TaskletRef) -> Option<(Digest, u32)>,
+    ) {
+        self.passing.take(post, to, data, described);
     }
 
     /// Begins a fetch that was ordered, or goes on with it from another source.

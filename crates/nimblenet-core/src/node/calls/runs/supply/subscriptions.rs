@@ -9,8 +9,8 @@ mod chain;
 use alloc::vec::Vec;
 
 use nimblenet_tasklet::{
-    Capabilities, Delta, Entry, Fault, Name, NamespaceId, NodeId, SIGNED_BYTES, TaskletName,
-    TaskletRef, Work, signed_bytes,
+    Capabilities, Delta, Digest, Entry, Fault, Name, NamespaceId, NodeId, SIGNED_BYTES,
+    TaskletName, TaskletRef, Work, signed_bytes,
 };
 
 use crate::cache::SlotId;
@@ -217,6 +217,14 @@ impl Subscriptions {
     ) -> Option<Callee<'_>> {
         let at = self.of(tasklet.namespace)?;
         self.callee(at, tasklet.number, *epochs.get(at.index())?)
+    }
+
+    /// Digest and length of the module of `tasklet`, if that is in a catalogue.
+    pub(in crate::node) fn module_of(&self, tasklet: TaskletRef) -> Option<(Digest, u32)> {
+        let at = self.of(tasklet.namespace)?;
+        let epoch = self.at(at).catalogue.epoch();
+        let callee = self.callee(at, tasklet.number, epoch)?;
+        (callee.tasklet() == tasklet).then_some((callee.entry.digest, callee.entry.size))
     }
 
     /// Whether a tasklet has only capabilities that its namespace may have on this node.

@@ -73,7 +73,7 @@ fn timeout(fetches: &Fetches) -> Option<(Instant, Reason)> {
 
 /// A fetch of `whole` for `owner` from the neighbour, and what it asks for.
 fn begun(stage: &mut Stage, owner: Owner, whole: &[u8]) -> (Fetches, Asked) {
-    let mut fetches = Fetches::new(PLACES);
+    let mut fetches = Fetches::new(PLACES, 0);
     let order = order_of(owner, NEAR, Some(whole.len() as u32));
     fetches.begin(&mut stage.post(), order);
     let (to, asked) = stage.fetch();
@@ -155,7 +155,7 @@ fn a_source_that_falls_silent_is_no_longer_thought_to_be_on_its_way() {
     stage.hear_of(STRANGER);
     let now = stage.now;
     assert_eq!(stage.ground.mesh.hops(now, STRANGER), Some(3));
-    let mut fetches = Fetches::new(PLACES);
+    let mut fetches = Fetches::new(PLACES, 0);
     let order = Order {
         hops: None,
         ..order_of(subscription(), STRANGER, None)
@@ -207,7 +207,7 @@ fn a_refused_module_keeps_what_is_here_and_other_objects_do_not() {
 #[test]
 fn a_delta_longer_than_the_limit_is_given_up_at_its_first_part() {
     let mut stage = Stage::new();
-    let mut fetches = Fetches::new(PLACES);
+    let mut fetches = Fetches::new(PLACES, 0);
     fetches.begin(&mut stage.post(), order_of(subscription(), NEAR, None));
     let (_, asked) = stage.fetch();
     assert_eq!(asked.wanted, 1, "how long it is, its first part says");
@@ -222,7 +222,7 @@ fn a_delta_longer_than_the_limit_is_given_up_at_its_first_part() {
 fn a_delta_of_the_longest_allowed_comes_whole() {
     let mut stage = Stage::new();
     let whole = module(stage.ground.config.limits.delta_bytes);
-    let mut fetches = Fetches::new(PLACES);
+    let mut fetches = Fetches::new(PLACES, 0);
     fetches.begin(&mut stage.post(), order_of(subscription(), NEAR, None));
     let slot = loop {
         let (_, asked) = stage.fetch();
@@ -274,7 +274,7 @@ fn an_object_that_changes_on_its_way_is_given_up() {
 fn a_module_without_room_is_not_even_asked_for() {
     let mut stage = Stage::new();
     stage.fill();
-    let mut fetches = Fetches::new(PLACES);
+    let mut fetches = Fetches::new(PLACES, 0);
     fetches.begin(&mut stage.post(), order_of(acquisition(), NEAR, Some(250)));
     let no_room = (acquisition(), NEAR, FetchEnd::NoRoom);
     assert_eq!(ended(&mut fetches), Some(no_room));
@@ -331,7 +331,7 @@ fn a_part_that_nothing_waits_for_is_not_taken() {
 #[test]
 fn whoever_is_due_first_says_why() {
     let mut stage = Stage::new();
-    let mut fetches = Fetches::new(PLACES);
+    let mut fetches = Fetches::new(PLACES, 0);
     let owners = [
         (Owner::Arrival, Reason::Move),
         (subscription(), Reason::Catalogue),
@@ -430,7 +430,7 @@ proptest! {
             config.limits.delta_bytes = 1000;
             config.limits.image_bytes = 1500;
         });
-        let mut fetches = Fetches::new(PLACES);
+        let mut fetches = Fetches::new(PLACES, 0);
         let capacity = fetches.ended.capacity();
         let zeros = [0; PART as usize];
         let mut asked = [None; PLACES];

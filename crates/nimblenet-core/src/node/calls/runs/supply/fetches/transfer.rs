@@ -126,6 +126,14 @@ impl Transfer {
         }
     }
 
+    /// Takes the parts that another node asks for under the number `request`.
+    pub(super) fn overhear(&mut self, request: u16) {
+        if request != self.request {
+            self.former = self.request;
+            self.request = request;
+        }
+    }
+
     /// Asks for the parts that are lacking, and waits for `patience`.
     pub(super) fn ask(&mut self, now: Instant, request: u16, patience: Duration) -> Fetch {
         self.former = match self.request {
