@@ -6,6 +6,7 @@ use core::cmp::Reverse;
 use core::time::Duration;
 
 use nimblenet_core::Instant;
+use nimblenet_tasklet::NodeId;
 
 use crate::trace::{Distances, TaskSet, Trace, moment};
 
@@ -30,8 +31,9 @@ pub struct LowerBound {
 }
 
 impl LowerBound {
-    /// The bound for nodes with `cache_bytes` of cache each. The registry has everything from the
-    /// start, and nobody else has anything.
+    /// The bound of what nodes with `cache_bytes` of cache each have run. The registry has everything
+    /// from the start, and nobody else has anything. Calls that failed before they ran a module did
+    /// not need it, and a module is needed where it runs.
     ///
     /// A module is sent at least once over each link of a tree that connects the registry's
     /// neighbour and all nodes that need it. In a mesh of up to [`EXACT_NODES`] nodes the smallest
@@ -40,22 +42,14 @@ impl LowerBound {
     ///
     /// What is fetched again is at least what PFOO-L leaves (Berger, Beckmann and Harchol-Balter,
     /// "Practical Bounds on Optimal Caching with Variable Object Sizes", 2018), for bytes.
-    pub fn of(trace: &Trace, tasks: &TaskSet, cache_bytes: u64) -> Self {
+    pub fn of(trace: &Trace, tasks: &TaskSet, cache_bytes: u64, needs: &Needs) -> Self {
         let links = trace.all_links().skip(1);
         let mesh = Distances::new(trace.ids(), links);
         let gateway = mesh.position(trace.all_links().next().expect("the registry's link").1);
         let trees = Trees::new(&mesh, gateway);
+        let wanted = mesh.ids().iter().map(|id| needs.of(*id, tasks));
+        let wanted: Vec<Vec<Item>> = wanted.collect();
         let mut needed: BTreeMap<Item, Vec<usize>> = BTreeMap::new();
-        let mut wanted = vec![Vec::new(); mesh.ids().len()];
-        for trigger in &trace.triggers {
-            let Some(node) = trigger.node else {
-                continue;
-            };
-            let node = mesh.position(nimblenet_tasklet::NodeId(node));
-            let chain = &tasks.chains[trigger.chain as usize];
-            let algorithms = chain.calls.iter().map(|id| Item::Algorithm(*id));
-            wanted[node].extend([Item::Chain(chain.id)].into_iter().chain(algorithms));
-        }
         for (node, wanted) in wanted.iter().enumerate() {
             for item in wanted {
                 let nodes = needed.entry(*item).or_default();
@@ -81,6 +75,50 @@ impl LowerBound {
         let packet = u64::from(header_bytes) + REQUEST_BYTES;
         let packets = (self.links + self.needs) * packet;
         self.tree_bytes + packets + self.refetched_bytes as u64
+    }
+}
+
+/// The modules that nodes have run.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Needs {
+    /// For each node the catalogue numbers of its tasklets, in the order of their starts.
+    started: BTreeMap<NodeId, Vec<u16>>,
+}
+
+impl Needs {
+    /// Those of a run on which each call of a trace runs to its end where it was made, without wait.
+    pub fn of_trace(trace: &Trace, tasks: &TaskSet) -> Self {
+        let mut needs = Self::default();
+        let numbers = |chain: u32| {
+            let algorithms = tasks.chains[chain as usize].calls.iter();
+            let algorithms = algorithms.map(|id| tasks.chains.len() as u32 + id);
+            [chain].into_iter().chain(algorithms)
+        };
+        for trigger in &trace.triggers {
+            let Some(node) = trigger.node else {
+                continue;
+            };
+            for number in numbers(trigger.chain) {
+                needs.add(NodeId(node), number as u16);
+            }
+        }
+        needs
+    }
+
+    /// A node has started the tasklet with this catalogue number.
+    pub fn add(&mut self, node: NodeId, number: u16) {
+        self.started.entry(node).or_default().push(number);
+    }
+
+    /// What a node needed, in order. Chains come first in a catalogue, then algorithms.
+    fn of(&self, node: NodeId, tasks: &TaskSet) -> Vec<Item> {
+        let chains = tasks.chains.len() as u32;
+        let started = self.started.get(&node).into_iter().flatten();
+        let items = started.map(|number| match u32::from(*number).checked_sub(chains) {
+            None => Item::Chain((*number).into()),
+            Some(algorithm) => Item::Algorithm(algorithm),
+        });
+        items.collect()
     }
 }
 
@@ -212,21 +250,20 @@ impl<'m> Trees<'m> {
 }
 
 /// The mean response if all executors were one pool that takes calls in the order of their triggers,
-/// and communication were free: what no placement can beat by more than the order of the queue.
+/// and communication were free: what no placement can beat by more than the order of the queue. None
+/// if no call would end by the end.
 pub fn perfect_pool_mean(
     trace: &Trace,
     tasks: &TaskSet,
     executors: usize,
     call_s: f64,
-) -> Duration {
+) -> Option<Duration> {
     let mut free: BinaryHeap<Reverse<Instant>> =
         (0..executors).map(|_| Reverse(Instant::ZERO)).collect();
     let (mut sum, mut count) = (Duration::ZERO, 0);
     for trigger in trace.triggers.iter().filter(|it| it.node.is_some()) {
         let at = moment(trigger.at_s);
-        let Some(Reverse(from)) = free.pop() else {
-            return Duration::ZERO;
-        };
+        let Reverse(from) = free.pop()?;
         let run = crate::trace::duration(tasks.run_s(trigger.chain, call_s));
         let end = from.max(at) + run;
         free.push(Reverse(end));
@@ -235,13 +272,12 @@ pub fn perfect_pool_mean(
             count += 1;
         }
     }
-    sum.checked_div(count).unwrap_or_default()
+    sum.checked_div(count)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nimblenet_tasklet::NodeId;
     use rand::{RngExt as _, SeedableRng as _};
     use rand_chacha::ChaCha8Rng;
 

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::course::won;
-use crate::figures::{Comparison, Figure, Sample, break_even, mean};
+use crate::figures::{Comparison, Figure, Sample, break_even, mean_of};
 use crate::run::Profile;
 use crate::tally::Accounting;
 
@@ -49,193 +48,195 @@ type Row = (
     Measure,
 );
 
-const ROWS: [Row; 16] = [
-    ("6.1", "triggers an hour", "about 7200", "7209", "", |it| {
-        format!("{:.0}", mean_of(&it.own.nimble, triggers))
-    }),
-    (
-        "6.1",
-        "of them in contact with a node",
-        "about 5470",
-        "5661",
-        "",
-        |it| {
-            format!(
-                "{:.0}",
-                mean_of(&it.own.nimble, |run| run.report.triggered as f64)
-            )
-        },
-    ),
-    (
-        "Fig. 8",
-        "node 1 sends: monolithic / nimble, 28 B a packet",
-        "4 (5 on the testbed)",
-        "9.6",
-        "",
-        |it| {
-            ratio(
-                sent_by_gateway(&it.own.monolithic),
-                sent_by_gateway(&it.own.nimble),
-            )
-        },
-    ),
-    (
-        "Fig. 8",
-        "the same, monolithic with the paper's protocol",
-        "",
-        "9.6",
-        "at least 13, goal 15",
-        |it| {
-            ratio(
-                sent_by_gateway(&it.paper.monolithic),
-                sent_by_gateway(&it.own.nimble),
-            )
-        },
-    ),
-    (
-        "Fig. 8",
-        "Jain's index of the nodes' load, nimble",
-        "more even",
-        "0.92",
-        "at least 0.92, goal 0.95",
-        |it| format!("{:.3}", mean_of(&it.own.nimble, |run| run.report.jain_txrx)),
-    ),
-    ("Fig. 8", "the same, monolithic", "", "0.77", "", |it| {
-        format!(
-            "{:.3}",
-            mean_of(&it.own.monolithic, |run| run.report.jain_txrx)
-        )
-    }),
-    (
-        "Fig. 9",
-        "break-even, 28 B a packet",
-        "300 s (400 s)",
-        "",
-        "",
-        |it| at(break_even(it.own, Accounting::Nominal, SHORT)),
-    ),
-    (
-        "Fig. 9",
-        "break-even, 100 B a packet",
-        "300 s (400 s)",
-        "210 to 300 s",
-        "below 100 s, goal 60 s",
-        |it| at(break_even(it.own, Accounting::Nominal, LONG)),
-    ),
-    (
-        "Fig. 9",
-        "bytes on air / lower bound, nimble, 28 B a packet",
-        "",
-        "4.39",
-        "at most 2.4, goal 2.0",
-        |it| format!("{:.2}", over_bound(&it.own.nimble, SHORT)),
-    ),
-    (
-        "Fig. 9",
-        "the same, 100 B a packet",
-        "",
-        "6.43",
-        "at most 2.6, goal 2.2",
-        |it| format!("{:.2}", over_bound(&it.own.nimble, LONG)),
-    ),
-    (
-        "Fig. 10",
-        "100 s windows after the break-even in which nimble responds faster",
-        "most",
-        "",
-        "more than half",
-        windows_won,
-    ),
-    (
-        "6.4",
-        "mean wait for modules, nimble",
-        "",
-        "0.71 s",
-        "at most 0.16 s, goal 0.13 s",
-        |it| second(mean_of(&it.own.nimble, |run| run.report.mean_acquisition_s)),
-    ),
-    ("6.4", "the same, monolithic", "", "", "", |it| {
-        second(mean_of(&it.own.monolithic, |run| {
-            run.report.mean_acquisition_s
-        }))
-    }),
-    (
-        "6.4",
-        "mean response, nimble",
-        "",
-        "execution + 0.71 s",
-        "execution + 0.17 s",
-        |it| second(mean_of(&it.own.nimble, |run| run.report.mean_response_s)),
-    ),
-    ("6.4", "the same, monolithic", "", "", "", |it| {
-        second(mean_of(&it.own.monolithic, |run| {
-            run.report.mean_response_s
-        }))
-    }),
-    (
-        "6.4",
-        "execution: nimble takes longer by",
-        "about 30 ms",
-        "30 ms",
-        "",
-        |it| {
-            let execution = |runs| mean_of(runs, |run| run.report.mean_execution_s);
-            let longer_s = execution(&it.own.nimble) - execution(&it.own.monolithic);
-            format!("{:.1} ms", longer_s * 1000.0)
-        },
-    ),
-];
+const ROWS: [Row; 16] =
+    [
+        ("6.1", "triggers an hour", "about 7200", "7209", "", |it| {
+            whole(mean_of(&it.own.nimble, |run| {
+                Some(an_hour(run, run.course.triggers))
+            }))
+        }),
+        (
+            "6.1",
+            "of them in contact with a node",
+            "about 5470",
+            "5661",
+            "",
+            |it| {
+                whole(mean_of(&it.own.nimble, |run| {
+                    Some(an_hour(run, run.report.triggered))
+                }))
+            },
+        ),
+        (
+            "Fig. 8",
+            "node 1 sends: monolithic / nimble, 28 B a packet",
+            "4 (5 on the testbed)",
+            "9.6",
+            "",
+            |it| {
+                ratio(
+                    sent_by_gateway(&it.own.monolithic),
+                    sent_by_gateway(&it.own.nimble),
+                )
+            },
+        ),
+        (
+            "Fig. 8",
+            "the same, monolithic with the paper's protocol",
+            "",
+            "9.6",
+            "at least 13, goal 15",
+            |it| {
+                ratio(
+                    sent_by_gateway(&it.paper.monolithic),
+                    sent_by_gateway(&it.own.nimble),
+                )
+            },
+        ),
+        (
+            "Fig. 8",
+            "Jain's index of the nodes' load, nimble",
+            "more even",
+            "0.92",
+            "at least 0.92, goal 0.95",
+            |it| jain(&it.own.nimble),
+        ),
+        ("Fig. 8", "the same, monolithic", "", "0.77", "", |it| {
+            jain(&it.own.monolithic)
+        }),
+        (
+            "Fig. 9",
+            "break-even, 28 B a packet",
+            "300 s (400 s)",
+            "",
+            "",
+            |it| at(break_even(it.own, Accounting::Nominal, SHORT)),
+        ),
+        (
+            "Fig. 9",
+            "break-even, 100 B a packet",
+            "300 s (400 s)",
+            "210 to 300 s",
+            "below 100 s, goal 60 s",
+            |it| at(break_even(it.own, Accounting::Nominal, LONG)),
+        ),
+        (
+            "Fig. 9",
+            "bytes on air / lower bound, nimble, 28 B a packet",
+            "",
+            "4.39",
+            "at most 2.4, goal 2.0",
+            |it| over_bound(&it.own.nimble, SHORT),
+        ),
+        (
+            "Fig. 9",
+            "the same, 100 B a packet",
+            "",
+            "6.43",
+            "at most 2.6, goal 2.2",
+            |it| over_bound(&it.own.nimble, LONG),
+        ),
+        (
+            "Fig. 10",
+            "100 s windows after the break-even in which nimble responds faster",
+            "most",
+            "",
+            "more than half",
+            |it| windows_won(it.own),
+        ),
+        (
+            "6.4",
+            "mean wait for modules, nimble",
+            "",
+            "0.71 s",
+            "at most 0.16 s, goal 0.13 s",
+            |it| second(mean_of(&it.own.nimble, |run| run.report.mean_acquisition_s)),
+        ),
+        ("6.4", "the same, monolithic", "", "", "", |it| {
+            second(mean_of(&it.own.monolithic, |run| {
+                run.report.mean_acquisition_s
+            }))
+        }),
+        (
+            "6.4",
+            "mean response, nimble",
+            "",
+            "execution + 0.71 s",
+            "execution + 0.17 s",
+            |it| second(mean_of(&it.own.nimble, |run| run.report.mean_response_s)),
+        ),
+        ("6.4", "the same, monolithic", "", "", "", |it| {
+            second(mean_of(&it.own.monolithic, |run| {
+                run.report.mean_response_s
+            }))
+        }),
+        (
+            "6.4",
+            "execution: nimble takes longer by",
+            "about 30 ms",
+            "30 ms",
+            "",
+            |it| {
+                let execution = |runs| mean_of(runs, |run| run.report.mean_execution_s);
+                let both = execution(&it.own.nimble).zip(execution(&it.own.monolithic));
+                or_dash(both.map(|(nimble, monolithic)| {
+                    format!("{:.1} ms", (nimble - monolithic) * 1000.0)
+                }))
+            },
+        ),
+    ];
 
-fn mean_of(runs: &[Sample<'_>], number: impl Fn(&Sample<'_>) -> f64) -> f64 {
-    mean(runs.iter().map(number))
+/// A count, scaled to an hour.
+fn an_hour(run: &Sample<'_>, count: u64) -> f64 {
+    count as f64 * 3600.0 / run.course.duration_s
 }
 
-/// Triggers, with those that had no node, scaled to an hour.
-fn triggers(run: &Sample<'_>) -> f64 {
-    run.course.triggers as f64 * 3600.0 / run.course.duration_s
-}
-
-fn sent_by_gateway(runs: &[Sample<'_>]) -> f64 {
+fn sent_by_gateway(runs: &[Sample<'_>]) -> Option<f64> {
     mean_of(runs, |run| {
         let mut nodes = run.course.nodes.iter();
-        let gateway = nodes.find(|(id, ..)| id.0 == GATEWAY);
-        gateway.map_or(0, |(_, sent, _)| sent.bytes(Accounting::Nominal, SHORT)) as f64
+        let (_, sent, _) = nodes.find(|(id, ..)| id.0 == GATEWAY)?;
+        Some(sent.bytes(Accounting::Nominal, SHORT) as f64)
     })
 }
 
-fn over_bound(runs: &[Sample<'_>], header_bytes: u32) -> f64 {
-    mean_of(runs, |run| {
-        let number =
-            |of: &BTreeMap<u32, u64>| of.get(&header_bytes).copied().unwrap_or_default() as f64;
-        let air = number(&run.report.air_bytes_by_accounting.nominal);
-        air / number(&run.report.lower_bound_bytes_by_header).max(1.0)
-    })
+fn jain(runs: &[Sample<'_>]) -> String {
+    let index = mean_of(runs, |run| Some(run.report.jain_txrx));
+    or_dash(index.map(|index| format!("{index:.3}")))
 }
 
-fn windows_won(it: &Measured<'_, '_>) -> String {
-    let report = it.own.nimble.first().map(|run| run.report);
-    let from_s =
-        report.and_then(|report| break_even(it.own, report.accounting, report.header_bytes));
-    let Some(from_s) = from_s else {
+fn over_bound(runs: &[Sample<'_>], header_bytes: u32) -> String {
+    let times = mean_of(runs, |run| {
+        let number = |of: &BTreeMap<u32, u64>| of.get(&header_bytes).copied();
+        let air = number(&run.report.air_bytes_by_accounting.nominal)?;
+        let bound = number(&run.report.lower_bound_bytes_by_header).filter(|bound| *bound > 0)?;
+        Some(air as f64 / bound as f64)
+    });
+    or_dash(times.map(|times| format!("{times:.2}")))
+}
+
+fn windows_won(own: &Comparison<'_>) -> String {
+    let Some((faster, all)) = own.windows_won() else {
         return "no break-even".to_owned();
     };
-    let from = (from_s / crate::report::RESPONSE_WINDOW_S).ceil() as usize;
-    let pairs = it.own.nimble.iter().zip(&it.own.monolithic);
-    let all = pairs.map(|(nimble, monolithic)| {
-        let of = |run: &Sample<'_>| run.report.mean_response_s_per_100s.clone();
-        won(&of(nimble), &of(monolithic), from)
-    });
-    let (faster, all) = all.fold((0, 0), |sum, run| (sum.0 + run.0, sum.1 + run.1));
     let share = 100.0 * faster as f64 / (all as f64).max(1.0);
     format!("{faster} of {all} ({share:.0} %)")
 }
 
-fn ratio(a: f64, b: f64) -> String {
-    format!("{:.1}", a / b.max(1.0))
+fn ratio(a: Option<f64>, b: Option<f64>) -> String {
+    or_dash(a.zip(b).map(|(a, b)| format!("{:.1}", a / b.max(1.0))))
 }
 
-fn second(seconds: f64) -> String {
-    format!("{seconds:.3} s")
+fn second(seconds: Option<f64>) -> String {
+    or_dash(seconds.map(|seconds| format!("{seconds:.3} s")))
+}
+
+fn whole(number: Option<f64>) -> String {
+    or_dash(number.map(|number| format!("{number:.0}")))
+}
+
+/// What is not known, because no call had a result, is a dash.
+fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".to_owned())
 }
 
 fn at(seconds: Option<f64>) -> String {

@@ -4,8 +4,8 @@ mod course;
 mod scene;
 mod sweep;
 
-use crate::course::Course;
-use crate::report::Report;
+use crate::course::{Course, won};
+use crate::report::{RESPONSE_WINDOW_S, Report};
 use crate::run::Cut;
 
 pub use course::{break_even, cumulative, load_per_node, responses};
@@ -51,6 +51,30 @@ impl<'a> Comparison<'a> {
             Cut::Monolithic => &self.monolithic,
         }
     }
+
+    /// In how many windows of [`RESPONSE_WINDOW_S`] after the break-even the nimble task set responds
+    /// faster, and how many there are in all seeds; none if there is no break-even. Bytes are those of
+    /// the reports.
+    pub fn windows_won(&self) -> Option<(usize, usize)> {
+        let report = self.nimble.first()?.report;
+        let from_s = break_even(self, report.accounting, report.header_bytes)?;
+        let from = (from_s / RESPONSE_WINDOW_S).ceil() as usize;
+        let pairs = self.nimble.iter().zip(&self.monolithic);
+        let windows = pairs.map(|(nimble, monolithic)| {
+            let of = |run: &Sample<'_>| run.report.mean_response_s_per_100s.clone();
+            won(&of(nimble), &of(monolithic), from)
+        });
+        Some(windows.fold((0, 0), |sum, run| (sum.0 + run.0, sum.1 + run.1)))
+    }
+}
+
+/// The mean over the runs that have the number.
+pub(crate) fn mean_of(
+    runs: &[Sample<'_>],
+    number: impl Fn(&Sample<'_>) -> Option<f64>,
+) -> Option<f64> {
+    let numbers: Vec<f64> = runs.iter().filter_map(number).collect();
+    (!numbers.is_empty()).then(|| mean(numbers.into_iter()))
 }
 
 /// The mean of some numbers; 0 of none.

@@ -46,6 +46,8 @@ pub const RESPONSE_WINDOW_S: f64 = 100.0;
 pub struct Report {
     /// The seed.
     pub seed: u64,
+    /// The registry's id.
+    pub registry: u16,
     /// `nimble` or `monolithic`.
     pub taskset: &'static str,
     /// `paper` or `default`.
@@ -80,16 +82,17 @@ pub struct Report {
     pub messages_originated: BTreeMap<&'static str, u64>,
     /// Where tasklets came from.
     pub acquisitions_by_source: Sources,
-    /// The time in which a call waits for modules.
-    pub mean_acquisition_s: f64,
+    /// The time in which a call waits for modules; none, as the other times, if no call has a result.
+    pub mean_acquisition_s: Option<f64>,
     /// The time in which its tasklets run.
-    pub mean_execution_s: f64,
+    pub mean_execution_s: Option<f64>,
     /// From the trigger to the result.
-    pub mean_response_s: f64,
+    pub mean_response_s: Option<f64>,
     /// The response that 99 of 100 calls do not exceed.
-    pub p99_response_s: f64,
-    /// The mean response if all executors were one pool and communication free.
-    pub perfect_pool_mean_s: f64,
+    pub p99_response_s: Option<f64>,
+    /// The mean response if all executors were one pool and communication free; none if no call would
+    /// end by the end.
+    pub perfect_pool_mean_s: Option<f64>,
     /// Bytes of calls between nodes and of jobs that move.
     pub placement_bytes: u64,
     /// Calls that another node took.
@@ -102,12 +105,13 @@ pub struct Report {
     pub cumulative_txrx_bytes_per_10s: Vec<u64>,
     /// The mean response of the calls that ended in each window of [`RESPONSE_WINDOW_S`].
     pub mean_response_s_per_100s: Vec<Option<f64>>,
-    /// What no protocol without remote execution can beat.
+    /// What no protocol can beat that runs each module where it ran; of calls that failed only what
+    /// they ran counts.
     pub lower_bound_bytes: u64,
     /// The same for the two headers that are always reported.
     pub lower_bound_bytes_by_header: BTreeMap<u32, u64>,
-    /// Bytes on air, as a multiple of the bound.
-    pub air_over_lower_bound: f64,
+    /// Bytes on air, as a multiple of the bound; none if no module ran.
+    pub air_over_lower_bound: Option<f64>,
     /// A number that differs if anything happened otherwise.
     pub event_log_hash: String,
     /// CPU time that the run took; its driver fills it in.
@@ -121,7 +125,7 @@ impl Report {
         settings: &Settings,
         tally: &Tally,
         bound: LowerBound,
-        pool: Duration,
+        pool: Option<Duration>,
     ) -> Self {
         let Settings {
             accounting,
@@ -147,14 +151,14 @@ impl Report {
                 nominal: by_header(Accounting::Nominal),
                 real: by_header(Accounting::Real),
             },
-            perfect_pool_mean_s: pool.as_secs_f64(),
+            perfect_pool_mean_s: pool.map(|pool| pool.as_secs_f64()),
             cumulative_txrx_bytes_per_10s: tally.cumulative().map(bytes).collect(),
             lower_bound_bytes: bound.bytes(header_bytes),
             lower_bound_bytes_by_header: HEADERS.map(|it| (it, bound.bytes(it))).into(),
             ..Self::default()
         };
-        report.air_over_lower_bound =
-            report.air_bytes as f64 / (report.lower_bound_bytes as f64).max(1.0);
+        let bound = Some(report.lower_bound_bytes).filter(|bound| *bound > 0);
+        report.air_over_lower_bound = bound.map(|bound| report.air_bytes as f64 / bound as f64);
         for (id, sent, received) in tally.nodes() {
             report.tx_bytes.insert(id.0, bytes(sent));
             report.rx_bytes.insert(id.0, bytes(received));
@@ -188,7 +192,7 @@ impl Report {
         report
     }
 
-    /// Fills in how evenly the load lies on the nodes, without the registry.
+    /// Fills in the registry, and how evenly the load lies on the other nodes.
     pub(crate) fn balance(&mut self, registry: NodeId, tally: &Tally, settings: &Settings) {
         let bytes = |load: Load| load.bytes(settings.accounting, settings.header_bytes) as f64;
         let nodes = tally.nodes().filter(|(id, ..)| *id != registry);
@@ -199,6 +203,7 @@ impl Report {
             sum += load;
             squares += load * load;
         }
+        self.registry = registry.0;
         if sum > 0.0 {
             self.jain_txrx = sum * sum / (count * squares);
             let mean = sum / count;
@@ -224,7 +229,7 @@ impl Report {
         }
         let count = tally.ended.len() as f64;
         let mean = |times: &mut dyn Iterator<Item = Duration>| {
-            times.sum::<Duration>().as_secs_f64() / count
+            Some(times.sum::<Duration>().as_secs_f64() / count)
         };
         let ended = tally.ended.iter();
         self.mean_acquisition_s = mean(&mut ended.clone().map(|call| call.acquisition));
@@ -233,6 +238,6 @@ impl Report {
         let mut responses: Vec<Duration> = ended.map(|call| call.took).collect();
         responses.sort_unstable();
         let at = (responses.len() * 99).div_ceil(100) - 1;
-        self.p99_response_s = responses[at].as_secs_f64();
+        self.p99_response_s = Some(responses[at].as_secs_f64());
     }
 }

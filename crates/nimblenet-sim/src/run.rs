@@ -338,7 +338,7 @@ impl<'t> Run<'t> {
             executors,
             ..
         } = self.settings;
-        let bound = LowerBound::of(self.trace, &self.tasks, cache_bytes as u64);
+        let bound = LowerBound::of(self.trace, &self.tasks, cache_bytes as u64, &tally.needs);
         let pool = usize::from(executors.unwrap_or(1)) * self.trace.nodes.len();
         let call_s = call_cost.as_secs_f64();
         let pool = perfect_pool_mean(self.trace, &self.tasks, pool, call_s);

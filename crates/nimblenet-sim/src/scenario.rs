@@ -15,6 +15,7 @@
 //! ```
 
 mod check;
+mod form;
 mod generate;
 mod sweep;
 
@@ -38,7 +39,7 @@ pub type Span<T> = (T, T);
 /// Why a file is not a scenario.
 #[derive(Debug)]
 pub enum BadScenario {
-    /// It is not TOML of this form.
+    /// It is not TOML.
     Form(toml::de::Error),
     /// A field has a value that cannot be.
     Field {
@@ -93,6 +94,11 @@ pub enum Shape {
     Ring,
     /// At random points; those in range hear each other.
     Geometric,
+}
+
+impl Shape {
+    /// The names, in the order of the variants.
+    const NAMES: [&'static str; 4] = ["grid", "line", "ring", "geometric"];
 }
 
 /// The floor and its nodes.
@@ -314,7 +320,7 @@ impl Scenario {
     /// # Errors
     /// [`BadScenario`] names the line, or the field with its value and what would be right.
     pub fn read(text: &str) -> Result<Self, BadScenario> {
-        let scenario: Self = toml::from_str(text).map_err(BadScenario::Form)?;
+        let scenario = form::read(text)?;
         scenario.check()?;
         Ok(scenario)
     }

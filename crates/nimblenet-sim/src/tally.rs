@@ -10,6 +10,7 @@ use nimblenet_core::{Event, Instant};
 use nimblenet_tasklet::{NamespaceId, NodeId, Work};
 use serde::{Deserialize, Serialize};
 
+use crate::bound::Needs;
 use crate::course::Follower;
 use crate::engine::{Observer, Passing};
 use crate::run::UnknownName;
@@ -180,6 +181,8 @@ pub struct Tally {
     pub(crate) ended: Vec<Ended>,
     /// Calls that ended without one.
     pub(crate) failed: u64,
+    /// The modules that nodes have started.
+    pub(crate) needs: Needs,
     /// The first call.
     pub(crate) follower: Follower,
 }
@@ -206,6 +209,7 @@ impl Tally {
             news: BTreeMap::new(),
             ended: Vec::new(),
             failed: 0,
+            needs: Needs::default(),
             follower: Follower::default(),
         }
     }
@@ -291,6 +295,9 @@ impl Observer for Tally {
     }
 
     fn worked(&mut self, now: Instant, node: NodeId, work: &Work<'_>, time: Duration) {
+        if let Some(start) = work.begin() {
+            self.needs.add(node, start.entry.number);
+        }
         self.follower.worked(now, node, work, time);
     }
 

@@ -65,7 +65,7 @@ fn the_first_call_waits_for_each_module_and_runs_as_long_as_the_task_set_says() 
     assert!((ran.as_secs_f64() - run_s).abs() < 1e-3);
     assert_eq!(call.waits().count(), called + 1);
     assert!(
-        first_call(&call)
+        first_call(&call, "paper")
             .svg
             .contains(&format!("chain {}", trigger.chain))
     );

@@ -20,6 +20,12 @@ pub(crate) fn text(text: &str) -> anyhow::Result<()> {
     Ok(writeln!(io::stdout().lock(), "{}", text.trim_end())?)
 }
 
+/// So many of something, whose plural ends in s.
+pub(crate) fn counted(count: usize, one: &str) -> String {
+    let ending = if count == 1 { "" } else { "s" };
+    format!("{count} {one}{ending}")
+}
+
 /// Columns of a page.
 const PAGE_COLUMNS: usize = 80;
 /// Columns for the titles of a page's rows.

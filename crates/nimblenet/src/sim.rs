@@ -2,6 +2,7 @@
 
 mod batch;
 mod drawing;
+mod files;
 mod input;
 mod sheet;
 mod text;
@@ -15,6 +16,7 @@ use nimblenet_sim::tally::Accounting;
 use nimblenet_sim::{Cut, Profile, Report, Settings};
 
 pub(crate) use drawing::{figures, page as html, write as draw};
+pub(crate) use files::Files;
 pub(crate) use input::{Input, Recipe};
 pub(crate) use sheet::csv;
 pub(crate) use text::page;

@@ -155,8 +155,8 @@ fn plots_and_a_page_compare_both_task_sets_and_print_what_was_asked_for() {
     }
     simulate(&["--seconds", "60", "--seeds", "1..2", "--html", &page]);
     let page = std::fs::read_to_string(page).unwrap();
-    // Figures 3 to 5 once, and the others for each protocol.
-    assert_eq!(page.matches("<svg").count(), 9);
+    // Figures 4 and 5 once, and the others for each protocol.
+    assert_eq!(page.matches("<svg").count(), 10);
     assert!(page.contains("seeds 1, 2") && page.contains("found, profile paper"));
     let sweep = [
         "--sweep",
@@ -188,6 +188,7 @@ fn tables_fit_a_terminal() {
         "Jain",
         "data",
         "16 others",
+        "0, registry",
         "calls moved",
     ] {
         assert!(one.contains(word), "{word} in\n{one}");
@@ -232,6 +233,129 @@ fn a_wrong_file_is_named_with_field_value_and_range() {
     let (message, code) = refused(1, &["--scenario", "nowhere"]);
     assert_eq!(code, "io");
     assert!(message.contains("none of paper, line"), "{message}");
+}
+
+#[test]
+fn what_an_experiment_writes_is_tried_before_it_runs() {
+    let bench = Bench::new();
+    let file = bench.write("file", "kept");
+    // An hour of 4096 nodes would take minutes; what cannot be written is told at once.
+    let huge = ["--nodes", "4096", "--robots", "20000"];
+    for flag in ["--csv", "--html", "--record", "--plots"] {
+        let below = format!("{file}/below");
+        let (message, code) = refused(1, &[&[flag, &below], &huge[..]].concat());
+        assert_eq!(code, "io", "{message}");
+        assert!(message.contains(&file), "{message}");
+    }
+    let (message, _) = refused(1, &[&["--plots", &file], &huge[..]].concat());
+    assert!(message.contains(&file), "{message}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept");
+    // Folders are made.
+    let new = |name: &str| bench.path(&format!("new/{name}/deep.txt"));
+    let (csv, html, record) = (new("csv"), new("html"), new("record"));
+    let short = ["--seconds", "10", "--html", &html, "--csv", &csv];
+    simulate(&[&short[..], &["--record", &record]].concat());
+    for path in [csv, html, record] {
+        assert!(std::fs::metadata(&path).unwrap().len() > 100, "{path}");
+    }
+}
+
+#[test]
+fn flags_that_contradict_each_other_are_refused_with_what_to_do() {
+    let bench = Bench::new();
+    let (trace, other) = (bench.path("a.json"), bench.path("b.csv"));
+    simulate(&["--seconds", "10", "--record", &trace]);
+    let cases: &[(&[&str], &str)] = &[
+        (
+            &["--sweep", "loss=0,0.1", "--loss", "0.2"],
+            "--sweep loss and --loss contradict each other: leave one out",
+        ),
+        (
+            &["--sweep", "nodes", "--nodes", "5"],
+            "--sweep nodes and --nodes contradict each other",
+        ),
+        (
+            &["--record", &other, "--csv", &other],
+            "--csv and --record both name",
+        ),
+        (
+            &["--trace", &trace, "--record", &trace],
+            "--trace and --record both name",
+        ),
+        (
+            &["--trace", &trace, "--seconds", "60"],
+            "--seconds 60: the trace lasts 10 s; give at most that",
+        ),
+        (
+            &["--seconds", "-5"],
+            "a number from 1 to 1000000 is expected",
+        ),
+        (&["--nodes", "-5"], "-5 is not in 1..=4096"),
+    ];
+    for (args, expected) in cases {
+        let (message, code) = refused(2, args);
+        assert_eq!(code, "usage", "{args:?}");
+        assert!(message.contains(expected), "{message}");
+    }
+    simulate(&["--trace", &trace, "--seconds", "10"]);
+}
+
+#[test]
+fn what_no_call_has_led_to_is_nothing_and_not_zero() {
+    let lost = [
+        "--loss",
+        "1",
+        "--seconds",
+        "30",
+        "--nodes",
+        "1",
+        "--robots",
+        "3",
+    ];
+    let report = simulate(&lost);
+    assert!(report["triggered"].as_u64() > Some(0));
+    assert_eq!(report["finished_by_end"], 0);
+    for key in [
+        "mean_acquisition_s",
+        "mean_execution_s",
+        "mean_response_s",
+        "p99_response_s",
+        "air_over_lower_bound",
+    ] {
+        assert!(report[key].is_null(), "{key} in {report}");
+    }
+    let page = succeed(&[&["sim"], &lost[..]].concat());
+    assert!(page.contains("mean -, p99 -; acquisition -"), "{page}");
+    assert!(page.contains("seed 1, 1 node\n"), "{page}");
+    let several = succeed(&[&["sim", "--seeds", "1..2"], &lost[..]].concat());
+    assert!(several.contains(" -"), "{several}");
+}
+
+#[test]
+fn no_run_is_below_its_lower_bound_however_many_calls_fail() {
+    let cases: &[&[&str]] = &[
+        &["--seconds", "5"],
+        &["--seconds", "5", "--profile", "paper"],
+        &["--seconds", "60", "--loss", "0.6"],
+        &["--seconds", "60", "--loss", "0.6", "--profile", "paper"],
+        &["--seconds", "60", "--nodes", "1", "--robots", "10"],
+        &[
+            "--seconds",
+            "60",
+            "--executors",
+            "1",
+            "--taskset",
+            "monolithic",
+        ],
+    ];
+    for args in cases {
+        let report = simulate(args);
+        if let Some(times) = report["air_over_lower_bound"].as_f64() {
+            assert!(times >= 1.0, "{times} with {args:?}");
+        }
+    }
+    let lossy = simulate(cases[2]);
+    assert!(lossy["failed"].as_u64() > Some(0) || lossy["finished_by_end"].as_u64() < Some(20));
 }
 
 #[test]

@@ -62,10 +62,9 @@ fn mean_line(runs: &[Vec<(f64, f64)>]) -> Vec<(f64, f64)> {
 
 /// Figure 8: what each node sends and receives, in kB; without the registry, as in the paper.
 pub fn load_per_node(comparison: &Comparison<'_>) -> Figure {
-    let registry = 0;
     let ids: Vec<u16> = comparison.nimble.first().map_or_else(Vec::new, |run| {
         let ids = run.course.nodes.iter().map(|(id, ..)| id.0);
-        ids.filter(|id| *id != registry).collect()
+        ids.filter(|id| *id != run.report.registry).collect()
     });
     let of_node = |runs: &[Sample<'_>], id: u16, received: bool| {
         mean(runs.iter().flat_map(|run| {

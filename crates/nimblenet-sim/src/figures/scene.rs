@@ -28,7 +28,8 @@ fn seconds(at: Instant) -> f64 {
 }
 
 /// Figure 3: a call of a chain, and when what of it ran; modules come from afar, as it is the first.
-pub fn first_call(call: &FirstCall) -> Figure {
+/// `profile` names the protocol.
+pub fn first_call(call: &FirstCall, profile: &str) -> Figure {
     let mut names: Vec<String> = Vec::new();
     for span in &call.spans {
         let name = spoken(&span.tasklet);
@@ -82,9 +83,10 @@ pub fn first_call(call: &FirstCall) -> Figure {
     });
     Figure {
         name: "figure-3".to_owned(),
-        caption: "A chain calls its algorithms one after the other; each is fetched when it is \
-                  first called"
-            .to_owned(),
+        caption: format!(
+            "The first call: a chain calls its algorithms one after the other, and waits for those \
+             that its node does not have (profile {profile})"
+        ),
         svg: svg(&[chart], (820, 340)),
         csv: csv(&["wait0_chain1_algorithm2", "from_s", "to_s"], rows),
     }

@@ -1,6 +1,6 @@
 //! A sweep as a figure: section 6.1 of the paper, and others of its kind.
 
-use super::{Comparison, Figure, Sample, csv, mean};
+use super::{Comparison, Figure, Sample, csv, mean_of};
 use crate::plot::{Axis, BLUE, Chart, Layer, ORANGE, svg};
 use crate::report::Report;
 use crate::run::Cut;
@@ -16,12 +16,12 @@ pub struct Point<'a> {
 }
 
 /// What is drawn: a title, a unit, and the number.
-type Measure = (&'static str, &'static str, fn(&Report) -> f64);
+type Measure = (&'static str, &'static str, fn(&Report) -> Option<f64>);
 
 const MEASURES: [Measure; 3] = [
-    ("bytes on air", "MB", |run| run.air_bytes as f64 / 1e6),
+    ("bytes on air", "MB", |run| Some(run.air_bytes as f64 / 1e6)),
     ("sent by node 1", "MB", |run| {
-        run.tx_bytes.get(&1).copied().unwrap_or_default() as f64 / 1e6
+        Some(*run.tx_bytes.get(&1)? as f64 / 1e6)
     }),
     ("wait for modules", "s", |run| run.mean_acquisition_s),
 ];
@@ -29,8 +29,8 @@ const MEASURES: [Measure; 3] = [
 /// Draws what the values of a parameter lead to.
 pub fn sweep(parameter: Parameter, points: &[Point<'_>]) -> Figure {
     let name = parameter.name();
-    let measured = |runs: &[Sample<'_>], measure: fn(&Report) -> f64| {
-        (!runs.is_empty()).then(|| mean(runs.iter().map(|run| measure(run.report))))
+    let measured = |runs: &[Sample<'_>], measure: fn(&Report) -> Option<f64>| {
+        mean_of(runs, |run| measure(run.report))
     };
     let charts = MEASURES.map(|(title, unit, measure)| {
         let line = |cut: Cut| -> Vec<(f64, f64)> {

@@ -16,57 +16,125 @@ const RING_MAX: u16 = 500;
 /// The most robots.
 const ROBOTS_MAX: u32 = 100_000;
 
+/// A number of a scenario, and what it may be.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) struct Limit {
+    /// The field, as a path.
+    pub(super) field: String,
+    /// What it is.
+    pub(super) value: f64,
+    /// The least that it may be.
+    pub(super) from: f64,
+    /// The most that it may be.
+    pub(super) to: f64,
+}
+
+/// The numbers of a scenario, in the order of its tables.
+#[derive(Default)]
+struct Limits(Vec<Limit>);
+
+impl Limits {
+    fn one(
+        &mut self,
+        field: impl Into<String>,
+        value: impl Into<f64>,
+        from: impl Into<f64>,
+        to: impl Into<f64>,
+    ) {
+        self.0.push(Limit {
+            field: field.into(),
+            value: value.into(),
+            from: from.into(),
+            to: to.into(),
+        });
+    }
+
+    /// The second number of a span is not below the first.
+    fn span<T: Into<f64> + Copy>(
+        &mut self,
+        field: &str,
+        (smallest, largest): Span<T>,
+        from: T,
+        to: T,
+    ) {
+        self.one(format!("{field}[0]"), smallest, from, to);
+        self.one(format!("{field}[1]"), largest, smallest, to);
+    }
+}
+
 impl Scenario {
     /// Checks that every value can be.
     ///
     /// # Errors
     /// [`BadScenario::Field`] for the first field that is wrong.
     pub fn check(&self) -> Result<(), BadScenario> {
-        within("duration_s", self.duration_s, 1.0, 1e6)?;
+        for limit in self.limits() {
+            let Limit {
+                field,
+                value,
+                from,
+                to,
+            } = limit;
+            within(field, value, from, to)?;
+        }
+        self.tasks.check()
+    }
+
+    /// Every number with what it may be.
+    pub(super) fn limits(&self) -> Vec<Limit> {
+        let mut limits = Limits::default();
+        limits.one("duration_s", self.duration_s, 1.0, 1e6);
         let floor = &self.floor;
         let nodes_max = match floor.layout {
             Shape::Grid | Shape::Geometric => NODES_MAX,
             Shape::Line => LINE_MAX,
             Shape::Ring => RING_MAX,
         };
-        within("floor.nodes", floor.nodes, 1, nodes_max)?;
-        within("floor.spacing_m", floor.spacing_m, 0.1, 10_000.0)?;
-        within("floor.radius_m", floor.radius_m, 0.1, 10_000.0)?;
-        within("floor.range_m", floor.range_m, 0.1, 100_000.0)?;
+        limits.one("floor.nodes", floor.nodes, 1, nodes_max);
+        limits.one("floor.spacing_m", floor.spacing_m, 0.1, 10_000.0);
+        limits.one("floor.radius_m", floor.radius_m, 0.1, 10_000.0);
+        limits.one("floor.range_m", floor.range_m, 0.1, 100_000.0);
         let robots = &self.robots;
-        within("robots.count", robots.count, 1, ROBOTS_MAX)?;
-        span("robots.speed_m_s", robots.speed_m_s, 0.0, 100.0)?;
+        limits.one("robots.count", robots.count, 1, ROBOTS_MAX);
+        limits.span("robots.speed_m_s", robots.speed_m_s, 0.0, 100.0);
         let interval = robots.trigger_interval_s;
-        span("robots.trigger_interval_s", interval, 0.01, 1e6)?;
-        self.tasks.check()?;
-        within("robots.chains", robots.chains, 1, self.tasks.chains)?;
-        let cache = f64::from(self.nodes.cache_bytes);
-        within("nodes.cache_bytes", cache, 1024.0, 1e8)?;
+        limits.span("robots.trigger_interval_s", interval, 0.01, 1e6);
+        self.tasks.limits(&mut limits);
+        limits.one("robots.chains", robots.chains, 1, self.tasks.chains);
+        limits.one("nodes.cache_bytes", self.nodes.cache_bytes, 1024, 1e8);
         if let Some(executors) = self.nodes.executors {
-            within("nodes.executors", executors, 1, 256)?;
+            limits.one("nodes.executors", executors, 1, 256);
         }
-        self.link.check()?;
-        self.medium.map_or(Ok(()), |medium| medium.check("medium"))
+        self.link.limits("link", &mut limits);
+        if let Some(medium) = self.medium {
+            medium.limits("medium", &mut limits);
+        }
+        limits.0
     }
 }
 
 impl TaskTable {
-    fn check(&self) -> Result<(), BadScenario> {
+    fn limits(&self, limits: &mut Limits) {
         let entries = CatalogueLimits::LARGE.entries as u32;
-        within("tasks.chains", self.chains, 1, entries)?;
-        within("tasks.algorithms", self.algorithms, 1, entries)?;
-        let bytes = (MODULE_BYTES_MIN, MODULE_BYTES_MAX);
-        span("tasks.chain_bytes", self.chain_bytes, bytes.0, bytes.1)?;
-        let algorithm_bytes = self.algorithm_bytes;
-        span("tasks.algorithm_bytes", algorithm_bytes, bytes.0, bytes.1)?;
-        span("tasks.chain_run_s", self.chain_run_s, 0.0, 1000.0)?;
-        span("tasks.algorithm_run_s", self.algorithm_run_s, 0.0, 200.0)?;
-        let calls = self.algorithms_per_chain;
+        limits.one("tasks.chains", self.chains, 1, entries);
+        limits.one("tasks.algorithms", self.algorithms, 1, entries);
+        let (least, most) = (MODULE_BYTES_MIN, MODULE_BYTES_MAX);
+        limits.span("tasks.chain_bytes", self.chain_bytes, least, most);
+        limits.span("tasks.algorithm_bytes", self.algorithm_bytes, least, most);
+        limits.span("tasks.chain_run_s", self.chain_run_s, 0.0, 1000.0);
+        limits.span("tasks.algorithm_run_s", self.algorithm_run_s, 0.0, 200.0);
         let calls_max = self.algorithms.min(CALLS_MAX as u32);
-        span("tasks.algorithms_per_chain", calls, 0, calls_max)?;
-        within("tasks.sharing", self.sharing, 0.0, 1.0)?;
-        within("tasks.zipf", self.zipf, 0.0, 5.0)?;
-        within("tasks.size_factor", self.size_factor, 0.1, 100.0)?;
+        let calls = self.algorithms_per_chain;
+        limits.span("tasks.algorithms_per_chain", calls, 0, calls_max);
+        limits.one("tasks.sharing", self.sharing, 0.0, 1.0);
+        limits.one("tasks.zipf", self.zipf, 0.0, 5.0);
+        limits.one("tasks.size_factor", self.size_factor, 0.1, 100.0);
+    }
+
+    /// Checks what several fields lead to, each of which can be.
+    fn check(&self) -> Result<(), BadScenario> {
+        let bytes = (MODULE_BYTES_MIN, MODULE_BYTES_MAX);
+        let (algorithm_bytes, calls) = (self.algorithm_bytes, self.algorithms_per_chain);
         let smallest = f64::from(self.chain_bytes.0.min(algorithm_bytes.0)) * self.size_factor;
         let largest = f64::from(self.chain_bytes.1 + calls.1 * algorithm_bytes.1);
         let largest = largest * self.size_factor;
@@ -80,6 +148,7 @@ impl TaskTable {
             let most = bytes.1;
             format!("a chain with its algorithms could have {largest} bytes; at most {most} can be")
         })?;
+        let entries = CatalogueLimits::LARGE.entries as u32;
         let own = if self.sharing < 1.0 {
             self.chains * calls.1
         } else {
@@ -93,30 +162,44 @@ impl TaskTable {
 }
 
 impl LinkTable {
-    fn check(&self) -> Result<(), BadScenario> {
-        within("link.delay_s", self.delay_s, 0.0, 60.0)?;
-        within("link.jitter_s", self.jitter_s, 0.0, 60.0)?;
-        within("link.loss", self.loss, 0.0, 1.0)?;
-        within("link.duplication", self.duplication, 0.0, 1.0)?;
-        within("link.corruption", self.corruption, 0.0, 1.0)?;
-        within("link.mtu", self.mtu, MIN_MTU, u16::MAX)?;
+    /// Those of the table that a file calls `table`.
+    fn limits(&self, table: &str, limits: &mut Limits) {
+        let field = |name| format!("{table}.{name}");
+        limits.one(field("delay_s"), self.delay_s, 0.0, 60.0);
+        limits.one(field("jitter_s"), self.jitter_s, 0.0, 60.0);
+        limits.one(field("loss"), self.loss, 0.0, 1.0);
+        limits.one(field("duplication"), self.duplication, 0.0, 1.0);
+        limits.one(field("corruption"), self.corruption, 0.0, 1.0);
+        limits.one(field("mtu"), self.mtu, MIN_MTU, u16::MAX);
         if let Some(bursts) = self.bursts {
-            within("link.bursts.begin", bursts.begin, 0.0, 1.0)?;
-            within("link.bursts.end", bursts.end, 0.0, 1.0)?;
-            within("link.bursts.loss", bursts.loss, 0.0, 1.0)?;
+            limits.one(field("bursts.begin"), bursts.begin, 0.0, 1.0);
+            limits.one(field("bursts.end"), bursts.end, 0.0, 1.0);
+            limits.one(field("bursts.loss"), bursts.loss, 0.0, 1.0);
         }
-        let bandwidth = self.bandwidth;
-        bandwidth.map_or(Ok(()), |bandwidth| bandwidth.check("link.bandwidth"))
+        if let Some(bandwidth) = self.bandwidth {
+            bandwidth.limits(&field("bandwidth"), limits);
+        }
     }
 }
 
 impl BandwidthTable {
-    fn check(&self, table: &str) -> Result<(), BadScenario> {
+    fn limits(&self, table: &str, limits: &mut Limits) {
         let field = |name| format!("{table}.{name}");
-        within(field("bits_per_s"), self.bits_per_s, 100, u32::MAX)?;
-        within(field("queue_bytes"), self.queue_bytes, 1, u32::MAX)?;
-        within(field("header_bytes"), self.header_bytes, 0, 1000)
+        limits.one(field("bits_per_s"), self.bits_per_s, 100, u32::MAX);
+        limits.one(field("queue_bytes"), self.queue_bytes, 1, u32::MAX);
+        limits.one(field("header_bytes"), self.header_bytes, 0, 1000);
     }
+}
+
+fn within<T: PartialOrd + Display>(
+    field: impl Into<String>,
+    value: T,
+    from: T,
+    to: T,
+) -> Result<(), BadScenario> {
+    must((&from..=&to).contains(&&value), field, || {
+        format!("{value} is not within {from} to {to}")
+    })
 }
 
 fn must(
@@ -131,27 +214,6 @@ fn must(
         field: field.into(),
         what: what(),
     })
-}
-
-fn within<T: PartialOrd + Display>(
-    field: impl Into<String>,
-    value: T,
-    from: T,
-    to: T,
-) -> Result<(), BadScenario> {
-    must((&from..=&to).contains(&&value), field, || {
-        format!("{value} is not within {from} to {to}")
-    })
-}
-
-fn span<T: PartialOrd + Display + Copy>(
-    field: &str,
-    (smallest, largest): Span<T>,
-    from: T,
-    to: T,
-) -> Result<(), BadScenario> {
-    within(format!("{field}[0]"), smallest, from, to)?;
-    within(format!("{field}[1]"), largest, smallest, to)
 }
 
 #[cfg(test)]
@@ -203,18 +265,6 @@ mod tests {
         for (text, expected) in cases {
             let error = Scenario::read(text).unwrap_err().to_string();
             assert!(error.starts_with(expected), "{error}");
-        }
-    }
-
-    #[test]
-    fn an_unknown_field_or_a_wrong_kind_of_value_is_shown_in_its_line() {
-        for (text, words) in [
-            ("[floor]\nnods = 3", ["line 2", "nods"]),
-            ("[floor]\nlayout = 'star'", ["line 2", "star"]),
-            ("[robots]\ncount = 'ten'", ["line 2", "ten"]),
-        ] {
-            let error = Scenario::read(text).unwrap_err().to_string();
-            assert!(words.iter().all(|word| error.contains(word)), "{error}");
         }
     }
 }

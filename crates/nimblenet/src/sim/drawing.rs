@@ -36,7 +36,7 @@ fn comparison<'o>(outcomes: &[&'o Outcome], profile: Profile) -> Comparison<'o> 
     }
 }
 
-/// The figures of the paper for each protocol, or the one of a sweep. The first three are those of the
+/// The figures of the paper for each protocol, or the one of a sweep. Figures 3 to 5 are those of the
 /// first seed.
 pub(crate) fn figures(
     outcomes: &[Outcome],
@@ -59,9 +59,19 @@ pub(crate) fn figures(
         .map(|profile| comparison(&outcomes, *profile))
         .collect();
     let mut figures = Vec::new();
-    let first = runs.first().and_then(|runs| runs.nimble.first());
-    let call = first.and_then(|run| run.course.first.as_ref());
-    figures.extend(call.map(first_call));
+    // Of several protocols each has its own files.
+    let named = |figure: Figure, profile: &Profile| {
+        let name = match profiles {
+            [_] => figure.name,
+            _ => format!("{}-{}", figure.name, profile.name()),
+        };
+        Figure { name, ..figure }
+    };
+    for (profile, runs) in profiles.iter().zip(&runs) {
+        let first = runs.nimble.first();
+        let call = first.and_then(|run| run.course.first.as_ref());
+        figures.extend(call.map(|call| named(first_call(call, profile.name()), profile)));
+    }
     let trace = recipe.trace();
     let call_s = Settings::default().call_cost.as_secs_f64();
     figures.push(taskset(trace, call_s));
@@ -69,25 +79,17 @@ pub(crate) fn figures(
     let path = recipe.path(ROBOT, until_s);
     figures.extend(path.map(|path| robot_path(trace, &path, ROBOT, until_s)));
     for (profile, runs) in profiles.iter().zip(&runs) {
-        for figure in [load_per_node(runs), cumulative(runs), responses(runs)] {
-            // Of several protocols each has its own files.
-            let name = match profiles {
-                [_] => figure.name,
-                _ => format!("{}-{}", figure.name, profile.name()),
-            };
-            figures.push(Figure { name, ..figure });
-        }
+        let all = [load_per_node(runs), cumulative(runs), responses(runs)];
+        figures.extend(all.map(|figure| named(figure, profile)));
     }
     figures
 }
 
-/// Writes each figure into a folder, with its numbers beside it.
+/// Writes each figure into a folder that is there, with its numbers beside it.
 ///
 /// # Errors
-/// If the folder or a file cannot be written.
+/// If a file cannot be written.
 pub(crate) fn write(folder: &Path, figures: &[Figure]) -> anyhow::Result<()> {
-    let place = folder.display();
-    fs::create_dir_all(folder).with_context(|| format!("making the folder {place}"))?;
     for figure in figures {
         for (ending, text) in [("svg", &figure.svg), ("csv", &figure.csv)] {
             let path = folder.join(&figure.name).with_extension(ending);

@@ -42,6 +42,14 @@ impl Input {
         check(place.unwrap_or("the command line"), &scenario)?;
         let trace = overrides.trace.as_deref().map(trace).transpose()?;
         let seconds = overrides.seconds.unwrap_or(f64::INFINITY);
+        if let (Some(trace), Some(seconds)) = (&trace, overrides.seconds)
+            && seconds > trace.duration_s
+        {
+            let lasts = trace.duration_s;
+            let message =
+                format!("--seconds {seconds}: the trace lasts {lasts} s; give at most that");
+            return Err(misuse(message).into());
+        }
         let trace = trace.map(|trace| Arc::new(trace.cut(seconds)));
         Ok(Self { scenario, trace })
     }

@@ -8,7 +8,7 @@ use nimblenet_sim::tally::Accounting;
 use nimblenet_sim::{Cut, HEADERS, Report};
 
 use super::Outcome;
-use crate::output::row;
+use crate::output::{counted, row};
 
 /// Rows of nodes; of more nodes only those that sent most, and the others together.
 const NODE_ROWS: usize = 16;
@@ -41,10 +41,10 @@ fn calls(page: &mut String, report: &Report) {
         seed,
         ..
     } = report;
-    let nodes = report.tx_bytes.len() - 1;
+    let nodes = counted(report.tx_bytes.len() - 1, "node");
     say(
         "run",
-        format!("{taskset} task set, profile {profile}, seed {seed}, {nodes} nodes"),
+        format!("{taskset} task set, profile {profile}, seed {seed}, {nodes}"),
     );
     say(
         "calls",
@@ -56,22 +56,26 @@ fn calls(page: &mut String, report: &Report) {
     say(
         "response",
         format!(
-            "mean {:.3} s, p99 {:.3} s; acquisition {:.3} s, execution {:.3} s",
-            report.mean_response_s,
-            report.p99_response_s,
-            report.mean_acquisition_s,
-            report.mean_execution_s
+            "mean {}, p99 {}; acquisition {}, execution {}",
+            seconds(report.mean_response_s),
+            seconds(report.p99_response_s),
+            seconds(report.mean_acquisition_s),
+            seconds(report.mean_execution_s)
         ),
     );
     if report.executors.is_some() {
         let pool_s = report.perfect_pool_mean_s;
-        let times = report.mean_response_s / pool_s.max(f64::MIN_POSITIVE);
-        let moved = report.calls_moved;
+        let times = report
+            .mean_response_s
+            .zip(pool_s.filter(|pool_s| *pool_s > 0.0));
+        let times = times.map(|(mean_s, pool_s)| format!("{:.2} times that", mean_s / pool_s));
         say(
             "pool",
             format!(
-                "mean {pool_s:.3} s if all executors were one and communication free; here \
-                 {times:.2} times that, {moved} calls moved"
+                "mean {} if all executors were one and communication free; here {}, {} moved",
+                seconds(pool_s),
+                or_dash(times),
+                counted(report.calls_moved as usize, "call")
             ),
         );
     }
@@ -83,10 +87,14 @@ fn traffic(page: &mut String, report: &Report) {
     say(
         "on air",
         format!(
-            "{} kB in {} packets, {:.2} times the lower bound of {} kB",
+            "{} kB in {}, {} times the lower bound of {} kB for what has run",
             kilobytes(report.air_bytes),
-            report.air_packets,
-            report.air_over_lower_bound,
+            counted(report.air_packets as usize, "packet"),
+            or_dash(
+                report
+                    .air_over_lower_bound
+                    .map(|times| format!("{times:.2}"))
+            ),
             kilobytes(report.lower_bound_bytes)
         ),
     );
@@ -142,7 +150,11 @@ fn nodes_table(report: &Report) -> Table {
         nodes.sort_unstable();
     }
     for (id, sent) in nodes {
-        table.add_row([id.to_string(), kilobytes(sent), kilobytes(received(&id))]);
+        let name = match id == report.registry {
+            true => format!("{id}, registry"),
+            false => id.to_string(),
+        };
+        table.add_row([name, kilobytes(sent), kilobytes(received(&id))]);
     }
     if !others.is_empty() {
         table.add_row([
@@ -170,14 +182,16 @@ fn several(outcomes: &[Outcome], sweep: Option<&Sweep>) -> String {
     let same =
         |a: &Outcome, b: &Outcome| (a.value, a.profile, a.cut) == (b.value, b.profile, b.cut);
     for group in outcomes.chunk_by(same) {
-        let numbers: Vec<[f64; 8]> = group.iter().map(|it| numbers(&it.report)).collect();
+        let numbers: Vec<[Option<f64>; 8]> = group.iter().map(|it| numbers(&it.report)).collect();
         for (outcome, numbers) in group.iter().zip(&numbers) {
             let seed = outcome.report.seed.to_string();
             table.add_row(cells(outcome, &seed, numbers));
         }
         if group.len() > 1 {
-            let mean =
-                |at: usize| numbers.iter().map(|run| run[at]).sum::<f64>() / numbers.len() as f64;
+            let mean = |at: usize| {
+                let known: Vec<f64> = numbers.iter().filter_map(|run| run[at]).collect();
+                (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64)
+            };
             let means = core::array::from_fn(mean);
             table.add_row(cells(&group[0], "mean", &means));
         }
@@ -200,7 +214,7 @@ fn several(outcomes: &[Outcome], sweep: Option<&Sweep>) -> String {
     format!("{}\n\n{legend}", table.trim_fmt())
 }
 
-fn cells(outcome: &Outcome, seed: &str, numbers: &[f64; 8]) -> Vec<String> {
+fn cells(outcome: &Outcome, seed: &str, numbers: &[Option<f64>; 8]) -> Vec<String> {
     let [calls, failed, air, bound, node, acquisition, mean, p99] = numbers;
     let value = outcome.value.map(|value| value.to_string());
     let set = match outcome.cut {
@@ -208,30 +222,42 @@ fn cells(outcome: &Outcome, seed: &str, numbers: &[f64; 8]) -> Vec<String> {
         Cut::Monolithic => "mono",
     };
     let who = [outcome.report.profile, set, seed].map(str::to_owned);
+    let shown = |number: &Option<f64>, decimals: usize| {
+        or_dash(number.map(|number| format!("{number:.decimals$}")))
+    };
     let numbers = [
-        format!("{calls:.0}"),
-        format!("{failed:.0}"),
-        format!("{air:.0}"),
-        format!("{bound:.2}"),
-        format!("{node:.0}"),
-        format!("{acquisition:.3}"),
-        format!("{mean:.2}"),
-        format!("{p99:.2}"),
+        shown(calls, 0),
+        shown(failed, 0),
+        shown(air, 0),
+        shown(bound, 2),
+        shown(node, 0),
+        shown(acquisition, 3),
+        shown(mean, 2),
+        shown(p99, 2),
     ];
     value.into_iter().chain(who).chain(numbers).collect()
 }
 
-fn numbers(report: &Report) -> [f64; 8] {
+fn numbers(report: &Report) -> [Option<f64>; 8] {
     [
-        report.triggered as f64,
-        report.failed as f64,
-        report.air_bytes as f64 / 1000.0,
+        Some(report.triggered as f64),
+        Some(report.failed as f64),
+        Some(report.air_bytes as f64 / 1000.0),
         report.air_over_lower_bound,
-        report.tx_bytes.get(&1).copied().unwrap_or_default() as f64 / 1000.0,
+        report.tx_bytes.get(&1).map(|bytes| *bytes as f64 / 1000.0),
         report.mean_acquisition_s,
         report.mean_response_s,
         report.p99_response_s,
     ]
+}
+
+/// A time; a dash if no call has a result.
+fn seconds(seconds: Option<f64>) -> String {
+    or_dash(seconds.map(|seconds| format!("{seconds:.3} s")))
+}
+
+fn or_dash(text: Option<String>) -> String {
+    text.unwrap_or_else(|| "-".to_owned())
 }
 
 fn kilobytes(bytes: u64) -> String {

@@ -1,19 +1,20 @@
 //! `nimblenet sim`: an experiment in virtual time.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
 use nimblenet_core::{Eviction, MIN_MTU};
-use nimblenet_sim::scenario::{Scenario, Sweep};
+use nimblenet_sim::scenario::{Parameter, Scenario, Sweep};
 use nimblenet_sim::tally::Accounting;
 use nimblenet_sim::{Cut, Profile};
 use serde_json::{Value as Json, json};
 
-use crate::output;
-use crate::sim::{self, Experiment, Input, Outcome, Overrides, Recipe};
+use crate::failure::misuse;
+use crate::output::{self, counted};
+use crate::sim::{self, Experiment, Files, Input, Outcome, Overrides, Recipe};
 
 /// Most nodes.
 const NODES_MAX: i64 = 4096;
@@ -57,43 +58,43 @@ pub(crate) struct Args {
           value_parser = names::<Profile>(&Profile::NAMES))]
     profile: Profile,
     /// Executors of each node: a number, or unlimited, so that no tasklet waits for one.
-    #[arg(long, value_name = "N", value_parser = executors)]
+    #[arg(long, value_name = "N", value_parser = executors, allow_negative_numbers = true)]
     executors: Option<Executors>,
     /// Bytes of cached modules at each node.
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(CACHE_BYTES))]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(CACHE_BYTES), allow_negative_numbers = true)]
     cache_bytes: Option<u32>,
     /// Policy that chooses what leaves a full cache [default: the profile's]
     #[arg(long, value_name = "NAME", value_parser = evictions())]
     eviction: Option<String>,
     /// Share of frames that each link loses, 0 to 1.
-    #[arg(long, value_name = "SHARE", value_parser = share)]
+    #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true)]
     loss: Option<f64>,
     /// The longest frame in bytes.
     #[arg(long, value_name = "BYTES",
-          value_parser = clap::value_parser!(u16).range(MIN_MTU as i64..))]
+          value_parser = clap::value_parser!(u16).range(MIN_MTU as i64..), allow_negative_numbers = true)]
     mtu: Option<u16>,
     /// Bytes counted for each packet besides its payload.
     #[arg(long, value_name = "BYTES", default_value_t = 28,
-          value_parser = clap::value_parser!(u32).range(..=10_000))]
+          value_parser = clap::value_parser!(u32).range(..=10_000), allow_negative_numbers = true)]
     header_bytes: u32,
     /// Count payloads as the paper's protocol has them, or frames as they are.
     #[arg(long, value_name = "NAME", default_value = "nominal",
           value_parser = names::<Accounting>(&Accounting::NAMES))]
     accounting: Accounting,
     /// What robots, links and nodes do at random follows from it.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
     seed: u64,
     /// Run with each of these seeds, the last one included.
     #[arg(long, value_name = "A..B", value_parser = seeds, conflicts_with = "seed")]
     seeds: Option<Seeds>,
     /// Nodes on the floor.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=NODES_MAX))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=NODES_MAX), allow_negative_numbers = true)]
     nodes: Option<u16>,
     /// Robots on the floor.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=ROBOTS_MAX))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=ROBOTS_MAX), allow_negative_numbers = true)]
     robots: Option<u32>,
     /// How much of the time to simulate, in seconds.
-    #[arg(long, value_name = "S", value_parser = seconds)]
+    #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true)]
     seconds: Option<f64>,
     /// Run with several values of a parameter, and both task sets: sharing, algorithms, loss,
     /// cache-bytes, mtu, zipf, size-factor or nodes.
@@ -129,7 +130,9 @@ struct Seeds(Vec<u64>);
 /// # Errors
 /// If a file says what cannot be, or cannot be written.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    args.check()?;
     let input = Input::read(&args.overrides())?;
+    args.files().prepare()?;
     if let Some(path) = &args.record {
         let trace = Recipe::new(input.clone(), args.seed).trace().write();
         fs::write(path, trace).with_context(|| format!("writing {}", path.display()))?;
@@ -152,6 +155,43 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 impl Args {
+    /// Checks that flags go together.
+    fn check(&self) -> anyhow::Result<()> {
+        let scenario = self.scenario.as_deref().map(Path::new);
+        let read = [("--scenario", scenario), ("--trace", self.trace.as_deref())];
+        let read = read.into_iter().filter_map(|(flag, path)| Some((flag, path?)));
+        self.files().differ(&read.collect::<Vec<_>>())?;
+        let Some(sweep) = &self.sweep else {
+            return Ok(());
+        };
+        let parameter = sweep.parameter;
+        let is_given = match parameter {
+            Parameter::Loss => self.loss.is_some(),
+            Parameter::CacheBytes => self.cache_bytes.is_some(),
+            Parameter::Mtu => self.mtu.is_some(),
+            Parameter::Nodes => self.nodes.is_some(),
+            Parameter::Sharing
+            | Parameter::Algorithms
+            | Parameter::Zipf
+            | Parameter::SizeFactor => false,
+        };
+        if is_given {
+            let name = parameter.name();
+            let message = format!("--sweep {name} and --{name} contradict each other: leave one out");
+            return Err(misuse(message).into());
+        }
+        Ok(())
+    }
+
+    fn files(&self) -> Files {
+        Files {
+            csv: self.csv.clone(),
+            html: self.html.clone(),
+            record: self.record.clone(),
+            plots: self.plots.clone(),
+        }
+    }
+
     fn overrides(&self) -> Overrides {
         Overrides {
             scenario: self.scenario.clone(),
@@ -237,11 +277,11 @@ impl Args {
             (None, None) => "the paper's scenario".to_owned(),
         };
         format!(
-            "{source}: {} nodes, {} robots, {} s; seeds {}; {} bytes a packet besides its payload, \
-             payloads {}",
-            trace.nodes.len(),
-            trace.robots,
+            "{source}: {}, {}, {} s; {} {}; {} bytes a packet besides its payload, payloads {}",
+            counted(trace.nodes.len(), "node"),
+            counted(trace.robots as usize, "robot"),
             trace.duration_s,
+            if seeds.len() == 1 { "seed" } else { "seeds" },
             seeds.join(", "),
             self.header_bytes,
             Accounting::NAMES[self.accounting as usize],
