@@ -142,7 +142,11 @@ fn a_module_that_passes_through_a_node_stays_there_if_there_is_room() {
         assert_eq!(sources(&call)[0], expected, "a cache of {room} bytes");
         let fetched = net.node(2).counters().traffic(Kind::Fetch).originated > before;
         assert_eq!(fetched, expected != Source::Local);
-        assert_eq!(net.node(2).cache().evicted() > 0, fetched, "nothing leaves for it");
+        assert_eq!(
+            net.node(2).cache().evicted() > 0,
+            fetched,
+            "nothing leaves for it"
+        );
     }
 }
 

@@ -26,6 +26,9 @@ use crate::wire::{Found, MAX_TTL, Message, Metadata, MetadataRequest, Object, Se
 const LOCAL_TTL: u8 = 1;
 /// How often a search goes twice as far before it asks the whole mesh, if sources are known else.
 const RINGS: u8 = 6;
+/// The widest ring while no way to the registry is known. It may become known at any moment; after a
+/// start of the whole mesh all nodes would search all of it.
+const EARLY_RING: u8 = 1;
 /// How many attempts go to sources that are known, before the others begin with a search.
 const DIRECT_ATTEMPTS: u8 = 3;
 /// How many of these may go to a holder that is not the registry.
@@ -491,7 +494,14 @@ impl Acquisition {
                 self.phase = Phase::LocalSearch;
                 let wait = local_search * (1 << self.ring);
                 self.ask.answered(post.now, wait.min(2 * global_search));
-                post.flood(LOCAL_TTL << self.ring, message);
+                let way = post.mesh.hops(post.now, self.wanted.registry);
+                let early = way.is_none() && !self.registry_failed;
+                let ring = if early {
+                    self.ring.min(EARLY_RING)
+                } else {
+                    self.ring
+                };
+                post.flood(LOCAL_TTL << ring, message);
             }
             Scope::Mesh => {
                 self.phase = Phase::GlobalSearch;

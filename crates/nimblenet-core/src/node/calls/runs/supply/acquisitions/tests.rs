@@ -262,6 +262,39 @@ fn a_registry_whose_fetch_failed_is_not_avoided() {
     assert_eq!(ordered(&mut stage), Some(REGISTRY));
 }
 
+/// The TTLs of a search as it widens, up to the whole mesh.
+fn rings(stage: &mut Stage, acquisitions: &mut Acquisitions) -> Vec<u8> {
+    let mut ttls = Vec::new();
+    while ttls.last() != Some(&254) {
+        ttls.push(stage.sent().expect("it goes on").ttl);
+        pass_to(stage, acquisitions);
+    }
+    ttls
+}
+
+#[test]
+fn a_search_goes_twice_as_far_each_time_but_stays_near_while_no_way_to_the_registry_is_known() {
+    let known = || Stage::with(|config| config.acquisition.discovery = Discovery::Known);
+    let mut stage = known();
+    let mut acquisitions = Acquisitions::new(PLACES);
+    let at = acquisitions.acquire(&mut stage.post(), wanted(0)).unwrap();
+    assert_eq!(ordered(&mut stage), Some(REGISTRY));
+    acquisitions.handle_fetched(&mut stage.post(), at, (REGISTRY, 2), FetchEnd::Silent);
+    let widening = [0, 1, 3, 7, 15, 31, 63, 254];
+    assert_eq!(rings(&mut stage, &mut acquisitions), widening);
+
+    let mut stage = known();
+    let mut acquisitions = Acquisitions::new(PLACES);
+    let registry = STRANGER;
+    let unheard = Wanted {
+        registry,
+        ..wanted(0)
+    };
+    acquisitions.acquire(&mut stage.post(), unheard).unwrap();
+    let near = [0, 1, 1, 1, 1, 1, 1, 254];
+    assert_eq!(rings(&mut stage, &mut acquisitions), near);
+}
+
 #[test]
 fn bytes_with_another_digest_are_dropped_counted_and_not_taken_from_there_again() {
     let mut stage = stage();
