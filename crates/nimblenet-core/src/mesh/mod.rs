@@ -250,14 +250,11 @@ impl<S: Seal> Mesh<S> {
 
     /// Whether a message for another node concerns this one.
     fn stops(&self, message: &Message<'_>) -> bool {
-        match message {
-            Message::Fetch(fetch) => {
-                let module = matches!(fetch.object, Object::Module(_));
-                module && (self.on_path || self.keep_passing)
-            }
-            Message::Data(_) => self.keep_passing,
-            _ => false,
+        if let Message::Fetch(fetch) = message {
+            let module = matches!(fetch.object, Object::Module(_));
+            return module && (self.on_path || self.keep_passing);
         }
+        self.keep_passing && matches!(message, Message::Data(_))
     }
 
     /// Sends a packet on that was only passing, to `destination`.
