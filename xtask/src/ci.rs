@@ -6,7 +6,9 @@ use anyhow::{Result, bail};
 
 use crate::host::Totals;
 use crate::step::Step;
-use crate::{book, demo, emulator, firmware, host, licences, no_std, tasklets, templates, tidy};
+use crate::{
+    book, demo, emulator, firmware, host, licences, no_std, same_seed, tasklets, templates, tidy,
+};
 
 /// What of it to run.
 #[derive(clap::Args)]
@@ -78,6 +80,11 @@ const STEPS: &[Step] = &[
         name: "book",
         about: "what README and book print runs as printed",
         action: book::run,
+    },
+    Step {
+        name: "same-seed",
+        about: "a seed gives the same simulated run in a 32-bit build",
+        action: same_seed::run,
     },
     Step {
         name: "no-std",

@@ -18,6 +18,7 @@ mod image;
 mod imports;
 mod licences;
 mod no_std;
+mod same_seed;
 mod step;
 mod tasklets;
 mod templates;
@@ -76,6 +77,9 @@ enum Task {
         #[arg(long)]
         remarks: bool,
     },
+    /// Checks that a seed gives the same simulated run in a 32-bit build.
+    #[command(after_help = "Example:\n  cargo xtask same-seed")]
+    SameSeed,
     /// Builds the device crates for bare metal and the core for wasm32, which may import nothing.
     #[command(after_help = "Example:\n  cargo xtask no-std")]
     NoStd,
@@ -137,6 +141,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Clippy => host::clippy(),
         Task::Test { arguments } => host::test(&arguments).map(|totals| println!("{totals}")),
         Task::Tidy { remarks } => tidy::run(remarks),
+        Task::SameSeed => same_seed::run(),
         Task::NoStd => no_std::run(),
         Task::Tasklets { check } => tasklets::run(check),
         Task::Templates => templates::run(),

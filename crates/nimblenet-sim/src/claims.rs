@@ -219,7 +219,7 @@ fn windows_won(own: &Comparison<'_>) -> String {
         return "no break-even".to_owned();
     };
     let share = 100.0 * faster as f64 / (all as f64).max(1.0);
-    format!("{faster} of {all} ({share:.0} %)")
+    format!("{faster} of {all} ({share:.1} %)")
 }
 
 fn ratio(a: Option<f64>, b: Option<f64>) -> String {

@@ -1,11 +1,8 @@
 //! How a run went over time, for plots.
 
-use core::iter::once;
-use core::time::Duration;
+use nimblenet_tasklet::NodeId;
 
-use nimblenet_core::{Event, Instant};
-use nimblenet_tasklet::{ActivationId, NodeId, TaskletName, Work};
-
+use crate::followed::Followed;
 use crate::tally::{Accounting, Load, WINDOW};
 
 /// How a run went over time.
@@ -21,8 +18,8 @@ pub struct Course {
     pub responses: Vec<Response>,
     /// What each node had sent and received in the end.
     pub nodes: Vec<(NodeId, Load, Load)>,
-    /// The first call that ran to its end.
-    pub first: Option<FirstCall>,
+    /// The call that was followed, once it has ended.
+    pub followed: Option<Followed>,
 }
 
 /// The response to a call.
@@ -32,32 +29,6 @@ pub struct Response {
     pub at_s: f64,
     /// How long after the trigger, in seconds.
     pub took_s: f64,
-}
-
-/// A call, and what of it ran when.
-#[derive(Clone, PartialEq, Debug)]
-pub struct FirstCall {
-    /// Its node.
-    pub node: NodeId,
-    /// When it was made.
-    pub begun: Instant,
-    /// When it ended.
-    pub ended: Instant,
-    /// What ran, in order.
-    pub spans: Vec<Span>,
-}
-
-/// A time in which one tasklet of a call ran.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Span {
-    /// The tasklet.
-    pub tasklet: TaskletName,
-    /// Whether another tasklet called it.
-    pub called: bool,
-    /// When it began.
-    pub from: Instant,
-    /// When it was over.
-    pub to: Instant,
 }
 
 impl Course {
@@ -107,80 +78,6 @@ pub fn won(first: &[Option<f64>], other: &[Option<f64>], from: usize) -> (usize,
     })
 }
 
-/// Follows the first call that runs.
-#[derive(Clone, PartialEq, Default, Debug)]
-pub(crate) struct Follower {
-    node: Option<NodeId>,
-    /// The chain, once it runs, and what it calls.
-    runs: Vec<(ActivationId, TaskletName)>,
-    spans: Vec<Span>,
-    call: Option<FirstCall>,
-}
-
-impl Follower {
-    pub(crate) fn call(&self) -> Option<&FirstCall> {
-        self.call.as_ref()
-    }
-
-    /// An executor took up work that lasts so long.
-    pub(crate) fn worked(&mut self, now: Instant, node: NodeId, work: &Work<'_>, time: Duration) {
-        if self.call.is_some() {
-            return;
-        }
-        let activation = match work {
-            Work::Start(start) => {
-                let caller = self.runs.first().map(|(chain, _)| *chain);
-                if caller.is_some() && (Some(node) != self.node || start.parent != caller) {
-                    return;
-                }
-                self.node = Some(node);
-                self.runs.push((start.activation, start.name));
-                start.activation
-            }
-            Work::Resume { activation, .. } | Work::Continue { activation } => *activation,
-            Work::Freeze { .. } | Work::Thaw { .. } | Work::Stop { .. } | Work::Verify { .. } => {
-                return;
-            }
-        };
-        let known = self.runs.iter().position(|(known, _)| *known == activation);
-        if let Some(at) = known.filter(|_| Some(node) == self.node) {
-            self.spans.push(Span {
-                tasklet: self.runs[at].1,
-                called: at > 0,
-                from: now,
-                to: now + time,
-            });
-        }
-    }
-
-    /// A node told its user something.
-    pub(crate) fn event(&mut self, now: Instant, node: NodeId, event: &Event<'_>) {
-        let Event::Finished { steps, took, .. } = event else {
-            return;
-        };
-        let chain = self.runs.first().map(|(_, name)| *name);
-        let is_over = self.spans.last().is_some_and(|span| span.to == now);
-        let is_its = steps.first().map(|step| step.name) == chain;
-        if self.call.is_none() && Some(node) == self.node && is_over && is_its {
-            self.call = Some(FirstCall {
-                node,
-                begun: Instant::ZERO + (now - Instant::ZERO).saturating_sub(*took),
-                ended: now,
-                spans: core::mem::take(&mut self.spans),
-            });
-        }
-    }
-}
-
-impl FirstCall {
-    /// The times in which nothing of the call ran because a module was on its way.
-    pub fn waits(&self) -> impl Iterator<Item = (Instant, Instant)> + '_ {
-        let ends = once(self.begun).chain(self.spans.iter().map(|span| span.to));
-        let gaps = ends.zip(self.spans.iter().map(|span| span.from));
-        gaps.filter(|(from, to)| from < to)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -205,7 +102,7 @@ mod tests {
                 .map(response)
                 .to_vec(),
             nodes: Vec::new(),
-            first: None,
+            followed: None,
         };
         let windows = course.windows(100.0);
         assert_eq!(windows, [Some(3.0), None, Some(5.0)]);

@@ -24,11 +24,11 @@ pub(crate) fn verify(work: &Work<'_>) -> Option<Answer<Vec<u8>>> {
 }
 
 /// The CBOR array without values.
-fn nothing() -> Vec<u8> {
+pub(crate) fn nothing() -> Vec<u8> {
     vec![0x80]
 }
 
-fn failed(activation: ActivationId, fault: Fault, fuel: u64) -> Answer<Vec<u8>> {
+pub(crate) fn failed(activation: ActivationId, fault: Fault, fuel: u64) -> Answer<Vec<u8>> {
     Answer::Failed {
         activation,
         fault,

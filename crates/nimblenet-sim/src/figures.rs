@@ -9,7 +9,7 @@ use crate::report::{RESPONSE_WINDOW_S, Report};
 use crate::run::Cut;
 
 pub use course::{break_even, cumulative, load_per_node, responses};
-pub use scene::{first_call, robot_path, taskset};
+pub use scene::{first_call, robot_path, spoken, taskset};
 pub use sweep::{Point, sweep};
 
 /// A figure.

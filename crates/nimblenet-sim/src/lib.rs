@@ -24,6 +24,7 @@
     reason = "a program for an operating system"
 )]
 
+mod churn;
 mod engine;
 mod executor;
 mod interpreted;
@@ -39,11 +40,14 @@ pub mod claims;
 pub mod course;
 pub mod figures;
 pub mod floor;
+pub mod followed;
+pub mod kinds;
 pub mod plot;
 pub mod robot;
 pub mod scenario;
 pub mod tally;
 pub mod trace;
+pub use churn::Churn;
 pub use engine::{Engine, Factory, Fates, Observer, Passing};
 pub use executor::{SimExecutor, TimedExecutor};
 pub use interpreted::{Device, WasmExecutor};

@@ -1,6 +1,6 @@
 //! What came out of a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use core::time::Duration;
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::bound::LowerBound;
 use crate::run::Settings;
-use crate::tally::{Accounting, Load, Tally, kind_name};
+use crate::tally::{Accounting, Ended, Load, Tally, kind_name};
 
 /// Where acquired tasklets came from.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
@@ -64,6 +64,9 @@ pub struct Report {
     pub finished_by_end: u64,
     /// Calls that failed by the end.
     pub failed: u64,
+    /// The same by the code of their fault; `node-down` if the node did not take the call, or went
+    /// down before it had ended.
+    pub failures: BTreeMap<&'static str, u64>,
     /// Requests that were refused because the holder no longer had the module.
     pub nacks: u64,
     /// What each node has sent; forwarded packets count.
@@ -84,6 +87,12 @@ pub struct Report {
     pub acquisitions_by_source: Sources,
     /// The time in which a call waits for modules; none, as the other times, if no call has a result.
     pub mean_acquisition_s: Option<f64>,
+    /// The same of calls that were the first of their chain at their node.
+    pub first_acquisition_s: Option<f64>,
+    /// The same of all other calls.
+    pub later_acquisition_s: Option<f64>,
+    /// Bytes of modules that a node holds at the end, in the mean.
+    pub cached_bytes_per_node: u64,
     /// The time in which its tasklets run.
     pub mean_execution_s: Option<f64>,
     /// From the trigger to the result.
@@ -233,7 +242,20 @@ impl Report {
         };
         let ended = tally.ended.iter();
         self.mean_acquisition_s = mean(&mut ended.clone().map(|call| call.acquisition));
-        self.mean_execution_s = mean(&mut ended.clone().map(|call| run(call.number)));
+        let ran = ended.clone().filter_map(|call| call.number).map(run);
+        let ran: Vec<Duration> = ran.collect();
+        let ran_s = ran.iter().sum::<Duration>().as_secs_f64();
+        self.mean_execution_s = (!ran.is_empty()).then(|| ran_s / ran.len() as f64);
+        let mut known = BTreeSet::new();
+        let (first, later): (Vec<&Ended>, Vec<&Ended>) = ended
+            .clone()
+            .partition(|call| known.insert((call.node, call.number)));
+        let waited = |calls: &[&Ended]| {
+            let waited: Duration = calls.iter().map(|call| call.acquisition).sum();
+            (!calls.is_empty()).then(|| waited.as_secs_f64() / calls.len() as f64)
+        };
+        self.first_acquisition_s = waited(&first);
+        self.later_acquisition_s = waited(&later);
         self.mean_response_s = mean(&mut ended.clone().map(|call| call.took));
         let mut responses: Vec<Duration> = ended.map(|call| call.took).collect();
         responses.sort_unstable();

@@ -1,27 +1,30 @@
 //! A run: a trace replayed on real nodes.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 use core::fmt;
 use core::str::FromStr;
 use core::time::Duration;
 
 use nimblenet_core::{
-    AcquisitionConfig, Archive, CallRequest, CatalogueLimits, Config, Eviction, Instant, Limits,
-    LinkAddress, LinkId, NamespaceConfig, Role,
+    Acquired, AcquisitionConfig, Archive, CallRequest, CatalogueLimits, Config, Eviction, Instant,
+    Limits, LinkAddress, LinkId, NamespaceConfig, Role,
 };
 use nimblenet_core::{StaticNeighbour, StaticRoute};
 use nimblenet_tasklet::{Capabilities, Delta, NodeId, TaskletName};
 
 use crate::bound::{LowerBound, perfect_pool_mean};
+use crate::churn::{Churn, Turn};
 use crate::course::{Course, Response};
 use crate::engine::Engine;
 use crate::executor::TimedExecutor;
+use crate::kinds::{Kinds, KindsExecutor, lacks};
 use crate::link::{Bandwidth, LinkModel};
 use crate::publisher::{Draft, Publisher, shelve};
 use crate::report::{RESPONSE_WINDOW_S, Report};
 use crate::tally::{Accounting, Tally};
-use crate::trace::{Distances, TaskSet, Trace, duration, moment};
+use crate::trace::{Distances, TaskSet, Trace, Trigger, duration, moment};
 
 /// The namespace of a trace's tasklets.
 const NAMESPACE: &str = "floor";
@@ -157,6 +160,12 @@ pub struct Settings {
     pub mtu: u16,
     /// The medium that each node shares with its neighbours, if they do.
     pub medium: Option<Bandwidth>,
+    /// Whether calls begin only when their whole chain is here; none for the profile's own way.
+    pub preload: Option<bool>,
+    /// Which tasklets are native, and which nodes lack a kind of executor.
+    pub kinds: Kinds,
+    /// How nodes go down, if they do.
+    pub churn: Option<Churn>,
     /// What each call between tasklets costs: the caller is saved and restored, the callee loaded.
     pub call_cost: Duration,
 }
@@ -178,6 +187,9 @@ impl Default for Settings {
             link: LinkModel::PAPER,
             mtu: 4096,
             medium: None,
+            preload: None,
+            kinds: Kinds::default(),
+            churn: None,
             call_cost: Duration::from_millis(6),
         }
     }
@@ -190,10 +202,18 @@ pub struct Run<'t> {
     tasks: TaskSet,
     engine: Engine<Tally>,
     names: Vec<TaskletName>,
-    /// Triggers that a node has taken or refused.
+    /// The catalogue's delta, for nodes that come back.
+    delta: Vec<u8>,
+    /// Triggers that a node has taken or refused, or that met a node that was down.
     triggered: usize,
+    /// Which of them is followed, from 1.
+    follow: usize,
     refused: u64,
     next: usize,
+    /// When nodes go down and come back, the next one last.
+    turns: Vec<Turn>,
+    /// What nodes had acquired before they went down.
+    acquired: Vec<Acquired>,
 }
 
 impl<'t> Run<'t> {
@@ -204,7 +224,8 @@ impl<'t> Run<'t> {
     /// settings.
     pub fn new(trace: &'t Trace, settings: Settings) -> Self {
         let tasks = settings.cut.of(&trace.taskset);
-        let (drafts, names) = drafts(&tasks);
+        let kinds = settings.kinds;
+        let (drafts, names) = drafts(&tasks, kinds.natives);
         let mut publisher = Publisher::new(NAMESPACE);
         let delta = publisher.publish(&drafts, |_| None);
         let mut archive = Archive::new();
@@ -219,9 +240,15 @@ impl<'t> Run<'t> {
         let everyone = || [registry].into_iter().chain(trace.ids());
         let mesh = Distances::new(everyone(), trace.all_links());
         let call_cost = settings.call_cost;
-        let tally = Tally::new(everyone(), trace.duration());
-        let mut engine = Engine::new(settings.seed, tally, move |_| {
-            Box::new(TimedExecutor::with_call_cost(call_cost))
+        let tally = Tally::new(everyone(), trace.duration(), tasks.chains.len() as u16);
+        let natives = Rc::new(natives(&tasks, kinds.natives));
+        let places: Vec<NodeId> = trace.ids().collect();
+        let mut engine = Engine::new(settings.seed, tally, move |id| {
+            let place = places.iter().position(|place| *place == id);
+            let without = |share| place.is_some_and(|at| lacks(at, share));
+            let natives = (!without(kinds.without_native)).then(|| natives.clone());
+            let runs_wasm = !without(kinds.without_wasm);
+            Box::new(KindsExecutor::new(call_cost, runs_wasm, natives))
         });
         let decoded = Delta::decode(&delta).expect("a published delta is well formed");
         let limits = limits(trace, &settings, &decoded, &mesh);
@@ -243,6 +270,7 @@ impl<'t> Run<'t> {
             }
             config.eviction = settings.eviction.unwrap_or(config.eviction);
             config.acquisition = settings.acquisition.unwrap_or(config.acquisition);
+            config.acquisition.preload = settings.preload.unwrap_or(config.acquisition.preload);
             config.pace.announce = settings.announce.unwrap_or(config.pace.announce);
             if id == registry {
                 config.role = Role::Registry(archive.clone());
@@ -258,23 +286,42 @@ impl<'t> Run<'t> {
         if let Some(medium) = settings.medium {
             engine.share_medium(medium);
         }
-        for id in everyone() {
-            let started = engine.start(id);
-            started.expect("a trace makes valid configurations");
-            if id != registry {
-                let installed = engine.command(id, |node, now| node.install(now, &decoded));
-                installed.expect("the first delta fits every node");
-            }
-        }
-        Self {
+        let end = moment(trace.duration_s);
+        let turns = settings
+            .churn
+            .map(|churn| churn.turns(settings.seed, trace.ids(), end));
+        let mut turns = turns.unwrap_or_default();
+        turns.reverse();
+        let mut run = Self {
             trace,
             settings,
             tasks,
             engine,
             names,
+            delta,
             triggered: 0,
+            follow: 1,
             refused: 0,
             next: 0,
+            turns,
+            acquired: Vec::new(),
+        };
+        for id in everyone() {
+            run.start(id);
+        }
+        run
+    }
+
+    /// Starts a node with the catalogue.
+    fn start(&mut self, id: NodeId) {
+        let started = self.engine.start(id);
+        started.expect("a trace makes valid configurations");
+        if id != NodeId(self.trace.registry.id) {
+            let decoded = Delta::decode(&self.delta).expect("a published delta is well formed");
+            let installed = self
+                .engine
+                .command(id, |node, now| node.install(now, &decoded));
+            installed.expect("the first delta fits every node");
         }
     }
 
@@ -282,29 +329,95 @@ impl<'t> Run<'t> {
     pub fn advance(&mut self, to: Duration) -> bool {
         let end = moment(self.trace.duration_s);
         let to = (Instant::ZERO + to).min(end);
-        while let Some(trigger) = self.trace.triggers.get(self.next)
-            && moment(trigger.at_s) <= to
-        {
-            self.next += 1;
-            let Some(node) = trigger.node else {
-                continue;
-            };
-            self.engine.advance(moment(trigger.at_s));
-            let name = self.names[trigger.chain as usize];
-            let taken = self.engine.command(NodeId(node), |node, now| {
-                let request = CallRequest {
-                    name,
-                    export: "",
-                    args: &[0x80],
-                    deadline: None,
-                };
-                node.call(now, request)
-            });
-            self.triggered += 1;
-            self.refused += u64::from(taken.is_err());
+        loop {
+            let turn = self.turns.last().filter(|turn| turn.at <= to).copied();
+            let trigger = self.trace.triggers.get(self.next);
+            let trigger = trigger.filter(|trigger| moment(trigger.at_s) <= to);
+            match (turn, trigger) {
+                (Some(turn), trigger) if trigger.is_none_or(|it| turn.at <= moment(it.at_s)) => {
+                    self.turns.pop();
+                    self.turn(turn);
+                }
+                (_, Some(trigger)) => {
+                    self.next += 1;
+                    self.trigger(*trigger);
+                }
+                (_, None) => break,
+            }
         }
         self.engine.run(to);
         to < end
+    }
+
+    /// A node goes down, and with it the calls that it had taken, or comes back.
+    fn turn(&mut self, Turn { at, node: id, up }: Turn) {
+        self.engine.advance(at);
+        if let Some(node) = self.engine.node(id) {
+            self.acquired.push(node.counters().acquired);
+            let lost = node.calls().filter(|call| call.caller.is_none());
+            self.refused += lost.count() as u64;
+        }
+        if !up {
+            return self.engine.crash(id);
+        }
+        // Its packets have numbers that none of its earlier ones had.
+        let first = &mut self.engine.config_mut(id).first_sequence;
+        *first = first.wrapping_add(1 << 20);
+        self.start(id);
+    }
+
+    /// A robot triggers a chain.
+    fn trigger(&mut self, trigger: Trigger) {
+        let Some(node) = trigger.node.map(NodeId) else {
+            return;
+        };
+        self.engine.advance(moment(trigger.at_s));
+        self.triggered += 1;
+        if self.engine.node(node).is_none() {
+            self.refused += 1;
+            return;
+        }
+        let name = self.names[trigger.chain as usize];
+        let taken = self.engine.command(node, |node, now| {
+            let request = CallRequest {
+                name,
+                export: "",
+                args: &[0x80],
+                deadline: None,
+            };
+            node.call(now, request)
+        });
+        match taken {
+            Ok(call) if self.triggered == self.follow => {
+                let now = self.engine.now();
+                let follower = &mut self.engine.observer_mut().follower;
+                follower.called(now, node, call, name);
+            }
+            Ok(_) => {}
+            Err(_) => self.refused += 1,
+        }
+    }
+
+    /// Follows the call with this number, from 1, of those that robots in contact make; without it the
+    /// first. Choose it before the run begins.
+    pub fn follow(&mut self, number: usize) {
+        self.follow = number;
+    }
+
+    /// The number of the call that took longest of those that have ended with a result; none if none
+    /// has.
+    pub fn slowest(&self) -> Option<usize> {
+        let ended = &self.engine.observer().ended;
+        // Of equally slow ones the first.
+        let slowest = ended.iter().rev().max_by_key(|call| call.took)?;
+        let made = (slowest.at - Instant::ZERO).checked_sub(slowest.took)?;
+        let calls = self.trace.triggers.iter().filter(|it| it.node.is_some());
+        let mut calls = calls.zip(1..);
+        let its = |trigger: &Trigger| {
+            trigger.node == Some(slowest.node.0) && moment(trigger.at_s) == Instant::ZERO + made
+        };
+        let (_, number) = calls.find(|(trigger, _)| its(trigger))?;
+        Some(number)
     }
 
     /// The nodes and links.
@@ -325,7 +438,7 @@ impl<'t> Run<'t> {
             load: tally.cumulative().collect(),
             responses: responses.collect(),
             nodes: tally.nodes().collect(),
-            first: tally.follower.call().cloned(),
+            followed: tally.follower.followed().cloned(),
         }
     }
 
@@ -344,12 +457,22 @@ impl<'t> Run<'t> {
         let pool = perfect_pool_mean(self.trace, &self.tasks, pool, call_s);
         let mut report = Report::new(&self.settings, tally, bound, pool);
         report.triggered = self.triggered as u64;
-        report.failed = self.refused + tally.failed;
+        report.failed = self.refused + tally.failed.values().sum::<u64>();
+        report.failures = tally.failed.clone();
+        if self.refused > 0 {
+            report.failures.insert("node-down", self.refused);
+        }
         let registry = NodeId(self.trace.registry.id);
         report.balance(registry, tally, &self.settings);
+        let mut held = Vec::new();
         for node in self.engine.nodes().filter(|node| node.id() != registry) {
             report.acquired(&node.counters().acquired);
+            held.push(node.cache().used() as u64);
         }
+        self.acquired
+            .iter()
+            .for_each(|acquired| report.acquired(acquired));
+        report.cached_bytes_per_node = held.iter().sum::<u64>() / (held.len() as u64).max(1);
         let run = |number: u16| duration(self.tasks.run_s(self.chain(number), call_s));
         report.calls(tally, run);
         report.mean_response_s_per_100s = self.course().windows(RESPONSE_WINDOW_S);
@@ -363,21 +486,41 @@ impl<'t> Run<'t> {
     }
 }
 
-/// The tasklets to publish, chains first, and the names of chains.
-fn drafts(tasks: &TaskSet) -> (Vec<Draft>, Vec<TaskletName>) {
+/// How a catalogue names an algorithm.
+fn algorithm_name(id: u32) -> String {
+    format!("run-{id:05}")
+}
+
+/// The native tasklets that devices have, and how long each runs.
+fn natives(tasks: &TaskSet, natives: u32) -> BTreeMap<TaskletName, Duration> {
+    let algorithms = tasks.algorithms.iter().take(natives as usize);
+    let named = algorithms.map(|algorithm| {
+        let name = format!("{NAMESPACE}/{}", algorithm_name(algorithm.id)).parse();
+        let name = name.expect("names of algorithms are valid");
+        (name, duration(algorithm.run_s))
+    });
+    named.collect()
+}
+
+/// The tasklets to publish, chains first, and the names of chains; the first algorithms are native.
+fn drafts(tasks: &TaskSet, natives: u32) -> (Vec<Draft>, Vec<TaskletName>) {
     let micros = |seconds: &f64| duration(*seconds).as_micros() as u32;
     let chains = tasks.chains.iter().map(|chain| {
         let times: Vec<u32> = chain.segments_s.iter().map(micros).collect();
         let module = TimedExecutor::module(&times, chain.size_bytes as usize);
         let draft = Draft::new(&format!("chain-{:05}", chain.id), module, "func()");
         chain.calls.iter().fold(draft, |draft, id| {
-            draft.calling(&format!("{NAMESPACE}/run-{id:05}"), "func()")
+            draft.calling(&format!("{NAMESPACE}/{}", algorithm_name(*id)), "func()")
         })
     });
     let algorithms = tasks.algorithms.iter().map(|algorithm| {
         let module =
             TimedExecutor::module(&[micros(&algorithm.run_s)], algorithm.size_bytes as usize);
-        Draft::new(&format!("run-{:05}", algorithm.id), module, "func()")
+        let name = algorithm_name(algorithm.id);
+        match algorithm.id < natives {
+            true => Draft::new(&name, Vec::new(), "func()").native(),
+            false => Draft::new(&name, module, "func()"),
+        }
     });
     let drafts: Vec<Draft> = chains.chain(algorithms).collect();
     let names = drafts[..tasks.chains.len()].iter().map(|draft| {

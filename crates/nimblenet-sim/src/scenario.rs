@@ -25,7 +25,9 @@ use core::time::Duration;
 use nimblenet_core::Limits;
 use serde::{Deserialize, Serialize};
 
+use crate::churn::Churn;
 use crate::floor::{CONTACT_RADIUS_M, SPACING_M};
+use crate::kinds::Kinds;
 use crate::link::{Bandwidth, Bursts, LinkModel};
 use crate::run::Settings;
 use crate::trace::duration;
@@ -79,6 +81,8 @@ pub struct Scenario {
     pub link: LinkTable,
     /// The medium that each node shares with its neighbours, if they do.
     pub medium: Option<BandwidthTable>,
+    /// The processor that run times are computed for, if they are.
+    pub target: Option<TargetTable>,
 }
 
 /// How nodes stand.
@@ -156,16 +160,43 @@ pub struct TaskTable {
     pub zipf: f64,
     /// What all lengths of modules are multiplied by.
     pub size_factor: f64,
+    /// The share of the shared algorithms that are native: devices have them, so nodes fetch none of
+    /// their modules.
+    pub native: f64,
 }
 
 /// The nodes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NodeTable {
     /// Bytes of each node's cache.
     pub cache_bytes: u32,
     /// Executors of each node; without it no tasklet ever waits for one.
     pub executors: Option<u16>,
+    /// Whether a call begins only when everything is here that its chain may call; without it as the
+    /// profile has it.
+    pub preload: Option<bool>,
+    /// The share of nodes whose executors do not run WebAssembly (see [`lacks`](crate::kinds::lacks)).
+    pub without_wasm: f64,
+    /// The share of nodes that have no native tasklets.
+    pub without_native: f64,
+    /// How often each node goes down in an hour; it comes back with an empty cache.
+    pub crashes_per_h: f64,
+    /// How long it is down.
+    pub down_s: Span<f64>,
+}
+
+/// The processor for which run times are computed from instructions: a run takes its fuel divided by
+/// the speed, instead of a time drawn from `[tasks]`.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetTable {
+    /// Fuel that its interpreter uses up in a second; an instruction is about one unit.
+    pub fuel_per_s: f64,
+    /// Fuel of the algorithms, in turn: the first algorithm has the first number.
+    pub algorithm_fuel: Vec<u64>,
+    /// Fuel of the chains, in turn, without the algorithms that they call.
+    pub chain_fuel: Vec<u64>,
 }
 
 /// A link between two nodes, in each direction.
@@ -228,6 +259,7 @@ impl Default for Scenario {
             nodes: NodeTable::default(),
             link: LinkTable::default(),
             medium: None,
+            target: None,
         }
     }
 }
@@ -268,6 +300,7 @@ impl Default for TaskTable {
             sharing: 1.0,
             zipf: 0.0,
             size_factor: 1.0,
+            native: 0.0,
         }
     }
 }
@@ -277,6 +310,11 @@ impl Default for NodeTable {
         Self {
             cache_bytes: 32_768,
             executors: None,
+            preload: None,
+            without_wasm: 0.0,
+            without_native: 0.0,
+            crashes_per_h: 0.0,
+            down_s: (10.0, 60.0),
         }
     }
 }
@@ -313,7 +351,15 @@ macro_rules! built_in {
 }
 
 impl Scenario {
-    built_in!["paper", "line", "ring", "geometric", "warehouse"];
+    built_in![
+        "paper",
+        "line",
+        "ring",
+        "geometric",
+        "warehouse",
+        "mixed",
+        "calibrated",
+    ];
 
     /// Reads a scenario, and checks it.
     ///
@@ -329,6 +375,17 @@ impl Scenario {
     pub fn settle(&self, settings: &mut Settings) {
         settings.cache_bytes = self.nodes.cache_bytes as usize;
         settings.executors = self.nodes.executors;
+        settings.preload = self.nodes.preload;
+        settings.kinds = Kinds {
+            natives: (self.tasks.native * f64::from(self.tasks.algorithms)).round() as u32,
+            without_wasm: self.nodes.without_wasm,
+            without_native: self.nodes.without_native,
+        };
+        let (shortest, longest) = self.nodes.down_s;
+        settings.churn = (self.nodes.crashes_per_h > 0.0).then(|| Churn {
+            per_hour: self.nodes.crashes_per_h,
+            down: (duration(shortest), duration(longest)),
+        });
         settings.link = self.link.model();
         settings.mtu = self.link.mtu;
         settings.medium = self.medium.map(BandwidthTable::bandwidth);
@@ -336,6 +393,21 @@ impl Scenario {
 }
 
 impl LinkTable {
+    /// Lets frames leave at so many bits a second; each has the bytes of IP and UDP besides its own,
+    /// unless the table says otherwise.
+    pub fn set_bits_per_s(&mut self, bits_per_s: u32) {
+        let usual = BandwidthTable {
+            bits_per_s,
+            queue_bytes: BandwidthTable::queue_bytes(),
+            header_bytes: 28,
+        };
+        let table = self.bandwidth.unwrap_or(usual);
+        self.bandwidth = Some(BandwidthTable {
+            bits_per_s,
+            ..table
+        });
+    }
+
     fn model(&self) -> LinkModel {
         LinkModel {
             delay: duration(self.delay_s),

@@ -6,13 +6,13 @@ use core::str::FromStr;
 use core::time::Duration;
 
 use nimblenet_core::wire::{Holdings, Kind, Message, OVERHEAD, Page};
-use nimblenet_core::{Event, Instant};
+use nimblenet_core::{Event, Instant, Step};
 use nimblenet_tasklet::{NamespaceId, NodeId, Work};
 use serde::{Deserialize, Serialize};
 
 use crate::bound::Needs;
-use crate::course::Follower;
 use crate::engine::{Observer, Passing};
+use crate::followed::Follower;
 use crate::run::UnknownName;
 
 /// The length of one window of the tally.
@@ -149,8 +149,10 @@ pub const fn kind_name(kind: Kind) -> &'static str {
 pub struct Ended {
     /// When it ended.
     pub at: Instant,
-    /// The catalogue number of its tasklet.
-    pub number: u16,
+    /// The node that took it.
+    pub node: NodeId,
+    /// The catalogue number of its tasklet; none if another node ran the call.
+    pub number: Option<u16>,
     /// From the call to its end.
     pub took: Duration,
     /// The time in which it waited for modules.
@@ -160,6 +162,8 @@ pub struct Ended {
 /// What a run has led to.
 #[derive(Clone, Debug)]
 pub struct Tally {
+    /// Tasklets with lower catalogue numbers are chains.
+    chains: u16,
     /// The nodes by id: their place in the lists.
     at: Vec<u16>,
     ids: Vec<NodeId>,
@@ -179,17 +183,18 @@ pub struct Tally {
     news: BTreeMap<NodeId, (u32, Load)>,
     /// Calls that ended with a result.
     pub(crate) ended: Vec<Ended>,
-    /// Calls that ended without one.
-    pub(crate) failed: u64,
+    /// Calls that ended without one, by the code of their fault.
+    pub(crate) failed: BTreeMap<&'static str, u64>,
     /// The modules that nodes have started.
     pub(crate) needs: Needs,
-    /// The first call.
+    /// The call that is followed.
     pub(crate) follower: Follower,
 }
 
 impl Tally {
-    /// An empty tally of these nodes, for a run of `duration`.
-    pub fn new(ids: impl Iterator<Item = NodeId>, duration: Duration) -> Self {
+    /// An empty tally of these nodes, for a run of `duration`. The tasklets with catalogue numbers below
+    /// `chains` are chains.
+    pub fn new(ids: impl Iterator<Item = NodeId>, duration: Duration, chains: u16) -> Self {
         let ids: Vec<NodeId> = ids.collect();
         let last = ids.iter().map(|id| usize::from(id.0)).max().unwrap_or(0);
         let mut at = vec![0; last + 1];
@@ -198,6 +203,7 @@ impl Tally {
         }
         let windows = duration.as_micros().div_ceil(WINDOW.as_micros()) as usize;
         Self {
+            chains,
             at,
             sent: vec![Load::default(); ids.len()],
             received: vec![Load::default(); ids.len()],
@@ -208,7 +214,7 @@ impl Tally {
             told: Told::new(),
             news: BTreeMap::new(),
             ended: Vec::new(),
-            failed: 0,
+            failed: BTreeMap::new(),
             needs: Needs::default(),
             follower: Follower::default(),
         }
@@ -260,6 +266,12 @@ impl Tally {
         load
     }
 
+    /// The chain among what a call has acquired; it is not the first if all of it was preloaded.
+    fn chain(&self, steps: &[Step]) -> Option<u16> {
+        let numbers = steps.iter().map(|step| step.tasklet.number);
+        numbers.into_iter().find(|number| *number < self.chains)
+    }
+
     fn window(&mut self, now: Instant, load: Load) {
         let at = now.as_micros().div_ceil(WINDOW.as_micros() as u64);
         let last = self.windows.len() - 1;
@@ -273,6 +285,7 @@ impl Tally {
 
 impl Observer for Tally {
     fn sent(&mut self, now: Instant, passing: Passing<'_>) {
+        self.follower.sent(&passing);
         let load = self.load(&passing);
         let at = self.place(passing.node);
         self.sent[at].add(load);
@@ -288,6 +301,7 @@ impl Observer for Tally {
     }
 
     fn received(&mut self, now: Instant, passing: Passing<'_>) {
+        self.follower.received(&passing);
         let load = self.load(&passing);
         let at = self.place(passing.node);
         self.received[at].add(load);
@@ -295,7 +309,8 @@ impl Observer for Tally {
     }
 
     fn worked(&mut self, now: Instant, node: NodeId, work: &Work<'_>, time: Duration) {
-        if let Some(start) = work.begin() {
+        // A device has its native tasklets without a transfer.
+        if let Some(start) = work.begin().filter(|start| start.entry.has_module()) {
             self.needs.add(node, start.entry.number);
         }
         self.follower.worked(now, node, work, time);
@@ -310,14 +325,15 @@ impl Observer for Tally {
             ..
         } = event
         {
-            match (result, steps.first()) {
-                (Ok(_), Some(first)) => self.ended.push(Ended {
+            match result {
+                Ok(_) => self.ended.push(Ended {
                     at: now,
-                    number: first.tasklet.number,
+                    node,
+                    number: self.chain(steps),
                     took: *took,
                     acquisition: steps.iter().map(|step| step.took).sum(),
                 }),
-                _ => self.failed += 1,
+                Err(fault) => *self.failed.entry(fault.code()).or_default() += 1,
             }
         }
     }

@@ -50,7 +50,7 @@ fn numbers(figure: &Figure) -> Vec<Vec<f64>> {
 fn the_first_call_waits_for_each_module_and_runs_as_long_as_the_task_set_says() {
     let trace = trace();
     let (_, course) = run(&trace, Profile::Paper, Cut::Nimble);
-    let call = course.first.unwrap();
+    let call = course.followed.unwrap();
     let ran: Duration = call.spans.iter().map(|span| span.to - span.from).sum();
     let waited: Duration = call.waits().map(|(from, to)| to - from).sum();
     assert_eq!(ran + waited, call.ended - call.begun);

@@ -20,6 +20,7 @@ mod project;
 mod remote;
 mod scratch;
 mod sim;
+mod steps;
 mod verb;
 mod watch;
 

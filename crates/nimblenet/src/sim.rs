@@ -5,6 +5,7 @@ mod drawing;
 mod files;
 mod input;
 mod sheet;
+mod story;
 mod text;
 
 use std::path::PathBuf;
@@ -15,10 +16,11 @@ use nimblenet_sim::scenario::{Scenario, Sweep};
 use nimblenet_sim::tally::Accounting;
 use nimblenet_sim::{Cut, Profile, Report, Settings};
 
-pub(crate) use drawing::{figures, page as html, write as draw};
+pub(crate) use drawing::{Contest, contests, figures, page as html, write as draw};
 pub(crate) use files::Files;
 pub(crate) use input::{Input, Recipe};
 pub(crate) use sheet::csv;
+pub(crate) use story::{Story, Which};
 pub(crate) use text::page;
 
 /// What is to be simulated, and how.
@@ -101,7 +103,8 @@ impl Experiment {
         Ok(batch::run(&cases))
     }
 
-    fn settings(&self, recipe: &Recipe, profile: Profile, cut: Cut) -> Settings {
+    /// How a recipe is run with a protocol and a task set.
+    pub(crate) fn settings(&self, recipe: &Recipe, profile: Profile, cut: Cut) -> Settings {
         let mut settings = Settings {
             profile,
             cut,
@@ -137,6 +140,8 @@ pub(crate) struct Overrides {
     pub(crate) loss: Option<f64>,
     /// The longest frame.
     pub(crate) mtu: Option<u16>,
+    /// Bits a second of each link.
+    pub(crate) bandwidth: Option<u32>,
 }
 
 impl Overrides {
@@ -152,5 +157,8 @@ impl Overrides {
         set(&mut scenario.nodes.executors, self.executors);
         set(&mut scenario.link.loss, self.loss);
         set(&mut scenario.link.mtu, self.mtu);
+        if let Some(bits_per_s) = self.bandwidth {
+            scenario.link.set_bits_per_s(bits_per_s);
+        }
     }
 }

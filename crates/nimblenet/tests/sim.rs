@@ -169,6 +169,11 @@ fn plots_and_a_page_compare_both_task_sets_and_print_what_was_asked_for() {
     simulate(&sweep);
     let numbers = std::fs::read_to_string(format!("{folder}/sweep-loss.csv")).unwrap();
     assert_eq!(numbers.lines().count(), 3);
+    let calls = std::fs::read_to_string(format!("{folder}/sweep-loss-calls.csv")).unwrap();
+    assert!(
+        calls.starts_with("loss,nimble_acquisition_s,nimble_first_acquisition_s"),
+        "{calls}"
+    );
 }
 
 #[test]
@@ -356,6 +361,112 @@ fn no_run_is_below_its_lower_bound_however_many_calls_fail() {
     }
     let lossy = simulate(cases[2]);
     assert!(lossy["failed"].as_u64() > Some(0) || lossy["finished_by_end"].as_u64() < Some(20));
+}
+
+#[test]
+fn a_sweep_says_when_the_nimble_task_set_wins() {
+    let sweep = ["--sweep", "size-factor=1,8", "--seconds", "300"];
+    let sweep = [&sweep[..], &["--bandwidth", "250000"]].concat();
+    let document = simulate(&sweep);
+    let contests = document["contests"].as_array().unwrap();
+    assert_eq!(contests.len(), 2);
+    for contest in contests {
+        let number = |key: &str| contest[key].as_f64().unwrap();
+        assert!(number("windows") >= 1.0 && number("windows_won") <= number("windows"));
+        assert!(number("break_even_s") < 300.0);
+    }
+    let text = succeed(&[&["sim"], &sweep[..]].concat());
+    assert!(text.contains("100 s windows won"), "{text}");
+    let one = simulate(&[&sweep[..], &["--taskset", "nimble"]].concat());
+    assert_eq!(one["contests"], serde_json::json!([]));
+}
+
+#[test]
+fn preloading_bandwidth_churn_and_speed_can_be_varied() {
+    let value = |sweep: &str, key: &str| -> Vec<f64> {
+        let args = ["--sweep", sweep, "--seconds", "300", "--taskset", "nimble"];
+        let document = simulate(&args);
+        let runs = document["runs"].as_array().unwrap();
+        runs.iter().map(|run| run[key].as_f64().unwrap()).collect()
+    };
+    // The call that has everything before it begins waits longer, and no call is lost by that.
+    let first = value("preload=0,1", "first_acquisition_s");
+    assert!(
+        first[0] > 0.0 && first[1] > 0.0 && first[0] != first[1],
+        "{first:?}"
+    );
+    let wait = value("bandwidth=20000,1000000", "mean_acquisition_s");
+    assert!(wait[0] > 1.1 * wait[1], "{wait:?}");
+    let failed = value("churn=0,30", "failed");
+    assert!(failed[0] == 0.0 && failed[1] > 0.0, "{failed:?}");
+    let fetched = value("speed=0.1,5", "air_bytes");
+    assert!(fetched[0] < fetched[1], "{fetched:?}");
+}
+
+#[test]
+fn the_story_of_a_call_says_what_came_from_whom_what_ran_and_when_it_waited() {
+    let short = ["--seconds", "120"];
+    let story = |which: &str| simulate(&[&["--explain", which], &short[..]].concat());
+    let slowest = story("slowest");
+    let number = |story: &Json, key: &str| story[key].as_f64().unwrap();
+    let again = story(&slowest["call"].to_string());
+    assert_eq!(again, slowest);
+    let first = story("1");
+    assert!(number(&first, "response_s") <= number(&slowest, "response_s"));
+    // The registry had everything, and its node nothing.
+    let steps = first["steps"].as_array().unwrap();
+    assert!(steps.len() >= 4, "{first}");
+    assert_eq!(
+        (&steps[0]["source"], &steps[0]["holder"]),
+        (&"registry".into(), &0.into())
+    );
+    assert!(steps[0]["bytes"].as_u64() >= Some(100) && steps[0]["wait_us"].as_u64() > Some(0));
+    // Nothing is left out between the trigger and the result.
+    let mut at_s = 0.0;
+    for part in first["course"].as_array().unwrap() {
+        assert!((number(part, "from_s") - at_s).abs() < 2e-6, "{first}");
+        at_s = number(part, "to_s");
+    }
+    assert!((at_s - number(&first, "response_s")).abs() < 2e-6);
+    let text = succeed(&["sim", "--explain", "1", "--seconds", "120"]);
+    for words in ["triggers chain", "TASKLET", "registry 0", "waits", " runs"] {
+        assert!(text.contains(words), "{words} in\n{text}");
+    }
+    let (message, _) = refused(2, &["--explain", "100000", "--seconds", "60"]);
+    assert!(message.contains("there are only"), "{message}");
+    let (message, _) = refused(2, &["--explain", "0"]);
+    assert!(
+        message.contains("the number of a call from 1, is expected"),
+        "{message}"
+    );
+}
+
+#[test]
+fn calls_fail_where_a_kind_of_executor_is_missing_and_nowhere_else() {
+    let mixed = simulate(&["--scenario", "mixed", "--seconds", "300"]);
+    let failed = mixed["failed"].as_u64().unwrap();
+    assert!(failed > 10);
+    assert_eq!(
+        mixed["failures"],
+        serde_json::json!({ "no-executor": failed })
+    );
+    // Node 12 has no interpreter and nodes 4, 8 and 12 no device functions.
+    for number in 1..30 {
+        let args = ["--scenario", "mixed", "--seconds", "300", "--explain"];
+        let story = simulate(&[&args[..], &[&number.to_string()]].concat());
+        if story["fault"] == "no-executor" {
+            let node = story["node"].as_u64().unwrap();
+            assert!([4, 8, 12].contains(&node), "{story}");
+        }
+    }
+    let bench = Bench::new();
+    let all = bench.write("all.toml", "[tasks]\nnative = 0.2\n");
+    let all = simulate(&["--scenario", &all, "--seconds", "300"]);
+    assert_eq!(all["failed"], 0);
+    let calibrated = simulate(&["--scenario", "calibrated", "--seconds", "100"]);
+    let run_s = calibrated["mean_execution_s"].as_f64().unwrap();
+    // Five algorithms of 0.25 to 0.98 s, and 0.01 or 0.37 s of the chain.
+    assert!((2.5..4.0).contains(&run_s), "{run_s}");
 }
 
 #[test]

@@ -6,21 +6,23 @@ use nimblenet_core::Instant;
 use nimblenet_tasklet::TaskletName;
 
 use super::{Figure, csv};
-use crate::course::FirstCall;
+use crate::followed::Followed;
 use crate::plot::{Axis, BLUE, Chart, GREEN, GREY, Layer, ORANGE, svg};
 use crate::trace::Trace;
 
 /// The row of the times in which nothing runs.
 const WAIT: &str = "waits for a module";
 
-/// What a tasklet of a trace is called in a figure.
-fn spoken(name: &TaskletName) -> String {
+/// What a tasklet of a trace is called in figures and stories.
+pub fn spoken(name: &TaskletName) -> String {
     let name = name.name.as_str();
-    match name.split_once('-') {
-        Some(("chain", number)) => format!("chain {}", number.trim_start_matches('0')),
-        Some((_, number)) => format!("algorithm {}", number.trim_start_matches('0')),
-        None => name.to_owned(),
-    }
+    let Some((kind, number)) = name.split_once('-') else {
+        return name.to_owned();
+    };
+    let kind = if kind == "chain" { kind } else { "algorithm" };
+    let number = number.trim_start_matches('0');
+    let number = if number.is_empty() { "0" } else { number };
+    format!("{kind} {number}")
 }
 
 fn seconds(at: Instant) -> f64 {
@@ -29,7 +31,7 @@ fn seconds(at: Instant) -> f64 {
 
 /// Figure 3: a call of a chain, and when what of it ran; modules come from afar, as it is the first.
 /// `profile` names the protocol.
-pub fn first_call(call: &FirstCall, profile: &str) -> Figure {
+pub fn first_call(call: &Followed, profile: &str) -> Figure {
     let mut names: Vec<String> = Vec::new();
     for span in &call.spans {
         let name = spoken(&span.tasklet);

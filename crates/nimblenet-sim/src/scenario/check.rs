@@ -4,7 +4,9 @@ use core::fmt::Display;
 
 use nimblenet_core::{CatalogueLimits, MIN_MTU};
 
-use super::{BadScenario, BandwidthTable, LinkTable, Scenario, Shape, Span, TaskTable};
+use super::{
+    BadScenario, BandwidthTable, LinkTable, Scenario, Shape, Span, TargetTable, TaskTable,
+};
 use crate::trace::{CALLS_MAX, MODULE_BYTES_MAX, MODULE_BYTES_MIN};
 
 /// The most nodes.
@@ -15,6 +17,13 @@ const LINE_MAX: u16 = 250;
 const RING_MAX: u16 = 500;
 /// The most robots.
 const ROBOTS_MAX: u32 = 100_000;
+
+/// The longest run of a chain without its algorithms, in seconds.
+const CHAIN_RUN_S_MAX: f64 = 1000.0;
+/// The longest run of an algorithm, in seconds.
+const ALGORITHM_RUN_S_MAX: f64 = 200.0;
+/// The most fuel of a run.
+const FUEL_MAX: f64 = 1e15;
 
 /// A number of a scenario, and what it may be.
 #[derive(Clone, PartialEq, Debug)]
@@ -77,7 +86,8 @@ impl Scenario {
             } = limit;
             within(field, value, from, to)?;
         }
-        self.tasks.check()
+        self.tasks.check()?;
+        self.target.as_ref().map_or(Ok(()), TargetTable::check)
     }
 
     /// Every number with what it may be.
@@ -105,6 +115,13 @@ impl Scenario {
         if let Some(executors) = self.nodes.executors {
             limits.one("nodes.executors", executors, 1, 256);
         }
+        limits.one("nodes.without_wasm", self.nodes.without_wasm, 0.0, 1.0);
+        limits.one("nodes.without_native", self.nodes.without_native, 0.0, 1.0);
+        limits.one("nodes.crashes_per_h", self.nodes.crashes_per_h, 0.0, 60.0);
+        limits.span("nodes.down_s", self.nodes.down_s, 0.1, 3600.0);
+        if let Some(target) = &self.target {
+            target.limits(&mut limits);
+        }
         self.link.limits("link", &mut limits);
         if let Some(medium) = self.medium {
             medium.limits("medium", &mut limits);
@@ -121,14 +138,20 @@ impl TaskTable {
         let (least, most) = (MODULE_BYTES_MIN, MODULE_BYTES_MAX);
         limits.span("tasks.chain_bytes", self.chain_bytes, least, most);
         limits.span("tasks.algorithm_bytes", self.algorithm_bytes, least, most);
-        limits.span("tasks.chain_run_s", self.chain_run_s, 0.0, 1000.0);
-        limits.span("tasks.algorithm_run_s", self.algorithm_run_s, 0.0, 200.0);
+        limits.span("tasks.chain_run_s", self.chain_run_s, 0.0, CHAIN_RUN_S_MAX);
+        limits.span(
+            "tasks.algorithm_run_s",
+            self.algorithm_run_s,
+            0.0,
+            ALGORITHM_RUN_S_MAX,
+        );
         let calls_max = self.algorithms.min(CALLS_MAX as u32);
         let calls = self.algorithms_per_chain;
         limits.span("tasks.algorithms_per_chain", calls, 0, calls_max);
         limits.one("tasks.sharing", self.sharing, 0.0, 1.0);
         limits.one("tasks.zipf", self.zipf, 0.0, 5.0);
         limits.one("tasks.size_factor", self.size_factor, 0.1, 100.0);
+        limits.one("tasks.native", self.native, 0.0, 1.0);
     }
 
     /// Checks what several fields lead to, each of which can be.
@@ -158,6 +181,44 @@ impl TaskTable {
         must(all <= entries, "tasks.chains", || {
             format!("there could be {all} tasklets; a catalogue has at most {entries}")
         })
+    }
+}
+
+impl TargetTable {
+    fn limits(&self, limits: &mut Limits) {
+        limits.one("target.fuel_per_s", self.fuel_per_s, 1.0, 1e12);
+        let lists = [
+            ("target.algorithm_fuel", &self.algorithm_fuel),
+            ("target.chain_fuel", &self.chain_fuel),
+        ];
+        for (field, list) in lists {
+            for (at, fuel) in list.iter().enumerate() {
+                limits.one(format!("{field}[{at}]"), *fuel as f64, 0, FUEL_MAX);
+            }
+        }
+    }
+
+    /// Checks that there is fuel, and that nothing runs for longer than a trace may say.
+    fn check(&self) -> Result<(), BadScenario> {
+        let lists = [
+            (
+                "target.algorithm_fuel",
+                &self.algorithm_fuel,
+                ALGORITHM_RUN_S_MAX,
+            ),
+            ("target.chain_fuel", &self.chain_fuel, CHAIN_RUN_S_MAX),
+        ];
+        for (field, list, most_s) in lists {
+            must(!list.is_empty(), field, || {
+                "it is empty; at least one number is needed".into()
+            })?;
+            let longest_s = list.iter().map(|fuel| *fuel as f64 / self.fuel_per_s);
+            let longest_s = longest_s.fold(0.0, f64::max);
+            must(longest_s <= most_s, field, || {
+                format!("a run of {longest_s} s with this fuel_per_s; at most {most_s} can be")
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -251,6 +312,18 @@ mod tests {
             (
                 "[tasks]\nsharing = 0.5\nchains = 2000",
                 "tasks.chains: there could be 16050 tasklets; a catalogue has at most 4096",
+            ),
+            (
+                "[target]\nfuel_per_s = 0.1\nalgorithm_fuel = [5]\nchain_fuel = [5]",
+                "target.fuel_per_s: 0.1 is not within 1 to 1000000000000",
+            ),
+            (
+                "[target]\nfuel_per_s = 10\nalgorithm_fuel = [5, 9000]\nchain_fuel = [5]",
+                "target.algorithm_fuel: a run of 900 s with this fuel_per_s; at most 200 can be",
+            ),
+            (
+                "[target]\nfuel_per_s = 10\nalgorithm_fuel = [5]\nchain_fuel = []",
+                "target.chain_fuel: it is empty; at least one number is needed",
             ),
             (
                 "[nodes]\nexecutors = 0",

@@ -2,15 +2,18 @@
 
 use toml::{Table, Value};
 
-use super::{BadScenario, BandwidthTable, BurstTable, Scenario, Shape};
+use super::{BadScenario, BandwidthTable, BurstTable, Scenario, Shape, TargetTable};
 
 /// Fields that a table needs if it is there.
-const NEEDED: [&str; 5] = [
+const NEEDED: [&str; 8] = [
     "link.bursts.begin",
     "link.bursts.end",
     "link.bursts.loss",
     "link.bandwidth.bits_per_s",
     "medium.bits_per_s",
+    "target.fuel_per_s",
+    "target.algorithm_fuel",
+    "target.chain_fuel",
 ];
 
 /// Reads a scenario of which every field has the right form; its numbers may still be out of range.
@@ -84,6 +87,12 @@ impl Form {
         };
         let mut all = Scenario::default();
         all.nodes.executors = Some(1);
+        all.nodes.preload = Some(true);
+        all.target = Some(TargetTable {
+            fuel_per_s: 1.0,
+            algorithm_fuel: vec![1],
+            chain_fuel: vec![1],
+        });
         all.link.bursts = Some(BurstTable {
             begin: 0.0,
             end: 0.0,
@@ -143,7 +152,11 @@ impl Form {
                 .strip_prefix(path)
                 .and_then(|rest| rest.strip_prefix('.'));
             if name.is_some_and(|name| known.contains_key(name) && !given.contains_key(name)) {
-                let what = format!("it is missing; {} is needed", self.what(needed, "a number"));
+                let kind = match needed.ends_with("_fuel") {
+                    true => "a list of whole numbers",
+                    false => "a number",
+                };
+                let what = format!("it is missing; {} is needed", self.what(needed, kind));
                 self.find(needed, what, false);
             }
         }
@@ -164,6 +177,19 @@ impl Form {
                     return;
                 }
                 format!("one of {}", Shape::NAMES.join(", "))
+            }
+            (Value::Boolean(_), given) => {
+                if given.is_bool() {
+                    return;
+                }
+                "true or false".to_owned()
+            }
+            (Value::Array(known), given) if known.len() == 1 => {
+                let list = given.as_array();
+                if list.is_some_and(|list| list.iter().all(|it| self.may_be(field, it, true))) {
+                    return;
+                }
+                self.what(field, "a list of whole numbers")
             }
             (Value::Array(known), given) => {
                 let is_whole = known.iter().all(Value::is_integer);
@@ -292,6 +318,14 @@ mod tests {
             (
                 "[medium]\nheader_bytes = 3",
                 "medium.bits_per_s: it is missing; a number from 100 to 4294967295 is needed",
+            ),
+            (
+                "[nodes]\npreload = 1",
+                "line 2: nodes.preload: 1 is not true or false",
+            ),
+            (
+                "[target]\nfuel_per_s = 5\nalgorithm_fuel = 7\nchain_fuel = [5]",
+                "line 3: target.algorithm_fuel: 7 is not a list of whole numbers from 0 to",
             ),
             ("nodes = [", "TOML parse error at line 1"),
         ];

@@ -8,7 +8,7 @@ use nimblenet_tasklet::NodeId;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Scenario, Shape, Span, TaskTable};
+use super::{Scenario, Shape, Span, TargetTable, TaskTable};
 use crate::floor::{Floor, Position};
 use crate::robot::{Habits, Robot};
 use crate::trace::{
@@ -73,7 +73,7 @@ impl Scenario {
                 attached_to: floor.gateway().0,
             },
             links: floor.links().map(|(a, b)| (a.0, b.0)).collect(),
-            taskset: self.tasks.taskset(seed),
+            taskset: self.taskset(seed),
             robot_chains: robot_chains.collect(),
             contacts: Vec::new(),
             triggers: Vec::new(),
@@ -100,6 +100,34 @@ impl Scenario {
         let triggers = &mut trace.triggers;
         triggers.sort_by(|a, b| a.at_s.total_cmp(&b.at_s).then(a.robot.cmp(&b.robot)));
         trace
+    }
+
+    /// The task set of a seed; with a target, run times are those of its processor.
+    fn taskset(&self, seed: u64) -> TaskSet {
+        let mut tasks = self.tasks.taskset(seed);
+        let Some(target) = &self.target else {
+            return tasks;
+        };
+        for (algorithm, run_s) in tasks
+            .algorithms
+            .iter_mut()
+            .zip(target.run_s(&target.algorithm_fuel))
+        {
+            algorithm.run_s = run_s;
+        }
+        for (chain, run_s) in tasks
+            .chains
+            .iter_mut()
+            .zip(target.run_s(&target.chain_fuel))
+        {
+            let drawn_s: f64 = chain.segments_s.iter().sum();
+            let times = if drawn_s > 0.0 { run_s / drawn_s } else { 0.0 };
+            chain
+                .segments_s
+                .iter_mut()
+                .for_each(|segment_s| *segment_s *= times);
+        }
+        tasks
     }
 
     /// The floor of a seed; only a geometric layout depends on it.
@@ -172,6 +200,14 @@ fn contacts(robot: u32, near: &[Option<NodeId>], duration_s: f64) -> Vec<Contact
         from = to;
     }
     contacts
+}
+
+impl TargetTable {
+    /// How long runs with this fuel take, over and over.
+    fn run_s(&self, fuel: &[u64]) -> impl Iterator<Item = f64> {
+        let fuel = fuel.iter().cycle();
+        fuel.map(|fuel| *fuel as f64 / self.fuel_per_s)
+    }
 }
 
 impl TaskTable {
@@ -353,6 +389,27 @@ mod tests {
         for (a, b) in alone.taskset.chains.iter().zip(&shared.taskset.chains) {
             assert_eq!((a.size_bytes, &a.segments_s), (b.size_bytes, &b.segments_s));
         }
+    }
+
+    #[test]
+    fn a_target_gives_each_tasklet_the_time_of_its_fuel() {
+        let text = "[target]\nfuel_per_s = 2000\nalgorithm_fuel = [1000, 3000]\nchain_fuel = [500]";
+        let tasks = Scenario::read(text).unwrap().trace(1).taskset;
+        let run_s: Vec<f64> = tasks.algorithms.iter().map(|it| it.run_s).collect();
+        assert_eq!(run_s[..4], [0.5, 1.5, 0.5, 1.5]);
+        for chain in &tasks.chains {
+            let run_s: f64 = chain.segments_s.iter().sum();
+            assert!((run_s - 0.25).abs() < 1e-9, "{run_s}");
+        }
+        // All else is as without it.
+        let drawn = Scenario::default().trace(1).taskset;
+        assert!(
+            tasks
+                .chains
+                .iter()
+                .zip(&drawn.chains)
+                .all(|(a, b)| a.calls == b.calls)
+        );
     }
 
     #[test]

@@ -62,6 +62,14 @@ parameters! {
     SizeFactor "size-factor" [1, 2, 4, 8],
     /// The number of nodes; that of robots grows in proportion.
     Nodes "nodes" [6, 12, 24, 48],
+    /// Whether a call begins only when all of its chain is here: 1, or 0.
+    Preload "preload" [0, 1],
+    /// Bits a second of each link.
+    Bandwidth "bandwidth" [100_000, 250_000, 500_000, 1_000_000],
+    /// How often each node goes down in an hour.
+    Churn "churn" [0, 1, 4, 12],
+    /// The greatest speed of robots, in metres per second.
+    Speed "speed" [0.25, 1.0, 2.0, 4.0],
 }
 
 /// A parameter and its values.
@@ -94,7 +102,21 @@ impl FromStr for Sweep {
             let number = number.filter(|number| number.is_finite());
             number.ok_or_else(|| format!("`{value}` is no number"))
         });
-        let values = values.collect::<Result<_, _>>()?;
+        let values = values.collect::<Result<Vec<f64>, _>>()?;
+        for (at, value) in values.iter().enumerate() {
+            let scenario = Scenario::default().with(parameter, *value);
+            if scenario.value(parameter) != Some(*value) {
+                let kind = if value.fract() == 0.0 {
+                    "such a value"
+                } else {
+                    "fractions"
+                };
+                return Err(format!("{value}: {name} does not take {kind}"));
+            }
+            if values[..at].contains(value) {
+                return Err(format!("{value} is there twice"));
+            }
+        }
         Ok(Self { parameter, values })
     }
 }
@@ -117,8 +139,30 @@ impl Scenario {
                 self.floor.nodes = value as u16;
                 self.robots.count = (per_node * value).round() as u32;
             }
+            Parameter::Preload => self.nodes.preload = Some(value != 0.0),
+            Parameter::Bandwidth => self.link.set_bits_per_s(value as u32),
+            Parameter::Churn => self.nodes.crashes_per_h = value,
+            Parameter::Speed => self.robots.speed_m_s = (self.robots.speed_m_s.0.min(value), value),
         }
         self
+    }
+
+    /// The value of a parameter; none if the scenario leaves it open.
+    fn value(&self, parameter: Parameter) -> Option<f64> {
+        Some(match parameter {
+            Parameter::Sharing => self.tasks.sharing,
+            Parameter::Algorithms => self.tasks.algorithms.into(),
+            Parameter::Loss => self.link.loss,
+            Parameter::CacheBytes => self.nodes.cache_bytes.into(),
+            Parameter::Mtu => self.link.mtu.into(),
+            Parameter::Zipf => self.tasks.zipf,
+            Parameter::SizeFactor => self.tasks.size_factor,
+            Parameter::Nodes => self.floor.nodes.into(),
+            Parameter::Preload => f64::from(u8::from(self.nodes.preload?)),
+            Parameter::Bandwidth => self.link.bandwidth?.bits_per_s.into(),
+            Parameter::Churn => self.nodes.crashes_per_h,
+            Parameter::Speed => self.robots.speed_m_s.1,
+        })
     }
 }
 
@@ -133,11 +177,19 @@ mod tests {
         let sweep: Sweep = "cache-bytes=4096,8192".parse().unwrap();
         assert_eq!(sweep.parameter, Parameter::CacheBytes);
         assert_eq!(sweep.values, [4096.0, 8192.0]);
-        let unknown = "speed".parse::<Sweep>().unwrap_err();
+        let unknown = "weather".parse::<Sweep>().unwrap_err();
         assert!(
-            unknown.starts_with("`speed` is not one of sharing, algorithms"),
+            unknown.starts_with("`weather` is not one of sharing, algorithms"),
             "{unknown}"
         );
+        for (given, expected) in [
+            ("mtu=300.5", "300.5: mtu does not take fractions"),
+            ("mtu=70000", "70000: mtu does not take such a value"),
+            ("preload=2", "2: preload does not take such a value"),
+            ("loss=0.1,0.1", "0.1 is there twice"),
+        ] {
+            assert_eq!(given.parse::<Sweep>().unwrap_err(), expected);
+        }
         assert_eq!("loss=1,x".parse::<Sweep>().unwrap_err(), "`x` is no number");
     }
 

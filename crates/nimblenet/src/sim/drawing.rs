@@ -6,11 +6,12 @@ use std::path::Path;
 use anyhow::Context as _;
 use nimblenet_sim::claims;
 use nimblenet_sim::figures::{
-    Comparison, Figure, Point, Sample, cumulative, first_call, load_per_node, responses,
-    robot_path, sweep, taskset,
+    Comparison, Figure, Point, Sample, break_even, cumulative, first_call, load_per_node,
+    responses, robot_path, sweep, taskset,
 };
 use nimblenet_sim::scenario::Sweep;
 use nimblenet_sim::{Cut, Profile, Settings};
+use serde::Serialize;
 
 use super::{Outcome, Recipe};
 
@@ -36,7 +37,41 @@ fn comparison<'o>(outcomes: &[&'o Outcome], profile: Profile) -> Comparison<'o> 
     }
 }
 
-/// The figures of the paper for each protocol, or the one of a sweep. Figures 3 to 5 are those of the
+/// Which task set does better with one value of a sweep.
+#[derive(Clone, Copy, PartialEq, Debug, Serialize)]
+pub(crate) struct Contest {
+    /// The value.
+    pub(crate) value: f64,
+    /// From when on the nimble task set has sent and received less; none if it never has for good.
+    pub(crate) break_even_s: Option<f64>,
+    /// Windows of 100 s after that in which it responds faster, in all seeds.
+    pub(crate) windows_won: usize,
+    /// Windows of 100 s after that.
+    pub(crate) windows: usize,
+}
+
+/// A contest for each value of a sweep; none without both task sets.
+pub(crate) fn contests(outcomes: &[Outcome]) -> Vec<Contest> {
+    let points = outcomes.chunk_by(|a, b| a.value == b.value);
+    let contests = points.filter_map(|outcomes| {
+        let first = outcomes.first()?;
+        let runs = comparison(&outcomes.iter().collect::<Vec<_>>(), first.profile);
+        if runs.nimble.is_empty() || runs.monolithic.is_empty() {
+            return None;
+        }
+        let report = &first.report;
+        let (windows_won, windows) = runs.windows_won().unwrap_or_default();
+        Some(Contest {
+            value: first.value?,
+            break_even_s: break_even(&runs, report.accounting, report.header_bytes),
+            windows_won,
+            windows,
+        })
+    });
+    contests.collect()
+}
+
+/// The figures of the paper for each protocol, or those of a sweep. Figures 3 to 5 are those of the
 /// first seed.
 pub(crate) fn figures(
     outcomes: &[Outcome],
@@ -51,7 +86,7 @@ pub(crate) fn figures(
             runs: comparison(&outcomes.iter().collect::<Vec<_>>(), outcomes[0].profile),
         });
         let points: Vec<Point<'_>> = points.collect();
-        return vec![sweep(varied.parameter, &points)];
+        return sweep(varied.parameter, &points).into();
     }
     let outcomes: Vec<&Outcome> = outcomes.iter().collect();
     let runs: Vec<Comparison<'_>> = profiles
@@ -69,7 +104,7 @@ pub(crate) fn figures(
     };
     for (profile, runs) in profiles.iter().zip(&runs) {
         let first = runs.nimble.first();
-        let call = first.and_then(|run| run.course.first.as_ref());
+        let call = first.and_then(|run| run.course.followed.as_ref());
         figures.extend(call.map(|call| named(first_call(call, profile.name()), profile)));
     }
     let trace = recipe.trace();

@@ -61,12 +61,18 @@ impl Input {
     pub(crate) fn with(&self, parameter: Parameter, value: f64) -> anyhow::Result<Self> {
         let name = parameter.name();
         let of_links = match parameter {
-            Parameter::Loss | Parameter::CacheBytes | Parameter::Mtu => true,
+            Parameter::Loss
+            | Parameter::CacheBytes
+            | Parameter::Mtu
+            | Parameter::Preload
+            | Parameter::Bandwidth
+            | Parameter::Churn => true,
             Parameter::Sharing
             | Parameter::Algorithms
             | Parameter::Zipf
             | Parameter::SizeFactor
-            | Parameter::Nodes => false,
+            | Parameter::Nodes
+            | Parameter::Speed => false,
         };
         if self.trace.is_some() && !of_links {
             let message = format!("--sweep {name} needs a scenario: a recorded trace has its own");

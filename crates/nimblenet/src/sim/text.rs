@@ -8,6 +8,7 @@ use nimblenet_sim::tally::Accounting;
 use nimblenet_sim::{Cut, HEADERS, Report};
 
 use super::Outcome;
+use super::drawing::{Contest, contests};
 use crate::output::{counted, row};
 
 /// Rows of nodes; of more nodes only those that sent most, and the others together.
@@ -211,7 +212,29 @@ fn several(outcomes: &[Outcome], sweep: Option<&Sweep>) -> String {
         report.header_bytes
     );
     row(&mut legend, "legend", &text);
+    let contests = contests(outcomes);
+    if !contests.is_empty() {
+        legend = format!("{legend}\n{}", contest_table(&contests).trim_fmt());
+    }
     format!("{}\n\n{legend}", table.trim_fmt())
+}
+
+/// From when on the nimble task set loads the mesh less, and how often it responds faster then.
+fn contest_table(contests: &[Contest]) -> Table {
+    let mut table = table(&["value", "break-even s", "100 s windows won", "of", "share"]);
+    for contest in contests {
+        let share = contest.windows_won as f64 / (contest.windows as f64).max(1.0);
+        table.add_row([
+            contest.value.to_string(),
+            contest
+                .break_even_s
+                .map_or_else(|| "never".to_owned(), |at| at.to_string()),
+            contest.windows_won.to_string(),
+            contest.windows.to_string(),
+            percent(share),
+        ]);
+    }
+    table
 }
 
 fn cells(outcome: &Outcome, seed: &str, numbers: &[Option<f64>; 8]) -> Vec<String> {

@@ -3,10 +3,8 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use comfy_table::Table;
-use comfy_table::presets::NOTHING;
 use minicbor::Decoder;
-use nimblenet_tasklet::api::{explained, step};
+use nimblenet_tasklet::api::explained;
 use nimblenet_tasklet::{NodeId, TaskletName};
 use serde_json::{Value as Json, json};
 
@@ -19,6 +17,7 @@ use crate::local;
 use crate::names::FunctionNames;
 use crate::output;
 use crate::remote::{self, Address, Patience};
+use crate::steps::{self, Step, milliseconds};
 
 /// Runs a tasklet on a node, which fetches what it needs, and prints the results.
 ///
@@ -171,15 +170,6 @@ struct Explained {
     lines: Vec<LineSummary>,
 }
 
-/// One acquisition.
-#[derive(Default)]
-struct Step {
-    tasklet: String,
-    source: String,
-    /// `version`, `hops`, `attempts`, `bytes` and `wait_us`, as far as the node says.
-    numbers: Vec<(String, u64)>,
-}
-
 impl Explained {
     fn results(results: Vec<Item>) -> Self {
         Self {
@@ -223,59 +213,7 @@ impl Explained {
     }
 
     fn table(&self) -> String {
-        let mut table = Table::new();
-        table.load_style(NOTHING);
-        let head = [
-            "TASKLET", "VERSION", "FROM", "HOPS", "TRIES", "BYTES", "WAIT",
-        ];
-        table.set_header(head);
-        for step in &self.steps {
-            let number = |name: &str| step.number(name).to_string();
-            table.add_row([
-                // Escaped: it comes from elsewhere and goes to a terminal.
-                step.tasklet.escape_debug().to_string(),
-                number(step::VERSION),
-                step.source.escape_debug().to_string(),
-                number(step::HOPS),
-                number(step::ATTEMPTS),
-                number(step::BYTES),
-                milliseconds(step.number(step::WAIT_US)),
-            ]);
-        }
+        let table = steps::table(&self.steps);
         format!("{table}\ntook {}", milliseconds(self.took_us))
     }
-}
-
-impl Step {
-    fn read(decoder: &mut Decoder<'_>) -> Option<Self> {
-        let mut step = Self::default();
-        for _ in 0..decoder.map().ok()?? {
-            match decoder.str().ok()? {
-                step::TASKLET => step.tasklet = decoder.str().ok()?.to_owned(),
-                step::SOURCE => step.source = decoder.str().ok()?.to_owned(),
-                name => {
-                    let name = name.to_owned();
-                    step.numbers.push((name, decoder.u64().ok()?));
-                }
-            }
-        }
-        Some(step)
-    }
-
-    fn number(&self, name: &str) -> u64 {
-        let found = self.numbers.iter().find(|(known, _)| known == name);
-        found.map_or(0, |(_, value)| *value)
-    }
-
-    fn to_json(&self) -> Json {
-        let mut step = json!({ step::TASKLET: self.tasklet, step::SOURCE: self.source });
-        for (name, value) in &self.numbers {
-            step[name] = (*value).into();
-        }
-        step
-    }
-}
-
-fn milliseconds(micros: u64) -> String {
-    format!("{}.{:03} ms", micros / 1000, micros % 1000)
 }

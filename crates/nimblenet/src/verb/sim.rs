@@ -14,7 +14,9 @@ use serde_json::{Value as Json, json};
 
 use crate::failure::misuse;
 use crate::output::{self, counted};
-use crate::sim::{self, Experiment, Files, Input, Outcome, Overrides, Recipe};
+use crate::sim::{
+    self, Contest, Experiment, Files, Input, Outcome, Overrides, Recipe, Story, Which,
+};
 
 /// Most nodes.
 const NODES_MAX: i64 = 4096;
@@ -41,6 +43,8 @@ const SEEDS_MAX: u64 = 10_000;
     nimblenet sim --scenario geometric --loss 0.05 --csv lossy.csv\n  \
     nimblenet sim --sweep cache-bytes=8192,32768 --seeds 1..3\n  \
     nimblenet sim --seeds 1..6 --html report.html --plots figures\n  \
+    nimblenet sim --sweep size-factor=1,4,8 --bandwidth 250000 --plots sweeps\n  \
+    nimblenet sim --explain slowest\n  \
     nimblenet sim --record hour.json\n  \
     nimblenet sim --trace hour.json --mtu 256")]
 pub(crate) struct Args {
@@ -73,6 +77,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BYTES",
           value_parser = clap::value_parser!(u16).range(MIN_MTU as i64..), allow_negative_numbers = true)]
     mtu: Option<u16>,
+    /// Bits a second of each link [default: transmissions take no time]
+    #[arg(long, value_name = "BITS", allow_negative_numbers = true,
+          value_parser = clap::value_parser!(u32).range(100..))]
+    bandwidth: Option<u32>,
     /// Bytes counted for each packet besides its payload.
     #[arg(long, value_name = "BYTES", default_value_t = 28,
           value_parser = clap::value_parser!(u32).range(..=10_000), allow_negative_numbers = true)]
@@ -97,7 +105,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true)]
     seconds: Option<f64>,
     /// Run with several values of a parameter, and both task sets: sharing, algorithms, loss,
-    /// cache-bytes, mtu, zipf, size-factor or nodes.
+    /// cache-bytes, mtu, zipf, size-factor, nodes, preload (0 or 1), bandwidth, churn (crashes of
+    /// each node an hour) or speed (of robots, m/s).
     #[arg(long, value_name = "NAME[=V,V]", value_parser = sweep)]
     sweep: Option<Sweep>,
     /// Write a row for each run into a CSV file.
@@ -114,6 +123,11 @@ pub(crate) struct Args {
     /// Write the trace into a file.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "sweep"])]
     record: Option<PathBuf>,
+    /// Tell what happened to one call instead: its number, from 1, of those that robots in contact
+    /// make; or slowest.
+    #[arg(long, value_name = "N|slowest", allow_negative_numbers = true,
+          conflicts_with_all = ["seeds", "sweep", "csv", "plots", "html"])]
+    explain: Option<Which>,
     /// Print JSON instead of tables.
     #[arg(long)]
     pub(super) json: bool,
@@ -138,7 +152,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         fs::write(path, trace).with_context(|| format!("writing {}", path.display()))?;
     }
     let recipe = Recipe::new(input.clone(), args.seeds()[0]);
-    let outcomes = args.experiment(input).run()?;
+    let experiment = args.experiment(input);
+    if let Some(which) = args.explain {
+        let (profile, cut) = args.asked()[0];
+        let settings = experiment.settings(&recipe, profile, cut);
+        let story = Story::of(recipe.trace(), settings, which)?;
+        return match args.json {
+            true => output::json(&story.document()),
+            false => output::text(&story.page()),
+        };
+    }
+    let outcomes = experiment.run()?;
     args.draw(&outcomes, &recipe)?;
     let asked = args.asked();
     let is_asked = |it: &Outcome| asked.contains(&(it.profile, it.cut));
@@ -148,7 +172,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         sim::csv(path, &runs)?;
     }
     if args.json {
-        output::json(&args.documents(runs))
+        output::json(&args.documents(runs, &sim::contests(&outcomes)))
     } else {
         output::text(&sim::page(&outcomes, args.sweep.as_ref()))
     }
@@ -170,10 +194,14 @@ impl Args {
             Parameter::CacheBytes => self.cache_bytes.is_some(),
             Parameter::Mtu => self.mtu.is_some(),
             Parameter::Nodes => self.nodes.is_some(),
+            Parameter::Bandwidth => self.bandwidth.is_some(),
             Parameter::Sharing
             | Parameter::Algorithms
             | Parameter::Zipf
-            | Parameter::SizeFactor => false,
+            | Parameter::SizeFactor
+            | Parameter::Preload
+            | Parameter::Churn
+            | Parameter::Speed => false,
         };
         if is_given {
             let name = parameter.name();
@@ -203,6 +231,7 @@ impl Args {
             executors: self.executors.map(|executors| executors.0),
             loss: self.loss,
             mtu: self.mtu,
+            bandwidth: self.bandwidth,
         }
     }
 
@@ -289,9 +318,12 @@ impl Args {
     }
 
     /// One document: of a single run its own, of several a list.
-    fn documents(&self, mut runs: Vec<Json>) -> Json {
+    fn documents(&self, mut runs: Vec<Json>, contests: &[Contest]) -> Json {
         match &self.sweep {
-            Some(sweep) => json!({ "sweep": sweep.parameter.name(), "runs": runs }),
+            Some(sweep) => {
+                let name = sweep.parameter.name();
+                json!({ "sweep": name, "runs": runs, "contests": contests })
+            }
             None if self.seeds.is_some() => json!({ "runs": runs }),
             None => runs.remove(0),
         }
