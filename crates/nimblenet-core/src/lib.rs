@@ -59,6 +59,7 @@ extern crate alloc;
 mod archive;
 pub mod cache;
 mod catalogue;
+pub mod compression;
 mod config;
 mod counters;
 mod earliest;

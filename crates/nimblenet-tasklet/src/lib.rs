@@ -11,6 +11,7 @@
 //! - how it is called: [`Signature`], the [`abi`] between CBOR and linear memory;
 //! - the work that a node gives to an executor and the outcome that it answers: [`Work`] and
 //!   [`Outcome`]; and work on its way between threads and cores: [`Parcel`];
+//! - the form in which modules travel and are kept: [`compression`];
 //! - why a call failed: [`Fault`], with codes that never change;
 //! - the names of a node's interface to its clients: [`api`].
 //!
@@ -23,6 +24,7 @@ pub mod abi;
 pub mod api;
 mod capability;
 mod catalogue;
+pub mod compression;
 pub mod deterministic;
 mod digest;
 mod entry;
