@@ -263,10 +263,9 @@ impl<'t> Run<'t> {
             config.limits = limits;
             if settings.executors.is_none() {
                 let crowd = crowds.get(&id.0).copied().unwrap_or(0);
-                let crowd = crowd.clamp(8, UNLIMITED);
+                let crowd = crowd.clamp(16, UNLIMITED);
                 config.limits.jobs = crowd;
                 config.limits.executors = crowd;
-                config.limits.acquisitions = crowd;
             }
             config.eviction = settings.eviction.unwrap_or(config.eviction);
             config.acquisition = settings.acquisition.unwrap_or(config.acquisition);

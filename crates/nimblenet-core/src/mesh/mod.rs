@@ -147,6 +147,11 @@ impl<S: Seal> Mesh<S> {
         self.routes.find(now, destination).map(|route| route.hops)
     }
 
+    /// Whether `other` is a neighbour, or the node has, or had, a route to it.
+    pub(crate) fn has_heard(&self, other: NodeId) -> bool {
+        self.neighbours.find(other).is_some() || self.routes.remembers(other)
+    }
+
     /// The smallest frame size among the node's links.
     pub(crate) fn smallest_mtu(&self) -> u16 {
         self.links.iter().map(|link| link.mtu).min().unwrap_or(0)

@@ -72,6 +72,14 @@ impl Routes {
         Some(&self.routes[at]).filter(|route| route.usable && !route.expired(now))
     }
 
+    /// Whether there is or was a route to `destination`, as far as the table remembers.
+    pub(crate) fn remembers(&self, destination: NodeId) -> bool {
+        let found = self
+            .routes
+            .binary_search_by_key(&destination, |route| route.destination);
+        found.is_ok()
+    }
+
     /// Learns a route to `destination` over the neighbour `next`, `hops` links long, from a packet that
     /// the destination sent `age` ago.
     pub(crate) fn learn(

@@ -26,9 +26,10 @@ use crate::wire::{Found, MAX_TTL, Message, Metadata, MetadataRequest, Object, Se
 const LOCAL_TTL: u8 = 1;
 /// How often a search goes twice as far before it asks the whole mesh, if sources are known else.
 const RINGS: u8 = 6;
-/// The widest ring while no way to the registry is known. It may become known at any moment; after a
-/// start of the whole mesh all nodes would search all of it.
-const EARLY_RING: u8 = 1;
+/// How often a search goes to two links again before it goes further, while the registry has never been
+/// heard of. A way to it may become known at any moment; after a start of the whole mesh all nodes
+/// would search all of it.
+const EARLY_RINGS: u8 = 3;
 /// How many attempts go to sources that are known, before the others begin with a search.
 const DIRECT_ATTEMPTS: u8 = 3;
 /// How many of these may go to a holder that is not the registry.
@@ -494,12 +495,11 @@ impl Acquisition {
                 self.phase = Phase::LocalSearch;
                 let wait = local_search * (1 << self.ring);
                 self.ask.answered(post.now, wait.min(2 * global_search));
-                let way = post.mesh.hops(post.now, self.wanted.registry);
-                let early = way.is_none() && !self.registry_failed;
-                let ring = if early {
-                    self.ring.min(EARLY_RING)
-                } else {
-                    self.ring
+                let early = !self.registry_failed && !post.mesh.has_heard(self.wanted.registry);
+                let ring = match self.ring {
+                    0 | 1 => self.ring,
+                    ring if early => ring.saturating_sub(EARLY_RINGS).max(1),
+                    ring => ring,
                 };
                 post.flood(LOCAL_TTL << ring, message);
             }
