@@ -22,7 +22,7 @@ use core::time::Duration;
 use coap_numbers::code;
 use minicbor::Encoder;
 use minicbor::encode::write::Cursor;
-use nimblenet_core::{CallRequest, Instant};
+use nimblenet_core::{CallRequest, ClientId, Instant};
 use nimblenet_tasklet::api::{Problem, Status, failure, segment};
 use nimblenet_tasklet::{Fault, TaskletName, Trap};
 
@@ -482,6 +482,7 @@ fn call<'d>(namespace: &str, name: &str, request: &Request<'d>) -> Result<Route<
             args => args,
         },
         deadline: None,
+        client: request.client.map(ClientId),
     }))
 }
 
@@ -498,7 +499,10 @@ impl Refusal {
     const WRONG_METHOD: Self = Self::of(Problem::MethodNotAllowed, "see .well-known/core");
     const WRONG_FORMAT: Self = Self::of(Problem::UnsupportedFormat, "arguments are CBOR");
     const NOT_ACCEPTABLE: Self = Self::of(Problem::NotAcceptable, "results are CBOR");
-    const UNKNOWN_QUERY: Self = Self::of(Problem::BadRequest, "a board understands no query but x");
+    const UNKNOWN_QUERY: Self = Self::of(
+        Problem::BadRequest,
+        "a board understands no query but x and client",
+    );
     const BAD_NAME: Self = Self::of(Problem::BadRequest, "no tasklet can have this name");
 
     const fn of(problem: Problem, message: &'static str) -> Self {

@@ -131,7 +131,7 @@ pub struct Pace {
 
 impl Pace {
     /// The paper's radio mesh, where a hop takes 100 ms each way.
-    pub const PAPER: Self = Self::millis(200, 1000, 100, 20_000);
+    pub const PAPER: Self = Self::millis(200, 1000, 100, 30_000);
 
     /// A wired mesh of Linux nodes, where a search of all nodes takes a few milliseconds.
     pub const LINUX: Self = Self::millis(50, 250, 20, 2000);
@@ -337,6 +337,8 @@ pub struct Limits {
     pub cache_bytes: usize,
     /// Cached modules.
     pub cache_entries: usize,
+    /// Clients that are told apart, 32 at most.
+    pub clients: usize,
     /// Jobs that run or wait.
     pub jobs: usize,
     /// Executors, each of which runs one tasklet at a time.
@@ -384,6 +386,7 @@ impl Limits {
         Self {
             cache_bytes: 32768,
             cache_entries: 512,
+            clients: 32,
             jobs: 64,
             executors: 1,
             places: 16,
@@ -411,6 +414,7 @@ impl Limits {
         Self {
             cache_bytes: 44 << 10,
             cache_entries: 48,
+            clients: 8,
             jobs: 3,
             executors: 1,
             places: 12,

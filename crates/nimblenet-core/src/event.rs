@@ -27,6 +27,11 @@ pub enum Input<'a> {
     Outcome(Outcome<'a>),
 }
 
+/// A client of a node, by the number that it gives itself. Nobody checks it, and it decides nothing
+/// but what stays in the cache.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ClientId(pub u32);
+
 /// A call from outside.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct CallRequest<'a> {
@@ -38,6 +43,8 @@ pub struct CallRequest<'a> {
     pub args: &'a [u8],
     /// How long the call may take.
     pub deadline: Option<Duration>,
+    /// Who calls; none if it does not say.
+    pub client: Option<ClientId>,
 }
 
 /// Something that the node's user should know.

@@ -9,6 +9,7 @@ use nimblenet_tasklet::{
 
 use crate::cache::SlotId;
 use crate::config::{ExecutorId, Limits};
+use crate::event::ClientId;
 use crate::places::{AcquisitionAt, Depth};
 use crate::time::Instant;
 use crate::wire::GoNumber;
@@ -332,6 +333,8 @@ pub(crate) struct Job {
     pub(crate) export: ExportName,
     /// The node that called; none for a call from outside.
     pub(crate) caller: Option<Caller>,
+    /// The client that called at this node; none if it did not say who it is.
+    pub(crate) client: Option<ClientId>,
     /// Whether it leaves for another node as soon as it stands still.
     pub(crate) leaves: bool,
     /// The activation that failed first, which made those below fail. Its name stays in the stack,
@@ -388,6 +391,7 @@ impl Job {
             name,
             export: ExportName::default(),
             caller: None,
+            client: None,
             leaves: false,
             blamed: None,
             place: None,

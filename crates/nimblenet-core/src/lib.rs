@@ -44,7 +44,7 @@
 //!
 //! // It was told of no namespace, so it takes no calls.
 //! let name = "shop/rms".parse().unwrap();
-//! let request = CallRequest { name, export: "", args: &[0x80], deadline: None };
+//! let request = CallRequest { name, export: "", args: &[0x80], deadline: None, client: None };
 //! assert_eq!(node.call(now, request), Err(Fault::UnknownNamespace));
 //! ```
 //!
@@ -87,7 +87,7 @@ pub use config::{
     StaticRoute, Topology,
 };
 pub use counters::{Acquired, Counters, DropReason, Traffic};
-pub use event::{CallRequest, Event, Input, Progress, Reason, Standing};
+pub use event::{CallRequest, ClientId, Event, Input, Progress, Reason, Standing};
 pub use job::{CallId, Source, Step};
 pub use mesh::Transmit;
 pub use node::Node;

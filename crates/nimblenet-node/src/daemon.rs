@@ -35,7 +35,7 @@ use std::net::UdpSocket;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use nimblenet_core::{CachedModule, ConfigError, Counters, Step};
+use nimblenet_core::{CachedModule, ClientId, ConfigError, Counters, Step};
 use nimblenet_tasklet::{Fault, Name, NodeId, Place, TaskletName, Trap};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -87,6 +87,8 @@ pub struct Call {
     pub at: Option<NodeId>,
     /// How long it may take; if none, as long as the configuration says.
     pub deadline: Option<Duration>,
+    /// Who calls; none if it does not say.
+    pub client: Option<ClientId>,
 }
 
 /// How a call ended.

@@ -159,6 +159,7 @@ impl Place {
             export: "",
             args: ARGS,
             deadline: Some(Duration::from_secs(60)),
+            client: None,
         };
         self.node.call(now, request).unwrap();
         let due = drain(&mut self.node, now, &mut self.outside, &mut self.frame);

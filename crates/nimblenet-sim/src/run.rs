@@ -8,8 +8,8 @@ use core::str::FromStr;
 use core::time::Duration;
 
 use nimblenet_core::{
-    Acquired, AcquisitionConfig, Archive, CallRequest, CatalogueLimits, Config, Eviction, Instant,
-    Limits, LinkAddress, LinkId, NamespaceConfig, Role,
+    Acquired, AcquisitionConfig, Archive, CallRequest, CatalogueLimits, ClientId, Config, Eviction,
+    Instant, Limits, LinkAddress, LinkId, NamespaceConfig, Role,
 };
 use nimblenet_core::{StaticNeighbour, StaticRoute};
 use nimblenet_tasklet::{Capabilities, Delta, NodeId, TaskletName};
@@ -383,6 +383,7 @@ impl<'t> Run<'t> {
                 export: "",
                 args: &[0x80],
                 deadline: None,
+                client: Some(ClientId(trigger.robot)),
             };
             node.call(now, request)
         });

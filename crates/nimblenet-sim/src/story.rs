@@ -166,6 +166,7 @@ impl Net {
                     export: "",
                     args,
                     deadline,
+                    client: None,
                 },
             )
         })
@@ -190,6 +191,7 @@ impl Net {
                     export: "",
                     args,
                     deadline,
+                    client: None,
                 },
             )
         })

@@ -156,6 +156,7 @@ fn a_node_allocates_nothing_after_its_start() {
                 export: "",
                 args: &[0x80],
                 deadline,
+                client: None,
             };
             let _ = counted(|| node.call(now, request));
         }

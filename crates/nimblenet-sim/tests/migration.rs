@@ -262,7 +262,10 @@ fn a_chain_moves_at_each_of_its_suspensions_and_ends_as_if_it_had_stayed() {
 #[test]
 fn a_job_that_waits_for_a_module_moves_too() {
     for world in WORLDS {
-        let on_demand = |config: &mut Config| config.acquisition.prefetch = false;
+        let on_demand = |config: &mut Config| {
+            config.acquisition.prefetch = false;
+            config.acquisition.keep_passing = false;
+        };
         let (mut net, spent) = world.net(8, &triangle(), on_demand);
         let call = net.call(1, "shop/top", world.args()).unwrap();
         net.move_call(1, call, 3).unwrap();

@@ -118,6 +118,7 @@ fn call(node: &mut Node, now: Instant) -> CallId {
         export: "",
         args: &[0x80],
         deadline: None,
+        client: None,
     };
     node.call(now, request).unwrap()
 }

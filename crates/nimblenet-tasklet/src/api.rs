@@ -84,6 +84,8 @@ pub mod query {
     pub const EXPLAIN: &str = "explain";
     /// Whether the answer to a call has the lines that its tasklets have written to the log.
     pub const LOGS: &str = "logs";
+    /// The number of the client that calls.
+    pub const CLIENT: &str = "client";
     /// The node that a call moves to.
     pub const TO: &str = "to";
     /// The kind of the resources that are listed.
@@ -136,7 +138,7 @@ macro_rules! resources {
 
 resources! {
     /// Runs a tasklet.
-    Call = Post [Is(segment::TASKLETS), Any("NS"), Any("NAME")] [query::EXPORT, query::AT, query::EXPLAIN, query::LOGS],
+    Call = Post [Is(segment::TASKLETS), Any("NS"), Any("NAME")] [query::EXPORT, query::AT, query::EXPLAIN, query::LOGS, query::CLIENT],
     /// Lists the resources.
     Discovery = Get [Is(segment::WELL_KNOWN), Is(segment::CORE)] [query::RT, query::HREF],
     /// Returns a node's status.

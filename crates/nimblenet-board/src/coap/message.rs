@@ -4,6 +4,7 @@ use coap_message::MinimalWritableMessage as _;
 use coap_message_implementations::inmemory::MessageMut;
 use coap_message_implementations::option_iteration::{OptItem, OptPayloadReader};
 use coap_numbers::{code, option};
+use nimblenet_tasklet::api::query;
 
 use super::MAX_MESSAGE_BYTES;
 
@@ -58,6 +59,8 @@ pub(super) struct Request<'d> {
     pub(super) path: heapless::Vec<&'d str, MAX_SEGMENTS>,
     /// The value of the query `x`.
     pub(super) export: Option<&'d str>,
+    /// The value of the query `client`.
+    pub(super) client: Option<u32>,
     /// Whether there are other queries.
     pub(super) other_queries: bool,
     pub(super) format: Option<u16>,
@@ -149,9 +152,13 @@ impl<'d> Request<'d> {
                 // A path that is too long is cut off, and still has one segment too many.
                 let _ = self.path.push(text(value)?);
             }
-            option::URI_QUERY => match text(value)?.strip_prefix("x=") {
-                Some(export) => self.export = Some(export),
-                None => self.other_queries = true,
+            option::URI_QUERY => match text(value)?.split_once('=') {
+                Some((query::EXPORT, export)) => self.export = Some(export),
+                Some((query::CLIENT, client)) => {
+                    self.client = client.parse().ok();
+                    self.other_queries |= self.client.is_none();
+                }
+                _ => self.other_queries = true,
             },
             // This option is elective: with a wrong length it counts as absent (section 5.4.3).
             option::CONTENT_FORMAT => self.format = self.format.or(uint(value)),

@@ -8,6 +8,7 @@ use core::net::SocketAddr;
 use std::net::UdpSocket;
 use std::process::{Command, Output};
 
+use nimblenet_core::ClientId;
 use proptest::prelude::*;
 
 use super::*;
@@ -259,14 +260,15 @@ fn status_and_links_are_answered_at_once_and_as_often_as_asked() {
 }
 
 #[test]
-fn an_export_and_no_arguments_may_be_asked_for() {
+fn an_export_a_client_and_no_arguments_may_be_asked_for() {
     let mut endpoint = endpoint();
-    let options: [(u16, &[u8]); 6] = [
+    let options: [(u16, &[u8]); 7] = [
         (3, b"host"),
         (11, b"t"),
         (11, b"shop"),
         (11, b"rms"),
         (15, b"x=other"),
+        (15, b"client=4294967295"),
         (17, &[60]),
     ];
     let request = request(CONFIRMABLE, 1, 2, &options, &[]);
@@ -274,6 +276,7 @@ fn an_export_and_no_arguments_may_be_asked_for() {
         panic!("no call");
     };
     assert_eq!((call.export, call.args), ("other", &[0x80][..]));
+    assert_eq!(call.client, Some(ClientId(u32::MAX)));
 }
 
 #[test]
@@ -298,6 +301,7 @@ fn what_makes_no_sense_is_refused_by_its_own_code() {
     assert_eq!(with(&[(21, &[])]), "4.02", "unknown and critical");
     assert_eq!(with(&[(35, b"coap://x")]), "5.05");
     assert_eq!(with(&[(15, b"at=7")]), "4.00");
+    assert_eq!(with(&[(15, b"client=me")]), "4.00");
     assert_eq!(
         refused(&[(11, b"t"), (11, b"no space"), (11, b"x")], 2),
         "4.00"

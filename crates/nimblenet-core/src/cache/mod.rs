@@ -4,6 +4,7 @@
 //! leaves when there is no room. Objects in transfer, such as catalogue deltas, are kept in the
 //! same region for as long as they are needed.
 
+mod clients;
 mod disk;
 mod evict;
 
@@ -17,6 +18,8 @@ use alloc::vec::Vec;
 
 use nimblenet_tasklet::{Digest, TaskletRef};
 
+use self::clients::{Clients, Users};
+use crate::event::ClientId;
 use crate::time::Instant;
 
 /// A cached module. It is valid as long as the module is reserved; otherwise it is looked up again for
@@ -57,6 +60,8 @@ struct Slot {
     /// Whether all bytes are here and match the digest.
     ready: bool,
     nearby: Nearby,
+    /// The clients that have called it, or what calls it.
+    users: Users,
     /// Where it came from; none once a job has used it.
     origin: Option<Origin>,
     /// Whether it may leave before it is complete: nobody here has asked for it.
@@ -77,8 +82,8 @@ impl Slot {
         self.offset + self.len
     }
 
-    /// The facts for a policy; none unless this is a complete module.
-    fn facts(&self) -> Option<Facts> {
+    /// The facts for a policy at `now`; none unless this is a complete module.
+    fn facts(&self, now: Instant, clients: &Clients) -> Option<Facts> {
         let tasklet = self.tasklet.filter(|_| self.ready)?;
         Some(Facts {
             tasklet,
@@ -86,6 +91,7 @@ impl Slot {
             last_used: self.last_used,
             bytes: self.len as u32,
             nearby: self.nearby,
+            demand: clients.demand(now, self.users, self.last_used),
         })
     }
 }
@@ -117,6 +123,9 @@ pub struct Cache {
     /// Modules that came or left so far.
     changes: u64,
     policy: Box<dyn Evict + Send>,
+    clients: Clients,
+    /// The latest moment that the cache was told of.
+    now: Instant,
 }
 
 impl Cache {
@@ -141,7 +150,16 @@ impl Cache {
             evicted: 0,
             changes: 0,
             policy: policy(Size { entries, bytes }),
+            clients: Clients::new(0),
+            now: Instant::ZERO,
         }
+    }
+
+    /// The same, which tells `limit` clients apart, 32 at most.
+    #[must_use]
+    pub fn with_clients(mut self, limit: usize) -> Self {
+        self.clients = Clients::new(limit);
+        self
     }
 
     /// Bytes that modules may take.
@@ -217,8 +235,25 @@ impl Cache {
         slot.reservations = slot.reservations.saturating_sub(1);
     }
 
+    /// Notes that a client calls.
+    pub fn meet(&mut self, now: Instant, client: ClientId) {
+        self.now = self.now.max(now);
+        if let Some(forgotten) = self.clients.meet(now, client) {
+            for slot in self.slots.iter_mut().flatten() {
+                slot.users &= !forgotten;
+            }
+        }
+    }
+
+    /// Notes that a module is there for a client.
+    pub fn note_user(&mut self, id: SlotId, client: Option<ClientId>) {
+        let bit = self.clients.bit(client);
+        self.slot_mut(id).users |= bit;
+    }
+
     /// Counts a use; the first one is that for which the module was fetched.
     pub fn touch(&mut self, id: SlotId, now: Instant) {
+        self.now = self.now.max(now);
         let slot = self.slot_mut(id);
         slot.origin = None;
         slot.uses = slot.uses.saturating_add(1);
@@ -343,6 +378,7 @@ impl Cache {
         len: usize,
         now: Instant,
     ) -> Result<SlotId, NoRoom> {
+        self.now = self.now.max(now);
         self.clear(len, tasklet.is_some())?;
         let (at, offset) = self.gap(len).ok_or(NoRoom)?;
         let free = self.slots.iter().position(Option::is_none).ok_or(NoRoom)?;
@@ -357,6 +393,7 @@ impl Cache {
             reservations: 0,
             ready: false,
             nearby: Nearby::default(),
+            users: 0,
             origin: None,
             spare: false,
         };
@@ -427,7 +464,8 @@ impl Cache {
     #[inline(never)]
     fn tell(&mut self, id: SlotId, happening: Happening) {
         let held = self.slots[id.index()].as_ref();
-        let Some(facts) = held.and_then(Slot::facts) else {
+        let facts = held.and_then(|slot| slot.facts(self.now, &self.clients));
+        let Some(facts) = facts else {
             return;
         };
         match happening {
@@ -447,7 +485,8 @@ impl Cache {
         for id in self.order.iter().map(|id| SlotId(*id)) {
             let slot = self.slot(id);
             let free = slot.reservations == 0;
-            if let Some(facts) = slot.facts().filter(|_| free) {
+            let facts = slot.facts(self.now, &self.clients);
+            if let Some(facts) = facts.filter(|_| free) {
                 let worth = (self.policy.worth(id, &facts), facts.tasklet);
                 if least.is_none_or(|(held, _)| worth < held) {
                     least = Some((worth, id));

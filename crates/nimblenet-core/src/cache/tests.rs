@@ -63,3 +63,65 @@ fn an_object_takes_what_the_disk_has_beyond_modules_and_then_their_place() {
     put(&mut cache, 4, 800, at(7)).unwrap();
     assert_eq!(cache.used(), 800);
 }
+
+/// A cache of 40 bytes with the modules 1 to 4, each used by one of the clients 1 and 2, in turn.
+fn visited(clients: usize) -> Cache {
+    let cache = Cache::new(Disk::allocate(40), 40, 8, Eviction::NEARBY.make);
+    let mut cache = cache.with_clients(clients);
+    for number in 1..=4 {
+        let client = ClientId(u32::from(number) % 2);
+        cache.meet(at(number.into()), client);
+        let id = put(&mut cache, number, 10, at(number.into())).unwrap();
+        cache.touch(id, at(number.into()));
+        cache.note_user(id, Some(client));
+    }
+    cache
+}
+
+fn held(cache: &Cache) -> Vec<u16> {
+    let mut held: Vec<u16> = cache.tasklets().map(|tasklet| tasklet.number).collect();
+    held.sort_unstable();
+    held
+}
+
+#[test]
+fn what_a_client_in_contact_has_called_stays_and_that_of_one_that_has_gone_leaves() {
+    let mut cache = visited(2);
+    // Client 1 goes on calling what is not here, client 0 has gone.
+    cache.meet(at(300), ClientId(1));
+    cache.make_room(20).unwrap();
+    assert_eq!(held(&cache), [1, 3]);
+    // A module that nobody here has asked for leaves first.
+    let spare = cache.begin_spare(tasklet(5), 10).unwrap();
+    cache.write(spare, 0, &module(5, 10));
+    assert!(cache.finish(spare, &Digest::of(&module(5, 10))));
+    cache.make_room(20).unwrap();
+    assert_eq!(held(&cache), [1, 3]);
+}
+
+#[test]
+fn without_clients_the_longest_unused_leaves_and_near_copies_make_it_leave_sooner() {
+    let mut cache = visited(0);
+    let id = cache.find(tasklet(1)).unwrap();
+    let (copies, hops) = (Some(0), Some(4));
+    cache.set_nearby(id, Nearby { copies, hops });
+    cache.make_room(20).unwrap();
+    assert_eq!(held(&cache), [1, 4]);
+}
+
+#[test]
+fn a_client_that_is_forgotten_takes_nothing_of_another_with_it() {
+    let mut cache = visited(2);
+    // Client 7 takes the place of client 1, and has called nothing.
+    cache.meet(at(5), ClientId(7));
+    cache.meet(at(600), ClientId(7));
+    assert_eq!(cache.slot(cache.find(tasklet(1)).unwrap()).users, 0);
+    assert_ne!(cache.slot(cache.find(tasklet(2)).unwrap()).users, 0);
+    // Any number of clients costs nothing but what they have called.
+    for id in 100..200 {
+        cache.meet(at(601), ClientId(id));
+    }
+    assert!(cache.held().all(|slot| slot.users == 0));
+    cache.make_room(30).unwrap();
+    assert_eq!(held(&cache), [4]);
+}

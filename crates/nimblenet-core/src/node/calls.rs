@@ -320,6 +320,7 @@ impl Calls {
             args: request.args,
             caller: None,
             deadline: Some(post.now + deadline),
+            client: None,
             state: State::Remote,
         };
         let at = self.runs.execution.open(post.now, opening)?;
@@ -339,6 +340,7 @@ impl Calls {
             export: call.export,
             args: call.args,
             deadline: Some(Duration::from_millis(call.deadline_ms.into())),
+            client: None,
         };
         let accepted = match known {
             Some(at) => Ok(at),

@@ -115,6 +115,7 @@ impl Node {
         let policy = config.eviction.make;
         let mesh = Mesh::new(&config);
         let cache = Cache::new(disk, limits.cache_bytes, limits.cache_entries, policy);
+        let cache = cache.with_clients(limits.clients);
         let archive = config.role.take_archive();
         Self {
             calls: Calls::new(&config),

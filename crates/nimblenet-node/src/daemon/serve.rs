@@ -85,6 +85,7 @@ impl Service {
             export: &call.export,
             args: &call.args,
             deadline: Some(call.deadline.unwrap_or(self.timeouts.call)),
+            client: call.client,
         };
         let now = self.clock.now();
         match call.at {

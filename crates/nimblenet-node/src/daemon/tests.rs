@@ -128,6 +128,7 @@ impl Mesh {
             export: String::new(),
             args: minicbor::to_vec(args).unwrap(),
             deadline: None,
+            client: None,
             at: None,
         })
     }
@@ -316,6 +317,7 @@ fn of_a_hundred_callers_at_once_as_many_get_results_as_there_are_places_for_jobs
                         export: String::new(),
                         args,
                         deadline: None,
+                        client: None,
                         at: None,
                     })
                 })
@@ -355,6 +357,7 @@ fn a_quick_call_is_answered_while_sixteen_long_ones_run() {
             export: String::new(),
             args: minicbor::to_vec([1u32, 2]).unwrap(),
             deadline: None,
+            client: None,
             at: None,
         })
     };

@@ -24,6 +24,9 @@ pub struct Facts {
     pub bytes: u32,
     /// What is known of other copies.
     pub nearby: Nearby,
+    /// How soon clients may want it: the more clients have used it, the less time they have been
+    /// silent for, and, if nobody knows them, the shorter its last use is ago, the more.
+    pub demand: u64,
 }
 
 /// What a node knows of the other copies of a module that it holds.

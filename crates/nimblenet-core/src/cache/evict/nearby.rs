@@ -1,4 +1,5 @@
-//! What is used least and is soonest back: the policy of a node that knows the caches near it.
+//! What is least in demand and is soonest back: the policy of a node that knows its clients and the
+//! caches near it.
 
 use alloc::boxed::Box;
 
@@ -6,21 +7,19 @@ use super::{Evict, Eviction, Facts};
 use crate::cache::SlotId;
 
 pub(super) const ABOUT: &str =
-    "the longest unused leaves first; each link to the nearest other copy counts as two minutes less";
+    "what nobody in contact calls leaves first; the more so, the nearer the next copy is";
 
 pub(super) static EVICTION: Eviction = Eviction {
     name: "nearby",
     make: |_| Box::new(NearbyPolicy),
 };
 
-/// How much longer a module stays for each link to the nearest other copy, in microseconds.
-const LINK: u64 = 120_000_000;
-
 struct NearbyPolicy;
 
 impl Evict for NearbyPolicy {
     fn worth(&self, _: SlotId, facts: &Facts) -> (u64, u64) {
-        let links = u64::from(facts.nearby.hops.unwrap_or(1));
-        (facts.last_used.as_micros() + links * LINK, 0)
+        // A miss takes time and a request, however near the copy is.
+        let cost = u64::from(facts.nearby.hops.unwrap_or(1)) + 1;
+        (facts.demand * cost, facts.last_used.as_micros())
     }
 }

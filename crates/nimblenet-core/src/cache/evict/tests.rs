@@ -290,6 +290,7 @@ fn arc_gives_the_first_list_more_room_when_its_ghosts_come_back_and_less_when_ot
         bytes: 800,
     });
     let facts = |number| Facts {
+        demand: 0,
         tasklet: tasklet(number),
         uses: 1,
         last_used: at(0),

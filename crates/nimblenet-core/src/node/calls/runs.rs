@@ -67,6 +67,9 @@ impl Runs {
         caller: Option<Caller>,
     ) -> Result<JobAt, Fault> {
         post.counters.calls += 1;
+        if let Some(client) = request.client {
+            post.cache.meet(post.now, client);
+        }
         let named = self.supply.subscriptions.named(&request.name.namespace);
         let export = ExportName::new(request.export).ok_or(Fault::UnknownExport);
         let named = named.ok_or(Fault::UnknownNamespace);
@@ -77,6 +80,7 @@ impl Runs {
                 args: request.args,
                 caller,
                 deadline: request.deadline.map(|after| post.now + after),
+                client: request.client,
                 state: State::Resolving,
             };
             let at = self.execution.open(post.now, opening)?;
@@ -297,7 +301,7 @@ impl Runs {
         let activation = self.execution.jobs[at].activation(depth);
         let wanted = activation
             .ok_or(Fault::Stopped)
-            .and_then(|it| self.supply.wanted(it));
+            .and_then(|it| self.supply.wanted(it, None));
         match wanted.and_then(|wanted| self.supply.acquire(post, wanted)) {
             Ok(acquisition) => {
                 let lacking = Some((depth, acquisition));
@@ -351,7 +355,7 @@ impl Runs {
         }
         let (export, fuel) = (job.export, callee.entry.fuel_ceiling());
         let need = subscriptions.need(&callee.entry, &job.epochs, self.depth);
-        let wanted = Wanted::of(&callee);
+        let wanted = Wanted::of(&callee, job.client);
         self.execution.jobs.push(at, &callee, export, fuel)?;
         self.execution.jobs.set_need(at, need);
         if post.config.acquisition.preload {
@@ -382,7 +386,8 @@ impl Runs {
         self.supply
             .subscriptions
             .list_callees(first, epochs, &mut list, limit);
-        self.supply.prefetch(post, &list, epochs);
+        let client = self.execution.jobs[at].client;
+        self.supply.prefetch(post, &list, epochs, client);
         list.clear();
         self.execution.jobs.set_preload(at, list);
     }
@@ -403,7 +408,9 @@ impl Runs {
     /// section 4.1).
     fn preload_from(&mut self, post: &mut Post<'_>, at: JobAt, item: usize) {
         let job = &self.execution.jobs[at];
-        let acquisition = self.supply.preload(post, (&job.preload, item), &job.epochs);
+        let acquisition = self
+            .supply
+            .preload(post, (&job.preload, item), &job.epochs, job.client);
         if let Some((item, acquisition)) = acquisition {
             self.execution
                 .jobs
@@ -418,7 +425,11 @@ impl Runs {
         let Some(top) = self.execution.jobs[at].top() else {
             return;
         };
-        let wanted = top.has_module.then(|| self.supply.wanted(top)).transpose();
+        let client = self.execution.jobs[at].client;
+        let wanted = top
+            .has_module
+            .then(|| self.supply.wanted(top, client))
+            .transpose();
         match wanted {
             Ok(wanted) => self.begin(post, at, wanted),
             Err(fault) => self.callee_failed(post, at, fault),
@@ -470,6 +481,7 @@ impl Runs {
         post.counters.count_acquired(acquired.source);
         post.cache.reserve(slot);
         post.cache.touch(slot, post.now);
+        post.cache.note_user(slot, self.execution.jobs[at].client);
         let (job, tasklet) = (&self.execution.jobs[at], acquired.tasklet);
         let state = job.state;
         let of_activation = job.activations().iter().find(|it| it.tasklet == tasklet);
@@ -527,7 +539,8 @@ impl Runs {
             return Err(Fault::CapabilityDenied);
         }
         self.execution.jobs.push(at, &callee, wish.export, fuel)?;
-        Ok(Wanted::of(&callee))
+        let client = self.execution.jobs[at].client;
+        Ok(Wanted::of(&callee, client))
     }
 
     /// Fails the top tasklet, which could not be acquired.

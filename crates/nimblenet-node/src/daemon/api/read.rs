@@ -2,7 +2,7 @@
 
 use core::str::FromStr;
 
-use nimblenet_core::CallId;
+use nimblenet_core::{CallId, ClientId};
 use nimblenet_tasklet::api::{Method, Problem, Resource, query};
 use nimblenet_tasklet::{Digest, Name, NodeId, TaskletName};
 
@@ -109,6 +109,7 @@ impl Asked {
                 args: args.to_vec(),
                 at: self.node(query::AT)?,
                 deadline: None,
+                client: self.client()?,
             },
             wanted: Wanted {
                 explain: self.query(query::EXPLAIN).is_some(),
@@ -146,6 +147,13 @@ impl Asked {
         let from = self.query(query::FROM).map(str::parse).transpose();
         let from = from.map_err(|_| bad(meaning))?;
         Ok(from.unwrap_or_default())
+    }
+
+    /// The client that calls, if it says so.
+    fn client(&self) -> Result<Option<ClientId>, Refused> {
+        let client = self.query(query::CLIENT).map(str::parse).transpose();
+        let client = client.map_err(|_| bad("client is a number, 0 to 4294967295"))?;
+        Ok(client.map(ClientId))
     }
 
     /// The node that a query names.

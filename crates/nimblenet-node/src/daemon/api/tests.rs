@@ -129,6 +129,7 @@ fn the_example_requests_mean_what_the_spec_says() {
         args: vec![0x82, 2, 3],
         at: Some(NodeId(7)),
         deadline: None,
+        client: None,
     };
     let wanted = Wanted {
         explain: true,
@@ -143,6 +144,31 @@ fn the_example_requests_mean_what_the_spec_says() {
 }
 
 /// Replies whose documents the specification shows, with the description of the document.
+#[test]
+fn a_client_says_its_number_and_nothing_else() {
+    let read = |query: &str| {
+        let path = ["t", "shop", "add"].map(str::to_owned);
+        let asked = Asked {
+            method: Method::Post,
+            path: path.to_vec(),
+            query: vec![query.to_owned()],
+            media: None,
+            accept: None,
+            payload: Vec::new(),
+        };
+        match asked.read() {
+            Ok(Request::Call { call, .. }) => Ok(call.client.map(|client| client.0)),
+            Ok(other) => panic!("{other:?} is no call"),
+            Err(refused) => Err(refused.problem),
+        }
+    };
+    assert_eq!(read("client=7"), Ok(Some(7)));
+    assert_eq!(read("x=run"), Ok(None));
+    for wrong in ["client", "client=-1", "client=4294967296", "client=robot"] {
+        assert_eq!(read(wrong), Err(Problem::BadRequest), "{wrong}");
+    }
+}
+
 fn examples() -> Vec<(&'static str, &'static str, Reply)> {
     let name = TaskletName::new("shop/add").unwrap();
     let step = Step {

@@ -18,7 +18,7 @@ use self::subscriptions::Subscriptions;
 use crate::cache::SlotId;
 use crate::config::Config;
 use crate::earliest::Earliest;
-use crate::event::Reason;
+use crate::event::{ClientId, Reason};
 use crate::job::{Activation, Callee};
 use crate::node::post::{FetchEnd, Owner, Post};
 use crate::places::AcquisitionAt;
@@ -84,11 +84,15 @@ impl Supply {
         (entry.sequence == tasklet.sequence).then_some(entry.digest)
     }
 
-    /// How to acquire the module of an activation.
+    /// How to acquire the module of an activation, for `client`.
     ///
     /// # Errors
     /// [`Fault::UnknownNamespace`] if the node has no registry to ask for it.
-    pub(in crate::node) fn wanted(&self, activation: &Activation) -> Result<Wanted, Fault> {
+    pub(in crate::node) fn wanted(
+        &self,
+        activation: &Activation,
+        client: Option<ClientId>,
+    ) -> Result<Wanted, Fault> {
         let tasklet = activation.tasklet;
         let (digest, size) = activation.module();
         let registry = self.subscriptions.registry(tasklet.namespace);
@@ -97,6 +101,7 @@ impl Supply {
             digest,
             size,
             registry: registry.ok_or(Fault::UnknownNamespace)?,
+            client,
         })
     }
 
@@ -119,11 +124,14 @@ impl Supply {
         post: &mut Post<'_>,
         (list, item): (&[(TaskletRef, Option<SlotId>)], usize),
         epochs: &[u32],
+        client: Option<ClientId>,
     ) -> Option<(usize, AcquisitionAt)> {
         let items = list.iter().enumerate().skip(item);
         items.into_iter().find_map(|(item, (tasklet, _))| {
             let callee = self.subscriptions.callee_of(*tasklet, epochs);
-            let wanted = callee.as_ref().and_then(Wanted::of)?;
+            let wanted = callee
+                .as_ref()
+                .and_then(|callee| Wanted::of(callee, client))?;
             let acquisition = self.acquisitions.acquire(post, wanted).ok()?;
             Some((item, acquisition))
         })
@@ -135,10 +143,13 @@ impl Supply {
         post: &mut Post<'_>,
         list: &[(TaskletRef, Option<SlotId>)],
         epochs: &[u32],
+        client: Option<ClientId>,
     ) {
         for (tasklet, _) in list {
             let callee = self.subscriptions.callee_of(*tasklet, epochs);
-            let wanted = callee.as_ref().and_then(Wanted::of);
+            let wanted = callee
+                .as_ref()
+                .and_then(|callee| Wanted::of(callee, client));
             if let Some(wanted) = wanted.filter(|_| post.cache.find(*tasklet).is_none()) {
                 // If it cannot be had now, it is acquired when it is called.
                 let _ = self.acquisitions.acquire(post, wanted);

@@ -14,6 +14,7 @@ use nimblenet_tasklet::{
 
 use crate::cache::{Cache, SlotId};
 use crate::config::{ExecutorId, Limits};
+use crate::event::ClientId;
 use crate::job::{
     Activation, CallId, Callee, Caller, ExportName, Job, Need, Next, State, Station, Step,
 };
@@ -46,6 +47,7 @@ pub(in crate::node) struct Opening<'a> {
     pub(in crate::node) args: &'a [u8],
     pub(in crate::node) caller: Option<Caller>,
     pub(in crate::node) deadline: Option<Instant>,
+    pub(in crate::node) client: Option<ClientId>,
     pub(in crate::node) state: State,
 }
 
@@ -58,6 +60,7 @@ impl Opening<'_> {
             args: &[],
             caller: Some(caller),
             deadline,
+            client: None,
             state: State::Arriving(None),
         }
     }
@@ -173,6 +176,7 @@ impl Jobs {
         job.name = opening.name;
         job.export = opening.export;
         job.caller = opening.caller;
+        job.client = opening.client;
         job.leaves = false;
         job.blame_nobody();
         job.number = None;

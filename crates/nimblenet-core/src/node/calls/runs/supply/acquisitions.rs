@@ -12,6 +12,7 @@ use nimblenet_tasklet::{Digest, Fault, NodeId, TaskletName, TaskletRef};
 
 use crate::cache::{Nearby, Origin, SlotId};
 use crate::config::{Discovery, Pace};
+use crate::event::ClientId;
 use crate::holders;
 use crate::job::{Callee, Source, Step};
 use crate::mesh::Mesh;
@@ -47,16 +48,19 @@ pub(in crate::node) struct Wanted {
     pub(in crate::node) size: u32,
     /// The only registry that the acquisition may ask.
     pub(in crate::node) registry: NodeId,
+    /// The client for which it is wanted.
+    pub(in crate::node) client: Option<ClientId>,
 }
 
 impl Wanted {
-    /// How to acquire a tasklet; none if it has no module.
-    pub(in crate::node) fn of(callee: &Callee<'_>) -> Option<Self> {
+    /// How to acquire a tasklet for `client`; none if it has no module.
+    pub(in crate::node) fn of(callee: &Callee<'_>, client: Option<ClientId>) -> Option<Self> {
         callee.entry.has_module().then(|| Self {
             tasklet: callee.tasklet(),
             digest: callee.entry.digest,
             size: callee.entry.size,
             registry: callee.registry,
+            client,
         })
     }
 }
@@ -576,6 +580,7 @@ impl Acquisition {
             let slot = held.unwrap_or(slot);
             let (hops, registry) = (links, self.from_registry);
             post.cache.set_origin(slot, Origin { hops, registry });
+            post.cache.note_user(slot, self.wanted.client);
             self.acquired(post, slot);
         } else {
             post.counters.digest_mismatches += 1;

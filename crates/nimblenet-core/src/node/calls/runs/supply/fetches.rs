@@ -20,6 +20,9 @@ use crate::queue::Queue;
 use crate::table::Table;
 use crate::wire::{self, Data, Message, Object};
 
+/// After so many requests without any new part the next goes all the way to the source.
+const STALLS: u8 = 2;
+
 /// The fetches of a node: at most one for each owner.
 #[derive(Debug)]
 pub(in crate::node) struct Fetches {
@@ -241,7 +244,8 @@ impl Fetches {
             None => post.patience_for(source),
         };
         let mut message = fetch.transfer.ask(post.now, request, wait);
-        message.direct = fetch.direct;
+        // Frames get lost; but a node on the path may also answer in vain.
+        message.direct = fetch.direct || fetch.transfer.stalls() >= STALLS;
         post.send(source, Message::Fetch(message));
     }
 

@@ -12,6 +12,7 @@ const SIZE: usize = 250;
 
 fn wanted(number: u16) -> Wanted {
     Wanted {
+        client: None,
         tasklet: tasklet(number, 1),
         digest: Digest::of(&module(SIZE)),
         size: SIZE as u32,
@@ -137,7 +138,7 @@ fn a_preload_begins_with_the_first_tasklet_that_can_be_acquired() {
     let (mut stage, mut supply) = with_catalogue();
     let list = [7, 1, 0].map(|number| (tasklet(number, 1), None));
     let preload = |supply: &mut Supply, stage: &mut Stage, item| {
-        let begun = supply.preload(&mut stage.post(), (&list, item), &[1, 0]);
+        let begun = supply.preload(&mut stage.post(), (&list, item), &[1, 0], None);
         begun.map(|(item, _)| item)
     };
     assert_eq!(preload(&mut supply, &mut stage, 0), Some(1));

@@ -21,6 +21,7 @@ fn name() -> TaskletName {
 
 fn opening(caller: Option<Caller>) -> Opening<'static> {
     Opening {
+        client: None,
         name: name(),
         export: ExportName::default(),
         args: &[0x80],

@@ -17,6 +17,7 @@ const SIZE: usize = 250;
 
 fn wanted(number: u16) -> Wanted {
     Wanted {
+        client: None,
         tasklet: tasklet(number, 1),
         digest: Digest::of(&module(SIZE)),
         size: SIZE as u32,

@@ -126,6 +126,11 @@ impl Transfer {
         }
     }
 
+    /// How often it was asked since the last part came, and no part has come.
+    pub(super) fn stalls(&self) -> u8 {
+        self.stalls
+    }
+
     /// Takes the parts that another node asks for under the number `request`.
     pub(super) fn overhear(&mut self, request: u16) {
         if request != self.request {
