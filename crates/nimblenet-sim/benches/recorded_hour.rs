@@ -19,6 +19,7 @@
 use core::time::Duration;
 
 use nimblenet_core::{Config, Discovery, Eviction};
+use nimblenet_sim::bound::Foreseen;
 use nimblenet_sim::scenario::Scenario;
 use nimblenet_sim::trace::Trace;
 use nimblenet_sim::{Run, Settings};
@@ -44,7 +45,9 @@ fn main() {
         settings.announce = number("announce=")
             .map(|s| Duration::from_secs(s.into()))
             .or(settings.announce);
-        if let Some(part) = given.strip_prefix("without-") {
+        settings.clients &= given != "without-clients";
+        let part = given.strip_prefix("without-");
+        if let Some(part) = part.filter(|part| *part != "clients") {
             let usual = || Config::new(NodeId(1), 1200).acquisition;
             let acquisition = settings.acquisition.get_or_insert_with(usual);
             match part {
@@ -76,6 +79,12 @@ fn hour(trace: &Trace, settings: Settings, full: bool) {
     run.advance(trace.duration());
     let took = began.elapsed();
     let report = run.report();
+    let tasks = settings.cut.of(&trace.taskset);
+    let foreseen = Foreseen::of(trace, &tasks, settings.cache_bytes as u64);
+    println!(
+        "{} modules came, {} if each node knew what it will want",
+        report.messages_originated["data"], foreseen.modules
+    );
     println!(
         "{} {} seed {}: {} B in {} packets, {:.3} x bound, node 1 {} B, acquisition {:.3} s, Jain {:.3}, {} of {} finished, {} failed, hash {}, {took:.2?}",
         report.profile,

@@ -145,6 +145,8 @@ pub struct Settings {
     pub eviction: Option<&'static Eviction>,
     /// How nodes acquire tasklets; none for the profile's own way.
     pub acquisition: Option<AcquisitionConfig>,
+    /// Whether calls say which robot makes them.
+    pub clients: bool,
     /// How long a change of a cache waits until neighbours hear of it; none for the profile's own
     /// time.
     pub announce: Option<Duration>,
@@ -180,6 +182,7 @@ impl Default for Settings {
             cache_bytes: 32768,
             eviction: None,
             acquisition: None,
+            clients: true,
             announce: None,
             header_bytes: 28,
             accounting: Accounting::Nominal,
@@ -377,13 +380,14 @@ impl<'t> Run<'t> {
             return;
         }
         let name = self.names[trigger.chain as usize];
+        let client = self.settings.clients;
         let taken = self.engine.command(node, |node, now| {
             let request = CallRequest {
                 name,
                 export: "",
                 args: &[0x80],
                 deadline: None,
-                client: Some(ClientId(trigger.robot)),
+                client: client.then_some(ClientId(trigger.robot)),
             };
             node.call(now, request)
         });

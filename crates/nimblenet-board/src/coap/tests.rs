@@ -268,7 +268,7 @@ fn an_export_a_client_and_no_arguments_may_be_asked_for() {
         (11, b"shop"),
         (11, b"rms"),
         (15, b"x=other"),
-        (15, b"client=4294967295"),
+        (15, b"client=65535"),
         (17, &[60]),
     ];
     let request = request(CONFIRMABLE, 1, 2, &options, &[]);
@@ -276,7 +276,7 @@ fn an_export_a_client_and_no_arguments_may_be_asked_for() {
         panic!("no call");
     };
     assert_eq!((call.export, call.args), ("other", &[0x80][..]));
-    assert_eq!(call.client, Some(ClientId(u32::MAX)));
+    assert_eq!(call.client, Some(ClientId(65535)));
 }
 
 #[test]
