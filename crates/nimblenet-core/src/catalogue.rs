@@ -137,9 +137,15 @@ impl Catalogue {
         }
     }
 
-    /// The entry with this name, unless the tasklet is withdrawn.
+    /// The entry with this name, unless the tasklet is withdrawn or no tasklet but a dictionary.
     pub fn find(&self, name: &Name) -> Option<Entry<'_>> {
-        self.named(name).filter(|entry| !entry.is_withdrawn())
+        let callable = |entry: &Entry<'_>| !entry.is_withdrawn() && !entry.is_dictionary();
+        self.named(name).filter(callable)
+    }
+
+    /// The dictionary that new modules are compressed with: the first that there is.
+    pub fn dictionary(&self) -> Option<Entry<'_>> {
+        self.entries().find(Entry::is_dictionary)
     }
 
     /// The entry that the name belongs to, withdrawn or not.

@@ -146,8 +146,10 @@ pub(crate) struct Activation {
     pub(crate) export: ExportName,
     /// Fuel that is left.
     pub(crate) fuel: u64,
-    /// The reserved module; none if native.
+    /// The reserved module as it runs; none if native.
     pub(crate) slot: Option<SlotId>,
+    /// The dictionary of its module, reserved until the module is expanded.
+    pub(crate) dictionary: Option<SlotId>,
     /// The module of the callee that ended last. It stays reserved until this tasklet calls again
     /// or ends.
     pub(crate) callee_slot: Option<SlotId>,
@@ -381,6 +383,7 @@ impl Job {
             export: ExportName::default(),
             fuel: 0,
             slot: None,
+            dictionary: None,
             callee_slot: None,
             station: Station::Nowhere,
             fixed: false,
@@ -434,6 +437,11 @@ impl Job {
 
     pub(crate) fn depth(&self) -> usize {
         self.depth
+    }
+
+    /// The place of the top activation in the stack.
+    pub(crate) fn top_depth(&self) -> Depth {
+        Depth::new(self.depth.saturating_sub(1))
     }
 
     pub(crate) fn top(&self) -> Option<&Activation> {
@@ -524,6 +532,7 @@ impl Job {
         activation.export = export;
         activation.fuel = fuel;
         activation.slot = None;
+        activation.dictionary = None;
         activation.callee_slot = None;
         activation.station = Station::Nowhere;
         activation.fixed = false;

@@ -11,15 +11,20 @@ use core::fmt;
 
 use nimblenet_tasklet::{
     Delta, Digest, EntryFields, Executor, Import, Name, NamespaceId, Package, SIGNED_BYTES,
-    TaskletName, Terms, signed_bytes,
+    TaskletName, Terms, compression::Compression, signed_bytes,
 };
 
 use crate::catalogue::{BadDelta, Catalogue};
+use crate::compression::{DICTIONARY_BYTES, compress, dictionary};
 
 /// The longest entry, at the format's limits on imports and exports.
 const MAX_ENTRY_BYTES: usize = 4096;
 /// The most bytes of a delta besides its entries.
 const DELTA_BYTES: usize = 256;
+/// The name of a namespace's dictionary.
+const DICTIONARY_NAME: &str = "dictionary";
+/// What an entry is longer by if its module is compressed, at most.
+const COMPRESSION_BYTES: usize = 10;
 
 /// The changed entries of a namespace's next epoch, not signed yet.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -27,10 +32,53 @@ pub struct Publication {
     changed: Vec<Vec<u8>>,
     count: u16,
     unchanged: usize,
+    modules: Vec<Vec<u8>>,
+}
+
+/// How modules of a publication travel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Travel<'d> {
+    /// As they run.
+    Plain,
+    /// Compressed with this dictionary, where that is shorter. The catalogue's dictionary must have
+    /// these bytes; a catalogue without one gets one.
+    Compressed(&'d [u8]),
+}
+
+/// The dictionary that `catalogue`, which has none, should get when `packages` are published in it.
+/// Nothing if it would not pay: if it is longer than what it takes off all of them together; or if a
+/// tasklet has its name.
+pub fn new_dictionary(catalogue: &Catalogue, packages: &[Package<'_>]) -> Option<Vec<u8>> {
+    let name = Name::new(DICTIONARY_NAME).expect("it is a valid name");
+    let taken = |package: &Package<'_>| package.name.name == name;
+    if catalogue.named(&name).is_some() || packages.iter().any(taken) {
+        return None;
+    }
+    let modules: Vec<&[u8]> = packages.iter().map(|package| package.module).collect();
+    let lengths = [DICTIONARY_BYTES, DICTIONARY_BYTES / 2, DICTIONARY_BYTES / 4];
+    let made = lengths.map(|bytes| dictionary(&modules, bytes));
+    let weighed = made.into_iter().map(|made| {
+        let saved = |module: &&[u8]| module.len() - shortest(module, &made).0.len();
+        let saved: usize = modules.iter().map(saved).sum();
+        (saved.saturating_sub(made.len()), made)
+    });
+    let pays = weighed.filter(|(gain, made)| *gain > 0 && !made.is_empty());
+    let best = pays.max_by_key(|(gain, _)| *gain);
+    best.map(|(_, made)| made)
+}
+
+/// A module as it travels, and whether that is compressed: where it pays.
+fn shortest(module: &[u8], dictionary: &[u8]) -> (Vec<u8>, bool) {
+    let pays = |it: &Vec<u8>| it.len() + COMPRESSION_BYTES < module.len();
+    match compress(module, dictionary).filter(pays) {
+        Some(compressed) => (compressed, true),
+        None => (module.to_vec(), false),
+    }
 }
 
 impl Publication {
-    /// The publication of `packages`, all of one namespace, whose catalogue is `catalogue`.
+    /// The publication of `packages`, all of one namespace, whose catalogue is `catalogue`, with
+    /// modules that travel as `travel` says.
     ///
     /// A package whose entry would stay the same is left out. `elsewhere` resolves names of
     /// other namespaces to entry numbers.
@@ -40,6 +88,7 @@ impl Publication {
     pub fn new(
         catalogue: &Catalogue,
         packages: &[Package<'_>],
+        travel: Travel<'_>,
         mut elsewhere: impl FnMut(&TaskletName) -> Option<u16>,
     ) -> Result<Self, BadPackages> {
         let mut numbers: Vec<u16> = Vec::new();
@@ -53,6 +102,9 @@ impl Publication {
                 return Err(BadPackages::Twice { name });
             }
             numbers.push(match catalogue.named(&name.name) {
+                Some(entry) if entry.is_dictionary() => {
+                    return Err(BadPackages::IsDictionary { name });
+                }
                 Some(entry) => entry.number,
                 None => {
                     count = count.checked_add(1).ok_or(BadPackages::TooMany)?;
@@ -68,16 +120,42 @@ impl Publication {
             let held = || Some(catalogue.find(&name.name)?.number);
             at.map(|at| numbers[at]).or_else(held)
         };
-        let mut changed = Vec::new();
+        let (mut changed, mut modules) = (Vec::new(), Vec::new());
+        let mut unchanged = packages.len();
+        let mut with = None;
+        if let Travel::Compressed(bytes) = travel {
+            let held = catalogue.dictionary().map(|entry| entry.number);
+            let number = held.unwrap_or(count);
+            if held.is_none() {
+                count = count.checked_add(1).ok_or(BadPackages::TooMany)?;
+                let name = Name::new(DICTIONARY_NAME).expect("it is a valid name");
+                let namespace = *catalogue.name();
+                let taken = |package: &Package<'_>| package.name.name == name;
+                if catalogue.named(&name).is_some() || packages.iter().any(taken) {
+                    let name = TaskletName { namespace, name };
+                    return Err(BadPackages::IsDictionary { name });
+                }
+                changed.push((number, dictionary_entry(number, name, bytes)));
+                modules.push(bytes.to_vec());
+            }
+            with = Some((number, bytes));
+        }
         for (package, number) in packages.iter().zip(&numbers) {
-            let entry = encode(catalogue, package, *number, &mut number_of)?;
-            changed.extend(entry.map(|encoded| (*number, encoded)));
+            let module = Module::of(package, with);
+            let entry = encode(catalogue, package, *number, &module, &mut number_of)?;
+            if let Some(encoded) = entry {
+                changed.push((*number, encoded));
+                modules.push(module.bytes);
+                unchanged -= 1;
+            }
         }
         changed.sort();
+        modules.retain(|module| !module.is_empty());
         Ok(Self {
-            unchanged: packages.len() - changed.len(),
             changed: changed.into_iter().map(|(_, encoded)| encoded).collect(),
             count,
+            unchanged,
+            modules,
         })
     }
 
@@ -107,6 +185,7 @@ impl Publication {
                 sequence: next.ok_or(BadPackages::TooManyVersions { name: full })?,
                 digest: Digest::of(&[]),
                 size: 0,
+                compression: None,
                 terms,
                 imports: &[],
             };
@@ -120,7 +199,13 @@ impl Publication {
             changed: changed.into_iter().map(|(_, encoded)| encoded).collect(),
             count: catalogue.count(),
             unchanged: 0,
+            modules: Vec::new(),
         })
+    }
+
+    /// The modules of entries that are new or changed, as they travel; a new dictionary is one.
+    pub fn modules(&self) -> &[Vec<u8>] {
+        &self.modules
     }
 
     /// How many entries are new or changed; if none, there is nothing to publish.
@@ -161,11 +246,57 @@ impl Publication {
     }
 }
 
+/// A module as it travels.
+struct Module {
+    bytes: Vec<u8>,
+    compression: Option<Compression>,
+}
+
+impl Module {
+    /// The module of a package, compressed with the dictionary that has this number if that is
+    /// shorter; empty if the tasklet is native.
+    fn of(package: &Package<'_>, dictionary: Option<(u16, &[u8])>) -> Self {
+        let has_module = package.terms.executor.has_module();
+        let plain = if has_module { package.module } else { &[] };
+        if let Some((number, dictionary)) = dictionary
+            && let (bytes, true) = shortest(plain, dictionary)
+        {
+            let compression = Some(Compression {
+                dictionary: number,
+                plain_bytes: plain.len() as u32,
+            });
+            return Self { bytes, compression };
+        }
+        Self {
+            bytes: plain.to_vec(),
+            compression: None,
+        }
+    }
+}
+
+/// The entry of a new dictionary.
+fn dictionary_entry(number: u16, name: Name, bytes: &[u8]) -> Vec<u8> {
+    let fields = EntryFields {
+        number,
+        name,
+        sequence: 1,
+        digest: Digest::of(bytes),
+        size: bytes.len() as u32,
+        compression: None,
+        terms: Terms::empty(),
+        imports: &[],
+    };
+    let mut space = [0; 128];
+    let len = fields.encode(&mut space);
+    space[..len.expect("it has no lists")].to_vec()
+}
+
 /// The package's next entry; nothing if the package is published already as it is.
 fn encode(
     catalogue: &Catalogue,
     package: &Package<'_>,
     number: u16,
+    module: &Module,
     number_of: &mut impl FnMut(&TaskletName) -> Option<u16>,
 ) -> Result<Option<Vec<u8>>, BadPackages> {
     let name = package.name;
@@ -185,14 +316,13 @@ fn encode(
         });
     }
     let held = catalogue.entry(number);
-    let has_module = package.terms.executor.has_module();
-    let module = if has_module { package.module } else { &[] };
     let mut fields = EntryFields {
         number,
         name: name.name,
         sequence: held.map_or(1, |held| held.sequence),
-        digest: Digest::of(module),
-        size: module.len() as u32,
+        digest: Digest::of(&module.bytes),
+        size: module.bytes.len() as u32,
+        compression: module.compression,
         terms: package.terms,
         imports: &imports,
     };
@@ -237,6 +367,11 @@ pub enum BadPackages {
         /// The name.
         name: TaskletName,
     },
+    /// The name is that of the namespace's dictionary.
+    IsDictionary {
+        /// The name.
+        name: TaskletName,
+    },
     /// The catalogue is full.
     TooMany,
     /// The tasklet has as many versions as sequence numbers can count.
@@ -259,6 +394,7 @@ impl BadPackages {
             Self::Twice { .. } => "duplicate-name",
             Self::UnknownImport { .. } => "bad-import",
             Self::UnknownName { .. } => "unknown-tasklet",
+            Self::IsDictionary { .. } => "is-dictionary",
             Self::TooMany => "catalogue-full",
             Self::TooManyVersions { .. } => "too-many-versions",
             Self::TooLarge { .. } => "too-large",
@@ -276,6 +412,9 @@ impl fmt::Display for BadPackages {
                 "{name} calls {callee}, which is not published; publish it before or together"
             ),
             Self::UnknownName { name } => write!(f, "{name} is not published"),
+            Self::IsDictionary { name } => {
+                write!(f, "{name} is the name of the namespace's dictionary")
+            }
             Self::TooMany => f.write_str("the catalogue has no room for more entries"),
             Self::TooManyVersions { name } => write!(f, "{name} has too many versions"),
             Self::TooLarge { name } => write!(f, "{name} has too many imports or exports"),
@@ -287,6 +426,8 @@ impl core::error::Error for BadPackages {}
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use nimblenet_tasklet::{Export, Name, NamedImport, PackageFields, Terms};
 
     use super::*;
@@ -321,7 +462,8 @@ mod tests {
 
     fn publication(catalogue: &Catalogue, files: &[Vec<u8>]) -> Result<Publication, BadPackages> {
         let decoded = files.iter().map(|bytes| Package::decode(bytes).unwrap());
-        Publication::new(catalogue, &decoded.collect::<Vec<_>>(), |_| Some(9))
+        let decoded: Vec<_> = decoded.collect();
+        Publication::new(catalogue, &decoded, Travel::Plain, |_| Some(9))
     }
 
     fn publish(catalogue: &mut Catalogue, files: &[Vec<u8>]) -> Publication {
@@ -416,6 +558,74 @@ mod tests {
         publish(&mut catalogue, &[add]);
         let entry = catalogue.find(&name).unwrap();
         assert_eq!((entry.number, entry.sequence), (0, 3));
+    }
+
+    /// Five packages that have much in common.
+    fn alike() -> Vec<Vec<u8>> {
+        let common = b"the part of the module that is the same in all of them, which is long";
+        let module = |own: u8| [common, &[own; 9][..]].concat();
+        let file = |own: u8| package(&format!("shop/t{own}"), &module(own), None);
+        (0..5).map(file).collect()
+    }
+
+    #[test]
+    fn modules_that_have_much_in_common_travel_compressed_with_a_dictionary_of_their_own() {
+        let mut catalogue = shop();
+        let files = alike();
+        let packages: Vec<_> = files
+            .iter()
+            .map(|it| Package::decode(it).unwrap())
+            .collect();
+        let made = new_dictionary(&catalogue, &packages).unwrap();
+        let travel = Travel::Compressed(&made);
+        let publish = |catalogue: &Catalogue, packages: &[Package<'_>]| {
+            Publication::new(catalogue, packages, travel, |_| None)
+        };
+        let publication = publish(&catalogue, &packages).unwrap();
+        assert_eq!(publication.modules()[0], made);
+        assert_eq!(publication.changed(), 6);
+        let delta = publication.sign(&catalogue, |_| [7; 64]).unwrap();
+        let delta = Delta::decode(&delta).unwrap();
+        catalogue.apply(&delta, false).unwrap();
+        let entry = catalogue.dictionary().unwrap();
+        assert_eq!((entry.number, entry.digest), (5, Digest::of(&made)));
+        assert!(catalogue.find(&entry.name).is_none(), "nothing calls it");
+        for (at, package) in packages.iter().enumerate() {
+            let entry = catalogue.entry(at as u16).unwrap();
+            let module = &publication.modules()[at + 1];
+            assert_eq!(
+                (entry.digest, entry.size as usize),
+                (Digest::of(module), module.len())
+            );
+            let compression = entry.compression.unwrap();
+            assert_eq!(compression.dictionary, 5);
+            let mut plain = vec![0; compression.plain_bytes as usize];
+            nimblenet_tasklet::compression::expand(module, &made, &mut plain).unwrap();
+            assert_eq!(plain, package.module);
+        }
+        assert_eq!(new_dictionary(&catalogue, &packages), None, "there is one");
+        // What is there already stays, and the dictionary is not made again.
+        let again = publish(&catalogue, &packages).unwrap();
+        assert_eq!((again.changed(), again.unchanged()), (0, 5));
+        let taken = package("shop/dictionary", b"1", None);
+        let taken = publish(&catalogue, &[Package::decode(&taken).unwrap()]);
+        assert_eq!(taken.unwrap_err().code(), "is-dictionary");
+    }
+
+    #[test]
+    fn a_dictionary_that_is_longer_than_what_it_saves_is_not_made() {
+        let files = &alike()[..2];
+        let packages: Vec<_> = files
+            .iter()
+            .map(|it| Package::decode(it).unwrap())
+            .collect();
+        assert_eq!(new_dictionary(&shop(), &packages[..1]), None);
+        let tiny = [
+            package("shop/a", b"ab", None),
+            package("shop/b", b"ab", None),
+        ];
+        let tiny: Vec<_> = tiny.iter().map(|it| Package::decode(it).unwrap()).collect();
+        assert_eq!(new_dictionary(&shop(), &tiny), None);
     }
 
     #[test]

@@ -82,6 +82,7 @@ impl Tasklet {
             sequence: 1,
             digest: Digest::of(&code),
             size: code.len() as u32,
+            compression: None,
             terms,
             imports: &imports,
         };

@@ -8,10 +8,11 @@ use core::time::Duration;
 use std::io;
 
 use minicbor::Decoder;
-use nimblenet_core::publication::{BadPackages, Publication};
+use nimblenet_core::publication::{BadPackages, Publication, Travel, new_dictionary};
 use nimblenet_core::{BadDelta, Catalogue, CatalogueLimits};
 use nimblenet_tasklet::api::{Problem, Resource, failure, query};
-use nimblenet_tasklet::{Delta, Digest, Name, NodeId, Package, Place, TaskletName};
+use nimblenet_tasklet::compression::expand;
+use nimblenet_tasklet::{Delta, Digest, Entry, Name, NodeId, Package, Place, TaskletName};
 use tokio::net::ToSocketAddrs;
 use tokio::time::Instant;
 
@@ -43,6 +44,19 @@ pub struct CallOptions<'a> {
     /// Whether the answer has the lines that the tasklets have written to the log.
     pub logs: bool,
 }
+
+/// How modules that are published travel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// As they run.
+    Plain,
+    /// Compressed with the namespace's dictionary where that is shorter; a namespace without one gets
+    /// one if it pays.
+    Shortest,
+}
+
+/// The most bytes of a compressed module when it is expanded.
+const PLAIN_BYTES_MAX: usize = 1 << 16;
 
 /// What a publication has changed and uploaded, for one namespace.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -210,8 +224,44 @@ impl Remote {
         }
     }
 
+    /// The module of an entry of `catalogue` as it runs.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn expanded(
+        &mut self,
+        catalogue: &Catalogue,
+        entry: &Entry<'_>,
+    ) -> Result<Vec<u8>, RemoteError> {
+        let module = self.module(&entry.digest).await?;
+        let Some(compression) = entry.compression else {
+            return Ok(module);
+        };
+        let dictionary = catalogue.entry(compression.dictionary);
+        let dictionary = dictionary.ok_or(RemoteError::Malformed)?;
+        let dictionary = self.module(&dictionary.digest).await?;
+        let mut plain = vec![0; (compression.plain_bytes as usize).min(PLAIN_BYTES_MAX)];
+        let expanded = expand(&module, &dictionary, &mut plain);
+        expanded.map_err(|_| RemoteError::Malformed)?;
+        Ok(plain)
+    }
+
+    /// The dictionary to compress modules of a publication with; none if they travel as they run.
+    async fn dictionary(
+        &mut self,
+        catalogue: &Catalogue,
+        packages: &[Package<'_>],
+        form: Form,
+    ) -> Result<Option<Vec<u8>>, RemoteError> {
+        match (form, catalogue.dictionary()) {
+            (Form::Plain, _) => Ok(None),
+            (Form::Shortest, Some(held)) => self.module(&held.digest).await.map(Some),
+            (Form::Shortest, None) => Ok(new_dictionary(catalogue, packages)),
+        }
+    }
+
     /// Publishes packages, signed by `key`: the packages of a namespace together, and a namespace
-    /// after those that it calls. Looks names of other namespaces up at this registry first, then
+    /// after those that it calls. Their modules travel in `form`. Looks names of other namespaces up at this registry first, then
     /// at `others`.
     ///
     /// # Errors
@@ -219,6 +269,7 @@ impl Remote {
     pub async fn publish(
         &mut self,
         packages: &[Package<'_>],
+        form: Form,
         key: &SigningKey,
         others: &mut [Self],
     ) -> Result<Vec<PublishReport>, Stopped> {
@@ -243,7 +294,10 @@ impl Remote {
                 break;
             };
             let group = waiting.remove(&name).unwrap_or_default();
-            match self.publish_namespace(&name, &group, key, others).await {
+            match self
+                .publish_namespace(&name, (&group, form), key, others)
+                .await
+            {
                 Ok(report) => published.push(report),
                 Err(error) => {
                     return Err(Stopped {
@@ -268,32 +322,34 @@ impl Remote {
         names: &[Name],
         key: &SigningKey,
     ) -> Result<PublishReport, RemoteError> {
-        let change = |catalogue: &Catalogue| Publication::withdrawing(catalogue, names);
-        self.commit(namespace, &[], key, change).await
+        let change =
+            |catalogue: &Catalogue, _: Travel<'_>| Publication::withdrawing(catalogue, names);
+        self.commit(namespace, (&[], Form::Plain), key, change)
+            .await
     }
 
     async fn publish_namespace(
         &mut self,
         namespace: &Name,
-        packages: &[Package<'_>],
+        (packages, form): (&[Package<'_>], Form),
         key: &SigningKey,
         others: &mut [Self],
     ) -> Result<PublishReport, RemoteError> {
         let elsewhere = self.resolve(namespace, packages, others).await?;
-        let change = |catalogue: &Catalogue| {
+        let change = |catalogue: &Catalogue, travel: Travel<'_>| {
             let find = |name: &TaskletName| elsewhere.get(name).copied();
-            Publication::new(catalogue, packages, find)
+            Publication::new(catalogue, packages, travel, find)
         };
-        self.commit(namespace, packages, key, change).await
+        self.commit(namespace, (packages, form), key, change).await
     }
 
     /// Publishes the namespace's next epoch, which `change` makes, with the modules of `packages`.
     async fn commit(
         &mut self,
         namespace: &Name,
-        packages: &[Package<'_>],
+        (packages, form): (&[Package<'_>], Form),
         key: &SigningKey,
-        change: impl Fn(&Catalogue) -> Result<Publication, BadPackages>,
+        change: impl Fn(&Catalogue, Travel<'_>) -> Result<Publication, BadPackages>,
     ) -> Result<PublishReport, RemoteError> {
         let mut attempt = 0;
         loop {
@@ -301,7 +357,10 @@ impl Remote {
             // The signature is over the whole catalogue. To build on a catalogue that somebody
             // else has signed would sign its content with this key.
             let catalogue = self.signed_catalogue(namespace, &key.public()).await?;
-            let publication = change(&catalogue).map_err(RemoteError::Packages)?;
+            let dictionary = self.dictionary(&catalogue, packages, form).await?;
+            let travel = dictionary.as_deref();
+            let travel = travel.map_or(Travel::Plain, Travel::Compressed);
+            let publication = change(&catalogue, travel).map_err(RemoteError::Packages)?;
             let mut report = PublishReport {
                 namespace: *namespace,
                 epoch: catalogue.epoch(),
@@ -324,7 +383,7 @@ impl Remote {
                 report.claimed = false;
                 return Ok(report);
             }
-            self.upload(&catalogue, packages, &mut report).await?;
+            self.upload(&catalogue, &publication, &mut report).await?;
             let delta = publication.sign(&catalogue, |bytes| key.sign(bytes));
             let delta = delta.map_err(RemoteError::Catalogue)?;
             report.delta_bytes = delta.len();
@@ -368,21 +427,21 @@ impl Remote {
     async fn upload(
         &mut self,
         catalogue: &Catalogue,
-        packages: &[Package<'_>],
+        publication: &Publication,
         report: &mut PublishReport,
     ) -> Result<(), RemoteError> {
         let mut known: Vec<Digest> = catalogue.entries().map(|entry| entry.digest).collect();
-        for package in packages {
-            let digest = Digest::of(package.module);
-            if !package.terms.executor.has_module() || known.contains(&digest) {
+        for module in publication.modules() {
+            let digest = Digest::of(module);
+            if known.contains(&digest) {
                 continue;
             }
             let mut request = ask(Resource::Stage, &[&digest.to_string()]);
             request.format = Some(Format::BYTES);
-            request.payload = package.module.to_vec();
+            request.payload = module.clone();
             self.request(&request).await?;
             report.modules += 1;
-            report.module_bytes += package.module.len();
+            report.module_bytes += module.len();
             known.push(digest);
         }
         Ok(())

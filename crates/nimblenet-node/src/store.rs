@@ -14,6 +14,7 @@ use core::fmt;
 use std::path::{Path, PathBuf};
 
 use nimblenet_core::{Archive, BadDelta, Catalogue, CatalogueLimits};
+use nimblenet_tasklet::compression::expand;
 use nimblenet_tasklet::{Delta, Digest, Entry, Name, NamespaceId, TaskletName};
 
 use nimblenet_wasm::{InvalidModule, Limits};
@@ -240,7 +241,7 @@ impl Store {
         next.apply(&delta, false).map_err(Refusal::Catalogue)?;
         self.admit(&delta, catalogue, &next)?;
 
-        let modules = self.new_modules(&delta)?;
+        let modules = self.new_modules(&delta, &next)?;
         let record = Record {
             namespace: &delta.namespace,
             epoch: delta.to,
@@ -347,6 +348,9 @@ impl Store {
             if held.is_some_and(|held| held.encoded() == entry.encoded()) {
                 continue;
             }
+            if held.as_ref().is_some_and(Entry::is_dictionary) {
+                return Err(Refusal::BadCompression { name });
+            }
             let due = held.map_or(1, |held| held.sequence.saturating_add(1));
             if entry.sequence != due {
                 return Err(Refusal::SequenceGap { name, due });
@@ -413,14 +417,22 @@ impl Store {
         Ok(())
     }
 
-    /// The modules that the delta brings, each checked.
-    fn new_modules(&self, delta: &Delta<'_>) -> Result<Vec<(Digest, &[u8])>, Refusal> {
+    /// The modules that the delta brings, each checked. `after` is the catalogue that results.
+    fn new_modules(
+        &self,
+        delta: &Delta<'_>,
+        after: &Catalogue,
+    ) -> Result<Vec<(Digest, &[u8])>, Refusal> {
         let mut modules: Vec<(Digest, &[u8])> = Vec::new();
         for entry in delta.entries().filter(Entry::has_module) {
             let (name, digest) = (entry.name, entry.digest);
             if let Some(held) = self.log.module(&digest)? {
                 if held.len() != entry.size as usize {
                     return Err(Refusal::WrongSize { name });
+                }
+                // The same bytes may be another module with another dictionary.
+                if entry.compression.is_some() {
+                    self.validate(&entry, &held, after)?;
                 }
                 continue;
             }
@@ -429,12 +441,40 @@ impl Store {
             if module.len() != entry.size as usize {
                 return Err(Refusal::WrongSize { name });
             }
-            validate(module, &name)?;
+            self.validate(&entry, module, after)?;
             if modules.iter().all(|(held, _)| *held != digest) {
                 modules.push((digest, module));
             }
         }
         Ok(modules)
+    }
+
+    /// Checks that the module of `entry` is a program, expanded if it is compressed; a dictionary is
+    /// none.
+    fn validate(&self, entry: &Entry<'_>, module: &[u8], after: &Catalogue) -> Result<(), Refusal> {
+        let name = entry.name;
+        let Some(compression) = entry.compression else {
+            return match entry.is_dictionary() {
+                true => Ok(()),
+                false => validate(module, &name),
+            };
+        };
+        let (bytes, limit) = (compression.plain_bytes as usize, self.limits.module_bytes);
+        if bytes > limit {
+            return Err(Refusal::TooLarge { bytes, limit });
+        }
+        let bad = Refusal::BadCompression { name };
+        let dictionary = after.entry(compression.dictionary);
+        let Some(dictionary) = dictionary.filter(Entry::is_dictionary) else {
+            return Err(bad);
+        };
+        let digest = dictionary.digest;
+        let published = self.log.module(&digest)?;
+        let dictionary = published.as_deref().or_else(|| self.staging.get(&digest));
+        let dictionary = dictionary.ok_or(Refusal::MissingModule { digest })?;
+        let mut plain = vec![0; bytes];
+        expand(module, dictionary, &mut plain).map_err(|_| bad)?;
+        validate(&plain, &name)
     }
 }
 

@@ -64,7 +64,7 @@ impl Bench {
         let mut publisher = Publisher::new("std");
         let delta = publisher.publish(&drafts, |_| None);
         let mut archive = Archive::new();
-        shelve(&mut archive, &delta, &drafts);
+        shelve(&mut archive, &delta, publisher.modules());
         let config = |id: u16, role| {
             let mut config = Config::new(NodeId(id), MTU);
             config.namespaces = vec![NamespaceConfig {

@@ -66,6 +66,11 @@ impl TimedExecutor {
         module
     }
 
+    /// How many bytes at the start of a module are its times.
+    pub(crate) fn times_bytes(module: &[u8]) -> usize {
+        1 + 4 * module.first().map_or(0, |count| usize::from(*count))
+    }
+
     /// Takes a run in; nothing if its module has no times.
     fn take_in(&mut self, start: &Start<'_>, over: usize) -> Option<()> {
         let count = usize::from(*start.code.first()?);

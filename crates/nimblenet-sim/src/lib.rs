@@ -37,6 +37,7 @@ mod story;
 
 pub mod bound;
 pub mod claims;
+mod code;
 pub mod course;
 pub mod figures;
 pub mod floor;

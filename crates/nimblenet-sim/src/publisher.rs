@@ -3,7 +3,7 @@
 //! The signature is a digest of key and message. It stands in for Ed25519, which the simulator
 //! has no reason to compute; a node treats good and bad signatures alike in both cases.
 
-use nimblenet_core::publication::Publication;
+use nimblenet_core::publication::{Publication, Travel};
 use nimblenet_core::{Archive, Catalogue, CatalogueLimits};
 use nimblenet_tasklet::{
     Area, Capabilities, Delta, Digest, DigestHasher, Executor, Export, Name, NamedImport, Package,
@@ -114,6 +114,10 @@ pub struct Publisher {
     catalogue: Catalogue,
     key: [u8; 32],
     sign: Sign,
+    /// The dictionary with which modules are compressed; none if they travel as they run.
+    dictionary: Option<Vec<u8>>,
+    /// The modules of the last publication, as they travel.
+    modules: Vec<Vec<u8>>,
 }
 
 /// Signs a message with the private key that belongs to the public key.
@@ -138,7 +142,21 @@ impl Publisher {
             catalogue: Catalogue::new(name, CatalogueLimits::LARGE),
             key,
             sign,
+            dictionary: None,
+            modules: Vec::new(),
         }
+    }
+
+    /// The same publisher, which compresses modules with `dictionary` where that is shorter.
+    #[must_use]
+    pub fn compressing(mut self, dictionary: Vec<u8>) -> Self {
+        self.dictionary = Some(dictionary);
+        self
+    }
+
+    /// The modules of the last publication, as they travel.
+    pub fn modules(&self) -> &[Vec<u8>] {
+        &self.modules
     }
 
     /// The namespace.
@@ -173,8 +191,11 @@ impl Publisher {
         let packages = files.iter().map(|file| Package::decode(file));
         let packages: Result<Vec<_>, _> = packages.collect();
         let packages = packages.expect("a draft makes a well-formed package");
-        let publication = Publication::new(&self.catalogue, &packages, resolve);
+        let dictionary = self.dictionary.as_deref();
+        let travel = dictionary.map_or(Travel::Plain, Travel::Compressed);
+        let publication = Publication::new(&self.catalogue, &packages, travel, resolve);
         let publication = publication.expect("drafts call tasklets that exist");
+        self.modules = publication.modules().to_vec();
         let delta = publication.sign(&self.catalogue, |bytes| (self.sign)(&self.key, bytes));
         let bytes = delta.expect("drafts are within the limits");
         let delta = Delta::decode(&bytes).expect("made from valid entries");
@@ -189,9 +210,9 @@ impl Publisher {
 ///
 /// # Panics
 /// If the delta does not fit the archive.
-pub fn shelve(archive: &mut Archive, delta: &[u8], drafts: &[Draft]) {
-    for draft in drafts {
-        archive.insert_module(&draft.module);
+pub fn shelve(archive: &mut Archive, delta: &[u8], modules: &[Vec<u8>]) {
+    for module in modules {
+        archive.insert_module(module);
     }
     let delta = Delta::decode(delta).expect("a published delta is well formed");
     archive

@@ -16,6 +16,7 @@ use nimblenet_tasklet::{Capabilities, Delta, NodeId, TaskletName};
 
 use crate::bound::{LowerBound, perfect_pool_mean};
 use crate::churn::{Churn, Turn};
+use crate::code::Code;
 use crate::course::{Course, Response};
 use crate::engine::Engine;
 use crate::executor::TimedExecutor;
@@ -170,6 +171,9 @@ pub struct Settings {
     pub churn: Option<Churn>,
     /// What each call between tasklets costs: the caller is saved and restored, the callee loaded.
     pub call_cost: Duration,
+    /// What compressed modules have of their length, from 0.2 to 1; none if modules travel as they
+    /// run. The contents of modules are made so that they can be compressed that far.
+    pub code_ratio: Option<f64>,
 }
 
 impl Default for Settings {
@@ -194,6 +198,7 @@ impl Default for Settings {
             kinds: Kinds::default(),
             churn: None,
             call_cost: Duration::from_millis(6),
+            code_ratio: None,
         }
     }
 }
@@ -228,11 +233,18 @@ impl<'t> Run<'t> {
     pub fn new(trace: &'t Trace, settings: Settings) -> Self {
         let tasks = settings.cut.of(&trace.taskset);
         let kinds = settings.kinds;
-        let (drafts, names) = drafts(&tasks, kinds.natives);
+        let (mut drafts, names) = drafts(&tasks, kinds.natives);
         let mut publisher = Publisher::new(NAMESPACE);
+        if let Some(ratio) = settings.code_ratio {
+            let mut code = Code::new(ratio);
+            for draft in &mut drafts {
+                code.fill(&mut draft.module);
+            }
+            publisher = publisher.compressing(code.dictionary());
+        }
         let delta = publisher.publish(&drafts, |_| None);
         let mut archive = Archive::new();
-        shelve(&mut archive, &delta, &drafts);
+        shelve(&mut archive, &delta, publisher.modules());
         let registry = NodeId(trace.registry.id);
         let namespace = NamespaceConfig {
             name: publisher.name(),

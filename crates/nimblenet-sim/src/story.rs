@@ -98,7 +98,7 @@ impl Net {
         let mut archive = Archive::new();
         for (mut publisher, drafts) in shelves {
             let delta = publisher.publish(&drafts, |name| net.entry_number(name));
-            shelve(&mut archive, &delta, &drafts);
+            shelve(&mut archive, &delta, publisher.modules());
             net.publishers.push(publisher);
         }
         for id in &layout.nodes {
@@ -357,14 +357,15 @@ impl Net {
         let at = at.expect("a test publishes into namespaces that exist");
         let mut publisher = self.publishers[at].clone();
         let delta = publisher.publish(drafts, |name| self.entry_number(name));
+        let modules = publisher.modules().to_vec();
         self.publishers[at] = publisher;
         let registry = self.registry;
         if let Role::Registry(archive) = &mut self.engine.config_mut(registry).role {
-            shelve(archive, &delta, drafts);
+            shelve(archive, &delta, &modules);
         }
         let published = self.engine.command(registry, |node, now| {
             let delta = Delta::decode(&delta).expect("a published delta is well formed");
-            node.publish(now, &delta, drafts.iter().map(|draft| &draft.module[..]))
+            node.publish(now, &delta, modules.iter().map(|module| &module[..]))
         });
         published.expect("a published delta fits its registry");
     }

@@ -124,7 +124,7 @@ fn a_node_allocates_nothing_after_its_start() {
     let mut publisher = Publisher::new("shop");
     let mut archive = Archive::new();
     let delta = publisher.publish(&drafts, |_| None);
-    shelve(&mut archive, &delta, &drafts);
+    shelve(&mut archive, &delta, publisher.modules());
     let namespace = NamespaceConfig {
         name: publisher.name(),
         registry: NodeId(0),

@@ -47,7 +47,7 @@ impl Pair {
         let mut publisher = Publisher::new("shop");
         let delta = publisher.publish(&drafts, |_| None);
         let mut archive = Archive::new();
-        shelve(&mut archive, &delta, &drafts);
+        shelve(&mut archive, &delta, publisher.modules());
         let mut registry = Config::new(REGISTRY, 256);
         registry.role = Role::Registry(archive);
         let mut config = Config::new(NodeId(1), 256);

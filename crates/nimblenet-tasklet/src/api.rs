@@ -405,6 +405,8 @@ problems! {
     WrongSize = Unprocessable "wrong-size",
     /// A module is not valid WebAssembly, or uses a feature that is off.
     InvalidModule = Unprocessable "invalid-module",
+    /// A module cannot be expanded with the dictionary that it names, or a dictionary would change.
+    BadCompression = Unprocessable "bad-compression",
     /// The registry has no room for more.
     RegistryFull = Unavailable "registry-full",
     /// The registry's disk is full or fails; nothing has changed.
@@ -442,6 +444,7 @@ impl Problem {
             Self::StillCalled => "withdraw the caller before or together",
             Self::MissingModule => "publish again",
             Self::WrongSize | Self::InvalidModule => "pack the module anew",
+            Self::BadCompression => "publish again with `--plain`",
             Self::RegistryFull => "try again later",
             Self::StorageFailed => "make room on the registry's disk, then publish again",
             Self::StorageDamaged => "look at the registry's disk and log",

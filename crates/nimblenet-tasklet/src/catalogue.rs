@@ -192,6 +192,7 @@ mod tests {
             sequence: 1,
             digest: Digest::of(&[]),
             size: 0,
+            compression: None,
             terms: Terms::empty(),
             imports: &[],
         }

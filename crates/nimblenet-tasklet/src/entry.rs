@@ -3,6 +3,7 @@
 use minicbor::Encoder;
 use minicbor::encode::write::Cursor;
 
+use crate::compression::Compression;
 use crate::deterministic::{self, Items, Trust};
 use crate::terms::{TermsReader, encode_exports};
 use crate::{Digest, Executor, Export, Malformed, Name, NamespaceId, Signature, TaskletRef, Terms};
@@ -39,10 +40,12 @@ pub struct Entry<'a> {
     pub name: Name,
     /// Rises by one with each published version, from 1.
     pub sequence: u16,
-    /// SHA-256 of the stripped module; of no bytes for a native tasklet.
+    /// SHA-256 of the stripped module as it travels; of no bytes for a native tasklet.
     pub digest: Digest,
-    /// Length of the stripped module in bytes.
+    /// Length of the stripped module as it travels, in bytes.
     pub size: u32,
+    /// How the module is compressed; none if it travels as it runs.
+    pub compression: Option<Compression>,
     /// What the tasklet offers and needs.
     pub terms: Terms<'a>,
     imports: &'a [u8],
@@ -82,7 +85,7 @@ impl<'a> Entry<'a> {
         items.key()?;
         let digest = items.content(2)?;
         let size = match items.key()? {
-            4 => items.number()?,
+            4 => read_size(&mut items)?.0,
             _ => 0,
         };
         Some((Digest(digest.try_into().ok()?), size))
@@ -93,6 +96,7 @@ impl<'a> Entry<'a> {
         let mut terms = TermsReader::new();
         let (mut number, mut name, mut sequence) = (None, None, None);
         let (mut digest, mut size, mut imports) = (None, 0, &[0x80][..]);
+        let mut compression = None;
         for _ in 0..items.head(5).ok_or(Malformed::NotDeterministic)? {
             let key = items.key().ok_or(Malformed::NotDeterministic)?;
             let wrong = Malformed::Field(key);
@@ -110,7 +114,7 @@ impl<'a> Entry<'a> {
                     let bytes = items.content(2).ok_or(wrong)?;
                     digest = Some(Digest(bytes.try_into().map_err(|_| wrong)?));
                 }
-                4 => size = items.number().ok_or(wrong)?,
+                4 => (size, compression) = read_size(&mut items).ok_or(wrong)?,
                 13 if trust == Trust::ReadBefore => {
                     // Behind the imports there is nothing that a reader takes.
                     imports = items.rest();
@@ -135,6 +139,7 @@ impl<'a> Entry<'a> {
                 .ok_or(Malformed::Field(2))?,
             digest: digest.ok_or(Malformed::Field(3))?,
             size,
+            compression,
             terms: terms.finish()?,
             imports,
             encoded,
@@ -146,10 +151,21 @@ impl<'a> Entry<'a> {
         self.encoded
     }
 
-    /// Whether its tasklet was withdrawn: it has no exports, so that nothing can call it. Its
-    /// number and name stay reserved for a later version.
+    /// Whether its tasklet was withdrawn: it has no exports, so that nothing can call it, and no
+    /// module. Its number and name stay reserved for a later version.
     pub fn is_withdrawn(&self) -> bool {
-        self.terms.count_exports() == 0
+        self.terms.count_exports() == 0 && !self.is_dictionary()
+    }
+
+    /// Whether its module is no program but a dictionary for compressed modules: nothing can call
+    /// it either.
+    pub fn is_dictionary(&self) -> bool {
+        self.terms.count_exports() == 0 && self.size > 0
+    }
+
+    /// The length of the module when it runs, in bytes.
+    pub fn plain_bytes(&self) -> u32 {
+        self.compression.map_or(self.size, |it| it.plain_bytes)
     }
 
     /// The sub-tasklets that it calls, in the order of their numbers in outcomes.
@@ -208,6 +224,8 @@ pub struct EntryFields<'a> {
     pub digest: Digest,
     /// See [`Entry::size`].
     pub size: u32,
+    /// See [`Entry::compression`].
+    pub compression: Option<Compression>,
     /// See [`Entry::terms`].
     pub terms: Terms<'a>,
     /// See [`Entry::imports`].
@@ -229,7 +247,15 @@ impl EntryFields<'_> {
         encoder.u8(2).ok()?.u16(self.sequence).ok()?;
         encoder.u8(3).ok()?.bytes(&self.digest.0).ok()?;
         if self.size > 0 {
-            encoder.u8(4).ok()?.u32(self.size).ok()?;
+            encoder.u8(4).ok()?;
+            if self.compression.is_some() {
+                encoder.array(3).ok()?;
+            }
+            encoder.u32(self.size).ok()?;
+            if let Some(compression) = self.compression {
+                encoder.u16(compression.dictionary).ok()?;
+                encoder.u32(compression.plain_bytes).ok()?;
+            }
         }
         self.terms.encode(&mut encoder)?;
         if !self.imports.is_empty() {
@@ -259,6 +285,21 @@ fn read_name<'a>(items: &mut Items<'a>) -> Option<&'a [u8]> {
     items.head(0)?;
     items.key()?;
     items.content(3)
+}
+
+/// Reads the length of a module as it travels, and how it is compressed.
+fn read_size(items: &mut Items<'_>) -> Option<(u32, Option<Compression>)> {
+    let mut ahead = items.clone();
+    if ahead.head(4) != Some(3) {
+        return Some((items.number()?, None));
+    }
+    *items = ahead;
+    let size = items.number()?;
+    let compression = Compression {
+        dictionary: items.number()?,
+        plain_bytes: items.number()?,
+    };
+    Some((size, Some(compression)))
 }
 
 fn read_import<'a>(items: &mut Items<'a>) -> Option<Import<'a>> {
@@ -323,6 +364,10 @@ mod tests {
     use alloc::vec::Vec;
 
     fn example(out: &mut [u8]) -> usize {
+        compressed_example(None, out)
+    }
+
+    fn compressed_example(compression: Option<Compression>, out: &mut [u8]) -> usize {
         let signature = "func(list<f32>) -> f32".parse().unwrap();
         let mut space = [0; 64];
         let terms = Terms {
@@ -351,6 +396,7 @@ mod tests {
             sequence: 1,
             digest: Digest::of(b"module"),
             size: 110,
+            compression,
             terms,
             imports: &[import],
         }
@@ -365,12 +411,27 @@ mod tests {
             .split("```hex\n")
             .filter_map(|block| block.split_once("```"));
         let vectors: Vec<Vec<u8>> = blocks.filter_map(|(block, _)| hex(block)).collect();
-        let [entry, delta] = &vectors[..] else {
-            panic!("one entry and one delta")
+        let [entry, compressed, delta] = &vectors[..] else {
+            panic!("one entry, what is added to it, and one delta")
         };
         let mut bytes = [0; 256];
         let len = example(&mut bytes);
         assert_eq!(entry[..], bytes[..len]);
+        let compression = Some(Compression {
+            dictionary: 9,
+            plain_bytes: 300,
+        });
+        let len = compressed_example(compression, &mut bytes);
+        // The length of the module is 110.
+        let size = [4, 0x18, 110];
+        let at = entry.windows(3).position(|it| it == size).unwrap();
+        let expected = [&entry[..at], compressed, &entry[at + 3..]].concat();
+        assert_eq!(expected, bytes[..len]);
+        let read = Entry::decode(&expected).unwrap();
+        assert_eq!((read.compression, read.plain_bytes()), (compression, 300));
+        assert_eq!(Entry::reread(&expected), Some(read));
+        let module = Entry::reread_module(&expected);
+        assert_eq!(module, Some((read.digest, read.size)));
 
         let read = crate::Delta::decode(delta).unwrap();
         assert_eq!((read.from, read.to, read.count), (1, 2, 4));
@@ -436,6 +497,7 @@ mod tests {
             sequence: 1,
             digest: Digest::of(b""),
             size: 0,
+            compression: None,
             terms,
             imports: &[],
         };
@@ -445,6 +507,28 @@ mod tests {
         assert_eq!(entry.fuel_ceiling(), DEFAULT_FUEL);
         let module = Entry::reread_module(&bytes[..len]);
         assert_eq!(module, Some((Digest::of(b""), 0)));
+    }
+
+    #[test]
+    fn an_entry_without_exports_is_a_dictionary_if_its_module_has_bytes() {
+        let is = |size: u32| {
+            let mut bytes = [0; 128];
+            let fields = EntryFields {
+                number: 7,
+                name: Name::new("dictionary").unwrap(),
+                sequence: 1,
+                digest: Digest::of(b""),
+                size,
+                compression: None,
+                terms: Terms::empty(),
+                imports: &[],
+            };
+            let len = fields.encode(&mut bytes).unwrap();
+            let entry = Entry::decode(&bytes[..len]).unwrap();
+            (entry.is_dictionary(), entry.is_withdrawn())
+        };
+        assert_eq!(is(1000), (true, false));
+        assert_eq!(is(0), (false, true));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use core::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use nimblenet_node::SigningKey;
-use nimblenet_node::remote::Remote;
+use nimblenet_node::remote::{Form, Remote};
 use nimblenet_sim::floor::{CONTACT_RADIUS_M, Floor, SPACING_M};
 use nimblenet_tasklet::Name;
 use tokio::time;
@@ -126,12 +126,16 @@ async fn prepare(
     let [at_global, at_private] = mesh.registries()?;
     let mut at_global = Remote::connect(at_global, PUBLISH_MAX).await?;
     let mut at_private = Remote::connect(at_private, PUBLISH_MAX).await?;
-    let published = at_global.publish(&global, &std_key, &mut []).await;
+    let published = at_global
+        .publish(&global, Form::Plain, &std_key, &mut [])
+        .await;
     published
         .map_err(|stopped| stopped.error)
         .context("publishing at the global registry")?;
     let others = &mut [at_global];
-    let published = at_private.publish(&private, &shop_key, others).await;
+    let published = at_private
+        .publish(&private, Form::Plain, &shop_key, others)
+        .await;
     published
         .map_err(|stopped| stopped.error)
         .context("publishing at the private registry")?;

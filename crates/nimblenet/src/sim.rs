@@ -36,6 +36,8 @@ pub(crate) struct Experiment {
     pub(crate) pairs: Vec<(Profile, Cut)>,
     /// The policy that chooses what leaves a full cache; none for the profile's own.
     pub(crate) eviction: Option<&'static Eviction>,
+    /// What compressed modules have of their length; none if they travel as they run.
+    pub(crate) code_ratio: Option<f64>,
     /// How bytes are counted.
     pub(crate) accounting: Accounting,
     /// Bytes counted for each packet besides its payload.
@@ -109,6 +111,7 @@ impl Experiment {
             profile,
             cut,
             eviction: self.eviction,
+            code_ratio: self.code_ratio,
             header_bytes: self.header_bytes,
             accounting: self.accounting,
             seed: recipe.seed(),

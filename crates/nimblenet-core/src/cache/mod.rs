@@ -2,7 +2,8 @@
 //!
 //! The mechanism is here: space, reservations, moving. The policy ([`Evict`]) decides which module
 //! leaves when there is no room. Objects in transfer, such as catalogue deltas, are kept in the
-//! same region for as long as they are needed.
+//! same region for as long as they are needed. A compressed module stays compressed here; an expanded
+//! copy of it is here as long as a job runs it.
 
 mod clients;
 mod disk;
@@ -15,7 +16,9 @@ pub use evict::{Evict, Eviction, Exit, Facts, Nearby, Size};
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::Range;
 
+use nimblenet_tasklet::compression::{self, BadCompression};
 use nimblenet_tasklet::{Digest, TaskletRef};
 
 use self::clients::{Clients, Users};
@@ -59,6 +62,9 @@ struct Slot {
     reservations: u16,
     /// Whether all bytes are here and match the digest.
     ready: bool,
+    /// Whether it is an expanded copy of a compressed module, which leaves with its last
+    /// reservation.
+    expanded: bool,
     nearby: Nearby,
     /// The clients that have called it, or what calls it.
     users: Users,
@@ -82,9 +88,18 @@ impl Slot {
         self.offset + self.len
     }
 
+    fn range(&self) -> Range<usize> {
+        self.offset..self.end()
+    }
+
+    /// The tasklet, if this is its complete module as it travels.
+    fn module(&self) -> Option<TaskletRef> {
+        self.tasklet.filter(|_| self.ready && !self.expanded)
+    }
+
     /// The facts for a policy at `now`; none unless this is a complete module.
     fn facts(&self, now: Instant, clients: &Clients) -> Option<Facts> {
-        let tasklet = self.tasklet.filter(|_| self.ready)?;
+        let tasklet = self.module()?;
         Some(Facts {
             tasklet,
             uses: self.uses,
@@ -107,6 +122,15 @@ enum Happening {
 /// There is no room, even after every eviction that is allowed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoRoom;
+
+/// Why there is no expanded copy of a module.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotExpanded {
+    /// There is no room for it, even after every eviction that is allowed.
+    NoRoom,
+    /// It cannot be expanded with that dictionary to that length.
+    Bad,
+}
 
 /// The cache.
 pub struct Cache {
@@ -194,9 +218,9 @@ impl Cache {
 
     /// The complete modules, in the order of their place.
     pub fn modules(&self) -> impl Iterator<Item = CachedModule> {
-        self.held().filter(|slot| slot.ready).filter_map(|slot| {
+        self.held().filter_map(|slot| {
             Some(CachedModule {
-                tasklet: slot.tasklet?,
+                tasklet: slot.module()?,
                 bytes: slot.len as u32,
                 uses: slot.uses,
                 reserved: slot.reservations > 0,
@@ -216,10 +240,16 @@ impl Cache {
         self.modules.partition_point(before)
     }
 
+    fn position(&self, is: impl Fn(&Slot) -> bool) -> Option<SlotId> {
+        self.order
+            .iter()
+            .find(|id| is(self.slot(SlotId(**id))))
+            .map(|id| SlotId(*id))
+    }
+
     /// The bytes of a module or object.
     pub fn code(&self, id: SlotId) -> &[u8] {
-        let slot = self.slot(id);
-        &self.bytes[slot.offset..slot.end()]
+        &self.bytes[self.slot(id).range()]
     }
 
     /// Reserves the module: it neither leaves nor moves until it is released as often.
@@ -228,11 +258,52 @@ impl Cache {
         slot.reservations = slot.reservations.saturating_add(1);
     }
 
-    /// Takes one reservation back.
+    /// Takes one reservation back. An expanded copy leaves with its last one.
     pub fn release(&mut self, id: SlotId) {
         let slot = self.slot_mut(id);
         debug_assert!(slot.reservations > 0, "released more often than reserved");
         slot.reservations = slot.reservations.saturating_sub(1);
+        if slot.expanded && slot.reservations == 0 {
+            self.remove(id);
+        }
+    }
+
+    /// Reserves a copy of the compressed module `id` that is expanded to `len` bytes with the module
+    /// `dictionary`. Jobs that run it at the same time share the copy.
+    ///
+    /// # Errors
+    /// [`NotExpanded`] says why there is none.
+    pub fn expand(
+        &mut self,
+        id: SlotId,
+        dictionary: SlotId,
+        len: usize,
+        now: Instant,
+    ) -> Result<SlotId, NotExpanded> {
+        let tasklet = self.slot(id).tasklet;
+        if let Some(copy) = self.position(|it| it.expanded && it.tasklet == tasklet) {
+            self.reserve(copy);
+            return Ok(copy);
+        }
+        // Neither may leave for the copy.
+        let sources = [id, dictionary];
+        sources.iter().for_each(|it| self.reserve(*it));
+        let placed = self.place(tasklet, len, now);
+        sources.iter().for_each(|it| self.release(*it));
+        let copy = placed.map_err(|NoRoom| NotExpanded::NoRoom)?;
+        let ranges = [id, dictionary, copy].map(|it| self.slot(it).range());
+        // An entry may name its own module as its dictionary.
+        let expanded = match self.bytes.get_disjoint_mut(ranges) {
+            Ok([module, dictionary, plain]) => compression::expand(module, dictionary, plain),
+            Err(_) => Err(BadCompression),
+        };
+        if expanded.is_err() {
+            self.remove(copy);
+            return Err(NotExpanded::Bad);
+        }
+        let slot = self.slot_mut(copy);
+        (slot.expanded, slot.ready, slot.reservations) = (true, true, 1);
+        Ok(copy)
     }
 
     /// Notes that a client calls.
@@ -392,6 +463,7 @@ impl Cache {
             last_used,
             reservations: 0,
             ready: false,
+            expanded: false,
             nearby: Nearby::default(),
             users: 0,
             origin: None,
@@ -456,7 +528,7 @@ impl Cache {
             && slot.tasklet.is_some()
         {
             self.used -= slot.len;
-            self.changes += u64::from(slot.ready);
+            self.changes += u64::from(slot.module().is_some());
         }
     }
 

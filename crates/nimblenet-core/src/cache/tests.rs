@@ -125,3 +125,70 @@ fn a_client_that_is_forgotten_takes_nothing_of_another_with_it() {
     cache.make_room(30).unwrap();
     assert_eq!(held(&cache), [4]);
 }
+
+const DICTIONARY: &[u8] = b"what modules have in common";
+
+/// A cache with a dictionary and a module that was compressed with it from 54 bytes, and its slots.
+fn compressed(capacity: usize) -> (Cache, SlotId, SlotId) {
+    let plain = [DICTIONARY, DICTIONARY].concat();
+    let compressed = crate::compression::compress(&plain, DICTIONARY).unwrap();
+    assert!(compressed.len() < 8);
+    let mut cache = Cache::new(Disk::allocate(capacity), capacity, 8, Eviction::LRU.make);
+    let mut put = |number, bytes: &[u8]| {
+        let id = cache
+            .begin(tasklet(number), bytes.len(), at(number.into()))
+            .unwrap();
+        cache.write(id, 0, bytes);
+        assert!(cache.finish(id, &Digest::of(bytes)));
+        id
+    };
+    let (dictionary, module) = (put(1, DICTIONARY), put(2, &compressed));
+    (cache, dictionary, module)
+}
+
+#[test]
+fn jobs_share_the_expanded_copy_of_a_module_and_it_leaves_with_the_last_of_them() {
+    let (mut cache, dictionary, module) = compressed(200);
+    let (used, changes) = (cache.used(), cache.changes());
+    let copies = [0; 2].map(|_| cache.expand(module, dictionary, 54, at(9)).unwrap());
+    assert_eq!(copies[0], copies[1]);
+    assert_eq!(cache.code(copies[0]), [DICTIONARY, DICTIONARY].concat());
+    assert_eq!((cache.used(), cache.reservations()), (used + 54, 2));
+    // Others see the module as it travels, and nothing else.
+    assert_eq!(cache.find(tasklet(2)), Some(module));
+    assert_eq!(cache.modules().count(), 2);
+    cache.release(copies[0]);
+    assert_eq!(cache.used(), used + 54);
+    cache.release(copies[1]);
+    assert_eq!((cache.used(), cache.changes()), (used, changes));
+}
+
+#[test]
+fn a_module_and_its_dictionary_may_leave_while_its_copy_is_in_use_but_not_for_the_copy() {
+    let (mut cache, dictionary, module) = compressed(100);
+    put(&mut cache, 3, 30, at(5)).unwrap();
+    let copy = cache.expand(module, dictionary, 54, at(9)).unwrap();
+    assert!(
+        cache.find(tasklet(3)).is_none(),
+        "what is not needed gives way"
+    );
+    assert!(cache.find(tasklet(1)).is_some() && cache.find(tasklet(2)).is_some());
+    put(&mut cache, 4, 30, at(10)).unwrap();
+    assert!(cache.find(tasklet(1)).is_none() && cache.find(tasklet(2)).is_none());
+    assert_eq!(cache.code(copy), [DICTIONARY, DICTIONARY].concat());
+    cache.release(copy);
+    assert_eq!(cache.used(), 30);
+}
+
+#[test]
+fn what_cannot_be_expanded_or_has_no_room_takes_nothing() {
+    let (mut cache, dictionary, module) = compressed(100);
+    let used = cache.used();
+    let mut expand = |id, len| cache.expand(id, dictionary, len, at(9));
+    assert_eq!(expand(module, 53), Err(NotExpanded::Bad));
+    assert_eq!(expand(module, 55), Err(NotExpanded::Bad));
+    assert_eq!(expand(dictionary, 50), Err(NotExpanded::Bad));
+    assert_eq!(expand(module, 90), Err(NotExpanded::NoRoom));
+    assert_eq!(expand(module, usize::MAX / 4), Err(NotExpanded::NoRoom));
+    assert_eq!((cache.used(), cache.reservations()), (used, 0));
+}

@@ -10,6 +10,7 @@ fn entry(number: u16, name: &str, sequence: u16) -> Vec<u8> {
         sequence,
         digest: Digest::of(&[sequence as u8]),
         size: 10,
+        compression: None,
         terms: Terms::empty(),
         imports: &[],
     };

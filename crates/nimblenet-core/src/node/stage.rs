@@ -289,6 +289,7 @@ pub(in crate::node) fn entry(
         sequence,
         digest: Digest::of(module),
         size: module.len() as u32,
+        compression: None,
         terms: terms.expect("one export fits"),
         imports,
     };

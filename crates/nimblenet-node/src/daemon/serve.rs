@@ -285,10 +285,11 @@ impl Service {
     fn discovery(&self, filters: Vec<Filter>) -> Reply {
         let tasklets = self.keys.keys().flat_map(|namespace| {
             let entries = self.catalogue(namespace).into_iter();
-            let names = entries.flat_map(|catalogue| catalogue.entries().map(|entry| entry.name));
-            names.map(move |name| TaskletName {
+            let entries = entries.flat_map(Catalogue::entries);
+            let tasklets = entries.filter(|entry| !entry.is_dictionary());
+            tasklets.map(move |entry| TaskletName {
                 namespace: *namespace,
-                name,
+                name: entry.name,
             })
         });
         Reply::Discovery {

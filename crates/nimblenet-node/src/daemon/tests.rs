@@ -1,7 +1,7 @@
 use super::*;
 use crate::config::{DEFAULT_REGISTRY, MeshConfig, NamespaceConfig};
 use crate::key::SigningKey;
-use crate::remote::{CallOptions, PublishReport, Remote, RemoteError};
+use crate::remote::{CallOptions, Form, PublishReport, Remote, RemoteError};
 use nimblenet_core::Source;
 use nimblenet_tasklet::{
     Capabilities, Export, NamedImport, Package, PackageFields, Signature, Terms,
@@ -87,7 +87,9 @@ impl Mesh {
         let registry = self.addresses[0].coap.unwrap();
         self.runtime.block_on(async {
             let mut remote = Remote::connect(registry, PATIENCE).await.unwrap();
-            let published = remote.publish(&packages, &key(), &mut []).await;
+            let published = remote
+                .publish(&packages, Form::Shortest, &key(), &mut [])
+                .await;
             published.map_err(|stopped| stopped.error)
         })
     }

@@ -80,6 +80,12 @@ pub enum Refusal {
         /// What is wrong with it, and where.
         error: Box<InvalidModule>,
     },
+    /// A module cannot be expanded with the dictionary that its entry names, or the entry names none,
+    /// or a dictionary would change.
+    BadCompression {
+        /// The tasklet, or the dictionary.
+        name: Name,
+    },
     /// The bytes do not have the digest that the request names.
     DigestMismatch,
     /// The module is larger than the registry accepts.
@@ -117,6 +123,7 @@ impl Refusal {
             Self::MissingModule { .. } => Problem::MissingModule,
             Self::WrongSize { .. } => Problem::WrongSize,
             Self::InvalidModule { .. } => Problem::InvalidModule,
+            Self::BadCompression { .. } => Problem::BadCompression,
             Self::DigestMismatch => Problem::DigestMismatch,
             Self::TooLarge { .. } => Problem::TooLarge,
             Self::Full => Problem::RegistryFull,
@@ -168,6 +175,11 @@ impl fmt::Display for Refusal {
                 write!(f, "the module of {name} has another size than its entry")
             }
             Self::InvalidModule { name, error } => write!(f, "{name}: {error}"),
+            Self::BadCompression { name } => write!(
+                f,
+                "{name} cannot be expanded with a dictionary of its namespace, or is one and would \
+                 change"
+            ),
             Self::DigestMismatch => f.write_str("the bytes do not have that digest"),
             Self::TooLarge { bytes, limit } => {
                 write!(

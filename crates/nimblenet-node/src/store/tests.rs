@@ -3,8 +3,10 @@ use crate::key::SigningKey;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
-use nimblenet_core::publication::Publication;
-use nimblenet_tasklet::{Export, NamedImport, Package, PackageFields, TaskletName, Terms};
+use nimblenet_core::publication::{Publication, Travel};
+use nimblenet_tasklet::{
+    EntryFields, Export, NamedImport, Package, PackageFields, TaskletName, Terms, signed_bytes,
+};
 use redb::StorageBackend;
 use redb::backends::InMemoryBackend;
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -61,7 +63,7 @@ fn delta(store: &Store, packages: &[Vec<u8>], key: &SigningKey) -> Vec<u8> {
     let namespace = packages[0].name.namespace;
     let empty = Catalogue::new(namespace, CatalogueLimits::LARGE);
     let catalogue = store.catalogue(&namespace).unwrap_or(&empty);
-    let publication = Publication::new(catalogue, &packages, |_| None).unwrap();
+    let publication = Publication::new(catalogue, &packages, Travel::Plain, |_| None).unwrap();
     publication
         .sign(catalogue, |bytes| key.sign(bytes))
         .unwrap()
@@ -190,7 +192,7 @@ fn the_same_publication_again_changes_nothing() {
     let packages = package("shop/add", &module(1), &[]);
     let packages = [Package::decode(&packages).unwrap()];
     let catalogue = store.catalogue(&name("shop")).unwrap();
-    let publication = Publication::new(catalogue, &packages, |_| None).unwrap();
+    let publication = Publication::new(catalogue, &packages, Travel::Plain, |_| None).unwrap();
     assert_eq!((publication.changed(), publication.unchanged()), (0, 1));
 }
 
@@ -343,6 +345,71 @@ fn a_module_that_is_not_valid_is_refused() {
     }
 }
 
+/// A publication of a module that is compressed with `dictionary`, and what it brings.
+fn compressed(catalogue: &Catalogue, dictionary: &[u8]) -> (Vec<u8>, Vec<Vec<u8>>) {
+    let file = package("shop/add", &module(1), &[]);
+    let packages = [Package::decode(&file).unwrap()];
+    let travel = Travel::Compressed(dictionary);
+    let publication = Publication::new(catalogue, &packages, travel, |_| None).unwrap();
+    let delta = publication
+        .sign(catalogue, |bytes| key().sign(bytes))
+        .unwrap();
+    (delta, publication.modules().to_vec())
+}
+
+#[test]
+fn a_compressed_module_is_checked_as_it_runs_and_its_dictionary_never_changes() {
+    let mut store = in_memory(Trust::FirstUse);
+    let empty = Catalogue::new(name("shop"), CatalogueLimits::LARGE);
+    let dictionary = [b"much in common: ", &module(1)[..]].concat();
+    let (delta, modules) = compressed(&empty, &dictionary);
+    assert_eq!(modules.len(), 2);
+    modules.iter().for_each(|module| stage(&mut store, module));
+    let published = store.publish(&delta, &name("shop"), Some(key().public()));
+    assert_eq!(published.unwrap().modules, 2);
+
+    // The module was compressed with other bytes than the dictionary has.
+    let held = store.catalogue(&name("shop")).unwrap().clone();
+    let other = [b"something else: ", &module(2)[..], &module(1)[4..]].concat();
+    let (delta, modules) = compressed(&held, &other);
+    modules.iter().for_each(|module| stage(&mut store, module));
+    let refused = store.publish(&delta, &name("shop"), None).unwrap_err();
+    assert!(
+        ["bad-compression", "invalid-module"].contains(&refused.code()),
+        "{refused}"
+    );
+
+    // An entry takes the place of the dictionary.
+    let signature = "func(u32) -> u32".parse().unwrap();
+    let mut space = [0; 64];
+    let terms = Terms::empty();
+    let terms = terms.with_exports(&[Export::run(signature)], &mut space);
+    let fields = EntryFields {
+        number: 1,
+        name: held.entry(1).unwrap().name,
+        sequence: 2,
+        digest: Digest::of(&module(1)),
+        size: module(1).len() as u32,
+        compression: None,
+        terms: terms.unwrap(),
+        imports: &[],
+    };
+    let mut entry = [0; 200];
+    let len = fields.encode(&mut entry).unwrap();
+    let sign = |signature: &[u8; 64]| {
+        let mut out = [0; 500];
+        let entries = [&entry[..len]].into_iter();
+        let delta = Delta::encode(&name("shop"), (1, 2), 2, signature, entries, &mut out);
+        out[..delta.unwrap()].to_vec()
+    };
+    let unsigned = sign(&[0; 64]);
+    let root = held.root_after(&Delta::decode(&unsigned).unwrap()).unwrap();
+    let signature = key().sign(&signed_bytes(&root));
+    stage(&mut store, &module(1));
+    let refused = store.publish(&sign(&signature), &name("shop"), None);
+    assert_eq!(code(refused), "bad-compression");
+}
+
 #[test]
 fn an_import_without_a_matching_export_is_refused() {
     let mut store = in_memory(Trust::FirstUse);
@@ -351,14 +418,14 @@ fn an_import_without_a_matching_export_is_refused() {
     let bytes = package("shop/chain", &module(1), &["lab/rms"]);
     let packages = [Package::decode(&bytes).unwrap()];
     let catalogue = Catalogue::new(name("shop"), CatalogueLimits::LARGE);
-    let publication = Publication::new(&catalogue, &packages, |_| Some(5)).unwrap();
+    let publication = Publication::new(&catalogue, &packages, Travel::Plain, |_| Some(5)).unwrap();
     let bytes = publication
         .sign(&catalogue, |bytes| key().sign(bytes))
         .unwrap();
     publish(&mut store, "lab/rms", 2).unwrap();
     let refused = store.publish(&bytes, &name("shop"), Some(key().public()));
     assert_eq!(code(refused), "bad-import");
-    let unknown = Publication::new(&catalogue, &packages, |_| None).unwrap_err();
+    let unknown = Publication::new(&catalogue, &packages, Travel::Plain, |_| None).unwrap_err();
     assert_eq!(unknown.code(), "bad-import");
 }
 

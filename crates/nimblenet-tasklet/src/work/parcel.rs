@@ -242,6 +242,7 @@ mod tests {
             sequence: sequence.max(1),
             digest: Digest::of(module),
             size: module.len() as u32,
+            compression: None,
             terms: Terms::empty().with_exports(&[export], &mut space).unwrap(),
             imports: &[],
         };

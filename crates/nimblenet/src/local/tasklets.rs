@@ -451,6 +451,7 @@ impl Source {
             sequence: 1,
             digest: Digest::of(self.content.module()),
             size: self.content.module().len() as u32,
+            compression: None,
             terms,
             imports: &imports,
         };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use nimblenet_node::SigningKey;
-use nimblenet_node::remote::CallOptions;
+use nimblenet_node::remote::{CallOptions, Form};
 use nimblenet_pack::values::{self, Item};
 use nimblenet_tasklet::Package;
 use tokio::runtime;
@@ -188,7 +188,7 @@ fn run_at(args: &Args, node: &Address, package: &[u8]) -> anyhow::Result<()> {
     let values = values::encode(&args.args);
     let answer = args.patience.ask(node, async |wait| {
         let mut published = wait.connect_for(registry, publish::REQUESTS).await?;
-        let reports = published.publish(&[package], &key, &mut []).await;
+        let reports = published.publish(&[package], Form::Shortest, &key, &mut []).await;
         let reports = reports
             .map_err(|stopped| stopped.error)
             .with_context(|| format!("publishing at {registry} failed"))?;

@@ -81,6 +81,10 @@ fn published(args: &Args, registry: &Address) -> anyhow::Result<()> {
     table.set_header(["TASKLET", "VERSION", "BYTES", "KIND", "MODULE"]);
     for Listing { catalogue, .. } in &listings {
         for entry in catalogue.entries().filter(|entry| !entry.is_withdrawn()) {
+            let kind = match entry.is_dictionary() {
+                true => "dictionary",
+                false => entry.terms.executor.name(),
+            };
             let digest = match entry.terms.executor {
                 Executor::Wasm => entry.digest.to_string()[..12].to_owned(),
                 Executor::Native => "-".to_owned(),
@@ -88,8 +92,11 @@ fn published(args: &Args, registry: &Address) -> anyhow::Result<()> {
             table.add_row([
                 format!("{}/{}", catalogue.name(), entry.name),
                 entry.sequence.to_string(),
-                entry.size.to_string(),
-                entry.terms.executor.name().to_owned(),
+                match entry.compression {
+                    Some(compression) => format!("{} of {}", entry.size, compression.plain_bytes),
+                    None => entry.size.to_string(),
+                },
+                kind.to_owned(),
                 digest,
             ]);
             // On lines of their own: signatures are long.
@@ -199,7 +206,9 @@ fn to_json(listing: &Listing) -> Json {
             "number": entry.number,
             "version": entry.sequence,
             "bytes": entry.size,
-            "executor": entry.terms.executor.name(),
+            "plain_bytes": entry.plain_bytes(),
+            "dictionary": entry.compression.map(|it| it.dictionary),
+            "executor": (!entry.is_dictionary()).then(|| entry.terms.executor.name()),
             "digest": entry.digest.to_string(),
             "memory_bytes": entry.terms.memory_bytes,
             "fuel": entry.terms.fuel,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::ArgAction;
 use nimblenet_node::SigningKey;
-use nimblenet_node::remote::{NamespaceSummary, PublishReport, Remote, RemoteError, Stopped};
+use nimblenet_node::remote::{Form, NamespaceSummary, PublishReport, Remote, RemoteError, Stopped};
 use nimblenet_tasklet::Package;
 use serde_json::{Value as Json, json};
 use tokio::time::sleep;
@@ -44,6 +44,10 @@ pub(crate) struct Args {
     /// Another registry at which called tasklets are looked up; give it once for each.
     #[arg(long, value_name = "ADDR")]
     also: Vec<Address>,
+    /// Publish modules as they run. Otherwise they are compressed, where that is shorter, with the
+    /// namespace's dictionary; a namespace without one gets one if that pays.
+    #[arg(long)]
+    plain: bool,
     #[command(flatten)]
     spread: Spread,
     #[command(flatten)]
@@ -97,13 +101,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let package = Package::decode(bytes);
         packages.push(package.with_context(|| format!("{} is damaged", path.display()))?);
     }
+    let form = if args.plain { Form::Plain } else { Form::Shortest };
     let reports = args.patience.ask(&args.registry, async |wait| {
         let mut others = Vec::new();
         for address in &args.also {
             others.push(wait.connect(address).await?);
         }
         let mut registry = wait.connect_for(&args.registry, REQUESTS).await?;
-        let published = match registry.publish(&packages, &key, &mut others).await {
+        let published = match registry.publish(&packages, form, &key, &mut others).await {
             Ok(published) => published,
             Err(stopped) => return Ok(told_apart(stopped, &args.registry)),
         };

@@ -76,7 +76,7 @@ async fn fetch(registry: &mut Remote, args: &Args) -> anyhow::Result<(Vec<u8>, u
     let entry = catalogue.find(&args.name.name);
     let entry = entry.context("unknown-tasklet: nothing of that name is published there")?;
     let module = if entry.has_module() {
-        registry.module(&entry.digest).await?
+        registry.expanded(&catalogue, &entry).await?
     } else {
         Vec::new()
     };

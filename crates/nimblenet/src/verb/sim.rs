@@ -26,6 +26,8 @@ const ROBOTS_MAX: i64 = 100_000;
 const CACHE_BYTES: core::ops::RangeInclusive<i64> = 1024..=100_000_000;
 /// The longest run, in seconds.
 const SECONDS_MAX: f64 = 1e6;
+/// What compressed modules may have of their length.
+const CODE_RATIO: core::ops::RangeInclusive<f64> = 0.2..=1.0;
 /// Most seeds of one command.
 const SEEDS_MAX: u64 = 10_000;
 
@@ -70,6 +72,9 @@ pub(crate) struct Args {
     /// Policy that chooses what leaves a full cache [default: the profile's]
     #[arg(long, value_name = "NAME", value_parser = evictions())]
     eviction: Option<String>,
+    /// Compress modules, whose contents are made so that they keep this share of their length.
+    #[arg(long, value_name = "SHARE", value_parser = code_ratio)]
+    code_ratio: Option<f64>,
     /// Share of frames that each link loses, 0 to 1.
     #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true)]
     loss: Option<f64>,
@@ -274,6 +279,7 @@ impl Args {
             sweep: self.sweep.clone(),
             pairs: self.pairs(),
             eviction: self.eviction.as_deref().and_then(Eviction::named),
+            code_ratio: self.code_ratio,
             accounting: self.accounting,
             header_bytes: self.header_bytes,
         }
@@ -365,6 +371,12 @@ fn share(text: &str) -> Result<f64, String> {
     let share: Option<f64> = text.parse().ok();
     let share = share.filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| "a number from 0 to 1 is expected".to_owned())
+}
+
+fn code_ratio(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| CODE_RATIO.contains(share));
+    let (least, most) = (CODE_RATIO.start(), CODE_RATIO.end());
+    share.ok_or_else(|| format!("a number from {least} to {most} is expected"))
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

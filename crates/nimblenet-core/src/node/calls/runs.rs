@@ -13,7 +13,7 @@ use nimblenet_tasklet::{Fault, Outcome, TaskletRef, Trap, Work, abi};
 pub(super) use self::execution::Opening;
 use self::execution::{Effect, Execution};
 use self::supply::{Acquired, Missing, Supplied, Supply, Wanted};
-use crate::cache::{Buffer, Cache, SlotId};
+use crate::cache::{Buffer, Cache, NotExpanded, SlotId};
 use crate::catalogue::Catalogue;
 use crate::config::{Config, ExecutorId};
 use crate::earliest::Earliest;
@@ -301,7 +301,8 @@ impl Runs {
         let activation = self.execution.jobs[at].activation(depth);
         let wanted = activation
             .ok_or(Fault::Stopped)
-            .and_then(|it| self.supply.wanted(it, None));
+            .and_then(|it| self.supply.wanted(it, None))
+            .and_then(|wanted| self.dictionary_or(post, at, depth, wanted));
         match wanted.and_then(|wanted| self.supply.acquire(post, wanted)) {
             Ok(acquisition) => {
                 let lacking = Some((depth, acquisition));
@@ -452,13 +453,82 @@ impl Runs {
             self.execution.make_ready(at, Next::Start);
             return;
         }
-        match self.supply.acquire(post, wanted) {
+        let wanted = self.dictionary_or(post, at, job.top_depth(), wanted);
+        match wanted.and_then(|wanted| self.supply.acquire(post, wanted)) {
             Ok(acquisition) => self
                 .execution
                 .jobs
                 .set(at, State::Acquiring { acquisition }),
             Err(fault) => self.callee_failed(post, at, fault),
         }
+    }
+
+    /// What an activation needs first: the dictionary of its module if that is not here, or else
+    /// the module, which is `module`. A dictionary that is here is reserved for the activation.
+    ///
+    /// # Errors
+    /// [`Fault`] if the catalogue does not have the dictionary.
+    fn dictionary_or(
+        &mut self,
+        post: &mut Post<'_>,
+        at: JobAt,
+        depth: Depth,
+        module: Wanted,
+    ) -> Result<Wanted, Fault> {
+        let job = &self.execution.jobs[at];
+        let lacking = job.activation(depth).filter(|it| it.dictionary.is_none());
+        let compression = lacking.and_then(|it| it.entry().compression);
+        let Some(compression) = compression else {
+            return Ok(module);
+        };
+        let (namespace, number) = (module.tasklet.namespace, compression.dictionary);
+        let callee = self.supply.callee(namespace, number, &job.epochs)?;
+        let dictionary = Wanted::of(&callee, module.client);
+        let dictionary = dictionary.ok_or(Fault::UnknownTasklet)?;
+        let Some(slot) = post.cache.find(dictionary.tasklet) else {
+            return Ok(dictionary);
+        };
+        self.take_dictionary(post, at, depth, slot);
+        Ok(module)
+    }
+
+    /// Gives an activation the dictionary of its module.
+    fn take_dictionary(&mut self, post: &mut Post<'_>, at: JobAt, depth: Depth, slot: SlotId) {
+        post.cache.reserve(slot);
+        post.cache.touch(slot, post.now);
+        self.execution.jobs.give_dictionary(at, depth, slot);
+    }
+
+    /// Gives an activation the module that it waits for, in the form in which it runs.
+    ///
+    /// # Errors
+    /// [`Fault`] if the module is compressed and cannot be expanded.
+    fn give_module(
+        &mut self,
+        post: &mut Post<'_>,
+        at: JobAt,
+        depth: Depth,
+        slot: SlotId,
+    ) -> Result<(), Fault> {
+        post.cache.touch(slot, post.now);
+        let activation = self.execution.jobs[at].activation(depth);
+        let compression = activation.and_then(|it| it.entry().compression);
+        let Some(compression) = compression else {
+            post.cache.reserve(slot);
+            self.execution.jobs.give_module(at, depth, slot);
+            return Ok(());
+        };
+        let dictionary = self.execution.jobs.take_dictionary(at, depth);
+        let dictionary = dictionary.ok_or(Fault::UnknownTasklet)?;
+        let len = compression.plain_bytes as usize;
+        let copy = post.cache.expand(slot, dictionary, len, post.now);
+        post.cache.release(dictionary);
+        let copy = copy.map_err(|why| match why {
+            NotExpanded::NoRoom => Fault::CacheFull,
+            NotExpanded::Bad => Fault::InvalidModule,
+        })?;
+        self.execution.jobs.give_module(at, depth, copy);
+        Ok(())
     }
 
     /// Gives an ended acquisition to the jobs that wait for it.
@@ -476,11 +546,9 @@ impl Runs {
         }
     }
 
-    /// Gives a job the module that it waits for.
+    /// Gives a job the module or the dictionary that it waits for.
     fn take_module(&mut self, post: &mut Post<'_>, at: JobAt, acquired: &Acquired, slot: SlotId) {
         post.counters.count_acquired(acquired.source);
-        post.cache.reserve(slot);
-        post.cache.touch(slot, post.now);
         post.cache.note_user(slot, self.execution.jobs[at].client);
         let (job, tasklet) = (&self.execution.jobs[at], acquired.tasklet);
         let state = job.state;
@@ -492,14 +560,34 @@ impl Runs {
         };
         self.execution.jobs.note(at, acquired.step(name));
         if let State::Preloading { item, .. } = state {
+            post.cache.reserve(slot);
+            post.cache.touch(slot, post.now);
             self.execution.jobs.preloaded(at, item, slot);
             self.preload_from(post, at, item + 1);
-        } else if let State::Arriving(Some((depth, _))) = state {
-            self.execution.jobs.give_module_to(at, depth, slot);
+            return;
+        }
+        let arriving = if let State::Arriving(Some((depth, _))) = state {
+            Some(depth)
+        } else {
+            None
+        };
+        let job = &self.execution.jobs[at];
+        let depth = arriving.unwrap_or(job.top_depth());
+        let own = job
+            .activation(depth)
+            .is_some_and(|it| it.tasklet == tasklet);
+        if !own {
+            self.take_dictionary(post, at, depth, slot);
+            match arriving {
+                Some(depth) => self.acquire_for(post, at, depth),
+                None => self.begin_top(post, at),
+            }
+        } else if let Err(fault) = self.give_module(post, at, depth, slot) {
+            self.miss_module(post, at, fault);
+        } else if arriving.is_some() {
             self.execution.jobs.set(at, State::Arriving(None));
             self.happened.push_back(Happened::Arriving(Ok(())));
         } else {
-            self.execution.jobs.give_module(at, slot);
             self.execution.make_ready(at, Next::Start);
         }
     }

@@ -293,18 +293,24 @@ impl Jobs {
         self.job_mut(at).push(id, callee, export, fuel)
     }
 
-    /// Notes the reserved module of the top activation.
-    pub(in crate::node) fn give_module(&mut self, at: JobAt, slot: SlotId) {
-        if let Some(top) = self.job_mut(at).top_mut() {
-            top.slot = Some(slot);
+    /// Notes the reserved module of an activation, in the form in which it runs.
+    pub(in crate::node) fn give_module(&mut self, at: JobAt, depth: Depth, slot: SlotId) {
+        if let Some(activation) = self.job_mut(at).activation_mut(depth) {
+            debug_assert!(activation.dictionary.is_none(), "it was needed before this");
+            activation.slot = Some(slot);
         }
     }
 
-    /// Notes the reserved module of an arriving job's activation.
-    pub(in crate::node) fn give_module_to(&mut self, at: JobAt, depth: Depth, slot: SlotId) {
+    /// Notes the reserved dictionary of an activation's module.
+    pub(in crate::node) fn give_dictionary(&mut self, at: JobAt, depth: Depth, slot: SlotId) {
         if let Some(activation) = self.job_mut(at).activation_mut(depth) {
-            activation.slot = Some(slot);
+            activation.dictionary = Some(slot);
         }
+    }
+
+    /// Takes the reservation of an activation's dictionary.
+    pub(in crate::node) fn take_dictionary(&mut self, at: JobAt, depth: Depth) -> Option<SlotId> {
+        self.job_mut(at).activation_mut(depth)?.dictionary.take()
     }
 
     /// Notes that an executor takes an activation; from here on the executor must be told if the
@@ -442,6 +448,7 @@ impl Jobs {
         let Some(ended) = job.pop() else { return };
         let used = fuel.map_or(0, |left| ended.fuel.saturating_sub(left));
         let (slot, callee_slot) = (ended.slot.take(), ended.callee_slot.take());
+        let dictionary = ended.dictionary.take();
         ended.station = Station::Nowhere;
         let kept = match job.top_mut() {
             Some(caller) => {
@@ -450,7 +457,7 @@ impl Jobs {
             }
             None => slot,
         };
-        for slot in [callee_slot, kept].into_iter().flatten() {
+        for slot in [callee_slot, dictionary, kept].into_iter().flatten() {
             post.cache.release(slot);
         }
     }
@@ -462,7 +469,11 @@ impl Jobs {
         ended.station = Station::Nowhere;
         Some(Unwound {
             activation: ended.id,
-            modules: [ended.slot.take(), ended.callee_slot.take()],
+            // While the dictionary is needed, the module is not there yet.
+            modules: [
+                ended.slot.take().or(ended.dictionary.take()),
+                ended.callee_slot.take(),
+            ],
             holder,
             placed: ended.has_module,
             image,
@@ -529,7 +540,7 @@ impl Jobs {
     pub(in crate::node) fn reservations(&self) -> usize {
         let of_job = |job: &Job| {
             let activations = job.activations().iter();
-            let slots = activations.flat_map(|held| [held.slot, held.callee_slot]);
+            let slots = activations.flat_map(|it| [it.slot, it.dictionary, it.callee_slot]);
             let preloaded = job.preload.iter().map(|(_, slot)| *slot);
             slots.chain(preloaded).flatten().count()
         };

@@ -264,12 +264,12 @@ fn a_callee_s_module_stays_reserved_until_its_caller_calls_again_or_ends() {
     let (mut stage, mut jobs) = jobs();
     let at = running(&stage, &mut jobs);
     let slot = reserved(&mut stage, 0);
-    jobs.give_module(at, slot);
+    jobs.give_module(at, jobs[at].top_depth(), slot);
     let inner = inner();
     for again in [true, false] {
         jobs.push(at, &callee(&inner), run(), 1).unwrap();
         let slot = reserved(&mut stage, 1);
-        jobs.give_module(at, slot);
+        jobs.give_module(at, jobs[at].top_depth(), slot);
         assert_eq!(jobs.reservations(), 2);
         jobs.pop(&mut stage.post(), at, Some(1));
         assert_eq!(
@@ -294,11 +294,11 @@ fn what_is_unwound_names_its_modules_and_whether_an_executor_knows_it() {
     let (mut stage, mut jobs) = jobs();
     let at = running(&stage, &mut jobs);
     let slots = [0, 1].map(|number| reserved(&mut stage, number));
-    jobs.give_module(at, slots[0]);
+    jobs.give_module(at, jobs[at].top_depth(), slots[0]);
     jobs.start(at, Depth::BOTTOM, ExecutorId(0));
     let inner = inner();
     jobs.push(at, &callee(&inner), run(), 1).unwrap();
-    jobs.give_module(at, slots[1]);
+    jobs.give_module(at, jobs[at].top_depth(), slots[1]);
     let unwound = [(); 2].map(|()| jobs.unwind(at).unwrap());
     assert_eq!(unwound.map(|it| it.holder), [None, Some(ExecutorId(0))]);
     let modules = unwound.map(|it| it.modules[0]);
