@@ -365,7 +365,7 @@ fn no_run_is_below_its_lower_bound_however_many_calls_fail() {
 
 #[test]
 fn a_sweep_says_when_the_nimble_task_set_wins() {
-    let sweep = ["--sweep", "size-factor=1,8", "--seconds", "300"];
+    let sweep = ["--sweep", "size-factor=1,2", "--seconds", "300"];
     let sweep = [&sweep[..], &["--bandwidth", "250000"]].concat();
     let document = simulate(&sweep);
     let contests = document["contests"].as_array().unwrap();
