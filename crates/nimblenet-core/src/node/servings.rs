@@ -61,6 +61,11 @@ impl Servings {
         }
     }
 
+    /// How many fetches are served.
+    pub(in crate::node) fn count(&self) -> usize {
+        self.queue.len()
+    }
+
     /// The archive that the node serves as a registry.
     pub(in crate::node) fn archive(&self) -> Option<&Archive> {
         self.archive.as_ref()
@@ -139,14 +144,24 @@ impl Servings {
         holding: Holding<'_>,
     ) {
         self.prepare(post, fetch.object, holding);
+        if let Err(refusal) = self.take(post, origin, fetch, holding) {
+            refuse(post, origin, fetch.request, refusal);
+        }
+        self.forget_delta(post);
+    }
+
+    fn take(
+        &mut self,
+        post: &Post<'_>,
+        origin: NodeId,
+        fetch: Fetch,
+        holding: Holding<'_>,
+    ) -> Result<(), Refusal> {
         let object = self.find(post, fetch.object);
-        let Some((object, _)) = object.filter(|_| holding.allows(fetch.object)) else {
-            refuse(post, origin, fetch.request, Refusal::Gone);
-            return;
-        };
+        let object = object.filter(|_| holding.allows(fetch.object));
+        let (object, _) = object.ok_or(Refusal::Gone)?;
         if fetch.offset as usize >= object.len() {
-            refuse(post, origin, fetch.request, Refusal::BadRange);
-            return;
+            return Err(Refusal::BadRange);
         }
         let serving = Serving { to: origin, fetch };
         let same = |held: &&mut Serving| held.to == origin && held.fetch.object == fetch.object;
@@ -155,9 +170,9 @@ impl Servings {
         } else if self.queue.len() < self.limit {
             self.queue.push_back(serving);
         } else {
-            refuse(post, origin, fetch.request, Refusal::Busy);
+            return Err(Refusal::Busy);
         }
-        self.forget_delta(post);
+        Ok(())
     }
 
     /// The fetch whose turn it is on `link`; [`serve`](Self::serve) sends its part.

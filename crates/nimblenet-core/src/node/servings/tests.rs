@@ -290,6 +290,25 @@ fn nothing_newer_is_gone_and_takes_no_room() {
 }
 
 #[test]
+fn a_delta_that_is_asked_for_beyond_its_end_is_not_kept() {
+    let mut stage = Stage::new();
+    let mut servings = Servings::new(None, LIMIT);
+    let held = catalogue(1);
+    let holding = Holding {
+        catalogue: Some(&held),
+        ..NOTHING
+    };
+    let beyond = Fetch {
+        offset: 1 << 20,
+        ..fetch(of_catalogue(0), 1)
+    };
+    servings.handle_fetch(&mut stage.post(), NEAR, beyond, holding);
+    servings.assert_invariants();
+    assert_eq!(stage.refusal(), (NEAR, 3, Refusal::BadRange));
+    assert!(stage.disk_is_free());
+}
+
+#[test]
 fn a_registry_serves_its_own_catalogue_rather_than_one_that_it_subscribes_to() {
     let mut stage = Stage::new();
     let mut servings = Servings::new(Some(archive(&module(9))), LIMIT);
