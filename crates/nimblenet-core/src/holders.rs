@@ -91,6 +91,11 @@ fn place(tasklet: TaskletRef) -> Option<(u8, u32)> {
 }
 
 impl Holders {
+    /// How many pages of others are held.
+    pub(crate) fn pages(&self) -> usize {
+        self.pages.len()
+    }
+
     /// Room for `limit` pages of `peers` others; a node that tells of its own cache does so `delay`
     /// after a change.
     pub(crate) fn new(limit: usize, peers: usize, delay: Option<Duration>, random: Random) -> Self {

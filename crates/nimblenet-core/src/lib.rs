@@ -90,7 +90,7 @@ pub use counters::{Acquired, Counters, DropReason, Traffic};
 pub use event::{CallRequest, ClientId, Event, Input, Progress, Reason, Standing};
 pub use job::{CallId, Source, Step};
 pub use mesh::Transmit;
-pub use node::Node;
+pub use node::{Node, Occupancy};
 pub use place::Placement;
 pub use pump::{Driver, drain, pump};
 pub use time::Instant;

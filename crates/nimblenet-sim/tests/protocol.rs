@@ -800,3 +800,38 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
     assert_eq!(run(5), run(5));
     assert_ne!(run(5).1, run(6).1);
 }
+
+/// Node 2 of the line 0 - 1 - 2 - 3 starts anew with numbers that go on where they ended, as those of a
+/// clock do, so nobody sees a leap. Node 3 knows the registry over node 2 itself.
+fn restarted_in_between(seed: u64) -> Net {
+    let mut net = quick_line(seed);
+    net.run_for(200 * SECOND);
+    let next = net.node(2).next_sequence();
+    net.crash(2);
+    net.run_for(SECOND);
+    net.restart_at(2, next + 256);
+    net
+}
+
+#[test]
+fn neighbours_of_a_node_whose_restart_nobody_notices_say_hello_soon() {
+    for seed in 0..10 {
+        let mut net = restarted_in_between(seed);
+        let known = |net: &Net| net.node(2).neighbours().count() == 2;
+        assert!(net.run_until(3 * SECOND, known), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_node_that_restarts_does_not_take_its_own_way_from_a_neighbour() {
+    for seed in 0..10 {
+        let mut net = restarted_in_between(seed);
+        // It hears of the registry from node 3 only, whose way leads back here.
+        net.cut(1, 2);
+        net.run_for(3 * SECOND);
+        net.mend(1, 2);
+        let call = net.run_call(2, "shop/check");
+        assert!(call.result.is_ok(), "seed {seed}: {call:?}");
+        assert!(call.took < 2 * SECOND, "seed {seed}: {call:?}");
+    }
+}

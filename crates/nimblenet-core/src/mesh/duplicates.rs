@@ -68,6 +68,11 @@ impl Duplicates {
         }
     }
 
+    /// How many nodes are remembered.
+    pub(crate) fn count(&self) -> usize {
+        self.seen.len()
+    }
+
     /// Notes a packet.
     pub(crate) fn see(&mut self, now: Instant, origin: NodeId, sequence: u32) -> Sighting {
         let fresh = Seen {

@@ -139,6 +139,16 @@ impl<S: Seal> Mesh<S> {
         self.neighbours.iter().map(|neighbour| neighbour.id)
     }
 
+    /// How many nodes' packets are remembered.
+    pub(crate) fn peers(&self) -> usize {
+        self.duplicates.count()
+    }
+
+    /// How many routes are known.
+    pub(crate) fn routes(&self) -> usize {
+        self.routes.count()
+    }
+
     /// Links to `destination` on the known route.
     pub(crate) fn hops(&self, now: Instant, destination: NodeId) -> Option<u8> {
         if self.neighbours.find(destination).is_some() {
@@ -202,6 +212,11 @@ impl<S: Seal> Mesh<S> {
                 return None;
             }
         };
+        let is_ours = frame.receiver == self.id || frame.receiver == NodeId::EVERYONE;
+        // spec/behaviour.md, section 4: who sends a packet here is not on its way from here.
+        if is_ours && frame.sender != self.id {
+            self.routes.doubt_way(frame.destination, frame.sender);
+        }
         if frame.sender == self.id || frame.origin == self.id {
             // Numbers are compared in a circle: this node's packets are behind its next one.
             let sent = frame.sequence.wrapping_sub(self.sequence) >= 1 << 31;
@@ -211,7 +226,7 @@ impl<S: Seal> Mesh<S> {
             });
             return None;
         }
-        if frame.receiver != self.id && frame.receiver != NodeId::EVERYONE {
+        if !is_ours {
             counters.drop(DropReason::NotForUs);
             return None;
         }
@@ -323,6 +338,11 @@ impl<S: Seal> Mesh<S> {
     /// Learns from the registry notes of a neighbour's hello.
     pub(crate) fn hear_registries(&mut self, now: Instant, from: NodeId, hello: &Hello<'_>) {
         let mut news = false;
+        // spec/behaviour.md, section 2: it has restarted, and waits for what this node knows.
+        if hello.registries().next().is_none() && (self.is_registry || !self.registries.is_empty())
+        {
+            self.speak_soon(now);
+        }
         let mtu = self.smallest_mtu();
         for note in hello.registries().filter(|note| note.registry != self.id) {
             let hops = note.hops.saturating_add(1);

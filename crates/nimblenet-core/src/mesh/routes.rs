@@ -63,6 +63,11 @@ impl Routes {
         Self { routes, limit }
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        self.routes.len()
+    }
+
     /// The route to `destination`.
     pub(crate) fn find(&self, now: Instant, destination: NodeId) -> Option<&Route> {
         let at = self
@@ -133,6 +138,16 @@ impl Routes {
     pub(crate) fn doubt_over(&mut self, next: NodeId) {
         for route in self.routes.iter_mut().filter(|route| route.next == next) {
             route.usable &= route.sent.is_none() || route.destination == next;
+        }
+    }
+
+    /// The neighbour `next` sends packets for `destination` here: it is not on the way there.
+    pub(crate) fn doubt_way(&mut self, destination: NodeId, next: NodeId) {
+        let at = self
+            .routes
+            .binary_search_by_key(&destination, |route| route.destination);
+        if at.is_ok_and(|at| self.routes[at].next == next) {
+            self.doubt(destination);
         }
     }
 
@@ -261,5 +276,16 @@ mod tests {
             [1, 5, 7].map(|id| next(&routes, id)),
             [Some(2), Some(3), None]
         );
+    }
+
+    #[test]
+    fn who_sends_a_packet_back_is_not_on_its_way() {
+        let mut routes = routes();
+        routes.learn(Instant::ZERO, FRESH, NodeId(9), NodeId(1), 3, 7);
+        routes.doubt_way(NodeId(9), NodeId(2));
+        routes.doubt_way(NodeId(8), NodeId(1));
+        assert_eq!(next(&routes, 9), Some(1));
+        routes.doubt_way(NodeId(9), NodeId(1));
+        assert_eq!(next(&routes, 9), None);
     }
 }

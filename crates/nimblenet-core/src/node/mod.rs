@@ -24,6 +24,7 @@
 
 mod announcements;
 mod calls;
+mod occupancy;
 mod placing;
 mod post;
 mod reports;
@@ -32,6 +33,8 @@ mod servings;
 mod stage;
 
 use nimblenet_tasklet::{ActivationId, Delta, Fault, NamespaceId, NodeId, Work};
+
+pub use self::occupancy::Occupancy;
 
 use self::announcements::Announcements;
 use self::calls::{Calls, Moved};
