@@ -55,6 +55,7 @@ mod constructor;
 mod depth;
 mod error;
 mod features;
+mod inline;
 mod interface;
 mod layout;
 mod manifest;
@@ -77,6 +78,7 @@ use nimblenet_tasklet::{
 
 pub use constructor::with_constructor;
 pub use error::PackError;
+pub use inline::{InlineError, Inlined, InlinedPart, inline};
 pub use manifest::Manifest;
 pub use names::{named, param_names};
 pub use needs::Needs;

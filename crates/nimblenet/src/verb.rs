@@ -49,6 +49,7 @@ verbs! {
     thaw Thaw,
     check Check,
     pack Pack,
+    inline Inline,
     inspect Inspect,
     keygen Keygen,
     provision Provision,

@@ -6,14 +6,14 @@ use nimblenet_tasklet::Scalar;
 
 /// A load or a store.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Access {
+pub(in super::super) struct Access {
     /// What stands in the instruction.
-    pub(super) argument: MemArg,
+    pub(in super::super) argument: MemArg,
     /// The bytes it touches, as a number of that many bytes; the sign of an integer that is as
     /// wide as its WebAssembly type is not known and taken for unsigned.
-    pub(super) element: Scalar,
+    pub(in super::super) element: Scalar,
     /// Whether it writes.
-    pub(super) store: bool,
+    pub(in super::super) store: bool,
 }
 
 impl Access {
@@ -22,7 +22,7 @@ impl Access {
         clippy::wildcard_enum_match_arm,
         reason = "only loads and stores have memory arguments"
     )]
-    pub(super) fn of(operator: &Operator<'_>) -> Option<Self> {
+    pub(in super::super) fn of(operator: &Operator<'_>) -> Option<Self> {
         let (argument, element, store) = match *operator {
             Operator::I32Load8S { memarg } | Operator::I64Load8S { memarg } => {
                 (memarg, Scalar::S8, false)
@@ -65,7 +65,7 @@ impl Access {
     }
 
     /// How many bytes it touches.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(in super::super) fn bytes(&self) -> u64 {
         self.element.size() as u64
     }
 }

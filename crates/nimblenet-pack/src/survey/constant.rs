@@ -8,7 +8,7 @@ use wasmparser::{ConstExpr, Error, Operator};
     clippy::wildcard_enum_match_arm,
     reason = "the other constant operators are of other types"
 )]
-pub(super) fn value(expression: &ConstExpr<'_>) -> Result<Option<u32>, Error> {
+pub(in super::super) fn value(expression: &ConstExpr<'_>) -> Result<Option<u32>, Error> {
     let mut operands: Vec<u32> = Vec::new();
     for operator in expression.get_operators_reader() {
         let operator = operator?;

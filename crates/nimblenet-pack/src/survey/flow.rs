@@ -59,6 +59,14 @@ pub(in super::super) struct Flow {
     pub(in super::super) numbers: BTreeSet<u32>,
     /// Parameters that are addresses, with the elements there and whether it only writes them.
     pub(in super::super) pointers: BTreeMap<u32, (Scalar, bool)>,
+    /// What is known of the address of each load and store, of the arguments of each call of a
+    /// function by its index, and of the operands of each bulk instruction, by the position of the
+    /// operator in the body. Code that cannot be reached has none.
+    pub(in super::super) operands: BTreeMap<usize, Vec<Value>>,
+    /// Whether an address in the stack was aligned, so that it may be lower than known.
+    pub(in super::super) aligns: bool,
+    /// Whether the stack pointer is ever higher than at the function's beginning.
+    pub(in super::super) raises: bool,
 }
 
 /// What is known at one place.
@@ -136,6 +144,7 @@ pub(super) fn trace(
         around,
         params,
         flow: Flow::default(),
+        at: 0,
         state: Some(State::of_start(params, validator.len_locals())),
         labels: vec![Label {
             end: None,
@@ -164,6 +173,7 @@ pub(super) fn trace(
             block.unwrap_or((0, 0)),
             &assigned,
         );
+        tracer.at += 1;
     }
     Ok(tracer.flow)
 }
@@ -228,6 +238,8 @@ struct Tracer<'a> {
     around: &'a Around<'a>,
     params: u32,
     flow: Flow,
+    /// The position of the operator.
+    at: usize,
     /// Nothing where the code cannot be reached.
     state: Option<State>,
     labels: Vec<Label>,
@@ -416,7 +428,10 @@ impl Tracer<'_> {
             Operator::GlobalSet { global_index } if is_pointer(global_index) => {
                 state.pointer = state.pop().kept();
                 match state.pointer.below() {
-                    Some(below) => self.flow.takes(below),
+                    Some(below) => {
+                        self.flow.takes(below);
+                        self.flow.raises |= below < 0;
+                    }
                     None => self.flow.varies = true,
                 }
             }
@@ -425,7 +440,10 @@ impl Tracer<'_> {
                 let value = match operator {
                     Operator::I32Add => left.plus(right),
                     Operator::I32Sub => left.minus(right),
-                    _ => left.and(right),
+                    _ => {
+                        self.flow.aligns |= left.below().or(right.below()).is_some();
+                        left.and(right)
+                    }
                 };
                 if let Some(below) = value.below() {
                     if left.is_fresh() || right.is_fresh() {
@@ -446,7 +464,8 @@ impl Tracer<'_> {
             Operator::MemoryFill { .. }
             | Operator::MemoryCopy { .. }
             | Operator::MemoryInit { .. } => {
-                let (len, _, to) = (state.pop(), state.pop(), state.pop());
+                let (len, from, to) = (state.pop(), state.pop(), state.pop());
+                self.flow.operands.insert(self.at, vec![to, from, len]);
                 if let (Value::Number(to), Value::Number(len)) = (to, len) {
                     let end = u64::from(to) + u64::from(len);
                     // What reaches beyond the memory fills nothing: it traps.
@@ -461,6 +480,7 @@ impl Tracer<'_> {
                     // A store has its value above the address.
                     let address = state.operands.iter().rev().nth(usize::from(access.store));
                     let address = address.copied().unwrap_or(Value::Unknown);
+                    self.flow.operands.insert(self.at, vec![address]);
                     self.flow.access(&access, address);
                 }
                 if Access::of(operator).is_some() || matches!(operator, Operator::Select) {
@@ -478,6 +498,11 @@ impl Tracer<'_> {
         };
         let taken = state.operands.iter().rev().take(takes as usize);
         taken.for_each(|value| self.flow.number(*value));
+        if let Callee::Function(_) = callee {
+            let first = state.operands.len().saturating_sub(takes as usize);
+            let args = state.operands[first..].to_vec();
+            self.flow.operands.insert(self.at, args);
+        }
         state.replace(takes, leaves);
         let held = state.pointer.below().unwrap_or(0);
         let held = u32::try_from(held).unwrap_or(0);

@@ -4,7 +4,7 @@
 //! each function does with stack and memory (`flow`).
 
 mod access;
-mod constant;
+pub(super) mod constant;
 mod flow;
 mod pointer;
 mod value;
@@ -19,9 +19,10 @@ use wasmparser::{
 
 use super::PackError;
 use super::features;
-use access::Access;
+pub(super) use access::Access;
 pub(super) use flow::{Callee, Flow};
 use pointer::Pointers;
+pub(super) use value::Value;
 
 /// Exported functions that set up a module's state, in the order in which they are looked for:
 /// that of a WASI reactor, and the constructors themselves where the linker exports them.
@@ -157,6 +158,12 @@ impl<'m> Survey<'m> {
         };
         let maximum = maximum_bytes(memory).filter(|_| self.grows_memory);
         maximum.unwrap_or_else(|| initial_bytes(memory))
+    }
+
+    /// Whether every function leaves the stack pointer as it was, and none raises it, so that it is
+    /// never above its initial value.
+    pub(super) fn keeps_stack(&self) -> bool {
+        self.stack_pointer.is_some() && self.flows.iter().all(|flow| !flow.varies && !flow.raises)
     }
 
     /// Whether the code grows a memory that has no maximum.

@@ -2,7 +2,7 @@
 
 /// What is known of a value.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Value {
+pub(in super::super) enum Value {
     Unknown,
     Number(u32),
     /// The stack pointer as it was when the function began, less so many bytes. It is `fresh`
