@@ -53,6 +53,61 @@ fn what_is_published_is_listed_and_pulled_and_publishing_it_again_moves_nothing(
 }
 
 #[test]
+fn packages_with_much_in_common_are_published_compressed_and_pulled_as_they_were() {
+    let bench = Bench::new();
+    let registry = bench.registry();
+    let (at, key) = (registry.coap.to_string(), bench.path("shop.key"));
+    let packed = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tasklets/packed/std-");
+    let names = [
+        "rms", "peak", "mean", "crest", "slope", "zscore", "window", "biquad",
+    ];
+    let packages = names.map(|name| format!("{packed}{name}.nnp"));
+    let given = packages.each_ref().map(|path| &path[..]);
+    let said = bench.publish(&at, &given, &key).unwrap();
+    assert!(
+        said.contains("std: epoch 1, 9 entries changed, 9 modules"),
+        "{said}"
+    );
+    let said = bench.publish(&at, &given, &key).unwrap();
+    assert_eq!(said, "std: nothing new, still at epoch 1\n");
+
+    let listed = json(&succeed(&["ls", "--registry", &at, "--json"]));
+    let entries = listed["namespaces"][0]["tasklets"].as_array().unwrap();
+    let bytes = |entry: &Json, key: &str| entry[key].as_u64().unwrap();
+    let compressed: Vec<_> = entries
+        .iter()
+        .filter(|it| !it["dictionary"].is_null())
+        .collect();
+    assert!(compressed.len() > 5, "{listed}");
+    for entry in compressed {
+        assert!(
+            bytes(entry, "bytes") < bytes(entry, "plain_bytes"),
+            "{entry}"
+        );
+        assert_eq!(entry["dictionary"], 8);
+    }
+    assert!(succeed(&["ls", "--registry", &at]).contains("std/dictionary"));
+    let module = bench.path("rms.wasm");
+    succeed(&["pull", "std/rms", "--registry", &at, "-o", &module]);
+    let (module, package) = (
+        std::fs::read(module).unwrap(),
+        std::fs::read(given[0]).unwrap(),
+    );
+    assert!(package.windows(module.len()).any(|it| it == module));
+
+    let said = bench
+        .publish(&at, &[&given[..], &["--plain"]].concat(), &key)
+        .unwrap();
+    assert!(said.contains("std: epoch 2"), "{said}");
+    let listed = json(&succeed(&["ls", "--registry", &at, "--json"]));
+    let entries = listed["namespaces"][0]["tasklets"].as_array().unwrap();
+    assert!(
+        entries.iter().all(|entry| entry["dictionary"].is_null()),
+        "{listed}"
+    );
+}
+
+#[test]
 fn a_new_version_of_one_algorithm_moves_its_module_and_entry_only() {
     let bench = Bench::new();
     let registry = bench.registry();
