@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod book;
+mod breaks;
 mod ci;
 mod demo;
 mod emulator;
@@ -116,6 +117,17 @@ enum Task {
         #[arg(long)]
         build: bool,
     },
+    /// Breaks core on purpose, once for each checker of the swarm, and shows that it is found.
+    #[command(
+        after_help = "Examples:\n  cargo xtask breaks\n  cargo xtask breaks frame-once served"
+    )]
+    Breaks {
+        /// Only the breaks of these checkers.
+        checkers: Vec<String>,
+    },
+    /// Runs what takes too long for continuous integration: the breaks of core.
+    #[command(after_help = "Example:\n  cargo xtask prove")]
+    Prove,
     /// Checks licences and versions of all dependencies against deny.toml.
     #[command(after_help = "Example:\n  cargo xtask deny")]
     Deny,
@@ -149,6 +161,8 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Firmware { json, uf2 } => firmware::run(json, uf2),
         Task::Runner { build: true } => emulator::build(),
         Task::Runner { build: false } => emulator::test(),
+        Task::Breaks { checkers } => breaks::run(&checkers),
+        Task::Prove => breaks::run(&[]),
         Task::Deny => licences::run(),
         Task::Doc => host::doc(),
     }

@@ -6,6 +6,7 @@
 //! leaves the others as they are.
 
 mod agenda;
+mod clock;
 mod wire;
 
 use std::rc::Rc;
@@ -20,7 +21,8 @@ use nimblenet_core::{
 use nimblenet_tasklet::{Answer, NodeId, Work};
 
 use self::agenda::{Agenda, Rank, Turn};
-use self::wire::{Air, End, Lane, Wire, WireAt};
+use self::clock::Clock;
+use self::wire::{Air, End, Lane, LaneAt, Wire, WireAt};
 use crate::executor::SimExecutor;
 use crate::link::{Bandwidth, LinkModel};
 
@@ -50,6 +52,22 @@ pub struct Fates {
     pub dead: u64,
 }
 
+/// The bytes of one direction of a link. What was sent or doubled has been delivered or lost, or is
+/// still on its way.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Balance {
+    /// Put on the link.
+    pub sent: u64,
+    /// Added because a frame arrives twice.
+    pub doubled: u64,
+    /// Lost for any reason, those for a node that was down included.
+    pub lost: u64,
+    /// Given to a node.
+    pub delivered: u64,
+    /// On their way.
+    pub on_way: u64,
+}
+
 /// A frame as it leaves or reaches a node.
 #[derive(Clone, Copy, Debug)]
 pub struct Passing<'a> {
@@ -75,9 +93,17 @@ pub trait Observer {
     fn worked(&mut self, now: Instant, node: NodeId, work: &Work<'_>, time: Duration) {
         let _ = (now, node, work, time);
     }
+    /// An executor's answer has reached a node.
+    fn answered(&mut self, now: Instant, node: NodeId, answer: &Answer<Vec<u8>>) {
+        let _ = (now, node, answer);
+    }
     /// A node tells its user something.
     fn event(&mut self, now: Instant, node: NodeId, event: &Event<'_>) {
         let _ = (now, node, event);
+    }
+    /// A node has done all that follows from what has happened.
+    fn rested(&mut self, now: Instant, node: &Node) {
+        let _ = (now, node);
     }
 }
 
@@ -107,6 +133,7 @@ struct Place {
     air: Air,
     /// Until when the node is busy with earlier frames.
     busy_until: Instant,
+    clock: Clock,
 }
 
 enum Happening {
@@ -115,6 +142,8 @@ enum Happening {
         link: LinkId,
         from: LinkAddress,
         bytes: Rc<[u8]>,
+        /// The direction that it came on; none if an intruder put it there.
+        lane: Option<LaneAt>,
     },
     Outcome {
         at: PlaceAt,
@@ -202,6 +231,7 @@ impl<O: Observer> Engine<O> {
             ends: Vec::new(),
             air: Air::QUIET,
             busy_until: Instant::ZERO,
+            clock: Clock::RIGHT,
         };
         self.places.insert(at, place);
     }
@@ -275,6 +305,31 @@ impl<O: Observer> Engine<O> {
         place.wake = None;
     }
 
+    /// Lets a node's clock go `rate_ppm` millionths as fast as time from now on, after a leap of
+    /// `leap`. Clocks never go back.
+    ///
+    /// # Panics
+    /// If the node does not exist, or its clock would stand still.
+    pub fn set_clock(&mut self, id: NodeId, leap: Duration, rate_ppm: u32) {
+        let (at, now) = (self.find(id), self.now);
+        let place = self.place_mut(at);
+        place.clock = place.clock.from(now, leap, rate_ppm);
+        // What it waits for comes at another moment now.
+        place.wake = None;
+        self.pump(at, Input::Timeout);
+    }
+
+    /// Lets the clock of a node that is down begin at zero, as that of a daemon does when it starts.
+    ///
+    /// # Panics
+    /// If the node does not exist, or is up: its time would go backwards.
+    pub fn begin_clock(&mut self, id: NodeId) {
+        let (at, now) = (self.find(id), self.now);
+        let place = self.place_mut(at);
+        assert!(place.node.is_none(), "a node's clock never goes back");
+        place.clock = Clock::begun(now);
+    }
+
     /// The configuration that a node has from its next start on.
     ///
     /// # Panics
@@ -305,6 +360,16 @@ impl<O: Observer> Engine<O> {
     /// What became of frames so far.
     pub fn fates(&self) -> Fates {
         self.fates
+    }
+
+    /// The bytes of each direction of each link so far: from, to, balance.
+    pub fn balances(&self) -> impl Iterator<Item = (NodeId, NodeId, Balance)> {
+        let places = self.places.iter();
+        let ends = places.flat_map(|place| place.ends.iter().map(|end| (place.id, end)));
+        ends.map(|(id, end)| {
+            let lane = &self.wires[end.wire.0 as usize][end.lane];
+            (id, end.peer_id, lane.balance)
+        })
     }
 
     /// A number that differs if anything happened otherwise.
@@ -371,6 +436,7 @@ impl<O: Observer> Engine<O> {
             link: self.places[to_at.0 as usize].ends[at].link,
             from: from_address,
             bytes: bytes.into(),
+            lane: None,
         };
         self.agenda.put(self.now, Rank::Frame, from, what);
     }
@@ -391,12 +457,15 @@ impl<O: Observer> Engine<O> {
 
     /// Carries out everything before the commands of the moment `to`; the time is `to` then.
     pub fn advance(&mut self, to: Instant) {
-        while let Some(turn) = self.agenda.peek()
-            && (turn.at, turn.rank) < (to, Rank::Command)
-        {
-            self.step();
-        }
+        while self.step_before(to) {}
         self.pass(to);
+    }
+
+    /// Carries out what happens next if it comes before the commands of the moment `to`; false if
+    /// nothing does.
+    pub fn step_before(&mut self, to: Instant) -> bool {
+        let next = self.agenda.peek();
+        next.is_some_and(|turn| (turn.at, turn.rank) < (to, Rank::Command)) && self.step()
     }
 
     /// Carries out everything up to the moment `to`; the time is `to` then.
@@ -431,9 +500,11 @@ impl<O: Observer> Engine<O> {
                 link,
                 from,
                 bytes,
-            } => self.receive(origin, to, (link, from), bytes),
+                lane,
+            } => self.receive(origin, to, (link, from), (bytes, lane)),
             Happening::Outcome { at, life, outcome } => {
                 if self.place(at).life == life {
+                    self.observer.answered(self.now, origin, &outcome);
                     self.pump(at, Input::Outcome(outcome.outcome()));
                 }
             }
@@ -454,11 +525,12 @@ impl<O: Observer> Engine<O> {
         origin: NodeId,
         to: PlaceAt,
         (link, from): (LinkId, LinkAddress),
-        bytes: Rc<[u8]>,
+        (bytes, lane): (Rc<[u8]>, Option<LaneAt>),
     ) {
         let place = self.place(to);
         if place.node.is_none() {
             self.fates.dead += 1;
+            self.arrived(lane, bytes.len(), false);
             return;
         }
         let (node, busy_until) = (place.id, place.busy_until);
@@ -468,12 +540,14 @@ impl<O: Observer> Engine<O> {
                 link,
                 from,
                 bytes,
+                lane,
             };
             self.agenda.put(busy_until, Rank::Frame, origin, what);
             return;
         }
         self.place_mut(to).busy_until = self.now + self.frame_cost;
         self.fates.delivered += 1;
+        self.arrived(lane, bytes.len(), true);
         self.log.note(u64::from(node.0));
         let frame = Frame::parse(&bytes).ok();
         let passing = Passing {
@@ -484,6 +558,13 @@ impl<O: Observer> Engine<O> {
         self.observer.received(self.now, passing);
         let bytes = &*bytes;
         self.pump(to, Input::Frame { link, from, bytes });
+    }
+
+    /// Notes that a frame has left its lane.
+    fn arrived(&mut self, lane: Option<LaneAt>, len: usize, delivered: bool) {
+        if let Some(LaneAt(wire, lane)) = lane {
+            self.wires[wire.0 as usize][lane].arrived(len, delivered);
+        }
     }
 
     fn pump(&mut self, at: PlaceAt, input: Input<'_>) {
@@ -512,12 +593,13 @@ impl<O: Observer> Engine<O> {
             executors: &mut place.executors,
             frames,
             outcomes,
+            now,
             observer: &mut self.observer,
         };
-        let due = act(node, now, &mut hands, frame);
+        let due = act(node, place.clock.reads(now), &mut hands, frame);
         let (id, life) = (place.id, place.life);
         let wake = due
-            .map(|(at, _)| at.max(now))
+            .map(|(at, _)| place.clock.when(at).max(now))
             .filter(|at| place.wake.is_none_or(|held| *at < held));
         if let Some(wake) = wake {
             place.wake = Some(wake);
@@ -533,6 +615,9 @@ impl<O: Observer> Engine<O> {
             self.carry(at, transmit, &bytes);
         }
         self.scratch.frames = frames;
+        if let Some(node) = self.places[at.0 as usize].node.as_deref() {
+            self.observer.rested(now, node);
+        }
     }
 
     /// Puts a frame on the wire to one neighbour, or on all wires of a link.
@@ -578,6 +663,7 @@ impl<O: Observer> Engine<O> {
                     link: back.map_or(LinkId(0), |back| back.link),
                     from: LinkAddress(node.0.into()),
                     bytes,
+                    lane: Some(LaneAt(end.wire, end.lane)),
                 };
                 agenda.put(at, Rank::Frame, origin, what);
             }
@@ -655,6 +741,8 @@ struct Hands<'p, O> {
     executors: &'p mut [Box<dyn SimExecutor>],
     frames: &'p mut Vec<(Transmit, Rc<[u8]>)>,
     outcomes: &'p mut Vec<(Duration, Answer<Vec<u8>>)>,
+    /// The time, whatever the node's clock says.
+    now: Instant,
     observer: &'p mut O,
 }
 
@@ -663,16 +751,16 @@ impl<O: Observer> Driver for Hands<'_, O> {
         self.frames.push((transmit, frame.into()));
     }
 
-    fn work(&mut self, now: Instant, executor: ExecutorId, work: Work<'_>) {
+    fn work(&mut self, _: Instant, executor: ExecutorId, work: Work<'_>) {
         let executor = &mut self.executors[usize::from(executor.0)];
-        if let Some((time, outcome)) = executor.execute(&work) {
-            self.observer.worked(now, self.id, &work, time);
-            self.outcomes.push((time, outcome));
-        }
+        let answered = executor.execute(&work);
+        let time = answered.as_ref().map_or(Duration::ZERO, |(time, _)| *time);
+        self.observer.worked(self.now, self.id, &work, time);
+        self.outcomes.extend(answered);
     }
 
-    fn event(&mut self, now: Instant, event: Event<'_>) {
-        self.observer.event(now, self.id, &event);
+    fn event(&mut self, _: Instant, event: Event<'_>) {
+        self.observer.event(self.now, self.id, &event);
     }
 }
 

@@ -195,6 +195,22 @@ impl Publisher {
         let travel = dictionary.map_or(Travel::Plain, Travel::Compressed);
         let publication = Publication::new(&self.catalogue, &packages, travel, resolve);
         let publication = publication.expect("drafts call tasklets that exist");
+        self.issue(publication)
+    }
+
+    /// The delta that withdraws tasklets in the next epoch, signed.
+    ///
+    /// # Panics
+    /// If one of the names is not valid or not published.
+    pub fn withdraw(&mut self, names: &[&str]) -> Vec<u8> {
+        let names = names.iter().map(|name| Name::new(name));
+        let names: Result<Vec<Name>, _> = names.collect();
+        let names = names.expect("a publisher knows valid names");
+        let publication = Publication::withdrawing(&self.catalogue, &names);
+        self.issue(publication.expect("what is published can be withdrawn"))
+    }
+
+    fn issue(&mut self, publication: Publication) -> Vec<u8> {
         self.modules = publication.modules().to_vec();
         let delta = publication.sign(&self.catalogue, |bytes| (self.sign)(&self.key, bytes));
         let bytes = delta.expect("drafts are within the limits");

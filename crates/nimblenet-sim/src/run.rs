@@ -24,6 +24,8 @@ use crate::kinds::{Kinds, KindsExecutor, lacks};
 use crate::link::{Bandwidth, LinkModel};
 use crate::publisher::{Draft, Publisher, shelve};
 use crate::report::{RESPONSE_WINDOW_S, Report};
+use crate::scenario::BadScenario;
+use crate::swarm::{Incident, Trial, Upheaval, What, schedule};
 use crate::tally::{Accounting, Tally};
 use crate::trace::{Distances, TaskSet, Trace, Trigger, duration, moment};
 
@@ -222,6 +224,16 @@ pub struct Run<'t> {
     turns: Vec<Turn>,
     /// What nodes had acquired before they went down.
     acquired: Vec<Acquired>,
+    faults: Faults,
+}
+
+/// The faults that befall a run.
+struct Faults {
+    upheaval: Upheaval,
+    incidents: Vec<Incident>,
+    /// When each begins and ends.
+    schedule: Vec<(Instant, bool, usize)>,
+    next: usize,
 }
 
 impl<'t> Run<'t> {
@@ -319,6 +331,12 @@ impl<'t> Run<'t> {
             next: 0,
             turns,
             acquired: Vec::new(),
+            faults: Faults {
+                upheaval: Upheaval::new(trace.all_links().collect(), settings.link),
+                incidents: Vec::new(),
+                schedule: Vec::new(),
+                next: 0,
+            },
         };
         for id in everyone() {
             run.start(id);
@@ -339,6 +357,18 @@ impl<'t> Run<'t> {
         }
     }
 
+    /// Lets faults befall the nodes and links.
+    ///
+    /// # Errors
+    /// [`BadScenario`] if they name what the trace does not have, or what only a trial of a swarm can
+    /// have.
+    pub fn befall(&mut self, faults: &Trial) -> Result<(), BadScenario> {
+        faults.check_for(self.trace)?;
+        self.faults.incidents.clone_from(&faults.incidents);
+        self.faults.schedule = schedule(&faults.incidents);
+        Ok(())
+    }
+
     /// Goes on to the moment `to` at most; false if the trace is over.
     pub fn advance(&mut self, to: Duration) -> bool {
         let end = moment(self.trace.duration_s);
@@ -350,15 +380,18 @@ impl<'t> Run<'t> {
             match (turn, trigger) {
                 (Some(turn), trigger) if trigger.is_none_or(|it| turn.at <= moment(it.at_s)) => {
                     self.turns.pop();
+                    self.go_on(turn.at);
                     self.turn(turn);
                 }
                 (_, Some(trigger)) => {
                     self.next += 1;
+                    self.go_on(moment(trigger.at_s));
                     self.trigger(*trigger);
                 }
                 (_, None) => break,
             }
         }
+        self.go_on(to);
         self.engine.run(to);
         to < end
     }
@@ -366,13 +399,12 @@ impl<'t> Run<'t> {
     /// A node goes down, and with it the calls that it had taken, or comes back.
     fn turn(&mut self, Turn { at, node: id, up }: Turn) {
         self.engine.advance(at);
-        if let Some(node) = self.engine.node(id) {
-            self.acquired.push(node.counters().acquired);
-            let lost = node.calls().filter(|call| call.caller.is_none());
-            self.refused += lost.count() as u64;
-        }
+        self.note_lost(id);
         if !up {
             return self.engine.crash(id);
+        }
+        if self.engine.node(id).is_some() {
+            return;
         }
         // Its packets have numbers that none of its earlier ones had.
         let first = &mut self.engine.config_mut(id).first_sequence;
@@ -434,6 +466,36 @@ impl<'t> Run<'t> {
         };
         let (_, number) = calls.find(|(trigger, _)| its(trigger))?;
         Some(number)
+    }
+
+    /// Notes what a node that goes down had acquired, and the calls that end with it.
+    fn note_lost(&mut self, id: NodeId) {
+        if let Some(node) = self.engine.node(id) {
+            self.acquired.push(node.counters().acquired);
+            let lost = node.calls().filter(|call| call.caller.is_none());
+            self.refused += lost.count() as u64;
+        }
+    }
+
+    /// Lets the faults of all moments up to `to` begin and end.
+    fn go_on(&mut self, to: Instant) {
+        while let Some((at, begins, number)) = self.faults.schedule.get(self.faults.next).copied()
+            && at <= to
+        {
+            self.faults.next += 1;
+            self.engine.advance(at);
+            let what = self.faults.incidents[number].what.clone();
+            if let What::Crash { node, .. } = what
+                && begins
+            {
+                self.note_lost(NodeId(node));
+            }
+            let upheaval = &mut self.faults.upheaval;
+            match begins {
+                true => upheaval.begin(&mut self.engine, &what),
+                false => upheaval.end(&mut self.engine, &what),
+            }
+        }
     }
 
     /// The nodes and links.

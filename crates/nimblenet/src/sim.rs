@@ -6,6 +6,7 @@ mod files;
 mod input;
 mod sheet;
 mod story;
+mod swarm;
 mod text;
 
 use std::path::PathBuf;
@@ -13,14 +14,18 @@ use std::path::PathBuf;
 use nimblenet_core::Eviction;
 use nimblenet_sim::course::Course;
 use nimblenet_sim::scenario::{Scenario, Sweep};
+use nimblenet_sim::swarm::Trial;
 use nimblenet_sim::tally::Accounting;
 use nimblenet_sim::{Cut, Profile, Report, Settings};
 
+use crate::failure::{BAD_SCENARIO, Coded};
+
 pub(crate) use drawing::{Contest, contests, figures, page as html, write as draw};
 pub(crate) use files::Files;
-pub(crate) use input::{Input, Recipe};
+pub(crate) use input::{Input, Recipe, faults};
 pub(crate) use sheet::csv;
 pub(crate) use story::{Story, Which};
+pub(crate) use swarm::{replay, run as swarm};
 pub(crate) use text::page;
 
 /// What is to be simulated, and how.
@@ -42,6 +47,8 @@ pub(crate) struct Experiment {
     pub(crate) accounting: Accounting,
     /// Bytes counted for each packet besides its payload.
     pub(crate) header_bytes: u32,
+    /// What befalls nodes and links.
+    pub(crate) faults: Option<Trial>,
 }
 
 /// One run that is to be made.
@@ -49,6 +56,7 @@ pub(crate) struct Experiment {
 struct Case<'r> {
     recipe: &'r Recipe,
     settings: Settings,
+    faults: Option<&'r Trial>,
     /// The value of the parameter that is varied.
     value: Option<f64>,
 }
@@ -73,7 +81,7 @@ impl Experiment {
     /// seeds.
     ///
     /// # Errors
-    /// If a value of the sweep makes no scenario.
+    /// If a value of the sweep makes no scenario, or faults are to befall what a trace does not have.
     pub(crate) fn run(&self) -> anyhow::Result<Vec<Outcome>> {
         let values = self.sweep.as_ref().map_or(vec![None], |sweep| {
             sweep.values.iter().copied().map(Some).collect()
@@ -97,12 +105,14 @@ impl Experiment {
                     Case {
                         recipe,
                         settings,
+                        faults: self.faults.as_ref(),
                         value,
                     }
                 }));
             }
         }
-        Ok(batch::run(&cases))
+        let outcomes = batch::run(&cases);
+        outcomes.map_err(|error| Coded::new(BAD_SCENARIO, format!("--faults: {error}")).into())
     }
 
     /// How a recipe is run with a protocol and a task set.

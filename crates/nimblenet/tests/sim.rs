@@ -498,3 +498,72 @@ fn wrong_usage_is_told_apart() {
         "{message}"
     );
 }
+
+#[test]
+fn a_swarm_counts_what_has_happened_and_finds_nothing_new() {
+    let document = simulate(&["--swarm", "40", "--seed", "7"]);
+    assert_eq!(document["runs"], 40);
+    assert_eq!(document["failures"], Json::Array(Vec::new()));
+    assert!(document["cpu_ms_median"].as_f64().unwrap() > 0.0);
+    for kind in ["crash", "frame-lost", "call-completed"] {
+        assert!(
+            document["fired"][kind].as_u64().unwrap() > 0,
+            "{kind} in {document}"
+        );
+    }
+    assert!(!document["known"].as_object().unwrap().is_empty());
+    let page = succeed(&["sim", "--swarm", "5"]);
+    assert!(page.contains("5 runs"), "{page}");
+}
+
+/// A trial in which a node that restarts with a wrong clock is not heard.
+const RESTARTED: &str = include_str!("../../nimblenet-sim/known/restarted-unheard.toml");
+
+#[test]
+fn a_trial_of_a_file_runs_again_and_tells_what_it_finds() {
+    let bench = Bench::new();
+    let file = &bench.write("found.toml", RESTARTED);
+    let output = nimblenet(&["sim", "--json", "--faults", file]);
+    assert_eq!(output.status.code(), Some(1));
+    let document: Json = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["failure"]["checker"], "served", "{document}");
+    let file = &bench.write("right.toml", RESTARTED.replace("clock_s = -", "clock_s = "));
+    let document = simulate(&["--faults", file]);
+    assert!(document["failure"].is_null(), "{document}");
+    let (message, _) = refused(2, &["--faults", file, "--scenario", "line"]);
+    assert!(message.contains("mesh of its own"), "{message}");
+}
+
+#[test]
+fn faults_befall_a_run_and_are_refused_with_field_and_range_if_they_cannot() {
+    let bench = Bench::new();
+    let crash = "[[fault]]\nkind = 'crash'\nat_s = 10.0\nfor_s = 40.0\nnode = 6\nkeeps = true\n";
+    let file = &bench.write("faults.toml", crash);
+    let run = ["--seconds", "60", "--faults", file];
+    let plain = simulate(&run[..2]);
+    let crashed = simulate(&run);
+    assert!(
+        crashed["failed"].as_u64() > plain["failed"].as_u64(),
+        "{crashed}"
+    );
+    assert_eq!(crashed["triggered"], plain["triggered"]);
+    for (faults, expected) in [
+        (
+            crash.replace("node = 6", "node = 77"),
+            "fault[0].node: 77 is no node",
+        ),
+        (
+            crash.replace("at_s = 10", "at_s = 61"),
+            "fault[0].at_s: 61 is not within 0 to 60",
+        ),
+        (
+            "[[fault]]\nkind = 'swap'\nat_s = 1.0\nnode = 0".into(),
+            "fault[0].kind: swap needs a mesh",
+        ),
+    ] {
+        bench.write("faults.toml", faults);
+        let (message, code) = refused(1, &run);
+        assert!(message.contains(expected), "{message}");
+        assert_eq!(code, "bad-scenario");
+    }
+}

@@ -7,12 +7,16 @@ use nimblenet_tasklet::NodeId;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Fates, PlaceAt};
+use super::{Balance, Fates, PlaceAt};
 use crate::link::{Arrival, Fate, LinkModel};
 
 /// Where a wire is in the list of the engine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct WireAt(pub(super) u32);
+
+/// One direction of a wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct LaneAt(pub(super) WireAt, pub(super) usize);
 
 /// One end of a wire, as the node there sees it.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +38,7 @@ pub(super) type Wire = [Lane; 2];
 pub(super) struct Lane {
     pub(super) model: LinkModel,
     pub(super) up: bool,
+    pub(super) balance: Balance,
     /// Whether it is in a burst of losses.
     bad: bool,
     /// Until when earlier frames leave.
@@ -51,6 +56,7 @@ impl Lane {
         Self {
             model,
             up: true,
+            balance: Balance::default(),
             bad: false,
             busy_until: Instant::ZERO,
             latest: Instant::ZERO,
@@ -61,6 +67,35 @@ impl Lane {
     /// Puts a frame of `len` bytes on the lane, at `at` or as soon as earlier ones have left.
     /// Returns the moments at which it arrives, each with the number of its wrong bit.
     pub(super) fn carry(
+        &mut self,
+        at: Instant,
+        len: usize,
+        fates: &mut Fates,
+    ) -> [Option<(Instant, Option<u32>)>; 2] {
+        let arrivals = self.pass(at, len, fates);
+        let (len, copies) = (len as u64, arrivals.iter().flatten().count() as u64);
+        self.balance.sent += len;
+        self.balance.on_way += len * copies;
+        match copies {
+            0 => self.balance.lost += len,
+            more => self.balance.doubled += len * (more - 1),
+        }
+        arrivals
+    }
+
+    /// A frame of `len` bytes has come to the end of the lane.
+    pub(super) fn arrived(&mut self, len: usize, delivered: bool) {
+        let Balance {
+            delivered: given,
+            lost,
+            on_way,
+            ..
+        } = &mut self.balance;
+        *on_way -= len as u64;
+        *if delivered { given } else { lost } += len as u64;
+    }
+
+    fn pass(
         &mut self,
         at: Instant,
         len: usize,

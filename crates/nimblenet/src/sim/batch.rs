@@ -8,6 +8,7 @@ use std::thread;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nimblenet_sim::Run;
+use nimblenet_sim::scenario::BadScenario;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 
@@ -19,11 +20,15 @@ const STEP: Duration = Duration::from_secs(5);
 const REFRESH: Duration = Duration::from_millis(100);
 
 /// Makes all runs; the outcomes have the order of the cases.
-pub(super) fn run(cases: &[Case<'_>]) -> Vec<Outcome> {
+///
+/// # Errors
+/// If faults are to befall what a trace does not have.
+pub(super) fn run(cases: &[Case<'_>]) -> Result<Vec<Outcome>, BadScenario> {
     let seconds: f64 = cases.iter().map(|case| case.recipe.duration_s()).sum();
     let bar = bar(seconds as u64);
     let (next, done_ms) = (AtomicUsize::new(0), AtomicU64::new(0));
-    let mut outcomes: Vec<Option<Outcome>> = vec![None; cases.len()];
+    let mut outcomes: Vec<Option<Result<Outcome, BadScenario>>> = Vec::new();
+    outcomes.resize_with(cases.len(), || None);
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
@@ -55,10 +60,13 @@ pub(super) fn run(cases: &[Case<'_>]) -> Vec<Outcome> {
 }
 
 /// Makes one run on this thread.
-fn one(case: &Case<'_>, done_ms: &AtomicU64) -> Outcome {
+fn one(case: &Case<'_>, done_ms: &AtomicU64) -> Result<Outcome, BadScenario> {
     let trace = case.recipe.trace();
     let (before, _) = usage();
     let mut run = Run::new(trace, case.settings);
+    if let Some(faults) = case.faults {
+        run.befall(faults)?;
+    }
     let mut to = Duration::ZERO;
     loop {
         to += STEP;
@@ -72,18 +80,18 @@ fn one(case: &Case<'_>, done_ms: &AtomicU64) -> Outcome {
     let (after, peak) = usage();
     report.cpu_s = (after - before).as_secs_f64();
     report.peak_rss_bytes = peak;
-    Outcome {
+    Ok(Outcome {
         profile: case.settings.profile,
         cut: case.settings.cut,
         value: case.value,
         report,
         course: run.course(),
-    }
+    })
 }
 
 /// The CPU time of this thread, and the most memory that the process has held, in bytes. Nothing if
 /// the system does not say.
-fn usage() -> (Duration, u64) {
+pub(super) fn usage() -> (Duration, u64) {
     let used = |who| getrusage(who).ok();
     let time = used(UsageWho::RUSAGE_THREAD).map_or(0, |used| {
         (used.user_time() + used.system_time()).num_microseconds()

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use anyhow::Context as _;
 use nimblenet_sim::scenario::{BadScenario, Parameter, Scenario, path};
+use nimblenet_sim::swarm::Trial;
 use nimblenet_sim::trace::Trace;
 
 use super::Overrides;
@@ -83,6 +84,16 @@ impl Input {
         let trace = self.trace.clone();
         Ok(Self { scenario, trace })
     }
+}
+
+/// Reads a file of faults.
+///
+/// # Errors
+/// If the file cannot be read, or says what cannot be.
+pub(crate) fn faults(path: &Path) -> anyhow::Result<Trial> {
+    let place = path.display();
+    let text = fs::read_to_string(path).with_context(|| format!("reading the faults {place}"))?;
+    Trial::read(&text).map_err(|error| bad_scenario(&place.to_string(), &error))
 }
 
 fn scenario(name: &str, text: &str) -> anyhow::Result<Scenario> {

@@ -28,6 +28,8 @@ const CACHE_BYTES: core::ops::RangeInclusive<i64> = 1024..=100_000_000;
 const SECONDS_MAX: f64 = 1e6;
 /// What compressed modules may have of their length.
 const CODE_RATIO: core::ops::RangeInclusive<f64> = 0.2..=1.0;
+/// Most runs of a swarm.
+const SWARM_MAX: u64 = 10_000_000;
 /// Most seeds of one command.
 const SEEDS_MAX: u64 = 10_000;
 
@@ -48,6 +50,8 @@ const SEEDS_MAX: u64 = 10_000;
     nimblenet sim --sweep size-factor=1,4,8 --bandwidth 250000 --plots sweeps\n  \
     nimblenet sim --explain slowest\n  \
     nimblenet sim --record hour.json\n  \
+    nimblenet sim --swarm 1000\n  \
+    nimblenet sim --faults found.toml\n  \
     nimblenet sim --trace hour.json --mtu 256")]
 pub(crate) struct Args {
     /// Scenario: paper, line, ring, geometric, warehouse, or a TOML file [default: paper]
@@ -131,8 +135,16 @@ pub(crate) struct Args {
     /// Tell what happened to one call instead: its number, from 1, of those that robots in contact
     /// make; or slowest.
     #[arg(long, value_name = "N|slowest", allow_negative_numbers = true,
-          conflicts_with_all = ["seeds", "sweep", "csv", "plots", "html"])]
+          conflicts_with_all = ["seeds", "sweep", "csv", "plots", "html", "swarm", "faults"])]
     explain: Option<Which>,
+    /// Run so many short random trials with faults, one for each seed from --seed on, and say what
+    /// the checkers find.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=SWARM_MAX), allow_negative_numbers = true,
+          conflicts_with_all = ["scenario", "trace", "seeds", "sweep", "record", "csv", "plots", "html"])]
+    swarm: Option<u64>,
+    /// Let the faults of a TOML file befall nodes and links; if the file has a mesh, run that trial.
+    #[arg(long, value_name = "FILE", conflicts_with = "swarm")]
+    faults: Option<PathBuf>,
     /// Print JSON instead of tables.
     #[arg(long)]
     pub(super) json: bool,
@@ -150,6 +162,17 @@ struct Seeds(Vec<u64>);
 /// If a file says what cannot be, or cannot be written.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     args.check()?;
+    if let Some(count) = args.swarm {
+        return sim::swarm(args.seed, count, args.json);
+    }
+    let faults = args.faults.as_deref().map(sim::faults).transpose()?;
+    if let Some(trial) = faults.as_ref().filter(|faults| faults.mesh.is_some()) {
+        if args.scenario.is_some() || args.trace.is_some() {
+            let message = "the file of --faults has a mesh of its own: leave --scenario and --trace out";
+            return Err(misuse(message).into());
+        }
+        return sim::replay(trial, args.json);
+    }
     let input = Input::read(&args.overrides())?;
     args.files().prepare()?;
     if let Some(path) = &args.record {
@@ -157,7 +180,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         fs::write(path, trace).with_context(|| format!("writing {}", path.display()))?;
     }
     let recipe = Recipe::new(input.clone(), args.seeds()[0]);
-    let experiment = args.experiment(input);
+    let experiment = Experiment {
+        faults,
+        ..args.experiment(input)
+    };
     if let Some(which) = args.explain {
         let (profile, cut) = args.asked()[0];
         let settings = experiment.settings(&recipe, profile, cut);
@@ -187,7 +213,11 @@ impl Args {
     /// Checks that flags go together.
     fn check(&self) -> anyhow::Result<()> {
         let scenario = self.scenario.as_deref().map(Path::new);
-        let read = [("--scenario", scenario), ("--trace", self.trace.as_deref())];
+        let read = [
+            ("--scenario", scenario),
+            ("--trace", self.trace.as_deref()),
+            ("--faults", self.faults.as_deref()),
+        ];
         let read = read.into_iter().filter_map(|(flag, path)| Some((flag, path?)));
         self.files().differ(&read.collect::<Vec<_>>())?;
         let Some(sweep) = &self.sweep else {
@@ -282,6 +312,7 @@ impl Args {
             code_ratio: self.code_ratio,
             accounting: self.accounting,
             header_bytes: self.header_bytes,
+            faults: None,
         }
     }
 

@@ -1,0 +1,144 @@
+//! What is published in a trial.
+
+use nimblenet_core::Archive;
+use nimblenet_tasklet::{NamespaceId, TaskletName};
+
+use crate::executor::TimedExecutor;
+use crate::publisher::{Draft, Publisher, shelve};
+
+/// The namespaces.
+pub(super) const NAMESPACES: [&str; 2] = ["alpha", "beta"];
+/// The tasklets of each.
+pub(super) const TASKLETS: [&str; 6] = ["leaf", "pair", "chain", "deep", "large", "slow"];
+/// The tasklet that is withdrawn and published again; no other one calls it.
+const WITHDRAWN: &str = "large";
+/// The signature of all of them: a number in, a number out.
+const SIGNATURE: &str = "func(u32) -> u32";
+
+/// Whether a name is one of a mesh with so many namespaces.
+pub(super) fn is_published(name: &str, namespaces: usize) -> bool {
+    let Some((namespace, tasklet)) = name.split_once('/') else {
+        return false;
+    };
+    let namespaces = &NAMESPACES[..namespaces.min(NAMESPACES.len())];
+    namespaces.contains(&namespace) && TASKLETS.contains(&tasklet)
+}
+
+/// Publishers, and what each of their registries has.
+pub(super) struct Goods {
+    publishers: Vec<Publisher>,
+    /// As they were after the first epoch.
+    first: Vec<Publisher>,
+    /// Makes each version's modules differ.
+    version: u8,
+}
+
+/// A signed change, and its modules.
+pub(super) struct Change {
+    pub(super) delta: Vec<u8>,
+    pub(super) modules: Vec<Vec<u8>>,
+}
+
+impl Change {
+    /// Puts it into an archive.
+    pub(super) fn shelve(&self, archive: &mut Archive) {
+        shelve(archive, &self.delta, &self.modules);
+    }
+}
+
+impl Goods {
+    /// The first epoch of so many namespaces, and its change for each.
+    pub(super) fn new(namespaces: usize) -> (Self, Vec<Change>) {
+        let publishers = NAMESPACES[..namespaces]
+            .iter()
+            .map(|name| Publisher::new(name));
+        let mut goods = Self {
+            publishers: publishers.collect(),
+            first: Vec::new(),
+            version: 0,
+        };
+        let changes = (0..namespaces).map(|at| goods.publish(at)).collect();
+        goods.first = goods.publishers.clone();
+        (goods, changes)
+    }
+
+    /// The publisher of a namespace.
+    pub(super) fn publisher(&self, at: usize) -> &Publisher {
+        &self.publishers[at]
+    }
+
+    /// The namespace as frames have it.
+    pub(super) fn id(&self, at: usize) -> NamespaceId {
+        NamespaceId::of(&self.publishers[at].name())
+    }
+
+    /// The next version of everything in a namespace.
+    pub(super) fn publish(&mut self, at: usize) -> Change {
+        self.version = self.version.wrapping_add(1);
+        let drafts = drafts(at, self.version);
+        let mut publisher = self.publishers[at].clone();
+        let delta = publisher.publish(&drafts, |name| self.number(name));
+        let modules = publisher.modules().to_vec();
+        self.publishers[at] = publisher;
+        Change { delta, modules }
+    }
+
+    /// Withdraws one tasklet; or publishes all again if it is withdrawn already.
+    pub(super) fn withdraw(&mut self, at: usize) -> Change {
+        let name = WITHDRAWN.parse().expect("a valid name");
+        if self.publishers[at].catalogue().find(&name).is_none() {
+            return self.publish(at);
+        }
+        let delta = self.publishers[at].withdraw(&[WITHDRAWN]);
+        let modules = Vec::new();
+        Change { delta, modules }
+    }
+
+    /// Loses everything of a namespace, and publishes until it has the same epoch again.
+    pub(super) fn swap(&mut self, at: usize) -> Vec<Change> {
+        let epochs = self.publishers[at].catalogue().epoch();
+        self.publishers[at] = Publisher::new(NAMESPACES[at]);
+        (0..epochs).map(|_| self.publish(at)).collect()
+    }
+
+    /// Goes back to the first epoch of a namespace.
+    pub(super) fn roll_back(&mut self, at: usize) {
+        self.publishers[at] = self.first[at].clone();
+    }
+
+    fn number(&self, name: &TaskletName) -> Option<u16> {
+        let mut publishers = self.publishers.iter();
+        let publisher = publishers.find(|one| one.name() == name.namespace)?;
+        let entry = publisher.catalogue().find(&name.name)?;
+        Some(entry.number)
+    }
+}
+
+/// The tasklets of a namespace. Chains of the second one call the first one too.
+fn drafts(at: usize, version: u8) -> Vec<Draft> {
+    let draft = |name: &str, times_us: &[u32], len: usize| {
+        let mut module = TimedExecutor::module(times_us, len);
+        *module.last_mut().expect("a module has bytes") = version;
+        Draft::new(name, module, SIGNATURE)
+    };
+    let calling = |draft: Draft, callees: [&str; 2]| {
+        let calls = callees.iter();
+        calls.fold(draft, |draft, callee| draft.calling(callee, SIGNATURE))
+    };
+    let own = |name: &str| format!("{}/{name}", NAMESPACES[at]);
+    let leaf = format!("{}/leaf", NAMESPACES[0]);
+    vec![
+        draft("leaf", &[2000], 120),
+        draft("pair", &[5000], 300),
+        calling(
+            draft("chain", &[20_000, 30_000, 10_000], 200),
+            [&leaf, &own("pair")],
+        ),
+        calling(
+            draft("deep", &[100_000, 200_000, 100_000], 150),
+            [&own("chain"), &leaf],
+        ),
+        draft("large", &[400_000], 3000),
+        draft("slow", &[1_500_000], 100),
+    ]
+}

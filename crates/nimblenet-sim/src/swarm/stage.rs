@@ -1,0 +1,613 @@
+//! A trial on the stage: real nodes, a clock, and somebody who makes things go wrong.
+
+use std::collections::BTreeSet;
+use std::panic::catch_unwind;
+
+use core::panic::AssertUnwindSafe;
+use core::time::Duration;
+
+use nimblenet_core::wire::Frame;
+use nimblenet_core::{
+    Archive, CallId, CallRequest, CatalogueLimits, Config, Instant, Limits, NamespaceConfig, Role,
+};
+use nimblenet_tasklet::{Capabilities, Delta, NodeId, TaskletName};
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+
+use super::check::result::{FIRST_TOKEN, value};
+use super::check::{Asked, End, GRACE, Sight};
+use super::echo::EchoExecutor;
+use super::goods::{Change, Goods, NAMESPACES};
+use super::trial::{Call, Incident, Mesh, Trial, What};
+use super::upheaval::{Upheaval, first_sequence};
+use super::watch::Watch;
+use super::{Failure, Verdict};
+use crate::engine::Engine;
+use crate::link::LinkModel;
+use crate::trace::{duration, moment};
+
+/// Calls must succeed after it has been calm for so long: every earlier call has ended, and whatever a
+/// node had to notice it has noticed.
+const NOTICED: Duration = Duration::from_secs(12);
+/// The time between two nodes that are tried.
+const BETWEEN: Duration = Duration::from_millis(400);
+/// How often each node is tried.
+const TRIES: u32 = 2;
+/// How long a call that must succeed may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// By then every node has heard of every catalogue: hellos are 64 s apart at most.
+const AGREED: Duration = Duration::from_secs(90);
+/// An intruder without an end goes on for so long.
+const FORGING: Duration = Duration::from_secs(40);
+/// The most frames that one intruder forges.
+const FORGED_MAX: u32 = 2000;
+/// The most steps of a run.
+const STEPS_MAX: u64 = 400_000;
+/// How long after a call it is moved.
+const MOVE_AFTER: Duration = Duration::from_millis(60);
+/// The random numbers of intruders are apart from those of links.
+const INTRUDER_STREAM: u64 = 2 << 32;
+
+/// Runs a trial, and says what the checkers have found.
+///
+/// # Panics
+/// If the trial has no mesh, or was not checked.
+pub(super) fn perform(trial: &Trial) -> Verdict {
+    let mesh = trial.mesh.as_ref().expect("a trial of a swarm has a mesh");
+    let mut stage = Stage::new(trial, mesh);
+    let played = catch_unwind(AssertUnwindSafe(|| stage.play()));
+    if let Err(panic) = played {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let now = stage.engine.now();
+        let what = text.unwrap_or_else(|| "a panic".to_owned());
+        stage.engine.observer_mut().fail(now, "invariants", what);
+    }
+    stage.verdict()
+}
+
+/// What is on the agenda of a trial.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Act {
+    End(usize),
+    Begin(usize),
+    Forge(usize, u32),
+    Call(usize),
+    Stop(usize),
+    Move(usize),
+    /// Links lose nothing any more.
+    Calm,
+    /// A node serves and is served, or not: the number of the attempt.
+    Try(NodeId, u32),
+}
+
+struct Stage<'t> {
+    trial: &'t Trial,
+    mesh: &'t Mesh,
+    engine: Engine<Watch>,
+    goods: Goods,
+    /// The registries' content after the first epoch.
+    first: Archive,
+    upheaval: Upheaval,
+    random: ChaCha8Rng,
+    token: u32,
+    /// What each call of the trial has become, while its node is up.
+    taken: Vec<Vec<CallId>>,
+    steps: u64,
+}
+
+impl<'t> Stage<'t> {
+    fn new(trial: &'t Trial, mesh: &'t Mesh) -> Self {
+        let (goods, changes) = Goods::new(mesh.registries.len());
+        let mut engine = Engine::new(trial.seed, Watch::new(), |_| Box::<EchoExecutor>::default());
+        let archive = |node: u16| {
+            let mut archive = Archive::new();
+            let all = mesh.registries.iter().zip(&changes);
+            for (_, change) in all.filter(|(registry, _)| **registry == node) {
+                change.shelve(&mut archive);
+            }
+            archive
+        };
+        let mut first = Archive::new();
+        changes.iter().for_each(|change| change.shelve(&mut first));
+        for id in mesh.nodes() {
+            engine.add(config(id, trial.seed, mesh, &goods, archive(id)));
+        }
+        for (a, b) in &mesh.links {
+            engine.link(NodeId(*a), NodeId(*b), mesh.link.model());
+        }
+        let links = mesh.links.iter().map(|(a, b)| (NodeId(*a), NodeId(*b)));
+        let mut random = ChaCha8Rng::seed_from_u64(trial.seed);
+        random.set_stream(INTRUDER_STREAM);
+        Self {
+            trial,
+            mesh,
+            engine,
+            goods,
+            first,
+            upheaval: Upheaval::new(links.collect(), mesh.link.model()),
+            random,
+            token: FIRST_TOKEN,
+            taken: vec![Vec::new(); trial.calls.len()],
+            steps: 0,
+        }
+    }
+
+    fn play(&mut self) {
+        for id in self.mesh.nodes() {
+            let started = self.engine.start(NodeId(id));
+            started.expect("a trial makes valid configurations");
+        }
+        let mut agenda = self.agenda();
+        agenda.sort();
+        for (at, act) in agenda {
+            if !self.advance(at) {
+                return;
+            }
+            self.act(act);
+        }
+        if self.advance(moment(self.mesh.turmoil_s) + AGREED) {
+            self.end();
+        }
+    }
+
+    fn agenda(&self) -> Vec<(Instant, Act)> {
+        let mut agenda = Vec::new();
+        let calm = moment(self.mesh.turmoil_s);
+        for (at, incident) in self.trial.incidents.iter().enumerate() {
+            let begins = Instant::ZERO + incident.begins();
+            agenda.push((begins, Act::Begin(at)));
+            if let Some(ends) = incident.ends() {
+                // What lasts until the end of the turmoil is over then.
+                let ends = (Instant::ZERO + ends).min(calm);
+                agenda.push((ends.max(begins), Act::End(at)));
+            }
+            if let What::Forge { per_s, .. } = incident.what {
+                agenda.extend(forgeries(at, incident, per_s, calm));
+            }
+        }
+        for (at, call) in self.trial.calls.iter().enumerate() {
+            let begins = moment(call.at_s);
+            agenda.push((begins, Act::Call(at)));
+            if let Some(after_s) = call.stop_after_s {
+                agenda.push((begins + duration(after_s), Act::Stop(at)));
+            }
+            if call.move_to.is_some() {
+                agenda.push((begins + MOVE_AFTER, Act::Move(at)));
+            }
+        }
+        agenda.push((calm, Act::Calm));
+        let nodes = self.mesh.nodes().into_iter();
+        let nodes: Vec<u16> = nodes
+            .filter(|id| !self.mesh.registries.contains(id))
+            .collect();
+        let tries = (0..TRIES).flat_map(|number| nodes.iter().map(move |id| (*id, number)));
+        for (turn, (id, number)) in tries.enumerate() {
+            let at = calm + NOTICED + BETWEEN * turn as u32;
+            agenda.push((at, Act::Try(NodeId(id), number)));
+        }
+        agenda
+    }
+
+    /// Goes on to a moment; false if a checker has found something.
+    fn advance(&mut self, to: Instant) -> bool {
+        while self.engine.observer().failure.is_none() && self.engine.step_before(to) {
+            self.steps += 1;
+            if self.steps > STEPS_MAX {
+                let now = self.engine.now();
+                let what = format!("{STEPS_MAX} steps are not enough");
+                self.engine.observer_mut().fail(now, "rest", what);
+            }
+        }
+        let goes_on = self.engine.observer().failure.is_none();
+        if goes_on {
+            self.engine.advance(to);
+        }
+        goes_on
+    }
+
+    fn act(&mut self, act: Act) {
+        let trial = self.trial;
+        match act {
+            Act::Begin(at) => self.begin(&trial.incidents[at].what),
+            Act::End(at) => self
+                .upheaval
+                .end(&mut self.engine, &trial.incidents[at].what),
+            Act::Forge(at, turn) => self.forge(&trial.incidents[at].what, turn),
+            Act::Call(at) => self.call(at, &trial.calls[at]),
+            Act::Stop(at) => {
+                let node = NodeId(trial.calls[at].node);
+                for call in core::mem::take(&mut self.taken[at]) {
+                    if self.engine.node(node).is_some() {
+                        self.engine.command(node, |node, now| node.stop(now, call));
+                        self.engine.observer_mut().fire("call-stopped", 1);
+                    }
+                }
+            }
+            Act::Move(at) => self.order_move(at, &trial.calls[at]),
+            Act::Calm => {
+                let link = &self.mesh.link;
+                let calm = LinkModel {
+                    loss: 0.0,
+                    bursts: None,
+                    duplication: 0.0,
+                    corruption: 0.0,
+                    ..link.model()
+                };
+                self.upheaval.set_usual(&mut self.engine, calm);
+            }
+            Act::Try(node, number) => self.attempt(node, number),
+        }
+    }
+
+    fn begin(&mut self, what: &What) {
+        match what {
+            What::Crash { node, .. } => {
+                let (id, now) = (NodeId(*node), self.engine.now());
+                if self.engine.node(id).is_none() {
+                    return;
+                }
+                self.upheaval.begin(&mut self.engine, what);
+                let calls = self.trial.calls.iter().zip(&mut self.taken);
+                calls
+                    .filter(|(call, _)| call.node == *node)
+                    .for_each(|(_, taken)| taken.clear());
+                self.engine.observer_mut().see(now, &Sight::Down(id));
+            }
+            What::Publish { node, withdraw } => self.publish(NodeId(*node), *withdraw),
+            What::Swap { node } | What::Rollback { node } => {
+                self.replace(NodeId(*node), matches!(what, What::Rollback { .. }));
+            }
+            What::Clock { .. }
+            | What::Cut { .. }
+            | What::Partition { .. }
+            | What::Link { .. }
+            | What::Forge { .. } => self.upheaval.begin(&mut self.engine, what),
+        }
+        self.engine.observer_mut().fire(what.name(), 1);
+    }
+
+    /// The namespaces of a registry.
+    fn namespaces_of(&self, registry: NodeId) -> Vec<usize> {
+        let registries = self.mesh.registries.iter().enumerate();
+        let own = registries.filter(|(_, id)| **id == registry.0);
+        own.map(|(at, _)| at).collect()
+    }
+
+    fn publish(&mut self, registry: NodeId, withdraw: bool) {
+        if self.engine.node(registry).is_none() {
+            return;
+        }
+        for at in self.namespaces_of(registry) {
+            let change = match withdraw {
+                true => self.goods.withdraw(at),
+                false => self.goods.publish(at),
+            };
+            if let Role::Registry(archive) = &mut self.engine.config_mut(registry).role {
+                change.shelve(archive);
+            }
+            let Change { delta, modules } = change;
+            let published = self.engine.command(registry, |node, now| {
+                let delta = Delta::decode(&delta).expect("a published delta is well formed");
+                node.publish(now, &delta, modules.iter().map(Vec::as_slice))
+            });
+            published.expect("a published delta fits its registry");
+        }
+    }
+
+    /// Starts a registry with another content: that of the first epoch, or one of the same epoch.
+    fn replace(&mut self, registry: NodeId, older: bool) {
+        if self.engine.node(registry).is_none() {
+            return;
+        }
+        let mut archive = Archive::new();
+        for at in self.namespaces_of(registry) {
+            if older {
+                self.goods.roll_back(at);
+                archive = self.first.clone();
+            } else {
+                let changes = self.goods.swap(at);
+                changes
+                    .iter()
+                    .for_each(|change| change.shelve(&mut archive));
+            }
+        }
+        let now = self.engine.now();
+        self.engine.crash(registry);
+        self.engine.observer_mut().see(now, &Sight::Down(registry));
+        let config = self.engine.config_mut(registry);
+        config.role = Role::Registry(archive);
+        config.first_sequence = first_sequence(now, 0.0);
+        self.engine.begin_clock(registry);
+        let started = self.engine.start(registry);
+        started.expect("it had this configuration before");
+    }
+
+    fn forge(&mut self, what: &What, turn: u32) {
+        let What::Forge {
+            from,
+            to,
+            what: lie,
+            origins,
+            ..
+        } = what
+        else {
+            return;
+        };
+        let (from, to, now) = (NodeId(*from), NodeId(*to), self.engine.now());
+        let tap = &self.engine.observer().tap;
+        let frames = tap.forge(*lie, (from, to), (turn, *origins), &mut self.random);
+        for bytes in frames {
+            let frame = Frame::parse(&bytes).ok();
+            let watch = self.engine.observer_mut();
+            watch.see(now, &Sight::Injected(frame.as_ref(), bytes.len()));
+            watch.fire("forged-frame", 1);
+            self.engine.inject(from, to, &bytes);
+        }
+    }
+
+    fn call(&mut self, at: usize, call: &Call) {
+        let name: TaskletName = call.tasklet.parse().expect("the trial was checked");
+        for _ in 0..call.times {
+            let node = NodeId(call.node);
+            let deadline = duration(call.deadline_s);
+            let taken = self.ask(node, call.on.map(NodeId), name, (deadline, false));
+            self.taken[at].extend(taken);
+        }
+        if call.times > 4 {
+            self.engine.observer_mut().fire("crowd", 1);
+        }
+    }
+
+    fn order_move(&mut self, at: usize, call: &Call) {
+        let node = NodeId(call.node);
+        let (Some(to), Some(taken)) = (call.move_to, self.taken[at].first()) else {
+            return;
+        };
+        if self.engine.node(node).is_some() {
+            let call = *taken;
+            let ordered = self
+                .engine
+                .command(node, |node, now| node.move_call(now, call, NodeId(to)));
+            let ordered = u64::from(ordered.is_ok());
+            self.engine.observer_mut().fire("move-ordered", ordered);
+        }
+    }
+
+    /// Calls a tasklet, and tells the checkers.
+    fn ask(
+        &mut self,
+        node: NodeId,
+        on: Option<NodeId>,
+        name: TaskletName,
+        (deadline, must_succeed): (Duration, bool),
+    ) -> Option<CallId> {
+        self.engine.node(node)?;
+        self.token += 1;
+        let token = self.token;
+        let args = value(token);
+        let taken = self.engine.command(node, |node, now| {
+            let request = CallRequest {
+                name,
+                export: "",
+                args: &args,
+                deadline: Some(deadline),
+                client: None,
+            };
+            match on {
+                None => node.call(now, request),
+                Some(on) => node.call_at(now, on, request),
+            }
+        });
+        let now = self.engine.now();
+        let asked = Asked {
+            node,
+            token,
+            until: now + duration(deadline.as_secs_f64() / self.slowest(node)) + GRACE,
+            must_succeed,
+            taken,
+        };
+        let watch = self.engine.observer_mut();
+        watch.see(now, &Sight::Asked(&asked));
+        watch.fire("call", 1);
+        watch.fire("call-refused", u64::from(taken.is_err()));
+        taken.ok()
+    }
+
+    /// How slow the node's clock may be.
+    fn slowest(&self, node: NodeId) -> f64 {
+        let incidents = self.trial.incidents.iter();
+        let rates = incidents.filter_map(|incident| {
+            let What::Clock {
+                node: clock, rate, ..
+            } = incident.what
+            else {
+                return None;
+            };
+            (clock == node.0).then_some(rate)
+        });
+        rates.fold(1.0, f64::min)
+    }
+
+    /// A call that must succeed: first here, then at another node.
+    fn attempt(&mut self, node: NodeId, number: u32) {
+        let reached = self.reached(node);
+        let registries = self.mesh.registries.iter().enumerate();
+        let served = registries.filter(|(_, registry)| reached.contains(&NodeId(**registry)));
+        let served: Vec<usize> = served.map(|(at, _)| at).collect();
+        // Chains of the second namespace need both.
+        let Some(at) = served.len().checked_sub(1) else {
+            return;
+        };
+        if at != served[at] || self.engine.node(node).is_none() {
+            return;
+        }
+        let name = format!("{}/chain", NAMESPACES[at]);
+        let name = name.parse().expect("it is published");
+        let is_other = |id: &&NodeId| **id != node && !self.mesh.registries.contains(&id.0);
+        let others: Vec<NodeId> = reached.iter().filter(is_other).copied().collect();
+        let on = (number > 0 && !others.is_empty())
+            .then(|| others[(usize::from(node.0) * 7 + number as usize) % others.len()]);
+        self.ask(node, on, name, (PATIENCE, true));
+    }
+
+    /// The nodes that are up and that frames reach from `node` and back, not through registries.
+    fn reached(&self, node: NodeId) -> BTreeSet<NodeId> {
+        let links = self
+            .mesh
+            .links
+            .iter()
+            .map(|(a, b)| (NodeId(*a), NodeId(*b)));
+        let both = |(a, b): &(NodeId, NodeId)| {
+            let up = self.engine.node(*a).is_some() && self.engine.node(*b).is_some();
+            up && self.upheaval.passes(*a, *b) && self.upheaval.passes(*b, *a)
+        };
+        let links: Vec<(NodeId, NodeId)> = links.filter(both).collect();
+        let mut reached = BTreeSet::from([node]);
+        let mut edge = vec![node];
+        while let Some(at) = edge.pop() {
+            if at != node && self.mesh.registries.contains(&at.0) {
+                continue;
+            }
+            for (a, b) in &links {
+                let other = if *a == at {
+                    *b
+                } else if *b == at {
+                    *a
+                } else {
+                    continue;
+                };
+                if reached.insert(other) {
+                    edge.push(other);
+                }
+            }
+        }
+        reached
+    }
+
+    fn end(&mut self) {
+        let now = self.engine.now();
+        let registry = NodeId(self.mesh.registries[0]);
+        let reached = self.reached(registry);
+        // With a second registry, only who reaches it as well.
+        let others = self
+            .mesh
+            .registries
+            .iter()
+            .map(|id| self.reached(NodeId(*id)));
+        let ids = others.fold(reached, |all, other| {
+            all.intersection(&other).copied().collect()
+        });
+        let namespaces = self.mesh.registries.iter().enumerate();
+        let namespaces = namespaces.map(|(at, registry)| (self.goods.id(at), NodeId(*registry)));
+        let namespaces = namespaces.collect();
+        // The observer is lent apart from the nodes.
+        let mut watch = core::mem::replace(self.engine.observer_mut(), Watch::new());
+        let end = End {
+            nodes: ids.iter().filter_map(|id| self.engine.node(*id)).collect(),
+            namespaces,
+            balances: self.engine.balances().collect(),
+        };
+        watch.end(now, &end);
+        *self.engine.observer_mut() = watch;
+    }
+
+    fn verdict(mut self) -> Verdict {
+        let fates = self.engine.fates();
+        let watch = self.engine.observer_mut();
+        for (kind, times) in [
+            ("frame-sent", fates.sent),
+            ("frame-lost", fates.lost),
+            ("frame-swallowed", fates.too_long),
+            ("frame-overflowed", fates.overflowed),
+            ("frame-doubled", fates.doubled),
+            ("frame-corrupted", fates.corrupted),
+            ("frame-overtaken", fates.overtaken),
+            ("frame-dead", fates.dead),
+        ] {
+            watch.fire(kind, times);
+        }
+        let failure: Option<Failure> = watch.failure.take();
+        let fired = core::mem::take(&mut watch.fired);
+        Verdict {
+            failure,
+            fired,
+            steps: self.steps,
+            event_log_hash: self.engine.event_log_hash(),
+        }
+    }
+}
+
+/// The moments at which an intruder speaks.
+fn forgeries(
+    at: usize,
+    incident: &Incident,
+    per_s: f64,
+    calm: Instant,
+) -> impl Iterator<Item = (Instant, Act)> {
+    let begins = incident.begins();
+    let ends = incident
+        .ends()
+        .map_or(calm + FORGING, |ends| (Instant::ZERO + ends).min(calm));
+    let gap = duration(1.0 / per_s).max(Duration::from_micros(1));
+    let moments = (0..FORGED_MAX).map(move |turn| (Instant::ZERO + begins + gap * turn, turn));
+    let moments = moments.take_while(move |(moment, _)| *moment < ends);
+    moments.map(move |(moment, turn)| (moment, Act::Forge(at, turn)))
+}
+
+fn config(id: u16, seed: u64, mesh: &Mesh, goods: &Goods, archive: Archive) -> Config {
+    let mut config = Config::new(NodeId(id), mesh.mtu);
+    config.seed = seed;
+    config.first_sequence = first_sequence(Instant::ZERO, 0.0);
+    let namespaces = mesh.registries.iter().enumerate();
+    config.namespaces = namespaces
+        .map(|(at, registry)| NamespaceConfig {
+            name: goods.publisher(at).name(),
+            registry: NodeId(*registry),
+            key: goods.publisher(at).key(),
+            capabilities: Capabilities::ALL,
+        })
+        .collect();
+    config.limits = limits(id, mesh);
+    if mesh.registries.contains(&id) {
+        config.role = Role::Registry(archive);
+    }
+    config
+}
+
+/// The limits of a node. Those of ordinary nodes are a Linux node's, with buffers of the length that a
+/// trial needs.
+fn limits(id: u16, mesh: &Mesh) -> Limits {
+    let board = Limits {
+        image_bytes: 2048,
+        ..Limits::board()
+    };
+    if mesh.tiny.contains(&id) {
+        return Limits {
+            cache_bytes: 2048,
+            cache_entries: 6,
+            jobs: 2,
+            places: 4,
+            acquisitions: 2,
+            message_bytes: 64,
+            servings: 1,
+            holdings: 4,
+            ..board
+        };
+    }
+    if mesh.boards.contains(&id) {
+        return board;
+    }
+    Limits {
+        cache_bytes: mesh.cache_bytes as usize,
+        cache_entries: 64,
+        message_bytes: 256,
+        outbox_bytes: 32 << 10,
+        catalogue: CatalogueLimits::SMALL,
+        delta_bytes: 8 << 10,
+        shelf_bytes: 16 << 10,
+        image_bytes: 4 << 10,
+        holdings: 64,
+        ..Limits::linux()
+    }
+}

@@ -1,0 +1,576 @@
+//! A trial: a mesh, what is called in it, and the faults that befall it; as a TOML file too.
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use nimblenet_core::MIN_MTU;
+use nimblenet_tasklet::NodeId;
+use serde::{Deserialize, Serialize};
+
+use super::link::{LinkForm, must, within};
+use crate::scenario::BadScenario;
+use crate::trace::Trace;
+
+/// The most nodes of a trial, and the longest time of its faults in seconds.
+const NODES_MAX: usize = 64;
+const SECONDS_MAX: f64 = 1e6;
+
+/// The kinds of faults that need neither publishers nor checkers.
+const OF_ANY_RUN: &str = "crash, clock, cut, partition and link";
+
+/// A file of faults. With a mesh it is a whole trial; without one, its faults befall the run of a
+/// scenario or trace.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trial {
+    /// What the file shows, for a reader.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub about: String,
+    /// The checker that finds a fault of the protocol in this trial, if one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checker: Option<String>,
+    /// Other checkers that find the same fault of the protocol in other trials.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<String>,
+    /// What lets it fail: kinds of faults, or features of the trial. Without them it does not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
+    /// The seed of nodes, links and intruders.
+    pub seed: u64,
+    /// The nodes and links.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mesh: Option<Mesh>,
+    /// What is called.
+    #[serde(rename = "call", skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<Call>,
+    /// The faults.
+    #[serde(rename = "fault", skip_serializing_if = "Vec::is_empty")]
+    pub incidents: Vec<Incident>,
+}
+
+/// The nodes and links of a trial.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mesh {
+    /// Until when calls and faults begin, in seconds. Then links lose nothing any more, and only what
+    /// has no end goes on.
+    pub turmoil_s: f64,
+    /// The links; the nodes are those that they name.
+    pub links: Vec<(u16, u16)>,
+    /// The registry of each namespace: the first has `alpha`, the second `beta`.
+    pub registries: Vec<u16>,
+    /// Nodes with the limits of a board.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub boards: Vec<u16>,
+    /// Nodes with the least limits with which a chain runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tiny: Vec<u16>,
+    /// Bytes of the caches of other nodes.
+    #[serde(default = "Mesh::cache_bytes")]
+    pub cache_bytes: u32,
+    /// The longest frame that nodes send, in bytes.
+    #[serde(default = "Mesh::mtu")]
+    pub mtu: u16,
+    /// How all links behave.
+    #[serde(default)]
+    pub link: LinkForm,
+}
+
+/// A call, or several at once.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// When, in seconds.
+    pub at_s: f64,
+    /// The node that is asked.
+    pub node: u16,
+    /// The tasklet: `alpha/` or `beta/`, and `leaf`, `pair`, `chain`, `deep`, `large` or `slow`.
+    pub tasklet: String,
+    /// The node that is to run it, if it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<u16>,
+    /// How long it may take, in seconds.
+    pub deadline_s: f64,
+    /// How many such calls there are at once.
+    #[serde(default = "Call::once", skip_serializing_if = "Call::is_one")]
+    pub times: u32,
+    /// Stop them after this time, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_after_s: Option<f64>,
+    /// Move them to this node as soon as they may move.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub move_to: Option<u16>,
+}
+
+/// Something that goes wrong.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Incident {
+    /// When it begins, in seconds.
+    pub at_s: f64,
+    /// How long it lasts, in seconds; without it, until the end. What happens in a moment ignores it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_s: Option<f64>,
+    /// What it is.
+    #[serde(flatten)]
+    pub what: What,
+}
+
+/// What goes wrong.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum What {
+    /// A node is down, and starts again at the end. It has lost what it held in memory.
+    Crash {
+        /// The node.
+        node: u16,
+        /// Whether it has kept its catalogues, as a daemon with a state directory.
+        #[serde(default)]
+        keeps: bool,
+        /// How far its wall clock is wrong afterwards, in seconds. Packet numbers begin with that
+        /// clock, 256 a second.
+        #[serde(default)]
+        clock_s: f64,
+    },
+    /// A node's clock leaps at the beginning, and goes wrong until the end.
+    Clock {
+        /// The node.
+        node: u16,
+        /// How far it leaps, in seconds.
+        #[serde(default)]
+        leap_s: f64,
+        /// How fast it goes; 1 is right.
+        #[serde(default = "What::right")]
+        rate: f64,
+    },
+    /// Nothing passes a link in one direction.
+    Cut {
+        /// The node that is not heard.
+        from: u16,
+        /// The node that does not hear it.
+        to: u16,
+    },
+    /// No link passes anything between these nodes and the others.
+    Partition {
+        /// The nodes.
+        nodes: Vec<u16>,
+    },
+    /// One direction of a link behaves otherwise.
+    Link {
+        /// The node that sends.
+        from: u16,
+        /// The node that receives.
+        to: u16,
+        /// How it behaves.
+        link: LinkForm,
+    },
+    /// A new version of every tasklet but one is published, or one is withdrawn.
+    Publish {
+        /// The registry.
+        node: u16,
+        /// Whether a tasklet is withdrawn.
+        #[serde(default)]
+        withdraw: bool,
+    },
+    /// A registry has lost its disk: it has another content, published again until the same epoch.
+    Swap {
+        /// The registry.
+        node: u16,
+    },
+    /// A registry has an old backup: the content of its first epoch.
+    Rollback {
+        /// The registry.
+        node: u16,
+    },
+    /// An intruder puts frames on a link.
+    Forge {
+        /// The neighbour in whose place it speaks.
+        from: u16,
+        /// The node that hears it.
+        to: u16,
+        /// What it says.
+        what: Lie,
+        /// How often, in a second.
+        per_s: f64,
+        /// In the name of how many nodes.
+        #[serde(default = "What::one")]
+        origins: u16,
+    },
+}
+
+/// What an intruder says.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Lie {
+    /// Nodes that do not exist hold everything and answer every search.
+    Holders,
+    /// A hello in the neighbour's name, whose packet number leaps.
+    Numbers,
+    /// Results of calls that are on their way.
+    Results,
+    /// Searches by many nodes that do not exist, all at once.
+    Floods,
+    /// Frames that were heard, with wrong bytes.
+    Mutants,
+    /// Frames that were heard, once more.
+    Replays,
+}
+
+impl Mesh {
+    const fn cache_bytes() -> u32 {
+        32_768
+    }
+
+    const fn mtu() -> u16 {
+        1200
+    }
+
+    /// Every node, in order.
+    pub fn nodes(&self) -> BTreeSet<u16> {
+        self.links.iter().flat_map(|(a, b)| [*a, *b]).collect()
+    }
+}
+
+impl Call {
+    const fn once() -> u32 {
+        1
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+    const fn is_one(times: &u32) -> bool {
+        *times == 1
+    }
+}
+
+impl What {
+    const fn right() -> f64 {
+        1.0
+    }
+
+    const fn one() -> u16 {
+        1
+    }
+
+    /// The name of this kind, in tables.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Crash { keeps: true, .. } => "crash-with-state",
+            Self::Crash { keeps: false, .. } => "crash",
+            Self::Clock { .. } => "clock",
+            Self::Cut { .. } => "cut",
+            Self::Partition { .. } => "partition",
+            Self::Link { .. } => "link",
+            Self::Publish {
+                withdraw: false, ..
+            } => "publish",
+            Self::Publish { withdraw: true, .. } => "withdraw",
+            Self::Swap { .. } => "swap",
+            Self::Rollback { .. } => "rollback",
+            Self::Forge { what, .. } => what.name(),
+        }
+    }
+
+    /// The nodes that it names.
+    fn nodes(&self) -> Vec<u16> {
+        match self {
+            Self::Crash { node, .. }
+            | Self::Clock { node, .. }
+            | Self::Publish { node, .. }
+            | Self::Swap { node }
+            | Self::Rollback { node } => vec![*node],
+            Self::Cut { from, to } | Self::Link { from, to, .. } | Self::Forge { from, to, .. } => {
+                vec![*from, *to]
+            }
+            Self::Partition { nodes } => nodes.clone(),
+        }
+    }
+
+    /// Whether a mesh without publishers and checkers can have it too.
+    const fn is_of_any_run(&self) -> bool {
+        match self {
+            Self::Crash { .. }
+            | Self::Clock { .. }
+            | Self::Cut { .. }
+            | Self::Partition { .. }
+            | Self::Link { .. } => true,
+            Self::Publish { .. }
+            | Self::Swap { .. }
+            | Self::Rollback { .. }
+            | Self::Forge { .. } => false,
+        }
+    }
+}
+
+impl Lie {
+    /// The name of this kind, in tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Holders => "forged-holders",
+            Self::Numbers => "forged-numbers",
+            Self::Results => "forged-results",
+            Self::Floods => "forged-floods",
+            Self::Mutants => "mutants",
+            Self::Replays => "replays",
+        }
+    }
+}
+
+/// What a trial may have besides kinds of faults.
+pub(super) const FEATURES: [&str; 17] = [
+    "loss",
+    "bursts",
+    "duplication",
+    "corruption",
+    "jitter",
+    "bandwidth",
+    "longest",
+    "boards",
+    "tiny",
+    "small-cache",
+    "small-frames",
+    "crowd",
+    "remote",
+    "move",
+    "stop",
+    "wrong-clock",
+    "lasting",
+];
+
+impl Incident {
+    /// When it begins.
+    pub(crate) fn begins(&self) -> Duration {
+        crate::trace::duration(self.at_s)
+    }
+
+    /// When it ends, if it does.
+    pub(crate) fn ends(&self) -> Option<Duration> {
+        Some(self.begins() + crate::trace::duration(self.for_s?))
+    }
+}
+
+impl Trial {
+    /// Reads a file, and checks it as far as it can be without another mesh.
+    ///
+    /// # Errors
+    /// [`BadScenario`] names the line, or the field with its value and what would be right.
+    pub fn read(text: &str) -> Result<Self, BadScenario> {
+        let trial: Self = toml::from_str(text).map_err(BadScenario::Form)?;
+        if let Some(mesh) = &trial.mesh {
+            mesh.check()?;
+            trial.check(&mesh.nodes(), &mesh.links, mesh.turmoil_s)?;
+        }
+        Ok(trial)
+    }
+
+    /// The file.
+    pub fn write(&self) -> String {
+        let text = toml::to_string(self);
+        text.expect("a trial has no maps with other keys than names")
+    }
+
+    /// Checks calls and faults against the nodes and links that they are to befall.
+    ///
+    /// # Errors
+    /// [`BadScenario::Field`] for the first field that is wrong.
+    pub(crate) fn check(
+        &self,
+        nodes: &BTreeSet<u16>,
+        links: &[(u16, u16)],
+        until_s: f64,
+    ) -> Result<(), BadScenario> {
+        let is_node = |field: String, id: u16| {
+            must(nodes.contains(&id), field, || {
+                format!("{id} is no node of the mesh")
+            })
+        };
+        let known = self.mesh.as_ref().map_or(0, |mesh| mesh.registries.len());
+        for (at, call) in self.calls.iter().enumerate() {
+            let field = |name| format!("call[{at}].{name}");
+            within(field("at_s"), call.at_s, 0.0, until_s)?;
+            is_node(field("node"), call.node)?;
+            call.on.map_or(Ok(()), |on| is_node(field("on"), on))?;
+            call.move_to
+                .map_or(Ok(()), |to| is_node(field("move_to"), to))?;
+            within(field("deadline_s"), call.deadline_s, 0.01, 600.0)?;
+            within(field("times"), call.times, 1, 1000)?;
+            let after = call.stop_after_s.unwrap_or_default();
+            within(field("stop_after_s"), after, 0.0, SECONDS_MAX)?;
+            must(
+                super::goods::is_published(&call.tasklet, known),
+                field("tasklet"),
+                || format!("{} is not published", call.tasklet),
+            )?;
+        }
+        let is_link = |field: String, (from, to): (u16, u16)| {
+            let is = links.contains(&(from, to)) || links.contains(&(to, from));
+            must(is, field, || format!("nodes {from} and {to} have no link"))
+        };
+        for (at, incident) in self.incidents.iter().enumerate() {
+            let field = |name| format!("fault[{at}].{name}");
+            within(field("at_s"), incident.at_s, 0.0, until_s)?;
+            within(
+                field("for_s"),
+                incident.for_s.unwrap_or_default(),
+                0.0,
+                SECONDS_MAX,
+            )?;
+            for node in incident.what.nodes() {
+                is_node(field("node"), node)?;
+            }
+            match &incident.what {
+                What::Crash { clock_s, .. } => within(field("clock_s"), *clock_s, -1e9, 1e9)?,
+                What::Clock { leap_s, rate, .. } => {
+                    within(field("leap_s"), *leap_s, 0.0, SECONDS_MAX)?;
+                    within(field("rate"), *rate, 0.01, 100.0)?;
+                }
+                What::Cut { from, to } => is_link(field("to"), (*from, *to))?,
+                What::Link { from, to, link } => {
+                    is_link(field("to"), (*from, *to))?;
+                    link.check(&field("link"))?;
+                }
+                What::Publish { node, .. } | What::Swap { node } | What::Rollback { node } => {
+                    let registries = self.mesh.iter().flat_map(|mesh| &mesh.registries);
+                    let is = registries.into_iter().any(|registry| registry == node);
+                    must(is, field("node"), || format!("{node} is no registry"))?;
+                }
+                What::Forge {
+                    from,
+                    to,
+                    per_s,
+                    origins,
+                    ..
+                } => {
+                    is_link(field("to"), (*from, *to))?;
+                    within(field("per_s"), *per_s, 0.01, 10_000.0)?;
+                    within(field("origins"), *origins, 1, 1000)?;
+                }
+                What::Partition { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves a kind of faults or a [feature](FEATURES) out; false if the trial has none of it.
+    pub(super) fn remove(&mut self, cause: &str) -> bool {
+        let before = self.clone();
+        self.incidents
+            .retain(|incident| incident.what.name() != cause);
+        for incident in &mut self.incidents {
+            if let What::Link { link, .. } = &mut incident.what {
+                link.heal(cause);
+            }
+        }
+        if let Some(mesh) = &mut self.mesh {
+            mesh.link.heal(cause);
+            match cause {
+                "boards" => mesh.boards.clear(),
+                "tiny" => mesh.tiny.clear(),
+                "small-cache" => mesh.cache_bytes = Mesh::cache_bytes(),
+                "small-frames" => mesh.mtu = Mesh::mtu(),
+                _ => {}
+            }
+        }
+        match cause {
+            "crowd" => self.calls.retain(|call| call.times == 1),
+            "remote" => self.calls.retain(|call| call.on.is_none()),
+            "move" => self.calls.iter_mut().for_each(|call| call.move_to = None),
+            "stop" => self
+                .calls
+                .iter_mut()
+                .for_each(|call| call.stop_after_s = None),
+            "wrong-clock" => {
+                for incident in &mut self.incidents {
+                    if let What::Crash { clock_s, .. } = &mut incident.what {
+                        *clock_s = 0.0;
+                    }
+                }
+            }
+            "lasting" => self.incidents.retain(|incident| incident.for_s.is_some()),
+            _ => {}
+        }
+        *self != before
+    }
+
+    /// The trial without its causes; none if it has none of them.
+    pub fn without_causes(&self) -> Option<Self> {
+        let mut without = self.clone();
+        without.remove_all(&self.causes).then_some(without)
+    }
+
+    /// Leaves all of these out; false if the trial has none of them.
+    pub(super) fn remove_all(&mut self, causes: &[String]) -> bool {
+        let removed = causes.iter().filter(|cause| self.remove(cause));
+        removed.count() > 0
+    }
+
+    /// Whether calls and faults name only what there is.
+    pub(super) fn is_sound(&self) -> bool {
+        self.mesh.as_ref().is_some_and(|mesh| {
+            let checked = mesh.check();
+            checked
+                .and_then(|()| self.check(&mesh.nodes(), &mesh.links, mesh.turmoil_s))
+                .is_ok()
+        })
+    }
+
+    /// Checks faults that are to befall the run of a trace.
+    ///
+    /// # Errors
+    /// [`BadScenario::Field`] for the first field that is wrong: a run has no mesh, calls, registries
+    /// and intruders of the file.
+    pub(crate) fn check_for(&self, trace: &Trace) -> Result<(), BadScenario> {
+        must(self.mesh.is_none(), "mesh", || {
+            "a run has the mesh of its trace".into()
+        })?;
+        must(self.calls.is_empty(), "call", || {
+            "a run has the calls of its trace".into()
+        })?;
+        for (at, incident) in self.incidents.iter().enumerate() {
+            let kind = incident.what.name();
+            let is = incident.what.is_of_any_run();
+            must(is, format!("fault[{at}].kind"), || {
+                format!("{kind} needs a mesh of the file; {OF_ANY_RUN} can befall a run")
+            })?;
+        }
+        let registry = trace.registry.id;
+        let nodes = trace.ids().map(|id| id.0).chain([registry]).collect();
+        let links: Vec<(u16, u16)> = trace.all_links().map(|(a, b)| (a.0, b.0)).collect();
+        self.check(&nodes, &links, trace.duration_s)
+    }
+}
+
+impl Mesh {
+    fn check(&self) -> Result<(), BadScenario> {
+        within("mesh.turmoil_s", self.turmoil_s, 0.1, SECONDS_MAX)?;
+        let nodes = self.nodes();
+        within("mesh.links", nodes.len(), 2, NODES_MAX)?;
+        let loops = self.links.iter().any(|(a, b)| a == b);
+        must(!loops, "mesh.links", || {
+            "a node has a link to itself".into()
+        })?;
+        let everyone = nodes.contains(&NodeId::EVERYONE.0);
+        must(!everyone, "mesh.links", || "65535 is no node".into())?;
+        let ends: BTreeSet<_> = self
+            .links
+            .iter()
+            .map(|(a, b)| (a.min(b), a.max(b)))
+            .collect();
+        must(ends.len() == self.links.len(), "mesh.links", || {
+            "a link is named twice".into()
+        })?;
+        within("mesh.registries", self.registries.len(), 1, 2)?;
+        for (field, ids) in [
+            ("mesh.registries", &self.registries),
+            ("mesh.boards", &self.boards),
+            ("mesh.tiny", &self.tiny),
+        ] {
+            for id in ids {
+                must(nodes.contains(id), field, || {
+                    format!("{id} is no node of the mesh")
+                })?;
+            }
+        }
+        within("mesh.cache_bytes", self.cache_bytes, 1024, 1 << 24)?;
+        within("mesh.mtu", self.mtu, MIN_MTU, 4096)?;
+        self.link.check("mesh.link")
+    }
+}

@@ -1,0 +1,255 @@
+//! Swarms: a thousand random runs show nothing but the known faults, and those are still there.
+#![allow(clippy::unwrap_used, clippy::std_instead_of_alloc)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic;
+use std::sync::Once;
+use std::thread;
+
+use nimblenet_sim::swarm::{self, Fired, Judgement, KNOWN, Lie, Trial, What};
+
+const RUNS: u64 = 1000;
+/// With how many seeds the trial of a known fault is tried.
+const SEEDS: u64 = 100;
+
+/// A panic of a node is a finding, which says what it is; a backtrace for each would only hide it.
+fn quietly() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if info
+                .location()
+                .is_none_or(|at| !at.file().contains("nimblenet-core"))
+            {
+                usual(info);
+            }
+        }));
+    });
+}
+
+fn judged(seeds: impl Iterator<Item = u64> + Clone + Send) -> Vec<Judgement> {
+    quietly();
+    let threads = thread::available_parallelism().map_or(1, |threads| threads.get());
+    thread::scope(|scope| {
+        let parts = (0..threads).map(|at| {
+            let seeds = seeds.clone().skip(at).step_by(threads);
+            scope.spawn(move || seeds.map(swarm::judge).collect::<Vec<_>>())
+        });
+        let parts: Vec<_> = parts.collect();
+        parts
+            .into_iter()
+            .flat_map(|part| part.join().unwrap())
+            .collect()
+    })
+}
+
+#[test]
+fn a_thousand_runs_show_nothing_but_known_faults_and_everything_that_may_go_wrong_does() {
+    let mut fired = Fired::new();
+    let mut known = BTreeMap::<&str, u64>::new();
+    let mut unknown = String::new();
+    for judgement in judged(1..RUNS + 1) {
+        for (kind, times) in judgement.verdict.fired {
+            *fired.entry(kind).or_default() += times;
+        }
+        for (fault, _) in judgement.known {
+            *known.entry(fault.name).or_default() += 1;
+        }
+        if let Some((failure, smallest)) = judgement.unknown {
+            let seed = judgement.seed;
+            unknown.push_str(&format!("\nseed {seed}: {failure:?}\n{}", smallest.write()));
+        }
+    }
+    assert!(unknown.is_empty(), "{unknown}");
+    for kind in [
+        "crash",
+        "crash-with-state",
+        "clock",
+        "cut",
+        "partition",
+        "link",
+        "publish",
+        "withdraw",
+        "swap",
+        "rollback",
+        "crowd",
+        "frame-lost",
+        "frame-swallowed",
+        "frame-overflowed",
+        "frame-doubled",
+        "frame-corrupted",
+        "frame-overtaken",
+        "frame-dead",
+        "freeze",
+        "thaw",
+        "call-completed",
+        "call-failed",
+        "call-refused",
+        "call-stopped",
+        "call-moved",
+    ]
+    .into_iter()
+    .chain(lies())
+    {
+        let times = fired.get(kind).copied().unwrap_or_default();
+        assert!(times >= 10, "{kind}: {times}");
+    }
+    assert!(
+        known.len() >= 15,
+        "the swarm finds by itself what is known: {known:?}"
+    );
+}
+
+fn lies() -> impl Iterator<Item = &'static str> {
+    let lies = [
+        Lie::Holders,
+        Lie::Numbers,
+        Lie::Results,
+        Lie::Floods,
+        Lie::Mutants,
+        Lie::Replays,
+    ];
+    lies.into_iter().map(Lie::name)
+}
+
+#[test]
+fn every_known_fault_is_still_there() {
+    quietly();
+    for known in KNOWN {
+        let trial = known.trial();
+        // A change elsewhere may have moved what happens at random in the trial.
+        let fails = (trial.seed..trial.seed + SEEDS).any(|seed| {
+            let trial = Trial {
+                seed,
+                ..trial.clone()
+            };
+            let failure = swarm::perform(&trial).failure;
+            failure.is_some_and(|failure| Some(failure.checker) == trial.checker.as_deref())
+        });
+        assert!(
+            fails,
+            "{} does not fail as known any more: take it from the list in \
+             crates/nimblenet-sim/src/swarm/known.rs",
+            known.name
+        );
+    }
+    let names: BTreeSet<&str> = KNOWN.iter().map(|known| known.name).collect();
+    assert_eq!(names.len(), KNOWN.len());
+}
+
+#[test]
+fn a_known_fault_goes_with_what_causes_it() {
+    quietly();
+    let checkers: Vec<&str> = swarm::checkers().map(|(name, _)| name).collect();
+    for known in KNOWN {
+        let trial = known.trial();
+        let named = trial.checker.iter().chain(&trial.also);
+        for checker in named {
+            assert!(
+                checkers.contains(&&checker[..]),
+                "{}: {checker}",
+                known.name
+            );
+        }
+        let without = trial.without_causes();
+        let failure = swarm::perform(&without.unwrap()).failure;
+        assert!(failure.is_none(), "{}: {failure:?}", known.name);
+    }
+}
+
+#[test]
+fn a_seed_repeats_and_another_does_not() {
+    let hash = |seed| swarm::perform(&swarm::draw(seed)).event_log_hash;
+    assert_eq!(hash(1), hash(1));
+    assert_ne!(hash(1), hash(2));
+}
+
+#[test]
+fn a_trial_survives_its_file() {
+    for seed in 0..200 {
+        let trial = swarm::draw(seed);
+        let file = trial.write();
+        let read = Trial::read(&file);
+        assert_eq!(read.unwrap(), trial, "{file}");
+    }
+}
+
+#[test]
+fn a_failing_trial_is_made_smaller_until_only_what_lets_it_fail_is_left() {
+    let known = KNOWN.iter().find(|known| known.name == "restarted-unheard");
+    let small = known.unwrap().trial();
+    let mut large = small.clone();
+    let other = swarm::draw(4);
+    let nodes = small.mesh.as_ref().unwrap().nodes();
+    let calls = other
+        .calls
+        .into_iter()
+        .filter(|call| nodes.contains(&call.node) && call.on.is_none_or(|on| nodes.contains(&on)));
+    large
+        .calls
+        .extend(calls.filter(|call| call.tasklet.starts_with("alpha")));
+    let link = &mut large.mesh.as_mut().unwrap().link;
+    (link.loss, link.duplication) = (0.01, 0.1);
+    let smallest = swarm::minimise(&large, "served", 300);
+    assert!(smallest.calls.is_empty(), "{smallest:?}");
+    assert_eq!(smallest.incidents.len(), 1);
+    let crash = &smallest.incidents[0].what;
+    assert!(
+        matches!(crash, What::Crash { clock_s, .. } if *clock_s < 0.0),
+        "{crash:?}"
+    );
+    let link = smallest.mesh.as_ref().unwrap().link;
+    assert_eq!((link.loss, link.duplication), (0.0, 0.0));
+}
+
+#[test]
+fn a_wrong_file_is_refused_with_field_and_range() {
+    let mesh = "[mesh]\nturmoil_s = 5.0\nlinks = [[0, 1], [1, 2]]\nregistries = [0]\n";
+    for (text, expected) in [
+        (
+            "[[fault]]\nat_s = 6.0\nkind = 'crash'\nnode = 1",
+            "fault[0].at_s: 6 is not within 0 to 5",
+        ),
+        (
+            "[[fault]]\nat_s = 1.0\nkind = 'crash'\nnode = 7",
+            "fault[0].node: 7 is no node of the mesh",
+        ),
+        (
+            "[[fault]]\nat_s = 1.0\nkind = 'cut'\nfrom = 0\nto = 2",
+            "fault[0].to: nodes 0 and 2 have no link",
+        ),
+        (
+            "[[fault]]\nat_s = 1.0\nkind = 'swap'\nnode = 1",
+            "fault[0].node: 1 is no registry",
+        ),
+        (
+            "[[fault]]\nat_s = 1.0\nkind = 'link'\nfrom = 0\nto = 1\nlink = { loss = 2.0 }",
+            "fault[0].link.loss: 2 is not within 0 to 1",
+        ),
+        (
+            "[[fault]]\nat_s = 1.0\nkind = 'clock'\nnode = 1\nrate = 0.0",
+            "fault[0].rate: 0 is not within 0.01 to 100",
+        ),
+        (
+            "[[call]]\nat_s = 1.0\nnode = 1\ntasklet = 'beta/leaf'\ndeadline_s = 1.0",
+            "call[0].tasklet: beta/leaf is not published",
+        ),
+    ] {
+        let error = Trial::read(&format!("{mesh}{text}")).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+    for (text, word) in [
+        ("[[fault]]\nat_s = 1.0\nkind = 'fire'\nnode = 1", "fire"),
+        ("[[fault]]\nat_s = 1.0\nkind = 'crash'\nnod = 1", "nod"),
+        (
+            "[[fault]]\nat_s = 1.0\nkind = 'crash'\nnode = 1\nx = 2",
+            "x",
+        ),
+    ] {
+        let error = Trial::read(&format!("{mesh}{text}"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(word), "{error}");
+    }
+}
