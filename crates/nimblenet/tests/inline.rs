@@ -1,0 +1,67 @@
+//! `inline` as a process: a chain of the repository becomes one package that `run` takes.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
+mod processes;
+
+use processes::{Bench, fail, packed, succeed};
+use serde_json::{Value as Json, json};
+
+/// A package of the repository.
+fn example(name: &str) -> String {
+    let found = packed().into_iter().find(|path| path.ends_with(name));
+    found.unwrap().to_str().unwrap().to_owned()
+}
+
+fn of(said: &str) -> Json {
+    serde_json::from_str(said).unwrap()
+}
+
+#[test]
+fn a_chain_that_has_become_one_module_runs_without_its_sub_tasklets() {
+    let bench = Bench::new();
+    let out = bench.write("alone.nnp", "");
+    let (crest, rms) = (example("std-crest.nnp"), example("std-rms.nnp"));
+    let rms = format!("std/rms={rms}");
+    let peak = format!("std/peak={}", example("std-peak.nnp"));
+    let inline = ["inline", &crest, "--with", &rms, "-o", &out, "--json"];
+    let whole = [&inline[..], &["--with", &peak, "--name", "std/alone"]].concat();
+    let report = of(&succeed(&whole));
+    assert_eq!(report["name"], "std/alone");
+    assert_eq!(report["parts"].as_array().unwrap().len(), 3);
+    let values = "[1, 2, -3]";
+    let chain = [
+        "run", &crest, values, "--with", &rms, "--with", &peak, "--json",
+    ];
+    let (apart, alone) = (
+        of(&succeed(&chain)),
+        of(&succeed(&["run", &out, values, "--json"])),
+    );
+    assert_eq!(apart["results"], alone["results"]);
+    assert_eq!((&apart["calls"], &alone["calls"]), (&json!(2), &json!(0)));
+    succeed(&["check", &out]);
+
+    // What is not given stays a call.
+    let report = of(&succeed(&inline));
+    assert_eq!(report["imports"][0]["name"], "std/peak");
+    let half = of(&succeed(&["run", &out, values, "--with", &peak, "--json"]));
+    assert_eq!(
+        (&half["results"], &half["calls"]),
+        (&apart["results"], &json!(1))
+    );
+}
+
+#[test]
+fn what_cannot_be_inlined_is_said_with_what_to_do() {
+    let bench = Bench::new();
+    let out = bench.write("out.nnp", "");
+    let (crest, mean) = (example("std-crest.nnp"), example("std-mean.nnp"));
+    let mean = format!("std/mean={mean}");
+    let said = fail(&["inline", &crest, "--with", &mean, "-o", &out]);
+    assert!(said.contains("calls std/mean; leave it out"), "{said}");
+    let module = bench.write("bare.wat", "(module (func (export \"run\")))");
+    let said = fail(&["inline", &module, "-o", &out]);
+    assert!(said.contains("nimblenet pack"), "{said}");
+    let lamp = example("shop-signal-lamp.nnp");
+    let said = fail(&["inline", &lamp, "-o", &out]);
+    assert!(said.contains("native"), "{said}");
+}
