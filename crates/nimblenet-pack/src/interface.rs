@@ -10,7 +10,7 @@ use super::{Manifest, PackError, capability_names, types};
 const CAPABILITY_PREFIX: &str = "nimblenet:";
 const DEFAULT_EXPORT: &str = "run";
 const MAX_EXPORTS: usize = 8;
-const MAX_IMPORTS: usize = 16;
+pub(super) const MAX_IMPORTS: usize = 16;
 
 /// A call to another tasklet.
 #[derive(Debug)]

@@ -365,6 +365,79 @@ fn a_call_of_a_plain_function_costs_nothing_and_capabilities_are_imported_once()
 }
 
 #[test]
+fn an_import_that_a_sub_tasklet_exports_again_gets_addresses_of_the_whole_memory() {
+    let manifest = |name: &str, import: &str| {
+        let text = format!(
+            "name = \"a/{name}\"\nexports = {{ run = \"func(list<u8>) -> u32\" }}\narea = 8\n\
+             [imports]\n\"{import}\" = \"func(list<u8>) -> u32\"\n"
+        );
+        Manifest::parse(&text).unwrap()
+    };
+    let again = r#"(module (import "dev/native" "run" (func $native (param i32 i32) (result i32)))
+        (memory 1) (export "run" (func $native)))"#;
+    let chain = r#"(module (import "a/again" "run" (func $again (param i32 i32) (result i32)))
+        (memory 1) (global (export "__data_end") i32 (i32.const 40))
+        (data (i32.const 32) "\01\02\03")
+        (func (export "run") (param i32 i32) (result i32)
+            (call $again (i32.const 32) (i32.const 3))))"#;
+    let again = pack(again.as_bytes(), &manifest("again", "dev/native")).unwrap();
+    let chain = pack(chain.as_bytes(), &manifest("chain", "a/again")).unwrap();
+    let with = [(named("a/again"), &again.file[..])];
+    let inlined = inline(&chain.file, &with, None).unwrap();
+    let answer = |_: &str, _: &[u8]| vec![0x81, 7];
+    let mut floor = Floor::new([&inlined.packed.file[..]], &answer);
+    floor.call("a/chain", "", &[0x81, 0x40]);
+    assert_eq!(
+        floor.heard,
+        [("dev/native".to_owned(), vec![0x81, 0x43, 1, 2, 3])]
+    );
+}
+
+#[test]
+fn text_that_is_not_utf_8_traps_where_a_node_would_not_carry_it() {
+    let manifest = |name: &str, ty: &str, imports: &str| {
+        let text = format!(
+            "name = \"a/{name}\"\nexports = {{ run = \"func({ty}) -> u32\" }}\narea = 16\n\
+             {imports}"
+        );
+        Manifest::parse(&text).unwrap()
+    };
+    let length = r#"(module (func (export "run") (param i32 i32) (result i32) (local.get 1)))"#;
+    let chain = r#"(module (import "a/length" "run" (func $length (param i32 i32) (result i32)))
+        (func (export "run") (param i32 i32) (result i32)
+            (call $length (local.get 0) (local.get 1))))"#;
+    let imports = "[imports]\n\"a/length\" = \"func(string) -> u32\"\n";
+    let length = pack(length.as_bytes(), &manifest("length", "string", "")).unwrap();
+    let chain = pack(chain.as_bytes(), &manifest("chain", "list<u8>", imports)).unwrap();
+    let with = [(named("a/length"), &length.file[..])];
+    let inlined = inline(&chain.file, &with, None).unwrap();
+    let mut floor = Floor::new([&inlined.packed.file[..]], &native);
+    // The edges of what each byte may be.
+    let firsts = [
+        0x00, 0x7f, 0x80, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0,
+        0xf1, 0xf3, 0xf4, 0xf5, 0xff,
+    ];
+    let seconds = [0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0];
+    let rests: [&[u8]; 6] = [b"", b"\x80", b"\xbf\x80", b"\x80\xbf\x80", b"a", b"\x80a"];
+    for (first, second) in firsts
+        .iter()
+        .flat_map(|first| seconds.map(|second| (*first, second)))
+    {
+        for rest in rests {
+            let bytes = [&[first, second], rest].concat();
+            let args = values::encode(&[Item::Bytes(bytes.clone())]);
+            let end = floor.call("a/chain", "", &args);
+            let carried = matches!(end, End::Done { .. });
+            assert_eq!(
+                carried,
+                core::str::from_utf8(&bytes).is_ok(),
+                "{bytes:02x?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_stack_address_beyond_the_caller_s_memory_traps_as_it_does_alone() {
     // 64 bytes of stack; its third word is beyond the memory if the frame is at the top.
     let chain = |offset: u32| {

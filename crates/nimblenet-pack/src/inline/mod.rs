@@ -27,9 +27,9 @@ use serde::Serialize;
 
 pub use error::InlineError;
 
-use crate::interface::{Import, Interface};
+use crate::interface::{Import, Interface, MAX_IMPORTS};
 use crate::layout::Layout;
-use crate::{Draft, Manifest, Needs, Packed, Report, features, param_names};
+use crate::{Draft, Manifest, Needs, PackError, Packed, Report, features, param_names};
 use merge::{Merge, Merged};
 use part::{Part, Target};
 use plan::Plan;
@@ -93,7 +93,14 @@ pub fn inline(
     let plan = Plan::make(chain, with)?;
     let merged = Merge::write(&plan)?;
     features::check(&merged.module)?;
+    let needs = Needs::of(&merged.module, plan.memory_bytes);
+    if let (None, Some(problem)) = (needs.linux_bytes, &needs.linux_problem) {
+        return Err(PackError::Refused(problem.clone()).into());
+    }
     let (manifest, interface, layout) = promises(chain, &plan, &merged);
+    if interface.imports.len() > MAX_IMPORTS {
+        return Err(PackError::TooManyImports.into());
+    }
     let draft = Draft {
         name: name.unwrap_or(plan.parts[0].name),
         manifest: &manifest,
@@ -107,7 +114,7 @@ pub fn inline(
     let mut report = Report::of(&file, module_bytes);
     report.memory_bytes_before = plan.regions.iter().map(|it| u64::from(it.bytes)).sum();
     report.page_bytes = u64::from(plan.memory_bytes > 0);
-    report.needs = Some(Needs::of(&merged.module, plan.memory_bytes));
+    report.needs = Some(needs);
     Ok(Inlined {
         packed: Packed {
             file,

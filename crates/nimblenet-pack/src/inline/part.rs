@@ -218,7 +218,7 @@ impl<'m> Part<'m> {
     }
 
     /// The bodies that call import `import`, with what is known of the arguments of each call. A
-    /// function in a table is called with anything.
+    /// function in a table, or one that is exported again, is called with anything.
     pub(super) fn calls_of(&self, import: u32) -> Vec<(usize, Vec<Value>)> {
         let mut calls = Vec::new();
         for (body, flow) in self.survey.flows.iter().enumerate() {
@@ -232,7 +232,8 @@ impl<'m> Part<'m> {
                 }
             }
         }
-        if self.survey.referenced.contains(&import) {
+        let is_exported = self.exports.iter().any(|(_, index)| *index == import);
+        if is_exported || self.survey.referenced.contains(&import) {
             calls.push((0, Vec::new()));
         }
         calls
