@@ -269,8 +269,8 @@ fn a_node_lists_the_modules_that_it_holds() {
         .collect();
     assert_eq!(
         names,
-        ["shop/add", "shop/chain"],
-        "what was called, and no more"
+        ["shop/add", "shop/chain", "shop/dictionary"],
+        "what was called and what expands it, and no more"
     );
     let facts = [
         &modules[0]["uses"],
