@@ -179,6 +179,11 @@ impl Node {
         self.calls.runs.execution.jobs.count()
     }
 
+    /// How full each table is.
+    pub fn occupancy(&self) -> [Occupancy; 7] {
+        Occupancy::of(&self.ground, self.jobs(), self.servings.count())
+    }
+
     /// Calls in progress, in no particular order.
     pub fn calls(&self) -> impl Iterator<Item = Progress> {
         self.calls.progress()

@@ -1,6 +1,6 @@
 //! How full the tables of a node are.
 
-use super::Node;
+use super::post::Ground;
 
 /// A table of a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -13,28 +13,24 @@ pub struct Occupancy {
     pub limit: usize,
 }
 
-impl Node {
-    /// How full each table is.
-    pub fn occupancy(&self) -> [Occupancy; 7] {
-        let (limits, mesh) = (&self.ground.config.limits, &self.ground.mesh);
-        let table = |name, held, limit| Occupancy { name, held, limit };
-        let topology = &self.ground.config.topology;
+impl Occupancy {
+    /// How full each table is, if there are so many jobs and servings.
+    pub(in crate::node) fn of(ground: &Ground, jobs: usize, servings: usize) -> [Self; 7] {
+        let (limits, mesh) = (&ground.config.limits, &ground.mesh);
+        let table = |name, held, limit| Self { name, held, limit };
+        let topology = &ground.config.topology;
         let (fixed, known) = (topology.neighbours.len(), topology.routes.len());
-        let jobs = self.jobs();
         let (peers, routes) = (mesh.peers(), mesh.routes());
         let neighbours = mesh.neighbours().count();
+        let modules = ground.cache.tasklets().count();
         [
             table("jobs", jobs, limits.jobs),
             table("peers", peers, limits.peers),
             table("routes", routes, limits.routes.max(known)),
             table("neighbours", neighbours, limits.neighbours.max(fixed)),
-            table("pages", self.ground.holders.pages(), limits.holdings),
-            table("servings", self.servings.count(), limits.servings),
-            table(
-                "modules",
-                self.ground.cache.tasklets().count(),
-                limits.cache_entries,
-            ),
+            table("pages", ground.holders.pages(), limits.holdings),
+            table("servings", servings, limits.servings),
+            table("modules", modules, limits.cache_entries),
         ]
     }
 }
