@@ -1,6 +1,6 @@
 //! Kinds of executors: nodes that lack one, and tasklets that need one.
 //!
-//! A node that lacks a kind answers [`Fault::NoExecutor`](nimblenet_tasklet::Fault::NoExecutor) to a
+//! A node that lacks a kind answers [`Fault::NoExecutor`] to a
 //! start of that kind, as a device does that has no interpreter or no such function. What becomes of
 //! the call is the nodes' affair.
 

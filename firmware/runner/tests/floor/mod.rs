@@ -181,7 +181,7 @@ impl Floor {
         });
         let mut archive = Archive::new();
         let delta = publisher.publish(drafts, |_| None);
-        shelve(&mut archive, &delta, drafts);
+        shelve(&mut archive, &delta, publisher.modules());
         let namespace = NamespaceConfig {
             name: publisher.name(),
             registry: REGISTRY,
