@@ -27,7 +27,7 @@ use nimblenet_board::provision::Provision;
 
 /// The heap: memory of the node besides its disk. The node allocates 23.5 kB at its start, with one
 /// namespace or with four, which leaves about 1 kB. A board that needs more does not start.
-const HEAP_BYTES: usize = 25_664;
+const HEAP_BYTES: usize = 27_712;
 
 #[global_allocator]
 static HEAP: SealedHeap<HEAP_BYTES> = SealedHeap::new();
