@@ -25,8 +25,8 @@ use embassy_executor::{SendSpawner, SpawnError, SpawnToken, Spawner};
 use nimblenet_board::heap::SealedHeap;
 use nimblenet_board::provision::Provision;
 
-/// The heap: memory of the node besides its disk. The node allocates 23.5 kB at its start, with one
-/// namespace or with four, which leaves about 1 kB. A board that needs more does not start.
+/// The heap: memory of the node besides its disk. The node allocates a little more than 25 kB at its
+/// start, with one namespace or with four. A board that needs more than this does not start.
 const HEAP_BYTES: usize = 27_712;
 
 #[global_allocator]
