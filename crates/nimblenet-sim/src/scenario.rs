@@ -32,6 +32,7 @@ use crate::link::{Bandwidth, Bursts, LinkModel};
 use crate::run::Settings;
 use crate::trace::duration;
 
+pub(crate) use check::{must, within};
 pub use generate::{CONTACT_STEP, path};
 pub use sweep::{Parameter, Sweep};
 
@@ -431,7 +432,7 @@ impl BandwidthTable {
         Limits::linux().outbox_bytes as u32
     }
 
-    const fn bandwidth(self) -> Bandwidth {
+    pub(crate) const fn bandwidth(self) -> Bandwidth {
         Bandwidth {
             bits_per_s: self.bits_per_s,
             queue_bytes: self.queue_bytes,

@@ -252,7 +252,8 @@ impl BandwidthTable {
     }
 }
 
-fn within<T: PartialOrd + Display>(
+/// The range that a field must be in.
+pub(crate) fn within<T: PartialOrd + Display>(
     field: impl Into<String>,
     value: T,
     from: T,
@@ -263,7 +264,8 @@ fn within<T: PartialOrd + Display>(
     })
 }
 
-fn must(
+/// What must hold of a field, or what is wrong with it.
+pub(crate) fn must(
     holds: bool,
     field: impl Into<String>,
     what: impl FnOnce() -> String,

@@ -1,12 +1,10 @@
 //! How a link of a trial behaves.
 
-use core::fmt::Display;
-
 use nimblenet_core::MIN_MTU;
 use serde::{Deserialize, Serialize};
 
-use crate::link::{Bandwidth, Bursts, LinkModel};
-use crate::scenario::{BadScenario, BandwidthTable, BurstTable};
+use crate::link::{Bursts, LinkModel};
+use crate::scenario::{BadScenario, BandwidthTable, BurstTable, within};
 use crate::trace::duration;
 
 /// How a link of a trial behaves in one direction. What a file leaves out is perfect.
@@ -72,11 +70,7 @@ impl LinkForm {
             }),
             duplication: self.duplication,
             corruption: self.corruption,
-            bandwidth: self.bandwidth.map(|bandwidth| Bandwidth {
-                bits_per_s: bandwidth.bits_per_s,
-                queue_bytes: bandwidth.queue_bytes,
-                header_bytes: bandwidth.header_bytes,
-            }),
+            bandwidth: self.bandwidth.map(BandwidthTable::bandwidth),
             mtu: self.longest.map_or(usize::MAX, usize::from),
         }
     }
@@ -120,31 +114,4 @@ impl LinkForm {
         }
         Ok(())
     }
-}
-
-/// What must hold of a field, or what is wrong with it.
-pub(super) fn must(
-    holds: bool,
-    field: impl Into<String>,
-    what: impl FnOnce() -> String,
-) -> Result<(), BadScenario> {
-    if holds {
-        return Ok(());
-    }
-    Err(BadScenario::Field {
-        field: field.into(),
-        what: what(),
-    })
-}
-
-/// The range that a field must be in.
-pub(super) fn within<T: PartialOrd + Display>(
-    field: impl Into<String>,
-    value: T,
-    from: T,
-    to: T,
-) -> Result<(), BadScenario> {
-    must((&from..=&to).contains(&&value), field, || {
-        format!("{value} is not within {from} to {to}")
-    })
 }

@@ -7,8 +7,8 @@ use nimblenet_core::MIN_MTU;
 use nimblenet_tasklet::NodeId;
 use serde::{Deserialize, Serialize};
 
-use super::link::{LinkForm, must, within};
-use crate::scenario::BadScenario;
+use super::link::LinkForm;
+use crate::scenario::{BadScenario, must, within};
 use crate::trace::Trace;
 
 /// The most nodes of a trial, and the longest time of its faults in seconds.
