@@ -7,6 +7,7 @@
 mod chain;
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use nimblenet_tasklet::{
     Capabilities, Delta, Digest, Entry, Fault, Name, NamespaceId, NodeId, SIGNED_BYTES,
@@ -46,6 +47,8 @@ struct Subscription {
     config: NamespaceConfig,
     catalogue: Catalogue,
     sync: Sync,
+    /// Whom the node asked last.
+    source: NodeId,
     /// When the node may ask the registry again, and the factor of the pause after that.
     retry: Option<(Instant, u32)>,
     /// When the node last asked for something newer and there was nothing.
@@ -87,6 +90,7 @@ impl Subscriptions {
             config: *namespace,
             catalogue: Catalogue::new(namespace.name, limits).preallocated(),
             sync: Sync::Idle,
+            source: namespace.registry,
             retry: None,
             checked: None,
             failures: 0,
@@ -274,7 +278,10 @@ impl Subscriptions {
             }
             FetchEnd::TooLong => self.failed(post, at, Fault::TooLarge),
             FetchEnd::NoRoom => self.failed(post, at, Fault::CacheFull),
-            FetchEnd::Changed | FetchEnd::Silent => self.failed(post, at, Fault::NoCatalogue),
+            FetchEnd::Silent => self.failed(post, at, Fault::NoCatalogue),
+            // The source got something newer meanwhile: there is more to have, and it is soon
+            // asked for.
+            FetchEnd::Changed => self.overtaken(post, at),
         }
     }
 
@@ -421,6 +428,7 @@ impl Subscriptions {
             return;
         }
         held.sync = Sync::Fetching;
+        held.source = source;
         post.order(Order {
             owner: Owner::Subscription(at),
             object: Object::Catalogue {
@@ -470,15 +478,20 @@ impl Subscriptions {
         held.sync = Sync::Idle;
         held.failures = held.failures.saturating_add(1);
         held.fault = fault;
-        // A node that holds a catalogue uses it when nothing newer can be had.
-        if held.catalogue.epoch() > 0 {
+        // A node that holds a catalogue uses it when nothing newer can be had, which a neighbour's
+        // failure does not say.
+        if held.catalogue.epoch() > 0 && held.source == held.config.registry {
             held.checked = Some(post.now);
         }
-        let factor = held
-            .retry
-            .map_or(1, |(_, factor)| (factor * 2).min(LONGEST_PAUSE));
-        held.retry = Some((post.now + post.config.pace.global_search * factor, factor));
+        held.pause(post.now, post.config.pace.global_search);
         self.renewed = true;
+    }
+
+    /// The source's catalogue changed while the delta was fetched.
+    fn overtaken(&mut self, post: &mut Post<'_>, at: SubscriptionAt) {
+        let held = self.at_mut(at);
+        held.sync = Sync::Idle;
+        held.pause(post.now, post.config.pace.local_search);
     }
 
     /// Frees the place of the delta.
@@ -498,6 +511,14 @@ impl Subscription {
     /// Whether there may be a newer catalogue: since `since` nobody has said that there is none.
     fn is_dated(&self, since: Instant) -> bool {
         self.checked.is_none_or(|then| then < since)
+    }
+
+    /// Asks the registry again after this pause, which doubles each time up to a bound.
+    fn pause(&mut self, now: Instant, pause: Duration) {
+        let factor = self
+            .retry
+            .map_or(1, |(_, factor)| (factor * 2).min(LONGEST_PAUSE));
+        self.retry = Some((now + pause * factor, factor));
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

@@ -266,7 +266,6 @@ fn a_tasklet_that_is_not_known_is_asked_for_until_the_registry_says_that_there_i
 fn a_catalogue_that_cannot_be_had_fails_calls_after_all_tries_with_the_last_reason() {
     let ends = [
         (FetchEnd::Silent, Fault::NoCatalogue),
-        (FetchEnd::Changed, Fault::NoCatalogue),
         (FetchEnd::TooLong, Fault::TooLarge),
         (FetchEnd::NoRoom, Fault::CacheFull),
     ];
@@ -301,6 +300,58 @@ fn a_node_goes_by_the_catalogue_that_it_holds_when_nothing_newer_can_be_had() {
     subscriptions.handle_fetched(&mut stage.post(), at, REGISTRY, FetchEnd::Silent);
     let unknown = look_up(&mut stage, &mut subscriptions, at, &name("peak"), accepted);
     assert_eq!(unknown, Err(Fault::UnknownTasklet));
+}
+
+/// A node that holds an epoch looks for a tasklet of a newer one, and its first fetch ends so.
+fn looks_for_a_newer_one(source: NodeId, end: FetchEnd) {
+    let (mut stage, mut subscriptions, at) = begun();
+    take_up(&mut stage, &mut subscriptions, at, &first(), true);
+    let accepted = stage.now;
+    if source == NEAR {
+        subscriptions.handle_epoch(&mut stage.post(), NEAR, note("shop", 2));
+    }
+    let peak = name("peak");
+    let look_up = |stage: &mut Stage, subscriptions: &mut Subscriptions| {
+        look_up(stage, subscriptions, at, &peak, accepted)
+    };
+    assert_eq!(look_up(&mut stage, &mut subscriptions), Ok(None));
+    assert_eq!(ordered(&mut stage), Some((source, since("shop", 1))));
+    subscriptions.handle_fetched(&mut stage.post(), at, source, end);
+    // The call waits for what the registry has.
+    assert_eq!(look_up(&mut stage, &mut subscriptions), Ok(None));
+    let second = delta("shop", (1, 2), 2, &[entry(1, "peak", 2, &module(8), &[])]);
+    let complete = FetchEnd::Complete(Some(stage.place(&second)));
+    ask(&mut stage, &mut subscriptions, at, complete);
+    assert_eq!(subscriptions.poll_verification(), Some(at));
+    subscriptions.handle_verified(&mut stage.post(), 0, true, false);
+    assert_eq!(look_up(&mut stage, &mut subscriptions), Ok(Some(1)));
+}
+
+#[test]
+fn a_tasklet_is_not_unknown_because_more_was_published_while_the_catalogue_came() {
+    for source in [NEAR, REGISTRY] {
+        looks_for_a_newer_one(source, FetchEnd::Changed);
+    }
+}
+
+#[test]
+fn a_tasklet_is_not_unknown_because_a_neighbour_fell_silent() {
+    looks_for_a_newer_one(NEAR, FetchEnd::Silent);
+}
+
+#[test]
+fn a_source_that_changes_all_the_time_is_asked_ever_less_often() {
+    let (mut stage, mut subscriptions, at) = begun();
+    subscriptions.handle_epoch(&mut stage.post(), NEAR, note("shop", 1));
+    ordered(&mut stage);
+    subscriptions.handle_fetched(&mut stage.post(), at, NEAR, FetchEnd::Changed);
+    for factor in [1, 2, 4, 8, 16, 32, 32] {
+        assert_eq!(
+            subscriptions.poll_timeout(),
+            Some(stage.now + SHORT * factor)
+        );
+        ask(&mut stage, &mut subscriptions, at, FetchEnd::Changed);
+    }
 }
 
 #[test]
