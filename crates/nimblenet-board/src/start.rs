@@ -41,8 +41,8 @@ impl Boot {
     }
 }
 
-/// The node of a board with `links` links. It keeps modules on `disk`, and tells its registry of
-/// the crash before this start.
+/// The node of a board with `links` links. It keeps modules and catalogues on `disk`, which has at
+/// most [`DISK_BYTES`], and tells its registry of the crash before this start.
 ///
 /// Without a record that it can use, a board forwards frames under a random id, and runs nothing.
 ///
@@ -54,7 +54,8 @@ pub fn node(boot: &Boot, record: Option<Provision>, links: usize, disk: &'static
         Some(record) => (record.id(), record.into_namespaces()),
         None => (NodeId(boot.seed as u16 & 0x7fff), Vec::new()),
     };
-    let config = config(id, namespaces, links, boot.first_sequence, boot.seed);
+    let mut config = config(id, namespaces, links, boot.first_sequence, boot.seed);
+    share_catalogues(&mut config, disk.len());
     let mut node = Node::with_disk(config, Disk::from(disk));
     if let Some(crash) = boot.crash {
         crash.report(boot.first_sequence, |report| node.report(report));
@@ -62,11 +63,9 @@ pub fn node(boot: &Boot, record: Option<Provision>, links: usize, disk: &'static
     node
 }
 
-/// Bytes of a board's disk: modules and objects on their way, and one job on its way.
-pub const DISK_BYTES: usize = 50 << 10;
-
-/// Bytes that a namespace takes besides its catalogue.
-const NAMESPACE_BYTES: usize = 704;
+/// Bytes of a board's disk, where no radio needs the memory: modules and objects on their way, the
+/// entries of catalogues, and one job on its way.
+pub const DISK_BYTES: usize = 74 << 10;
 
 /// The configuration of the node `id` with `lines` serial links.
 pub(crate) fn config(
@@ -84,12 +83,17 @@ pub(crate) fn config(
     config.first_sequence = first_sequence;
     config.seed = seed;
     config.limits = Limits::board();
-    // All namespaces together take as many bytes as one would, however many there are.
-    let shares = config.namespaces.len().max(1);
-    let catalogue = &mut config.limits.catalogue;
-    catalogue.bytes = (catalogue.bytes - NAMESPACE_BYTES * (shares - 1)) / shares;
-    catalogue.entries /= shares;
     config
+}
+
+/// Gives the catalogues, in equal shares, what a disk of `disk` bytes has besides modules and the
+/// job on its way.
+fn share_catalogues(config: &mut Config, disk: usize) {
+    let shares = config.namespaces.len().max(1);
+    let limits = &mut config.limits;
+    let bytes = disk.saturating_sub(limits.cache_bytes + limits.image_bytes);
+    limits.catalogue.bytes = bytes.min(limits.catalogue.bytes) / shares;
+    limits.catalogue.entries /= shares;
 }
 
 #[cfg(test)]
@@ -176,7 +180,8 @@ mod tests {
     #[test]
     fn the_cache_has_what_the_limits_say() {
         let limits = Limits::board();
-        assert_eq!(limits.cache_bytes + limits.image_bytes, DISK_BYTES);
+        let others = limits.catalogue.bytes + limits.image_bytes;
+        assert_eq!(limits.cache_bytes + others, DISK_BYTES);
         let boot = boot(&mut Kept::NOTHING.clone(), false);
         let node = started(&boot, Some(record()));
         assert_eq!(node.cache().capacity(), limits.cache_bytes);

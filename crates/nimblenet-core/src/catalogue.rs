@@ -1,17 +1,14 @@
 //! A node's copy of a namespace's catalogue.
 
+mod entries;
+
 use alloc::vec::Vec;
 use core::fmt;
 
 use nimblenet_tasklet::{Delta, Digest, Entry, Name, NamespaceId, RootHasher};
 
-/// Where an entry's encoded bytes stand, and the epoch that brought it.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    offset: usize,
-    len: usize,
-    since: u32,
-}
+use self::entries::{Entries, Place};
+use crate::cache::Disk;
 
 /// An entry that a later epoch replaced, kept for jobs that started before.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +22,7 @@ struct Retired {
 /// One namespace's catalogue at one epoch, and the entries of earlier epochs that running jobs
 /// still need.
 ///
-/// Entries stay in their encoded form in one buffer, and are read from there.
+/// Entries stay in their encoded form in one region of bytes, and are read from there.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     name: Name,
@@ -35,7 +32,7 @@ pub struct Catalogue {
     places: Vec<Place>,
     /// Numbers of entries, in the order of the bytes of their names.
     by_name: Vec<u16>,
-    bytes: Vec<u8>,
+    held: Entries,
     retired: Vec<Retired>,
     limits: CatalogueLimits,
 }
@@ -45,7 +42,7 @@ pub struct Catalogue {
 pub struct CatalogueLimits {
     /// The most entries.
     pub entries: usize,
-    /// Bytes of all encoded entries.
+    /// Bytes of all encoded entries, with 6 bytes beside each.
     pub bytes: usize,
     /// Bytes of one encoded entry.
     pub entry_bytes: usize,
@@ -61,18 +58,33 @@ impl CatalogueLimits {
         entry_bytes: 512,
         retired: 64,
     };
-    /// For a microcontroller: 56 entries in 5 KiB.
+    /// For a microcontroller: 256 entries in 24 KiB.
     pub const SMALL: Self = Self {
-        entries: 56,
-        bytes: 5 << 10,
+        entries: 256,
+        bytes: 24 << 10,
         entry_bytes: 320,
         retired: 4,
     };
 }
 
 impl Catalogue {
-    /// An empty catalogue at epoch 0.
+    /// An empty catalogue at epoch 0, whose memory grows up to the limits.
     pub fn new(name: Name, limits: CatalogueLimits) -> Self {
+        Self::with(name, limits, Entries::growing())
+    }
+
+    /// An empty catalogue at epoch 0 whose entries are kept in `region`. It has all the memory that
+    /// the limits allow: nothing is allocated later.
+    pub fn on(region: Disk, name: Name, limits: CatalogueLimits) -> Self {
+        let mut catalogue = Self::with(name, limits, Entries::on(region));
+        catalogue.places.reserve_exact(limits.entries);
+        catalogue.by_name.reserve_exact(limits.entries);
+        catalogue.retired.reserve_exact(limits.retired);
+        catalogue
+    }
+
+    fn with(name: Name, limits: CatalogueLimits, held: Entries) -> Self {
+        let bytes = limits.bytes.min(held.capacity());
         Self {
             name,
             id: NamespaceId::of(&name),
@@ -80,20 +92,10 @@ impl Catalogue {
             signature: [0; 64],
             places: Vec::new(),
             by_name: Vec::new(),
-            bytes: Vec::new(),
+            held,
             retired: Vec::new(),
-            limits,
+            limits: CatalogueLimits { bytes, ..limits },
         }
-    }
-
-    /// Allocates all the memory that the limits allow, so that nothing is allocated later.
-    #[must_use]
-    pub fn preallocated(mut self) -> Self {
-        self.places.reserve_exact(self.limits.entries);
-        self.by_name.reserve_exact(self.limits.entries);
-        self.bytes.reserve_exact(self.limits.bytes);
-        self.retired.reserve_exact(self.limits.retired);
-        self
     }
 
     /// The namespace.
@@ -123,16 +125,15 @@ impl Catalogue {
 
     /// The entry with this number.
     pub fn entry(&self, number: u16) -> Option<Entry<'_>> {
-        self.places
-            .get(usize::from(number))
-            .map(|place| self.at(place))
+        let place = self.places.get(usize::from(number))?;
+        Some(self.at(*place))
     }
 
     /// The entry with this number as it was at `epoch`, if it is still kept.
     pub fn entry_at(&self, number: u16, epoch: u32) -> Option<Entry<'_>> {
         let mut replaced = self.retired.iter().filter(|old| old.number == number);
         match replaced.find(|old| old.until > epoch) {
-            Some(old) => Some(self.at(&old.place)),
+            Some(old) => Some(self.at(old.place)),
             None => self.entry(number),
         }
     }
@@ -156,7 +157,7 @@ impl Catalogue {
 
     /// Every entry, in the order of their numbers.
     pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.places.iter().map(|place| self.at(place))
+        self.places.iter().map(|place| self.at(*place))
     }
 
     /// The root that the catalogue would have if `delta` were applied. Check the signature in the
@@ -184,10 +185,14 @@ impl Catalogue {
     /// [`BadDelta`] if the delta does not fit this catalogue. Then nothing has changed.
     pub fn apply(&mut self, delta: &Delta<'_>, keep_replaced: bool) -> Result<(), BadDelta> {
         self.admit(delta)?;
-        for entry in delta.entries() {
-            let same = self.encoded(entry.number) == Some(entry.encoded());
-            if !same {
-                self.replace(&entry, delta.to, keep_replaced);
+        // Entries that become shorter first: then the whole never takes more than it will at the end.
+        for shorter in [true, false] {
+            for entry in delta.entries() {
+                let (held, new) = (self.encoded(entry.number), entry.encoded());
+                let shortens = held.is_some_and(|held| new.len() <= held.len());
+                if shortens == shorter && held != Some(new) {
+                    self.replace(&entry, delta.to, keep_replaced);
+                }
             }
         }
         self.epoch = delta.to;
@@ -199,7 +204,7 @@ impl Catalogue {
     pub fn forget_before(&mut self, epoch: u32) {
         while let Some(at) = self.retired.iter().position(|old| old.until <= epoch) {
             let old = self.retired.remove(at);
-            self.cut(&old.place);
+            self.cut(old.place);
         }
     }
 
@@ -210,7 +215,10 @@ impl Catalogue {
         if from >= self.epoch {
             return None;
         }
-        let newer = || self.places.iter().filter(|place| place.since > from);
+        let newer = || {
+            let places = self.places.iter();
+            places.filter(|place| self.held.since(**place) > from)
+        };
         struct Counted<I>(I, usize);
         impl<I: Iterator> Iterator for Counted<I> {
             type Item = I::Item;
@@ -222,7 +230,7 @@ impl Catalogue {
             }
         }
         impl<I: Iterator> ExactSizeIterator for Counted<I> {}
-        let entries = newer().map(|place| &self.bytes[place.offset..place.offset + place.len]);
+        let entries = newer().map(|place| self.held.encoded(*place));
         let entries = Counted(entries, newer().count());
         let epochs = (from, self.epoch);
         Delta::encode(
@@ -237,7 +245,7 @@ impl Catalogue {
 
     /// The most bytes that [`encode_delta`](Self::encode_delta) writes.
     pub fn delta_bytes(&self) -> usize {
-        128 + self.bytes.len() + 3 * self.places.len()
+        128 + self.held.bytes()
     }
 
     fn admit(&self, delta: &Delta<'_>) -> Result<(), BadDelta> {
@@ -253,7 +261,8 @@ impl Catalogue {
         if usize::from(delta.count) > self.limits.entries || delta.count < self.count() {
             return Err(BadDelta::Count);
         }
-        let mut bytes: usize = self.places.iter().map(|place| place.len).sum();
+        let needed = |place: &Place| Entries::needed(self.held.encoded(*place).len());
+        let mut bytes: usize = self.places.iter().map(needed).sum();
         let mut next = self.count();
         for entry in delta.entries() {
             let len = entry.encoded().len();
@@ -261,8 +270,8 @@ impl Catalogue {
                 return Err(BadDelta::TooLarge);
             }
             let held = self.places.get(usize::from(entry.number));
-            bytes = bytes + len - held.map_or(0, |place| place.len);
-            if let Some(held) = held.map(|place| self.at(place)) {
+            bytes = bytes + Entries::needed(len) - held.map_or(0, needed);
+            if let Some(held) = held.map(|place| self.at(*place)) {
                 let same = held.encoded() == entry.encoded();
                 if held.name != entry.name || !same && entry.sequence <= held.sequence {
                     return Err(BadDelta::Rewritten {
@@ -292,43 +301,43 @@ impl Catalogue {
             .binary_search_by(|number| held(number).cmp(&Some(name.as_bytes())))
     }
 
-    fn at(&self, place: &Place) -> Entry<'_> {
-        let encoded = &self.bytes[place.offset..place.offset + place.len];
-        Entry::reread(encoded).expect("entries were read before they were kept")
+    fn at(&self, place: Place) -> Entry<'_> {
+        let entry = Entry::reread(self.held.encoded(place));
+        entry.expect("entries were read before they were kept")
     }
 
     fn encoded(&self, number: u16) -> Option<&[u8]> {
         let place = self.places.get(usize::from(number))?;
-        Some(&self.bytes[place.offset..place.offset + place.len])
+        Some(self.held.encoded(*place))
     }
 
-    /// Puts `entry` in the place of its predecessor, or at the end.
+    /// Puts `entry` in the place of its predecessor, or at the end. There is room for it if replaced
+    /// entries are forgotten: the delta was admitted.
     fn replace(&mut self, entry: &Entry<'_>, since: u32, keep: bool) {
         let number = entry.number;
+        let needed = Entries::needed(entry.encoded().len());
+        let limit = self.limits.bytes;
+        let room = |held: &Entries| held.bytes() + needed <= limit;
         if let Some(old) = self.places.get(usize::from(number)).copied() {
             // The byte limit holds for entries and replaced entries together.
-            let room = self.bytes.len() + entry.encoded().len() <= self.limits.bytes;
-            if keep && room && self.retired.len() < self.limits.retired {
+            if keep && room(&self.held) && self.retired.len() < self.limits.retired {
                 self.retired.push(Retired {
                     number,
                     until: since,
                     place: old,
                 });
             } else {
-                self.cut(&old);
+                self.cut(old);
             }
         }
-        let len = entry.encoded().len();
-        while self.bytes.len() + len > self.limits.bytes && !self.retired.is_empty() {
+        while !room(&self.held) && !self.retired.is_empty() {
             let old = self.retired.remove(0);
-            self.cut(&old.place);
+            self.cut(old.place);
         }
-        let place = Place {
-            offset: self.bytes.len(),
-            len,
-            since,
+        let Some(place) = self.held.add(since, entry.encoded()) else {
+            debug_assert!(false, "an admitted delta has room");
+            return;
         };
-        self.bytes.extend_from_slice(entry.encoded());
         if let Some(old) = self.places.get_mut(usize::from(number)) {
             *old = place;
         } else {
@@ -338,15 +347,10 @@ impl Catalogue {
         }
     }
 
-    /// Removes the bytes at `gone`, and moves the bytes behind them.
-    fn cut(&mut self, gone: &Place) {
-        self.bytes.drain(gone.offset..gone.offset + gone.len);
+    /// Removes the entry at `gone`, and moves those behind it.
+    fn cut(&mut self, gone: Place) {
         let retired = self.retired.iter_mut().map(|old| &mut old.place);
-        for place in self.places.iter_mut().chain(retired) {
-            if place.offset > gone.offset {
-                place.offset -= gone.len;
-            }
-        }
+        self.held.cut(gone, self.places.iter_mut().chain(retired));
     }
 }
 

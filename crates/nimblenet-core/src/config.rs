@@ -413,7 +413,7 @@ impl Limits {
     pub const fn board() -> Self {
         Self {
             cache_bytes: 44 << 10,
-            cache_entries: 48,
+            cache_entries: 128,
             clients: 8,
             jobs: 3,
             executors: 1,
@@ -431,7 +431,7 @@ impl Limits {
             outbox_bytes: 1264,
             servings: 4,
             catalogue: CatalogueLimits::SMALL,
-            delta_bytes: 4096,
+            delta_bytes: 25 << 10,
             steps: 0,
             image_bytes: 6 << 10,
         }

@@ -9,7 +9,7 @@ pub const ACTIVATIONS: usize = 16;
 /// Bytes of a Linux node's arena, unless its configuration says otherwise.
 pub const LINUX_ARENA_BYTES: usize = 1 << 20;
 /// Bytes of the arena of a board with serial lines.
-pub const BOARD_ARENA_BYTES: usize = 144 << 10;
+pub const BOARD_ARENA_BYTES: usize = 120 << 10;
 
 /// Where the executor gets modules' bytes from.
 pub trait CodeSource {

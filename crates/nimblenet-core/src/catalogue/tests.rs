@@ -101,3 +101,43 @@ fn a_running_job_keeps_the_entries_of_its_epoch() {
     held.forget_before(2);
     assert_eq!([1, 2, 3].map(|epoch| sequence_at(&held, epoch)), [2, 2, 3]);
 }
+
+/// An entry whose encoding is four bytes longer if it is `long`.
+fn version(number: u16, name: &str, sequence: u16, long: bool) -> Vec<u8> {
+    let mut out = vec![0; 256];
+    let fields = EntryFields {
+        number,
+        name: Name::new(name).unwrap(),
+        sequence,
+        digest: Digest::of(&[sequence as u8]),
+        size: if long { 70_000 } else { 10 },
+        compression: None,
+        terms: Terms::empty(),
+        imports: &[],
+    };
+    let len = fields.encode(&mut out).unwrap();
+    out.truncate(len);
+    out
+}
+
+#[test]
+fn a_region_that_is_full_takes_every_delta_whose_entries_fit_it() {
+    let first = [version(0, "rms", 1, false), version(1, "peak", 1, true)];
+    let bytes = first.iter().map(|it| Entries::needed(it.len())).sum();
+    let name = Name::new("shop").unwrap();
+    let mut held = Catalogue::on(Disk::allocate(bytes), name, CatalogueLimits::SMALL);
+    let first = delta(0, 1, 2, &first);
+    held.apply(&Delta::decode(&first).unwrap(), true).unwrap();
+
+    // One entry grows by as much as the other shrinks; the replaced ones have no room beside them.
+    let swapped = [version(0, "rms", 2, true), version(1, "peak", 2, false)];
+    let second = delta(1, 2, 2, &swapped);
+    held.apply(&Delta::decode(&second).unwrap(), true).unwrap();
+    let encoded = |number| held.entry(number).unwrap().encoded().to_vec();
+    assert_eq!([encoded(0), encoded(1)], swapped);
+
+    let more = delta(2, 3, 2, &[version(1, "peak", 3, true)]);
+    let refused = held.apply(&Delta::decode(&more).unwrap(), true);
+    assert_eq!(refused, Err(BadDelta::TooLarge));
+    assert_eq!((held.epoch(), held.entry(1).unwrap().sequence), (2, 2));
+}

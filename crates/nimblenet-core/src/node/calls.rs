@@ -8,6 +8,7 @@ mod exchanges;
 mod moves;
 mod runs;
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use nimblenet_tasklet::{Fault, NodeId, Outcome, Work};
@@ -17,7 +18,7 @@ pub(super) use self::moves::Moved;
 use self::moves::{Moves, OfferAnswer, Passed};
 use self::runs::{Happened, Opening, Runs};
 use super::post::Post;
-use crate::cache::{Buffer, Cache};
+use crate::cache::{Buffer, Cache, Disk};
 use crate::catalogue::Catalogue;
 use crate::config::{Config, ExecutorId};
 use crate::earliest::Earliest;
@@ -34,10 +35,10 @@ pub(super) struct Calls {
 }
 
 impl Calls {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, catalogues: Vec<Disk>) -> Self {
         let jobs = config.limits.jobs;
         Self {
-            runs: Runs::new(config),
+            runs: Runs::new(config, catalogues),
             exchanges: Exchanges::new(jobs),
             moves: Moves::new(jobs),
         }

@@ -32,6 +32,8 @@ mod servings;
 #[cfg(test)]
 mod stage;
 
+use alloc::vec::Vec;
+
 use nimblenet_tasklet::{ActivationId, Delta, Fault, NamespaceId, NodeId, Work};
 
 pub use self::occupancy::Occupancy;
@@ -94,39 +96,52 @@ impl Node {
         config.check()?;
         let limits = &config.limits;
         let objects = OBJECTS * limits.delta_bytes + limits.shelf_bytes;
-        let bytes = limits.cache_bytes + objects + limits.image_bytes;
-        let disk = Disk::allocate(bytes);
-        Ok(Self::with_disk(config, disk))
+        let modules = Disk::allocate(limits.cache_bytes + objects);
+        let catalogue = |_: &_| Disk::allocate(limits.catalogue.bytes);
+        let catalogues = config.namespaces.iter().map(catalogue).collect();
+        let image = Disk::allocate(limits.image_bytes);
+        Ok(Self::on(config, modules, catalogues, image))
     }
 
     /// A node that keeps everything on `disk`. The last [`image_bytes`](crate::Limits::image_bytes)
-    /// of the disk are the image buffer, for a job on its way. Modules and objects on their way
+    /// of the disk are the image buffer, for a job on its way; the entries of each namespace's
+    /// [catalogue](crate::Limits::catalogue) are before that. Modules and objects on their way
     /// share the rest; modules take at most [`cache_bytes`](crate::Limits::cache_bytes) of it. So
-    /// if the disk is no longer than both together, objects have only the room that modules leave.
+    /// if the disk is no longer than all these together, objects have only the room that modules
+    /// leave.
     ///
     /// # Panics
     /// If [`Config::check`] refuses the configuration: a driver with a disk of its own checks it
     /// beforehand. An error would have to drop the configuration, whose code a board needs for
     /// nothing else.
+    pub fn with_disk(config: Config, mut disk: Disk) -> Self {
+        config.check().expect("the configuration was checked");
+        let limits = &config.limits;
+        let mut last = |bytes: usize| disk.split_off(disk.len().saturating_sub(bytes));
+        let image = last(limits.image_bytes);
+        let catalogue = |_: &_| last(limits.catalogue.bytes);
+        let catalogues = config.namespaces.iter().map(catalogue).collect();
+        Self::on(config, disk, catalogues, image)
+    }
+
+    /// A node with a region for modules and objects on their way, one for each namespace's entries,
+    /// and one for a job on its way.
     // Not inlined, so that the node is built in place instead of field by field.
     #[inline(never)]
-    pub fn with_disk(mut config: Config, mut disk: Disk) -> Self {
-        config.check().expect("the configuration was checked");
-        let cached = disk.len().saturating_sub(config.limits.image_bytes);
-        let image = Buffer::new(disk.split_off(cached));
+    fn on(mut config: Config, modules: Disk, catalogues: Vec<Disk>, image: Disk) -> Self {
         let limits = config.limits;
         let policy = config.eviction.make;
         let mesh = Mesh::new(&config);
-        let cache = Cache::new(disk, limits.cache_bytes, limits.cache_entries, policy);
+        let cache = Cache::new(modules, limits.cache_bytes, limits.cache_entries, policy);
         let cache = cache.with_clients(limits.clients);
         let archive = config.role.take_archive();
         Self {
-            calls: Calls::new(&config),
+            calls: Calls::new(&config, catalogues),
             reports: Reports::new(archive.is_some()),
             announcements: Announcements::new(archive.is_some()),
             servings: Servings::new(archive, limits.servings),
             placing: Placing::new(limits.neighbours),
-            ground: Ground::new(config, mesh, cache, image),
+            ground: Ground::new(config, mesh, cache, Buffer::new(image)),
         }
     }
 

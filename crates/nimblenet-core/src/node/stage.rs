@@ -93,6 +93,13 @@ impl Stage {
         }
     }
 
+    /// A region for the entries of each namespace.
+    pub(in crate::node) fn catalogues(&self) -> Vec<Disk> {
+        let bytes = self.ground.config.limits.catalogue.bytes;
+        let namespaces = self.ground.config.namespaces.iter();
+        namespaces.map(|_| Disk::allocate(bytes)).collect()
+    }
+
     /// What a part works with.
     pub(in crate::node) fn post(&mut self) -> Post<'_> {
         self.ground.post(self.now)

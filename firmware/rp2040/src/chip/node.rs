@@ -1,4 +1,4 @@
-//! The node: its disk, the queues between it and its links, and the state of its task.
+//! The node: the queues between it and its links, and the state of its task.
 
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex as Shared;
 use embassy_sync::channel::Channel;
@@ -10,8 +10,8 @@ use nimblenet_board::orchestrator::{
 };
 use nimblenet_board::parcel::Reply;
 use nimblenet_board::provision::Provision;
-use nimblenet_board::start::{self, Boot, DISK_BYTES};
-use static_cell::{ConstStaticCell, StaticCell};
+use nimblenet_board::start::{self, Boot};
+use static_cell::StaticCell;
 
 use crate::ChipWatchdog;
 use crate::interpreter::NodeEnds;
@@ -19,7 +19,6 @@ use crate::interpreter::NodeEnds;
 /// The number of links, the same on every board of this chip.
 pub(crate) const LINKS: usize = 2;
 
-static DISK: ConstStaticCell<[u8; DISK_BYTES]> = ConstStaticCell::new([0; DISK_BYTES]);
 /// Frames that have come in.
 pub(crate) static INCOMING: Channel<Shared, Arrival, INCOMING_FRAMES> = Channel::new();
 /// Frames that go out, for each link.
@@ -40,16 +39,18 @@ pub struct NodeSide<C: 'static = Nobody> {
 }
 
 impl<C: Caller> NodeSide<C> {
-    /// Makes the node that `record` names, and connects it to the interpreter and to `caller`.
+    /// Makes the node that `record` names, with what it keeps on `disk`, and connects it to the
+    /// interpreter and to `caller`.
     pub(crate) fn new(
         place: &'static Place<C>,
         boot: &Boot,
         record: Option<Provision>,
+        disk: &'static mut [u8],
         watchdog: ChipWatchdog,
         interpreter: NodeEnds,
         caller: C,
     ) -> Self {
-        let node = start::node(boot, record, LINKS, DISK.take());
+        let node = start::node(boot, record, LINKS, disk);
         let links = [OUTGOING[0].sender(), OUTGOING[1].sender()];
         let NodeEnds { work, replies } = interpreter;
         Self {

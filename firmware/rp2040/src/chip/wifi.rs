@@ -48,6 +48,8 @@ const RADIO: LinkId = LinkId(1);
 const COAP_PORT: u16 = 5683;
 /// The length of the arena: the memory that radio and network leave.
 const ARENA_BYTES: usize = 96 << 10;
+/// The length of the disk: the radio and the network leave 6 KiB for the entries of catalogues.
+const DISK_BYTES: usize = 56 << 10;
 /// The time after which a board looks again for a network that it has not found.
 const REJOIN: Duration = Duration::from_secs(5);
 /// The longest time for which a missing neighbour holds up frames for others.
@@ -58,6 +60,7 @@ const FRAMES: usize = 4;
 const SOCKETS: usize = 3;
 
 static ARENA: ConstStaticCell<Arena<ARENA_BYTES>> = ConstStaticCell::new(Arena([0; ARENA_BYTES]));
+static DISK: ConstStaticCell<[u8; DISK_BYTES]> = ConstStaticCell::new([0; DISK_BYTES]);
 static REQUEST: Channel<Shared, Datagram<SocketAddrV4, MAX_REQUEST_BYTES>, REQUESTS> =
     Channel::new();
 static ANSWER: Channel<Shared, Datagram<SocketAddrV4, MAX_MESSAGE_BYTES>, ANSWERS> = Channel::new();
@@ -134,7 +137,7 @@ impl WifiBoard {
         let caller = CoapCaller::new(boot.seed as u16, REQUEST.receiver(), ANSWER.sender());
         let record = record();
         let network = record.as_ref().and_then(Provision::network).cloned();
-        let node = NodeSide::new(&NODE, &boot, record, watchdog, ends, caller);
+        let node = NodeSide::new(&NODE, &boot, record, DISK.take(), watchdog, ends, caller);
         seal_heap();
         Self {
             line,

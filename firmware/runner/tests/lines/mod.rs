@@ -181,6 +181,57 @@ fn a_chain_larger_than_the_arena_ends_with_the_right_result() {
     well(&mut floor, &[board]);
 }
 
+/// The paper's set: 250 tasklets of 290 bytes, of which a cache of 32 KiB holds 113.
+#[test]
+fn a_board_holds_the_catalogue_of_the_paper_s_set_and_the_modules_of_its_cache() {
+    const TASKLETS: usize = 250;
+    const BYTES: usize = 290;
+    const USED: usize = 113;
+    let tasklet = |at: usize| {
+        let wat = |filler: usize| {
+            let filler = "a".repeat(filler);
+            format!(
+                r#"(module (memory 1) (data (i32.const 0) "{filler}")
+                    (func (export "run") (param i32) (result i32)
+                        (i32.add (local.get 0) (i32.const {}))))"#,
+                // Two bytes of code each.
+                64 + at,
+            )
+        };
+        let bare = draft("bare", &wat(200), ONE).module.len();
+        let mut draft = draft(&format!("t{at:03}"), &wat(200 + BYTES - bare), ONE);
+        assert_eq!(draft.module.len(), BYTES);
+        draft.memory_bytes = 65536;
+        draft
+    };
+    let mut floor = Floor::new(&(0..TASKLETS).map(tasklet).collect::<Vec<_>>());
+    let board = floor.board(BOARD);
+    floor.registry(port(board, Uart::Zero));
+    floor.run(3000);
+    let mut round = || {
+        let before = floor
+            .peer_node(REGISTRY)
+            .counters()
+            .traffic(Kind::Data)
+            .sent;
+        // The last tasklets of the catalogue are there as the first ones are.
+        for at in (0..TASKLETS).rev().take(USED) {
+            let name = format!("shop/t{at:03}");
+            let number = floor.ask(REGISTRY, BOARD, &name, &[1]).number();
+            assert_eq!(number, 65 + at as i64);
+        }
+        floor
+            .peer_node(REGISTRY)
+            .counters()
+            .traffic(Kind::Data)
+            .sent
+            - before
+    };
+    assert!(round() >= USED as u64, "each module was fetched");
+    assert_eq!(round(), 0, "all modules are still in the cache");
+    well(&mut floor, &[board]);
+}
+
 #[test]
 fn a_chain_larger_than_the_disk_ends_with_the_right_result() {
     const CALLEES: usize = 15;

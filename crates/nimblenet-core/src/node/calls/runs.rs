@@ -8,12 +8,14 @@
 mod execution;
 mod supply;
 
+use alloc::vec::Vec;
+
 use nimblenet_tasklet::{Fault, Outcome, TaskletRef, Trap, Work, abi};
 
 pub(super) use self::execution::Opening;
 use self::execution::{Effect, Execution};
 use self::supply::{Acquired, Missing, Supplied, Supply, Wanted};
-use crate::cache::{Buffer, Cache, NotExpanded, SlotId};
+use crate::cache::{Buffer, Cache, Disk, NotExpanded, SlotId};
 use crate::catalogue::Catalogue;
 use crate::config::{Config, ExecutorId};
 use crate::earliest::Earliest;
@@ -45,11 +47,11 @@ pub(in crate::node) enum Happened {
 }
 
 impl Runs {
-    pub(in crate::node) fn new(config: &Config) -> Self {
+    pub(in crate::node) fn new(config: &Config, catalogues: Vec<Disk>) -> Self {
         let limits = &config.limits;
         Self {
             execution: Execution::new(config),
-            supply: Supply::new(config),
+            supply: Supply::new(config, catalogues),
             depth: limits.depth,
             // Each job ends once, and one job arrives, with a module and a record.
             happened: Queue::with_capacity(limits.jobs + 2),

@@ -8,6 +8,8 @@ mod acquisitions;
 mod fetches;
 mod subscriptions;
 
+use alloc::vec::Vec;
+
 use nimblenet_tasklet::{Digest, Fault, NamespaceId, NodeId, TaskletRef};
 
 use self::acquisitions::Acquisitions;
@@ -15,7 +17,7 @@ pub(super) use self::acquisitions::{Acquired, Wanted};
 use self::fetches::Fetches;
 pub(super) use self::subscriptions::Missing;
 use self::subscriptions::Subscriptions;
-use crate::cache::SlotId;
+use crate::cache::{Disk, SlotId};
 use crate::config::Config;
 use crate::earliest::Earliest;
 use crate::event::{ClientId, Reason};
@@ -43,11 +45,12 @@ pub(in crate::node) enum Supplied {
 }
 
 impl Supply {
-    /// The namespaces that the configuration names, without any catalogue yet.
-    pub(in crate::node) fn new(config: &Config) -> Self {
+    /// The namespaces that the configuration names, without any catalogue yet. Each has one of
+    /// `regions` for its entries.
+    pub(in crate::node) fn new(config: &Config, regions: Vec<Disk>) -> Self {
         let limits = &config.limits;
         Self {
-            subscriptions: Subscriptions::new(&config.namespaces, limits.catalogue),
+            subscriptions: Subscriptions::new(&config.namespaces, limits.catalogue, regions),
             acquisitions: Acquisitions::new(limits.acquisitions),
             // One for each acquisition, one for a delta, one for a record.
             fetches: Fetches::new(

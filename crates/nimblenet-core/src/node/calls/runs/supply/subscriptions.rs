@@ -14,7 +14,7 @@ use nimblenet_tasklet::{
     TaskletName, TaskletRef, Work, signed_bytes,
 };
 
-use crate::cache::SlotId;
+use crate::cache::{Disk, SlotId};
 use crate::catalogue::{BadDelta, Catalogue, CatalogueLimits};
 use crate::config::NamespaceConfig;
 use crate::counters::DropReason;
@@ -84,11 +84,17 @@ pub(in crate::node) enum Missing {
 }
 
 impl Subscriptions {
-    /// Subscriptions to these namespaces, without any catalogue yet.
-    pub(in crate::node) fn new(namespaces: &[NamespaceConfig], limits: CatalogueLimits) -> Self {
-        let table = namespaces.iter().map(|namespace| Subscription {
+    /// Subscriptions to these namespaces, without any catalogue yet. Each has one of `regions` for
+    /// its entries.
+    pub(in crate::node) fn new(
+        namespaces: &[NamespaceConfig],
+        limits: CatalogueLimits,
+        regions: impl IntoIterator<Item = Disk>,
+    ) -> Self {
+        let table = namespaces.iter().zip(regions);
+        let table = table.map(|(namespace, region)| Subscription {
             config: *namespace,
-            catalogue: Catalogue::new(namespace.name, limits).preallocated(),
+            catalogue: Catalogue::on(region, namespace.name, limits),
             sync: Sync::Idle,
             source: namespace.registry,
             retry: None,

@@ -22,7 +22,7 @@ fn wanted(number: u16) -> Wanted {
 
 fn begun() -> (Stage, Supply) {
     let stage = Stage::with(|config| config.acquisition.ask_metadata = false);
-    let supply = Supply::new(&stage.ground.config);
+    let supply = Supply::new(&stage.ground.config, stage.catalogues());
     (stage, supply)
 }
 

@@ -14,7 +14,9 @@ const PAUSE: Duration = Duration::from_millis(1000);
 const SHORT: Duration = Duration::from_millis(200);
 
 fn subscriptions(stage: &Stage) -> Subscriptions {
-    Subscriptions::new(&stage.ground.config.namespaces, CatalogueLimits::SMALL)
+    let namespaces = &stage.ground.config.namespaces;
+    let limits = stage.ground.config.limits.catalogue;
+    Subscriptions::new(namespaces, limits, stage.catalogues())
 }
 
 fn begun() -> (Stage, Subscriptions, SubscriptionAt) {
