@@ -42,7 +42,7 @@ pub struct Catalogue {
 pub struct CatalogueLimits {
     /// The most entries.
     pub entries: usize,
-    /// Bytes of all encoded entries, with 6 bytes beside each.
+    /// Bytes of all encoded entries, with [`BESIDE_ENTRY`](Self::BESIDE_ENTRY) for each.
     pub bytes: usize,
     /// Bytes of one encoded entry.
     pub entry_bytes: usize,
@@ -51,6 +51,8 @@ pub struct CatalogueLimits {
 }
 
 impl CatalogueLimits {
+    /// Bytes that are kept beside each entry.
+    pub const BESIDE_ENTRY: usize = entries::HEADER;
     /// For a Linux node or a registry: 4096 entries in 1 MiB.
     pub const LARGE: Self = Self {
         entries: 4096,

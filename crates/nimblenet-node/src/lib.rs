@@ -18,6 +18,7 @@ pub mod remote;
 mod socket;
 mod state;
 mod store;
+mod triggers;
 mod values;
 
 pub use device::{Device, Devices};

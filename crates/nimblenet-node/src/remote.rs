@@ -19,7 +19,9 @@ use tokio::time::Instant;
 use crate::coap::{Client, ClientError, Code, Format, Request, Response, Timers};
 use crate::key::{PublicKey, SigningKey};
 
-pub use self::summary::{JobSummary, LineSummary, ModuleSummary, NamespaceSummary};
+pub use self::summary::{
+    JobSummary, LineSummary, ModuleSummary, NamespaceSummary, TriggerList, TriggerSummary,
+};
 
 /// How often a publication is made anew when others publish at the same time.
 const ATTEMPTS: usize = 5;
@@ -43,6 +45,8 @@ pub struct CallOptions<'a> {
     pub explain: bool,
     /// Whether the answer has the lines that the tasklets have written to the log.
     pub logs: bool,
+    /// The number of who calls, the same each time.
+    pub client: Option<u32>,
 }
 
 /// How modules that are published travel.
@@ -111,6 +115,7 @@ impl Remote {
             at,
             explain,
             logs,
+            client,
         } = options;
         let path = [name.namespace.as_str(), name.name.as_str()];
         let mut request = ask(Resource::Call, &path);
@@ -121,6 +126,8 @@ impl Remote {
         let explain = explain.then(|| query::EXPLAIN.to_owned());
         request.query.extend(explain);
         request.query.extend(logs.then(|| query::LOGS.to_owned()));
+        let client = client.map(|client| format!("{}={client}", query::CLIENT));
+        request.query.extend(client);
         request.format = Some(Format::CBOR);
         request.payload = args.to_vec();
         Ok(self.request(&request).await?.payload)
@@ -167,6 +174,17 @@ impl Remote {
         let payload = self.request(&request).await?.payload;
         let lines = summary::read_lines(&mut Decoder::new(&payload));
         lines.ok_or(RemoteError::Malformed)
+    }
+
+    /// What it has seen of its clients after trigger number `from`, and of the mesh.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn triggers(&mut self, from: u64) -> Result<TriggerList, RemoteError> {
+        let mut request = ask(Resource::Triggers, &[]);
+        request.query = vec![format!("{}={from}", query::FROM)];
+        let payload = self.request(&request).await?.payload;
+        summary::read_triggers(&payload).ok_or(RemoteError::Malformed)
     }
 
     /// The numbers of a node or registry, by the keys of its status.

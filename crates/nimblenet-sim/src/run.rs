@@ -684,7 +684,7 @@ fn limits(trace: &Trace, settings: &Settings, delta: &Delta<'_>, mesh: &Distance
         servings: 64,
         catalogue: CatalogueLimits {
             entries,
-            bytes: lengths().sum(),
+            bytes: lengths().sum::<usize>() + entries * CatalogueLimits::BESIDE_ENTRY,
             entry_bytes: lengths().max().unwrap_or(0),
             retired: 0,
         },

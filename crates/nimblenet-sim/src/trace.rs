@@ -4,6 +4,8 @@
 //! other, the task set, when a robot is in contact with which node, and when it triggers which
 //! chain. Scenarios make traces, and so does whoever records a real floor.
 
+pub mod recording;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use core::fmt;

@@ -12,7 +12,7 @@ use crate::Fault;
 
 pub use document::{
     DOCUMENTS, Key, Value, crash, explained, failure, job, line, link, module, namespace,
-    published, status, step,
+    published, status, step, trigger, triggers,
 };
 
 /// What a request does with a resource. The numbers are those of CoAP (RFC 7252 section 12.1.1).
@@ -62,6 +62,8 @@ pub mod segment {
     pub const CACHE: &str = "cache";
     /// Lines that tasklets have written.
     pub const LOGS: &str = "logs";
+    /// Calls that clients have made.
+    pub const TRIGGERS: &str = "triggers";
     /// Namespaces and their catalogues.
     pub const NAMESPACES: &str = "r";
     /// Modules.
@@ -92,7 +94,7 @@ pub mod query {
     pub const RT: &str = "rt";
     /// The path of the resources that are listed.
     pub const HREF: &str = "href";
-    /// The epoch, or the number of a line, after which changes are wanted; 0 without it.
+    /// The epoch, or the number of a line or trigger, after which changes are wanted; 0 without it.
     pub const FROM: &str = "from";
     /// The public key that a publication is signed by, in hexadecimal digits.
     pub const KEY: &str = "key";
@@ -151,6 +153,8 @@ resources! {
     Cache = Get [Is(segment::CACHE)] [],
     /// Lists the newest lines that tasklets have written to the log.
     Logs = Get [Is(segment::LOGS)] [query::FROM],
+    /// Lists the newest calls that clients have made.
+    Triggers = Get [Is(segment::TRIGGERS)] [query::FROM],
     /// Moves a call in progress to another node.
     Move = Post [Is(segment::JOBS), Any("CALL")] [query::TO],
     /// Lists the namespaces.

@@ -21,7 +21,7 @@ use nimblenet_sim::{Cut, Profile, Report, Settings};
 use crate::failure::{BAD_SCENARIO, Coded};
 
 pub(crate) use drawing::{Contest, contests, figures, page as html, write as draw};
-pub(crate) use files::Files;
+pub(crate) use files::{Files, prepare_file};
 pub(crate) use input::{Input, Recipe, faults};
 pub(crate) use sheet::csv;
 pub(crate) use story::{Story, Which};

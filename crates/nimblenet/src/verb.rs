@@ -63,5 +63,6 @@ verbs! {
     ps Ps,
     top Top,
     logs Logs,
+    record Record,
     relocate Move,
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::cache::{Buffer, Disk};
 
 /// Before each entry: the epoch that brought it (4 bytes) and the entry's length (2 bytes).
-const HEADER: usize = 6;
+pub(super) const HEADER: usize = 6;
 
 /// Where an entry stands. It is valid until an entry that stands before it is cut out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -18,6 +18,7 @@ use crate::key::PublicKey;
 use crate::lines::Line;
 use crate::remote::NamespaceSummary;
 use crate::store::Published;
+use crate::triggers::Trigger;
 
 pub(super) use document::reason;
 pub(crate) use document::{Document, Media};
@@ -43,6 +44,8 @@ pub(crate) enum Request {
     Cache,
     /// List the lines of the log after a number.
     Logs { from: u64 },
+    /// List the ended calls of clients after a number.
+    Triggers { from: u64 },
     /// Give the state of a call, or its result.
     Job { call: CallId },
     /// Give the state once it differs from the one that was `seen`; at once if there is none.
@@ -129,6 +132,8 @@ pub(crate) enum Reply {
     Cache(Vec<Cached>),
     /// Lines that tasklets have written to the log.
     Logs(Vec<Line>),
+    /// What the node has seen of its clients and of the mesh.
+    Triggers(Box<Recorded>),
     /// A call in progress at this moment.
     Job { now: Instant, job: Progress },
     /// A state of what is watched, and whether it is the last.
@@ -151,6 +156,17 @@ pub(crate) enum Reply {
     Staged,
     /// A request is refused.
     Refused(Refused),
+}
+
+/// What a node has seen of its clients and of the mesh at a moment.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Recorded {
+    pub(crate) node: NodeId,
+    pub(crate) now: Instant,
+    pub(crate) neighbours: Vec<NodeId>,
+    /// The registry of the node's first namespace.
+    pub(crate) registry: Option<NodeId>,
+    pub(crate) triggers: Vec<Trigger>,
 }
 
 /// Why a call goes on where it was.

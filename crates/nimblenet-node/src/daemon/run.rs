@@ -31,6 +31,7 @@ use crate::executor::{OwnedOutcome, Workers};
 use crate::key::PublicKey;
 use crate::lines::Lines;
 use crate::link::Heard;
+use crate::triggers::Triggers;
 
 /// The most frames that the loop takes before it serves other inputs.
 const BATCH: usize = 64;
@@ -138,6 +139,8 @@ pub(super) struct Service {
     /// The lines of the log.
     pub(super) lines: Lines,
     pub(super) notices: Notices,
+    /// The newest ended calls of clients.
+    pub(super) triggers: Triggers,
     /// The results of the newest calls.
     pub(super) results: Results,
     pub(super) waiters: Waiters,

@@ -1,16 +1,17 @@
 //! Requests and their replies.
 
-use nimblenet_core::{CallId, CallRequest, Catalogue, Progress, Standing};
+use nimblenet_core::{CallId, CallRequest, Catalogue, Instant, Progress, Standing};
 use nimblenet_tasklet::api::Problem;
 use nimblenet_tasklet::{Delta, Digest, Fault, Name, NamespaceId, NodeId, TaskletName, TaskletRef};
 
-use super::api::{self, Answer, Filter, NotMoved, Refused, Reply, Request};
+use super::api::{self, Answer, Filter, NotMoved, Recorded, Refused, Reply, Request};
 use super::registry::{self, Done};
 use super::run::{Moved, Service, Waiting};
 use super::watch::Ended;
 use super::{Cached, Call, CallReport};
 use crate::remote::NamespaceSummary;
 use crate::store::Refusal;
+use crate::triggers::{self, Trigger};
 
 impl Service {
     /// Serves a request. Gives the reply at once, unless the request takes time.
@@ -38,6 +39,7 @@ impl Service {
                 self.find_calls_of_lines();
                 answer.give(Reply::Logs(self.lines.after(from)));
             }
+            Request::Triggers { from } => answer.give(self.recorded(from)),
             Request::Job { call } => answer.give(self.job(call).0),
             Request::Watch { watched, seen } => self.watch(watched, seen, answer),
             Request::Move { call, to } => self.begin_move(call, to, answer),
@@ -62,6 +64,17 @@ impl Service {
         }
     }
 
+    fn recorded(&self, from: u64) -> Reply {
+        let config = self.node.config();
+        Reply::Triggers(Box::new(Recorded {
+            node: config.id,
+            now: self.clock.now(),
+            neighbours: self.node.neighbours().collect(),
+            registry: config.namespaces.first().map(|held| held.registry),
+            triggers: self.triggers.after(from),
+        }))
+    }
+
     fn call(&mut self, waiting: Waiting) {
         let accepted = if self.stopping.is_some() {
             Err(Fault::Stopped)
@@ -71,6 +84,7 @@ impl Service {
         match accepted {
             Ok(id) => drop(self.calls.insert(id, waiting)),
             Err(fault) => {
+                self.note_trigger(&waiting.call, &CallReport::refused(fault));
                 let (place, detail) = self.blame(fault, &waiting, None);
                 let refused = Reply::refused_call(fault, place, detail);
                 waiting.answer.give(refused);
@@ -92,6 +106,20 @@ impl Service {
             Some(node) => self.node.call_at(now, node, request),
             None => self.node.call(now, request),
         }
+    }
+
+    /// Notes that a client's call has ended.
+    fn note_trigger(&mut self, call: &Call, report: &CallReport) {
+        let took = report.took.as_micros() as u64;
+        self.triggers.note(Trigger {
+            number: 0,
+            at: Instant::from_micros(self.clock.now().as_micros().saturating_sub(took)),
+            tasklet: call.name,
+            client: call.client,
+            took: report.took,
+            waited: triggers::waited(&report.steps),
+            fault: report.result.as_ref().err().copied(),
+        });
     }
 
     /// Explains to the client where a call failed, and what the fault does not say.
@@ -231,6 +259,7 @@ impl Service {
         let Some(waiting) = self.calls.remove(&id) else {
             return;
         };
+        self.note_trigger(&waiting.call, &report);
         let fault = report.result.as_ref().err();
         let blame = fault.map(|fault| self.blame(*fault, &waiting, report.blamed));
         let (place, detail) = blame.unwrap_or_default();

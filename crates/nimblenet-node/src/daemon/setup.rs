@@ -31,6 +31,7 @@ use crate::key::PublicKey;
 use crate::lines::Lines;
 use crate::link::{LinkPlan, UdpPlan};
 use crate::store::Store;
+use crate::triggers::Triggers;
 use crate::values::Values;
 
 /// The arena of a registry's executor, which runs no tasklets.
@@ -223,6 +224,7 @@ impl Setup {
             calls: BTreeMap::new(),
             lines,
             notices: Notices::default(),
+            triggers: Triggers::default(),
             results: Results::default(),
             waiters: Waiters::default(),
             moves: Vec::new(),

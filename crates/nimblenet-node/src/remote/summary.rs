@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use minicbor::Decoder;
 use minicbor::data::Type;
-use nimblenet_tasklet::api::{job, line, module, namespace};
+use nimblenet_tasklet::api::{job, line, module, namespace, trigger, triggers};
 use nimblenet_tasklet::{Name, NodeId, Place, TaskletName};
 
 use crate::key::PublicKey;
@@ -88,6 +88,40 @@ impl LineSummary {
 pub(super) fn named(sentence: &str, place: Place, name: &str) -> String {
     let named = format!("in {name} at offset {:#x}", place.offset());
     sentence.replace(&place.to_string(), &named)
+}
+
+/// What a node has seen of its clients and of the mesh.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TriggerList {
+    /// The node's id.
+    pub node: NodeId,
+    /// The time from the node's start to its answer.
+    pub now: Duration,
+    /// The nodes in direct reach of it.
+    pub neighbours: Vec<NodeId>,
+    /// The registry of its first namespace.
+    pub registry: Option<NodeId>,
+    /// Ended calls of its clients, by their numbers.
+    pub triggers: Vec<TriggerSummary>,
+}
+
+/// A call that a client has made and that has ended.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct TriggerSummary {
+    /// Its number; triggers are numbered from 1 since the node's start, as they end.
+    pub number: u64,
+    /// The time from the node's start to the call.
+    pub at: Duration,
+    /// The tasklet's full name.
+    pub tasklet: String,
+    /// The client's number, if it gave one.
+    pub client: Option<u32>,
+    /// The time from the call to its end.
+    pub took: Duration,
+    /// The part of that in which it waited for tasklets that the node lacked.
+    pub waited: Duration,
+    /// The code of the fault, if it failed.
+    pub code: Option<String>,
 }
 
 /// A module in a node's cache as it lists it.
@@ -208,6 +242,53 @@ pub(super) fn read_lines(decoder: &mut Decoder<'_>) -> Option<Vec<LineSummary>> 
         lines.push(summary);
     }
     Some(lines)
+}
+
+pub(super) fn read_triggers(payload: &[u8]) -> Option<TriggerList> {
+    let mut decoder = Decoder::new(payload);
+    let mut list = TriggerList {
+        node: NodeId::EVERYONE,
+        now: Duration::ZERO,
+        neighbours: Vec::new(),
+        registry: None,
+        triggers: Vec::new(),
+    };
+    for _ in 0..decoder.map().ok()?? {
+        match decoder.str().ok()? {
+            triggers::NODE => list.node = NodeId(decoder.u16().ok()?),
+            triggers::NOW_US => list.now = Duration::from_micros(decoder.u64().ok()?),
+            triggers::NEIGHBOURS => {
+                for _ in 0..decoder.array().ok()?? {
+                    list.neighbours.push(NodeId(decoder.u16().ok()?));
+                }
+            }
+            triggers::REGISTRY => list.registry = Some(NodeId(decoder.u16().ok()?)),
+            triggers::TRIGGERS => {
+                for _ in 0..decoder.array().ok()?? {
+                    list.triggers.push(read_trigger(&mut decoder)?);
+                }
+            }
+            _ => decoder.skip().ok()?,
+        }
+    }
+    Some(list)
+}
+
+fn read_trigger(decoder: &mut Decoder<'_>) -> Option<TriggerSummary> {
+    let mut summary = TriggerSummary::default();
+    for _ in 0..decoder.map().ok()?? {
+        match decoder.str().ok()? {
+            trigger::NUMBER => summary.number = decoder.u64().ok()?,
+            trigger::AT_US => summary.at = Duration::from_micros(decoder.u64().ok()?),
+            trigger::TASKLET => summary.tasklet = decoder.str().ok()?.to_owned(),
+            trigger::CLIENT => summary.client = Some(decoder.u32().ok()?),
+            trigger::TOOK_US => summary.took = Duration::from_micros(decoder.u64().ok()?),
+            trigger::WAITED_US => summary.waited = Duration::from_micros(decoder.u64().ok()?),
+            trigger::CODE => summary.code = Some(decoder.str().ok()?.to_owned()),
+            _ => decoder.skip().ok()?,
+        }
+    }
+    Some(summary)
 }
 
 /// What a document has under keys whose values are numbers.

@@ -128,6 +128,36 @@ documents! {
         /// Milliseconds since the call.
         AGE_MS = "age_ms" Uint;
     }
+    /// What a node has seen of its clients and of the mesh, for a recording.
+    triggers {
+        /// The node's id.
+        NODE = "node" Uint;
+        /// Microseconds from the node's start to this answer.
+        NOW_US = "now_us" Uint;
+        /// The ids of the nodes in direct reach.
+        NEIGHBOURS = "neighbours" Array;
+        /// The registry of the node's first namespace.
+        REGISTRY = "registry" Uint, optional;
+        /// Ended calls of clients, by their numbers: a `trigger` each.
+        TRIGGERS = "triggers" Array;
+    }
+    /// A call that a client has made and that has ended.
+    trigger {
+        /// Its number; triggers are numbered from 1 since the node's start, as they end.
+        NUMBER = "number" Uint;
+        /// Microseconds from the node's start to the call.
+        AT_US = "at_us" Uint;
+        /// The tasklet's full name.
+        TASKLET = "tasklet" Text;
+        /// The client's number, if it gave one.
+        CLIENT = "client" Uint, optional;
+        /// Microseconds from the call to its end.
+        TOOK_US = "took_us" Uint;
+        /// Microseconds of that in which it waited for tasklets that this node lacked.
+        WAITED_US = "waited_us" Uint;
+        /// The code of the fault, if it failed.
+        CODE = "code" Text, optional;
+    }
     /// A module in the cache.
     module {
         /// Its tasklet's full name.

@@ -59,10 +59,7 @@ impl Files {
     /// If one cannot.
     pub(crate) fn prepare(&self) -> anyhow::Result<()> {
         for (_, path) in self.named() {
-            if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
-                make(folder)?;
-            }
-            try_to_write(path)?;
+            prepare_file(path)?;
         }
         if let Some(folder) = &self.plots {
             make(folder)?;
@@ -70,6 +67,17 @@ impl Files {
         }
         Ok(())
     }
+}
+
+/// Makes the folder of a file, and sees that the file can be written. What is there stays as it is.
+///
+/// # Errors
+/// If it cannot.
+pub(crate) fn prepare_file(path: &Path) -> anyhow::Result<()> {
+    if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
+        make(folder)?;
+    }
+    try_to_write(path)
 }
 
 fn make(folder: &Path) -> anyhow::Result<()> {

@@ -52,6 +52,9 @@ pub(crate) struct Args {
     /// the document.
     #[arg(long)]
     logs: bool,
+    /// Number of who calls, the same each time: the node keeps what it calls while it is there.
+    #[arg(long, value_name = "NUMBER")]
+    client: Option<u32>,
     /// File of function names that `pack` has written, to say where a tasklet failed; give it once
     /// for each tasklet.
     #[arg(long, value_name = "FILE")]
@@ -76,6 +79,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         at: args.at,
         explain: args.explain,
         logs: args.logs,
+        client: args.client,
     };
     let answer = args.patience.ask(&args.node, async |wait| {
         let mut node = wait.connect(&args.node).await?;

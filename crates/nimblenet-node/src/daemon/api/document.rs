@@ -3,10 +3,11 @@
 use nimblenet_core::{Counters, DropReason, Instant, Progress, Standing, Step};
 use nimblenet_tasklet::api::{
     self, crash, explained, failure, job, line, link, module, namespace, published, status, step,
+    trigger, triggers,
 };
 use nimblenet_tasklet::{Fault, Place, TaskletName};
 
-use super::{Filter, NotMoved, Reply};
+use super::{Filter, NotMoved, Recorded, Reply};
 use crate::daemon::{Cached, CallReport, Crash, Status};
 use crate::lines::Line;
 use crate::link::LinkStatus;
@@ -68,6 +69,7 @@ impl Reply {
             Self::Jobs { now, jobs } => content(|to| write_jobs(to, *now, jobs)),
             Self::Cache(modules) => content(|to| write_cache(to, modules)),
             Self::Logs(lines) => content(|to| write_logs(to, lines)),
+            Self::Triggers(recorded) => content(|to| write_triggers(to, recorded)),
             Self::Job { now, job } => content(|to| write_job(to, *now, job)),
             Self::Watched { reply, .. } => reply.document(),
             Self::Moved(Ok(())) | Self::Staged => empty(api::Status::Changed),
@@ -201,6 +203,44 @@ fn write_logs<'w>(to: &'w mut Writer, lines: &[Line]) -> Written<'w> {
     Ok(to)
 }
 
+/// What a node has seen of its clients, by the numbers of the triggers.
+fn write_triggers<'w>(to: &'w mut Writer, recorded: &Recorded) -> Written<'w> {
+    let micros = |at: Instant| at.since(Instant::ZERO).as_micros() as u64;
+    to.map(4 + u64::from(recorded.registry.is_some()))?;
+    to.str(triggers::NODE)?.u16(recorded.node.0)?;
+    to.str(triggers::NOW_US)?.u64(micros(recorded.now))?;
+    let neighbours = &recorded.neighbours;
+    to.str(triggers::NEIGHBOURS)?
+        .array(neighbours.len() as u64)?;
+    for neighbour in neighbours {
+        to.u16(neighbour.0)?;
+    }
+    if let Some(registry) = recorded.registry {
+        to.str(triggers::REGISTRY)?.u16(registry.0)?;
+    }
+    to.str(triggers::TRIGGERS)?
+        .array(recorded.triggers.len() as u64)?;
+    for seen in &recorded.triggers {
+        let optional = [seen.client.is_some(), seen.fault.is_some()];
+        let optional = optional.iter().filter(|there| **there).count() as u64;
+        to.map(5 + optional)?;
+        to.str(trigger::NUMBER)?.u64(seen.number)?;
+        to.str(trigger::AT_US)?.u64(micros(seen.at))?;
+        to.str(trigger::TASKLET)?.str(&seen.tasklet.to_string())?;
+        if let Some(client) = seen.client {
+            to.str(trigger::CLIENT)?.u32(client.0)?;
+        }
+        to.str(trigger::TOOK_US)?
+            .u64(seen.took.as_micros() as u64)?;
+        to.str(trigger::WAITED_US)?
+            .u64(seen.waited.as_micros() as u64)?;
+        if let Some(fault) = seen.fault {
+            to.str(trigger::CODE)?.str(fault.code())?;
+        }
+    }
+    Ok(to)
+}
+
 /// The message has three parts: where and what, details, and what to do.
 fn failed(
     fault: Fault,
@@ -329,6 +369,7 @@ fn links(tasklets: &[TaskletName], registry: bool, filters: &[Filter]) -> Docume
         api::Resource::Jobs,
         api::Resource::Cache,
         api::Resource::Logs,
+        api::Resource::Triggers,
     ]
     .into_iter();
     let own = own.chain(registry.then_some(api::Resource::Namespaces));

@@ -57,6 +57,9 @@ impl Asked {
             (Resource::Logs, _) => Ok(Request::Logs {
                 from: self.from("from is the number of a line")?,
             }),
+            (Resource::Triggers, _) => Ok(Request::Triggers {
+                from: self.from("from is the number of a trigger")?,
+            }),
             (Resource::Move, [.., call]) => {
                 let to = self.node(query::TO)?;
                 Ok(Request::Move {
@@ -180,6 +183,7 @@ fn media(resource: Resource) -> Option<(Media, &'static str)> {
         | Resource::Job
         | Resource::Cache
         | Resource::Logs
+        | Resource::Triggers
         | Resource::Namespaces
         | Resource::Delta
         | Resource::Publish => Some((Media::Cbor, "this resource is CBOR (format 60)")),

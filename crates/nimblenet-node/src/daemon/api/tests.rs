@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use minicbor::Decoder;
 use minicbor::data::Type;
-use nimblenet_core::{CachedModule, Counters, Source, Standing, Step};
+use nimblenet_core::{CachedModule, ClientId, Counters, Source, Standing, Step};
 use nimblenet_tasklet::api::{DOCUMENTS, Key, Method, Resource, Segment, Value};
 use nimblenet_tasklet::{Place, TaskletRef, Trap};
 
@@ -231,6 +231,32 @@ fn examples() -> Vec<(&'static str, &'static str, Reply)> {
         loaded: true,
     }]);
     let logs = Reply::Logs(vec![line.clone()]);
+    let triggers = Reply::Triggers(Box::new(Recorded {
+        node: NodeId(7),
+        now: Instant::from_micros(9_000_000),
+        neighbours: vec![NodeId(6), NodeId(8)],
+        registry: Some(NodeId(1)),
+        triggers: vec![
+            Trigger {
+                number: 41,
+                at: Instant::from_micros(8_000_000),
+                tasklet: name,
+                client: Some(ClientId(3)),
+                took: Duration::from_micros(2500),
+                waited: Duration::from_micros(1500),
+                fault: None,
+            },
+            Trigger {
+                number: 42,
+                at: Instant::from_micros(8_500_000),
+                tasklet: name,
+                client: None,
+                took: Duration::ZERO,
+                waited: Duration::ZERO,
+                fault: Some(Fault::Busy),
+            },
+        ],
+    }));
     let namespaces = Reply::Namespaces(vec![NamespaceSummary {
         name: name.namespace,
         epoch: 3,
@@ -256,6 +282,7 @@ fn examples() -> Vec<(&'static str, &'static str, Reply)> {
         ("jobs", "", jobs),
         ("cache", "", cache),
         ("logs", "", logs),
+        ("triggers", "triggers", triggers),
         ("namespaces", "", namespaces),
         ("published", "published", published),
         ("status", "status", Reply::Status(Box::new(numbers()))),
@@ -313,14 +340,14 @@ fn every_tasklet_is_listed_and_links_are_filtered() {
         let links = String::from_utf8(reply.document().bytes).unwrap();
         links.split(',').filter(|link| !link.is_empty()).count()
     };
-    assert_eq!(count(&[]), 3005);
+    assert_eq!(count(&[]), 3006);
     assert_eq!(count(&[("rt", "nimblenet.tasklet")]), 3000);
     assert_eq!(count(&[("rt", "nimblenet.*")]), 3001);
     assert_eq!(count(&[("rt", "nimblenet")]), 0);
     assert_eq!(count(&[("href", "/t/shop/add-7")]), 1);
     assert_eq!(count(&[("href", "/t/shop/add-29*")]), 111);
     assert_eq!(count(&[("href", "/t/*"), ("rt", "nimblenet.registry")]), 0);
-    assert_eq!(count(&[("href", "*")]), 3005);
+    assert_eq!(count(&[("href", "*")]), 3006);
     assert_eq!(count(&[("obs", "")]), 2);
     assert_eq!(count(&[("title", "*")]), 0);
 }
