@@ -173,6 +173,9 @@ pub struct AcquisitionConfig {
     pub keep_passing: bool,
     /// Acquire what a chain may call as soon as it is called, besides its own module.
     pub prefetch: bool,
+    /// Wait for answers as long as sources have taken, ask them less and less often while they are
+    /// silent, and fetch ahead only while they answer in time.
+    pub adapt: bool,
     /// Attempts before an acquisition fails, at least 1.
     pub attempts: u8,
     /// Ask a holder for metadata before a fetch, as the paper does, although the catalogue has it.
@@ -241,6 +244,7 @@ impl Config {
                 on_path: true,
                 keep_passing: true,
                 prefetch: true,
+                adapt: true,
                 attempts: 5,
                 ask_metadata: false,
                 merge: true,
@@ -273,6 +277,7 @@ impl Config {
         config.acquisition.on_path = false;
         config.acquisition.keep_passing = false;
         config.acquisition.prefetch = false;
+        config.acquisition.adapt = false;
         config.eviction = Eviction::LFU;
         config.acquisition.ask_metadata = true;
         config.acquisition.merge = false;

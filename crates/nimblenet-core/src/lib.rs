@@ -66,6 +66,7 @@ mod earliest;
 mod event;
 mod holders;
 mod job;
+mod latency;
 mod mesh;
 mod node;
 pub mod place;

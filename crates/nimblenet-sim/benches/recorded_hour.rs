@@ -7,7 +7,8 @@
 //! ```
 //! Arguments are a profile, a task set, an eviction policy, seeds of generated hours (without them
 //! the recorded hour is run), nodes and robots (`nodes=768 robots=1280`), or `report` for the whole
-//! report. `code=55` compresses modules to 55 % of their length. A line says for each hour what is the same in every run, and how long this one took.
+//! report. `code=55` compresses modules to 55 % of their length, `size=8` makes them eight times as large,
+//! `kbit=250` narrows the links, `without-prefetch` and the like take a part out. A line says for each hour what is the same in every run, and how long this one took.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -22,13 +23,14 @@ use nimblenet_core::{Config, Discovery, Eviction};
 use nimblenet_sim::bound::Foreseen;
 use nimblenet_sim::scenario::Scenario;
 use nimblenet_sim::trace::Trace;
-use nimblenet_sim::{Run, Settings};
+use nimblenet_sim::{Bandwidth, Run, Settings};
 use nimblenet_tasklet::NodeId;
 
 fn main() {
     let mut settings = Settings::default();
     let (mut seeds, mut full) = (None, false);
     let mut scenario = Scenario::default();
+    let mut queue = 256 << 10;
     for given in std::env::args().skip(1) {
         settings.profile = given.parse().unwrap_or(settings.profile);
         settings.cut = given.parse().unwrap_or(settings.cut);
@@ -58,11 +60,21 @@ fn main() {
                 "on-path" => acquisition.on_path = false,
                 "keep-passing" => acquisition.keep_passing = false,
                 "announce" => acquisition.announce = false,
+                "adaptation" => acquisition.adapt = false,
                 "merge" => acquisition.merge = false,
                 "known" => acquisition.discovery = Discovery::Flood,
                 _ => panic!("there is no part {part}"),
             }
         }
+        queue = number("queue=").map_or(queue, u32::from);
+        settings.link.bandwidth = number("kbit=")
+            .map(|kbit| Bandwidth {
+                bits_per_s: 1000 * u32::from(kbit),
+                queue_bytes: queue,
+                header_bytes: 28,
+            })
+            .or(settings.link.bandwidth);
+        scenario.tasks.size_factor = number("size=").map_or(scenario.tasks.size_factor, f64::from);
         scenario.duration_s = number("seconds=").map_or(scenario.duration_s, f64::from);
     }
     let Some(seeds) = seeds else {

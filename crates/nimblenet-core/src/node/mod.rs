@@ -519,7 +519,8 @@ impl Node {
             }
             Message::Refuse(refuse) => {
                 post.counters.refusals += 1;
-                self.calls.runs.supply.handle_refusal(post, refuse.request);
+                let request = refuse.request;
+                self.calls.runs.supply.handle_refusal(post, origin, request);
             }
             Message::Holdings(holdings) => {
                 let packet = (frame.sequence, post.mesh.smallest_mtu());

@@ -9,6 +9,7 @@ use crate::cache::{Buffer, Cache};
 use crate::config::Config;
 use crate::counters::{Counters, DropReason};
 use crate::holders::Holders;
+use crate::latency::Latency;
 use crate::mesh::Mesh;
 use crate::places::{AcquisitionAt, Depth, JobAt, SubscriptionAt};
 use crate::queue::Queue;
@@ -32,6 +33,8 @@ pub(in crate::node) struct Ground {
     pub(in crate::node) counters: Counters,
     /// What the nodes near this one hold.
     pub(in crate::node) holders: Holders,
+    /// How long sources take to answer.
+    pub(in crate::node) latency: Latency,
     last_request: u16,
     orders: Queue<Order>,
 }
@@ -43,7 +46,12 @@ impl Ground {
         let delay = config.acquisition.announce && !config.role.is_registry();
         let delay = delay.then_some(config.pace.announce);
         let random = Random::new(config.seed ^ u64::from(config.id.0) << 48 ^ 1);
+        let sources = match config.acquisition.adapt {
+            true => config.limits.neighbours,
+            false => 0,
+        };
         Self {
+            latency: Latency::new(sources, config.limits.cache_bytes),
             holders: Holders::new(
                 config.limits.holdings,
                 2 * config.limits.neighbours,
@@ -72,6 +80,7 @@ impl Ground {
             image: &mut self.image,
             counters: &mut self.counters,
             holders: &mut self.holders,
+            latency: &mut self.latency,
             last_request: &mut self.last_request,
             orders: &mut self.orders,
         }
@@ -89,6 +98,8 @@ pub(in crate::node) struct Post<'n> {
     pub(in crate::node) counters: &'n mut Counters,
     /// What the nodes near this one hold.
     pub(in crate::node) holders: &'n mut Holders,
+    /// How long sources take to answer.
+    pub(in crate::node) latency: &'n mut Latency,
     last_request: &'n mut u16,
     orders: &'n mut Queue<Order>,
 }
@@ -131,8 +142,14 @@ impl Post<'_> {
         self.config.pace.hop * (3 * u32::from(hops.max(1)) + 1)
     }
 
-    /// How long to wait for an answer of `node`.
+    /// How long to wait for an answer of `node`, as far as it has been measured.
     pub(in crate::node) fn patience_for(&self, node: NodeId) -> Duration {
+        let usual = self.usual_patience_for(node);
+        self.latency.timeout(node, usual, 0)
+    }
+
+    /// The time in which an answer of `node` usually comes.
+    pub(in crate::node) fn usual_patience_for(&self, node: NodeId) -> Duration {
         let hops = self.mesh.hops(self.now, node);
         hops.map_or(self.config.pace.global_search, |hops| self.patience(hops))
     }

@@ -62,6 +62,7 @@ impl Stage {
         config.acquisition.discovery = Discovery::Flood;
         config.acquisition.announce = false;
         config.acquisition.prefetch = false;
+        config.acquisition.adapt = false;
         config.namespaces = NAMESPACES.map(namespace).to_vec();
         let neighbour = |id: NodeId| StaticNeighbour {
             id,

@@ -153,9 +153,8 @@ impl Supply {
             let wanted = callee
                 .as_ref()
                 .and_then(|callee| Wanted::of(callee, client));
-            if let Some(wanted) = wanted.filter(|_| post.cache.find(*tasklet).is_none()) {
-                // If it cannot be had now, it is acquired when it is called.
-                let _ = self.acquisitions.acquire(post, wanted);
+            if let Some(wanted) = wanted {
+                self.acquisitions.acquire_ahead(post, wanted);
             }
         }
     }
@@ -219,9 +218,14 @@ impl Supply {
     }
 
     /// Takes the refusal of a node to serve an object.
-    pub(in crate::node) fn handle_refusal(&mut self, post: &mut Post<'_>, request: u16) {
+    pub(in crate::node) fn handle_refusal(
+        &mut self,
+        post: &mut Post<'_>,
+        from: NodeId,
+        request: u16,
+    ) {
         self.acquisitions.handle_refusal(post, request);
-        self.fetches.handle_refusal(post, request);
+        self.fetches.handle_refusal(post, from, request);
     }
 
     /// Asks again where no answer came.

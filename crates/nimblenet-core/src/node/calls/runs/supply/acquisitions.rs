@@ -89,6 +89,8 @@ enum Phase {
     Metadata(Holder),
     /// Line 29: has ordered the module from the holder.
     Fetch(Holder),
+    /// Waits until it looks again for room in the cache.
+    Room,
     /// Lines 10 and 32: the module is in the cache, and reserved for whoever polls this.
     Acquired(SlotId),
     /// Line 34: all attempts have failed.
@@ -123,6 +125,8 @@ struct Acquisition {
     registry_failed: bool,
     /// How often the present search was widened.
     ring: u8,
+    /// Whether no job has wanted it yet.
+    ahead: bool,
 }
 
 /// An acquisition that has ended.
@@ -199,8 +203,34 @@ impl Acquisitions {
         if post.config.acquisition.merge
             && let Some(at) = self.position(same)
         {
+            self.with(at, |held| held.ahead = false);
             return Ok(at);
         }
+        self.insert(post, wanted, false)
+    }
+
+    /// Starts to acquire a tasklet that no job has called yet, unless it is here or on its way, or
+    /// more would be on its way than sources bring in time.
+    pub(in crate::node) fn acquire_ahead(&mut self, post: &mut Post<'_>, wanted: Wanted) {
+        let coming = self.table.iter().filter(|it| it.ahead && !it.ended());
+        let bytes: u32 = coming.map(|it| it.wanted.size).sum();
+        let same = |held: &Acquisition| held.wanted.tasklet == wanted.tasklet && !held.ended();
+        let known = post.cache.find(wanted.tasklet).is_some() || self.position(same).is_some();
+        let fits = wanted.size as usize <= post.cache.capacity()
+            && (!post.config.acquisition.adapt
+                || bytes.saturating_add(wanted.size) <= post.latency.window());
+        if fits && !known {
+            // If it cannot be had now, it is acquired when it is called.
+            let _ = self.insert(post, wanted, true);
+        }
+    }
+
+    fn insert(
+        &mut self,
+        post: &mut Post<'_>,
+        wanted: Wanted,
+        ahead: bool,
+    ) -> Result<AcquisitionAt, Fault> {
         let place = self.table.insert(Acquisition {
             wanted,
             phase: Phase::Check,
@@ -213,6 +243,7 @@ impl Acquisitions {
             avoid: None,
             registry_failed: false,
             ring: 0,
+            ahead,
         });
         let at = AcquisitionAt::new(place.ok_or(Fault::Busy)?);
         self.with(at, |acquisition| acquisition.begin_attempt(post, at));
@@ -290,7 +321,7 @@ impl Acquisitions {
                 acquisition.retry(post, at, Fault::DigestMismatch, Some(source));
             }
             (Phase::Fetch(_), FetchEnd::NoRoom | FetchEnd::TooLong) => {
-                acquisition.retry(post, at, Fault::CacheFull, None);
+                acquisition.wait_for_room(post, at);
             }
             (Phase::Fetch(_), FetchEnd::Refused | FetchEnd::Silent) => {
                 post.holders.forget(source, acquisition.wanted.tasklet);
@@ -319,6 +350,7 @@ impl Acquisitions {
                         }
                     }
                     Phase::Metadata(_) => acquisition.source_lost(post, at, true),
+                    Phase::Room => acquisition.retry(post, at, Fault::CacheFull, None),
                     Phase::Check | Phase::Fetch(_) | Phase::Acquired(_) | Phase::Failed(_) => {}
                 }
             });
@@ -393,12 +425,17 @@ impl Acquisition {
     fn awaits(&self) -> bool {
         match self.phase {
             Phase::LocalSearch | Phase::GlobalSearch | Phase::Fallback | Phase::Metadata(_) => true,
-            Phase::Check | Phase::Fetch(_) | Phase::Acquired(_) | Phase::Failed(_) => false,
+            Phase::Check
+            | Phase::Room
+            | Phase::Fetch(_)
+            | Phase::Acquired(_)
+            | Phase::Failed(_) => false,
         }
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.awaits().then_some(self.ask.due())
+        let waits = self.awaits() || self.phase == Phase::Room;
+        waits.then_some(self.ask.due())
     }
 
     /// Looks in the cache, then begins to search.
@@ -475,6 +512,18 @@ impl Acquisition {
         } else {
             self.phase = Phase::Failed(fault);
         }
+    }
+
+    /// Waits for room in the cache, which jobs that end leave.
+    fn wait_for_room(&mut self, post: &mut Post<'_>, at: AcquisitionAt) {
+        let last = self.attempts >= post.config.acquisition.attempts;
+        if last || !post.config.acquisition.adapt {
+            self.retry(post, at, Fault::CacheFull, None);
+            return;
+        }
+        self.phase = Phase::Room;
+        let wait = post.config.pace.local_search * (1 << (self.attempts - 1).min(5));
+        self.ask.answered(post.now, wait);
     }
 
     fn search(&mut self, post: &mut Post<'_>, scope: Scope) {
@@ -601,6 +650,7 @@ impl Acquisition {
             Phase::Check
             | Phase::LocalSearch
             | Phase::GlobalSearch
+            | Phase::Room
             | Phase::Fetch(_)
             | Phase::Acquired(_)
             | Phase::Failed(_) => return,
@@ -638,6 +688,7 @@ impl Acquisition {
                 | Phase::GlobalSearch
                 | Phase::Fallback
                 | Phase::Metadata(_)
+                | Phase::Room
                 | Phase::Fetch(_) => Err(Fault::Stopped),
             },
         }

@@ -8,6 +8,8 @@
 mod passing;
 mod transfer;
 
+use core::time::Duration;
+
 use nimblenet_tasklet::{Digest, NodeId, TaskletRef};
 
 use self::passing::Passing;
@@ -153,7 +155,15 @@ impl Fetches {
             return true;
         }
         fetch.from = Some(from);
-        match fetch.transfer.take(post.now, data) {
+        let progress = fetch.transfer.take(post.now, data);
+        if progress != Progress::Unexpected
+            && let Some(took) = fetch.transfer.poll_answered(post.now, data.request)
+        {
+            let (source, patience) = (fetch.transfer.source(), fetch.patience(post));
+            let bytes = data.bytes.len() as u32;
+            post.latency.answered(source, (took, patience), bytes);
+        }
+        match progress {
             Progress::Unexpected => return false,
             Progress::Changed => self.end(post, at, FetchEnd::Changed),
             progress @ (Progress::Part | Progress::Complete) => {
@@ -171,10 +181,30 @@ impl Fetches {
     }
 
     /// Takes the refusal of a source to serve an object.
-    pub(in crate::node) fn handle_refusal(&mut self, post: &mut Post<'_>, request: u16) {
+    pub(in crate::node) fn handle_refusal(
+        &mut self,
+        post: &mut Post<'_>,
+        from: NodeId,
+        request: u16,
+    ) {
         let current = |fetch: &Fetch| !fetch.paused && fetch.transfer.request() == request;
-        if let Some(at) = self.table.position(current) {
-            self.end(post, at, FetchEnd::Refused);
+        let Some(at) = self.table.position(current) else {
+            return;
+        };
+        let turned = self.table.get_mut(at).filter(|fetch| {
+            let elsewhere = from != fetch.transfer.source();
+            elsewhere && !fetch.direct
+        });
+        match turned {
+            // A node on the path has sent the request to one that does not hold the module any more.
+            Some(fetch) => {
+                fetch.direct = true;
+                if let Object::Module(tasklet) = fetch.transfer.object() {
+                    post.holders.forget(from, tasklet);
+                }
+                self.ask(post, at);
+            }
+            None => self.end(post, at, FetchEnd::Refused),
         }
     }
 
@@ -239,10 +269,7 @@ impl Fetches {
         };
         let source = fetch.transfer.source();
         let request = post.new_request();
-        let wait = match fetch.hops {
-            Some(hops) => post.patience(hops),
-            None => post.patience_for(source),
-        };
+        let wait = fetch.timeout(post);
         let mut message = fetch.transfer.ask(post.now, request, wait);
         // Frames get lost; but a node on the path may also answer in vain.
         message.direct = fetch.direct || fetch.transfer.stalls() >= STALLS;
@@ -293,6 +320,28 @@ impl Fetches {
 }
 
 impl Fetch {
+    /// The time in which the source usually answers.
+    fn patience(&self, post: &Post<'_>) -> Duration {
+        match self.hops {
+            Some(hops) => post.patience(hops),
+            None => post.usual_patience_for(self.transfer.source()),
+        }
+    }
+
+    /// How long to wait for the answer to the next request. What is lost is asked for again soon; but
+    /// a source that is known to be slow has not lost anything.
+    fn timeout(&self, post: &Post<'_>) -> Duration {
+        let (source, patience) = (self.transfer.source(), self.patience(post));
+        if !post.config.acquisition.adapt {
+            return patience;
+        }
+        let doublings = match (self.transfer.stalls(), post.latency.is_slow(source)) {
+            (stalls, true) => stalls,
+            (stalls, false) => stalls.saturating_sub(STALLS),
+        };
+        post.latency.timeout(source, patience, doublings)
+    }
+
     fn is_delta(&self) -> bool {
         matches!(self.owner, Owner::Subscription(_))
     }

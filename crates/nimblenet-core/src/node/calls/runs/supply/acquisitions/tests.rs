@@ -335,6 +335,59 @@ fn without_room_the_same_source_may_try_again_and_the_cache_is_called_full() {
 }
 
 #[test]
+fn without_room_it_waits_for_room_and_asks_nobody_meanwhile() {
+    let mut stage = Stage::with(|config| {
+        config.acquisition.attempts = 3;
+        config.acquisition.discovery = Discovery::Known;
+        config.acquisition.adapt = true;
+    });
+    let mut acquisitions = Acquisitions::new(PLACES);
+    let at = acquisitions.acquire(&mut stage.post(), wanted(0)).unwrap();
+    for wait in [LOCAL, 2 * LOCAL] {
+        assert_eq!(ordered(&mut stage), Some(REGISTRY));
+        acquisitions.handle_fetched(&mut stage.post(), at, (REGISTRY, 2), FetchEnd::NoRoom);
+        assert_eq!(acquisitions.poll_timeout(), Some(stage.now + wait));
+        assert!(stage.is_quiet() && ordered(&mut stage).is_none());
+        pass_to(&mut stage, &mut acquisitions);
+    }
+    assert_eq!(ordered(&mut stage), Some(REGISTRY));
+    acquisitions.handle_fetched(&mut stage.post(), at, (REGISTRY, 2), FetchEnd::NoRoom);
+    let end = failed(&stage, &mut acquisitions);
+    assert_eq!(end, Some((Fault::CacheFull, 3)));
+}
+
+#[test]
+fn no_more_is_fetched_ahead_than_sources_bring_in_time() {
+    let mut stage = Stage::with(|config| {
+        config.acquisition.discovery = Discovery::Known;
+        config.acquisition.adapt = true;
+        // An eighth is room for two modules.
+        config.limits.cache_bytes = 16 * SIZE;
+    });
+    let mut acquisitions = Acquisitions::new(PLACES);
+    for number in 0..PLACES as u16 {
+        acquisitions.acquire_ahead(&mut stage.post(), wanted(number));
+    }
+    let orders = [(); 3].map(|()| ordered(&mut stage));
+    assert_eq!(orders, [Some(REGISTRY), Some(REGISTRY), None]);
+    // One of the two is called: now it is not ahead of anything.
+    acquisitions.acquire(&mut stage.post(), wanted(0)).unwrap();
+    acquisitions.acquire_ahead(&mut stage.post(), wanted(2));
+    assert_eq!(ordered(&mut stage), Some(REGISTRY));
+    // An answer that comes late is a sign that there is too much on the links.
+    let late = (PATIENCE * 2, PATIENCE);
+    stage.ground.latency.answered(REGISTRY, late, 1);
+    let mut others = Acquisitions::new(PLACES);
+    for number in 3..5 {
+        others.acquire_ahead(&mut stage.post(), wanted(number));
+    }
+    assert_eq!(
+        (ordered(&mut stage), ordered(&mut stage)),
+        (Some(REGISTRY), None)
+    );
+}
+
+#[test]
 fn every_attempt_begins_with_the_cache() {
     let mut stage = stage();
     let (mut acquisitions, at, request) = begun(&mut stage);
@@ -542,10 +595,11 @@ fn end_of(stage: &mut Stage, acquisition: &Acquisition, end: u8) -> FetchEnd {
 proptest! {
     #[test]
     fn whatever_comes_acquisitions_keep_to_their_places(
-        inputs in prop::collection::vec(inputs(), 1..150), ask_metadata: bool, merge: bool,
+        inputs in prop::collection::vec(inputs(), 1..150), ask_metadata: bool, merge: bool, adapt: bool,
     ) {
         let mut stage = Stage::with(|config| {
             config.acquisition.ask_metadata = ask_metadata;
+            config.acquisition.adapt = adapt;
             config.acquisition.merge = merge;
             config.limits.cache_bytes = 2 * SIZE;
         });

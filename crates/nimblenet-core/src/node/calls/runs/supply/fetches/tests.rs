@@ -187,7 +187,7 @@ fn a_refused_module_keeps_what_is_here_and_other_objects_do_not() {
         let (mut stage, whole) = (Stage::new(), module(250));
         let (mut fetches, asked) = begun(&mut stage, owner, &whole);
         fetches.handle_data(&mut stage.post(), FROM, &part(asked, &whole, 0));
-        fetches.handle_refusal(&mut stage.post(), asked.request);
+        fetches.handle_refusal(&mut stage.post(), NEAR, asked.request);
         let refused = (owner, NEAR, FetchEnd::Refused);
         assert_eq!(ended(&mut fetches), Some(refused));
         fetches.assert_invariants();
@@ -295,6 +295,69 @@ fn a_module_whose_room_is_gone_when_it_comes_is_given_up() {
 }
 
 #[test]
+fn a_refusal_of_a_node_that_was_not_asked_has_the_source_asked_directly() {
+    let (mut stage, whole) = (Stage::new(), module(250));
+    let (mut fetches, asked) = begun(&mut stage, acquisition(), &whole);
+    assert!(!asked.direct);
+    fetches.handle_refusal(&mut stage.post(), STRANGER, asked.request);
+    assert_eq!(ended(&mut fetches), None);
+    let (to, again) = stage.fetch();
+    assert_eq!((to, again.direct, again.wanted), (NEAR, true, asked.wanted));
+    fetches.handle_refusal(&mut stage.post(), STRANGER, again.request);
+    let refused = (acquisition(), NEAR, FetchEnd::Refused);
+    assert_eq!(
+        ended(&mut fetches),
+        Some(refused),
+        "nobody sends it elsewhere"
+    );
+}
+
+/// How long a source that takes `took` for every answer is waited for, with each request that it does
+/// not answer afterwards.
+fn waits(took: Duration) -> [Duration; 4] {
+    let mut stage = Stage::with(|config| config.acquisition.adapt = true);
+    let whole = module(3350);
+    for _ in 0..10 {
+        let (mut fetches, asked) = begun(&mut stage, acquisition(), &whole);
+        stage.pass(took);
+        assert!(fetches.handle_data(&mut stage.post(), FROM, &part(asked, &whole, 0)));
+        fetches.abandon(&mut stage.post(), acquisition());
+    }
+    let (mut fetches, _) = begun(&mut stage, acquisition(), &whole);
+    [(); 4].map(|()| {
+        let (due, _) = timeout(&fetches).unwrap();
+        let wait = due - stage.now;
+        stage.now = due;
+        fetches.handle_timeout(&mut stage.post());
+        wait
+    })
+}
+
+#[test]
+fn a_slow_source_is_asked_again_after_twice_its_time_and_one_that_loses_frames_soon() {
+    let usual = waits(PATIENCE / 2);
+    assert_eq!(usual, [1, 1, 1, 2].map(|times| PATIENCE * times));
+    let slow = waits(PATIENCE * 3);
+    assert!((PATIENCE * 3..PATIENCE * 5).contains(&slow[0]), "{slow:?}");
+    assert_eq!(slow, [1, 2, 4, 8].map(|times| slow[0] * times));
+}
+
+#[test]
+fn what_a_source_sends_late_for_the_request_before_tells_how_long_it_takes() {
+    let mut stage = Stage::with(|config| config.acquisition.adapt = true);
+    let whole = module(250);
+    stage.pass(PATIENCE);
+    let (mut fetches, first) = begun(&mut stage, acquisition(), &whole);
+    stage.pass(PATIENCE);
+    fetches.handle_timeout(&mut stage.post());
+    stage.fetch();
+    stage.pass(PATIENCE);
+    assert!(fetches.handle_data(&mut stage.post(), FROM, &part(first, &whole, 0)));
+    let wait = stage.ground.latency.timeout(NEAR, PATIENCE, 0);
+    assert!(wait > PATIENCE * 2, "{wait:?} from the first request on");
+}
+
+#[test]
 fn an_abandoned_fetch_leaves_nothing_and_says_nothing() {
     for parts in 0..3 {
         for owner in [acquisition(), subscription()] {
@@ -303,7 +366,7 @@ fn an_abandoned_fetch_leaves_nothing_and_says_nothing() {
             for index in 0..parts {
                 fetches.handle_data(&mut stage.post(), FROM, &part(asked, &whole, index));
             }
-            fetches.handle_refusal(&mut stage.post(), asked.request);
+            fetches.handle_refusal(&mut stage.post(), NEAR, asked.request);
             fetches.abandon(&mut stage.post(), owner);
             assert_eq!(ended(&mut fetches), None);
             assert!(stage.disk_is_free(), "{owner:?} after {parts} parts");
@@ -466,7 +529,7 @@ proptest! {
                 }
                 Input::Refusal { fetch, request } => {
                     let request = request.or(asked[fetch].map(|asked| asked.request));
-                    fetches.handle_refusal(&mut stage.post(), request.unwrap_or(0));
+                    fetches.handle_refusal(&mut stage.post(), NEAR, request.unwrap_or(0));
                 }
                 Input::Timeout { ms } => {
                     stage.pass(Duration::from_millis(ms));

@@ -3,6 +3,7 @@
 //! The receiver asks for up to 32 parts at a time, and asks again for those that do not come. When
 //! a source is lost, the same transfer goes on from another source at the offset reached.
 
+use core::mem::replace;
 use core::time::Duration;
 
 use nimblenet_tasklet::NodeId;
@@ -32,6 +33,11 @@ pub(super) struct Transfer {
     shape: Option<(u32, u32)>,
     /// The length, if it is known beforehand.
     expected: Option<u32>,
+    /// When the request and that before it were sent.
+    sent: Instant,
+    former_sent: Instant,
+    /// Whether a part has come since then.
+    answered: bool,
     deadline: Instant,
     patience: Duration,
     stalls: u8,
@@ -75,6 +81,9 @@ impl Transfer {
             asked: 0,
             shape: None,
             expected,
+            sent: Instant::ZERO,
+            former_sent: Instant::ZERO,
+            answered: false,
             deadline: Instant::ZERO,
             patience: Duration::ZERO,
             stalls: 0,
@@ -116,6 +125,8 @@ impl Transfer {
     /// behind a gap.
     pub(super) fn resume_from(&mut self, source: NodeId, part: u16) {
         self.source = source;
+        // What its former source took says nothing of this one.
+        self.sent = Instant::ZERO;
         self.stalls = 0;
         self.asked = 0;
         if part.max(1) < self.part {
@@ -146,6 +157,9 @@ impl Transfer {
             former => former,
         };
         self.request = request;
+        self.former_sent = self.sent;
+        self.sent = now;
+        self.answered = false;
         self.patience = patience;
         self.deadline = now + patience;
         let left = self
@@ -168,6 +182,18 @@ impl Transfer {
     /// Whether everything asked for is here, but not the whole object.
     pub(super) fn wants_more(&self) -> bool {
         self.asked == 0 && self.total().is_none_or(|total| self.prefix < total)
+    }
+
+    /// How long the present source has taken for its answer to `request`, if this is its first part.
+    pub(super) fn poll_answered(&mut self, now: Instant, request: u16) -> Option<Duration> {
+        if replace(&mut self.answered, true) {
+            return None;
+        }
+        let asked = match request == self.request {
+            true => self.sent,
+            false => self.former_sent,
+        };
+        (asked != Instant::ZERO).then(|| now - asked)
     }
 
     /// Notes a part.
