@@ -363,7 +363,8 @@ pub struct Limits {
     pub acquisitions: usize,
     /// Bytes of the arguments or results of one call.
     pub message_bytes: usize,
-    /// Nodes whose packets are remembered.
+    /// Windows over packet numbers that are remembered: one for each node, and one more for each leap
+    /// of its numbers.
     pub peers: usize,
     /// Routes to other nodes.
     pub routes: usize,
@@ -429,7 +430,7 @@ impl Limits {
             preload: 12,
             acquisitions: 3,
             message_bytes: 1024,
-            peers: 16,
+            peers: 64,
             routes: 16,
             neighbours: 8,
             holdings: 24,

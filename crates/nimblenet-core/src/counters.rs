@@ -25,11 +25,13 @@ pub enum DropReason {
     StaleOutcome = 7,
     /// Sent by another node that has this node's id, or given back by a line.
     OwnId = 8,
+    /// It is one of more floods, or nodes, than this node takes at a time.
+    Limited = 9,
 }
 
 impl DropReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Malformed,
         Self::Duplicate,
         Self::NotForUs,
@@ -39,6 +41,7 @@ impl DropReason {
         Self::Unexpected,
         Self::StaleOutcome,
         Self::OwnId,
+        Self::Limited,
     ];
 
     /// The reason's name in tables and status documents (spec/api.md).
@@ -53,6 +56,7 @@ impl DropReason {
             Self::Unexpected => "unexpected",
             Self::StaleOutcome => "stale_outcome",
             Self::OwnId => "own_id",
+            Self::Limited => "limited",
         }
     }
 }

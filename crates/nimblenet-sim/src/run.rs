@@ -677,7 +677,7 @@ fn limits(trace: &Trace, settings: &Settings, delta: &Delta<'_>, mesh: &Distance
         preload: 16,
         acquisitions: jobs,
         message_bytes: 64,
-        peers: nodes,
+        peers: 4 * nodes,
         routes: nodes,
         neighbours: degrees.max().unwrap_or(0).max(16),
         outbox_bytes: 4 * usize::from(settings.mtu.max(4096)),

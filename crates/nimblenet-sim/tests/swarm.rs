@@ -96,7 +96,7 @@ fn a_thousand_runs_show_nothing_but_known_faults_and_everything_that_may_go_wron
         assert!(times >= 10, "{kind}: {times}");
     }
     assert!(
-        known.len() >= 15,
+        known.len() >= 10,
         "the swarm finds by itself what is known: {known:?}"
     );
 }
@@ -138,6 +138,42 @@ fn every_known_fault_is_still_there() {
     assert_eq!(names.len(), KNOWN.len());
 }
 
+/// Declares a test for each fault that was known and is mended: its trial passes.
+macro_rules! mended {
+    ($($test:ident $name:literal,)+) => {$(
+        #[test]
+        fn $test() {
+            passes($name, include_str!(concat!("mended/", $name, ".toml")));
+        }
+    )+};
+}
+
+mended! {
+    floods_of_more_origins_than_a_board_remembers_end "flood-storm",
+    floods_of_a_neighbour_have_a_limit "floods-without-limit",
+    leaping_numbers_in_a_nodes_name_do_not_make_it_unheard "muted-by-numbers",
+    false_results_in_a_nodes_name_do_not_make_it_unheard "muted-by-results",
+    a_node_whose_numbers_fall_back_is_heard "restarted-unheard",
+}
+
+/// Runs the trial of a mended fault with many seeds: what caused it happens, and nothing is found.
+fn passes(name: &str, file: &str) {
+    quietly();
+    let trial = Trial::read(file).unwrap();
+    for seed in trial.seed..trial.seed + SEEDS {
+        let trial = Trial {
+            seed,
+            ..trial.clone()
+        };
+        let verdict = swarm::perform(&trial);
+        assert_eq!(verdict.failure, None, "{name} {seed}");
+        for incident in &trial.incidents {
+            let kind = incident.what.name();
+            assert!(verdict.fired[kind] > 0, "{name} {seed}: {kind}");
+        }
+    }
+}
+
 #[test]
 fn a_known_fault_goes_with_what_causes_it() {
     quietly();
@@ -177,7 +213,7 @@ fn a_trial_survives_its_file() {
 
 #[test]
 fn a_failing_trial_is_made_smaller_until_only_what_lets_it_fail_is_left() {
-    let known = KNOWN.iter().find(|known| known.name == "restarted-unheard");
+    let known = KNOWN.iter().find(|known| known.name == "one-way-link");
     let small = known.unwrap().trial();
     let mut large = small.clone();
     let other = swarm::draw(4);
@@ -194,11 +230,8 @@ fn a_failing_trial_is_made_smaller_until_only_what_lets_it_fail_is_left() {
     let smallest = swarm::minimise(&large, "served", 300);
     assert!(smallest.calls.is_empty(), "{smallest:?}");
     assert_eq!(smallest.incidents.len(), 1);
-    let crash = &smallest.incidents[0].what;
-    assert!(
-        matches!(crash, What::Crash { clock_s, .. } if *clock_s < 0.0),
-        "{crash:?}"
-    );
+    let cut = &smallest.incidents[0].what;
+    assert!(matches!(cut, What::Cut { .. }), "{cut:?}");
     let link = smallest.mesh.as_ref().unwrap().link;
     assert_eq!((link.loss, link.duplication), (0.0, 0.0));
 }

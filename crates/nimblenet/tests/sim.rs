@@ -516,18 +516,21 @@ fn a_swarm_counts_what_has_happened_and_finds_nothing_new() {
     assert!(page.contains("5 runs"), "{page}");
 }
 
-/// A trial in which a node that restarts with a wrong clock is not heard.
-const RESTARTED: &str = include_str!("../../nimblenet-sim/known/restarted-unheard.toml");
+/// A trial in which a link passes nothing in one direction.
+const ONE_WAY: &str = include_str!("../../nimblenet-sim/known/one-way-link.toml");
 
 #[test]
 fn a_trial_of_a_file_runs_again_and_tells_what_it_finds() {
     let bench = Bench::new();
-    let file = &bench.write("found.toml", RESTARTED);
+    let file = &bench.write("found.toml", ONE_WAY);
     let output = nimblenet(&["sim", "--json", "--faults", file]);
     assert_eq!(output.status.code(), Some(1));
     let document: Json = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["failure"]["checker"], "served", "{document}");
-    let file = &bench.write("right.toml", RESTARTED.replace("clock_s = -", "clock_s = "));
+    let file = &bench.write(
+        "right.toml",
+        ONE_WAY.replace("kind =", "for_s = 1.0\nkind ="),
+    );
     let document = simulate(&["--faults", file]);
     assert!(document["failure"].is_null(), "{document}");
     let (message, _) = refused(2, &["--faults", file, "--scenario", "line"]);

@@ -1,195 +1,168 @@
-//! Which packets were seen before, and which nodes have restarted.
+//! Which packets were seen before.
 
 use alloc::vec::Vec;
-use core::time::Duration;
+use core::ops::Range;
 
 use nimblenet_tasklet::NodeId;
 
 use crate::time::Instant;
 
-/// After this silence any number of a node is believed.
-const FORGET_AFTER: Duration = Duration::from_secs(120);
-/// A number that differs by more than this from the newest, in either direction, belongs to another
-/// run of the node: no packet travels for so long.
-pub(super) const RUN: u32 = 1 << 16;
-/// A node that is new or has restarted is not believed to restart again for this long. It is more
-/// than twice the time that a packet takes through the mesh, so the node's earlier packets have left
-/// the mesh when another restart is believed.
-const SETTLE: Duration = Duration::from_secs(3);
-/// A note that was passed on announces a restart if it is younger than the last packet of the node by
-/// more than this, which exceeds the error of ages that are rounded up at each hop.
-const YOUNGER: Duration = Duration::from_secs(16);
+/// A packet is through the mesh, with all its copies, after this time at the latest; until then it is
+/// not forgotten. In milliseconds.
+pub(super) const FLIGHT_MS: u32 = 3000;
+/// A number that is ahead of the newest by more than this begins a window of its own.
+const AHEAD: u32 = 16;
+/// A window that has to take in a number further ahead does so up to here.
+const STRETCH: u32 = 1 << 15;
 
-/// How a packet relates to those before it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Sighting {
-    /// It is new.
-    First,
-    /// It was seen before, or is too old to tell.
-    Again,
-    /// It is new, and its origin has restarted.
-    Restarted,
-}
-
+/// A window over the packet numbers of a node.
+///
+/// It remembers the numbers from its first to its newest; those that are too far behind the newest to
+/// tell count as seen.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct Window {
     origin: NodeId,
+    /// How far the first number of the window is behind the newest.
+    span: u16,
     /// The newest packet number.
     newest: u32,
-    /// Bit n: the packet n before the newest was seen. No bit is set if only a note that was passed on
-    /// tells of the node: the note may be false, and shows at most the run of its numbers.
-    before: u64,
-    /// When a packet of the node last counted, or when the packet was sent that the note of this run
-    /// goes back to.
-    at: Instant,
-    /// When it was first heard in this run of its numbers.
-    since: Instant,
+    /// Bit n: the packet n before the newest was seen.
+    before: u32,
+    /// When a packet was last new in it, in milliseconds; wraps.
+    at: u32,
 }
 
-/// A window over the packet numbers of each node.
+/// The packets that were seen lately: a few windows over the numbers of each node.
 ///
-/// A node whose numbers leap has restarted: its window moves to its present numbers and stays there for
-/// [`SETTLE`], even if other numbers come in its name. So a packet counts at most once in that time and
-/// a flood ends, even if frames of two runs travel at once: a replayed old frame silences the node for
-/// that long, and no longer. Every node on a path keeps to the run that it believes in and drops all
-/// frames of another, so routes of one run never lead into routes of the other and back.
+/// Numbers that leap begin another window, beside the one that there is: so a node that has restarted
+/// with any numbers is heard at once, and whoever speaks in its name with other numbers does not make
+/// it unheard. A packet that was seen is not forgotten while it may still be on its way
+/// ([`FLIGHT_MS`]): a full table does not take in a node that it does not know until a window is older
+/// than that. So each node sends a packet on at most once, whatever the number of origins.
 #[derive(Debug)]
 pub(crate) struct Duplicates {
     /// Ordered by origin.
-    seen: Vec<Seen>,
+    windows: Vec<Window>,
     limit: usize,
 }
 
 impl Duplicates {
     pub(crate) fn new(limit: usize) -> Self {
         Self {
-            seen: Vec::with_capacity(limit),
+            windows: Vec::with_capacity(limit),
             limit,
         }
     }
 
-    /// How many nodes are remembered.
+    /// How many windows there are.
     pub(crate) fn count(&self) -> usize {
-        self.seen.len()
+        self.windows.len()
     }
 
-    /// Notes a packet.
-    pub(crate) fn see(&mut self, now: Instant, origin: NodeId, sequence: u32) -> Sighting {
-        let fresh = Seen {
-            origin,
-            newest: sequence,
-            before: 1,
-            at: now,
-            since: now,
-        };
-        let Some(seen) = self.find_or_insert(fresh) else {
-            return Sighting::First;
-        };
-        let sighting = seen.note(now, sequence);
-        match sighting {
-            Sighting::First => seen.at = now,
-            Sighting::Again => {}
-            Sighting::Restarted => *seen = fresh,
-        }
-        sighting
+    /// Whether a packet was seen before, or may have been.
+    pub(crate) fn has_seen(&self, origin: NodeId, sequence: u32) -> bool {
+        let mut own = self.windows[self.of(origin)].iter();
+        own.any(|window| window.has_seen(sequence))
     }
 
-    /// Notes the number that a node had at the moment `sent`, as a neighbour reports it; false if the
-    /// number belongs to an earlier run of the node.
-    pub(crate) fn hear_of(
+    /// Notes a packet that was not seen before; false if there is no room for it. Floods take only a
+    /// part of the room, so that other packets of nodes that are not known find some.
+    pub(crate) fn note(
         &mut self,
         now: Instant,
-        sent: Instant,
         origin: NodeId,
         sequence: u32,
+        floods: bool,
     ) -> bool {
-        let heard = Seen {
-            origin,
-            newest: sequence,
-            before: 0,
-            at: sent,
-            since: now,
-        };
-        let Some(seen) = self.find_or_insert(heard) else {
-            return true;
-        };
-        if seen.has_in_run(sequence) {
+        let at = millis(now);
+        let own = self.of(origin);
+        let mut held = self.windows[own.clone()].iter_mut();
+        if let Some(window) = held.find(|window| window.takes(sequence)) {
+            window.note(at, sequence);
             return true;
         }
-        // spec/wire.md, section 8: notes from before a restart may still be about.
-        let restarted = sent - seen.at > YOUNGER && seen.is_settled(now);
-        if restarted {
-            *seen = heard;
-        }
-        restarted
-    }
-
-    /// What is known of the node of `fresh`; none if that is all, and was noted.
-    fn find_or_insert(&mut self, fresh: Seen) -> Option<&mut Seen> {
-        match self
-            .seen
-            .binary_search_by_key(&fresh.origin, |seen| seen.origin)
-        {
-            Ok(at) => Some(&mut self.seen[at]),
-            Err(mut at) => {
-                if self.seen.len() == self.limit {
-                    let oldest = (0..self.limit).min_by_key(|at| self.seen[*at].at)?;
-                    self.seen.remove(oldest);
-                    at -= usize::from(oldest < at);
-                }
-                self.seen.insert(at, fresh);
-                None
+        let age = |window: &Window| at.wrapping_sub(window.at);
+        let travel = self.windows.iter().filter(|held| age(held) <= FLIGHT_MS);
+        let travel = travel.count();
+        let room = match floods {
+            true => self.limit - self.limit / 4,
+            false => self.limit,
+        };
+        // A node whose numbers leap again and again does not take the room of others.
+        let leaps = own.len() > 1 && travel > self.limit / 2;
+        if leaps || travel >= room {
+            let ahead = |window: &Window| sequence.wrapping_sub(window.newest);
+            let windows = self.windows[own.clone()].iter_mut();
+            let nearest = windows.min_by_key(|window| ahead(window));
+            if let Some(window) = nearest.filter(|window| ahead(window) <= STRETCH) {
+                window.note(at, sequence);
+                return true;
             }
         }
-    }
-}
-
-impl Seen {
-    fn note(&mut self, now: Instant, sequence: u32) -> Sighting {
-        let silent = now - self.at > FORGET_AFTER;
-        // spec/wire.md, section 2: when a restart is believed.
-        if !self.has_in_run(sequence) {
-            return if silent || self.is_settled(now) {
-                Sighting::Restarted
-            } else {
-                Sighting::Again
+        if travel >= room {
+            return false;
+        }
+        let mut place = own.end;
+        if self.windows.len() >= self.limit {
+            let oldest = (0..self.windows.len()).max_by_key(|index| age(&self.windows[*index]));
+            let Some(oldest) = oldest else {
+                return false;
             };
+            self.windows.remove(oldest);
+            place -= usize::from(oldest < place);
         }
-        if self.before == 0 {
-            self.newest = sequence;
-        }
-        let ahead = sequence.wrapping_sub(self.newest);
-        if (1..=RUN).contains(&ahead) {
-            self.before = self.before.checked_shl(ahead).unwrap_or(0) | 1;
-            self.newest = sequence;
-            return Sighting::First;
-        }
-        let behind = self.newest.wrapping_sub(sequence);
-        let bit = 1u64.checked_shl(behind).unwrap_or(0);
-        let first = bit != 0 && self.before & bit == 0;
-        self.before |= bit;
-        match (first, silent) {
-            (true, _) => Sighting::First,
-            (false, true) => Sighting::Restarted,
-            (false, false) => Sighting::Again,
-        }
+        let window = Window {
+            origin,
+            span: 0,
+            newest: sequence,
+            before: 1,
+            at,
+        };
+        self.windows.insert(place, window);
+        true
     }
 
-    /// Whether the number belongs to the same run as the newest.
-    fn has_in_run(&self, sequence: u32) -> bool {
-        same_run(self.newest, sequence)
-    }
-
-    /// Whether a restart of the node is believed.
-    fn is_settled(&self, now: Instant) -> bool {
-        now - self.since > SETTLE
+    /// The windows of a node.
+    fn of(&self, origin: NodeId) -> Range<usize> {
+        let end = |last: bool| {
+            self.windows
+                .partition_point(|window| window.origin < origin || last && window.origin == origin)
+        };
+        end(false)..end(true)
     }
 }
 
-/// Whether a node can have used both numbers without a restart in between.
-pub(super) fn same_run(one: u32, other: u32) -> bool {
-    let ahead = one.wrapping_sub(other);
-    ahead.min(ahead.wrapping_neg()) <= RUN
+impl Window {
+    fn has_seen(&self, sequence: u32) -> bool {
+        let behind = self.newest.wrapping_sub(sequence);
+        let bit = 1u32.checked_shl(behind).unwrap_or(0);
+        behind <= u32::from(self.span) && (bit == 0 || self.before & bit != 0)
+    }
+
+    /// Whether a number that was not seen belongs here.
+    fn takes(&self, sequence: u32) -> bool {
+        let behind = self.newest.wrapping_sub(sequence);
+        behind <= u32::from(self.span) || behind.wrapping_neg() <= AHEAD
+    }
+
+    fn note(&mut self, at: u32, sequence: u32) {
+        self.at = at;
+        let behind = self.newest.wrapping_sub(sequence);
+        if behind <= u32::from(self.span) {
+            self.before |= 1u32.checked_shl(behind).unwrap_or(0);
+            return;
+        }
+        let ahead = behind.wrapping_neg();
+        self.before = self.before.checked_shl(ahead).unwrap_or(0) | 1;
+        self.newest = sequence;
+        let span = u32::from(self.span).saturating_add(ahead);
+        self.span = u16::try_from(span).unwrap_or(u16::MAX);
+    }
+}
+
+/// The milliseconds of a moment, as many as fit in 32 bits.
+pub(super) fn millis(now: Instant) -> u32 {
+    (now.as_micros() / 1000) as u32
 }
 
 #[cfg(test)]
@@ -202,99 +175,82 @@ mod tests {
         Instant::from_micros(millis * 1000)
     }
 
-    fn settled() -> Instant {
-        Instant::ZERO + SETTLE + Duration::from_micros(1)
+    /// Whether a packet counts: it was not seen before, and there is room for it.
+    fn counts(seen: &mut Duplicates, millis: u64, node: NodeId, sequence: u32) -> bool {
+        !seen.has_seen(node, sequence) && seen.note(at(millis), node, sequence, false)
     }
 
     #[test]
     fn a_packet_counts_once_in_any_order() {
         let mut seen = Duplicates::new(4);
-        let mut first = |sequence| seen.see(Instant::ZERO, NODE, sequence) == Sighting::First;
+        let mut first = |sequence| counts(&mut seen, 0, NODE, sequence);
         assert!(first(u32::MAX - 1));
         assert!(first(3), "numbers wrap");
         assert!(first(0));
         assert!(!first(3) && !first(0) && !first(u32::MAX - 1));
-        assert!(first(100));
-        assert!(!first(2), "older than the window");
+        assert!((4..60).all(&mut first));
+        assert!(!first(2), "too old to tell");
+        assert_eq!(seen.count(), 1);
     }
 
     #[test]
-    fn a_full_table_forgets_the_quietest_node() {
+    fn a_full_table_forgets_the_quietest_node_but_none_whose_packets_may_still_travel() {
         let mut seen = Duplicates::new(2);
-        let mut see = |millis, node| seen.see(at(millis), NodeId(node), 7);
-        assert_eq!(see(1, 1), Sighting::First);
-        assert_eq!(see(2, 2), Sighting::First);
-        assert_eq!(see(3, 3), Sighting::First);
-        assert_eq!(see(4, 2), Sighting::Again);
-        assert_eq!(see(5, 1), Sighting::First, "forgotten");
+        let late = u64::from(FLIGHT_MS);
+        assert!(counts(&mut seen, 0, NodeId(1), 7));
+        assert!(counts(&mut seen, 1, NodeId(2), 7));
+        assert!(!counts(&mut seen, late, NodeId(3), 7), "no room");
+        assert!(!counts(&mut seen, late, NodeId(1), 7), "not forgotten");
+        assert!(counts(&mut seen, late + 1, NodeId(3), 7));
+        assert!(!counts(&mut seen, late + 1, NodeId(2), 7), "not forgotten");
     }
 
     #[test]
-    fn a_node_whose_numbers_leap_in_either_direction_has_restarted() {
-        for next in [5, 1_000_000 - RUN - 1, 1_000_000 + RUN + 1, 1 << 31] {
-            let mut seen = Duplicates::new(2);
-            seen.see(Instant::ZERO, NODE, 1_000_000);
-            let mut see = |sequence| seen.see(settled(), NODE, sequence);
-            assert_eq!(see(next), Sighting::Restarted, "{next}");
-            assert_eq!(see(next), Sighting::Again, "{next}");
-            assert_eq!(see(next.wrapping_add(1)), Sighting::First, "{next}");
+    fn a_full_table_still_hears_whom_it_knows_wherever_the_numbers_go_on() {
+        let mut seen = Duplicates::new(2);
+        assert!(counts(&mut seen, 0, NodeId(1), 100));
+        assert!(counts(&mut seen, 0, NodeId(2), 100));
+        assert!(counts(&mut seen, 1, NodeId(1), 5000));
+        assert!(!counts(&mut seen, 1, NodeId(1), 5000));
+        assert!(!counts(&mut seen, 1, NodeId(1), 100));
+        assert!(!counts(&mut seen, 1, NodeId(1), 4000), "it cannot tell");
+        assert!(!counts(&mut seen, 1, NodeId(1), 50), "unknown");
+    }
+
+    #[test]
+    fn floods_leave_room_for_other_packets_and_leaping_numbers_for_other_nodes() {
+        let mut seen = Duplicates::new(8);
+        let floods = (0..20).filter(|id| seen.note(at(0), NodeId(100 + id), 7, true));
+        assert_eq!(floods.count(), 6);
+        assert!(counts(&mut seen, 1, NodeId(1), 7));
+        assert!((0..100).all(|leap| counts(&mut seen, 1, NodeId(1), 1000 + 100 * leap)));
+        assert_eq!(seen.count(), 8);
+        assert!(counts(&mut seen, 1, NodeId(1), 8), "the first is not lost");
+        assert!(!counts(&mut seen, 1, NodeId(1), 1000 + 99 * 100));
+    }
+
+    #[test]
+    fn a_node_whose_numbers_leap_in_either_direction_is_heard_and_so_is_who_was_before() {
+        for next in [5, 1_000_000 - 300, 1_000_000 + 300, 1 << 31] {
+            let mut seen = Duplicates::new(4);
+            let mut first = |sequence| counts(&mut seen, 0, NODE, sequence);
+            assert!(first(1_000_000));
+            for step in 0..100 {
+                assert!(first(next + step), "{next}");
+                assert!(!first(next + step), "{next}");
+                assert!(first(1_000_001 + step), "{next}");
+                assert!(!first(1_000_001 + step), "{next}");
+            }
         }
-        let mut seen = Duplicates::new(2);
-        seen.see(Instant::ZERO, NODE, 1_000_000);
-        let mut see = |sequence| seen.see(settled(), NODE, sequence);
-        assert_eq!(see(1_000_000 - RUN), Sighting::Again, "late");
-        assert_eq!(see(1_000_000 + RUN), Sighting::First, "busy");
     }
 
     #[test]
-    fn an_ancient_frame_costs_one_window_and_no_flood_comes_back() {
-        let mut seen = Duplicates::new(2);
-        assert_eq!(seen.see(at(0), NODE, 1_000_000), Sighting::First);
-        assert_eq!(seen.see(at(4_000), NODE, 7), Sighting::Restarted);
-        // Neither the one nor the other counts again, however often they come by.
-        for millis in 4_000..7_000 {
-            assert_eq!(seen.see(at(millis), NODE, 1_000_000), Sighting::Again);
-            assert_eq!(seen.see(at(millis), NODE, 7), Sighting::Again);
-        }
-        let later = seen.see(at(7_001), NODE, 1_000_001);
-        assert_eq!(later, Sighting::Restarted);
-        assert_eq!(seen.see(at(7_002), NODE, 1_000_002), Sighting::First);
-        assert_eq!(seen.see(at(7_003), NODE, 7), Sighting::Again);
-    }
-
-    #[test]
-    fn a_restarted_node_with_numbers_little_lower_is_heard_after_a_while() {
-        let mut seen = Duplicates::new(2);
-        seen.see(Instant::ZERO, NODE, 1000);
-        assert_eq!(seen.see(Instant::ZERO, NODE, 5), Sighting::Again);
-        let later = Instant::ZERO + FORGET_AFTER + FORGET_AFTER;
-        assert_eq!(seen.see(later, NODE, 6), Sighting::Restarted);
-        assert_eq!(seen.see(later, NODE, 7), Sighting::First);
-    }
-
-    #[test]
-    fn a_note_of_a_restart_is_believed_if_it_is_younger_and_an_older_one_never_after_it() {
-        let mut seen = Duplicates::new(2);
-        let mut hear_of = |now, sent, sequence| seen.hear_of(at(now), at(sent), NODE, sequence);
-        assert!(hear_of(20_000, 19_000, 1_000_000));
-        assert!(hear_of(30_000, 21_000, 1_000_000 + 9));
-        assert!(!hear_of(40_000, 35_000, 5), "not clearly younger");
-        assert!(hear_of(40_000, 35_001, 5));
-        assert!(!hear_of(60_000, 21_000, 1_000_000 + 9), "from before");
-        assert!(!hear_of(60_000, 35_001, 1_000_000 + 9), "as old");
-        assert_eq!(seen.see(at(60_000), NODE, 5), Sighting::First);
-        assert_eq!(seen.see(at(60_000), NODE, 5), Sighting::Again);
-    }
-
-    #[test]
-    fn a_note_that_is_passed_on_hides_no_packets_of_the_same_run() {
-        let mut seen = Duplicates::new(2);
-        assert!(seen.hear_of(at(9_000), at(8_000), NODE, 50_000));
-        assert_eq!(seen.see(at(9_000), NODE, 7), Sighting::First);
-        for millis in 1..200 {
-            assert!(seen.hear_of(at(millis * 1000), at(millis * 1000), NODE, 50_000));
-        }
-        assert_eq!(seen.see(at(200_000), NODE, 8), Sighting::First);
-        assert_eq!(seen.see(at(200_000), NODE, 7), Sighting::Again);
+    fn what_was_seen_is_not_forgotten_when_windows_meet() {
+        let mut seen = Duplicates::new(4);
+        let mut first = |sequence| counts(&mut seen, 0, NODE, sequence);
+        assert!(first(100) && first(140));
+        let others = (101..200).filter(|number| *number != 140);
+        assert!(others.clone().all(&mut first));
+        assert!((100..200).all(|number| !first(number)));
     }
 }

@@ -4,6 +4,7 @@
 //! flooded with its destination, which thus learns the route back. Every node forwards a flood once, as
 //! long as the TTL lasts.
 
+mod bucket;
 mod duplicates;
 mod neighbours;
 mod outbox;
@@ -19,7 +20,8 @@ use core::time::Duration;
 
 use nimblenet_tasklet::NodeId;
 
-use self::duplicates::{Duplicates, Sighting};
+use self::bucket::{Bucket, FLOODS};
+use self::duplicates::Duplicates;
 use self::neighbours::{Neighbour, Neighbours};
 use self::outbox::Outbox;
 use self::routes::{Route, Routes};
@@ -36,6 +38,12 @@ use crate::wire::{
 
 /// A neighbour is forgotten after this many of the longest hello intervals.
 const SILENT_INTERVALS: u32 = 4;
+/// A mesh is believed to be at least so many links wide.
+const LEAST_REACH: u8 = 8;
+/// Packets may travel so many links more than the longest route that is known.
+const REACH_MARGIN: u8 = 4;
+/// After so many floods in a row without an answer packets may travel as far as they can.
+const FURTHEST: u8 = 5;
 
 /// A packet that concerns this node.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -66,6 +74,10 @@ pub(crate) struct Mesh<S = Plain> {
     neighbours: Neighbours,
     routes: Routes,
     duplicates: Duplicates,
+    /// The floods that are sent on.
+    floods: Bucket,
+    /// How often the reach of packets is doubled: floods for single nodes have had no answer.
+    further: u8,
     /// Frames that wait, by link.
     outboxes: Vec<Outbox>,
     trickle: Option<Trickle>,
@@ -117,6 +129,8 @@ impl<S: Seal> Mesh<S> {
             neighbours: Neighbours::new(limits.neighbours, &topology.neighbours, lifetime),
             routes: Routes::new(limits.routes, &topology.routes),
             duplicates: Duplicates::new(limits.peers),
+            floods: Bucket::FULL,
+            further: 0,
             outboxes: config
                 .links
                 .iter()
@@ -139,7 +153,7 @@ impl<S: Seal> Mesh<S> {
         self.neighbours.iter().map(|neighbour| neighbour.id)
     }
 
-    /// How many nodes' packets are remembered.
+    /// How many windows over nodes' packet numbers are remembered.
     pub(crate) fn peers(&self) -> usize {
         self.duplicates.count()
     }
@@ -234,17 +248,22 @@ impl<S: Seal> Mesh<S> {
             self.newcomer = true;
             self.speak_soon(now);
         }
-        match self.duplicates.see(now, frame.origin, frame.sequence) {
-            Sighting::Again => {
-                counters.drop(DropReason::Duplicate);
-                return None;
-            }
-            Sighting::Restarted if frame.origin == frame.sender => {
-                self.routes.doubt_over(frame.sender);
-                self.newcomer = true;
-                self.speak_soon(now);
-            }
-            Sighting::First | Sighting::Restarted => {}
+        if self.duplicates.has_seen(frame.origin, frame.sequence) {
+            counters.drop(DropReason::Duplicate);
+            return None;
+        }
+        if !self.admits(now, &frame) {
+            counters.drop(DropReason::Limited);
+            return None;
+        }
+        if frame.origin == frame.sender
+            && self
+                .neighbours
+                .note_number(now, frame.sender, frame.sequence)
+        {
+            self.routes.doubt_over(frame.sender);
+            self.newcomer = true;
+            self.speak_soon(now);
         }
         self.routes.learn(
             now,
@@ -266,6 +285,38 @@ impl<S: Seal> Mesh<S> {
             self.forward(now, frame, counters);
         }
         (reach != Reach::Passing || stops).then_some(Delivery { frame, reach })
+    }
+
+    /// Whether a packet that was not seen before may pass: the node remembers it, and does not send on
+    /// more floods than it may.
+    fn admits(&mut self, now: Instant, frame: &Frame<'_>) -> bool {
+        let spreads = frame.receiver == NodeId::EVERYONE && frame.ttl > 0;
+        // Without hellos neighbours are those of the configuration.
+        let limited = spreads && self.trickle.is_some();
+        if limited && !self.neighbours.takes_flood(now, frame.sender) {
+            return false;
+        }
+        if limited && !self.is_registry && !self.floods.take(now, &FLOODS) {
+            return false;
+        }
+        let Frame {
+            origin, sequence, ..
+        } = *frame;
+        // What goes no further may come twice.
+        let ends = frame.ttl == 0 || frame.destination == self.id;
+        self.duplicates.note(now, origin, sequence, limited) || ends
+    }
+
+    /// How far a packet may travel that is for a node anywhere, or for all: as far as the furthest node
+    /// that is known, and some links more. In a mesh that is given by the configuration it may go
+    /// anywhere.
+    pub(crate) fn reach(&self, now: Instant) -> u8 {
+        if self.trickle.is_none() {
+            return MAX_TTL;
+        }
+        let known = self.routes.longest(now).max(LEAST_REACH);
+        let reach = u32::from(known.saturating_add(REACH_MARGIN)) << self.further;
+        u8::try_from(reach).unwrap_or(MAX_TTL)
     }
 
     /// Whether a message for another node concerns this one.
@@ -307,7 +358,8 @@ impl<S: Seal> Mesh<S> {
         message: Message<'_>,
         counters: &mut Counters,
     ) {
-        let frame = self.own(destination, MAX_TTL - 1, message);
+        let ttl = self.reach(now).saturating_sub(1);
+        let frame = self.own(destination, ttl, message);
         self.transmit(now, frame, counters);
     }
 
@@ -324,7 +376,10 @@ impl<S: Seal> Mesh<S> {
     }
 
     /// The route to `destination` brought no answer.
-    pub(crate) fn doubt(&mut self, destination: NodeId) {
+    pub(crate) fn doubt(&mut self, now: Instant, destination: NodeId) {
+        if self.next(now, destination).is_none() {
+            self.further = FURTHEST.min(self.further + 1);
+        }
         self.routes.doubt(destination);
     }
 
@@ -347,13 +402,6 @@ impl<S: Seal> Mesh<S> {
         for note in hello.registries().filter(|note| note.registry != self.id) {
             let hops = note.hops.saturating_add(1);
             let age = Duration::from_secs(note.age_s.into());
-            let sent = now.before(age);
-            if !self
-                .duplicates
-                .hear_of(now, sent, note.registry, note.sequence)
-            {
-                continue;
-            }
             self.routes
                 .learn(now, age, note.registry, from, hops, note.sequence);
             let mtu = mtu.min(note.mtu);
@@ -373,12 +421,7 @@ impl<S: Seal> Mesh<S> {
     /// Learns the route to a node from what the neighbour `from` passes on of it.
     pub(crate) fn hear_holder(&mut self, now: Instant, from: NodeId, holder: &Holder) {
         let age = Duration::from_secs(holder.age_s.into());
-        let sent = now.before(age);
-        if holder.id != self.id
-            && self
-                .duplicates
-                .hear_of(now, sent, holder.id, holder.sequence)
-        {
+        if holder.id != self.id {
             self.routes
                 .learn(now, age, holder.id, from, 2, holder.sequence);
         }
@@ -402,6 +445,7 @@ impl<S: Seal> Mesh<S> {
             return false;
         }
         self.neighbours.forget_silent(now);
+        self.further = self.further.saturating_sub(1);
         let sequence = self.sequence;
         let registry = self.id;
         let own = RegistryNote {
@@ -512,8 +556,16 @@ impl<S: Seal> Mesh<S> {
             );
             return;
         }
-        if frame.origin != self.id && self.is_registry {
-            return;
+        if frame.origin != self.id {
+            if self.is_registry {
+                return;
+            }
+            // Floods that come as such were counted when they came.
+            let becomes_flood = frame.receiver != NodeId::EVERYONE && self.trickle.is_some();
+            if becomes_flood && !self.floods.take(now, &FLOODS) {
+                counters.drop(DropReason::Limited);
+                return;
+            }
         }
         for link in 0..self.links.len() as u8 {
             self.emit(

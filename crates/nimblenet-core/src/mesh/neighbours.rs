@@ -5,8 +5,17 @@ use core::time::Duration;
 
 use nimblenet_tasklet::NodeId;
 
+use super::bucket::{Bucket, NEIGHBOUR_FLOODS};
 use crate::config::{LinkAddress, LinkId, StaticNeighbour};
 use crate::time::Instant;
+
+/// A number that is ahead of the newest of its node by more than this is of another run of the node,
+/// or of somebody else.
+pub(super) const RUN: u32 = 1 << 16;
+/// The same if it is behind by more than this: a packet that is late is not as far.
+const BEHIND: u32 = 1 << 10;
+/// A neighbour does not seem to restart again for this long: others may speak in its name.
+const SETTLE: Duration = Duration::from_secs(3);
 
 /// A neighbour.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,6 +25,12 @@ pub(crate) struct Neighbour {
     pub(crate) address: LinkAddress,
     /// When it was last heard; never for a static neighbour.
     heard: Option<Instant>,
+    /// The number of its newest own packet.
+    number: Option<u32>,
+    /// When it was first heard, or has restarted as it seems.
+    since: Instant,
+    /// Its share of the floods that are sent on.
+    floods: Bucket,
 }
 
 /// The table of neighbours.
@@ -33,12 +48,7 @@ impl Neighbours {
         // They are few: putting each in its place takes less code than sorting.
         for &StaticNeighbour { id, link, address } in fixed {
             let at = neighbours.partition_point(|neighbour| neighbour.id <= id);
-            let neighbour = Neighbour {
-                id,
-                link,
-                address,
-                heard: None,
-            };
+            let neighbour = Neighbour::new(id, (link, address), None);
             neighbours.insert(at, neighbour);
         }
         Self {
@@ -75,31 +85,47 @@ impl Neighbours {
             Ok(at) => {
                 let neighbour = &mut self.neighbours[at];
                 if neighbour.heard.is_some() {
-                    *neighbour = Neighbour {
-                        id,
-                        link,
-                        address,
-                        heard: Some(now),
-                    };
+                    (neighbour.link, neighbour.address) = (link, address);
+                    neighbour.heard = Some(now);
                 }
                 false
             }
             Err(at) => {
                 let room = self.neighbours.len() < self.limit;
                 if room {
-                    self.neighbours.insert(
-                        at,
-                        Neighbour {
-                            id,
-                            link,
-                            address,
-                            heard: Some(now),
-                        },
-                    );
+                    let neighbour = Neighbour::new(id, (link, address), Some(now));
+                    self.neighbours.insert(at, neighbour);
                 }
                 room
             }
         }
+    }
+
+    /// Notes the number of a packet that a neighbour has made itself; true if it has restarted, as it
+    /// seems.
+    pub(crate) fn note_number(&mut self, now: Instant, id: NodeId, number: u32) -> bool {
+        let Some(neighbour) = self.find_mut(id) else {
+            return false;
+        };
+        let newest = neighbour.number.unwrap_or(number);
+        let ahead = number.wrapping_sub(newest);
+        if !same_run(newest, number) {
+            let settled = now - neighbour.since > SETTLE;
+            if settled {
+                (neighbour.number, neighbour.since) = (Some(number), now);
+            }
+            return settled;
+        }
+        if ahead <= RUN {
+            neighbour.number = Some(number);
+        }
+        false
+    }
+
+    /// Whether another flood of this neighbour may be sent on.
+    pub(crate) fn takes_flood(&mut self, now: Instant, id: NodeId) -> bool {
+        let neighbour = self.find_mut(id);
+        neighbour.is_none_or(|neighbour| neighbour.floods.take(now, &NEIGHBOUR_FLOODS))
     }
 
     /// Forgets neighbours that were silent for long.
@@ -107,6 +133,34 @@ impl Neighbours {
         let lifetime = self.lifetime;
         self.neighbours
             .retain(|neighbour| neighbour.heard.is_none_or(|at| now - at <= lifetime));
+    }
+
+    fn find_mut(&mut self, id: NodeId) -> Option<&mut Neighbour> {
+        let at = self
+            .neighbours
+            .binary_search_by_key(&id, |neighbour| neighbour.id)
+            .ok()?;
+        Some(&mut self.neighbours[at])
+    }
+}
+
+/// Whether a node that has come to the number `newest` can have used the other one without a restart.
+pub(super) fn same_run(newest: u32, other: u32) -> bool {
+    let ahead = other.wrapping_sub(newest);
+    ahead <= RUN || ahead.wrapping_neg() <= BEHIND
+}
+
+impl Neighbour {
+    fn new(id: NodeId, (link, address): (LinkId, LinkAddress), heard: Option<Instant>) -> Self {
+        Self {
+            id,
+            link,
+            address,
+            heard,
+            number: None,
+            since: heard.unwrap_or(Instant::ZERO),
+            floods: Bucket::FULL,
+        }
     }
 }
 
@@ -131,5 +185,23 @@ mod tests {
         assert!(neighbours.find(NodeId(2)).is_some());
         neighbours.forget_silent(at(16));
         assert!(neighbours.find(NodeId(2)).is_none() && neighbours.find(NodeId(1)).is_some());
+    }
+
+    #[test]
+    fn a_neighbour_whose_numbers_leap_has_restarted_but_not_again_at_once() {
+        let at = |s: u64| Instant::from_micros(s * 1_000_000);
+        for next in [5, 100_000 - BEHIND - 1, 100_001 + RUN, 1 << 31] {
+            let mut neighbours = Neighbours::new(2, &[], Duration::MAX);
+            neighbours.hear(at(1), NodeId(2), LinkId(0), LinkAddress(1));
+            let mut note = |s, number| neighbours.note_number(at(s), NodeId(2), number);
+            assert!(!note(1, 100_000));
+            assert!(!note(2, next), "it is new");
+            assert!(!note(5, 100_000 - BEHIND), "late");
+            assert!(note(5, next), "{next}");
+            assert!(!note(6, next + 1) && !note(7, next + 2 + RUN), "{next}");
+            assert!(note(9, next + 2 + RUN), "{next}");
+        }
+        let mut neighbours = Neighbours::new(2, &[], Duration::MAX);
+        assert!(!neighbours.note_number(at(9), NodeId(2), 7), "a stranger");
     }
 }

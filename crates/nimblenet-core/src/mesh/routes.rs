@@ -5,12 +5,19 @@ use core::time::Duration;
 
 use nimblenet_tasklet::NodeId;
 
-use super::duplicates::same_run;
+use super::duplicates::FLIGHT_MS;
+use super::neighbours::same_run;
 use crate::config::StaticRoute;
 use crate::time::Instant;
 
 /// A route is no longer used this long after its destination sent the packet that taught it.
 const LIFETIME: Duration = Duration::from_secs(240);
+/// A packet is through the mesh after this time: one that comes later was sent later.
+const FLIGHT: Duration = Duration::from_millis(FLIGHT_MS as u64);
+/// Ages that are passed on are rounded up by so much at each link.
+const ROUNDING: Duration = Duration::from_secs(1);
+/// Ages that are passed on are compared with this error.
+const YOUNGER: Duration = Duration::from_secs(16);
 
 /// How to reach a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +29,8 @@ pub(crate) struct Route {
     pub(crate) hops: u8,
     /// The number of the destination's packet that taught the route.
     pub(crate) sequence: u32,
+    /// The newest number of another run of the destination that this node has sent on.
+    passed: u32,
     /// When the destination sent that packet; none for a static route.
     sent: Option<Instant>,
     /// False once the route failed; number and hops still guard against loops.
@@ -33,9 +42,9 @@ pub(crate) struct Route {
 /// A route is taken if its number is newer, or equal with fewer hops before the neighbour than those of
 /// the route held; so along any path the pair (number, hops) rises towards the destination and packets
 /// cannot circle (the feasibility condition of AODV, RFC 3561 section 6.2, and Babel, RFC 8966
-/// section 3.5.1). Between numbers of two runs of a node there is no such order: a route of another
-/// run is always taken, because only packets of the run that is believed in come here (see
-/// [`Duplicates`](super::duplicates::Duplicates)).
+/// section 3.5.1). Between numbers of two runs of a node there is no such order. But no packet travels
+/// for long: what was clearly sent later is newer, whatever its number. As long as that is not clear,
+/// the route is not used: the node sends on what others may use to learn a route of the other run.
 #[derive(Debug)]
 pub(crate) struct Routes {
     /// Ordered by destination.
@@ -55,6 +64,7 @@ impl Routes {
                 next: fixed.next,
                 hops: fixed.hops,
                 sequence: 0,
+                passed: 0,
                 sent: None,
                 usable: true,
             };
@@ -66,6 +76,12 @@ impl Routes {
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.routes.len()
+    }
+
+    /// The links of the longest route in use.
+    pub(crate) fn longest(&self, now: Instant) -> u8 {
+        let live = self.routes.iter().filter(|route| !route.expired(now));
+        live.map(|route| route.hops).max().unwrap_or(0)
     }
 
     /// The route to `destination`.
@@ -105,6 +121,7 @@ impl Routes {
             next,
             hops,
             sequence,
+            passed: sequence,
             sent,
             usable: true,
         };
@@ -114,8 +131,21 @@ impl Routes {
         {
             Ok(at) => {
                 let held = &mut self.routes[at];
-                if held.sent.is_some() && held.yields_to(&route, now) {
-                    *held = route;
+                match held.compare(&route, now) {
+                    Other::Better => {
+                        let passed = match same_run(held.sequence, sequence) {
+                            true => held.passed,
+                            false => held.sequence,
+                        };
+                        *held = Route { passed, ..route };
+                    }
+                    Other::Worse => {}
+                    Other::Unclear => {
+                        held.usable = false;
+                        if !same_run(held.passed, sequence) || is_newer(sequence, held.passed) {
+                            held.passed = sequence;
+                        }
+                    }
                 }
             }
             Err(mut at) => {
@@ -173,19 +203,54 @@ impl Route {
         self.sent.is_some_and(|at| now - at > LIFETIME)
     }
 
-    fn yields_to(&self, other: &Self, now: Instant) -> bool {
-        let ahead = other.sequence.wrapping_sub(self.sequence);
-        let newer = ahead != 0 && ahead < 1 << 31;
-        let as_new = ahead == 0;
+    fn compare(&self, other: &Self, now: Instant) -> Other {
+        let (Some(held), Some(sent)) = (self.sent, other.sent) else {
+            return Other::Worse;
+        };
+        let fresh = sent == now;
+        let error = match fresh {
+            true => FLIGHT + ROUNDING * self.hops.into(),
+            false => YOUNGER,
+        };
         // The neighbour's own distance is one less than the length of the route over it.
         let nearer = other.hops < self.hops || other.hops == self.hops && !self.usable;
-        let restarted = !same_run(self.sequence, other.sequence);
-        restarted || newer || as_new && nearer || self.expired(now)
+        let better = match other.sequence == self.sequence {
+            true => nearer,
+            false => is_newer(other.sequence, self.sequence),
+        };
+        let in_order =
+            !same_run(self.passed, other.sequence) || is_newer(other.sequence, self.passed);
+        let later = sent - held > error;
+        let takes = match same_run(self.sequence, other.sequence) {
+            true => better && held - sent <= error || later && fresh,
+            false => in_order && later,
+        };
+        if takes || self.expired(now) {
+            Other::Better
+        } else if fresh && !same_run(self.sequence, other.sequence) {
+            Other::Unclear
+        } else {
+            Other::Worse
+        }
     }
+}
+
+/// Whether a packet number is newer than another of the same run.
+fn is_newer(one: u32, other: u32) -> bool {
+    (1..1 << 31).contains(&one.wrapping_sub(other))
+}
+
+/// How another route to the same node compares with the one held.
+enum Other {
+    Better,
+    Worse,
+    /// Its packet is of another run, and nothing says which one is newer.
+    Unclear,
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::neighbours::RUN;
     use super::*;
 
     const FRESH: Duration = Duration::ZERO;
@@ -235,17 +300,56 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_of_a_restarted_node_counts_with_any_number() {
-        for number in [5, 1 << 31, u32::MAX] {
+    fn a_packet_of_a_restarted_node_counts_with_any_number_once_earlier_ones_have_ended() {
+        for number in [5, 990_000, 1_000_002 + RUN, 1 << 31, u32::MAX] {
             let mut routes = routes();
-            let mut learn = |via, sequence| {
-                routes.learn(Instant::ZERO, FRESH, NodeId(9), NodeId(via), 3, sequence);
+            let mut learn = |millis: u64, via, sequence| {
+                let now = Instant::from_micros(millis * 1000);
+                routes.learn(now, FRESH, NodeId(9), NodeId(via), 2, sequence);
                 next(&routes, 9)
             };
-            assert_eq!(learn(1, 1_000_000), Some(1));
-            assert_eq!(learn(2, number), Some(2), "{number}");
-            assert_eq!(learn(3, number - 1), Some(2), "{number}");
+            assert_eq!(learn(0, 1, 1_000_000), Some(1));
+            assert_eq!(learn(5_000, 2, number), None, "{number}");
+            assert_eq!(learn(5_000, 1, 1_000_001), Some(1), "{number}");
+            let number = number.wrapping_add(1);
+            assert_eq!(learn(10_000, 2, number), None, "{number}");
+            assert_eq!(learn(10_002, 2, number), None, "it was sent on already");
+            let number = number.wrapping_add(1);
+            assert_eq!(learn(10_002, 2, number), Some(2), "{number}");
         }
+    }
+
+    #[test]
+    fn a_false_number_leads_the_wrong_way_only_until_the_node_has_spoken_clearly_later() {
+        let mut routes = routes();
+        let mut learn = |millis: u64, via, sequence| {
+            let now = Instant::from_micros(millis * 1000);
+            routes.learn(now, FRESH, NodeId(9), NodeId(via), 2, sequence);
+            next(&routes, 9)
+        };
+        assert_eq!(learn(0, 1, 1000), Some(1));
+        assert_eq!(learn(1000, 2, 1100), Some(2), "false");
+        assert_eq!(learn(6000, 1, 1001), Some(2), "it may be late");
+        assert_eq!(learn(6001, 1, 1002), Some(1));
+    }
+
+    #[test]
+    fn a_note_of_a_restart_is_believed_if_it_is_younger_and_an_older_one_never_after_it() {
+        let mut routes = routes();
+        let mut learn = |now: u64, sent: u64, via, sequence| {
+            let (now, age) = (
+                Instant::from_micros(now * 1_000_000),
+                Duration::from_secs(now - sent),
+            );
+            routes.learn(now, age, NodeId(9), NodeId(via), 2, sequence);
+            next(&routes, 9)
+        };
+        assert_eq!(learn(20, 19, 1, 1_000_000), Some(1));
+        assert_eq!(learn(30, 21, 2, 1_000_009), Some(2));
+        assert_eq!(learn(40, 37, 3, 5), Some(2), "not clearly younger");
+        assert_eq!(learn(40, 38, 3, 5), Some(3));
+        assert_eq!(learn(60, 21, 2, 1_000_009), Some(3), "from before");
+        assert_eq!(learn(60, 38, 2, 1_000_009), Some(3), "as old");
     }
 
     #[test]

@@ -285,6 +285,8 @@ documents! {
         STALE_OUTCOME = "stale_outcome" Uint, optional;
         /// Frames dropped because another node with this node's id sent them.
         OWN_ID = "own_id" Uint, optional;
+        /// Frames dropped because more floods, or nodes, come than this one takes at a time.
+        LIMITED = "limited" Uint, optional;
         /// The epoch of each catalogue held, under the namespace's name.
         EPOCHS = "epochs" Map, optional;
         /// Links, in the order of their numbers: a `link` each.

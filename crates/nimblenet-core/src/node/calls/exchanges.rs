@@ -141,7 +141,7 @@ impl Exchanges {
         let is_due = |held: &Exchange| held.ask.is_due(post.now);
         let at = self.table.position(is_due)?;
         let exchange = self.table.get(at)?;
-        post.mesh.doubt(exchange.to);
+        post.mesh.doubt(post.now, exchange.to);
         Some((JobAt::new(at), exchange.ask.is_exhausted()))
     }
 

@@ -171,7 +171,7 @@ impl Arrival {
         if ask.is_exhausted() {
             return Err(Fault::Unreachable);
         }
-        post.mesh.doubt(self.from);
+        post.mesh.doubt(post.now, self.from);
         Ok(Some(self.say_ready(post, number, ask)))
     }
 

@@ -242,7 +242,7 @@ impl Departure {
     pub(super) fn handle_timeout(&mut self, post: &mut Post<'_>, job: &Job) -> Option<Passed> {
         match &mut self.step {
             Leaving::Offered(offered) => {
-                post.mesh.doubt(self.to);
+                post.mesh.doubt(post.now, self.to);
                 let gone = offered.number.is_some();
                 if !offered.ask.is_exhausted() && (gone || offered.offers < OFFERS) {
                     self.ask(post, job);

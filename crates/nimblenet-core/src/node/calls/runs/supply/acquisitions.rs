@@ -21,7 +21,7 @@ use crate::places::AcquisitionAt;
 use crate::queue::Queue;
 use crate::table::Table;
 use crate::time::Instant;
-use crate::wire::{Found, MAX_TTL, Message, Metadata, MetadataRequest, Object, Search};
+use crate::wire::{Found, Message, Metadata, MetadataRequest, Object, Search};
 
 /// The TTL of the local search: one hop (Algorithm 1, line 2).
 const LOCAL_TTL: u8 = 1;
@@ -342,7 +342,7 @@ impl Acquisitions {
                     Phase::LocalSearch => acquisition.widen(post, at),
                     Phase::GlobalSearch => acquisition.search(post, Scope::Registry),
                     Phase::Fallback => {
-                        post.mesh.doubt(acquisition.wanted.registry);
+                        post.mesh.doubt(post.now, acquisition.wanted.registry);
                         if acquisition.ask.is_exhausted() {
                             acquisition.retry(post, at, Fault::Unreachable, None);
                         } else {
@@ -554,12 +554,13 @@ impl Acquisition {
                     ring if early => ring.saturating_sub(EARLY_RINGS).max(1),
                     ring => ring,
                 };
-                post.flood(LOCAL_TTL << ring, message);
+                let reach = post.mesh.reach(post.now);
+                post.flood((LOCAL_TTL << ring).min(reach), message);
             }
             Scope::Mesh => {
                 self.phase = Phase::GlobalSearch;
                 self.ask.answered(post.now, global_search);
-                post.flood(MAX_TTL, message);
+                post.flood(post.mesh.reach(post.now), message);
             }
             Scope::Registry => {
                 self.phase = Phase::Fallback;
@@ -656,7 +657,7 @@ impl Acquisition {
             | Phase::Failed(_) => return,
         };
         if silent {
-            post.mesh.doubt(source);
+            post.mesh.doubt(post.now, source);
         }
         self.retry(post, at, Fault::Unreachable, Some(source));
     }

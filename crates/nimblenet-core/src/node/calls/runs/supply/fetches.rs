@@ -217,7 +217,7 @@ impl Fetches {
                 Stall::Waiting => {}
                 Stall::Ask => self.ask(post, at),
                 Stall::Lost => {
-                    post.mesh.doubt(fetch.transfer.source());
+                    post.mesh.doubt(post.now, fetch.transfer.source());
                     self.end(post, at, FetchEnd::Silent);
                 }
             }
