@@ -16,24 +16,42 @@ use nimblenet_core::Instant;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Clock {
     zero: std::time::Instant,
+    /// How many times as fast as real time it goes.
+    speedup: u32,
 }
 
 impl Clock {
     /// A clock that is at zero now.
     pub(crate) fn start() -> Self {
+        Self::fast(1)
+    }
+
+    /// The same, which goes `speedup` times as fast as real time.
+    pub(crate) fn fast(speedup: u32) -> Self {
         Self {
             zero: std::time::Instant::now(),
+            speedup,
         }
     }
 
     /// The time since the start.
     pub(crate) fn now(&self) -> Instant {
-        Instant::ZERO + self.zero.elapsed()
+        Instant::ZERO + self.zero.elapsed() * self.speedup
     }
 
-    /// The time until `then`; zero if that is past.
+    /// The real time until `then`; zero if that is past.
     pub(crate) fn until(&self, then: Instant) -> Duration {
-        then.since(self.now())
+        then.since(self.now()) / self.speedup
+    }
+
+    /// When so much real time will have passed.
+    pub(crate) fn after(&self, real: Duration) -> Instant {
+        self.now() + real * self.speedup
+    }
+
+    /// Holds this thread up for so much of the clock's time.
+    pub(crate) fn sleep(&self, time: Duration) {
+        std::thread::sleep(time / self.speedup);
     }
 }
 

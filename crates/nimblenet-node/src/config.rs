@@ -13,7 +13,9 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 
-use nimblenet_core::{Eviction, MIN_MTU, Pace, Placement};
+use nimblenet_core::{
+    Eviction, Limits, LinkAddress, LinkId, MIN_MTU, Pace, Placement, StaticNeighbour, StaticRoute,
+};
 use nimblenet_tasklet::{Capabilities, Name, NodeId, TaskletName};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -33,6 +35,10 @@ pub const DEFAULT_REGISTRY: NodeId = NodeId(65534);
 
 /// The most executors of a node.
 pub const MAX_EXECUTORS: usize = 16;
+/// The most calls of a node that run or wait.
+pub const MAX_JOBS: usize = 4096;
+/// How many times as fast as real time a node's time goes at most.
+pub const MAX_SPEEDUP: u32 = 100;
 
 /// A frame that every message fits, and the longest in a datagram.
 const MTU_MIN: u64 = MIN_MTU as u64;
@@ -64,6 +70,8 @@ pub struct NodeConfig {
     pub placement: &'static Placement,
     /// How many tasklets run at a time, 1 to [`MAX_EXECUTORS`].
     pub executors: usize,
+    /// How many calls run or wait at a time, 1 to [`MAX_JOBS`]; more are refused.
+    pub jobs: usize,
     /// The directory in which the newest catalogues are kept, so that a restarted node takes no
     /// older ones.
     pub state: Option<PathBuf>,
@@ -90,6 +98,21 @@ pub struct MeshConfig {
     pub mtu: u16,
     /// Links besides UDP.
     pub links: Vec<Arc<dyn LinkPlan>>,
+    /// How many times as fast as real time the node's time goes, 1 to [`MAX_SPEEDUP`]; more than 1 in
+    /// trials only, in which all nodes have the same.
+    pub speedup: u32,
+    /// The neighbours and routes of a node that follows the paper's protocol and nothing else
+    /// ([`Config::paper`](nimblenet_core::Config::paper)); none for the usual protocol.
+    pub paper: Option<PaperTopology>,
+}
+
+/// The mesh as a node of the paper's protocol knows it from its start: it learns nothing more.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct PaperTopology {
+    /// The ids of the neighbours, in the order of their addresses.
+    pub neighbours: Vec<StaticNeighbour>,
+    /// The routes to all other nodes.
+    pub routes: Vec<StaticRoute>,
 }
 
 /// How long things may take.
@@ -138,6 +161,16 @@ impl MeshConfig {
             open: false,
             mtu: mtu().number() as u16,
             links: Vec::new(),
+            speedup: 1,
+            paper: None,
+        }
+    }
+
+    /// The policy that chooses what leaves a full cache, if the configuration names none.
+    fn eviction(&self) -> &'static Eviction {
+        match self.paper {
+            None => Eviction::NEARBY,
+            Some(_) => Eviction::LFU,
         }
     }
 }
@@ -152,14 +185,15 @@ impl NodeConfig {
     /// A node with the defaults of a configuration file.
     pub fn new(mesh: MeshConfig) -> Self {
         Self {
+            eviction: mesh.eviction(),
             mesh,
             coap: None,
             cache_bytes: cache_bytes().size(),
             arena_bytes: arena_bytes().size(),
             preload: false,
-            eviction: eviction().0,
             placement: placement().0,
             executors: 1,
+            jobs: jobs().size(),
             state: None,
             timeouts: Timeouts::default(),
             natives: Vec::new(),
@@ -197,15 +231,17 @@ impl NodeConfig {
             return Err(BadConfig::at_key(path, text, (key, &value), message));
         }
         let namespaces = file.namespaces.into_iter();
+        let eviction = file.eviction.map_or_else(|| mesh.eviction(), |it| it.0);
         Ok(Self {
             mesh,
             coap: file.coap.map(|Socket(address)| address),
             cache_bytes: file.cache_bytes.size(),
             arena_bytes: file.arena_bytes.size(),
             preload: file.preload,
-            eviction: file.eviction.0,
+            eviction,
             placement: file.placement.0,
             executors: file.executors.size(),
+            jobs: file.jobs.size(),
             state: file.state.map(|Dir(path)| path),
             timeouts: file.timeouts.timeouts(),
             natives: file.natives.into_iter().map(|Native(name)| name).collect(),
@@ -277,6 +313,9 @@ macro_rules! file {
             open: bool,
             #[serde(default = "mtu")]
             mtu: Within<MTU_MIN, MTU_MAX>,
+            #[serde(default = "speedup")]
+            speedup: Within<1, { MAX_SPEEDUP as u64 }>,
+            paper: Option<PaperFile>,
             // Kinds of links.
             #[serde(default)]
             serial: SerialLines,
@@ -292,6 +331,8 @@ macro_rules! file {
                     open: self.open,
                     mtu: self.mtu.number() as u16,
                     links: links.into_iter().flatten().collect(),
+                    speedup: self.speedup.number() as u32,
+                    paper: self.paper.take().map(PaperFile::topology),
                 }
             }
         }
@@ -307,12 +348,13 @@ file!(NodeFile {
     arena_bytes: Within<ARENA_MIN, BYTES_MAX>,
     #[serde(default)]
     preload: bool,
-    #[serde(default = "eviction")]
-    eviction: EvictionName,
+    eviction: Option<EvictionName>,
     #[serde(default = "placement")]
     placement: PlacementName,
     #[serde(default = "executors")]
     executors: Within<1, { MAX_EXECUTORS as u64 }>,
+    #[serde(default = "jobs")]
+    jobs: Within<1, { MAX_JOBS as u64 }>,
     state: Option<Dir>,
     #[serde(default)]
     timeouts: TimeoutsFile,
@@ -331,6 +373,36 @@ file!(RegistryFile {
     module_bytes: Within<1, BYTES_MAX>,
     namespaces: Option<BTreeMap<Text<Name>, PublisherFile>>,
 });
+
+/// The protocol of the paper: which nodes the neighbours are, and the neighbour and the number of
+/// links on the way to each other node.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PaperFile {
+    neighbours: Vec<Id>,
+    routes: Vec<(Id, Id, u8)>,
+}
+
+impl PaperFile {
+    fn topology(self) -> PaperTopology {
+        let neighbours = self.neighbours.into_iter().zip(0..);
+        let neighbours = neighbours.map(|(Id(id), at)| StaticNeighbour {
+            id,
+            link: LinkId(0),
+            address: LinkAddress(at),
+        });
+        let routes = self.routes.into_iter();
+        let routes = routes.map(|(Id(destination), Id(next), hops)| StaticRoute {
+            destination,
+            next,
+            hops,
+        });
+        PaperTopology {
+            neighbours: neighbours.collect(),
+            routes: routes.collect(),
+        }
+    }
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -405,11 +477,6 @@ fn mtu() -> Within<MTU_MIN, MTU_MAX> {
 }
 
 /// The paper's policy.
-fn eviction() -> EvictionName {
-    EvictionName(Eviction::NEARBY)
-}
-
-/// The paper's policy.
 fn placement() -> PlacementName {
     PlacementName(Placement::HERE)
 }
@@ -427,6 +494,14 @@ fn executors() -> Within<1, { MAX_EXECUTORS as u64 }> {
     Within::new(1)
 }
 
+fn jobs() -> Within<1, { MAX_JOBS as u64 }> {
+    Within::new(Limits::linux().jobs as u64)
+}
+
+fn speedup() -> Within<1, { MAX_SPEEDUP as u64 }> {
+    Within::new(1)
+}
+
 fn module_bytes() -> Within<1, BYTES_MAX> {
     Within::new(StoreLimits::DEFAULT.module_bytes as u64)
 }
@@ -435,8 +510,26 @@ fn registry_id() -> Id {
     Id(DEFAULT_REGISTRY)
 }
 
-/// Checks that no neighbour is the node itself.
+/// Checks that no neighbour is the node itself, and that the paper's topology is about them.
 fn check_neighbours(mesh: &MeshConfig, text: &str, path: &Path) -> Result<(), BadConfig> {
+    let addresses = mesh.neighbours.len();
+    if let Some(paper) = &mesh.paper {
+        let ids = paper.neighbours.len();
+        if ids != addresses {
+            let message =
+                format!("`paper` has ids of {ids} neighbours, but there are {addresses} addresses");
+            return Err(BadConfig::at_key(path, text, ("neighbours", ""), message));
+        }
+        let is_known = |id| paper.neighbours.iter().any(|it| it.id == id);
+        if let Some(lost) = paper.routes.iter().find(|route| !is_known(route.next)) {
+            let StaticRoute {
+                destination, next, ..
+            } = lost;
+            let message =
+                format!("the route to {destination} goes to {next}, which is no neighbour");
+            return Err(BadConfig::at_key(path, text, ("routes", ""), message));
+        }
+    }
     let listen = mesh.listen;
     let reaches =
         |ip: IpAddr| ip == listen.ip() || listen.ip().is_unspecified() && ip.is_loopback();

@@ -45,6 +45,7 @@ use crate::link::LinkStatus;
 
 use self::api::{Answer, Reply, Request, Wanted};
 pub use self::crash::Crash;
+pub use self::keeper::keep_catalogue;
 pub use self::run::FAREWELL;
 use crate::store::{OpenError, Store};
 

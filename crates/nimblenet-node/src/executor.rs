@@ -17,7 +17,8 @@ use nimblenet_tasklet::{
 };
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::host::LinuxHost;
+use crate::clock::Clock;
+use crate::host::{self, LinuxHost};
 use crate::key::PublicKey;
 
 /// Fuel of one slice: a few milliseconds, after which the node may run another job.
@@ -62,6 +63,7 @@ impl Workers {
     ) -> std::io::Result<Self> {
         let spawn = |name: String| Builder::new().name(name);
         let host = SharedHost {
+            clock: host.clock(),
             host: Arc::new(Mutex::new(host)),
             runs: None,
         };
@@ -155,6 +157,7 @@ impl Shelf {
 /// A device whose functions the executors call one at a time.
 #[derive(Clone)]
 struct SharedHost {
+    clock: Clock,
     host: Arc<Mutex<LinuxHost>>,
     /// Whom the executor of this handle runs.
     runs: Option<ActivationId>,
@@ -182,6 +185,10 @@ impl Host for SharedHost {
         args: &[u64],
         memory: &mut [u8],
     ) -> Result<u64, Fault> {
+        if (capability, function) == (Capability::Clock, "sleep-us") {
+            // The other executors can use the device meanwhile.
+            return host::sleep(self.clock, args);
+        }
         self.lock()
             .call(tasklet, capability, function, args, memory)
     }
@@ -252,7 +259,6 @@ fn verifies(key: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Clock;
     use crate::lines::Lines;
     use crate::values::Values;
 

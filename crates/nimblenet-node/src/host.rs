@@ -2,8 +2,11 @@
 //! devices as native tasklets.
 
 use alloc::collections::BTreeMap;
+use core::time::Duration;
 
-use nimblenet_tasklet::{ActivationId, Capabilities, Capability, Fault, Host, TaskletName};
+use nimblenet_tasklet::{
+    ActivationId, Capabilities, Capability, Fault, Host, SLEEP_US_MAX, TaskletName,
+};
 
 use crate::clock::Clock;
 use crate::device::{Device, Devices};
@@ -46,6 +49,11 @@ impl LinuxHost {
         }
     }
 
+    /// The node's clock.
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// Sets the activation that calls the functions from now on.
     pub(crate) fn serves(&mut self, activation: Option<ActivationId>) {
         self.runs = activation;
@@ -86,6 +94,7 @@ impl Host for LinuxHost {
                 Ok(0)
             }
             (Capability::Clock, "now-us") => Ok(self.clock.now().as_micros()),
+            (Capability::Clock, "sleep-us") => sleep(self.clock, args),
             (Capability::Log, "write") => {
                 let from = first? as usize;
                 let len = word(1).ok_or(Fault::WrongArguments)? as usize;
@@ -119,6 +128,15 @@ impl Host for LinuxHost {
         }
         self.simulated.serve(device, args, result)
     }
+}
+
+/// Holds the thread up for the time of `nimblenet:clock` `sleep-us`.
+pub(crate) fn sleep(clock: Clock, args: &[u64]) -> Result<u64, Fault> {
+    let time = args.first().map(|bits| *bits as u32);
+    let time = time.filter(|time| *time <= SLEEP_US_MAX);
+    let time = time.ok_or(Fault::WrongArguments)?;
+    clock.sleep(Duration::from_micros(time.into()));
+    Ok(0)
 }
 
 #[cfg(test)]
@@ -219,6 +237,9 @@ mod tests {
             host.call(&tasklet, capability, function, args, memory)
         };
         let beyond = call(Capability::Log, "write", &[1, 8], &mut [0; 4]);
+        assert_eq!(beyond, Err(Fault::WrongArguments));
+        let longest = u64::from(SLEEP_US_MAX);
+        let beyond = call(Capability::Clock, "sleep-us", &[longest + 1], &mut []);
         assert_eq!(beyond, Err(Fault::WrongArguments));
         let unknown = call(Capability::Clock, "set", &[], &mut []);
         assert_eq!(unknown, Err(Fault::UnknownImport));

@@ -45,7 +45,7 @@ pub struct CallOptions<'a> {
     pub explain: bool,
     /// Whether the answer has the lines that the tasklets have written to the log.
     pub logs: bool,
-    /// The number of who calls, the same each time.
+    /// The number of the client that calls, by which a node tells clients apart.
     pub client: Option<u32>,
 }
 

@@ -37,6 +37,7 @@ static inline float nn_abs(float x) { return __builtin_fabsf(x); }
 NN_IMPORT("nimblenet:sensor", "read") float nn_sensor_read(uint32_t channel);
 NN_IMPORT("nimblenet:actuator", "set") void nn_actuator_set(uint32_t channel, float value);
 NN_IMPORT("nimblenet:clock", "now-us") uint64_t nn_now_us(void);
+NN_IMPORT("nimblenet:clock", "sleep-us") void nn_sleep_us(uint32_t microseconds);
 NN_IMPORT("nimblenet:log", "write") void nn_log(const char *line, uint32_t bytes);
 NN_IMPORT("nimblenet:kv", "get") int64_t nn_kv_get(uint32_t key);
 NN_IMPORT("nimblenet:kv", "set") void nn_kv_set(uint32_t key, int64_t value);

@@ -5,6 +5,7 @@ crate::import! {
     "nimblenet:sensor" "read" fn import_sensor_read(channel: u32) -> f32;
     "nimblenet:actuator" "set" fn import_actuator_set(channel: u32, value: f32);
     "nimblenet:clock" "now-us" fn import_now_us() -> u64;
+    "nimblenet:clock" "sleep-us" fn import_sleep_us(microseconds: u32);
     "nimblenet:log" "write" fn import_log(line: &str);
     "nimblenet:kv" "get" fn import_kv_get(key: u32) -> i64;
     "nimblenet:kv" "set" fn import_kv_set(key: u32, value: i64);
@@ -27,6 +28,13 @@ pub fn actuator_set(channel: u32, value: f32) {
 #[inline(always)]
 pub fn now_us() -> u64 {
     import_now_us()
+}
+
+/// Waits for so many microseconds of the node's time, a minute at most; the tasklet's executor waits
+/// with it (capability `clock`; not on boards).
+#[inline(always)]
+pub fn sleep_us(microseconds: u32) {
+    import_sleep_us(microseconds);
 }
 
 /// Writes one line to the node's log (capability `log`).

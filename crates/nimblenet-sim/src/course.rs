@@ -1,9 +1,10 @@
 //! How a run went over time, for plots.
 
+use nimblenet_core::Instant;
 use nimblenet_tasklet::NodeId;
 
 use crate::followed::Followed;
-use crate::tally::{Accounting, Load, WINDOW};
+use crate::tally::{Accounting, Load, Tally, WINDOW};
 
 /// How a run went over time.
 #[derive(Clone, PartialEq, Debug)]
@@ -32,6 +33,22 @@ pub struct Response {
 }
 
 impl Course {
+    /// What a tally says of a run that lasts `duration_s`, in which robots have triggered so much.
+    pub fn new(duration_s: f64, triggers: u64, tally: &Tally) -> Self {
+        let responses = tally.ended.iter().map(|call| Response {
+            at_s: (call.at - Instant::ZERO).as_secs_f64(),
+            took_s: call.took.as_secs_f64(),
+        });
+        Self {
+            duration_s,
+            triggers,
+            load: tally.cumulative().collect(),
+            responses: responses.collect(),
+            nodes: tally.nodes().collect(),
+            followed: tally.follower.followed().cloned(),
+        }
+    }
+
     /// What was sent and received by the end of each [`WINDOW`], in bytes.
     pub fn cumulative(&self, accounting: Accounting, header_bytes: u32) -> Vec<u64> {
         let bytes = |load: &Load| load.bytes(accounting, header_bytes);

@@ -22,7 +22,8 @@ use nimblenet_tasklet::{Answer, NodeId, Work};
 
 use self::agenda::{Agenda, Rank, Turn};
 use self::clock::Clock;
-use self::wire::{Air, End, Lane, LaneAt, Wire, WireAt};
+pub use self::wire::Lane;
+use self::wire::{Air, End, LaneAt, Wire, WireAt};
 use crate::executor::SimExecutor;
 use crate::link::{Bandwidth, LinkModel};
 
@@ -725,8 +726,8 @@ impl<O: Observer> Engine<O> {
     }
 }
 
-/// A frame with one wrong bit.
-fn flip(bytes: &[u8], bit: u32) -> Rc<[u8]> {
+/// A frame with one wrong bit, which a number chooses.
+pub fn flip(bytes: &[u8], bit: u32) -> Rc<[u8]> {
     let mut bytes = bytes.to_vec();
     let bit = bit as usize % (8 * bytes.len().max(1));
     if let Some(byte) = bytes.get_mut(bit / 8) {

@@ -50,12 +50,14 @@ pub mod swarm;
 pub mod tally;
 pub mod trace;
 pub use churn::Churn;
-pub use engine::{Balance, Engine, Factory, Fates, Observer, Passing};
+pub use engine::{Balance, Engine, Factory, Fates, Lane, Observer, Passing, flip};
 pub use executor::{SimExecutor, TimedExecutor};
 pub use interpreted::{Device, WasmExecutor};
 pub use layout::Layout;
 pub use link::{Bandwidth, Bursts, LinkModel};
 pub use publisher::{Draft, Publisher, Sign, shelve, sign};
-pub use report::{AirBytes, HEADERS, RESPONSE_WINDOW_S, Report, Sources};
-pub use run::{Cut, Profile, Run, Settings, UnknownName};
+pub use report::{AirBytes, HEADERS, RESPONSE_WINDOW_S, Replay, Report, Sources};
+pub use run::{
+    Cut, NAMESPACE, Profile, Run, Settings, UnknownName, algorithm_name, chain_name, paper,
+};
 pub use story::{Finished, Net};

@@ -9,9 +9,11 @@ use nimblenet_core::wire::Kind;
 use nimblenet_tasklet::NodeId;
 use serde::Serialize;
 
-use crate::bound::LowerBound;
+use crate::bound::{LowerBound, perfect_pool_mean};
+use crate::course::Course;
 use crate::run::Settings;
 use crate::tally::{Accounting, Ended, Load, Tally, kind_name};
+use crate::trace::{TaskSet, Trace, duration};
 
 /// Where acquired tasklets came from.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
@@ -81,6 +83,9 @@ pub struct Report {
     pub air_bytes_by_accounting: AirBytes,
     /// What was sent of each kind of message.
     pub tx_bytes_by_kind: BTreeMap<&'static str, u64>,
+    /// Bytes of modules, and of catalogues that travel, at the nodes that had asked for them; without
+    /// headers.
+    pub received_module_bytes: u64,
     /// Messages at their origin.
     pub messages_originated: BTreeMap<&'static str, u64>,
     /// Where tasklets came from.
@@ -129,13 +134,63 @@ pub struct Report {
     pub peak_rss_bytes: u64,
 }
 
+/// A trace that was replayed, and what is known of the nodes that did: what a report is made from.
+#[derive(Debug)]
+pub struct Replay<'a> {
+    /// The trace.
+    pub trace: &'a Trace,
+    /// The tasklets; the first catalogue numbers are those of the chains, in their order.
+    pub tasks: &'a TaskSet,
+    /// How it was replayed.
+    pub settings: &'a Settings,
+    /// What nodes have sent and received, and how calls have ended.
+    pub tally: &'a Tally,
+    /// Calls that robots in contact made.
+    pub triggered: u64,
+    /// Those that no node took, or that were lost with a node.
+    pub refused: u64,
+    /// Where the tasklets of each node came from.
+    pub acquired: Vec<Acquired>,
+    /// Bytes of modules that each node holds at the end.
+    pub held_bytes: Vec<u64>,
+}
+
 impl Report {
-    pub(crate) fn new(
-        settings: &Settings,
-        tally: &Tally,
-        bound: LowerBound,
-        pool: Option<Duration>,
-    ) -> Self {
+    /// The report of a replay.
+    pub fn of(replay: &Replay<'_>) -> Self {
+        let Replay {
+            trace,
+            tasks,
+            settings,
+            tally,
+            ..
+        } = *replay;
+        let cache_bytes = settings.cache_bytes as u64;
+        let bound = LowerBound::of(trace, tasks, cache_bytes, &tally.needs);
+        let pool = usize::from(settings.executors.unwrap_or(1)) * trace.nodes.len();
+        let call_s = settings.call_cost.as_secs_f64();
+        let pool = perfect_pool_mean(trace, tasks, pool, call_s);
+        let mut report = Self::new(settings, tally, bound, pool);
+        report.triggered = replay.triggered;
+        report.failed = replay.refused + tally.failed.values().sum::<u64>();
+        report.failures = tally.failed.clone();
+        if replay.refused > 0 {
+            report.failures.insert("node-down", replay.refused);
+        }
+        report.balance(NodeId(trace.registry.id), tally, settings);
+        let acquired = replay.acquired.iter();
+        acquired.for_each(|acquired| report.acquired(acquired));
+        let held = &replay.held_bytes;
+        report.cached_bytes_per_node = held.iter().sum::<u64>() / (held.len() as u64).max(1);
+        // Numbers follow the order of publication.
+        let run = |number: u16| duration(tasks.run_s(number.into(), call_s));
+        report.calls(tally, run);
+        let course = Course::new(trace.duration_s, 0, tally);
+        report.mean_response_s_per_100s = course.windows(RESPONSE_WINDOW_S);
+        report
+    }
+
+    fn new(settings: &Settings, tally: &Tally, bound: LowerBound, pool: Option<Duration>) -> Self {
         let Settings {
             accounting,
             header_bytes,
@@ -161,6 +216,7 @@ impl Report {
                 real: by_header(Accounting::Real),
             },
             perfect_pool_mean_s: pool.map(|pool| pool.as_secs_f64()),
+            received_module_bytes: tally.module_bytes(),
             cumulative_txrx_bytes_per_10s: tally.cumulative().map(bytes).collect(),
             lower_bound_bytes: bound.bytes(header_bytes),
             lower_bound_bytes_by_header: HEADERS.map(|it| (it, bound.bytes(it))).into(),
@@ -202,7 +258,7 @@ impl Report {
     }
 
     /// Fills in the registry, and how evenly the load lies on the other nodes.
-    pub(crate) fn balance(&mut self, registry: NodeId, tally: &Tally, settings: &Settings) {
+    fn balance(&mut self, registry: NodeId, tally: &Tally, settings: &Settings) {
         let bytes = |load: Load| load.bytes(settings.accounting, settings.header_bytes) as f64;
         let nodes = tally.nodes().filter(|(id, ..)| *id != registry);
         let loads = nodes.map(|(_, sent, received)| bytes(sent) + bytes(received));
@@ -222,7 +278,7 @@ impl Report {
     }
 
     /// Adds where a node's tasklets came from.
-    pub(crate) fn acquired(&mut self, acquired: &Acquired) {
+    fn acquired(&mut self, acquired: &Acquired) {
         let sources = &mut self.acquisitions_by_source;
         sources.local += acquired.local;
         sources.neighbour += acquired.neighbour;
@@ -231,7 +287,7 @@ impl Report {
     }
 
     /// Fills in the times of calls; `run` says how long the chain with a catalogue number runs.
-    pub(crate) fn calls(&mut self, tally: &Tally, run: impl Fn(u16) -> Duration) {
+    fn calls(&mut self, tally: &Tally, run: impl Fn(u16) -> Duration) {
         self.finished_by_end = tally.ended.len() as u64;
         if tally.ended.is_empty() {
             return;

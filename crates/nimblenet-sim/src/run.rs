@@ -14,23 +14,22 @@ use nimblenet_core::{
 use nimblenet_core::{StaticNeighbour, StaticRoute};
 use nimblenet_tasklet::{Capabilities, Delta, NodeId, TaskletName};
 
-use crate::bound::{LowerBound, perfect_pool_mean};
 use crate::churn::{Churn, Turn};
 use crate::code::Code;
-use crate::course::{Course, Response};
+use crate::course::Course;
 use crate::engine::Engine;
 use crate::executor::TimedExecutor;
 use crate::kinds::{Kinds, KindsExecutor, lacks};
 use crate::link::{Bandwidth, LinkModel};
 use crate::publisher::{Draft, Publisher, shelve};
-use crate::report::{RESPONSE_WINDOW_S, Report};
+use crate::report::{Replay, Report};
 use crate::scenario::BadScenario;
 use crate::swarm::{Incident, Trial, Upheaval, What, schedule};
 use crate::tally::{Accounting, Tally};
 use crate::trace::{Distances, TaskSet, Trace, Trigger, duration, moment};
 
 /// The namespace of a trace's tasklets.
-const NAMESPACE: &str = "floor";
+pub const NAMESPACE: &str = "floor";
 
 /// The most executors of a node if their number is not to matter.
 const UNLIMITED: usize = 64;
@@ -265,7 +264,7 @@ impl<'t> Run<'t> {
             capabilities: Capabilities::NONE,
         };
         let everyone = || [registry].into_iter().chain(trace.ids());
-        let mesh = Distances::new(everyone(), trace.all_links());
+        let mesh = Distances::of(trace);
         let call_cost = settings.call_cost;
         let tally = Tally::new(everyone(), trace.duration(), tasks.chains.len() as u16);
         let natives = Rc::new(natives(&tasks, kinds.natives));
@@ -506,66 +505,37 @@ impl<'t> Run<'t> {
     /// How it went so far.
     pub fn course(&self) -> Course {
         let tally = self.engine.observer();
-        let responses = tally.ended.iter().map(|call| Response {
-            at_s: (call.at - Instant::ZERO).as_secs_f64(),
-            took_s: call.took.as_secs_f64(),
-        });
-        Course {
-            duration_s: self.trace.duration_s,
-            triggers: self.next as u64,
-            load: tally.cumulative().collect(),
-            responses: responses.collect(),
-            nodes: tally.nodes().collect(),
-            followed: tally.follower.followed().cloned(),
-        }
+        Course::new(self.trace.duration_s, self.next as u64, tally)
     }
 
     /// What has come out so far.
     pub fn report(&self) -> Report {
-        let tally = self.engine.observer();
-        let Settings {
-            cache_bytes,
-            call_cost,
-            executors,
-            ..
-        } = self.settings;
-        let bound = LowerBound::of(self.trace, &self.tasks, cache_bytes as u64, &tally.needs);
-        let pool = usize::from(executors.unwrap_or(1)) * self.trace.nodes.len();
-        let call_s = call_cost.as_secs_f64();
-        let pool = perfect_pool_mean(self.trace, &self.tasks, pool, call_s);
-        let mut report = Report::new(&self.settings, tally, bound, pool);
-        report.triggered = self.triggered as u64;
-        report.failed = self.refused + tally.failed.values().sum::<u64>();
-        report.failures = tally.failed.clone();
-        if self.refused > 0 {
-            report.failures.insert("node-down", self.refused);
-        }
         let registry = NodeId(self.trace.registry.id);
-        report.balance(registry, tally, &self.settings);
-        let mut held = Vec::new();
-        for node in self.engine.nodes().filter(|node| node.id() != registry) {
-            report.acquired(&node.counters().acquired);
-            held.push(node.cache().used() as u64);
-        }
-        self.acquired
-            .iter()
-            .for_each(|acquired| report.acquired(acquired));
-        report.cached_bytes_per_node = held.iter().sum::<u64>() / (held.len() as u64).max(1);
-        let run = |number: u16| duration(self.tasks.run_s(self.chain(number), call_s));
-        report.calls(tally, run);
-        report.mean_response_s_per_100s = self.course().windows(RESPONSE_WINDOW_S);
+        let nodes = || self.engine.nodes().filter(|node| node.id() != registry);
+        let acquired = nodes().map(|node| node.counters().acquired);
+        let replay = Replay {
+            trace: self.trace,
+            tasks: &self.tasks,
+            settings: &self.settings,
+            tally: self.engine.observer(),
+            triggered: self.triggered as u64,
+            refused: self.refused,
+            acquired: acquired.chain(self.acquired.iter().copied()).collect(),
+            held_bytes: nodes().map(|node| node.cache().used() as u64).collect(),
+        };
+        let mut report = Report::of(&replay);
         report.event_log_hash = format!("{:016x}", self.engine.event_log_hash());
         report
     }
+}
 
-    /// The chain with this catalogue number. Numbers follow the order of publication.
-    fn chain(&self, number: u16) -> u32 {
-        u32::from(number)
-    }
+/// How a catalogue names a chain.
+pub fn chain_name(id: u32) -> String {
+    format!("chain-{id:05}")
 }
 
 /// How a catalogue names an algorithm.
-fn algorithm_name(id: u32) -> String {
+pub fn algorithm_name(id: u32) -> String {
     format!("run-{id:05}")
 }
 
@@ -586,7 +556,7 @@ fn drafts(tasks: &TaskSet, natives: u32) -> (Vec<Draft>, Vec<TaskletName>) {
     let chains = tasks.chains.iter().map(|chain| {
         let times: Vec<u32> = chain.segments_s.iter().map(micros).collect();
         let module = TimedExecutor::module(&times, chain.size_bytes as usize);
-        let draft = Draft::new(&format!("chain-{:05}", chain.id), module, "func()");
+        let draft = Draft::new(&chain_name(chain.id), module, "func()");
         chain.calls.iter().fold(draft, |draft, id| {
             draft.calling(&format!("{NAMESPACE}/{}", algorithm_name(*id)), "func()")
         })
@@ -609,8 +579,9 @@ fn drafts(tasks: &TaskSet, natives: u32) -> (Vec<Draft>, Vec<TaskletName>) {
     (drafts, names)
 }
 
-/// The paper's configuration, with the neighbours and routes of the mesh.
-fn paper(id: NodeId, mtu: u16, mesh: &Distances) -> Config {
+/// The paper's configuration, with the neighbours and routes of the mesh. Addresses on the link are
+/// the neighbours' ids.
+pub fn paper(id: NodeId, mtu: u16, mesh: &Distances) -> Config {
     let mut config = Config::paper(id, mtu);
     let own = mesh.position(id);
     let neighbours = mesh.neighbours(own).iter().map(|at| StaticNeighbour {

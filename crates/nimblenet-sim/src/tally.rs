@@ -177,6 +177,8 @@ pub struct Tally {
     originated: [u64; Kind::ALL.len()],
     /// What was sent and received in each window.
     windows: Vec<Load>,
+    /// Bytes of modules and catalogues that reached the nodes that had asked for them.
+    module_bytes: u64,
     /// What was told of caches before.
     told: Told,
     /// The last news of each node: those who hear it receive as much as it has sent.
@@ -211,6 +213,7 @@ impl Tally {
             by_kind: [Load::default(); Kind::ALL.len()],
             originated: [0; Kind::ALL.len()],
             windows: vec![Load::default(); windows + 1],
+            module_bytes: 0,
             told: Told::new(),
             news: BTreeMap::new(),
             ended: Vec::new(),
@@ -266,6 +269,21 @@ impl Tally {
         load
     }
 
+    /// Bytes of modules and catalogues that reached the nodes that had asked for them.
+    pub fn module_bytes(&self) -> u64 {
+        self.module_bytes
+    }
+
+    /// Calls that ended with a result.
+    pub fn ended(&self) -> &[Ended] {
+        &self.ended
+    }
+
+    /// Notes that a node has started the module with this catalogue number.
+    pub fn started(&mut self, node: NodeId, number: u16) {
+        self.needs.add(node, number);
+    }
+
     /// The chain among what a call has acquired; it is not the first if all of it was preloaded.
     fn chain(&self, steps: &[Step]) -> Option<u16> {
         let numbers = steps.iter().map(|step| step.tasklet.number);
@@ -305,13 +323,19 @@ impl Observer for Tally {
         let load = self.load(&passing);
         let at = self.place(passing.node);
         self.received[at].add(load);
+        if let Some(frame) = passing.frame
+            && let Message::Data(data) = &frame.message
+            && frame.destination == passing.node
+        {
+            self.module_bytes += data.bytes.len() as u64;
+        }
         self.window(now, load);
     }
 
     fn worked(&mut self, now: Instant, node: NodeId, work: &Work<'_>, time: Duration) {
         // A device has its native tasklets without a transfer.
         if let Some(start) = work.begin().filter(|start| start.entry.has_module()) {
-            self.needs.add(node, start.entry.number);
+            self.started(node, start.entry.number);
         }
         self.follower.worked(now, node, work, time);
     }

@@ -392,13 +392,19 @@ impl TaskSet {
 
 /// The number of links between all pairs of nodes.
 #[derive(Clone, Debug)]
-pub(crate) struct Distances {
+pub struct Distances {
     ids: Vec<NodeId>,
     neighbours: Vec<Vec<usize>>,
     hops: Vec<Vec<u8>>,
 }
 
 impl Distances {
+    /// Those of a trace, the registry included.
+    pub fn of(trace: &Trace) -> Self {
+        let registry = NodeId(trace.registry.id);
+        Self::new([registry].into_iter().chain(trace.ids()), trace.all_links())
+    }
+
     /// Those over `links`, each of whose ends is one of `ids`.
     pub(crate) fn new(
         ids: impl Iterator<Item = NodeId>,

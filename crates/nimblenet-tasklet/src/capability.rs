@@ -5,6 +5,7 @@
 //! | `nimblenet:sensor` `read` | channel `i32` | `f32` | the latest reading of a sensor channel |
 //! | `nimblenet:actuator` `set` | channel `i32`, value `f32` | | drives an actuator channel |
 //! | `nimblenet:clock` `now-us` | | `i64` | microseconds since the node started |
+//! | `nimblenet:clock` `sleep-us` | microseconds `i32` | | waits so long, at most [`SLEEP_US_MAX`], and keeps its executor meanwhile; boards do not serve it |
 //! | `nimblenet:log` `write` | address `i32`, length `i32` | | one line of UTF-8 for the node's log |
 //! | `nimblenet:kv` `get` | key `i32` | `i64` | a value that the tasklet keeps on the node; 0 if there is none |
 //! | `nimblenet:kv` `set` | key `i32`, value `i64` | | keeps a value on the node, for this tasklet alone |
@@ -15,6 +16,10 @@
 
 use crate::FlatType::{F32, I32, I64};
 use crate::{Capability, FlatType};
+
+/// The longest time that `nimblenet:clock` `sleep-us` waits, in microseconds: a minute. Who asks for
+/// more has a wrong argument.
+pub const SLEEP_US_MAX: u32 = 60_000_000;
 
 /// A function of a capability.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,7 +69,10 @@ impl Capability {
         const SENSOR: &[CapabilityFunction] = &[CapabilityFunction::new("read", &[I32], Some(F32))];
         const ACTUATOR: &[CapabilityFunction] =
             &[CapabilityFunction::new("set", &[I32, F32], None)];
-        const CLOCK: &[CapabilityFunction] = &[CapabilityFunction::new("now-us", &[], Some(I64))];
+        const CLOCK: &[CapabilityFunction] = &[
+            CapabilityFunction::new("now-us", &[], Some(I64)),
+            CapabilityFunction::new("sleep-us", &[I32], None),
+        ];
         const LOG: &[CapabilityFunction] = &[CapabilityFunction::new("write", &[I32, I32], None)];
         const KV: &[CapabilityFunction] = &[
             CapabilityFunction::new("get", &[I32], Some(I64)),

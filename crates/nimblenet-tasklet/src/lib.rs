@@ -37,7 +37,7 @@ mod signature;
 mod terms;
 mod work;
 
-pub use capability::CapabilityFunction;
+pub use capability::{CapabilityFunction, SLEEP_US_MAX};
 pub use catalogue::{Delta, PAGE_ENTRIES, RootHasher, SIGNED_BYTES, signed_bytes};
 pub use digest::{Digest, DigestHasher};
 pub use entry::{Entry, EntryFields, Import};

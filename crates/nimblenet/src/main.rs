@@ -11,6 +11,7 @@ extern crate alloc;
 
 mod clock;
 mod demo;
+mod explained;
 mod failure;
 mod interrupt;
 mod local;
@@ -21,6 +22,7 @@ mod remote;
 mod scratch;
 mod sim;
 mod steps;
+mod testbed;
 mod verb;
 mod watch;
 

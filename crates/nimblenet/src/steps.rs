@@ -55,7 +55,18 @@ impl Step {
         }
     }
 
-    fn number(&self, name: &str) -> u64 {
+    /// The tasklet's full name.
+    pub(crate) fn tasklet(&self) -> &str {
+        &self.tasklet
+    }
+
+    /// Where it came from: `local`, `neighbour`, `global`, `registry` or `native`.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// A number by its name; 0 if the node does not say.
+    pub(crate) fn number(&self, name: &str) -> u64 {
         let found = self.numbers.iter().find(|(known, _)| known == name);
         found.map_or(0, |(_, value)| *value)
     }

@@ -41,6 +41,7 @@ macro_rules! verbs {
 verbs! {
     demo Demo,
     sim Sim,
+    testbed Testbed,
     new New,
     build Build,
     dev Dev,

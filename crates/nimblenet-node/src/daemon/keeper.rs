@@ -50,6 +50,18 @@ impl Keeper {
     }
 }
 
+/// Puts a catalogue among those that a node keeps in `dir`, so that the node has it when it starts.
+///
+/// # Errors
+/// If the system cannot write it.
+pub fn keep_catalogue(dir: &Path, catalogue: &Catalogue) -> io::Result<()> {
+    fs::create_dir_all(dir)?;
+    let mut bytes = vec![0; catalogue.delta_bytes()];
+    let len = catalogue.encode_delta(0, &mut bytes);
+    bytes.truncate(len.unwrap_or(0));
+    state::replace(&file(dir, catalogue.name()), &bytes)
+}
+
 /// The kept catalogue of a namespace, if there is one and it is signed by the key.
 pub(super) fn kept(dir: &Path, namespace: &Name, key: &PublicKey) -> Option<Vec<u8>> {
     let path = file(dir, namespace);

@@ -299,10 +299,9 @@ impl Service {
         match command {
             Command::Serve(request, answer) => self.serve(request, answer),
             Command::Stop(patience, last) => {
-                let calls_until = self.clock.now() + patience;
                 self.stopping = Some(Stopping {
-                    calls_until,
-                    gone_at: calls_until + FAREWELL,
+                    calls_until: self.clock.after(patience),
+                    gone_at: self.clock.after(patience + FAREWELL),
                     last,
                 });
             }

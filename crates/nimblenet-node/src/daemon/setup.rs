@@ -55,6 +55,9 @@ pub(super) struct Setup {
 impl Setup {
     pub(super) fn node(file: NodeConfig) -> Result<Self, StartError> {
         let mut config = core_config(&file.mesh, file.timeouts.pace);
+        config.limits.jobs = file.jobs;
+        config.limits.acquisitions = file.jobs;
+        config.limits.cache_entries += file.jobs;
         config.acquisition.preload = file.preload;
         config.eviction = file.eviction;
         config.placement = file.placement;
@@ -159,7 +162,7 @@ impl Setup {
         requests: Requests,
         inbox: UnboundedReceiver<Command>,
     ) -> Result<(Service, Inputs), StartError> {
-        let clock = Clock::start();
+        let clock = Clock::fast(self.mesh.speedup);
         let seed = u64::from(clock::fresh_sequence()) << 16 | u64::from(self.config.id.0);
         let name = format!("node-{}", self.config.id);
         let plans = plans(self.mesh, sockets.mesh);
@@ -191,7 +194,7 @@ impl Setup {
         let mut tasks = JoinSet::new();
         let (links, heard) = Links::start(&plans, &mut tasks).map_err(StartError::System)?;
         let endpoint = sockets.coap;
-        let endpoint = endpoint.map(|socket| Endpoint::new(socket, clock, seed, requests));
+        let endpoint = endpoint.map(|socket| Endpoint::new(socket, Clock::start(), seed, requests));
         let endpoint = endpoint.transpose().map_err(StartError::System)?;
         let coap = endpoint.as_ref().map(Endpoint::state);
         if let Some(endpoint) = endpoint {
@@ -252,7 +255,15 @@ fn plans(mesh: MeshConfig, socket: UdpSocket) -> Vec<Arc<dyn LinkPlan>> {
 }
 
 fn core_config(mesh: &MeshConfig, pace: Pace) -> Config {
-    let mut config = Config::new(mesh.id, mesh.mtu);
+    let mut config = match &mesh.paper {
+        None => Config::new(mesh.id, mesh.mtu),
+        Some(topology) => {
+            let mut config = Config::paper(mesh.id, mesh.mtu);
+            config.topology.neighbours.clone_from(&topology.neighbours);
+            config.topology.routes.clone_from(&topology.routes);
+            config
+        }
+    };
     config.pace = pace;
     config.first_sequence = clock::fresh_sequence();
     config.seed = u64::from(config.first_sequence) << 16 | u64::from(mesh.id.0);

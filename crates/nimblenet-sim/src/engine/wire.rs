@@ -33,9 +33,10 @@ pub(super) struct End {
 /// A link between two nodes: the direction away from the one with the lower id, and the other.
 pub(super) type Wire = [Lane; 2];
 
-/// One direction of a link.
+/// One direction of a link, which treats frames as its [`LinkModel`] says. It has random numbers of
+/// its own.
 #[derive(Debug)]
-pub(super) struct Lane {
+pub struct Lane {
     pub(super) model: LinkModel,
     pub(super) up: bool,
     pub(super) balance: Balance,
@@ -49,8 +50,8 @@ pub(super) struct Lane {
 }
 
 impl Lane {
-    /// The direction from one node to another.
-    pub(super) fn new(seed: u64, model: LinkModel, (from, to): (NodeId, NodeId)) -> Self {
+    /// The direction from one node to another; what it does at random follows from `seed` and these.
+    pub fn new(seed: u64, model: LinkModel, (from, to): (NodeId, NodeId)) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         random.set_stream(1 << 32 | u64::from(from.0) << 16 | u64::from(to.0));
         Self {
@@ -66,7 +67,7 @@ impl Lane {
 
     /// Puts a frame of `len` bytes on the lane, at `at` or as soon as earlier ones have left.
     /// Returns the moments at which it arrives, each with the number of its wrong bit.
-    pub(super) fn carry(
+    pub fn carry(
         &mut self,
         at: Instant,
         len: usize,
@@ -83,8 +84,13 @@ impl Lane {
         arrivals
     }
 
-    /// A frame of `len` bytes has come to the end of the lane.
-    pub(super) fn arrived(&mut self, len: usize, delivered: bool) {
+    /// The bytes that it has carried.
+    pub fn balance(&self) -> Balance {
+        self.balance
+    }
+
+    /// A frame of `len` bytes has come to the end of the lane: it is given to a node, or lost.
+    pub fn arrived(&mut self, len: usize, delivered: bool) {
         let Balance {
             delivered: given,
             lost,

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | sensor | a channel gives its readings one by one; others fail |
 //! | actuator | prints a line to standard error |
-//! | clock | microseconds since the job started |
+//! | clock | microseconds since the job started; `sleep-us` waits |
 //! | log | prints a line to standard error |
 //! | kv | values that each tasklet keeps until the job ends |
 //! | random | from the operating system's generator |
@@ -13,10 +13,10 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nimblenet_node::Devices;
-use nimblenet_tasklet::{Capabilities, Capability, Fault, Host, TaskletName};
+use nimblenet_tasklet::{Capabilities, Capability, Fault, Host, SLEEP_US_MAX, TaskletName};
 
 use super::readings::Readings;
 use super::tasklets::{Natives, StandIn};
@@ -92,6 +92,10 @@ impl Host for LocalHost {
             (Capability::Clock, "now-us") => {
                 return Ok(self.started.elapsed().as_micros() as u64);
             }
+            (Capability::Clock, "sleep-us") if low(0) <= SLEEP_US_MAX => {
+                std::thread::sleep(Duration::from_micros(low(0).into()));
+            }
+            (Capability::Clock, "sleep-us") => return Err(Fault::WrongArguments),
             (Capability::Log, "write") => self.log(low(0), low(1), memory)?,
             (Capability::Kv, "get") => {
                 let kept = self.kept.get(&(*tasklet, low(0)));

@@ -3,21 +3,21 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use minicbor::Decoder;
 use nimblenet_tasklet::api::explained;
 use nimblenet_tasklet::{NodeId, TaskletName};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use nimblenet_node::remote::{CallOptions, LineSummary};
 use nimblenet_pack::values::{self, Item};
 
 use super::logs;
+use crate::explained::Explained;
 use crate::failure::{self, Coded, complain};
 use crate::local;
 use crate::names::FunctionNames;
 use crate::output;
 use crate::remote::{self, Address, Patience};
-use crate::steps::{self, Step, milliseconds};
+use crate::steps::milliseconds;
 
 /// Runs a tasklet on a node, which fetches what it needs, and prints the results.
 ///
@@ -163,61 +163,5 @@ fn tell(args: &Args, lines: &[LineSummary]) {
         complain(&format!(
             "node {at} runs the call and keeps its lines; ask it with `nimblenet logs`\n"
         ));
-    }
-}
-
-/// The results of a call, and where its tasklets came from.
-struct Explained {
-    results: Vec<Item>,
-    steps: Vec<Step>,
-    took_us: u64,
-    lines: Vec<LineSummary>,
-}
-
-impl Explained {
-    fn results(results: Vec<Item>) -> Self {
-        Self {
-            results,
-            steps: Vec::new(),
-            took_us: 0,
-            lines: Vec::new(),
-        }
-    }
-
-    fn read(bytes: &[u8]) -> Option<Self> {
-        let mut decoder = Decoder::new(bytes);
-        let mut explained = Self::results(Vec::new());
-        for _ in 0..decoder.map().ok()?? {
-            match decoder.str().ok()? {
-                explained::RESULT => {
-                    let from = decoder.position();
-                    decoder.skip().ok()?;
-                    explained.results = values::decode(&bytes[from..decoder.position()])?;
-                }
-                explained::STEPS => {
-                    for _ in 0..decoder.array().ok()?? {
-                        explained.steps.push(Step::read(&mut decoder)?);
-                    }
-                }
-                explained::TOOK_US => explained.took_us = decoder.u64().ok()?,
-                explained::LINES => explained.lines = LineSummary::read_all(&mut decoder)?,
-                _ => decoder.skip().ok()?,
-            }
-        }
-        Some(explained)
-    }
-
-    fn to_json(&self, explain: bool) -> Json {
-        let results = values::to_json(&self.results);
-        if !explain {
-            return json!({ "results": results });
-        }
-        let steps: Vec<_> = self.steps.iter().map(Step::to_json).collect();
-        json!({ "results": results, explained::STEPS: steps, explained::TOOK_US: self.took_us })
-    }
-
-    fn table(&self) -> String {
-        let table = steps::table(&self.steps);
-        format!("{table}\ntook {}", milliseconds(self.took_us))
     }
 }

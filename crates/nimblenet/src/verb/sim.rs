@@ -377,7 +377,7 @@ fn document(outcome: &Outcome) -> Result<Json, serde_json::Error> {
 }
 
 /// Reads one of these names.
-fn names<T>(known: &'static [&'static str]) -> impl clap::builder::TypedValueParser<Value = T>
+pub(super) fn names<T>(known: &'static [&'static str]) -> impl clap::builder::TypedValueParser<Value = T>
 where
     T: core::str::FromStr<Err: core::error::Error + Send + Sync> + Clone + Send + Sync + 'static,
 {
@@ -398,7 +398,7 @@ fn executors(text: &str) -> Result<Executors, String> {
     Ok(Executors(Some(number)))
 }
 
-fn share(text: &str) -> Result<f64, String> {
+pub(super) fn share(text: &str) -> Result<f64, String> {
     let share: Option<f64> = text.parse().ok();
     let share = share.filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| "a number from 0 to 1 is expected".to_owned())
@@ -410,7 +410,7 @@ fn code_ratio(text: &str) -> Result<f64, String> {
     share.ok_or_else(|| format!("a number from {least} to {most} is expected"))
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
     let seconds: Option<f64> = text.parse().ok();
     let seconds = seconds.filter(|seconds| (1.0..=SECONDS_MAX).contains(seconds));
     seconds.ok_or_else(|| format!("a number from 1 to {SECONDS_MAX} is expected"))

@@ -1,0 +1,218 @@
+//! The air between the nodes: the simulator's own links, through which real frames go.
+//!
+//! A node has a *port* of the air for each of its neighbours, and takes it for that neighbour. What
+//! comes in at a port is the neighbour's: a lane of the simulator decides when it arrives, or that it
+//! does not. Here are neither sockets nor clocks; [`super::radio`] has them.
+//!
+//! Bytes are counted here. A node sends one datagram to each neighbour for a frame that is for all of
+//! them; on air that is one transmission, so that the copies count once at the sender.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+
+use nimblenet_core::Instant;
+use nimblenet_core::wire::Frame;
+use nimblenet_sim::tally::Tally;
+use nimblenet_sim::{Balance, Fates, Lane, LinkModel, Observer as _, Passing, flip};
+use nimblenet_tasklet::NodeId;
+
+/// How many frames for everyone a node may send before the last copy of the first of them comes.
+const COPIES: usize = 16;
+
+/// A place at which one node meets the air.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct PortAt(pub(crate) usize);
+
+/// The air; times are those of the trace.
+#[derive(Debug)]
+pub(crate) struct Air {
+    /// Two for each link, one after the other: that of the first node, and that of the second.
+    ports: Vec<Port>,
+    /// What is on its way; what arrives next is on top.
+    agenda: BinaryHeap<Reverse<Arrival>>,
+    next: u64,
+    /// Frames for everyone, of which more copies may come.
+    copied: Vec<Copied>,
+    fates: Fates,
+    tally: Tally,
+    /// When the trace begins and ends; what passes before or after does not count.
+    span: Option<(Instant, Instant)>,
+}
+
+/// When a frame arrives, its number, the port of its receiver, and its bytes.
+type Arrival = (Instant, u64, PortAt, Vec<u8>);
+
+#[derive(Debug)]
+struct Port {
+    node: NodeId,
+    neighbour: NodeId,
+    /// The way from the node to the neighbour.
+    lane: Lane,
+}
+
+/// The newest frames for everyone of one node, and the ports at which they have come in.
+#[derive(Debug)]
+struct Copied {
+    node: NodeId,
+    frames: VecDeque<(Vec<u8>, Vec<PortAt>)>,
+}
+
+impl Air {
+    /// The air over these links. What links do at random follows from `seed`.
+    pub(crate) fn new(
+        links: impl Iterator<Item = (NodeId, NodeId)>,
+        model: LinkModel,
+        seed: u64,
+        tally: Tally,
+    ) -> Self {
+        let mut ports: Vec<Port> = Vec::new();
+        for (a, b) in links {
+            ports.extend([(a, b), (b, a)].map(|(node, neighbour)| Port {
+                node,
+                neighbour,
+                lane: Lane::new(seed, model, (node, neighbour)),
+            }));
+        }
+        let mut nodes: Vec<NodeId> = ports.iter().map(|port| port.node).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        let copied = nodes.into_iter().map(|node| Copied {
+            node,
+            frames: VecDeque::new(),
+        });
+        Self {
+            ports,
+            agenda: BinaryHeap::new(),
+            next: 0,
+            copied: copied.collect(),
+            fates: Fates::default(),
+            tally,
+            span: None,
+        }
+    }
+
+    /// The ports, in their order: the node that meets the air there, and the neighbour that it takes
+    /// the port for.
+    pub(crate) fn ports(&self) -> impl Iterator<Item = (NodeId, NodeId)> {
+        self.ports.iter().map(|port| (port.node, port.neighbour))
+    }
+
+    /// The trace begins now, and lasts until `to`.
+    pub(crate) fn begin(&mut self, now: Instant, to: Instant) {
+        self.span = Some((now, to));
+    }
+
+    /// A node has sent a frame at its port.
+    pub(crate) fn hear(&mut self, now: Instant, at: PortAt, bytes: &[u8]) {
+        let node = self.ports[at.0].node;
+        if !self.is_copy(node, at, bytes) {
+            self.count(now, node, bytes, Tally::sent);
+        }
+        let arrivals = self.ports[at.0]
+            .lane
+            .carry(now, bytes.len(), &mut self.fates);
+        for (when, wrong) in arrivals.into_iter().flatten() {
+            let bytes = match wrong {
+                None => bytes.to_vec(),
+                Some(bit) => flip(bytes, bit).to_vec(),
+            };
+            self.next += 1;
+            self.agenda
+                .push(Reverse((when, self.next, at.opposite(), bytes)));
+        }
+    }
+
+    /// When the next frame arrives.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        self.agenda.peek().map(|Reverse((at, ..))| *at)
+    }
+
+    /// A frame that has arrived, and the port whose node is to have it. [`Self::arrived`] takes
+    /// whether it got it.
+    pub(crate) fn poll(&mut self, now: Instant) -> Option<(PortAt, Vec<u8>)> {
+        self.next().filter(|at| *at <= now)?;
+        let Reverse((_, _, at, bytes)) = self.agenda.pop()?;
+        Some((at, bytes))
+    }
+
+    /// A node has got a frame at its port; or not, if it is down.
+    pub(crate) fn arrived(&mut self, now: Instant, at: PortAt, bytes: &[u8], delivered: bool) {
+        self.ports[at.opposite().0]
+            .lane
+            .arrived(bytes.len(), delivered);
+        match delivered {
+            true => {
+                self.fates.delivered += 1;
+                self.count(now, self.ports[at.0].node, bytes, Tally::received);
+            }
+            false => self.fates.dead += 1,
+        }
+    }
+
+    /// What has become of frames.
+    pub(crate) fn fates(&self) -> Fates {
+        self.fates
+    }
+
+    /// What each direction of each link has carried: from, to, and its bytes.
+    pub(crate) fn balances(&self) -> impl Iterator<Item = (NodeId, NodeId, Balance)> {
+        let ports = self.ports.iter();
+        ports.map(|port| (port.node, port.neighbour, port.lane.balance()))
+    }
+
+    /// What was counted.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Whether a frame is one more copy of a frame for everyone, for another neighbour.
+    fn is_copy(&mut self, node: NodeId, at: PortAt, bytes: &[u8]) -> bool {
+        let for_all = Frame::parse(bytes).is_ok_and(|it| it.receiver == NodeId::EVERYONE);
+        let found = self
+            .copied
+            .binary_search_by_key(&node, |copied| copied.node);
+        let (true, Ok(found)) = (for_all, found) else {
+            return false;
+        };
+        let frames = &mut self.copied[found].frames;
+        let other =
+            |(sent, ports): &&mut (Vec<u8>, Vec<PortAt>)| sent == bytes && !ports.contains(&at);
+        if let Some((_, ports)) = frames.iter_mut().find(other) {
+            ports.push(at);
+            return true;
+        }
+        frames.truncate(COPIES - 1);
+        frames.push_front((bytes.to_vec(), vec![at]));
+        false
+    }
+
+    fn count(
+        &mut self,
+        now: Instant,
+        node: NodeId,
+        bytes: &[u8],
+        count: fn(&mut Tally, Instant, Passing<'_>),
+    ) {
+        let Some((begun, end)) = self
+            .span
+            .filter(|(begun, end)| (*begun..=*end).contains(&now))
+        else {
+            return;
+        };
+        debug_assert!(begun <= end);
+        let frame = Frame::parse(bytes).ok();
+        let passing = Passing {
+            node,
+            frame: frame.as_ref(),
+            bytes,
+        };
+        count(&mut self.tally, Instant::ZERO + now.since(begun), passing);
+    }
+}
+
+impl PortAt {
+    /// The port at the other end of the link.
+    fn opposite(self) -> Self {
+        Self(self.0 ^ 1)
+    }
+}

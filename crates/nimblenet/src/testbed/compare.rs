@@ -1,0 +1,392 @@
+//! Both worlds side by side: the testbed and the simulator on the same trace.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use comfy_table::{CellAlignment, Table, presets};
+use nimblenet_sim::figures::{
+    Comparison, Figure, Sample, break_even, cumulative, load_per_node, responses,
+};
+use nimblenet_sim::{Balance, Cut, Report};
+use serde_json::{Map, Value as Json, json};
+
+use super::{Extra, Outcome};
+use crate::output::row;
+use crate::sim;
+
+/// The keys of a report that are compared.
+const COMPARED: [&str; 19] = [
+    "triggered",
+    "finished_by_end",
+    "failed",
+    "nacks",
+    "tx_bytes",
+    "rx_bytes",
+    "air_bytes",
+    "air_packets",
+    "tx_bytes_by_kind",
+    "received_module_bytes",
+    "messages_originated",
+    "acquisitions_by_source",
+    "mean_acquisition_s",
+    "mean_execution_s",
+    "mean_response_s",
+    "p99_response_s",
+    "cached_bytes_per_node",
+    "jain_txrx",
+    "lower_bound_bytes",
+];
+/// The kinds of messages that serve no call.
+const HOUSEKEEPING: [&str; 3] = ["hello", "holdings", "report"];
+
+/// One task set in both worlds.
+#[derive(Clone, Debug)]
+pub(crate) struct Both {
+    /// The task set.
+    pub(crate) cut: Cut,
+    /// Real nodes.
+    pub(crate) testbed: Outcome,
+    /// The simulator.
+    pub(crate) sim: sim::Outcome,
+}
+
+/// What came out as JSON: the report of the testbed, what only a testbed has, the report of the
+/// simulator and the difference. `other` is the other task set, if that was replayed too.
+///
+/// # Errors
+/// If a report cannot be written, which does not happen.
+pub(crate) fn document(both: &Both, other: Option<&Both>) -> anyhow::Result<Json> {
+    let testbed = serde_json::to_value(&both.testbed.report).context("writing a report")?;
+    let sim = serde_json::to_value(&both.sim.report).context("writing a report")?;
+    let mut difference = Map::new();
+    for key in COMPARED {
+        difference.insert(key.to_owned(), percent(&testbed[key], &sim[key]));
+    }
+    let mut document = testbed;
+    document["boards"] = "process".into();
+    add(&mut document, &both.testbed.extra);
+    document["housekeeping_bytes"] = housekeeping(&both.testbed.report).into();
+    document["sim"] = sim;
+    document["difference"] = difference.into();
+    if let Some(other) = other {
+        document["findings"] = findings(both, other);
+    }
+    Ok(document)
+}
+
+/// Adds what only a testbed has.
+fn add(document: &mut Json, extra: &Extra) {
+    let Balance {
+        sent,
+        doubled,
+        lost,
+        delivered,
+        on_way,
+    } = sum(extra);
+    let fates = extra.fates;
+    document["speedup"] = extra.speedup.into();
+    document["load"] = json!(extra.room);
+    document["acquisitions_by_hops"] = json!(extra.by_hops);
+    document["overhead_s"] = json!(extra.overhead_s);
+    document["cut_off"] = extra.cut_off.into();
+    document["unanswered"] = extra.unanswered.into();
+    document["outbox_full"] = extra.outbox_full.into();
+    document["air"] = json!({
+        "conserved": broken_links(extra).is_empty(),
+        "sent_bytes": sent,
+        "doubled_bytes": doubled,
+        "delivered_bytes": delivered,
+        "lost_bytes": lost,
+        "on_way_bytes": on_way,
+        "frames_sent": fates.sent,
+        "frames_delivered": fates.delivered,
+        "frames_lost": fates.lost,
+        "frames_too_long": fates.too_long,
+        "frames_overflowed": fates.overflowed,
+        "frames_dead": fates.dead,
+    });
+}
+
+/// By how much, in per cent, a number is above another; for each, of maps. None where there is nothing
+/// to compare with.
+fn percent(number: &Json, other: &Json) -> Json {
+    if let (Json::Object(numbers), Json::Object(others)) = (number, other) {
+        let keys = numbers.keys().chain(others.keys());
+        let nothing = json!(0);
+        let of = |map: &Map<String, Json>, key: &str| map.get(key).unwrap_or(&nothing).clone();
+        let each = keys.map(|key| (key.clone(), percent(&of(numbers, key), &of(others, key))));
+        return Json::Object(each.collect());
+    }
+    match (number.as_f64(), other.as_f64()) {
+        (Some(number), Some(other)) if number == other => json!(0.0),
+        (Some(number), Some(other)) if other != 0.0 => {
+            json!(((number - other) / other * 10_000.0).round() / 100.0)
+        }
+        _ => Json::Null,
+    }
+}
+
+/// The links whose bytes do not add up, in words.
+pub(crate) fn broken_links(extra: &Extra) -> Vec<String> {
+    let broken = extra.balances.iter().filter(|(_, _, balance)| {
+        balance.sent + balance.doubled != balance.delivered + balance.lost + balance.on_way
+    });
+    let broken = broken.map(|(from, to, balance)| format!("{from} to {to}: {balance:?}"));
+    broken.collect()
+}
+
+fn sum(extra: &Extra) -> Balance {
+    let links = extra.balances.iter().map(|(_, _, balance)| balance);
+    links.fold(Balance::default(), |sum, link| Balance {
+        sent: sum.sent + link.sent,
+        doubled: sum.doubled + link.doubled,
+        lost: sum.lost + link.lost,
+        delivered: sum.delivered + link.delivered,
+        on_way: sum.on_way + link.on_way,
+    })
+}
+
+fn housekeeping(report: &Report) -> u64 {
+    let of = |kind: &&str| report.tx_bytes_by_kind.get(kind).copied();
+    HOUSEKEEPING.iter().filter_map(of).sum()
+}
+
+/// The paper's findings in each world: what both task sets together say.
+fn findings(one: &Both, other: &Both) -> Json {
+    let (testbed, sim) = worlds(&[one, other]);
+    let finding = |runs: &Comparison<'_>| {
+        let first = |cut: Cut| runs.of(cut).first().map(|run| run.report);
+        let (nimble, monolithic) = (first(Cut::Nimble)?, first(Cut::Monolithic)?);
+        let gateway = |report: &Report| report.tx_bytes.get(&1).map(|bytes| *bytes as f64);
+        let longer = nimble.mean_execution_s.zip(monolithic.mean_execution_s);
+        let (won, windows) = runs.windows_won().unwrap_or_default();
+        Some(json!({
+            "node_1_tx_ratio": Some(gateway(monolithic)? / gateway(nimble)?),
+            "break_even_s": break_even(runs, nimble.accounting, nimble.header_bytes),
+            "windows_won": won,
+            "windows": windows,
+            "execution_longer_s": longer.map(|(nimble, monolithic)| nimble - monolithic),
+            "received_module_bytes_ratio": monolithic.received_module_bytes as f64
+                / nimble.received_module_bytes.max(1) as f64,
+        }))
+    };
+    json!({ "testbed": finding(&testbed), "sim": finding(&sim) })
+}
+
+/// The runs of each world.
+fn worlds<'b>(all: &[&'b Both]) -> (Comparison<'b>, Comparison<'b>) {
+    let of = |cut: Cut| all.iter().filter(move |both| both.cut == cut);
+    let real = |both: &&'b Both| Sample {
+        report: &both.testbed.report,
+        course: &both.testbed.course,
+    };
+    let simulated = |both: &&'b Both| Sample {
+        report: &both.sim.report,
+        course: &both.sim.course,
+    };
+    let testbed = Comparison {
+        nimble: of(Cut::Nimble).map(real).collect(),
+        monolithic: of(Cut::Monolithic).map(real).collect(),
+    };
+    let sim = Comparison {
+        nimble: of(Cut::Nimble).map(simulated).collect(),
+        monolithic: of(Cut::Monolithic).map(simulated).collect(),
+    };
+    (testbed, sim)
+}
+
+/// The paper's figures 8, 9 and 10, of both worlds.
+pub(crate) fn figures(all: &[&Both]) -> Vec<Figure> {
+    let (testbed, sim) = worlds(all);
+    let named = |world: &'static str, runs: &Comparison<'_>| {
+        let all = [load_per_node(runs), cumulative(runs), responses(runs)];
+        all.map(|figure| Figure {
+            name: format!("{}-{world}", figure.name),
+            caption: format!("{}, {world}", figure.caption),
+            ..figure
+        })
+    };
+    let real = named("testbed", &testbed);
+    real.into_iter().chain(named("sim", &sim)).collect()
+}
+
+/// What came out for a person, 80 columns wide.
+pub(crate) fn page(both: &Both, other: Option<&Both>) -> String {
+    let Both { testbed, sim, .. } = both;
+    let (report, extra) = (&testbed.report, &testbed.extra);
+    let mut page = String::new();
+    let mut say = |label: &str, text: String| row(&mut page, label, &text);
+    say(
+        "run",
+        format!(
+            "{} task set, profile {}, {} processes and a registry, {} times as fast as real time",
+            report.taskset,
+            report.profile,
+            report.tx_bytes.len() - 1,
+            extra.speedup
+        ),
+    );
+    say(
+        "calls",
+        format!(
+            "{} made, {} finished by the end, {} failed, {} cut off by the end, {} unanswered",
+            report.triggered,
+            report.finished_by_end,
+            report.failed,
+            extra.cut_off,
+            extra.unanswered
+        ),
+    );
+    say("load", room(extra));
+    let air = sum(extra);
+    let conserved = match broken_links(extra).as_slice() {
+        [] => "nothing is missing".to_owned(),
+        broken => format!("IT DOES NOT ADD UP: {}", broken.join(", ")),
+    };
+    say(
+        "air",
+        format!(
+            "{} kB in, {} kB delivered, {} kB lost; {conserved}",
+            air.sent / 1000,
+            air.delivered / 1000,
+            air.lost / 1000
+        ),
+    );
+    if let Some(other) = other {
+        say("findings", spoken(&findings(both, other)));
+    }
+    format!(
+        "{page}\n{}\n\n{}",
+        totals(both).trim_fmt(),
+        nodes(report, &sim.report).trim_fmt()
+    )
+}
+
+/// How modules fit the trace, in words.
+fn room(extra: &Extra) -> String {
+    let room = &extra.room;
+    let mut text = format!("{} modules of {} B", room.modules, room.module_bytes);
+    for (count, what) in [
+        (room.wait_once, "wait once for all"),
+        (room.wait_never, "have no room to wait"),
+    ] {
+        if count > 0 {
+            text += &format!("; {count} {what}");
+        }
+    }
+    if room.longer > 0 {
+        text += &format!(
+            "; {} are {} B longer together",
+            room.longer, room.longer_bytes
+        );
+    }
+    text
+}
+
+fn spoken(findings: &Json) -> String {
+    let of = |world: &str| {
+        let number = |key: &str| findings[world][key].as_f64();
+        let shown = |number: Option<f64>, digits: usize| {
+            number.map_or("-".to_owned(), |number| format!("{number:.digits$}"))
+        };
+        format!(
+            "{world}: node 1 sends {} times less with nimble tasks, break-even at {} s, {} of {} \
+             windows won, execution {} s longer",
+            shown(number("node_1_tx_ratio"), 1),
+            shown(number("break_even_s"), 0),
+            shown(number("windows_won"), 0),
+            shown(number("windows"), 0),
+            shown(number("execution_longer_s"), 3),
+        )
+    };
+    format!("{}; {}", of("testbed"), of("sim"))
+}
+
+/// The totals of both worlds.
+fn totals(both: &Both) -> Table {
+    let (real, sim) = (&both.testbed.report, &both.sim.report);
+    let mut table = table(["", "testbed", "simulator", "difference"]);
+    let mut add = |name: &str, of: &dyn Fn(&Report) -> Option<f64>, digits: usize| {
+        table.add_row(compared(name, (of(real), of(sim)), digits));
+    };
+    add("finished calls", &|it| Some(it.finished_by_end as f64), 0);
+    add("failed calls", &|it| Some(it.failed as f64), 0);
+    add("on air, kB", &|it| Some(it.air_bytes as f64 / 1000.0), 1);
+    add("packets", &|it| Some(it.air_packets as f64), 0);
+    add(
+        "housekeeping, kB",
+        &|it| Some(housekeeping(it) as f64 / 1000.0),
+        1,
+    );
+    add(
+        "modules received, kB",
+        &|it| Some(it.received_module_bytes as f64 / 1000.0),
+        1,
+    );
+    add("acquisition, s", &|it| it.mean_acquisition_s, 3);
+    add("execution, s", &|it| it.mean_execution_s, 3);
+    add("response, s", &|it| it.mean_response_s, 3);
+    add("response, p99, s", &|it| it.p99_response_s, 3);
+    let sources: BTreeMap<&str, fn(&Report) -> u64> = [
+        (
+            "from the own cache",
+            (|it| it.acquisitions_by_source.local) as fn(&Report) -> u64,
+        ),
+        ("from neighbours", |it| it.acquisitions_by_source.neighbour),
+        ("from further away", |it| it.acquisitions_by_source.global),
+        ("from the registry", |it| it.acquisitions_by_source.registry),
+    ]
+    .into();
+    for (name, of) in sources {
+        add(name, &|it| Some(of(it) as f64), 0);
+    }
+    table
+}
+
+/// What each node has sent and received.
+fn nodes(real: &Report, sim: &Report) -> Table {
+    let mut table = table(["node", "sent kB", "sim", "diff", "recv kB", "sim", "diff"]);
+    for (id, sent) in &real.tx_bytes {
+        let name = match *id == real.registry {
+            true => format!("registry {id}"),
+            false => id.to_string(),
+        };
+        let number = |of: &BTreeMap<u16, u64>| of.get(id).map(|bytes| *bytes as f64 / 1000.0);
+        let tx = compared(
+            &name,
+            (Some(*sent as f64 / 1000.0), number(&sim.tx_bytes)),
+            1,
+        );
+        let [_, rx @ ..] = compared("", (number(&real.rx_bytes), number(&sim.rx_bytes)), 1);
+        table.add_row(tx.into_iter().chain(rx));
+    }
+    table
+}
+
+/// A row: a name, both numbers and their difference.
+fn compared(name: &str, (real, sim): (Option<f64>, Option<f64>), digits: usize) -> [String; 4] {
+    let shown = |number: Option<f64>| number.map(|number| format!("{number:.digits$}"));
+    let difference = percent(&json!(real), &json!(sim)).as_f64();
+    let difference = difference.map(|percent| format!("{percent:+.1} %"));
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    [
+        name.to_owned(),
+        or_dash(shown(real)),
+        or_dash(shown(sim)),
+        or_dash(difference),
+    ]
+}
+
+/// A table whose first column has names and whose others have numbers.
+fn table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 1));
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}

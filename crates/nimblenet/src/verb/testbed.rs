@@ -1,0 +1,156 @@
+//! `nimblenet testbed`: a trace on real nodes, beside the simulator.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::builder::PossibleValuesParser;
+use nimblenet_core::MIN_MTU;
+use nimblenet_node::config::MAX_SPEEDUP;
+use nimblenet_sim::tally::Accounting;
+use nimblenet_sim::{Cut, Profile};
+
+use super::sim::{names, seconds, share};
+use crate::output;
+use crate::sim::{self, Experiment, Files, Input, Overrides, Recipe};
+use crate::testbed::{self, Both, Plan};
+
+/// Bytes counted for each packet besides its payload: IP and UDP.
+const HEADER_BYTES: u32 = 28;
+/// The seed of the simulator, and of what links do at random.
+const SEED: u64 = 1;
+
+/// Replays a trace on real nodes, and compares with the simulator.
+///
+/// Starts a registry and a process for each node of the trace, and puts an emulated air between them,
+/// with the links of the simulator: delay, bandwidth, loss, longest frame. Publishes modules of the
+/// trace's sizes that call each other and wait as the trace says, makes its calls as CoAP clients,
+/// and counts bytes in the air. Nodes have one executor and a cache of 32768 bytes; bytes are those of
+/// the frames, and 28 for IP and UDP.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  \
+    nimblenet sim --seconds 60 --record minute.json\n  \
+    nimblenet testbed --trace minute.json\n  \
+    nimblenet testbed --trace hour.json --speedup 10 --seconds 600 --json\n  \
+    nimblenet testbed --trace hour.json --speedup 10 --plots figures")]
+pub(crate) struct Args {
+    /// Recorded trace.
+    #[arg(long, value_name = "FILE")]
+    trace: PathBuf,
+    /// What the nodes are.
+    #[arg(long, value_name = "KIND", default_value = "process",
+          value_parser = PossibleValuesParser::new(["process"]))]
+    boards: String,
+    /// Chains that call shared algorithms, or that contain them.
+    #[arg(long, value_name = "NAME", default_value = "nimble", value_parser = names::<Cut>(&Cut::NAMES))]
+    taskset: Cut,
+    /// The paper's protocol, or the one that nodes have.
+    #[arg(long, value_name = "NAME", default_value = "default",
+          value_parser = names::<Profile>(&Profile::NAMES))]
+    profile: Profile,
+    /// How many times as fast as real time everything goes.
+    #[arg(long, value_name = "X", default_value_t = 1, allow_negative_numbers = true,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SPEEDUP)))]
+    speedup: u32,
+    /// How much of the trace to replay, in seconds of the trace.
+    #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true)]
+    seconds: Option<f64>,
+    /// Share of frames that each link loses, 0 to 1.
+    #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true)]
+    loss: Option<f64>,
+    /// The longest frame in bytes.
+    #[arg(long, value_name = "BYTES",
+          value_parser = clap::value_parser!(u16).range(MIN_MTU as i64..), allow_negative_numbers = true)]
+    mtu: Option<u16>,
+    /// Bits a second of each link [default: transmissions take no time]
+    #[arg(long, value_name = "BITS", allow_negative_numbers = true,
+          value_parser = clap::value_parser!(u32).range(100..))]
+    bandwidth: Option<u32>,
+    /// Replay both task sets and draw the paper's figures 8, 9 and 10 into a folder, for testbed and
+    /// simulator.
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+    /// Keep the configurations and logs of all processes in a folder.
+    #[arg(long, value_name = "DIR")]
+    logs: Option<PathBuf>,
+    /// Print JSON instead of tables.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Runs the verb.
+///
+/// # Errors
+/// If the trace cannot be replayed, or a process fails.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let input = Input::read(&args.overrides())?;
+    args.files().prepare()?;
+    let cuts = match args.plots {
+        None => vec![args.taskset],
+        Some(_) => vec![Cut::Nimble, Cut::Monolithic],
+    };
+    let experiment = args.experiment(input.clone(), &cuts);
+    let recipe = Recipe::new(input, SEED);
+    let simulated = experiment.run()?;
+    let mut all = Vec::new();
+    for (cut, sim) in cuts.into_iter().zip(simulated) {
+        let logs = args.logs.as_ref().map(|folder| folder.join(cut.name()));
+        if let Some(folder) = &logs {
+            let place = || format!("making the folder {}", folder.display());
+            std::fs::create_dir_all(folder).with_context(place)?;
+        }
+        let testbed = testbed::replay(&Plan {
+            trace: recipe.trace(),
+            settings: experiment.settings(&recipe, args.profile, cut),
+            speedup: args.speedup,
+            logs: logs.as_deref(),
+        })?;
+        all.push(Both { cut, testbed, sim });
+    }
+    let all: Vec<&Both> = all.iter().collect();
+    if let Some(folder) = &args.plots {
+        sim::draw(folder, &testbed::figures(&all))?;
+    }
+    let (asked, other): (Vec<&Both>, Vec<&Both>) =
+        all.iter().partition(|both| both.cut == args.taskset);
+    let asked = asked.first().context("the task set that was asked for")?;
+    let other = other.first().copied();
+    match args.json {
+        true => output::json(&testbed::document(asked, other)?),
+        false => output::text(&testbed::page(asked, other)),
+    }
+}
+
+impl Args {
+    fn overrides(&self) -> Overrides {
+        Overrides {
+            trace: Some(self.trace.clone()),
+            seconds: self.seconds,
+            executors: Some(Some(1)),
+            loss: self.loss,
+            mtu: self.mtu,
+            bandwidth: self.bandwidth,
+            ..Overrides::default()
+        }
+    }
+
+    fn files(&self) -> Files {
+        Files {
+            plots: self.plots.clone(),
+            ..Files::default()
+        }
+    }
+
+    fn experiment(&self, input: Input, cuts: &[Cut]) -> Experiment {
+        Experiment {
+            input,
+            seeds: vec![SEED],
+            sweep: None,
+            pairs: cuts.iter().map(|cut| (self.profile, *cut)).collect(),
+            eviction: None,
+            code_ratio: None,
+            accounting: Accounting::Real,
+            header_bytes: HEADER_BYTES,
+            faults: None,
+        }
+    }
+}
