@@ -72,6 +72,9 @@ pub struct NodeConfig {
     pub executors: usize,
     /// How many calls run or wait at a time, 1 to [`MAX_JOBS`]; more are refused.
     pub jobs: usize,
+    /// Bytes for the images of tasklets that wait and have no place in an executor; without any, a call
+    /// begins only when there are places for its whole chain.
+    pub shelf_bytes: usize,
     /// The directory in which the newest catalogues are kept, so that a restarted node takes no
     /// older ones.
     pub state: Option<PathBuf>,
@@ -194,6 +197,7 @@ impl NodeConfig {
             placement: placement().0,
             executors: 1,
             jobs: jobs().size(),
+            shelf_bytes: shelf_bytes().size(),
             state: None,
             timeouts: Timeouts::default(),
             natives: Vec::new(),
@@ -242,6 +246,7 @@ impl NodeConfig {
             placement: file.placement.0,
             executors: file.executors.size(),
             jobs: file.jobs.size(),
+            shelf_bytes: file.shelf_bytes.size(),
             state: file.state.map(|Dir(path)| path),
             timeouts: file.timeouts.timeouts(),
             natives: file.natives.into_iter().map(|Native(name)| name).collect(),
@@ -355,6 +360,8 @@ file!(NodeFile {
     executors: Within<1, { MAX_EXECUTORS as u64 }>,
     #[serde(default = "jobs")]
     jobs: Within<1, { MAX_JOBS as u64 }>,
+    #[serde(default = "shelf_bytes")]
+    shelf_bytes: Within<0, BYTES_MAX>,
     state: Option<Dir>,
     #[serde(default)]
     timeouts: TimeoutsFile,
@@ -496,6 +503,10 @@ fn executors() -> Within<1, { MAX_EXECUTORS as u64 }> {
 
 fn jobs() -> Within<1, { MAX_JOBS as u64 }> {
     Within::new(Limits::linux().jobs as u64)
+}
+
+fn shelf_bytes() -> Within<0, BYTES_MAX> {
+    Within::new(Limits::linux().shelf_bytes as u64)
 }
 
 fn speedup() -> Within<1, { MAX_SPEEDUP as u64 }> {

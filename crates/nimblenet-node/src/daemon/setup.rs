@@ -55,6 +55,7 @@ pub(super) struct Setup {
 impl Setup {
     pub(super) fn node(file: NodeConfig) -> Result<Self, StartError> {
         let mut config = core_config(&file.mesh, file.timeouts.pace);
+        config.limits.shelf_bytes = file.shelf_bytes;
         config.limits.jobs = file.jobs;
         config.limits.acquisitions = file.jobs;
         config.limits.cache_entries += file.jobs;

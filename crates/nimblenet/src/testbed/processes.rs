@@ -128,7 +128,7 @@ impl Site<'_> {
         } = self.settings;
         let _ = write!(
             text,
-            "cache_bytes = {cache_bytes}\nexecutors = {}\njobs = {JOBS}\n\
+            "cache_bytes = {cache_bytes}\nexecutors = {}\njobs = {JOBS}\nshelf_bytes = 0\n\
              arena_bytes = {ARENA_BYTES}\nstate = {:?}\n",
             executors.unwrap_or(1),
             state.display().to_string(),
