@@ -63,3 +63,21 @@ pub(crate) fn fresh_sequence() -> u32 {
     let millis = since.unwrap_or_default().as_millis();
     (millis * 256 / 1000) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fast_clock_goes_as_many_times_as_fast_and_waits_as_much_shorter() {
+        let clock = Clock::fast(100);
+        let wait = Duration::from_secs(1);
+        let before = clock.now();
+        clock.sleep(wait);
+        let slept = clock.now().since(before);
+        assert!(slept >= wait, "{slept:?}");
+        let until = clock.until(clock.now() + wait);
+        assert!(until <= wait / 100, "{until:?}");
+        assert!(clock.after(wait / 100).since(clock.now()) <= wait);
+    }
+}

@@ -596,6 +596,26 @@ mod tests {
     }
 
     #[test]
+    fn the_papers_protocol_needs_neighbours_and_routes_and_brings_its_eviction() {
+        let text = "id = 1\nlisten = \"127.0.0.1:4001\"\nneighbours = [\"127.0.0.1:5\"]\n";
+        let usual = NodeConfig::parse(text, path()).unwrap();
+        assert_eq!(usual.mesh.paper, None);
+        assert_eq!(usual.eviction.name, "nearby");
+        let paper = format!("{text}[paper]\nneighbours = [2]\nroutes = [[2, 2, 1], [3, 2, 2]]\n");
+        let paper = NodeConfig::parse(&paper, path()).unwrap();
+        assert_eq!(paper.eviction.name, "lfu");
+        let topology = paper.mesh.paper.unwrap();
+        assert_eq!(topology.neighbours[0].id, NodeId(2));
+        let [_, far] = topology.routes[..] else {
+            panic!("{topology:?}");
+        };
+        assert_eq!(
+            (far.destination, far.next, far.hops),
+            (NodeId(3), NodeId(2), 2)
+        );
+    }
+
+    #[test]
     fn an_error_names_file_line_and_key() {
         let good = "id = 1\nlisten = \"127.0.0.1:4001\"\n";
         assert!(NodeConfig::parse(good, path()).is_ok());
@@ -620,6 +640,19 @@ mod tests {
             ),
             ("executors = 0", 3, "from 1 to 16 is possible, not 0"),
             ("executors = 17", 3, "from 1 to 16 is possible, not 17"),
+            ("jobs = 0", 3, "from 1 to 4096 is possible, not 0"),
+            ("speedup = 0", 3, "from 1 to 100 is possible, not 0"),
+            (
+                "neighbours = [\"127.0.0.1:5\"]\n[paper]\nneighbours = []\nroutes = []",
+                3,
+                "ids of 0 neighbours, but there are 1 addresses",
+            ),
+            (
+                "[paper]\nneighbours = []\nroutes = [[3, 2, 2]]",
+                5,
+                "the route to 3 goes to 2, which is no neighbour",
+            ),
+            ("[paper]\nneighbours = [65535]\nroutes = []", 4, "65534"),
             ("mtu = 100", 3, "from 160 to 65000 is possible, not 100"),
             ("mtu = 70000", 3, "not 70000"),
             ("cache_bytes = 0", 3, "from 128 to 1073741824"),

@@ -99,6 +99,8 @@ struct Numbers {
     acquired: Vec<Acquired>,
     held_bytes: Vec<u64>,
     outbox_full: u64,
+    /// The most memory that one of them has held.
+    peak_bytes: u64,
 }
 
 /// Replays a trace on processes.
@@ -184,9 +186,7 @@ async fn work(plan: &Plan<'_>, progress: &Progress) -> anyhow::Result<Outcome> {
         ended,
     };
     let mut outcome = radio.stop(|air| facts.outcome(air));
-    let after = used();
-    outcome.report.cpu_s = after.0.saturating_sub(before.0).as_secs_f64();
-    outcome.report.peak_rss_bytes = after.1;
+    outcome.report.cpu_s = used().saturating_sub(before).as_secs_f64();
     Ok(outcome)
 }
 
@@ -235,22 +235,19 @@ async fn numbers(nodes: &[Process]) -> anyhow::Result<Numbers> {
             registry: number(status::ACQUIRED_REGISTRY),
         });
         all.held_bytes.push(number(status::CACHE_USED));
+        all.peak_bytes = all.peak_bytes.max(node.peak_bytes());
         all.outbox_full += number(DropReason::QueueFull.name());
     }
     Ok(all)
 }
 
-/// The CPU time of all processes that have ended, and the most memory that one of them has held.
-fn used() -> (Duration, u64) {
+/// The CPU time of all processes that have ended. Nothing if the system does not say.
+fn used() -> Duration {
     let used = getrusage(UsageWho::RUSAGE_CHILDREN).ok();
     let time = used.map_or(0, |used| {
         (used.user_time() + used.system_time()).num_microseconds()
     });
-    let kilobytes = used.map_or(0, |used| used.max_rss());
-    (
-        Duration::from_micros(time.unsigned_abs()),
-        kilobytes.unsigned_abs() << 10,
-    )
+    Duration::from_micros(time.unsigned_abs())
 }
 
 /// All that is known when the processes have ended.
@@ -304,6 +301,7 @@ impl Facts<'_> {
         report.mean_execution_s = self
             .waits_s(&in_time)
             .map(|waits_s| waits_s + overhead_s.unwrap_or(0.0));
+        report.peak_rss_bytes = self.numbers.peak_bytes;
         let unanswered = self.made.saturating_sub(self.ended.len() as u64);
         Outcome {
             course: Course::new(trace.duration_s, self.triggered, &tally),

@@ -216,3 +216,152 @@ impl PortAt {
         Self(self.0 ^ 1)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use nimblenet_core::wire::{MAX_TTL, Message, Refusal, Refuse};
+    use nimblenet_sim::tally::Accounting;
+
+    use super::*;
+
+    const HOP: Duration = Duration::from_millis(100);
+
+    /// Node 2 between nodes 1 and 3.
+    fn air(model: LinkModel) -> Air {
+        let ids = [1, 2, 3].map(NodeId);
+        let tally = Tally::new(ids.into_iter(), Duration::from_secs(60), 0);
+        let links = [(ids[1], ids[0]), (ids[1], ids[2])];
+        Air::new(links.into_iter(), model, 7, tally)
+    }
+
+    /// A frame of node 2; `receiver` is a neighbour or everyone.
+    fn frame(receiver: NodeId, sequence: u32) -> Vec<u8> {
+        let refuse = Refuse {
+            request: 1,
+            refusal: Refusal::Gone,
+        };
+        let frame = Frame {
+            ttl: MAX_TTL,
+            sender: NodeId(2),
+            receiver,
+            origin: NodeId(2),
+            destination: receiver,
+            sequence,
+            hops: 1,
+            message: Message::Refuse(refuse),
+        };
+        let mut bytes = vec![0; 64];
+        let len = frame.emit(&mut bytes).unwrap();
+        bytes.truncate(len);
+        bytes
+    }
+
+    fn at(millis: u64) -> Instant {
+        Instant::ZERO + Duration::from_millis(millis)
+    }
+
+    /// Delivers what has arrived.
+    fn deliver(air: &mut Air, now: Instant) -> Vec<(PortAt, Vec<u8>)> {
+        let mut all = Vec::new();
+        while let Some((port, bytes)) = air.poll(now) {
+            air.arrived(now, port, &bytes, true);
+            all.push((port, bytes));
+        }
+        all
+    }
+
+    fn sent(air: &Air, id: u16) -> (u64, u64) {
+        let mut nodes = air.tally().nodes();
+        let (_, sent, received) = nodes.find(|(node, ..)| node.0 == id).unwrap();
+        (sent.packets, received.bytes(Accounting::Real, 28))
+    }
+
+    #[test]
+    fn a_frame_for_everyone_is_one_transmission_however_many_copies_a_node_sends() {
+        let mut air = air(LinkModel::perfect(HOP));
+        air.begin(at(0), at(10_000));
+        let hello = frame(NodeId::EVERYONE, 1);
+        air.hear(at(0), PortAt(0), &hello);
+        air.hear(at(0), PortAt(2), &hello);
+        assert_eq!(sent(&air, 2).0, 1);
+        // Two frames to one neighbour each, and the same frame once more to a neighbour that has it.
+        air.hear(at(1), PortAt(0), &frame(NodeId(1), 2));
+        air.hear(at(1), PortAt(2), &frame(NodeId(3), 3));
+        air.hear(at(1), PortAt(0), &hello);
+        assert_eq!(sent(&air, 2).0, 4);
+        assert!(deliver(&mut air, at(99)).is_empty());
+        let first = deliver(&mut air, at(100));
+        let ports: Vec<PortAt> = first.iter().map(|(port, _)| *port).collect();
+        assert_eq!(
+            ports,
+            [PortAt(1), PortAt(3)],
+            "each arrives at the other end"
+        );
+        assert_eq!(deliver(&mut air, at(101)).len(), 3);
+        let bytes = 28 + 12 + hello.len() as u64;
+        assert_eq!(sent(&air, 1).1, 3 * bytes);
+        assert_eq!(sent(&air, 3).1, 2 * bytes);
+    }
+
+    #[test]
+    fn what_links_lose_or_nobody_takes_is_lost_and_no_byte_is_missing() {
+        let mut air = air(LinkModel {
+            loss: 0.3,
+            mtu: 60,
+            ..LinkModel::perfect(HOP)
+        });
+        air.begin(at(0), at(10_000));
+        for sequence in 0..1000 {
+            air.hear(at(1), PortAt(0), &frame(NodeId(1), sequence));
+        }
+        air.hear(at(1), PortAt(0), &[0; 61]);
+        air.hear(at(150), PortAt(0), &frame(NodeId(1), 1000));
+        let (port, bytes) = air.poll(at(120)).unwrap();
+        air.arrived(at(120), port, &bytes, false);
+        deliver(&mut air, at(120));
+        let fates = air.fates();
+        assert!((250..350).contains(&fates.lost), "{fates:?}");
+        assert_eq!((fates.too_long, fates.dead), (1, 1));
+        let (_, _, balance) = air.balances().next().unwrap();
+        assert_eq!(balance.on_way, bytes.len() as u64, "the last one");
+        assert_eq!(
+            balance.sent,
+            balance.delivered + balance.lost + balance.on_way
+        );
+    }
+
+    #[test]
+    fn a_narrow_link_holds_frames_back() {
+        let bandwidth = nimblenet_sim::Bandwidth {
+            bits_per_s: 1000,
+            queue_bytes: 1000,
+            header_bytes: 0,
+        };
+        let mut air = air(LinkModel {
+            bandwidth: Some(bandwidth),
+            ..LinkModel::perfect(HOP)
+        });
+        let frame = frame(NodeId(1), 1);
+        air.hear(at(0), PortAt(0), &frame);
+        air.hear(at(0), PortAt(0), &frame);
+        let one = Duration::from_millis(8 * frame.len() as u64);
+        assert_eq!(air.next(), Some(at(0) + one + HOP));
+        assert_eq!(deliver(&mut air, at(0) + one * 2 + HOP).len(), 2);
+    }
+
+    #[test]
+    fn what_passes_before_the_trace_begins_or_after_its_end_does_not_count() {
+        let mut air = air(LinkModel::perfect(HOP));
+        air.hear(at(0), PortAt(0), &frame(NodeId(1), 1));
+        air.begin(at(50), at(120));
+        air.hear(at(60), PortAt(0), &frame(NodeId(1), 2));
+        deliver(&mut air, at(110));
+        deliver(&mut air, at(160));
+        assert_eq!(sent(&air, 2).0, 1);
+        let bytes = 28 + 12 + frame(NodeId(1), 1).len() as u64;
+        assert_eq!(sent(&air, 1).1, bytes, "the first one, within the trace");
+        assert_eq!(air.fates().delivered, 2);
+    }
+}

@@ -252,6 +252,16 @@ pub(crate) fn page(both: &Both, other: Option<&Both>) -> String {
             air.lost / 1000
         ),
     );
+    if let Some(overhead_s) = extra.overhead_s {
+        say(
+            "overhead",
+            format!(
+                "a call that is alone takes {:.1} ms longer than its waits and acquisitions; 6 ms \
+                 for each call between tasklets in the simulator",
+                overhead_s * 1000.0
+            ),
+        );
+    }
     if let Some(other) = other {
         say("findings", spoken(&findings(both, other)));
     }
@@ -389,4 +399,20 @@ fn table<const COLUMNS: usize>(header: [&str; COLUMNS]) -> Table {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_difference_is_in_per_cent_of_the_simulator_and_none_of_nothing() {
+        assert_eq!(percent(&json!(105), &json!(100)), json!(5.0));
+        assert_eq!(percent(&json!(0.5), &json!(2.0)), json!(-75.0));
+        assert_eq!(percent(&json!(0), &json!(0)), json!(0.0));
+        assert_eq!(percent(&json!(1), &json!(0)), Json::Null);
+        assert_eq!(percent(&json!(null), &json!(3)), Json::Null);
+        let nodes = percent(&json!({"1": 3, "2": 1}), &json!({"1": 2, "3": 4}));
+        assert_eq!(nodes, json!({"1": 50.0, "2": null, "3": -100.0}));
+    }
 }

@@ -311,3 +311,69 @@ fn pack(
     bytes.truncate(len);
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use nimblenet_tasklet::Package;
+
+    use super::*;
+
+    fn module(waits: Vec<u64>, wanted: usize) -> (Vec<u8>, Room) {
+        let mut room = Room::default();
+        let calls = waits.len() - 1;
+        let (bytes, _) = Module { waits, calls }.of_length(wanted, &mut room);
+        wasmparser::validate(&bytes).unwrap();
+        (bytes, room)
+    }
+
+    #[test]
+    fn a_module_has_exactly_the_length_of_the_trace_wherever_that_is_possible() {
+        for calls in 0..=12 {
+            let waits = || vec![1_234; calls + 1];
+            for wanted in (190..500).chain(8_000..8_040).chain([16_500, 60_000]) {
+                let (bytes, room) = module(waits(), wanted);
+                let fits = room.longer == 0;
+                assert_eq!(bytes.len() == wanted, fits, "{calls} calls in {wanted} B");
+                assert!(fits || calls > 11, "{calls} calls in {wanted} B: {room:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_chain_without_room_for_its_waits_waits_once_or_never_and_at_last_is_longer() {
+        let waits = vec![100_000; 8];
+        let rooms = [200, 150, 110, 100].map(|wanted| module(waits.clone(), wanted).1);
+        let kinds = rooms.map(|room| (room.wait_once, room.wait_never, room.longer_bytes));
+        assert_eq!(kinds, [(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 1, 6)]);
+    }
+
+    #[test]
+    fn a_wait_of_more_than_a_minute_is_made_of_several() {
+        let (bytes, room) = module(vec![150_000_000], 100);
+        assert_eq!((bytes.len(), room.longer), (100, 0));
+        let sleeps = bytes.windows(2).filter(|it| *it == [0x10, 0]).count();
+        assert_eq!(sleeps, 3);
+    }
+
+    #[test]
+    fn packages_have_the_calls_of_the_trace_and_want_the_clock() {
+        let trace = nimblenet_sim::scenario::Scenario::default().trace(1);
+        let load = Load::of(&trace.taskset).unwrap();
+        assert_eq!(load.packages.len(), 250);
+        assert_eq!(load.waits.len(), 200);
+        for (chain, bytes) in trace.taskset.chains.iter().zip(&load.packages) {
+            let package = Package::decode(bytes).unwrap();
+            assert_eq!(package.name.name.as_str(), chain_name(chain.id));
+            // Seven calls and nothing else take 106 bytes.
+            let shortest = if chain.calls.len() == 7 { 106 } else { 0 };
+            let length = shortest.max(chain.size_bytes as usize);
+            assert_eq!(package.module.len(), length, "{chain:?}");
+            let callees = package.imports().map(|import| import.name.name);
+            let wanted = chain.calls.iter().map(|id| algorithm_name(*id));
+            assert!(callees.map(|name| name.as_str().to_owned()).eq(wanted));
+        }
+        let inlined = Load::of(&trace.taskset.inlined()).unwrap();
+        assert_eq!(inlined.room.longer + inlined.room.wait_once, 0);
+        assert_eq!(inlined.packages.len(), 200);
+    }
+}

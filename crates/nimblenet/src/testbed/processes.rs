@@ -241,6 +241,15 @@ impl Process {
         self.id
     }
 
+    /// The most memory that it has held so far, in bytes. Nothing if the system does not say.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kilobytes.unwrap_or(0) << 10
+    }
+
     /// Checks that it still runs.
     ///
     /// # Errors
