@@ -5,7 +5,8 @@
 //! | `*/board-temperature` | `func() -> s32` | the chip's own sensor, thousandths of a degree Celsius |
 //! | `*/board-gpio` | `func(pin: u32, level: u32)` | drives a pin: 0 low, 1 high |
 //!
-//! They serve every namespace that publishes them.
+//! They serve every namespace that publishes them with the capability that they need, `sensor` or
+//! `actuator`, and has it on this board.
 
 use minicbor::encode::write::Cursor;
 use minicbor::{Decoder, Encoder};
@@ -127,6 +128,15 @@ impl<D: Devices> Host for BoardHost<D> {
             (Capability::Random, "u32") => Ok(u64::from(self.devices.random())),
             _ => Err(Fault::UnknownImport),
         }
+    }
+
+    fn needs(&self, name: &TaskletName) -> Option<Capabilities> {
+        let needs = match name.name.as_str() {
+            "board-temperature" => Capability::Sensor,
+            "board-gpio" => Capability::Actuator,
+            _ => return None,
+        };
+        Some(Capabilities::NONE.with(needs))
     }
 
     fn native(

@@ -42,6 +42,7 @@ struct Says<'s> {
     memory_bytes: u32,
     area: Area,
     native: bool,
+    capabilities: Capabilities,
 }
 
 const SAYS: Says<'static> = Says {
@@ -50,6 +51,7 @@ const SAYS: Says<'static> = Says {
     memory_bytes: 0,
     area: Area { offset: 0, len: 0 },
     native: false,
+    capabilities: Capabilities::NONE,
 };
 
 impl Tasklet {
@@ -63,6 +65,7 @@ impl Tasklet {
         let mut terms = Terms::empty();
         terms.memory_bytes = says.memory_bytes;
         terms.area = says.area;
+        terms.capabilities = says.capabilities;
         if says.native {
             terms.executor = nimblenet_tasklet::Executor::Native;
             terms.cost = 10;
@@ -140,6 +143,8 @@ impl CodeSource for Runs<'_> {
 #[derive(Default)]
 struct Device {
     calls: Vec<String>,
+    /// What native tasklets need.
+    needs: Capabilities,
 }
 
 impl Host for Device {
@@ -169,6 +174,10 @@ impl Host for Device {
         } else {
             Ok(7)
         }
+    }
+
+    fn needs(&self, _: &TaskletName) -> Option<Capabilities> {
+        Some(self.needs)
     }
 
     fn native(

@@ -5,7 +5,7 @@ use core::fmt;
 
 use minicbor::encode::write::Cursor;
 use minicbor::{Decoder, Encoder};
-use nimblenet_tasklet::{Fault, Name, Signature, TaskletName};
+use nimblenet_tasklet::{Capabilities, Capability, Fault, Name, Signature, TaskletName};
 
 use crate::random::Random;
 
@@ -43,6 +43,18 @@ impl Device {
         ("board-temperature", Self::BoardTemperature),
         ("board-gpio", Self::BoardGpio),
     ];
+
+    /// The capability that its tasklet must have.
+    pub fn needs(self) -> Capabilities {
+        Capabilities::NONE.with(match self {
+            Self::Vibration
+            | Self::TorqueSensor
+            | Self::WeldSensor
+            | Self::PaintSensor
+            | Self::BoardTemperature => Capability::Sensor,
+            Self::SignalLamp | Self::BoardGpio => Capability::Actuator,
+        })
+    }
 
     /// The device that stands behind the native tasklet `name`.
     pub fn of(name: &TaskletName) -> Option<Self> {

@@ -193,6 +193,10 @@ impl Host for SharedHost {
             .call(tasklet, capability, function, args, memory)
     }
 
+    fn needs(&self, name: &TaskletName) -> Option<Capabilities> {
+        self.lock().needs(name)
+    }
+
     fn native(
         &mut self,
         name: &TaskletName,

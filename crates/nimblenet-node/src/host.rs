@@ -115,6 +115,10 @@ impl Host for LinuxHost {
         }
     }
 
+    fn needs(&self, name: &TaskletName) -> Option<Capabilities> {
+        Some(self.devices.get(name)?.needs())
+    }
+
     fn native(
         &mut self,
         name: &TaskletName,

@@ -176,6 +176,10 @@ impl Host for Device {
         Err(Fault::UnknownImport)
     }
 
+    fn needs(&self, _: &TaskletName) -> Option<Capabilities> {
+        Some(Capabilities::NONE)
+    }
+
     fn native(
         &mut self,
         name: &TaskletName,

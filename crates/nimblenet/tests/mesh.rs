@@ -50,7 +50,9 @@ impl Mesh {
     fn start_node(&self, at: usize) -> Daemon {
         let namespace = |name: &str| {
             let key = self.bench.public("shop.key");
-            format!("[namespaces.{name}]\nkey = \"{key}\"\n")
+            format!(
+                "[namespaces.{name}]\nkey = \"{key}\"\ncapabilities = [\"sensor\", \"actuator\"]\n"
+            )
         };
         let config = format!(
             "id = {at}\nlisten = \"127.0.0.1:{}\"\ncoap = \"127.0.0.1:0\"\n\

@@ -171,6 +171,28 @@ fn native_tasklets_are_part_of_chains() {
 }
 
 #[test]
+fn a_native_tasklet_runs_only_with_the_capability_that_its_device_names() {
+    let of = |capability: Option<Capability>| {
+        let native = Says {
+            native: true,
+            capabilities: capability.map_or(Capabilities::NONE, |it| Capabilities::NONE.with(it)),
+            ..SAYS
+        };
+        Tasklet::new("", native)
+    };
+    let tasklets = [None, Some(Capability::Sensor), Some(Capability::Actuator)].map(of);
+    let mut arena = vec![0; 100 << 10];
+    let mut world = World::new(&tasklets, &mut arena, always());
+    world.device.needs = Capabilities::NONE.with(Capability::Actuator);
+    for without in [0, 1] {
+        let denied = End::Failed(Fault::CapabilityDenied, None);
+        assert_eq!(world.run(without, 4, 100), denied);
+    }
+    assert!(world.device.calls.is_empty(), "nothing has run");
+    assert_eq!(world.run(2, 4, 100), End::Done(vec![8], 90));
+}
+
+#[test]
 fn a_start_function_runs_first_and_may_be_interrupted_anywhere() {
     let text = r#"(module
         (import "floor/callee" "run" (func $callee (param i32) (result i32)))

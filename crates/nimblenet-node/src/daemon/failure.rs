@@ -8,6 +8,7 @@ use nimblenet_tasklet::{Capabilities, Entry, Fault, Name, NodeId, TaskletName, a
 
 use super::Call;
 use crate::config::NamespaceConfig;
+use crate::device::Device;
 
 /// The parts of a daemon's configuration that explain failures.
 #[derive(Debug)]
@@ -60,7 +61,16 @@ impl Facts {
             Fault::NoExecutor => Some(list("natives =", &self.natives)),
             Fault::CapabilityDenied => {
                 let granted = self.namespaces.get(&failed.namespace)?.capabilities;
-                let wanted = names(entry?.terms.capabilities);
+                let listed = entry?.terms.capabilities;
+                let behind = self.natives.iter().find(|native| **native == failed);
+                let needs = behind.and_then(Device::of).map(Device::needs);
+                if let Some(needs) = needs.filter(|needs| !listed.covers(*needs)) {
+                    let (needs, listed) = (names(needs), names(listed));
+                    return Some(format!(
+                        "the device needs {needs}; its manifest lists {listed}"
+                    ));
+                }
+                let wanted = names(listed);
                 Some(format!("it wants {wanted}; granted are {}", names(granted)))
             }
             Fault::TooLarge | Fault::CacheFull => {

@@ -26,6 +26,10 @@ pub trait Host {
         memory: &mut [u8],
     ) -> Result<u64, Fault>;
 
+    /// The capabilities of the device that the native tasklet `name` uses; none if the device has no
+    /// such function. Only an entry that lists them may [run](Self::native) it.
+    fn needs(&self, name: &TaskletName) -> Option<Capabilities>;
+
     /// Runs the native tasklet `name`: reads the CBOR array `args`, writes the CBOR array of its
     /// results and returns its length.
     ///

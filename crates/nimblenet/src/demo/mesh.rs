@@ -10,7 +10,7 @@ use nimblenet_node::config::{MeshConfig, NamespaceConfig, NodeConfig, RegistryCo
 use nimblenet_node::daemon::{Addresses, Daemon, Sockets, Status};
 use nimblenet_node::{PublicKey, Trust};
 use nimblenet_sim::floor::Floor;
-use nimblenet_tasklet::{Capabilities, Name, NodeId, TaskletName};
+use nimblenet_tasklet::{Capabilities, Capability, Name, NodeId, TaskletName};
 
 /// The id of the global registry; the private one has the id below.
 const GLOBAL: NodeId = NodeId(65534);
@@ -137,7 +137,10 @@ impl Plan {
             let namespace = NamespaceConfig {
                 key,
                 registry,
-                capabilities: Capabilities::NONE,
+                // For the devices of a cell.
+                capabilities: Capabilities::NONE
+                    .with(Capability::Sensor)
+                    .with(Capability::Actuator),
             };
             config.namespaces.insert(name, namespace);
         }

@@ -2,7 +2,7 @@
 
 use nimblenet_core::wire::Kind;
 use nimblenet_sim::Draft;
-use nimblenet_tasklet::Fault;
+use nimblenet_tasklet::{Capabilities, Capability, Fault};
 use runner::{BoardId, Uart};
 
 use crate::floor::{BOARD, Floor, GATEWAY, OTHER_BOARD, REGISTRY, draft, port, stuffed};
@@ -72,9 +72,16 @@ pub(crate) fn drafts() -> Vec<Draft> {
             long
         },
         spin,
-        Draft::new("board-temperature", Vec::new(), "func() -> s32").native(),
-        Draft::new("board-gpio", Vec::new(), "func(s32, s32)").native(),
+        device("board-temperature", "func() -> s32", Capability::Sensor),
+        device("board-gpio", "func(s32, s32)", Capability::Actuator),
     ]
+}
+
+/// A function of the board's own.
+fn device(name: &str, signature: &str, needs: Capability) -> Draft {
+    let mut draft = Draft::new(name, Vec::new(), signature).native();
+    draft.capabilities = Capabilities::NONE.with(needs);
+    draft
 }
 
 /// A registry, a board at its line, and another board behind that one.
@@ -297,6 +304,15 @@ fn native_tasklets_read_the_chip_and_drive_its_pins() {
         assert_eq!(set.result, Ok(vec![0x80]));
         assert_eq!(floor.look(board).pin(25), Some(level));
     }
+    // Who signs a namespace does not drive pins by a name alone.
+    let sly = device("board-gpio", "func(s32, s32)", Capability::Sensor);
+    floor.publish(&[sly]);
+    floor.run(5000);
+    let denied = floor.ask(REGISTRY, BOARD, "shop/board-gpio", &[25, 1]);
+    assert_eq!(denied.result, Err(Fault::CapabilityDenied));
+    assert_eq!(floor.look(board).pin(25), Some(false));
+    floor.publish(&[device("board-gpio", "func(s32, s32)", Capability::Actuator)]);
+    floor.run(5000);
     let taken = floor.ask(REGISTRY, BOARD, "shop/board-gpio", &[0, 1]);
     assert_eq!(taken.result, Err(Fault::DeviceFailed), "the line's own pin");
     well(&mut floor, &[board]);
