@@ -59,7 +59,7 @@ impl Archive {
     }
 
     /// Every catalogue.
-    pub fn catalogues(&self) -> impl Iterator<Item = &Catalogue> {
+    pub fn catalogues(&self) -> impl Iterator<Item = &Catalogue> + Clone {
         self.catalogues.values()
     }
 

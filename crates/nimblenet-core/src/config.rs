@@ -31,8 +31,9 @@ pub struct LinkConfig {
     pub mtu: u16,
 }
 
-/// The smallest frame size that a link may have: a hello and a useful part fit.
-pub const MIN_MTU: u16 = 160;
+/// The smallest frame size that a link may have, that of IEEE 802.15.4: every message fits, and a
+/// useful part (spec/wire.md, section 2).
+pub const MIN_MTU: u16 = 127;
 
 /// A namespace that a node takes tasklets from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -12,7 +12,7 @@ use nimblenet_tasklet::{NamespaceId, NodeId, TaskletRef};
 use crate::cache::{Cache, Nearby};
 use crate::random::Random;
 use crate::time::{Instant, micros};
-use crate::wire::{HOLDINGS_BYTES, Holder, Holdings, HoldingsWriter, PAGE_ENTRIES, Page};
+use crate::wire::{Holder, Holdings, HoldingsWriter, PAGE_ENTRIES, Page};
 
 /// A node says soon what it has not said yet, after this part of the usual delay.
 const SOON: u32 = 16;
@@ -263,7 +263,7 @@ impl Holders {
         &mut self,
         now: Instant,
         cache: &Cache,
-        space: &'s mut [u8; HOLDINGS_BYTES],
+        space: &'s mut [u8],
     ) -> Option<Holdings<'s>> {
         if self.due.is_none_or(|due| due > now) {
             return None;

@@ -18,7 +18,7 @@ const PARTS: u32 = 16;
 /// The longest time that is waited for an answer, in patiences.
 const LONGEST: u32 = 32;
 /// What is fetched ahead takes at most this part of the cache: it makes others leave.
-const AHEAD: usize = 8;
+const AHEAD_SHARE: usize = 8;
 
 /// What is measured.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ struct Measured {
 impl Latency {
     /// Room for `limit` sources, with a cache of `cache_bytes` bytes.
     pub(crate) fn new(limit: usize, cache_bytes: usize) -> Self {
-        let widest = (cache_bytes / AHEAD) as u32;
+        let widest = (cache_bytes / AHEAD_SHARE) as u32;
         Self {
             sources: Vec::with_capacity(limit),
             window: widest,

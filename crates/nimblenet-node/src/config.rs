@@ -653,7 +653,7 @@ mod tests {
                 "the route to 3 goes to 2, which is no neighbour",
             ),
             ("[paper]\nneighbours = [65535]\nroutes = []", 4, "65534"),
-            ("mtu = 100", 3, "from 160 to 65000 is possible, not 100"),
+            ("mtu = 100", 3, "from 127 to 65000 is possible, not 100"),
             ("mtu = 70000", 3, "not 70000"),
             ("cache_bytes = 0", 3, "from 128 to 1073741824"),
             ("arena_bytes = 99999999999999", 3, "not 99999999999999"),

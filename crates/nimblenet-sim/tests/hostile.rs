@@ -101,7 +101,7 @@ fn frame(step: &Move, sequence: u32) -> Option<Vec<u8>> {
         namespace,
         epoch: b.into(),
     };
-    let hello = Hello::new([registry].into_iter(), [epoch].into_iter(), &mut space);
+    let hello = Hello::new([registry].into_iter(), [epoch].into_iter(), 0, &mut space);
     let digest = [c; 32];
     let name = "shop/check".parse().unwrap();
     let mut space = [0; HOLDINGS_BYTES];

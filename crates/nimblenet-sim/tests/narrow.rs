@@ -56,6 +56,20 @@ fn on_links_that_are_full_no_call_fails_and_nobody_searches_for_what_is_merely_s
 }
 
 #[test]
+fn in_the_shortest_frames_modules_and_news_of_caches_arrive_in_parts() {
+    let short = |settings: &mut Settings| settings.mtu = MIN_MTU;
+    let (report, usual) = (narrow(1, 1.0, short), narrow(1, 1.0, |_| {}));
+    assert_eq!((report.failed, report.triggered), (0, usual.triggered));
+    let sent = |report: &Report, kind| report.messages_originated[kind];
+    assert!(sent(&report, "data") > 2 * sent(&usual, "data"));
+    assert!(
+        sent(&report, "holdings") > sent(&usual, "holdings"),
+        "pages are split"
+    );
+    assert!(searches(&report) <= searches(&usual) + 10, "but known");
+}
+
+#[test]
 fn without_adaptation_the_same_links_collapse() {
     let report = narrow(1, 8.0, |settings| {
         let mut acquisition = Config::new(NodeId(1), MIN_MTU).acquisition;

@@ -84,7 +84,7 @@ fn a_node_is_not_mute_while_others_speak_in_its_name() {
     let frames = |turn: u32| {
         use nimblenet_core::wire::{Frame, HELLO_BYTES, Hello, Message};
         let mut space = [0; HELLO_BYTES];
-        let hello = Hello::new([].into_iter(), [].into_iter(), &mut space);
+        let hello = Hello::new([].into_iter(), [].into_iter(), 0, &mut space);
         let sequence = (turn + 1).wrapping_mul(0x1357_9bdf);
         let (sender, origin) = (NodeId(2), NodeId(2));
         let frame = Frame {

@@ -1,5 +1,6 @@
 use super::*;
 use crate::cache::{Disk, Eviction};
+use crate::wire::HOLDINGS_BYTES;
 use nimblenet_tasklet::Digest;
 
 const DELAY: Duration = Duration::from_secs(20);

@@ -90,6 +90,8 @@ pub(crate) struct Mesh<S = Plain> {
     /// Whether there is a neighbour that knows nothing of this node.
     newcomer: bool,
     sequence: u32,
+    /// Which notes a hello begins with if not all fit.
+    turn: u8,
     random: Random,
     scratch: Vec<u8>,
     seal: S,
@@ -142,6 +144,7 @@ impl<S: Seal> Mesh<S> {
             keep_passing: config.acquisition.keep_passing,
             newcomer: false,
             sequence: config.first_sequence,
+            turn: 0,
             random,
             scratch: vec![0; usize::from(mtu)],
             seal,
@@ -179,6 +182,11 @@ impl<S: Seal> Mesh<S> {
     /// The smallest frame size among the node's links.
     pub(crate) fn smallest_mtu(&self) -> u16 {
         self.links.iter().map(|link| link.mtu).min().unwrap_or(0)
+    }
+
+    /// Bytes of the longest message that fits every link of the node.
+    pub(crate) fn room(&self) -> usize {
+        usize::from(self.smallest_mtu().max(MIN_MTU)) - HEADER_LEN - OVERHEAD
     }
 
     /// The smallest frame size between this node and `other`, as far as this node can know: links of
@@ -435,7 +443,7 @@ impl<S: Seal> Mesh<S> {
     pub(crate) fn handle_timeout(
         &mut self,
         now: Instant,
-        epochs: impl Iterator<Item = EpochNote>,
+        epochs: impl Iterator<Item = EpochNote> + Clone,
         counters: &mut Counters,
     ) -> bool {
         let Some(trickle) = &mut self.trickle else {
@@ -457,6 +465,8 @@ impl<S: Seal> Mesh<S> {
         };
         let own = self.is_registry.then_some(own);
         let mut space = [0; HELLO_BYTES];
+        // One byte has the numbers of notes.
+        let room = (self.room() - 1).min(HELLO_BYTES);
         let known = self.registries.iter().filter_map(|(registry, mtu)| {
             let route = self.routes.find(now, *registry)?;
             // spec/wire.md, section 8: rounded up, so that a note ages by a second a hop at least.
@@ -470,7 +480,9 @@ impl<S: Seal> Mesh<S> {
                 mtu: *mtu,
             })
         });
-        let hello = Hello::new(own.into_iter().chain(known), epochs, &mut space);
+        let registries = own.into_iter().chain(known);
+        let hello = Hello::new(registries, epochs, self.turn, &mut space[..room]);
+        self.turn = self.turn.wrapping_add(1);
         self.flood(now, 1, Message::Hello(hello), counters);
         true
     }

@@ -55,7 +55,7 @@ use crate::job::CallId;
 use crate::mesh::{Delivery, Mesh, Reach, Transmit};
 use crate::place::Decision;
 use crate::time::Instant;
-use crate::wire::{EpochNote, Fetch, Frame, HOLDINGS_BYTES, Message, Object, Report};
+use crate::wire::{EpochNote, Fetch, Frame, HOLDINGS_BYTES, Holdings, Message, Object, Report};
 
 /// The objects for which a node's disk has room besides its modules: a delta that comes and a delta
 /// that goes.
@@ -470,7 +470,9 @@ impl Node {
             self.announcements.handle_hello(post, held);
         }
         let mut space = [0; HOLDINGS_BYTES];
-        if let Some(holdings) = post.holders.poll(now, post.cache, &mut space) {
+        let room = post.mesh.room() - Holdings::FIXED_LEN;
+        let space = &mut space[..room.min(HOLDINGS_BYTES)];
+        if let Some(holdings) = post.holders.poll(now, post.cache, space) {
             post.flood(1, Message::Holdings(holdings));
         }
         self.calls.handle_timeout(post);

@@ -48,14 +48,17 @@ pub struct Hello<'a> {
 }
 
 impl<'a> Hello<'a> {
-    /// A hello with these notes, kept in `space`; those beyond [`MAX_NOTES`] are left out.
+    /// A hello with these notes, kept in `space`, of which registries may have five ninths. If not all
+    /// fit, or there are more than [`MAX_NOTES`] of a kind, it begins with another one at each `turn`.
     pub fn new(
-        registries: impl Iterator<Item = RegistryNote>,
-        epochs: impl Iterator<Item = EpochNote>,
-        space: &'a mut [u8; HELLO_BYTES],
+        registries: impl Iterator<Item = RegistryNote> + Clone,
+        epochs: impl Iterator<Item = EpochNote> + Clone,
+        turn: u8,
+        space: &'a mut [u8],
     ) -> Self {
+        let len = space.len();
         let mut writer = Writer { out: space, at: 0 };
-        for note in registries.take(MAX_NOTES) {
+        for note in turned(registries, len * 5 / 9 / REGISTRY_LEN, turn) {
             writer.u16(note.registry.0);
             writer.u32(note.sequence);
             writer.u8(note.hops);
@@ -63,7 +66,7 @@ impl<'a> Hello<'a> {
             writer.u16(note.mtu);
         }
         let middle = writer.at;
-        for note in epochs.take(MAX_NOTES) {
+        for note in turned(epochs, (len - middle) / EPOCH_LEN, turn) {
             writer.u32(note.namespace.0);
             writer.u32(note.epoch);
         }
@@ -135,4 +138,15 @@ impl<'a> Hello<'a> {
         writer.bytes(self.registries);
         writer.bytes(self.epochs);
     }
+}
+
+/// As many of `all` as there is `room` for; if that is not all, those whose turn it is.
+fn turned<I: Iterator + Clone>(all: I, room: usize, turn: u8) -> impl Iterator<Item = I::Item> {
+    let (room, count) = (room.min(MAX_NOTES), all.clone().count());
+    let first = match count > room {
+        true => usize::from(turn) % count,
+        false => 0,
+    };
+    let before = all.clone().take(first);
+    all.skip(first).chain(before).take(room)
 }

@@ -59,8 +59,8 @@ pub struct HoldingsWriter<'a> {
 }
 
 impl<'a> HoldingsWriter<'a> {
-    /// A writer without pages.
-    pub fn new(space: &'a mut [u8; HOLDINGS_BYTES]) -> Self {
+    /// A writer without pages, which may fill `space`.
+    pub fn new(space: &'a mut [u8]) -> Self {
         Self {
             writer: Writer { out: space, at: 0 },
             own: 0,
@@ -128,6 +128,9 @@ impl<'a> HoldingsWriter<'a> {
 }
 
 impl<'a> Holdings<'a> {
+    /// Bytes besides pages and sections.
+    pub(crate) const FIXED_LEN: usize = 6;
+
     /// The pages of the sender's own cache.
     pub fn own(&self) -> impl Iterator<Item = Page> + use<'a> {
         pages(self.own)
@@ -141,7 +144,7 @@ impl<'a> Holdings<'a> {
     }
 
     pub(super) fn len(&self) -> usize {
-        4 + 2 + self.own.len() + self.sections.len()
+        Self::FIXED_LEN + self.own.len() + self.sections.len()
     }
 
     pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, Malformed> {

@@ -4,7 +4,7 @@
 use super::{Malformed, Reader, Writer};
 
 /// The longest text of a report, in bytes.
-pub const REPORT_TEXT_BYTES: usize = 80;
+pub const REPORT_TEXT_BYTES: usize = 64;
 /// Addresses in a report, at most.
 pub const REPORT_ADDRESSES: usize = 6;
 

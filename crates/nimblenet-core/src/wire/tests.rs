@@ -70,7 +70,9 @@ proptest! {
     }
 
     #[test]
-    fn hellos_round_trip(registries: Vec<(u16, u32, u8, u8, u16)>, epochs: Vec<(u32, u32)>) {
+    fn hellos_round_trip(
+        registries: Vec<(u16, u32, u8, u8, u16)>, epochs: Vec<(u32, u32)>, turn: u8, short: bool,
+    ) {
         let mut space = [0; HELLO_BYTES];
         let registries: Vec<_> = registries.into_iter().map(|(registry, sequence, hops, age_s, mtu)| {
             RegistryNote { registry: NodeId(registry), sequence, hops, age_s, mtu }
@@ -78,11 +80,20 @@ proptest! {
         let epochs: Vec<_> = epochs.into_iter().map(|(namespace, epoch)| {
             EpochNote { namespace: NamespaceId(namespace), epoch }
         }).collect();
-        let hello = Hello::new(registries.iter().copied(), epochs.iter().copied(), &mut space);
+        let room = usize::from(MIN_MTU) - HEADER_LEN - OVERHEAD;
+        let space = &mut space[..if short { room - 1 } else { HELLO_BYTES }];
+        let hello = Hello::new(registries.iter().copied(), epochs.iter().copied(), turn, space);
+        let most = if short { (5, 8) } else { (MAX_NOTES, MAX_NOTES) };
         let read: Vec<_> = hello.registries().collect();
-        prop_assert_eq!(&read[..], &registries[..registries.len().min(MAX_NOTES)]);
+        prop_assert_eq!(read.len(), registries.len().min(most.0));
+        prop_assert!(registries.len() > most.0 || read == registries);
+        let from = registries.iter().position(|note| read.first() == Some(note)).unwrap_or(0);
+        prop_assert!(read.iter().zip(registries.iter().cycle().skip(from)).all(|(a, b)| a == b));
+        let left = if short { (room - 1 - 10 * read.len()) / 8 } else { MAX_NOTES };
         let read: Vec<_> = hello.epochs().collect();
-        prop_assert_eq!(&read[..], &epochs[..epochs.len().min(MAX_NOTES)]);
+        prop_assert_eq!(read.len(), epochs.len().min(most.1).min(left));
+        prop_assert!(epochs.len() > read.len() || read == epochs);
+        prop_assert!(!short || Message::Hello(hello).len() <= room);
         round_trip(Message::Hello(hello));
     }
 
@@ -92,7 +103,8 @@ proptest! {
         sections in proptest::collection::vec((0u16..9, any::<u32>(), any::<(u8, u16)>(), 1u8..6), 0..4),
     ) {
         let mut space = [0; HOLDINGS_BYTES];
-        let mut writer = HoldingsWriter::new(&mut space);
+        let room = usize::from(MIN_MTU) - HEADER_LEN - OVERHEAD;
+        let mut writer = HoldingsWriter::new(&mut space[..room - 6]);
         let pages = own.into_iter().map(|(number, bits)| Page { number, bits });
         let own: Vec<Page> = pages.take_while(|page| writer.own(*page)).collect();
         let mut written = Vec::new();
@@ -107,7 +119,7 @@ proptest! {
             written.push((holder, pages));
         }
         let holdings = writer.finish(NamespaceId(namespace));
-        prop_assert!(Message::Holdings(holdings).len() <= usize::from(MIN_MTU) - HEADER_LEN - OVERHEAD);
+        prop_assert!(Message::Holdings(holdings).len() <= room);
         prop_assert_eq!(holdings.own().collect::<Vec<_>>(), own);
         let read = holdings.sections().map(|(holder, pages)| (holder, pages.collect::<Vec<_>>()));
         prop_assert_eq!(read.collect::<Vec<_>>(), written);
@@ -133,12 +145,14 @@ proptest! {
 
     #[test]
     fn reports_round_trip(
-        number: u32, core: u8, uptime_ms: u32, text in "[a-z:]{0,80}",
+        number: u32, core: u8, uptime_ms: u32, text in "[a-z:]{0,64}",
         addresses in proptest::collection::vec(any::<[u8; 4]>(), 0..=REPORT_ADDRESSES),
     ) {
         let addresses = addresses.concat();
         let report = Report::new(number, Cause::Fault, core, uptime_ms, &addresses, &text);
-        round_trip(Message::Report(report.unwrap()));
+        let report = Message::Report(report.unwrap());
+        prop_assert!(report.len() <= usize::from(MIN_MTU) - HEADER_LEN - OVERHEAD);
+        round_trip(report);
         let longer = [&text[..], &"x".repeat(REPORT_TEXT_BYTES)].concat();
         let report = Report::new(number, Cause::Fault, core, uptime_ms, &addresses, &longer);
         prop_assert_eq!(report.is_some(), text.is_empty());

@@ -75,7 +75,7 @@ impl Drawer {
             boards,
             tiny,
             cache_bytes: self.one(&[1024, 2048, 4096, 32_768]),
-            mtu: self.one(&[160, 256, 600, 1200]),
+            mtu: self.one(&[127, 256, 600, 1200]),
             link: self.link(),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use nimblenet_core::MIN_MTU;
 use nimblenet_core::wire::{
     Answer, Found, Frame, HELLO_BYTES, HOLDINGS_BYTES, Hello, HoldingsWriter, MAX_TTL, Message,
     Page, Return, Search,
@@ -145,7 +146,7 @@ impl Spoken {
 
     fn hello(&self, origin: NodeId, sequence: u32) -> Vec<u8> {
         let mut space = [0; HELLO_BYTES];
-        let hello = Hello::new([].into_iter(), [].into_iter(), &mut space);
+        let hello = Hello::new([].into_iter(), [].into_iter(), 0, &mut space);
         self.frame(origin, NodeId::EVERYONE, sequence, Message::Hello(hello))
     }
 
@@ -195,7 +196,7 @@ impl Spoken {
 }
 
 /// What nobodies say of their links and modules.
-const MTU_OF_NOBODY: u16 = 160;
+const MTU_OF_NOBODY: u16 = MIN_MTU;
 const SIZE_OF_NOBODY: u32 = 120;
 
 /// The same frame with one to three wrong bytes.

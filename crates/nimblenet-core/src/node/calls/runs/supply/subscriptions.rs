@@ -135,7 +135,7 @@ impl Subscriptions {
     }
 
     /// All catalogues, in the order of the node's namespaces.
-    pub(in crate::node) fn catalogues(&self) -> impl ExactSizeIterator<Item = &Catalogue> {
+    pub(in crate::node) fn catalogues(&self) -> impl ExactSizeIterator<Item = &Catalogue> + Clone {
         self.table.iter().map(|held| &held.catalogue)
     }
 

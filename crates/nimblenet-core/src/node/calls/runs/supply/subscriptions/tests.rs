@@ -4,6 +4,7 @@ use nimblenet_tasklet::RootHasher;
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::MIN_MTU;
 use crate::node::stage::{
     NAMESPACES, NEAR, OTHER, OWN, PART, REGISTRY, STRANGER, Stage, delta, entry, id_of, import,
     module, shop,
@@ -115,7 +116,10 @@ fn parts_from_further_away_fit_the_shortest_link_that_may_lie_between() {
     let (mut stage, mut subscriptions, _) = begun();
     stage.hear_of(STRANGER);
     subscriptions.handle_epoch(&mut stage.post(), STRANGER, note("shop", 3));
-    assert_eq!(stage.post().next_order().unwrap().part, PART - (256 - 160));
+    assert_eq!(
+        stage.post().next_order().unwrap().part,
+        PART - (256 - MIN_MTU)
+    );
 }
 
 #[test]
