@@ -14,6 +14,8 @@ use nimblenet_tasklet::{Capabilities, Capability, Fault, Host, TaskletName};
 
 /// How many values all tasklets together may keep on the board.
 const VALUES: usize = 16;
+/// The longest sleep, in microseconds: an interpreter that is silent for four seconds counts as lost.
+const SLEEP_US_MAX: u32 = 2_000_000;
 
 /// The board's own devices.
 pub trait Devices {
@@ -53,6 +55,18 @@ impl<D: Devices> BoardHost<D> {
     fn temperature(&mut self) -> Result<i32, Fault> {
         let raw = self.devices.temperature().ok_or(Fault::DeviceFailed)?;
         Ok(millidegrees(raw))
+    }
+
+    /// Waits so many microseconds. The interpreter serves nothing else meanwhile.
+    fn sleep(&mut self, micros: u32) -> Result<u64, Fault> {
+        if micros > SLEEP_US_MAX {
+            return Err(Fault::DeviceFailed);
+        }
+        let end = self.devices.micros() + u64::from(micros);
+        while self.devices.micros() < end {
+            core::hint::spin_loop();
+        }
+        Ok(0)
     }
 
     /// Where the value of `tasklet` under `key` is.
@@ -117,6 +131,7 @@ impl<D: Devices> Host for BoardHost<D> {
                 driven.then_some(0).ok_or(Fault::DeviceFailed)
             }
             (Capability::Clock, "now-us") => Ok(self.devices.micros()),
+            (Capability::Clock, "sleep-us") => self.sleep(word(0)? as u32),
             (Capability::Kv, "get") => {
                 let at = self.kept(tasklet, word(0)? as u32);
                 Ok(at.map_or(0, |at| self.values[at].value))
@@ -181,12 +196,15 @@ impl<D: Devices> Host for BoardHost<D> {
 #[cfg(test)]
 mod tests {
     use alloc::vec::Vec;
+    use core::cell::Cell;
 
     use super::*;
 
     #[derive(Default)]
     struct Desk {
         broken: bool,
+        /// Passes by one at each look.
+        micros: Cell<u64>,
         driven: Vec<(u32, bool)>,
     }
 
@@ -201,7 +219,7 @@ mod tests {
         }
 
         fn micros(&self) -> u64 {
-            1234
+            self.micros.replace(self.micros.get() + 1)
         }
 
         fn random(&mut self) -> u32 {
@@ -299,6 +317,25 @@ mod tests {
         }
         let unknown = call(&mut host, "shop/all", Capability::Log, "write", &[0, 0]);
         assert_eq!(unknown, Err(Fault::UnknownImport));
+    }
+
+    #[test]
+    fn a_sleep_lasts_as_long_as_it_is_asked_to_and_not_too_long() {
+        let mut host = BoardHost::new(Desk::default());
+        let mut sleep = |micros| {
+            let slept = call(
+                &mut host,
+                "shop/nap",
+                Capability::Clock,
+                "sleep-us",
+                &[micros],
+            );
+            (slept, host.devices.micros.get())
+        };
+        let (slept, at) = sleep(500);
+        assert_eq!(slept, Ok(0));
+        assert!((500..510).contains(&at), "{at}");
+        assert_eq!(sleep(2_000_001), (Err(Fault::DeviceFailed), at));
     }
 
     fn set(host: &mut BoardHost<Desk>, tasklet: &str, key: u64, value: u64) -> Result<u64, Fault> {

@@ -5,7 +5,7 @@
 //! | `nimblenet:sensor` `read` | channel `i32` | `f32` | the latest reading of a sensor channel |
 //! | `nimblenet:actuator` `set` | channel `i32`, value `f32` | | drives an actuator channel |
 //! | `nimblenet:clock` `now-us` | | `i64` | microseconds since the node started |
-//! | `nimblenet:clock` `sleep-us` | microseconds `i32` | | waits so long, at most [`SLEEP_US_MAX`], and keeps its executor meanwhile; boards do not serve it |
+//! | `nimblenet:clock` `sleep-us` | microseconds `i32` | | waits so long, at most [`SLEEP_US_MAX`] and two seconds on a board, and keeps its executor meanwhile |
 //! | `nimblenet:log` `write` | address `i32`, length `i32` | | one line of UTF-8 for the node's log |
 //! | `nimblenet:kv` `get` | key `i32` | `i64` | a value that the tasklet keeps on the node; 0 if there is none |
 //! | `nimblenet:kv` `set` | key `i32`, value `i64` | | keeps a value on the node, for this tasklet alone |
