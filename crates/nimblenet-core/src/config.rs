@@ -347,6 +347,10 @@ pub struct Limits {
     pub clients: usize,
     /// Jobs that run or wait.
     pub jobs: usize,
+    /// Answers to other nodes that are kept besides the jobs.
+    pub answers: usize,
+    /// Bytes of these results.
+    pub answer_bytes: usize,
     /// Executors, each of which runs one tasklet at a time.
     pub executors: usize,
     /// Places of each executor: the activations that it holds, whether they run or wait. At least
@@ -395,6 +399,8 @@ impl Limits {
             cache_entries: 512,
             clients: 32,
             jobs: 64,
+            answers: 1024,
+            answer_bytes: 256 << 10,
             executors: 1,
             places: 16,
             shelf_bytes: 4 << 20,
@@ -423,6 +429,8 @@ impl Limits {
             cache_entries: 128,
             clients: 8,
             jobs: 3,
+            answers: 16,
+            answer_bytes: 512,
             executors: 1,
             places: 12,
             shelf_bytes: 0,

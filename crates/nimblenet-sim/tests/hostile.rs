@@ -157,6 +157,9 @@ fn frame(step: &Move, sequence: u32) -> Option<Vec<u8>> {
         8 => Message::Call(Call {
             request: a.into(),
             deadline_ms: b.into(),
+            run: u32::from(a & 3),
+            asked_ds: b,
+            oldest: a,
             name,
             export: "",
             args: bytes,

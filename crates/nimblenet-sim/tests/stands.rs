@@ -3,9 +3,9 @@
 
 use core::time::Duration;
 
-use nimblenet_sim::swarm::{self, Incident, Lie, Mesh, Trial, What};
+use nimblenet_sim::swarm::{self, Call, Incident, Lie, Mesh, Trial, What};
 use nimblenet_sim::{Draft, Layout, LinkModel, Net, Publisher, SimExecutor, TimedExecutor};
-use nimblenet_tasklet::NodeId;
+use nimblenet_tasklet::{Fault, NodeId};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// How fast numbers rise with the clock of a node that has nothing else to go by.
@@ -165,5 +165,111 @@ fn a_restarted_node_is_heard_within_5_s_after_any_load() {
             |next| next.wrapping_sub(behind),
             &format!("{behind} behind"),
         );
+    }
+}
+
+/// A call of node 1 that runs at node 2, whose answer does not arrive.
+fn unanswered(seed: u64) -> (Net, nimblenet_core::CallId) {
+    let mut net = line(seed);
+    net.run_call(2, "shop/rms");
+    let call = net.call_at(1, 2, "shop/rms", &[0x80]).unwrap();
+    net.run_for(Duration::from_millis(6));
+    net.cut(1, 2);
+    (net, call)
+}
+
+#[test]
+fn a_call_runs_once_and_is_answered_though_70_others_came_before_its_answer_arrived() {
+    let (mut net, call) = unanswered(5);
+    let before = net.node(2).counters().completed;
+    for _ in 0..70 {
+        let other = net.call_at(3, 2, "shop/rms", &[0x80]).unwrap();
+        assert!(net.run_until_finished(3, other).result.is_ok());
+    }
+    assert!(net.finished(1, call).is_none(), "it still asks");
+    net.mend(1, 2);
+    assert!(net.run_until_finished(1, call).result.is_ok());
+    assert_eq!(net.node(2).counters().completed, before + 71);
+}
+
+#[test]
+fn a_call_does_not_run_again_at_a_callee_that_has_restarted_meanwhile() {
+    for known in [false, true] {
+        let (mut net, call) = unanswered(6);
+        if known {
+            net.mend(1, 2);
+            net.run_for(Duration::from_millis(10));
+        }
+        net.crash(2);
+        net.restart(2);
+        net.run_for(SECOND / 5);
+        net.mend(1, 2);
+        let end = net.run_until_finished(1, call);
+        if known {
+            assert!(end.took < SECOND, "{end:?}");
+        } else {
+            assert_eq!(end.result, Err(Fault::Unreachable));
+            assert_eq!(net.node(2).counters().completed, 0);
+        }
+    }
+}
+
+/// Calls of node 1 and of others at node 2, at which an intruder floods.
+fn crowd(incidents: Vec<Incident>) -> Trial {
+    let call = |node, at_s, times| Call {
+        at_s,
+        node,
+        tasklet: "alpha/slow".to_owned(),
+        on: Some(2),
+        deadline_s: 20.0,
+        times,
+        stop_after_s: None,
+        move_to: None,
+    };
+    let mut trial = ring(5, Lie::Floods, (50.0, 20.0), 10);
+    let mesh = trial.mesh.as_mut().unwrap();
+    (mesh.boards, mesh.turmoil_s) = (Vec::new(), 30.0);
+    trial.incidents[0].at_s = 3.0;
+    trial.incidents.extend(incidents);
+    trial.calls = vec![call(1, 3.0, 1), call(1, 9.0, 1)];
+    for turn in 0..10 {
+        let at_s = 3.1 + f64::from(turn) / 2.0;
+        trial.calls.extend([3, 4].map(|node| call(node, at_s, 25)));
+    }
+    trial
+}
+
+#[test]
+fn a_call_runs_once_among_10_000_messages_and_500_other_calls_whatever_restarts() {
+    let cut = |at_s, (from, to)| Incident {
+        at_s,
+        for_s: Some(3.0),
+        what: What::Cut { from, to },
+    };
+    let crash = |at_s, node| Incident {
+        at_s,
+        for_s: Some(0.4),
+        what: What::Crash {
+            node,
+            keeps: true,
+            clock_s: 0.0,
+        },
+    };
+    let lost = || vec![cut(3.02, (2, 1)), cut(9.02, (2, 1)), cut(3.02, (3, 2))];
+    for restarts in [
+        vec![],
+        vec![crash(4.0, 2), crash(9.5, 2)],
+        vec![crash(4.0, 1)],
+    ] {
+        let mut incidents = lost();
+        incidents.extend(restarts);
+        let verdict = swarm::perform(&crowd(incidents));
+        assert_eq!(verdict.failure, None);
+        assert!(
+            verdict.fired["forged-frame"] >= 9_990,
+            "{:?}",
+            verdict.fired
+        );
+        assert!(verdict.fired["call"] >= 502 && verdict.fired["cut"] == 3);
     }
 }

@@ -96,7 +96,7 @@ fn a_thousand_runs_show_nothing_but_known_faults_and_everything_that_may_go_wron
         assert!(times >= 10, "{kind}: {times}");
     }
     assert!(
-        known.len() >= 10,
+        known.len() >= 8,
         "the swarm finds by itself what is known: {known:?}"
     );
 }
@@ -149,6 +149,8 @@ macro_rules! mended {
 }
 
 mended! {
+    an_answer_outlives_the_place_of_its_job "answer-forgotten",
+    a_call_does_not_run_again_after_a_restart "answer-lost-in-restart",
     floods_of_more_origins_than_a_board_remembers_end "flood-storm",
     floods_of_a_neighbour_have_a_limit "floods-without-limit",
     leaping_numbers_in_a_nodes_name_do_not_make_it_unheard "muted-by-numbers",

@@ -298,7 +298,9 @@ impl<S: Seal> Mesh<S> {
     /// Whether a packet that was not seen before may pass: the node remembers it, and does not send on
     /// more floods than it may.
     fn admits(&mut self, now: Instant, frame: &Frame<'_>) -> bool {
-        let spreads = frame.receiver == NodeId::EVERYONE && frame.ttl > 0;
+        let ends = frame.ttl == 0 || frame.destination == self.id;
+        let is_flood = frame.receiver == NodeId::EVERYONE && !ends;
+        let spreads = is_flood && self.next(now, frame.destination).is_none();
         // Without hellos neighbours are those of the configuration.
         let limited = spreads && self.trickle.is_some();
         if limited && !self.neighbours.takes_flood(now, frame.sender) {
@@ -311,7 +313,6 @@ impl<S: Seal> Mesh<S> {
             origin, sequence, ..
         } = *frame;
         // What goes no further may come twice.
-        let ends = frame.ttl == 0 || frame.destination == self.id;
         self.duplicates.note(now, origin, sequence, limited) || ends
     }
 

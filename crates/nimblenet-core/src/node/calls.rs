@@ -4,6 +4,7 @@
 //! does between its parts. A call that runs here is a job of `runs`; `exchanges` keeps a call that
 //! another node runs; `moves` takes a running job from one node to another.
 
+mod answers;
 mod exchanges;
 mod moves;
 mod runs;
@@ -13,6 +14,7 @@ use core::time::Duration;
 
 use nimblenet_tasklet::{Fault, NodeId, Outcome, Work};
 
+use self::answers::{Answers, FLIGHT, is_before};
 use self::exchanges::{Exchange, Exchanges, Heard};
 pub(super) use self::moves::Moved;
 use self::moves::{Moves, OfferAnswer, Passed};
@@ -23,8 +25,9 @@ use crate::catalogue::Catalogue;
 use crate::config::{Config, ExecutorId};
 use crate::earliest::Earliest;
 use crate::event::{CallRequest, Progress, Reason, Standing};
-use crate::job::{CallId, ExportName, Job, State};
+use crate::job::{CallId, Caller, ExportName, Job, State};
 use crate::places::JobAt;
+use crate::time::Instant;
 use crate::wire::{Answer, Call, Go, Message, Move, Object, Offer, Return};
 
 /// The calls of a node.
@@ -32,6 +35,9 @@ pub(super) struct Calls {
     pub(super) runs: Runs,
     exchanges: Exchanges,
     moves: Moves,
+    answers: Answers,
+    /// When this run of the node has begun.
+    began: Option<Instant>,
 }
 
 impl Calls {
@@ -41,6 +47,8 @@ impl Calls {
             runs: Runs::new(config, catalogues),
             exchanges: Exchanges::new(jobs),
             moves: Moves::new(jobs),
+            answers: Answers::new(&config.limits),
+            began: None,
         }
     }
 
@@ -67,6 +75,11 @@ impl Calls {
         })
     }
 
+    /// Answers that are kept for other nodes besides the jobs.
+    pub(super) fn answers(&self) -> usize {
+        self.answers.count()
+    }
+
     /// Jobs that have yet to end and that no other node runs.
     pub(super) fn backlog(&self) -> usize {
         let live = self.runs.execution.jobs.live();
@@ -82,6 +95,7 @@ impl Calls {
         post: &mut Post<'_>,
         request: CallRequest<'_>,
     ) -> Result<CallId, Fault> {
+        self.vacate(post);
         let accepted = self.runs.accept(post, request, None);
         let call = accepted.map(|at| self.runs.execution.jobs[at].call);
         self.carry(post);
@@ -212,6 +226,7 @@ impl Calls {
 
     /// Carries what the parts say to one another until they have nothing more to say.
     pub(super) fn carry(&mut self, post: &mut Post<'_>) {
+        self.began.get_or_insert(post.now);
         loop {
             self.runs.carry(post);
             if let Some(happened) = self.runs.poll() {
@@ -307,6 +322,9 @@ impl Calls {
         let message = Message::Call(Call {
             request: number,
             deadline_ms: 0,
+            run: 0,
+            asked_ds: 0,
+            oldest: 0,
             name: request.name,
             export: export.as_str(),
             args: request.args,
@@ -324,6 +342,7 @@ impl Calls {
             client: None,
             state: State::Remote,
         };
+        self.vacate(post);
         let at = self.runs.execution.open(post.now, opening)?;
         let job = &self.runs.execution.jobs[at];
         self.exchanges
@@ -335,7 +354,19 @@ impl Calls {
     /// Takes a call of another node.
     pub(super) fn handle_call(&mut self, post: &mut Post<'_>, origin: NodeId, call: Call<'_>) {
         let caller = (origin, call.request);
+        self.forget_before(post, origin, &call);
         let known = self.runs.execution.jobs.by_caller(caller);
+        if known.is_none() {
+            if self.answers.is_late(post.now, caller) || self.recall(post, caller) {
+                return;
+            }
+            if !self.is_new(post, &call) {
+                let answer = Answer::Failed(Fault::Unreachable, None);
+                exchanges::send(post, caller, answer);
+                return;
+            }
+            self.vacate(post);
+        }
         let request = CallRequest {
             name: call.name,
             export: call.export,
@@ -404,8 +435,10 @@ impl Calls {
     pub(super) fn handle_move(&mut self, post: &mut Post<'_>, origin: NodeId, order: Move) {
         let caller = (origin, order.request);
         let Some(at) = self.runs.execution.jobs.by_caller(caller) else {
-            let answer = Answer::Refused(Fault::UnknownCall, None);
-            exchanges::send(post, caller, answer);
+            if !self.recall(post, caller) {
+                let answer = Answer::Refused(Fault::UnknownCall, None);
+                exchanges::send(post, caller, answer);
+            }
             return;
         };
         if !self.runs.execution.jobs[at].state.live() {
@@ -426,6 +459,10 @@ impl Calls {
             exchanges::answer(post, &self.runs.execution.jobs[at]);
             return;
         }
+        if self.recall(post, caller) {
+            return;
+        }
+        self.vacate(post);
         let timed = offer.deadline_ms != Offer::NO_DEADLINE;
         let left = Duration::from_millis(offer.deadline_ms.into());
         let admitted = self.moves.admit(post, offer).and_then(|()| {
@@ -452,7 +489,9 @@ impl Calls {
         // If this node does not know the job, nobody knows whether the job has run.
         let disowned = Answer::Failed(Fault::Unreachable, None);
         let Some(at) = self.runs.execution.jobs.by_caller(caller) else {
-            exchanges::send(post, caller, disowned);
+            if !self.recall(post, caller) {
+                exchanges::send(post, caller, disowned);
+            }
             return;
         };
         let job = &self.runs.execution.jobs[at];
@@ -472,6 +511,44 @@ impl Calls {
         } else {
             exchanges::answer(post, job);
         }
+    }
+
+    /// Forgets the answers for which a node does not ask any more, as its call says.
+    fn forget_before(&mut self, post: &Post<'_>, origin: NodeId, call: &Call<'_>) {
+        let oldest = call.request.wrapping_sub(call.oldest.into());
+        let is_over = |caller| is_before(caller, origin, oldest);
+        let jobs = &mut self.runs.execution.jobs;
+        let any = jobs.has_answered(is_over) || self.answers.has_before(origin, oldest);
+        if call.oldest != u16::MAX && any && self.answers.forget_before(post, origin, oldest) {
+            jobs.forget_answered(is_over);
+        }
+    }
+
+    /// Makes room for another job, if there is none: the answer of one that has ended is kept apart.
+    fn vacate(&mut self, post: &Post<'_>) {
+        let Self { runs, answers, .. } = self;
+        runs.execution.jobs.vacate(|job| answers.keep(post, job));
+    }
+
+    /// Answers a node that asks for a job that has ended and has no place any more; false if there is
+    /// none.
+    fn recall(&mut self, post: &mut Post<'_>, caller: Caller) -> bool {
+        let answer = self.answers.find(post, caller);
+        answer
+            .map(|answer| exchanges::send_fitting(post, caller, answer))
+            .is_some()
+    }
+
+    /// Whether a call that this node does not know has never run here: not in an earlier run of the
+    /// node either.
+    fn is_new(&self, post: &Post<'_>, call: &Call<'_>) -> bool {
+        // Who knows a run of this node has been answered.
+        let unanswered = call.run == 0;
+        let asked = Duration::from_millis(100) * call.asked_ds.into();
+        // Clocks go wrong, and a frame of an earlier run may have been on its way.
+        let before = asked + asked / 8 + FLIGHT;
+        let up = self.began.map_or(Duration::ZERO, |began| post.now - began);
+        unanswered && (asked.is_zero() || up > before)
     }
 
     /// Makes the arriving job at `at` this node's own, and runs it.

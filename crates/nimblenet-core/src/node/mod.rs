@@ -195,8 +195,9 @@ impl Node {
     }
 
     /// How full each table is.
-    pub fn occupancy(&self) -> [Occupancy; 7] {
-        Occupancy::of(&self.ground, self.jobs(), self.servings.count())
+    pub fn occupancy(&self) -> [Occupancy; 8] {
+        let jobs = (self.jobs(), self.calls.answers());
+        Occupancy::of(&self.ground, jobs, self.servings.count())
     }
 
     /// Calls in progress, in no particular order.

@@ -14,8 +14,12 @@ pub struct Occupancy {
 }
 
 impl Occupancy {
-    /// How full each table is, if there are so many jobs and servings.
-    pub(in crate::node) fn of(ground: &Ground, jobs: usize, servings: usize) -> [Self; 7] {
+    /// How full each table is, if there are so many jobs, answers and servings.
+    pub(in crate::node) fn of(
+        ground: &Ground,
+        (jobs, answers): (usize, usize),
+        servings: usize,
+    ) -> [Self; 8] {
         let (limits, mesh) = (&ground.config.limits, &ground.mesh);
         let table = |name, held, limit| Self { name, held, limit };
         let topology = &ground.config.topology;
@@ -25,6 +29,7 @@ impl Occupancy {
         let modules = ground.cache.tasklets().count();
         [
             table("jobs", jobs, limits.jobs),
+            table("answers", answers, limits.answers),
             table("peers", peers, limits.peers),
             table("routes", routes, limits.routes.max(known)),
             table("neighbours", neighbours, limits.neighbours.max(fixed)),

@@ -12,6 +12,14 @@ pub struct Call<'a> {
     pub request: u32,
     /// How long the call may take, in milliseconds.
     pub deadline_ms: u32,
+    /// The run of the node that is asked, once its answer has said it; then the call only asks how it
+    /// stands. Before, 0.
+    pub run: u32,
+    /// How long ago the origin has first asked, in tenths of a second, rounded up; 0 the first time.
+    pub asked_ds: u16,
+    /// How far the oldest request for which the origin still asks this node is behind this one; the
+    /// largest number if it is further than that.
+    pub oldest: u16,
     /// The tasklet.
     pub name: TaskletName,
     /// The export; empty for `run`.
@@ -23,11 +31,12 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     pub(super) fn len(&self) -> usize {
         let name = self.name.namespace.as_str().len() + self.name.name.as_str().len();
-        4 + 4 + 3 + name + self.export.len() + self.args.len()
+        4 + 4 + 4 + 2 + 2 + 3 + name + self.export.len() + self.args.len()
     }
 
     pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let (request, deadline_ms) = (reader.u32()?, reader.u32()?);
+        let (run, asked_ds, oldest) = (reader.u32()?, reader.u16()?, reader.u16()?);
         let namespace = Name::new(reader.text()?).map_err(|_| Malformed)?;
         let name = Name::new(reader.text()?).map_err(|_| Malformed)?;
         let export = reader.text()?;
@@ -35,6 +44,9 @@ impl<'a> Call<'a> {
         Ok(Self {
             request,
             deadline_ms,
+            run,
+            asked_ds,
+            oldest,
             name,
             export,
             args: reader.rest(),
@@ -44,6 +56,9 @@ impl<'a> Call<'a> {
     pub(super) fn emit(&self, writer: &mut Writer<'_>) {
         writer.u32(self.request);
         writer.u32(self.deadline_ms);
+        writer.u32(self.run);
+        writer.u16(self.asked_ds);
+        writer.u16(self.oldest);
         for part in [
             self.name.namespace.as_str(),
             self.name.name.as_str(),
@@ -59,8 +74,8 @@ impl<'a> Call<'a> {
 /// The state of a call.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Answer<'a> {
-    /// The node works on it.
-    Working,
+    /// The node works on it, in this run.
+    Working(u32),
     /// It has ended with these results: a CBOR array.
     Done(&'a [u8]),
     /// It has ended without results.
@@ -95,10 +110,9 @@ const MOVING: u8 = 5;
 impl<'a> Return<'a> {
     pub(super) fn len(&self) -> usize {
         5 + match self.answer {
-            Answer::Working => 0,
             Answer::Done(result) => result.len(),
             Answer::Failed(..) | Answer::Moving(_) => 2,
-            Answer::Adopting(_) => 4,
+            Answer::Adopting(_) | Answer::Working(_) => 4,
             Answer::Refused(..) => 5,
         }
     }
@@ -106,7 +120,7 @@ impl<'a> Return<'a> {
     pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let request = reader.u32()?;
         let answer = match reader.u8()? {
-            WORKING => Answer::Working,
+            WORKING => Answer::Working(reader.u32()?),
             DONE => Answer::Done(reader.rest()),
             FAILED => {
                 let fault = fault(reader)?;
@@ -127,7 +141,10 @@ impl<'a> Return<'a> {
     pub(super) fn emit(&self, writer: &mut Writer<'_>) {
         writer.u32(self.request);
         match self.answer {
-            Answer::Working => writer.u8(WORKING),
+            Answer::Working(run) => {
+                writer.u8(WORKING);
+                writer.u32(run);
+            }
             Answer::Done(result) => {
                 writer.u8(DONE);
                 writer.bytes(result);

@@ -24,8 +24,6 @@ macro_rules! known {
 }
 
 known![
-    "answer-forgotten",
-    "answer-lost-in-restart",
     "corrupted-calls",
     "corrupted-results",
     "corrupted-unheard",
@@ -38,6 +36,7 @@ known![
     "registry-rolled-back-calls",
     "registry-swapped",
     "registry-swapped-calls",
+    "replayed-calls",
     "replays-believed",
     "rollback-over-restart",
 ];

@@ -25,9 +25,9 @@ use embassy_executor::{SendSpawner, SpawnError, SpawnToken, Spawner};
 use nimblenet_board::heap::SealedHeap;
 use nimblenet_board::provision::Provision;
 
-/// The heap: memory of the node besides its disk. The node allocates 26 kB at its start with one
-/// namespace and 27.6 kB with four. A board that needs more than this does not start.
-const HEAP_BYTES: usize = 27_712;
+/// The heap: memory of the node besides its disk. The node allocates 28 kB at its start with one
+/// namespace and 29.6 kB with four. A board that needs more than this does not start.
+const HEAP_BYTES: usize = 29_760;
 
 #[global_allocator]
 static HEAP: SealedHeap<HEAP_BYTES> = SealedHeap::new();

@@ -30,6 +30,10 @@ pub(in crate::node) struct Exchange {
     to: NodeId,
     request: u32,
     ask: Ask,
+    /// When the other node was first asked.
+    begun: Instant,
+    /// The run of the other node; 0 if it has not said that.
+    run: u32,
     /// The number of the go of a moved job; none for a call.
     number: Option<GoNumber>,
     /// Whether the other node has said that it works on it.
@@ -45,6 +49,8 @@ impl Exchange {
             to,
             request,
             ask: Ask::new(now),
+            begun: now,
+            run: 0,
             number: None,
             known: false,
             redirect: None,
@@ -106,6 +112,7 @@ impl Exchanges {
 
     /// Asks the other node to run the call, how the job stands, or to move it.
     pub(in crate::node) fn ask(&mut self, post: &mut Post<'_>, at: JobAt, job: &Job) {
+        let oldest = self.oldest(at);
         let Some(exchange) = self.table.get_mut(at.index()) else {
             return;
         };
@@ -116,14 +123,20 @@ impl Exchanges {
             number,
             known,
             redirect,
+            run,
+            begun,
             ..
         } = *exchange;
+        let asked = (post.now - begun).as_millis().div_ceil(100);
         let left = job
             .deadline
             .map_or(DEFAULT_DEADLINE, |deadline| deadline - post.now);
         let call = Call {
             request,
             deadline_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX),
+            run,
+            asked_ds: u16::try_from(asked).unwrap_or(u16::MAX),
+            oldest,
             name: job.name,
             export: job.export.as_str(),
             args: &job.message,
@@ -158,8 +171,12 @@ impl Exchanges {
         answer: Answer<'a>,
     ) -> Heard<'a> {
         match answer {
-            Answer::Working => {
-                let redirect = self.works(post, at).and_then(|exchange| exchange.redirect);
+            Answer::Working(run) => {
+                let exchange = self.works(post, at);
+                let redirect = exchange.and_then(|exchange| {
+                    exchange.run = run;
+                    exchange.redirect
+                });
                 if redirect.is_some() {
                     Heard::Ask
                 } else {
@@ -221,8 +238,19 @@ impl Exchanges {
         }
     }
 
+    /// How far the oldest request of those to the same node is behind that of the job at `at`.
+    fn oldest(&self, at: JobAt) -> u16 {
+        let Some(own) = self.table.get(at.index()) else {
+            return 0;
+        };
+        let others = self.table.iter().filter(|other| other.to == own.to);
+        let behind = others.map(|other| own.request.wrapping_sub(other.request));
+        let behind = behind.filter(|behind| *behind < 1 << 31).max();
+        behind.map_or(0, |behind| u16::try_from(behind).unwrap_or(u16::MAX))
+    }
+
     /// Notes that the other node has said that it works on the job at `at`.
-    fn works(&mut self, post: &Post<'_>, at: JobAt) -> Option<&Exchange> {
+    fn works(&mut self, post: &Post<'_>, at: JobAt) -> Option<&mut Exchange> {
         let exchange = self.table.get_mut(at.index())?;
         let wait = post.working_patience_for(exchange.to);
         exchange.ask.answered(post.now, wait);
@@ -233,7 +261,7 @@ impl Exchanges {
 
 /// Tells the caller of a job how it stands.
 pub(in crate::node) fn answer(post: &mut Post<'_>, job: &Job) {
-    let Some((caller, request)) = job.caller else {
+    let Some(caller) = job.caller else {
         return;
     };
     let answer = match (job.state, job.state.result()) {
@@ -241,8 +269,22 @@ pub(in crate::node) fn answer(post: &mut Post<'_>, job: &Job) {
         (_, Some(Err(fault))) => Answer::Failed(fault, job.trap),
         (State::Arriving(_), None) => Answer::Adopting(job.number),
         (State::Declined(fault), None) => Answer::Refused(fault, job.number),
-        (_, None) => Answer::Working,
+        (_, None) => Answer::Working(run(post)),
     };
+    send_fitting(post, caller, answer);
+}
+
+/// This run of the node, as its answers say it; not 0.
+pub(in crate::node) fn run(post: &Post<'_>) -> u32 {
+    post.config.first_sequence.max(1)
+}
+
+/// Sends an answer to the node that asked; if it is too long for a frame, that it is.
+pub(in crate::node) fn send_fitting(
+    post: &mut Post<'_>,
+    (caller, request): Caller,
+    answer: Answer<'_>,
+) {
     let message = Message::Return(Return { request, answer });
     let frame = message.len() + HEADER_LEN + OVERHEAD;
     if frame > usize::from(post.mesh.smallest_mtu()) {

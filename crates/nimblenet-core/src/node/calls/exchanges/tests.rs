@@ -12,6 +12,8 @@ const PATIENCE: Duration = Duration::from_millis(400);
 const WORKING: Duration = Duration::from_millis(3200);
 const REQUEST: u32 = 41;
 const JOBS: usize = 3;
+/// A node's first run in these tests.
+const CALLEES_RUN: u32 = 1;
 
 fn place() -> JobAt {
     JobAt::new(1)
@@ -61,12 +63,38 @@ fn a_call_says_what_to_run_and_how_long_it_may_take() {
         let call = Call {
             request: REQUEST,
             deadline_ms,
+            run: 0,
+            asked_ds: 5,
+            oldest: 0,
             name: "shop/rms".parse().unwrap(),
             export: "peak",
             args: &[0x81, 0x07],
         };
         assert_eq!(stage.message(), Some((NEAR, Message::Call(call))));
     }
+}
+
+#[test]
+fn a_repeated_call_says_since_when_it_is_asked_the_callee_s_run_and_what_is_asked_for_no_more() {
+    let mut stage = Stage::new();
+    let (mut exchanges, job) = begun(&mut stage);
+    exchanges.begin(JobAt::new(0), Exchange::call(stage.now, NEAR, REQUEST - 6));
+    exchanges.begin(JobAt::new(2), Exchange::call(stage.now, OTHER, REQUEST - 9));
+    let said = |stage: &mut Stage, exchanges: &mut Exchanges| {
+        exchanges.ask(&mut stage.post(), place(), &job);
+        let Some((_, Message::Call(call))) = stage.message() else {
+            panic!("a call is sent");
+        };
+        (call.run, call.asked_ds, call.oldest)
+    };
+    stage.pass(Duration::from_millis(401));
+    assert_eq!(said(&mut stage, &mut exchanges), (0, 5, 6));
+    hear(&mut stage, &mut exchanges, Answer::Working(77));
+    exchanges.forget(JobAt::new(0));
+    assert_eq!(said(&mut stage, &mut exchanges), (77, 5, 0));
+    let far = REQUEST.wrapping_sub(1 << 20);
+    exchanges.begin(JobAt::new(0), Exchange::call(stage.now, NEAR, far));
+    assert_eq!(said(&mut stage, &mut exchanges), (77, 5, u16::MAX));
 }
 
 #[test]
@@ -96,7 +124,7 @@ fn a_node_that_works_is_left_to_it_for_longer_and_may_fall_silent_anew() {
     let mut stage = Stage::new();
     let (mut exchanges, job) = begun(&mut stage);
     for _ in 0..9 {
-        let heard = hear(&mut stage, &mut exchanges, Answer::Working);
+        let heard = hear(&mut stage, &mut exchanges, Answer::Working(CALLEES_RUN));
         assert_eq!(heard, Heard::Works);
         assert_eq!(exchanges.poll_timeout(), Some(stage.now + WORKING));
         stage.pass(WORKING);
@@ -144,7 +172,7 @@ fn a_call_is_moved_once_the_node_that_runs_it_is_known_to() {
     assert_eq!(exchanges.redirect(place(), OTHER), Some(Heard::Works));
     exchanges.ask(&mut stage.post(), place(), &job);
     assert!(matches!(stage.message(), Some((NEAR, Message::Call(_)))));
-    let heard = hear(&mut stage, &mut exchanges, Answer::Working);
+    let heard = hear(&mut stage, &mut exchanges, Answer::Working(CALLEES_RUN));
     assert_eq!(heard, Heard::Ask);
     exchanges.ask(&mut stage.post(), place(), &job);
     let order = Move {
@@ -163,7 +191,7 @@ fn a_call_is_moved_once_the_node_that_runs_it_is_known_to() {
 fn a_move_that_is_refused_is_told_and_not_asked_for_again() {
     let mut stage = Stage::new();
     let (mut exchanges, job) = begun(&mut stage);
-    hear(&mut stage, &mut exchanges, Answer::Working);
+    hear(&mut stage, &mut exchanges, Answer::Working(CALLEES_RUN));
     assert_eq!(exchanges.redirect(place(), OTHER), Some(Heard::Ask));
     let refused = Answer::Refused(Fault::Busy, None);
     let heard = hear(&mut stage, &mut exchanges, refused);
@@ -192,7 +220,7 @@ fn a_call_that_is_there_already_has_been_moved() {
     exchanges.redirect(place(), OTHER);
     let there = Some(Heard::Redirected(NEAR, Ok(())));
     assert_eq!(exchanges.redirect(place(), NEAR), there);
-    let heard = hear(&mut stage, &mut exchanges, Answer::Working);
+    let heard = hear(&mut stage, &mut exchanges, Answer::Working(CALLEES_RUN));
     assert_eq!(heard, Heard::Works, "the order before is void");
     assert_eq!(exchanges.redirect(JobAt::new(0), OTHER), None);
 }
@@ -250,7 +278,7 @@ fn a_caller_is_told_how_its_job_stands() {
         State::Remote,
         State::Leaving,
     ] {
-        told(state, Answer::Working);
+        told(state, Answer::Working(CALLEES_RUN));
     }
     told(State::Answered(Ok(())), Answer::Done(&[0x81, 0x07]));
     let failed = Answer::Failed(Fault::Trapped, Some(Trap::Host));
@@ -318,7 +346,7 @@ fn inputs() -> impl Strategy<Value = Input> {
 
 fn answer_of(kind: u8, to: NodeId) -> Answer<'static> {
     match kind {
-        0 => Answer::Working,
+        0 => Answer::Working(CALLEES_RUN),
         1 => Answer::Done(&[0x80]),
         2 => Answer::Failed(Fault::Trapped, None),
         3 => Answer::Adopting(Some(number(4))),

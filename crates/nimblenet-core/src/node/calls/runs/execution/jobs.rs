@@ -150,7 +150,7 @@ impl Jobs {
         })
     }
 
-    /// Opens a job in a free place, or in one that is only kept for repetitions.
+    /// Opens a job in a free place.
     ///
     /// # Errors
     /// [`Fault::Busy`] if there is no such place, [`Fault::ValuesTooLarge`] if the arguments are
@@ -160,7 +160,9 @@ impl Jobs {
         now: Instant,
         opening: Opening<'_>,
     ) -> Result<JobAt, Fault> {
-        let at = self.vacancy().ok_or(Fault::Busy)?;
+        let free = |job: &Job| job.state == State::Free;
+        let at = self.table.iter().position(free);
+        let at = at.map(JobAt::new).ok_or(Fault::Busy)?;
         if opening.args.len() > self[at].message.capacity() {
             return Err(Fault::ValuesTooLarge);
         }
@@ -190,6 +192,34 @@ impl Jobs {
         job.need = Need::NONE;
         job.preload.clear();
         Ok(at)
+    }
+
+    /// Frees a place, if none is free, whose job has ended and is only kept for its caller: `keep` says
+    /// whether its answer is kept elsewhere.
+    pub(in crate::node) fn vacate(&mut self, keep: impl FnOnce(&Job) -> bool) {
+        if self.table.iter().any(|job| job.state == State::Free) {
+            return;
+        }
+        let is_kept = |state| matches!(state, State::Answered(_) | State::Declined(_));
+        let kept = self.places().filter(|at| is_kept(self[*at].state));
+        let oldest = kept.min_by_key(|at| self[*at].accepted);
+        if let Some(at) = oldest.filter(|at| keep(&self[*at])) {
+            self.close(at);
+        }
+    }
+
+    /// Whether a job has ended for one of these callers.
+    pub(in crate::node) fn has_answered(&self, is: impl Fn(Caller) -> bool) -> bool {
+        self.held().iter().any(|job| answered_for(job, &is))
+    }
+
+    /// Frees the places of jobs that have ended, for whose answers the callers do not ask any more.
+    pub(in crate::node) fn forget_answered(&mut self, is_over: impl Fn(Caller) -> bool) {
+        for at in self.places() {
+            if answered_for(&self[at], &is_over) {
+                self.close(at);
+            }
+        }
     }
 
     /// Frees the place of a job that was never reported to anyone.
@@ -549,17 +579,6 @@ impl Jobs {
         self.held().iter().map(of_job).sum::<usize>() + images
     }
 
-    /// A free place, or the one that was kept for longest.
-    fn vacancy(&self) -> Option<JobAt> {
-        let is_kept = |state| matches!(state, State::Answered(_) | State::Declined(_));
-        let kept = || {
-            let kept = self.places().filter(|at| is_kept(self[*at].state));
-            kept.min_by_key(|at| self[*at].accepted)
-        };
-        let free = self.table.iter().position(|job| job.state == State::Free);
-        free.map(JobAt::new).or_else(kept)
-    }
-
     /// The table up to the last place that is not free.
     fn held(&self) -> &[Job] {
         &self.table[..self.end]
@@ -574,6 +593,11 @@ impl Jobs {
     fn job_mut(&mut self, at: JobAt) -> &mut Job {
         &mut self.table[at.index()]
     }
+}
+
+/// Whether a job has ended for one of these callers.
+fn answered_for(job: &Job, is: &impl Fn(Caller) -> bool) -> bool {
+    matches!(job.state, State::Answered(_)) && job.caller.is_some_and(is)
 }
 
 impl Index<JobAt> for Jobs {

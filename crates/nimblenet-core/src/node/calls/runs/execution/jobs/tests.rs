@@ -128,6 +128,10 @@ fn an_answer_for_another_node_is_kept_until_its_place_is_needed() {
     assert_eq!(jobs.count(), 0);
     let kept = |jobs: &Jobs| callers.map(|caller| jobs.by_caller(caller).is_some());
     assert_eq!(kept(&jobs), [true, true, true]);
+    jobs.vacate(|_| false);
+    assert_eq!(jobs.open(stage.now, opening(None)), Err(Fault::Busy));
+    assert_eq!(kept(&jobs), [true, true, true]);
+    jobs.vacate(|job| job.caller == Some(callers[0]));
     jobs.open(stage.now, opening(None)).unwrap();
     assert_eq!(kept(&jobs), [false, true, true], "the oldest goes first");
 }
@@ -138,9 +142,11 @@ fn a_free_place_is_taken_before_one_that_is_kept() {
     let at = jobs.open(stage.now, opening(Some(CALLER))).unwrap();
     jobs.set(at, State::Declined(Fault::Busy));
     for _ in 0..2 {
+        jobs.vacate(|_| true);
         jobs.open(stage.now, opening(None)).unwrap();
         assert_eq!(jobs.by_caller(CALLER), Some(at));
     }
+    jobs.vacate(|_| true);
     jobs.open(stage.now, opening(None)).unwrap();
     assert_eq!(jobs.by_caller(CALLER), None);
 }
