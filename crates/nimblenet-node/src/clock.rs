@@ -55,9 +55,8 @@ impl Clock {
     }
 }
 
-/// A packet number that is newer than any that the node has used before a restart: it rises with
-/// the wall clock by 256 a second, which is more than a node sends on average. Numbers wrap around
-/// after 194 days.
+/// A packet number for a node that keeps none over a restart: it rises with the wall clock by 256 a
+/// second. Numbers wrap around after 194 days.
 pub(crate) fn fresh_sequence() -> u32 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let millis = since.unwrap_or_default().as_millis();

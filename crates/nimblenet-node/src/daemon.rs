@@ -21,6 +21,7 @@ mod holders;
 mod keeper;
 mod links;
 mod notices;
+mod numbers;
 mod registry;
 mod run;
 mod serve;
@@ -355,6 +356,8 @@ pub enum StartError {
     Store(OpenError),
     /// The state directory cannot be made or read.
     State(io::Error),
+    /// The boot index beside the registry's store cannot be read or written.
+    Data(io::Error),
     /// The parts of the configuration do not fit each other.
     Config(ConfigError),
     /// The system has no more threads or file descriptors.
@@ -366,7 +369,7 @@ impl StartError {
     pub fn key(&self) -> Option<&'static str> {
         match self {
             Self::Bind { key, .. } => Some(key),
-            Self::Store(_) => Some("data"),
+            Self::Store(_) | Self::Data(_) => Some("data"),
             Self::State(_) => Some("state"),
             Self::Config(ConfigError::Id) => Some("id"),
             Self::Config(ConfigError::Mtu) => Some("mtu"),
@@ -382,6 +385,7 @@ impl fmt::Display for StartError {
             Self::Bind { address, error, .. } => write!(f, "cannot listen at {address}: {error}"),
             Self::Store(error) => error.fmt(f),
             Self::State(error) => write!(f, "cannot use the state directory: {error}"),
+            Self::Data(error) => write!(f, "cannot use the data directory: {error}"),
             Self::Config(error) => error.fmt(f),
             Self::System(error) => error.fmt(f),
         }

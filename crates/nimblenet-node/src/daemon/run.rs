@@ -21,6 +21,7 @@ use super::holders::Holders;
 use super::keeper::Keeper;
 use super::links::Links;
 use super::notices::Notices;
+use super::numbers::Numbers;
 use super::registry::{self, StoreThread};
 use super::watch::{Results, Waiters};
 use super::{Call, CallReport, Command, Status};
@@ -129,6 +130,7 @@ impl Driver for Edge {
 /// A running daemon: the node, what carries out its outputs, and the clients that wait.
 pub(super) struct Service {
     pub(super) node: Node,
+    pub(super) numbers: Numbers,
     pub(super) clock: Clock,
     pub(super) edge: Edge,
     pub(super) frame: Vec<u8>,
@@ -258,6 +260,7 @@ impl Service {
         for namespace in core::mem::take(&mut self.edge.renewed) {
             self.keep(namespace);
         }
+        self.numbers.come_to(self.node.next_sequence());
         self.tell_changes();
         self.notices.look(self.clock.now(), &self.node);
     }

@@ -18,6 +18,7 @@ use super::holders::Holders;
 use super::keeper::{self, Keeper};
 use super::links::Links;
 use super::notices::Notices;
+use super::numbers::Numbers;
 use super::registry::StoreThread;
 use super::run::{Edge, Inputs, Service};
 use super::watch::{Results, Waiters};
@@ -40,6 +41,7 @@ const REGISTRY_ARENA_BYTES: usize = 4096;
 /// What a daemon is made from.
 pub(super) struct Setup {
     config: Config,
+    numbers: Numbers,
     mesh: MeshConfig,
     arena_bytes: usize,
     natives: Vec<TaskletName>,
@@ -54,7 +56,11 @@ pub(super) struct Setup {
 
 impl Setup {
     pub(super) fn node(file: NodeConfig) -> Result<Self, StartError> {
-        let mut config = core_config(&file.mesh, file.timeouts.pace);
+        let numbers = match &file.state {
+            Some(dir) => Numbers::open(dir).map_err(StartError::State)?,
+            None => Numbers::by_clock(),
+        };
+        let mut config = core_config(&file.mesh, file.timeouts.pace, &numbers);
         config.limits.shelf_bytes = file.shelf_bytes;
         config.limits.jobs = file.jobs;
         config.limits.acquisitions = file.jobs;
@@ -84,6 +90,7 @@ impl Setup {
         let keeper = file.state.map(Keeper::start).transpose();
         Ok(Self {
             config,
+            numbers,
             mesh: file.mesh,
             arena_bytes: file.arena_bytes,
             natives: file.natives,
@@ -99,12 +106,14 @@ impl Setup {
 
     pub(super) fn registry(file: &RegistryConfig, store: Store) -> Result<Self, StartError> {
         let timeouts = Timeouts::default();
-        let mut config = core_config(&file.mesh, timeouts.pace);
+        let numbers = Numbers::open(&file.data).map_err(StartError::Data)?;
+        let mut config = core_config(&file.mesh, timeouts.pace, &numbers);
         config.role = Role::Registry(store.archive().map_err(StartError::Store)?);
         config.limits.cache_bytes = 0;
         let keys = store.namespaces().map(|(name, key, _)| (*name, key));
         Ok(Self {
             config,
+            numbers,
             mesh: file.mesh.clone(),
             arena_bytes: REGISTRY_ARENA_BYTES,
             natives: Vec::new(),
@@ -211,6 +220,7 @@ impl Setup {
         };
         let service = Service {
             node,
+            numbers: self.numbers,
             clock,
             edge: Edge {
                 links,
@@ -255,7 +265,7 @@ fn plans(mesh: MeshConfig, socket: UdpSocket) -> Vec<Arc<dyn LinkPlan>> {
     plans
 }
 
-fn core_config(mesh: &MeshConfig, pace: Pace) -> Config {
+fn core_config(mesh: &MeshConfig, pace: Pace, numbers: &Numbers) -> Config {
     let mut config = match &mesh.paper {
         None => Config::new(mesh.id, mesh.mtu),
         Some(topology) => {
@@ -266,7 +276,7 @@ fn core_config(mesh: &MeshConfig, pace: Pace) -> Config {
         }
     };
     config.pace = pace;
-    config.first_sequence = clock::fresh_sequence();
+    config.first_sequence = numbers.first();
     config.seed = u64::from(config.first_sequence) << 16 | u64::from(mesh.id.0);
     config.limits = Limits::linux();
     config
