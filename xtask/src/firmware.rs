@@ -52,8 +52,8 @@ const LIMITS: &[Limit] = &[
     },
     Limit {
         image: "pico-w-wifi",
-        // 232 kB of it are the radio's own firmware.
-        flash_bytes: 504_000,
+        // 232 kB of it are the radio's own firmware. The node's part grows as for the others.
+        flash_bytes: 505_500,
         ram_bytes: 248_000,
         // The driver and the network hold packets in both directions.
         ram_bytes_outside_disk_and_arena: 94_000,
