@@ -44,6 +44,8 @@ pub(crate) const NOTHING_COMPLETED: &str = "nothing-completed";
 pub(crate) const BAD_SCENARIO: &str = "bad-scenario";
 /// A file is no trace that can be run.
 pub(crate) const BAD_TRACE: &str = "bad-trace";
+/// A process of a testbed has ended, or does not start.
+pub(crate) const PROCESS_FAILED: &str = "process-failed";
 /// The exit code of wrong usage.
 const USAGE_EXIT: u8 = 2;
 
@@ -254,6 +256,7 @@ mod tests {
             NOTHING_COMPLETED,
             BAD_SCENARIO,
             BAD_TRACE,
+            PROCESS_FAILED,
             NOT_SPREAD,
             MISSING_PROGRAM,
             TESTS_FAILED,

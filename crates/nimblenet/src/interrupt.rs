@@ -1,4 +1,4 @@
-//! Requests to end: Ctrl-C, or the signal that ends services.
+//! Requests to end: Ctrl-C, the signal that ends services, or the end of the terminal.
 
 use std::io;
 
@@ -9,6 +9,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) struct Interrupt {
     keyboard: Signal,
     service: Signal,
+    terminal: Signal,
 }
 
 impl Interrupt {
@@ -20,6 +21,7 @@ impl Interrupt {
         Ok(Self {
             keyboard: signal(SignalKind::interrupt())?,
             service: signal(SignalKind::terminate())?,
+            terminal: signal(SignalKind::hangup())?,
         })
     }
 
@@ -28,6 +30,7 @@ impl Interrupt {
         tokio::select! {
             _ = self.keyboard.recv() => {}
             _ = self.service.recv() => {}
+            _ = self.terminal.recv() => {}
         }
     }
 }

@@ -87,6 +87,9 @@ pub(crate) struct Extra {
     pub(crate) unanswered: u64,
     /// Frames that nodes dropped because too many waited.
     pub(crate) outbox_full: u64,
+    /// By how much frames came later than their links say, in the time of the trace: 99 of 100 at most
+    /// so much, and the latest one.
+    pub(crate) lateness: (Duration, Duration),
     /// What became of frames in the air, in the whole life of the nodes.
     pub(crate) fates: Fates,
     /// What each direction of each link has carried: from, to, and its bytes.
@@ -314,6 +317,7 @@ impl Facts<'_> {
                 cut_off: late.len() as u64,
                 unanswered,
                 outbox_full: self.numbers.outbox_full,
+                lateness: air.lateness(),
                 fates: air.fates(),
                 balances: air.balances().collect(),
             },

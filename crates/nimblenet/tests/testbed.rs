@@ -152,6 +152,16 @@ fn a_request_to_end_leaves_nothing_running() {
 }
 
 #[test]
+fn a_testbed_that_is_killed_takes_its_processes_along() {
+    let bench = Bench::new();
+    let (trace, logs) = (recorded(&bench, "600"), bench.path("logs"));
+    let mut child = long_replay(&trace, &logs);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    soon("all processes have ended", || running(&logs).is_empty());
+}
+
+#[test]
 fn wrong_usage_says_what_would_be_right() {
     let bench = Bench::new();
     let trace = recorded(&bench, "10");

@@ -77,7 +77,8 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     /// An endpoint that gives its requests to `requests`. Must be called within a runtime.
-    /// `seed` makes identifiers of messages differ between restarts.
+    /// `seed` makes identifiers of messages differ between restarts; so many requests can wait for
+    /// their answers as the node takes `jobs`, or more.
     ///
     /// # Errors
     /// If the system has no more file descriptors.
@@ -85,6 +86,7 @@ impl Endpoint {
         socket: std::net::UdpSocket,
         clock: Clock,
         seed: u64,
+        jobs: usize,
         requests: Requests,
     ) -> io::Result<Self> {
         let (heard, grouped) = channel(GROUP_REQUESTS);
@@ -92,6 +94,12 @@ impl Endpoint {
         group::listen(&socket, &heard, &mut groups)?;
         // Keep the channel open, so that it does not end if there are no sockets for groups.
         groups.spawn(async move { heard.closed().await });
+        let usual = ServerLimits::DEFAULT;
+        let limits = ServerLimits {
+            requests: usual.requests.max(jobs),
+            confirmables: usual.confirmables.max(jobs),
+            ..usual
+        };
         let (sender, receiver) = socket::split(socket)?;
         let (replying, replies) = unbounded_channel();
         Ok(Self {
@@ -99,7 +107,7 @@ impl Endpoint {
             receiver,
             grouped,
             _groups: groups,
-            server: Server::new(ServerLimits::DEFAULT, Timers::STANDARD, seed),
+            server: Server::new(limits, Timers::STANDARD, seed),
             watches: Watches::default(),
             clock,
             requests,

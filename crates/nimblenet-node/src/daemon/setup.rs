@@ -204,7 +204,9 @@ impl Setup {
         let mut tasks = JoinSet::new();
         let (links, heard) = Links::start(&plans, &mut tasks).map_err(StartError::System)?;
         let endpoint = sockets.coap;
-        let endpoint = endpoint.map(|socket| Endpoint::new(socket, Clock::start(), seed, requests));
+        // Clients live in real time.
+        let endpoint = endpoint
+            .map(|socket| Endpoint::new(socket, Clock::start(), seed, facts.limits.jobs, requests));
         let endpoint = endpoint.transpose().map_err(StartError::System)?;
         let coap = endpoint.as_ref().map(Endpoint::state);
         if let Some(endpoint) = endpoint {

@@ -7,6 +7,7 @@
 //! Bytes are counted here. A node sends one datagram to each neighbour for a frame that is for all of
 //! them; on air that is one transmission, so that the copies count once at the sender.
 
+use core::time::Duration;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
@@ -35,6 +36,8 @@ pub(crate) struct Air {
     copied: Vec<Copied>,
     fates: Fates,
     tally: Tally,
+    /// By how much each frame came later than its link says, in microseconds of the trace.
+    late_us: Vec<u32>,
     /// When the trace begins and ends; what passes before or after does not count.
     span: Option<(Instant, Instant)>,
 }
@@ -87,6 +90,7 @@ impl Air {
             copied: copied.collect(),
             fates: Fates::default(),
             tally,
+            late_us: Vec::new(),
             span: None,
         }
     }
@@ -131,7 +135,8 @@ impl Air {
     /// whether it got it.
     pub(crate) fn poll(&mut self, now: Instant) -> Option<(PortAt, Vec<u8>)> {
         self.next().filter(|at| *at <= now)?;
-        let Reverse((_, _, at, bytes)) = self.agenda.pop()?;
+        let Reverse((due, _, at, bytes)) = self.agenda.pop()?;
+        self.late_us.push(now.since(due).as_micros() as u32);
         Some((at, bytes))
     }
 
@@ -147,6 +152,20 @@ impl Air {
             }
             false => self.fates.dead += 1,
         }
+    }
+
+    /// By how much frames came later than their links say, in the time of the trace: 99 of 100 frames at
+    /// most so much, and the latest one.
+    pub(crate) fn lateness(&self) -> (Duration, Duration) {
+        let mut late_us = self.late_us.clone();
+        late_us.sort_unstable();
+        let at = |place: usize| {
+            let late = late_us.get(place).copied().unwrap_or(0);
+            Duration::from_micros(late.into())
+        };
+        let count = late_us.len();
+        let most = (count * 99).div_ceil(100).saturating_sub(1);
+        (at(most), at(count.saturating_sub(1)))
     }
 
     /// What has become of frames.
@@ -219,8 +238,6 @@ impl PortAt {
 
 #[cfg(test)]
 mod tests {
-    use core::time::Duration;
-
     use nimblenet_core::wire::{MAX_TTL, Message, Refusal, Refuse};
     use nimblenet_sim::tally::Accounting;
 
@@ -293,13 +310,16 @@ mod tests {
         assert_eq!(sent(&air, 2).0, 4);
         assert!(deliver(&mut air, at(99)).is_empty());
         let first = deliver(&mut air, at(100));
+        assert_eq!(air.lateness(), (Duration::ZERO, Duration::ZERO));
         let ports: Vec<PortAt> = first.iter().map(|(port, _)| *port).collect();
         assert_eq!(
             ports,
             [PortAt(1), PortAt(3)],
             "each arrives at the other end"
         );
-        assert_eq!(deliver(&mut air, at(101)).len(), 3);
+        assert_eq!(deliver(&mut air, at(103)).len(), 3);
+        let late = Duration::from_millis(2);
+        assert_eq!(air.lateness(), (late, late));
         let bytes = 28 + 12 + hello.len() as u64;
         assert_eq!(sent(&air, 1).1, 3 * bytes);
         assert_eq!(sent(&air, 3).1, 2 * bytes);

@@ -98,6 +98,8 @@ fn add(document: &mut Json, extra: &Extra) {
         "delivered_bytes": delivered,
         "lost_bytes": lost,
         "on_way_bytes": on_way,
+        "late_p99_s": extra.lateness.0.as_secs_f64(),
+        "late_max_s": extra.lateness.1.as_secs_f64(),
         "frames_sent": fates.sent,
         "frames_delivered": fates.delivered,
         "frames_lost": fates.lost,
@@ -250,6 +252,15 @@ pub(crate) fn page(both: &Both, other: Option<&Both>) -> String {
             air.sent / 1000,
             air.delivered / 1000,
             air.lost / 1000
+        ),
+    );
+    let [p99_ms, most_ms] =
+        [extra.lateness.0, extra.lateness.1].map(|late| late.as_secs_f64() * 1000.0);
+    say(
+        "in time",
+        format!(
+            "99 of 100 frames are at most {p99_ms:.1} ms late, the latest is {most_ms:.1} ms late, \
+             in the time of the trace"
         ),
     );
     if let Some(overhead_s) = extra.overhead_s {

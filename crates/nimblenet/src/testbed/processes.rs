@@ -24,10 +24,8 @@ use nix::unistd::Pid;
 use serde::Deserialize;
 
 use super::radio::Radio;
-use crate::failure::Coded;
+use crate::failure::{Coded, PROCESS_FAILED};
 
-/// The code of the error that a process of the testbed has failed.
-const PROCESS_FAILED: &str = "process-failed";
 /// How long a process may take until it is ready.
 const READY_MAX: Duration = Duration::from_secs(60);
 /// How long a process may take to end in order, which includes answers to all of its clients.
@@ -38,7 +36,7 @@ const END_POLL: Duration = Duration::from_millis(10);
 const LOG_LINES: usize = 5;
 /// By how much longer, in real time, a search lasts than the simulator's, where an answer that comes
 /// at the last moment is in time. The simulator's nodes and sockets take no time; real ones do.
-const SEARCH_SLACK: Duration = Duration::from_millis(3);
+const SEARCH_SLACK: Duration = Duration::from_millis(5);
 /// How many calls a node may hold; those of an hour in which one executor cannot keep up.
 const JOBS: usize = 1024;
 /// How long a call may take: longer than any trace of which a replay can be waited for.
@@ -192,9 +190,10 @@ impl Site<'_> {
         let log = self.logs.join(format!("{id}.log"));
         let program = std::env::current_exe().context("finding this program")?;
         let mut child = Command::new(program)
-            .args([verb, "--json", "--config"])
+            .args([verb, "--json", "--attached", "--config"])
             .arg(&path)
-            .stdin(Stdio::null())
+            // It ends when this process does, however that may be.
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).context("making a log")?)
             // An interrupt at the terminal is for the testbed, which ends its processes in order.

@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
+use std::thread;
 
 use anyhow::ensure;
 use nimblenet_node::config::{BadConfig, NodeConfig};
@@ -10,6 +11,7 @@ use nimblenet_node::daemon::{Addresses, Daemon, FAREWELL, StartError};
 use nimblenet_tasklet::NodeId;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tokio::time::interval;
 use tracing_subscriber::EnvFilter;
 
@@ -32,6 +34,9 @@ pub(crate) struct Args {
     /// Configuration file.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// End when standard input ends, as it does with the program that has started this one.
+    #[arg(long)]
+    attached: bool,
     /// Print the line of readiness as JSON.
     #[arg(long)]
     pub(super) json: bool,
@@ -46,7 +51,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let config = NodeConfig::load(&args.config)?;
     let id = config.mesh.id;
     let daemon = Daemon::node(config, None).map_err(|error| blamed(error, Some(&args.config)))?;
-    serve(daemon, "node", id, args.json)
+    serve(daemon, "node", id, Manners { attached: args.attached, json: args.json })
 }
 
 /// Why a daemon does not start, with the line of the configuration that is the cause.
@@ -57,12 +62,34 @@ pub(super) fn blamed(error: StartError, config: Option<&PathBuf>) -> anyhow::Err
     }
 }
 
-/// Lets a daemon run until this process is told to end: by a request to terminate, an interrupt
-/// or the end of its terminal.
+/// How a daemon deals with whoever has started it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manners {
+    /// Whether it ends with standard input.
+    pub(super) attached: bool,
+    /// Whether it says in JSON that it is ready.
+    pub(super) json: bool,
+}
+
+/// Lets a daemon run until this process is told to end: by a request to terminate, an interrupt,
+/// the end of its terminal or, if it is attached, of its input.
 ///
 /// # Errors
 /// If signals or standard output are not available, or the daemon breaks down.
-pub(super) fn serve(daemon: Daemon, what: &str, id: NodeId, json: bool) -> anyhow::Result<()> {
+pub(super) fn serve(
+    daemon: Daemon,
+    what: &str,
+    id: NodeId,
+    manners: Manners,
+) -> anyhow::Result<()> {
+    let Manners { attached, json } = manners;
+    let (left, mut alone) = oneshot::channel();
+    if attached {
+        thread::spawn(move || {
+            let _ = io::copy(&mut io::stdin(), &mut io::sink());
+            left.send(())
+        });
+    }
     let watch = async {
         let mut terminated = signal(SignalKind::terminate())?;
         let mut interrupted = signal(SignalKind::interrupt())?;
@@ -74,6 +101,7 @@ pub(super) fn serve(daemon: Daemon, what: &str, id: NodeId, json: bool) -> anyho
                 _ = terminated.recv() => return Ok(()),
                 _ = interrupted.recv() => return Ok(()),
                 _ = hung_up.recv() => return Ok(()),
+                _ = &mut alone, if attached => return Ok(()),
                 _ = look.tick() => ensure!(daemon.is_running(), "the {what} has broken down"),
             }
         }

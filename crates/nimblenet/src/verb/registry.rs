@@ -30,6 +30,9 @@ pub(crate) struct Args {
     /// Directory of the store [default: as configured, else nimblenet-registry]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// End when standard input ends, as it does with the program that has started this one.
+    #[arg(long)]
+    attached: bool,
     /// Print the line of readiness as JSON.
     #[arg(long)]
     pub(super) json: bool,
@@ -57,7 +60,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let file = file.filter(|_| args.listen.is_none() && args.data.is_none());
     let daemon = Daemon::registry(config, None).map_err(|error| node::blamed(error, file));
     let daemon = daemon.with_context(|| format!("cannot start with data {}", data.display()))?;
-    node::serve(daemon, "registry", id, args.json)
+    let manners = node::Manners { attached: args.attached, json: args.json };
+    node::serve(daemon, "registry", id, manners)
 }
 
 /// A registry for a trial: everyone who sends to it is a neighbour.
