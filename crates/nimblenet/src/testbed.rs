@@ -334,7 +334,8 @@ impl Facts<'_> {
     /// See [`Extra::overhead_s`].
     fn overhead_s(&self, ended: &[&Ended]) -> Option<f64> {
         let mut of_nodes: BTreeMap<NodeId, Vec<&Ended>> = BTreeMap::new();
-        for call in ended {
+        // Calls that ended later keep executors busy too.
+        for call in &self.ended {
             of_nodes.entry(call.node).or_default().push(call);
         }
         let alone = ended.iter().filter(|call| {
