@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn a_call_that_ends_later_is_answered_then_and_repeated() {
         let call = request(1, POST, &["t", "shop", "rms"]);
-        let (sent, counters) = ask(&[call.clone(), call], Duration::from_secs(90));
+        let (sent, counters) = ask(&[call.clone(), call], Duration::from_secs(60));
         assert_eq!(counters.calls, 1, "the repetition is no second call");
         let (_, first) = &sent[0];
         assert_eq!(
