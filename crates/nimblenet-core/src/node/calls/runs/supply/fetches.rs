@@ -329,8 +329,8 @@ impl Fetch {
     }
 
     /// How long to wait for the answer to the next request. What is lost is asked for again soon; but
-    /// a source that is known to be slow has not lost anything. One that is not known to be slow is
-    /// soon given up: it may be gone.
+    /// a source that is known to be slow has not lost anything. One that owes a delta and is not known to
+    /// be slow is soon given up: it may be gone, and calls wait for it.
     fn timeout(&self, post: &Post<'_>) -> Duration {
         let (source, patience) = (self.transfer.source(), self.patience(post));
         if !post.config.acquisition.adapt {
@@ -338,7 +338,8 @@ impl Fetch {
         }
         let doublings = match (self.transfer.stalls(), post.latency.is_slow(source)) {
             (stalls, true) => stalls,
-            (stalls, false) => stalls.saturating_sub(STALLS).min(1),
+            (stalls, false) if self.is_delta() => stalls.saturating_sub(STALLS).min(1),
+            (stalls, false) => stalls.saturating_sub(STALLS),
         };
         post.latency.timeout(source, patience, doublings)
     }

@@ -314,7 +314,7 @@ fn a_refusal_of_a_node_that_was_not_asked_has_the_source_asked_directly() {
 
 /// How long a source that takes `took` for every answer is waited for, with each request that it does
 /// not answer afterwards.
-fn waits(took: Duration) -> [Duration; 6] {
+fn waits(owner: Owner, took: Duration) -> [Duration; 6] {
     let mut stage = Stage::with(|config| config.acquisition.adapt = true);
     let whole = module(3350);
     for _ in 0..10 {
@@ -323,7 +323,7 @@ fn waits(took: Duration) -> [Duration; 6] {
         assert!(fetches.handle_data(&mut stage.post(), FROM, &part(asked, &whole, 0)));
         fetches.abandon(&mut stage.post(), acquisition());
     }
-    let (mut fetches, _) = begun(&mut stage, acquisition(), &whole);
+    let (mut fetches, _) = begun(&mut stage, owner, &whole);
     [(); 6].map(|()| {
         let (due, _) = timeout(&fetches).unwrap();
         let wait = due - stage.now;
@@ -335,9 +335,11 @@ fn waits(took: Duration) -> [Duration; 6] {
 
 #[test]
 fn a_slow_source_is_asked_again_after_twice_its_time_and_one_that_loses_frames_soon() {
-    let usual = waits(PATIENCE / 2);
-    assert_eq!(usual, [1, 1, 1, 2, 2, 2].map(|times| PATIENCE * times));
-    let slow = waits(PATIENCE * 3);
+    let usual = waits(acquisition(), PATIENCE / 2);
+    assert_eq!(usual, [1, 1, 1, 2, 4, 8].map(|times| PATIENCE * times));
+    let delta = waits(subscription(), PATIENCE / 2);
+    assert_eq!(delta, [1, 1, 1, 2, 2, 2].map(|times| PATIENCE * times));
+    let slow = waits(acquisition(), PATIENCE * 3);
     assert!((PATIENCE * 3..PATIENCE * 5).contains(&slow[0]), "{slow:?}");
     assert_eq!(slow[..4], [1, 2, 4, 8].map(|times| slow[0] * times));
 }
