@@ -90,7 +90,7 @@ fn a_recording_without_calls_or_without_its_node_leaves_no_file() {
         &file,
     ]);
     assert!(
-        nobody.contains("nobody called a tasklet at 1 node"),
+        nobody.contains("nobody called a tasklet with a module at 1 node"),
         "{nobody}"
     );
     let silent = fail(&[

@@ -277,3 +277,23 @@ fn numbers_are_shown_again_and_again_on_a_terminal() {
     top.kill().unwrap();
     top.wait().unwrap();
 }
+
+#[test]
+fn a_chain_that_is_denied_names_the_tasklet_that_wants_the_capability() {
+    let line = Line::new(1);
+    let module = wat::parse_str(add(0)).unwrap();
+    let sensor = Capabilities::NONE.with(Capability::Sensor);
+    let read = processes::package_with_capabilities("shop/read", ADD, &module, sensor);
+    let read = line.bench.write("read.nnp", read);
+    let calls = r#"(module
+        (import "shop/read" "run" (func $read (param i32 i32) (result i32)))
+        (func (export "run") (param i32 i32) (result i32)
+          (call $read (local.get 0) (local.get 1))))"#;
+    let chain = line.bench.package("shop/chain", ADD, calls, &["shop/read"]);
+    line.publish(&[&read, &chain]);
+    for name in ["shop/read", "shop/chain"] {
+        let denied = fail(&["call", name, "1", "2", "--node", &line.coap(1)]);
+        assert!(denied.contains("capability-denied"), "{denied}");
+        assert!(denied.contains("wants sensor; granted are log"), "{denied}");
+    }
+}

@@ -70,6 +70,15 @@ impl Facts {
                         "the device needs {needs}; its manifest lists {listed}"
                     ));
                 }
+                if let (true, Some(callee)) =
+                    (granted.covers(listed), self.denied(catalogue?, entry?))
+                {
+                    let (wanted, granted) = (names(callee.terms.capabilities), names(granted));
+                    return Some(format!(
+                        "{}, which it calls, wants {wanted}; granted are {granted}",
+                        callee.name
+                    ));
+                }
                 let wanted = names(listed);
                 Some(format!("it wants {wanted}; granted are {}", names(granted)))
             }
@@ -87,6 +96,14 @@ impl Facts {
             Fault::TooManyCalls => Some(format!("at most {}", self.limits.calls)),
             _ => None,
         }
+    }
+
+    /// The tasklet of the same namespace that `entry` calls and that wants more than is granted.
+    fn denied<'c>(&self, catalogue: &'c Catalogue, entry: &Entry<'_>) -> Option<Entry<'c>> {
+        let granted = self.namespaces.get(catalogue.name())?.capabilities;
+        let own = entry.imports().filter(|it| it.namespace == catalogue.id());
+        let mut callees = own.filter_map(|import| catalogue.entry(import.number));
+        callees.find(|callee| !granted.covers(callee.terms.capabilities))
     }
 
     fn values(&self, call: &Call) -> String {

@@ -55,9 +55,10 @@ pub struct Made {
     pub notes: Vec<String>,
 }
 
-/// Nobody called anything that a trace can have.
+/// Nobody called anything that a trace can have. So many calls of native tasklets, or of names that no
+/// catalogue has, were left out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct NothingSeen;
+pub struct NothingSeen(pub usize);
 
 impl Recording {
     /// Notes the neighbours that a node has at the moment.
@@ -104,9 +105,9 @@ impl Recording {
         let mut notes = Vec::new();
         self.seen.sort_by_key(|seen| seen.at);
         self.seen.retain(|seen| seen.at.as_secs_f64() <= duration_s);
-        self.drop_unknown(&mut notes);
+        let left_out = self.drop_unknown(&mut notes);
         if self.seen.is_empty() {
-            return Err(NothingSeen);
+            return Err(NothingSeen(left_out));
         }
         let (taskset, chain_of) = self.taskset(&mut notes);
         let robots = self.robots();
@@ -143,8 +144,8 @@ impl Recording {
         Ok(Made { trace, notes })
     }
 
-    /// Leaves out calls of what no catalogue has, or has no module.
-    fn drop_unknown(&mut self, notes: &mut Vec<String>) {
+    /// Leaves out calls of what no catalogue has, or has no module. Returns how many.
+    fn drop_unknown(&mut self, notes: &mut Vec<String>) -> usize {
         let (tasklets, before) = (&self.tasklets, self.seen.len());
         let fits = |seen: &Seen| tasklets.get(&seen.tasklet).is_some_and(|it| it.bytes > 0);
         self.seen.retain(fits);
@@ -157,6 +158,7 @@ impl Recording {
         for seen in &self.seen {
             self.neighbours.entry(seen.node).or_default();
         }
+        left_out
     }
 
     /// The tasklets below `name`, as if it called each of them itself.
@@ -237,7 +239,12 @@ impl Recording {
         let bytes = self.tasklets[name].bytes;
         let size = bytes.clamp(MODULE_BYTES_MIN, MODULE_BYTES_MAX);
         if size != bytes {
-            notes.push(format!("{name} has {bytes} bytes and counts as {size}"));
+            let note = format!(
+                "{name} has {bytes} bytes and counts as {size}, the least or most of a trace"
+            );
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
         }
         size
     }
@@ -470,6 +477,7 @@ mod tests {
     fn a_recording_without_calls_is_no_trace() {
         let mut recording = Recording::default();
         recording.note_node(3, [4]);
-        assert_eq!(recording.trace(SHORTEST), Err(NothingSeen));
+        recording.note_call(seen(0, 3, None, "s/unknown", 1));
+        assert_eq!(recording.trace(SHORTEST), Err(NothingSeen(1)));
     }
 }

@@ -75,21 +75,34 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// If a node does not answer at the start, nobody calls anything, or the file cannot be written.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     sim::prepare_file(&args.output)?;
-    let (recording, lasted, lost) = remote::block_on(record(args))?;
+    let (recording, lasted, missed) = remote::block_on(record(args))?;
     let path = args.output.display();
-    let made = recording.trace(lasted).map_err(|NothingSeen| {
+    let made = recording.trace(lasted).map_err(|NothingSeen(left_out)| {
+        let others = match left_out {
+            0 => String::new(),
+            _ => format!(
+                " ({} of native tasklets, or of names that no catalogue has)",
+                counted(left_out, "call")
+            ),
+        };
         let sentence = format!(
-            "nobody called a tasklet at {} in {:.0} s that their catalogues have; {path} is not \
-             written",
+            "nobody called a tasklet with a module at {} in {:.0} s{others}; {path} is not written",
             counted(args.node.len(), "node"),
             lasted.as_secs_f64(),
         );
         Coded::new(NOTHING, sentence)
     })?;
     let Made { trace, mut notes } = made;
+    let Missed { lost, restarted } = missed;
     if lost > 0 {
         notes.push(format!(
             "{lost} calls are missing: a node forgot them before it was asked"
+        ));
+    }
+    if !restarted.is_empty() {
+        notes.push(format!(
+            "{} ended meanwhile: its last calls, of up to a second or more, are missing",
+            restarted.join(", ")
         ));
     }
     save(&args.output, &trace.write())?;
@@ -119,15 +132,28 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     output::text(&page)
 }
 
-/// Writes a file whole, or not at all.
+/// Writes a file whole, or not at all. What is no file, as a pipe, is written to; a link stays one.
 fn save(path: &Path, content: &str) -> anyhow::Result<()> {
-    let mut part = path.as_os_str().to_owned();
+    let context = || format!("writing {}", path.display());
+    let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if place.exists() && !place.is_file() {
+        return fs::write(&place, content).with_context(context);
+    }
+    let mut part = place.as_os_str().to_owned();
     part.push(".part");
-    let written = fs::write(&part, content).and_then(|()| fs::rename(&part, path));
+    let written = fs::write(&part, content).and_then(|()| fs::rename(&part, &place));
     written.with_context(|| {
         let _ = fs::remove_file(&part);
-        format!("writing {}", path.display())
+        context()
     })
+}
+
+/// What a recording does not have.
+struct Missed {
+    /// Calls that nodes forgot before they were asked.
+    lost: u64,
+    /// The addresses of nodes that ended.
+    restarted: Vec<String>,
 }
 
 /// A node that is recorded.
@@ -140,11 +166,13 @@ struct Station<'a> {
     uptime: Duration,
     lost: u64,
     silent: bool,
+    /// Whether it has ended meanwhile.
+    ended: bool,
 }
 
 /// Records until the time is over or the user ends it. Returns what was seen, how long that took,
-/// and how many calls were missed.
-async fn record(args: &Args) -> anyhow::Result<(Recording, Duration, u64)> {
+/// and what was missed.
+async fn record(args: &Args) -> anyhow::Result<(Recording, Duration, Missed)> {
     let mut interrupt = Interrupt::new().context("taking signals over")?;
     let mut stations = Vec::new();
     for address in &args.node {
@@ -157,6 +185,7 @@ async fn record(args: &Args) -> anyhow::Result<(Recording, Duration, u64)> {
             uptime: Duration::ZERO,
             lost: 0,
             silent: false,
+            ended: false,
         });
     }
     let mut recording = Recording::default();
@@ -193,8 +222,12 @@ async fn record(args: &Args) -> anyhow::Result<(Recording, Duration, u64)> {
             "the catalogues are those of the beginning: {error:#}\n"
         ));
     }
-    let lost = stations.iter().map(|station| station.lost).sum();
-    Ok((recording, lasted, lost))
+    let ended = stations.iter().filter(|it| it.ended || it.silent);
+    let missed = Missed {
+        lost: stations.iter().map(|station| station.lost).sum(),
+        restarted: ended.map(|station| station.address.to_string()).collect(),
+    };
+    Ok((recording, lasted, missed))
 }
 
 /// Shows a person at a terminal how far it is.
@@ -228,6 +261,7 @@ impl Station<'_> {
         if list.now < self.uptime {
             // It has started anew, and numbers its triggers from 1.
             self.last = 0;
+            self.ended = true;
             list = self.remote.triggers(0).await?;
             heard = clock::now();
         }
