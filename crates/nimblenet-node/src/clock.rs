@@ -55,12 +55,13 @@ impl Clock {
     }
 }
 
-/// A packet number for a node that keeps none over a restart: it rises with the wall clock by 256 a
-/// second. Numbers wrap around after 194 days.
-pub(crate) fn fresh_sequence() -> u32 {
+/// How often [`tick`] rises.
+pub(crate) const TICK: Duration = Duration::from_millis(100);
+
+/// The wall clock in ticks.
+pub(crate) fn tick() -> u32 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let millis = since.unwrap_or_default().as_millis();
-    (millis * 256 / 1000) as u32
+    (since.unwrap_or_default().as_millis() / TICK.as_millis()) as u32
 }
 
 #[cfg(test)]

@@ -1,8 +1,14 @@
 //! Packet numbers over restarts: a boot index in a file, which is in front of the packets' count.
 //!
 //! The index is the high half of a packet number. The file has the first one that was never used. Each
-//! start takes it, and sets a few more aside, before any packet has a number of them; a node that comes
+//! start takes it, and sets one more aside, before any packet has a number of them; a node that comes
 //! to the end of those sets the next ones aside. So numbers only rise, whatever the clock says.
+//!
+//! Where the clock is ahead of the file, or there is no file, the index is the clock's, which rises ten
+//! times a second: more than any node sends packets for. A daemon without a file waits until the clock
+//! has an index that no run before it can have taken. So numbers rise without a file too, as long as
+//! the clock does and the run before began less than 54 minutes ago, half the time in which indexes
+//! come around; nobody remembers older runs.
 
 use std::fs;
 use std::io;
@@ -13,7 +19,7 @@ use crate::{clock, state};
 /// The name of the file.
 const FILE: &str = "boot-index";
 /// So many indexes are set aside at a time; each has 65536 packets.
-const ASIDE: u32 = 16;
+const ASIDE: u32 = 2;
 /// The bits of a number that count packets.
 const COUNT_BITS: u32 = 16;
 
@@ -28,7 +34,7 @@ pub(super) struct Numbers {
 impl Numbers {
     /// Numbers of a daemon that keeps nothing: they begin with its clock.
     pub(super) fn by_clock() -> Self {
-        let first = clock::fresh_sequence();
+        let first = fresh_index() << COUNT_BITS;
         Self { first, kept: None }
     }
 
@@ -40,17 +46,22 @@ impl Numbers {
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let path = dir.join(FILE);
-        let index = match fs::read_to_string(&path) {
-            Ok(text) => text.trim().parse().map_err(|_| {
-                let why = format!("{} is damaged; remove it", path.display());
-                io::Error::new(io::ErrorKind::InvalidData, why)
-            })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                (clock::fresh_sequence() >> COUNT_BITS) + 1
+        let with_path =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let index = match fs::read(&path) {
+            Ok(bytes) => {
+                let kept = core::str::from_utf8(&bytes).ok();
+                let kept = kept.and_then(|text| text.trim().parse().ok());
+                let kept = kept.ok_or_else(|| {
+                    let why = format!("{} is damaged; remove it", path.display());
+                    io::Error::new(io::ErrorKind::InvalidData, why)
+                })?;
+                later(kept, clock::tick())
             }
-            Err(error) => return Err(error),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fresh_index(),
+            Err(error) => return Err(with_path(error)),
         };
-        let aside = set_aside(&path, index)?;
+        let aside = set_aside(&path, index).map_err(with_path)?;
         Ok(Self {
             first: index << COUNT_BITS,
             kept: Some((path, aside)),
@@ -80,6 +91,18 @@ impl Numbers {
     }
 }
 
+/// An index that no run has taken before, as long as the clock rises.
+fn fresh_index() -> u32 {
+    std::thread::sleep(clock::TICK);
+    clock::tick()
+}
+
+/// Which of two indexes is ahead of the other in the circle that the high halves of numbers are.
+fn later(kept: u32, clock: u32) -> u32 {
+    let ahead = clock.wrapping_sub(kept) << COUNT_BITS;
+    if ahead < 1 << 31 { clock } else { kept }
+}
+
 /// Writes that the indexes from `index` on are in use; returns the first one that is not.
 fn set_aside(path: &Path, index: u32) -> io::Result<u32> {
     let aside = index.wrapping_add(ASIDE);
@@ -101,7 +124,7 @@ mod tests {
     fn numbers_rise_by_more_than_a_run_with_each_start_however_many_packets_are_sent() {
         let dir = dir("numbers");
         let mut before = Numbers::open(&dir).unwrap().first();
-        for packets in [0, 1, 65_536, 40_000_000, u32::MAX / 4] {
+        for packets in [0, 1, 65_536, 40_000_000, 200_000_000] {
             let mut numbers = Numbers::open(&dir).unwrap();
             let first = numbers.first();
             let ahead = first.wrapping_sub(before);
@@ -116,13 +139,53 @@ mod tests {
         fs::remove_dir_all(&dir).unwrap();
     }
 
+    /// Whether `later` comes after `first` by more than all packets of a short run.
+    fn rise(first: &Numbers, later: &Numbers) -> bool {
+        let ahead = later.first().wrapping_sub(first.first());
+        (1 << COUNT_BITS..1 << 31).contains(&ahead)
+    }
+
+    #[test]
+    fn numbers_rise_without_a_file_however_soon_the_next_start_comes() {
+        let runs = [(); 3].map(|()| Numbers::by_clock());
+        assert!(rise(&runs[0], &runs[1]) && rise(&runs[1], &runs[2]));
+    }
+
+    #[test]
+    fn numbers_rise_although_the_file_is_removed_or_was_never_kept() {
+        let dir = dir("numbers-removed");
+        let before = Numbers::by_clock();
+        let kept = Numbers::open(&dir).unwrap();
+        fs::remove_file(dir.join(FILE)).unwrap();
+        let removed = Numbers::open(&dir).unwrap();
+        let without = Numbers::by_clock();
+        fs::remove_dir_all(&dir).unwrap();
+        let runs = [before, kept, removed, without];
+        assert!(
+            runs.windows(2).all(|pair| rise(&pair[0], &pair[1])),
+            "{runs:?}"
+        );
+    }
+
+    #[test]
+    fn of_file_and_clock_the_one_that_is_ahead_counts() {
+        for (kept, clock, index) in [(5, 9, 9), (9, 5, 9), (0x1_ffff, 2, 2), (2, 0xffff, 2)] {
+            assert_eq!(later(kept, clock), index, "{kept:#x} {clock:#x}");
+        }
+    }
+
     #[test]
     fn a_damaged_file_is_refused_and_not_taken_for_none() {
         let dir = dir("numbers-damaged");
         Numbers::open(&dir).unwrap();
-        fs::write(dir.join(FILE), "1x").unwrap();
-        let error = Numbers::open(&dir).unwrap_err().to_string();
-        assert!(error.contains("is damaged"), "{error}");
+        for damage in [&b"1x"[..], b"", b"\xff\xff"] {
+            fs::write(dir.join(FILE), damage).unwrap();
+            let error = Numbers::open(&dir).unwrap_err().to_string();
+            assert!(
+                error.contains("boot-index is damaged; remove it"),
+                "{error}"
+            );
+        }
         fs::remove_dir_all(&dir).unwrap();
     }
 }

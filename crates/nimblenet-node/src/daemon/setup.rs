@@ -173,7 +173,7 @@ impl Setup {
         inbox: UnboundedReceiver<Command>,
     ) -> Result<(Service, Inputs), StartError> {
         let clock = Clock::fast(self.mesh.speedup);
-        let seed = u64::from(clock::fresh_sequence()) << 16 | u64::from(self.config.id.0);
+        let seed = u64::from(clock::tick()) << 16 | u64::from(self.config.id.0);
         let name = format!("node-{}", self.config.id);
         let plans = plans(self.mesh, sockets.mesh);
         let links = plans.iter().map(|plan| LinkConfig { mtu: plan.mtu() });
