@@ -15,7 +15,7 @@ use nimblenet_tasklet::{Capabilities, Capability, Fault, Host, TaskletName};
 /// How many values all tasklets together may keep on the board.
 const VALUES: usize = 16;
 /// The longest sleep, in microseconds: an interpreter that is silent for four seconds counts as lost.
-const SLEEP_US_MAX: u32 = 2_000_000;
+const LONGEST_SLEEP_US: u32 = 2_000_000;
 
 /// The board's own devices.
 pub trait Devices {
@@ -59,7 +59,7 @@ impl<D: Devices> BoardHost<D> {
 
     /// Waits so many microseconds. The interpreter serves nothing else meanwhile.
     fn sleep(&mut self, micros: u32) -> Result<u64, Fault> {
-        if micros > SLEEP_US_MAX {
+        if micros > LONGEST_SLEEP_US {
             return Err(Fault::DeviceFailed);
         }
         let end = self.devices.micros() + u64::from(micros);

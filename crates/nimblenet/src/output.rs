@@ -1,8 +1,19 @@
-//! Printing to standard output. If the reader has closed its end, that is an error and no panic.
+//! Printing to standard output, and a line of progress. If the reader has closed its end, that is an error and no panic.
 
+use core::time::Duration;
 use std::io::{self, Write as _};
 
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::Value as Json;
+
+/// A line on standard error that shows what is going on, only at a terminal.
+pub(crate) fn spinner() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let style = ProgressStyle::with_template("{spinner} {elapsed:>4} {msg}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
 
 /// Prints one JSON document.
 ///

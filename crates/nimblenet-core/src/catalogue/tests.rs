@@ -3,13 +3,18 @@ use alloc::vec;
 use nimblenet_tasklet::{EntryFields, Terms};
 
 fn entry(number: u16, name: &str, sequence: u16) -> Vec<u8> {
+    version(number, name, sequence, false)
+}
+
+/// An entry whose encoding is four bytes longer if it is `long`.
+fn version(number: u16, name: &str, sequence: u16, long: bool) -> Vec<u8> {
     let mut out = vec![0; 256];
     let fields = EntryFields {
         number,
         name: Name::new(name).unwrap(),
         sequence,
         digest: Digest::of(&[sequence as u8]),
-        size: 10,
+        size: if long { 70_000 } else { 10 },
         compression: None,
         terms: Terms::empty(),
         imports: &[],
@@ -100,24 +105,6 @@ fn a_running_job_keeps_the_entries_of_its_epoch() {
     assert_eq!([1, 2, 3].map(|epoch| sequence_at(&held, epoch)), [1, 2, 3]);
     held.forget_before(2);
     assert_eq!([1, 2, 3].map(|epoch| sequence_at(&held, epoch)), [2, 2, 3]);
-}
-
-/// An entry whose encoding is four bytes longer if it is `long`.
-fn version(number: u16, name: &str, sequence: u16, long: bool) -> Vec<u8> {
-    let mut out = vec![0; 256];
-    let fields = EntryFields {
-        number,
-        name: Name::new(name).unwrap(),
-        sequence,
-        digest: Digest::of(&[sequence as u8]),
-        size: if long { 70_000 } else { 10 },
-        compression: None,
-        terms: Terms::empty(),
-        imports: &[],
-    };
-    let len = fields.encode(&mut out).unwrap();
-    out.truncate(len);
-    out
 }
 
 #[test]

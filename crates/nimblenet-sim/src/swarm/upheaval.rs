@@ -15,7 +15,7 @@ const WALL_S: f64 = 1_000_000.0;
 const NUMBERS_PER_S: f64 = 256.0;
 
 /// The first packet number of a node that starts at `now`, with a wall clock that is wrong by
-/// `clock_s`: what a daemon takes.
+/// `clock_s`. The clock of a daemon gives more numbers a second; with these, runs come near each other.
 pub(super) fn first_sequence(now: Instant, clock_s: f64) -> u32 {
     let wall_s = WALL_S + (now - Instant::ZERO).as_secs_f64() + clock_s;
     (wall_s * NUMBERS_PER_S) as i64 as u32

@@ -1,12 +1,12 @@
 //! Shows a person at the terminal the progress of a demonstration.
 
 use core::cell::Cell;
-use core::time::Duration;
 use std::io::{self, Write as _};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 
 use super::crew::Call;
+use crate::output;
 
 /// A line on standard error, only at a terminal. If asked for, it also reports every call, wherever
 /// standard error goes.
@@ -21,12 +21,8 @@ pub(crate) struct Progress {
 impl Progress {
     /// Nothing done yet.
     pub(crate) fn new(verbose: bool) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template("{spinner} {elapsed:>4} {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        bar.enable_steady_tick(Duration::from_millis(100));
         Self {
-            bar,
+            bar: output::spinner(),
             verbose,
             calls: Cell::new(0),
             failed: Cell::new(0),

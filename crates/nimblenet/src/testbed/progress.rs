@@ -2,10 +2,11 @@
 
 use core::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressBar;
 use nimblenet_sim::Cut;
 
 use super::robots::Ended;
+use crate::output;
 
 /// A line on standard error, only at a terminal.
 #[derive(Debug)]
@@ -18,12 +19,8 @@ pub(super) struct Progress {
 impl Progress {
     /// That of a replay of one task set.
     pub(super) fn new(cut: Cut, duration_s: f64) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        let style = ProgressStyle::with_template("{spinner} {elapsed:>4} {msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        bar.enable_steady_tick(Duration::from_millis(100));
         Self {
-            bar,
+            bar: output::spinner(),
             cut,
             duration_s,
         }
