@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use nimblenet_core::cache::Disk;
-use nimblenet_core::{Config, Limits, LinkConfig, NamespaceConfig, Node, Pace};
+use nimblenet_core::{Config, Limits, LinkConfig, NamespaceConfig, Node, Pace, Placement};
 use nimblenet_tasklet::NodeId;
 
 use crate::crash::{Crash, Kept};
@@ -84,6 +84,7 @@ pub(crate) fn config(
 ) -> Config {
     let mtu = MAX_FRAME_BYTES as u16;
     let mut config = Config::new(id, mtu);
+    config.placement = Placement::HERE;
     config.links = (0..lines).map(|_| LinkConfig { mtu }).collect();
     config.namespaces = namespaces;
     config.pace = Pace::BOARD;

@@ -128,24 +128,34 @@ pub struct Pace {
     /// How long a node waits after a change of its cache until it tells its neighbours, so that
     /// other changes go with it.
     pub announce: Duration,
+    /// The least time between two messages that say how long work waits here. The neighbours are told
+    /// if what they compute is wrong by more than half of it.
+    pub load: Duration,
 }
 
 impl Pace {
     /// The paper's radio mesh, where a hop takes 100 ms each way.
-    pub const PAPER: Self = Self::millis(200, 1000, 100, 30_000);
+    pub const PAPER: Self = Self::millis(200, 1000, 100, 30_000, 2000);
 
     /// A wired mesh of Linux nodes, where a search of all nodes takes a few milliseconds.
-    pub const LINUX: Self = Self::millis(50, 250, 20, 2000);
+    pub const LINUX: Self = Self::millis(50, 250, 20, 2000, 400);
 
     /// Boards on serial lines, where a frame takes 3 ms.
-    pub const BOARD: Self = Self::millis(50, 250, 20, 2000);
+    pub const BOARD: Self = Self::millis(50, 250, 20, 2000, 400);
 
-    const fn millis(local_search: u64, global_search: u64, hop: u64, announce: u64) -> Self {
+    const fn millis(
+        local_search: u64,
+        global_search: u64,
+        hop: u64,
+        announce: u64,
+        load: u64,
+    ) -> Self {
         Self {
             local_search: Duration::from_millis(local_search),
             global_search: Duration::from_millis(global_search),
             hop: Duration::from_millis(hop),
             announce: Duration::from_millis(announce),
+            load: Duration::from_millis(load),
         }
     }
 }
@@ -213,6 +223,8 @@ pub struct Config {
     pub eviction: &'static Eviction,
     /// The policy that places the calls that [`Node::call`](crate::Node::call) takes.
     pub placement: &'static Placement,
+    /// How much fuel an executor uses in a millisecond, until the node has seen that.
+    pub fuel_ms: u32,
     /// How much the node may take.
     pub limits: Limits,
 }
@@ -252,7 +264,8 @@ impl Config {
                 preload: false,
             },
             eviction: Eviction::NEARBY,
-            placement: Placement::HERE,
+            placement: Placement::LEAST_WORK,
+            fuel_ms: 300_000,
             limits: Limits::linux(),
         }
     }
@@ -280,6 +293,7 @@ impl Config {
         config.acquisition.prefetch = false;
         config.acquisition.adapt = false;
         config.eviction = Eviction::LFU;
+        config.placement = Placement::HERE;
         config.acquisition.ask_metadata = true;
         config.acquisition.merge = false;
         config
@@ -293,6 +307,7 @@ impl Config {
             &mut self.pace.global_search,
             &mut self.pace.hop,
             &mut self.pace.announce,
+            &mut self.pace.load,
         ] {
             *time /= factor;
         }
@@ -301,6 +316,11 @@ impl Config {
             hello.max /= factor;
         }
         self
+    }
+
+    /// Whether the node places calls, and takes calls that others have placed.
+    pub(crate) fn places_calls(&self) -> bool {
+        self.placement.policy.needs_facts() && !self.role.is_registry()
     }
 
     /// Checks that the parts fit each other.
@@ -351,6 +371,8 @@ pub struct Limits {
     pub answers: usize,
     /// Bytes of these results.
     pub answer_bytes: usize,
+    /// Tasklets of which the node remembers how long they run.
+    pub costs: usize,
     /// Executors, each of which runs one tasklet at a time.
     pub executors: usize,
     /// Places of each executor: the activations that it holds, whether they run or wait. At least
@@ -401,6 +423,7 @@ impl Limits {
             jobs: 64,
             answers: 1024,
             answer_bytes: 256 << 10,
+            costs: 512,
             executors: 1,
             places: 16,
             shelf_bytes: 4 << 20,
@@ -431,6 +454,7 @@ impl Limits {
             jobs: 3,
             answers: 16,
             answer_bytes: 512,
+            costs: 16,
             executors: 1,
             places: 12,
             shelf_bytes: 0,

@@ -112,6 +112,10 @@ pub struct Counters {
     pub completed: u64,
     /// Calls that ended with a fault.
     pub failed: u64,
+    /// Calls of this node that placement has sent to others.
+    pub placed: u64,
+    /// Calls of other nodes that placement has passed on.
+    pub passed: u64,
     /// Jobs that went on at another node.
     pub moved_out: u64,
     /// Jobs of other nodes that went on here.

@@ -164,4 +164,6 @@ pub enum Reason {
     Move,
     /// A job's deadline.
     Deadline,
+    /// It is time to tell the neighbours how long work waits here.
+    Load,
 }

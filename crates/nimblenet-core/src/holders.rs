@@ -136,6 +136,14 @@ impl Holders {
         }
     }
 
+    /// Whether a node near this one holds a module, as far as this node knows.
+    pub(crate) fn holds(&self, holder: NodeId, tasklet: TaskletRef) -> bool {
+        place(tasklet).is_some_and(|(number, bit)| {
+            let page = self.find(tasklet.namespace, number, holder);
+            page.is_ok_and(|at| self.pages[at].bits & bit != 0)
+        })
+    }
+
     /// What is known of the copies of a module besides the node's own; `registry_hops` is the
     /// distance of the registry, which always has it.
     pub(crate) fn nearby(&self, tasklet: TaskletRef, registry_hops: Option<u8>) -> Nearby {

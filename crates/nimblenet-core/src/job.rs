@@ -11,7 +11,7 @@ use crate::cache::SlotId;
 use crate::config::{ExecutorId, Limits};
 use crate::event::ClientId;
 use crate::places::{AcquisitionAt, Depth};
-use crate::time::Instant;
+use crate::time::{Instant, micros};
 use crate::wire::GoNumber;
 pub(crate) use crate::wire::job::Next;
 
@@ -156,6 +156,8 @@ pub(crate) struct Activation {
     pub(crate) station: Station,
     /// Whether an executor has failed to freeze it since it last ran.
     pub(crate) fixed: bool,
+    /// How long it has run, in microseconds.
+    pub(crate) ran_us: u32,
 }
 
 /// Where the state of an activation is.
@@ -205,6 +207,10 @@ pub(crate) struct Need {
     pub(crate) places: usize,
     /// Bytes of their images.
     pub(crate) bytes: usize,
+    /// How long all of it runs, in microseconds, as far as that is known.
+    pub(crate) time_us: u32,
+    /// Whether it needs a device of this node.
+    pub(crate) pinned: bool,
 }
 
 impl Need {
@@ -212,6 +218,8 @@ impl Need {
     pub(crate) const NONE: Self = Self {
         places: 0,
         bytes: 0,
+        time_us: 0,
+        pinned: false,
     };
 }
 
@@ -359,6 +367,10 @@ pub(crate) struct Job {
     pub(crate) calls_left: u32,
     /// What the whole chain needs, computed when the job started.
     pub(crate) need: Need,
+    /// How long executors will still run it, in microseconds, as far as that is known.
+    pub(crate) left_us: u32,
+    /// When an executor has begun the present step.
+    pub(crate) stepped: Instant,
     /// The preload list: versions to acquire before the start, and their modules once they are
     /// reserved.
     pub(crate) preload: Vec<(TaskletRef, Option<SlotId>)>,
@@ -387,6 +399,7 @@ impl Job {
             callee_slot: None,
             station: Station::Nowhere,
             fixed: false,
+            ran_us: 0,
         };
         Self {
             call: CallId(0),
@@ -408,6 +421,8 @@ impl Job {
             steps: Vec::with_capacity(limits.steps),
             calls_left: 0,
             need: Need::NONE,
+            left_us: 0,
+            stepped: Instant::ZERO,
             preload: Vec::with_capacity(limits.preload),
             stack: (0..limits.depth).map(|_| activation()).collect(),
             depth: 0,
@@ -536,6 +551,7 @@ impl Job {
         activation.callee_slot = None;
         activation.station = Station::Nowhere;
         activation.fixed = false;
+        activation.ran_us = 0;
         self.depth += 1;
         Ok(())
     }
@@ -544,6 +560,30 @@ impl Job {
     pub(crate) fn pop(&mut self) -> Option<&mut Activation> {
         self.depth = self.depth.checked_sub(1)?;
         Some(&mut self.stack[self.depth])
+    }
+
+    /// How long executors will still run it, in microseconds, as far as that is known; 0 if another
+    /// node runs it.
+    pub(crate) fn left_us(&self, now: Instant) -> u32 {
+        if self.state == State::Remote || !self.state.live() {
+            return 0;
+        }
+        let steps = matches!(self.state, State::Running(_) | State::Thawing(..));
+        let ran = if steps {
+            whole_us(now - self.stepped)
+        } else {
+            0
+        };
+        self.left_us.saturating_sub(ran)
+    }
+
+    /// Notes that the present step of the top activation has ended.
+    pub(crate) fn note_ran(&mut self, now: Instant) {
+        let ran = whole_us(now - self.stepped);
+        self.left_us = self.left_us.saturating_sub(ran);
+        if let Some(top) = self.top_mut() {
+            top.ran_us = top.ran_us.saturating_add(ran);
+        }
     }
 
     /// Replaces the message; false if it is longer than the limit.
@@ -561,4 +601,9 @@ impl Job {
             self.steps.push(step);
         }
     }
+}
+
+/// The microseconds of a duration, as many as fit in 32 bits.
+fn whole_us(time: Duration) -> u32 {
+    u32::try_from(micros(time)).unwrap_or(u32::MAX)
 }

@@ -61,6 +61,7 @@ pub mod cache;
 mod catalogue;
 pub mod compression;
 mod config;
+mod costs;
 mod counters;
 mod earliest;
 mod event;

@@ -30,6 +30,7 @@ fn the_specification_s_defaults_are_those_of_a_configuration() {
             },
         ),
         ("pace.announce", millis(config.pace.announce)),
+        ("pace.load", millis(config.pace.load)),
     ];
     for (name, value) in &settings {
         let ending = format!(" | {value} | `{name}` |");

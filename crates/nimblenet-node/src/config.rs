@@ -176,6 +176,14 @@ impl MeshConfig {
             Some(_) => Eviction::LFU,
         }
     }
+
+    /// The policy that places calls unless the configuration names one.
+    fn placement(&self) -> &'static Placement {
+        match self.paper {
+            Some(_) => Placement::HERE,
+            None => Placement::LEAST_WORK,
+        }
+    }
 }
 
 impl Default for Timeouts {
@@ -189,12 +197,12 @@ impl NodeConfig {
     pub fn new(mesh: MeshConfig) -> Self {
         Self {
             eviction: mesh.eviction(),
+            placement: mesh.placement(),
             mesh,
             coap: None,
             cache_bytes: cache_bytes().size(),
             arena_bytes: arena_bytes().size(),
             preload: false,
-            placement: placement().0,
             executors: 1,
             jobs: jobs().size(),
             shelf_bytes: shelf_bytes().size(),
@@ -236,6 +244,7 @@ impl NodeConfig {
         }
         let namespaces = file.namespaces.into_iter();
         let eviction = file.eviction.map_or_else(|| mesh.eviction(), |it| it.0);
+        let placement = file.placement.map_or_else(|| mesh.placement(), |it| it.0);
         Ok(Self {
             mesh,
             coap: file.coap.map(|Socket(address)| address),
@@ -243,7 +252,7 @@ impl NodeConfig {
             arena_bytes: file.arena_bytes.size(),
             preload: file.preload,
             eviction,
-            placement: file.placement.0,
+            placement,
             executors: file.executors.size(),
             jobs: file.jobs.size(),
             shelf_bytes: file.shelf_bytes.size(),
@@ -354,8 +363,7 @@ file!(NodeFile {
     #[serde(default)]
     preload: bool,
     eviction: Option<EvictionName>,
-    #[serde(default = "placement")]
-    placement: PlacementName,
+    placement: Option<PlacementName>,
     #[serde(default = "executors")]
     executors: Within<1, { MAX_EXECUTORS as u64 }>,
     #[serde(default = "jobs")]
@@ -445,6 +453,7 @@ struct TimeoutsFile {
     global_search_ms: Milliseconds,
     hop_ms: Milliseconds,
     announce_ms: Milliseconds,
+    load_ms: Milliseconds,
     call_ms: Milliseconds,
 }
 
@@ -459,6 +468,7 @@ impl Default for TimeoutsFile {
             global_search_ms: millis(Pace::LINUX.global_search),
             hop_ms: millis(Pace::LINUX.hop),
             announce_ms: millis(Pace::LINUX.announce),
+            load_ms: millis(Pace::LINUX.load),
             call_ms: Milliseconds::new(60_000),
         }
     }
@@ -472,6 +482,7 @@ impl TimeoutsFile {
                 global_search: Duration::from_millis(self.global_search_ms.number()),
                 hop: Duration::from_millis(self.hop_ms.number()),
                 announce: Duration::from_millis(self.announce_ms.number()),
+                load: Duration::from_millis(self.load_ms.number()),
             },
             call: Duration::from_millis(self.call_ms.number()),
         }
@@ -481,11 +492,6 @@ impl TimeoutsFile {
 /// A frame of this length fits an unfragmented IPv6 datagram on any path.
 fn mtu() -> Within<MTU_MIN, MTU_MAX> {
     Within::new(1200)
-}
-
-/// The paper's policy.
-fn placement() -> PlacementName {
-    PlacementName(Placement::HERE)
 }
 
 /// The paper's cache.
@@ -636,7 +642,7 @@ mod tests {
             (
                 "placement = \"best\"",
                 3,
-                "no placement policy \"best\"; there are here",
+                "no placement policy \"best\"; there are here, least-work",
             ),
             ("executors = 0", 3, "from 1 to 16 is possible, not 0"),
             ("executors = 17", 3, "from 1 to 16 is possible, not 17"),

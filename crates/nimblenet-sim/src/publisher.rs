@@ -34,6 +34,8 @@ pub struct Draft {
     pub fuel: u64,
     /// Capabilities it wants.
     pub capabilities: Capabilities,
+    /// The fuel that it declares to use.
+    pub cost: u64,
 }
 
 impl Draft {
@@ -52,6 +54,7 @@ impl Draft {
             area: Area::default(),
             fuel: 0,
             capabilities: Capabilities::NONE,
+            cost: 0,
         }
     }
 
@@ -66,6 +69,13 @@ impl Draft {
             name,
             signature.parse().expect("a draft has valid signatures"),
         ));
+        self
+    }
+
+    /// The same draft, which declares to use the fuel `cost`.
+    #[must_use]
+    pub fn costing(mut self, cost: u64) -> Self {
+        self.cost = cost;
         self
     }
 
@@ -85,6 +95,7 @@ impl Draft {
         terms.area = self.area;
         terms.fuel = self.fuel;
         terms.capabilities = self.capabilities;
+        terms.cost = self.cost;
         let terms = terms.with_exports(&[Export::run(self.signature)], &mut space);
         let imports = self.calls.iter().map(|(callee, signature)| NamedImport {
             name: *callee,

@@ -237,7 +237,7 @@ impl Report {
             *report.messages_originated.entry(name).or_default() += originated;
             match kind {
                 Kind::Refuse => report.nacks = originated,
-                Kind::Call | Kind::Return | Kind::Move | Kind::Offer | Kind::Go => {
+                Kind::Load | Kind::Call | Kind::Return | Kind::Move | Kind::Offer | Kind::Go => {
                     report.placement_bytes += bytes(load);
                     if matches!(kind, Kind::Call | Kind::Offer) {
                         report.calls_moved += originated;

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use nimblenet_core::{
     Acquired, AcquisitionConfig, Archive, CallRequest, CatalogueLimits, ClientId, Config, Eviction,
-    Instant, Limits, LinkAddress, LinkId, NamespaceConfig, Role,
+    Instant, Limits, LinkAddress, LinkId, NamespaceConfig, Placement, Role,
 };
 use nimblenet_core::{StaticNeighbour, StaticRoute};
 use nimblenet_tasklet::{Capabilities, Delta, NodeId, TaskletName};
@@ -31,6 +31,8 @@ use crate::trace::{Distances, TaskSet, Trace, Trigger, duration, moment};
 /// The namespace of a trace's tasklets.
 pub const NAMESPACE: &str = "floor";
 
+/// Tasklets declare a microsecond of work as one unit of fuel.
+const FUEL_MS: u32 = 1000;
 /// The most executors of a node if their number is not to matter.
 const UNLIMITED: usize = 64;
 /// A call without waiting takes less than this, acquisitions over the whole mesh included.
@@ -141,6 +143,8 @@ pub struct Settings {
     pub cut: Cut,
     /// Executors of each node; none if no tasklet ever waits for one.
     pub executors: Option<u16>,
+    /// The policy that places calls; none for the profile's own.
+    pub placement: Option<&'static Placement>,
     /// Bytes of each node's cache.
     pub cache_bytes: usize,
     /// The policy that chooses what leaves a full cache; none for the profile's own.
@@ -184,6 +188,7 @@ impl Default for Settings {
             profile: Profile::Default,
             cut: Cut::Nimble,
             executors: None,
+            placement: None,
             cache_bytes: 32768,
             eviction: None,
             acquisition: None,
@@ -293,6 +298,8 @@ impl<'t> Run<'t> {
                 config.limits.jobs = crowd;
                 config.limits.executors = crowd;
             }
+            config.placement = settings.placement.unwrap_or(config.placement);
+            config.fuel_ms = FUEL_MS;
             config.eviction = settings.eviction.unwrap_or(config.eviction);
             config.acquisition = settings.acquisition.unwrap_or(config.acquisition);
             config.acquisition.preload = settings.preload.unwrap_or(config.acquisition.preload);
@@ -556,7 +563,8 @@ fn drafts(tasks: &TaskSet, natives: u32) -> (Vec<Draft>, Vec<TaskletName>) {
     let chains = tasks.chains.iter().map(|chain| {
         let times: Vec<u32> = chain.segments_s.iter().map(micros).collect();
         let module = TimedExecutor::module(&times, chain.size_bytes as usize);
-        let draft = Draft::new(&chain_name(chain.id), module, "func()");
+        let cost = times.iter().map(|time| u64::from(*time)).sum();
+        let draft = Draft::new(&chain_name(chain.id), module, "func()").costing(cost);
         chain.calls.iter().fold(draft, |draft, id| {
             draft.calling(&format!("{NAMESPACE}/{}", algorithm_name(*id)), "func()")
         })
@@ -567,7 +575,7 @@ fn drafts(tasks: &TaskSet, natives: u32) -> (Vec<Draft>, Vec<TaskletName>) {
         let name = algorithm_name(algorithm.id);
         match algorithm.id < natives {
             true => Draft::new(&name, Vec::new(), "func()").native(),
-            false => Draft::new(&name, module, "func()"),
+            false => Draft::new(&name, module, "func()").costing(micros(&algorithm.run_s).into()),
         }
     });
     let drafts: Vec<Draft> = chains.chain(algorithms).collect();

@@ -98,6 +98,7 @@ impl Load {
             | Message::Move(_)
             | Message::Offer(_)
             | Message::Go(_)
+            | Message::Load(_)
             | Message::Report(_) => real,
         });
         Self {
@@ -140,6 +141,7 @@ pub const fn kind_name(kind: Kind) -> &'static str {
         | Kind::Move
         | Kind::Offer
         | Kind::Go
+        | Kind::Load
         | Kind::Report => kind.name(),
     }
 }

@@ -160,6 +160,7 @@ fn frame(step: &Move, sequence: u32) -> Option<Vec<u8>> {
             run: u32::from(a & 3),
             asked_ds: b,
             oldest: a,
+            passes: Passes(a as u8),
             name,
             export: "",
             args: bytes,

@@ -11,7 +11,7 @@ mod text;
 
 use std::path::PathBuf;
 
-use nimblenet_core::Eviction;
+use nimblenet_core::{Eviction, Placement};
 use nimblenet_sim::course::Course;
 use nimblenet_sim::scenario::{Scenario, Sweep};
 use nimblenet_sim::swarm::Trial;
@@ -41,6 +41,8 @@ pub(crate) struct Experiment {
     pub(crate) pairs: Vec<(Profile, Cut)>,
     /// The policy that chooses what leaves a full cache; none for the profile's own.
     pub(crate) eviction: Option<&'static Eviction>,
+    /// The policy that decides where calls run; none for the profile's own.
+    pub(crate) placement: Option<&'static Placement>,
     /// What compressed modules have of their length; none if they travel as they run.
     pub(crate) code_ratio: Option<f64>,
     /// How bytes are counted.
@@ -121,6 +123,7 @@ impl Experiment {
             profile,
             cut,
             eviction: self.eviction,
+            placement: self.placement,
             code_ratio: self.code_ratio,
             header_bytes: self.header_bytes,
             accounting: self.accounting,

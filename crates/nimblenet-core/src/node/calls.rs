@@ -7,28 +7,40 @@
 mod answers;
 mod exchanges;
 mod moves;
+mod placing;
 mod runs;
 
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use nimblenet_tasklet::{Fault, NodeId, Outcome, Work};
+use nimblenet_tasklet::{Fault, NodeId, Outcome, TaskletRef, Work};
 
 use self::answers::{Answers, FLIGHT, is_before};
 use self::exchanges::{Exchange, Exchanges, Heard};
 pub(super) use self::moves::Moved;
 use self::moves::{Moves, OfferAnswer, Passed};
+use self::placing::Placing;
 use self::runs::{Happened, Opening, Runs};
 use super::post::Post;
-use crate::cache::{Buffer, Cache, Disk};
+use crate::cache::{Buffer, Cache, Disk, SlotId};
 use crate::catalogue::Catalogue;
 use crate::config::{Config, ExecutorId};
 use crate::earliest::Earliest;
 use crate::event::{CallRequest, Progress, Reason, Standing};
 use crate::job::{CallId, Caller, ExportName, Job, State};
+use crate::place::{Decision, Facts};
 use crate::places::JobAt;
 use crate::time::Instant;
-use crate::wire::{Answer, Call, Go, Message, Move, Object, Offer, Return};
+use crate::wire::{
+    Answer, Call, Frame, Go, Load, Message, Move, Object, Offer, Passes, Return, Wait,
+};
+
+/// Where a call runs that does not run here.
+struct Placed {
+    to: NodeId,
+    /// When its result is expected, if nothing is to come before that.
+    expected: Option<Duration>,
+}
 
 /// The calls of a node.
 pub(super) struct Calls {
@@ -36,6 +48,9 @@ pub(super) struct Calls {
     exchanges: Exchanges,
     moves: Moves,
     answers: Answers,
+    placing: Placing,
+    /// Kept between calls, so that a call allocates nothing.
+    modules: Vec<(TaskletRef, Option<SlotId>)>,
     /// When this run of the node has begun.
     began: Option<Instant>,
 }
@@ -48,6 +63,14 @@ impl Calls {
             exchanges: Exchanges::new(jobs),
             moves: Moves::new(jobs),
             answers: Answers::new(&config.limits),
+            placing: Placing::new(match config.places_calls() {
+                true => config.limits.neighbours,
+                false => 0,
+            }),
+            modules: Vec::with_capacity(match config.places_calls() {
+                true => config.limits.preload + 1,
+                false => 0,
+            }),
             began: None,
         }
     }
@@ -80,10 +103,118 @@ impl Calls {
         self.answers.count()
     }
 
-    /// Jobs that have yet to end and that no other node runs.
-    pub(super) fn backlog(&self) -> usize {
-        let live = self.runs.execution.jobs.live();
-        live.filter(|(_, job)| job.state != State::Remote).count()
+    /// Takes a call. The policy decides where it runs; if the tasklet is not in a catalogue yet, it
+    /// runs here.
+    ///
+    /// # Errors
+    /// [`Fault`] if it is refused at once.
+    pub(super) fn call(
+        &mut self,
+        post: &mut Post<'_>,
+        request: CallRequest<'_>,
+    ) -> Result<CallId, Fault> {
+        let Some(Placed { to, expected }) = self.place(post, &request, None) else {
+            return self.call_here(post, request);
+        };
+        if let Some(client) = request.client {
+            post.cache.meet(post.now, client);
+        }
+        post.counters.calls += 1;
+        match self.accept_remote(post, to, request, (Passes::PLACED, expected)) {
+            Ok(call) => {
+                post.counters.placed += 1;
+                Ok(call)
+            }
+            // It is too long for a frame.
+            Err(Fault::ValuesTooLarge) => {
+                post.counters.calls -= 1;
+                self.call_here(post, request)
+            }
+            Err(fault) => {
+                post.counters.failed += 1;
+                Err(fault)
+            }
+        }
+    }
+
+    /// The other node at which a call runs, as the policy decides; `caller` is the node that calls. The
+    /// work is noted there.
+    fn place(
+        &mut self,
+        post: &Post<'_>,
+        request: &CallRequest<'_>,
+        caller: Option<NodeId>,
+    ) -> Option<Placed> {
+        if !post.config.places_calls() {
+            return None;
+        }
+        let policy = post.config.placement.policy;
+        let (tasklet, need) = self.runs.need_of(&request.name)?;
+        let work = Duration::from_micros(need.time_us.into());
+        let limit = post.config.limits.preload;
+        self.modules.clear();
+        let subscriptions = &self.runs.supply.subscriptions;
+        subscriptions.list_callees(tasklet, &[], &mut self.modules, limit);
+        self.modules.push((tasklet, None));
+        let lacks = |module| post.cache.find(module).is_none();
+        let facts = Facts {
+            lacks: placing::count(&self.modules, lacks),
+            fetch: post.patience(1),
+            blur: post.config.pace.load / 2,
+            tasklet,
+            work,
+            pinned: need.pinned,
+            caller,
+            left: request.deadline,
+            backlog: self.runs.execution.jobs.live_here(),
+            wait: self.runs.execution.wait(post.now),
+            executors: post.config.limits.executors,
+            neighbours: self.placing.neighbours(post, caller, &self.modules),
+        };
+        let Decision::Send(to) = policy.place(&facts) else {
+            return None;
+        };
+        let expected = self.placing.expected(post.now, to, work);
+        self.placing.note_placed(post.now, to, work);
+        Some(Placed { to, expected })
+    }
+
+    /// Takes what a neighbour says of the work that waits there.
+    pub(super) fn handle_load(&mut self, post: &Post<'_>, from: NodeId, load: Load) {
+        self.placing.handle_load(post, from, load);
+    }
+
+    /// There is a neighbour that knows nothing of this node.
+    pub(super) fn handle_newcomer(&mut self) {
+        self.placing.handle_newcomer();
+    }
+
+    /// Tells the neighbours how long work waits here, if they do not know that.
+    fn tell_load(&mut self, post: &mut Post<'_>) {
+        if !self.placing.tells() {
+            return;
+        }
+        let wait = self.runs.execution.wait(post.now);
+        let pause = post.config.pace.load;
+        if self.placing.poll_load(post.now, pause, wait) {
+            let executors = u8::try_from(post.config.limits.executors).unwrap_or(u8::MAX);
+            let wait = Wait::of(wait);
+            post.flood(1, Message::Load(Load { wait, executors }));
+        }
+    }
+
+    /// How long new work waits here, as answers say it.
+    fn wait(&self, now: Instant) -> Wait {
+        match self.placing.tells() {
+            true => Wait::of(self.runs.execution.wait(now)),
+            false => Wait::default(),
+        }
+    }
+
+    /// Tells the caller of the job at `at` how it stands.
+    fn answer(&self, post: &mut Post<'_>, at: JobAt) {
+        let wait = self.wait(post.now);
+        exchanges::answer(post, &self.runs.execution.jobs[at], wait);
     }
 
     /// Takes a call that runs here.
@@ -113,7 +244,7 @@ impl Calls {
         request: CallRequest<'_>,
     ) -> Result<CallId, Fault> {
         post.counters.calls += 1;
-        let accepted = self.accept_remote(post, node, request);
+        let accepted = self.accept_remote(post, node, request, (Passes::PINNED, None));
         post.counters.failed += u64::from(accepted.is_err());
         accepted
     }
@@ -167,6 +298,9 @@ impl Calls {
                 self.exchanges.forget(at);
                 self.runs.end(post, at, Err(Fault::Unreachable));
             } else {
+                if let Some(node) = self.exchanges.unheard(at) {
+                    self.placing.doubt(node);
+                }
                 self.exchanges.ask(post, at, &self.runs.execution.jobs[at]);
             }
         }
@@ -186,12 +320,12 @@ impl Calls {
     /// The next work for an executor; `image` is the image of the job that moves.
     pub(super) fn poll_work<'n>(
         &'n mut self,
-        executor: ExecutorId,
+        seat: (Instant, ExecutorId),
         cache: &'n mut Cache,
         image: &'n Buffer,
     ) -> Option<Work<'n>> {
         let work = self.moves.work();
-        self.runs.poll_work(executor, cache, work, image)
+        self.runs.poll_work(seat, cache, work, image)
     }
 
     /// The result of a move that was ordered here.
@@ -208,6 +342,7 @@ impl Calls {
         self.runs.note_timeouts(earliest);
         earliest.note(self.exchanges.poll_timeout(), Reason::RemoteCall);
         earliest.note(self.moves.poll_timeout(), Reason::Move);
+        earliest.note(self.placing.poll_timeout(), Reason::Load);
     }
 
     /// Whether the node `to` may fetch this object because it was offered the job.
@@ -250,6 +385,7 @@ impl Calls {
                 break;
             }
         }
+        self.tell_load(post);
     }
 
     /// Does what follows for other nodes from something that happened to a job.
@@ -260,7 +396,7 @@ impl Calls {
                 let fault = result.err().unwrap_or(Fault::UnknownCall);
                 self.exchanges.forget(at);
                 self.moves.ended(post, at, job.call, fault);
-                exchanges::answer(post, job);
+                self.answer(post, at);
             }
             Happened::Arriving(Ok(())) => {
                 if let Some(at) = self.moves.job() {
@@ -286,11 +422,11 @@ impl Calls {
             Passed::Lacks(at, depth) => self.runs.acquire_for(post, at, depth),
             Passed::Ready(at, number) => {
                 self.runs.execution.jobs.set_number(at, number);
-                exchanges::answer(post, &self.runs.execution.jobs[at]);
+                self.answer(post, at);
             }
             Passed::Declined(at, fault) => {
                 self.runs.decline(post, at, fault);
-                exchanges::answer(post, &self.runs.execution.jobs[at]);
+                self.answer(post, at);
             }
         }
     }
@@ -316,6 +452,7 @@ impl Calls {
         post: &mut Post<'_>,
         to: NodeId,
         request: CallRequest<'_>,
+        (passes, expected): (Passes, Option<Duration>),
     ) -> Result<CallId, Fault> {
         let export = ExportName::new(request.export).ok_or(Fault::UnknownExport)?;
         let number = post.mesh.next_sequence();
@@ -325,6 +462,7 @@ impl Calls {
             run: 0,
             asked_ds: 0,
             oldest: 0,
+            passes,
             name: request.name,
             export: export.as_str(),
             args: request.args,
@@ -339,24 +477,36 @@ impl Calls {
             args: request.args,
             caller: None,
             deadline: Some(post.now + deadline),
-            client: None,
+            client: request.client,
             state: State::Remote,
         };
         self.vacate(post);
         let at = self.runs.execution.open(post.now, opening)?;
         let job = &self.runs.execution.jobs[at];
-        self.exchanges
-            .begin(at, Exchange::call(post.now, to, number));
+        let exchange = Exchange::call(post.now, to, number, passes);
+        self.exchanges.begin(at, exchange.expecting(expected));
         self.exchanges.ask(post, at, job);
         Ok(job.call)
     }
 
-    /// Takes a call of another node.
-    pub(super) fn handle_call(&mut self, post: &mut Post<'_>, origin: NodeId, call: Call<'_>) {
+    /// Takes a call of another node, which came in `frame`.
+    pub(super) fn handle_call(&mut self, post: &mut Post<'_>, frame: Frame<'_>, call: Call<'_>) {
+        let origin = frame.origin;
         let caller = (origin, call.request);
+        let request = CallRequest {
+            name: call.name,
+            export: call.export,
+            args: call.args,
+            deadline: Some(Duration::from_millis(call.deadline_ms.into())),
+            client: None,
+        };
         self.forget_before(post, origin, &call);
         let known = self.runs.execution.jobs.by_caller(caller);
         if known.is_none() {
+            if let Some(to) = self.answers.passed_to(post, caller) {
+                pass_on(post, frame, call, to);
+                return;
+            }
             if self.answers.is_late(post.now, caller) || self.recall(post, caller) {
                 return;
             }
@@ -365,15 +515,15 @@ impl Calls {
                 exchanges::send(post, caller, answer);
                 return;
             }
+            if let Some(to) = self.place_on(post, &frame, &call, &request)
+                && self.answers.note_passed(post, caller, to)
+            {
+                post.counters.passed += 1;
+                pass_on(post, frame, call, to);
+                return;
+            }
             self.vacate(post);
         }
-        let request = CallRequest {
-            name: call.name,
-            export: call.export,
-            args: call.args,
-            deadline: Some(Duration::from_millis(call.deadline_ms.into())),
-            client: None,
-        };
         let accepted = match known {
             Some(at) => Ok(at),
             None => self.runs.accept(post, request, Some(caller)),
@@ -382,9 +532,33 @@ impl Calls {
         match accepted.map(|at| &self.runs.execution.jobs[at]) {
             // A new job that has ended already was answered when it ended.
             Ok(job) if known.is_none() && !job.state.live() => {}
-            Ok(job) => exchanges::answer(post, job),
+            Ok(job) if known.is_none() && job.state.live() && call.passes.is_quiet() => {}
+            Ok(job) => exchanges::answer(post, job, self.wait(post.now)),
+            // Who has placed the call here runs it itself then.
+            Err(fault)
+                if call.passes.is_placed() && self.answers.note_refused(post, caller, fault) =>
+            {
+                exchanges::send(post, caller, Answer::Refused(fault, None));
+            }
             Err(fault) => exchanges::send(post, caller, Answer::Failed(fault, None)),
         }
+    }
+
+    /// Where a call of another node runs that may be passed on.
+    fn place_on(
+        &mut self,
+        post: &Post<'_>,
+        frame: &Frame<'_>,
+        call: &Call<'_>,
+        request: &CallRequest<'_>,
+    ) -> Option<NodeId> {
+        // Who has sent the call on does not get it again: it would drop the packet.
+        let direct = frame.sender == frame.origin || frame.hops <= 2;
+        if call.passes.next().is_none() || !direct {
+            return None;
+        }
+        let placed = self.place(post, request, Some(frame.sender))?;
+        Some(placed.to).filter(|to| *to != frame.origin)
     }
 
     /// Takes an answer of another node.
@@ -405,10 +579,13 @@ impl Calls {
                 }
             }
         }
-        let Some(at) = self.exchanges.find(origin, answer.request) else {
+        let Some(at) = self.exchanges.answered(origin, answer.request) else {
             post.unexpected();
             return;
         };
+        if let Answer::Working(_, wait) = answer.answer {
+            self.placing.handle_wait(post.now, origin, wait);
+        }
         let heard = self.exchanges.handle_return(post, at, answer.answer);
         if let Heard::Ended(result) = heard {
             self.runs.end_remote(post, at, result);
@@ -422,6 +599,14 @@ impl Calls {
         let job = &self.runs.execution.jobs[at];
         match heard {
             Heard::Works | Heard::Ended(_) => {}
+            Heard::Refused => {
+                if let Some(node) = self.exchanges.node_of(at) {
+                    self.placing.note_refused(node);
+                }
+                self.exchanges.forget(at);
+                self.runs.take_back(post, at);
+                self.carry(post);
+            }
             Heard::Ask => self.exchanges.ask(post, at, job),
             Heard::Redirected(to, result) => {
                 let call = job.call;
@@ -442,7 +627,7 @@ impl Calls {
             return;
         };
         if !self.runs.execution.jobs[at].state.live() {
-            exchanges::answer(post, &self.runs.execution.jobs[at]);
+            self.answer(post, at);
             return;
         }
         let answer = match self.order_move(post, at, order.to) {
@@ -456,7 +641,7 @@ impl Calls {
     pub(super) fn handle_offer(&mut self, post: &mut Post<'_>, origin: NodeId, offer: &Offer) {
         let caller = (origin, offer.request);
         if let Some(at) = self.runs.execution.jobs.by_caller(caller) {
-            exchanges::answer(post, &self.runs.execution.jobs[at]);
+            self.answer(post, at);
             return;
         }
         if self.recall(post, caller) {
@@ -509,7 +694,7 @@ impl Calls {
         } else if let (State::Declined(_), false) = (job.state, ours) {
             exchanges::send(post, caller, disowned);
         } else {
-            exchanges::answer(post, job);
+            self.answer(post, at);
         }
     }
 
@@ -567,7 +752,21 @@ impl Calls {
         } else {
             post.counters.calls += 1;
         }
-        let answered = waits.unwrap_or(at);
-        exchanges::answer(post, &self.runs.execution.jobs[answered]);
+        self.answer(post, waits.unwrap_or(at));
     }
+}
+
+/// Sends a call of another node on to the node `to`.
+fn pass_on(post: &mut Post<'_>, frame: Frame<'_>, call: Call<'_>, to: NodeId) {
+    let passes = call.passes.next().unwrap_or(call.passes);
+    // What the caller says of its oldest request, it says to this node alone.
+    let oldest = u16::MAX;
+    let call = Call {
+        passes,
+        oldest,
+        ..call
+    };
+    let message = Message::Call(call);
+    let frame = Frame { message, ..frame };
+    post.mesh.pass_on(post.now, frame, to, post.counters);
 }

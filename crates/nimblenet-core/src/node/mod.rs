@@ -13,9 +13,9 @@
 //!     - `acquisitions`: Algorithm 1;
 //!     - `fetches`: objects on their way to this node;
 //!   - `exchanges`: calls between nodes;
+//!   - `placing`: the work that waits around this node, and where calls run;
 //!   - `moves`: running jobs that go to another node or come from one;
 //! - [`servings`]: objects on their way from this node;
-//! - [`placing`]: the facts for the policy that places a call;
 //! - [`reports`]: crashes, reported to the registry;
 //! - [`announcements`]: the epochs that nodes hold, announced to registries.
 //!
@@ -25,7 +25,6 @@
 mod announcements;
 mod calls;
 mod occupancy;
-mod placing;
 mod post;
 mod reports;
 mod servings;
@@ -40,7 +39,6 @@ pub use self::occupancy::Occupancy;
 
 use self::announcements::Announcements;
 use self::calls::{Calls, Moved};
-use self::placing::Placing;
 use self::post::{Ground, Post};
 use self::reports::Reports;
 use self::servings::{Holding, Servings};
@@ -53,7 +51,6 @@ use crate::earliest::Earliest;
 use crate::event::{CallRequest, Event, Input, Progress, Reason};
 use crate::job::CallId;
 use crate::mesh::{Delivery, Mesh, Reach, Transmit};
-use crate::place::Decision;
 use crate::time::Instant;
 use crate::wire::{EpochNote, Fetch, Frame, HOLDINGS_BYTES, Holdings, Message, Object, Report};
 
@@ -82,7 +79,6 @@ pub struct Node {
     ground: Ground,
     calls: Calls,
     servings: Servings,
-    placing: Placing,
     reports: Reports,
     announcements: Announcements,
 }
@@ -140,7 +136,6 @@ impl Node {
             reports: Reports::new(archive.is_some()),
             announcements: Announcements::new(archive.is_some()),
             servings: Servings::new(archive, limits.servings),
-            placing: Placing::new(limits.neighbours),
             ground: Ground::new(config, mesh, cache, Buffer::new(image)),
         }
     }
@@ -235,23 +230,10 @@ impl Node {
     /// # Errors
     /// Those of [`call_here`](Self::call_here) or [`call_at`](Self::call_at).
     pub fn call(&mut self, now: Instant, request: CallRequest<'_>) -> Result<CallId, Fault> {
-        let policy = self.config().placement.policy;
-        if !policy.needs_facts() {
-            return self.call_here(now, request);
-        }
-        let catalogue = self
-            .calls
-            .runs
-            .supply
-            .subscriptions
-            .catalogue_named(&request.name.namespace);
-        let backlog = self.calls.backlog();
-        let (ground, placing) = (&self.ground, &mut self.placing);
-        let facts = catalogue.and_then(|held| placing.facts(ground, held, backlog, &request));
-        match facts.map_or(Decision::Here, |facts| policy.place(&facts)) {
-            Decision::Here => self.call_here(now, request),
-            Decision::Send(to) => self.call_at(now, to, request),
-        }
+        let post = &mut self.ground.post(now);
+        let call = self.calls.call(post, request);
+        self.assert_invariants();
+        call
     }
 
     /// Takes a call that runs here, whatever the placement. Its end is an [`Event::Finished`].
@@ -381,8 +363,10 @@ impl Node {
 
     /// The next work for an executor.
     pub fn poll_work(&mut self, executor: ExecutorId) -> Option<Work<'_>> {
-        let Ground { cache, image, .. } = &mut self.ground;
-        self.calls.poll_work(executor, cache, image)
+        let Ground {
+            now, cache, image, ..
+        } = &mut self.ground;
+        self.calls.poll_work((*now, executor), cache, image)
     }
 
     /// The next news for the user.
@@ -533,6 +517,10 @@ impl Node {
                     post.mesh.hear_holder(now, origin, &holder);
                 }
             }
+            Message::Load(load) => {
+                // Nobody passes it on, so it is the neighbour's own.
+                self.calls.handle_load(post, origin, load);
+            }
             Message::Report(report) => self.reports.handle_report(origin, &report),
             Message::Hello(hello) => {
                 // A hello for this node alone is an announcement.
@@ -550,7 +538,7 @@ impl Node {
                     }
                 }
             }
-            Message::Call(call) => self.calls.handle_call(post, origin, call),
+            Message::Call(call) => self.calls.handle_call(post, frame, call),
             Message::Return(answer) => self.calls.handle_return(post, origin, answer),
             Message::Move(order) => self.calls.handle_move(post, origin, order),
             Message::Offer(offer) => self.calls.handle_offer(post, origin, &offer),
@@ -564,6 +552,7 @@ impl Node {
         self.calls.carry(post);
         if post.mesh.poll_newcomer() {
             post.holders.handle_newcomer(now);
+            self.calls.handle_newcomer();
         }
         post.holders.notice(now, post.cache);
         self.assert_invariants();

@@ -21,10 +21,12 @@ use crate::wire::{GoNumber, Message, Object};
 const ASKS: u8 = 6;
 /// A node that has said that it works is asked again after this many times the patience for an
 /// answer.
-const ASK_AFTER: u32 = 8;
+pub(in crate::node) const ASK_AFTER: u32 = 8;
 
 /// What all parts of a node share.
 pub(in crate::node) struct Ground {
+    /// The time of the last input or command.
+    pub(in crate::node) now: Instant,
     pub(in crate::node) config: Config,
     pub(in crate::node) mesh: Mesh,
     pub(in crate::node) cache: Cache,
@@ -51,6 +53,7 @@ impl Ground {
             false => 0,
         };
         Self {
+            now: Instant::ZERO,
             latency: Latency::new(sources, config.limits.cache_bytes),
             holders: Holders::new(
                 config.limits.holdings,
@@ -72,6 +75,7 @@ impl Ground {
     // Not inlined: every entry of the node calls it, and its code is longer than a call.
     #[inline(never)]
     pub(in crate::node) fn post(&mut self, now: Instant) -> Post<'_> {
+        self.now = now;
         Post {
             now,
             config: &self.config,

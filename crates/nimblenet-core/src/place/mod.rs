@@ -10,28 +10,50 @@ use core::time::Duration;
 
 use nimblenet_tasklet::{NodeId, TaskletRef};
 
-/// The facts for a policy: what a node knows of itself and of the call that it takes.
+/// The facts for a policy: what a node knows of itself, of the nodes in direct reach, and of the call
+/// that it takes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Facts<'a> {
     /// The tasklet that is called.
     pub tasklet: TaskletRef,
-    /// The length of its module in bytes; 0 for a native tasklet, which runs only where its device
-    /// is.
-    pub module_bytes: u32,
-    /// The fuel that a typical activation of it uses; 0 if that is not known.
-    pub cost: u64,
-    /// Whether its module is in the cache.
-    pub cached: bool,
+    /// How long the call runs here, with all that it may call, as far as the node knows.
+    pub work: Duration,
+    /// Whether something that it may call needs a device of this node.
+    pub pinned: bool,
     /// The node that calls; none for a call from outside the mesh.
     pub caller: Option<NodeId>,
     /// The time until the call must have ended; none if it may take any time.
     pub left: Option<Duration>,
-    /// How many jobs run or wait here; those that another node runs do not count.
+    /// How many jobs run or wait here; those that other nodes run do not count.
     pub backlog: usize,
+    /// How long new work waits here until an executor is free.
+    pub wait: Duration,
     /// How many jobs can run here at a time.
     pub executors: usize,
-    /// The nodes in direct reach, lowest id first.
-    pub neighbours: &'a [NodeId],
+    /// How many modules of those that the call may run are not here.
+    pub lacks: usize,
+    /// How long it usually takes to fetch one from a neighbour.
+    pub fetch: Duration,
+    /// How wrong the waits of the neighbours may be that have told the truth.
+    pub blur: Duration,
+    /// The nodes in direct reach that take work of others, lowest id first.
+    pub neighbours: &'a [Neighbour],
+}
+
+/// What a node knows of another in direct reach.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Neighbour {
+    /// Which node.
+    pub id: NodeId,
+    /// How long new work waits there, as it has said, less the time since then, with what was placed
+    /// there since then.
+    pub wait: Duration,
+    /// How long a call takes to get there, and its result to come back.
+    pub way: Duration,
+    /// How many jobs can run there at a time.
+    pub executors: u8,
+    /// How many modules of those that the call may run are not there, as far as this node knows.
+    pub lacks: usize,
 }
 
 /// Where a call runs.
@@ -93,6 +115,7 @@ macro_rules! policies {
 
 policies! {
     here HERE,
+    least_work LEAST_WORK,
 }
 
 impl Placement {

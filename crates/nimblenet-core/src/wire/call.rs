@@ -2,7 +2,7 @@
 
 use nimblenet_tasklet::{Fault, Name, NodeId, TaskletName, Trap};
 
-use super::{GoNumber, Malformed, Reader, Writer};
+use super::{GoNumber, Malformed, Reader, Wait, Writer};
 
 /// Asks a node to run a tasklet. The caller repeats it until it is answered; the node runs it once
 /// (spec/wire.md, section 9).
@@ -20,6 +20,9 @@ pub struct Call<'a> {
     /// How far the oldest request for which the origin still asks this node is behind this one; the
     /// largest number if it is further than that.
     pub oldest: u16,
+    /// Whether placement has chosen the node that is asked, and how often the call may still be
+    /// passed on.
+    pub passes: Passes,
     /// The tasklet.
     pub name: TaskletName,
     /// The export; empty for `run`.
@@ -31,12 +34,13 @@ pub struct Call<'a> {
 impl<'a> Call<'a> {
     pub(super) fn len(&self) -> usize {
         let name = self.name.namespace.as_str().len() + self.name.name.as_str().len();
-        4 + 4 + 4 + 2 + 2 + 3 + name + self.export.len() + self.args.len()
+        4 + 4 + 4 + 2 + 2 + 1 + 3 + name + self.export.len() + self.args.len()
     }
 
     pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let (request, deadline_ms) = (reader.u32()?, reader.u32()?);
         let (run, asked_ds, oldest) = (reader.u32()?, reader.u16()?, reader.u16()?);
+        let passes = Passes(reader.u8()?);
         let namespace = Name::new(reader.text()?).map_err(|_| Malformed)?;
         let name = Name::new(reader.text()?).map_err(|_| Malformed)?;
         let export = reader.text()?;
@@ -47,6 +51,7 @@ impl<'a> Call<'a> {
             run,
             asked_ds,
             oldest,
+            passes,
             name,
             export,
             args: reader.rest(),
@@ -59,6 +64,7 @@ impl<'a> Call<'a> {
         writer.u32(self.run);
         writer.u16(self.asked_ds);
         writer.u16(self.oldest);
+        writer.u8(self.passes.0);
         for part in [
             self.name.namespace.as_str(),
             self.name.name.as_str(),
@@ -71,11 +77,49 @@ impl<'a> Call<'a> {
     }
 }
 
+/// How far placement may take a call: 0 for a call to this node and no other, else one more than
+/// the number of times that it may still be passed on; with [`QUIET`](Self::QUIET) added if the node
+/// that is asked need not say that it works.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Passes(pub u8);
+
+impl Passes {
+    /// The caller has named the node.
+    pub const PINNED: Self = Self(0);
+    /// Placement has chosen the node; it may pass the call on, and the next one too.
+    pub const PLACED: Self = Self(3);
+    /// The bit of a call whose caller waits for nothing but the result.
+    pub const QUIET: u8 = 0x80;
+
+    /// Whether placement has chosen the node.
+    pub fn is_placed(self) -> bool {
+        self.0 & !Self::QUIET > 0
+    }
+
+    /// Whether the caller waits for nothing but the result.
+    pub fn is_quiet(self) -> bool {
+        self.0 & Self::QUIET > 0
+    }
+
+    /// The same for a caller that waits for nothing but the result.
+    #[must_use]
+    pub fn quiet(self) -> Self {
+        Self(self.0 | Self::QUIET)
+    }
+
+    /// What is left after the call is passed on once more; none if it may not. The node that it is
+    /// passed to says that it works, since the caller does not know that node.
+    pub fn next(self) -> Option<Self> {
+        let left = self.0 & !Self::QUIET;
+        (left > 1).then(|| Self(left - 1))
+    }
+}
+
 /// The state of a call.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Answer<'a> {
-    /// The node works on it, in this run.
-    Working(u32),
+    /// The node works on it, in this run; new work waits there for so long.
+    Working(u32, Wait),
     /// It has ended with these results: a CBOR array.
     Done(&'a [u8]),
     /// It has ended without results.
@@ -83,8 +127,8 @@ pub enum Answer<'a> {
     /// The node takes an offered job in. With a number the job is ready, and runs once a
     /// [`Go`](super::Go) has that number.
     Adopting(Option<GoNumber>),
-    /// The node will not run an offered job and never ran it; or a move is not possible. The
-    /// number is that of a job that was ready.
+    /// The node will not run an offered job, or a call that placement has sent to it, and never ran
+    /// it; or a move is not possible. The number is that of a job that was ready.
     Refused(Fault, Option<GoNumber>),
     /// The call is moving to this node, or has moved there.
     Moving(NodeId),
@@ -112,7 +156,8 @@ impl<'a> Return<'a> {
         5 + match self.answer {
             Answer::Done(result) => result.len(),
             Answer::Failed(..) | Answer::Moving(_) => 2,
-            Answer::Adopting(_) | Answer::Working(_) => 4,
+            Answer::Adopting(_) => 4,
+            Answer::Working(..) => 6,
             Answer::Refused(..) => 5,
         }
     }
@@ -120,7 +165,7 @@ impl<'a> Return<'a> {
     pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
         let request = reader.u32()?;
         let answer = match reader.u8()? {
-            WORKING => Answer::Working(reader.u32()?),
+            WORKING => Answer::Working(reader.u32()?, Wait(reader.u16()?)),
             DONE => Answer::Done(reader.rest()),
             FAILED => {
                 let fault = fault(reader)?;
@@ -141,9 +186,10 @@ impl<'a> Return<'a> {
     pub(super) fn emit(&self, writer: &mut Writer<'_>) {
         writer.u32(self.request);
         match self.answer {
-            Answer::Working(run) => {
+            Answer::Working(run, wait) => {
                 writer.u8(WORKING);
                 writer.u32(run);
+                writer.u16(wait.0);
             }
             Answer::Done(result) => {
                 writer.u8(DONE);

@@ -19,11 +19,12 @@
 mod frame;
 pub(crate) mod job;
 
-pub use call::Answer;
+pub use call::{Answer, Passes};
 pub use fetch::Object;
 pub use frame::{AUTHENTICATED, Frame, HEADER_LEN, MAX_TTL, OVERHEAD};
 pub use hello::{EPOCH_LEN, EpochNote, HELLO_BYTES, MAX_NOTES, RegistryNote};
 pub use holdings::{HOLDINGS_BYTES, Holder, HoldingsWriter, PAGE_ENTRIES, Page};
+pub use load::Wait;
 pub use offer::GoNumber;
 pub use refuse::Refusal;
 pub use report::{Cause, REPORT_ADDRESSES, REPORT_TEXT_BYTES};
@@ -155,6 +156,10 @@ messages! {
         holdings {
             /// I hold these modules, and my neighbours those.
             Holdings<'a> = 15 "holdings",
+        }
+        load {
+            /// New work waits so long here.
+            Load = 16 "load",
         }
     }
 }

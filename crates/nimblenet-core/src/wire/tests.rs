@@ -130,7 +130,8 @@ proptest! {
     fn calls_round_trip(request: u32, deadline_ms: u32, export in "[a-z]{0,20}", args: Vec<u8>) {
         let name = "shop/rms".parse().unwrap();
         let (run, asked_ds, oldest) = (request.rotate_left(9), deadline_ms as u16, request as u16);
-        let call = Call { request, deadline_ms, run, asked_ds, oldest, name, export: &export, args: &args };
+        let passes = Passes(request as u8);
+        let call = Call { request, deadline_ms, run, asked_ds, oldest, passes, name, export: &export, args: &args };
         round_trip(Message::Call(call));
         let failed = Answer::Failed(Fault::Trapped, Some(Trap::Unreachable));
         let (to, number) = (NodeId(deadline_ms as u16), request.rotate_left(7));
@@ -139,9 +140,15 @@ proptest! {
             Answer::Refused(Fault::Busy, GoNumber::new(number)),
             Answer::Moving(to),
         ];
-        for answer in [Answer::Working(request), Answer::Done(&args), failed].into_iter().chain(moves) {
+        for answer in [Answer::Working(request, Wait(oldest)), Answer::Done(&args), failed].into_iter().chain(moves) {
             round_trip(Message::Return(Return { request, answer }));
         }
+    }
+
+    #[test]
+    fn loads_round_trip(wait: u16, executors: u8) {
+        round_trip(Message::Load(Load { wait: Wait(wait), executors }));
+        prop_assert_eq!(Wait::of(Wait(wait).duration()), Wait(wait));
     }
 
     #[test]

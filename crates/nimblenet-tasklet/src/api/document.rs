@@ -255,6 +255,10 @@ documents! {
         MOVED_OUT = "moved_out" Uint, optional;
         /// Jobs that came from other nodes.
         MOVED_IN = "moved_in" Uint, optional;
+        /// Calls of this node that placement has sent to others.
+        PLACED = "placed" Uint, optional;
+        /// Calls of other nodes that placement has passed on.
+        PASSED = "passed" Uint, optional;
         /// Jobs of other nodes that were refused.
         MOVES_REFUSED = "moves_refused" Uint, optional;
         /// Moves that were begun here and failed.

@@ -157,6 +157,7 @@ fn faster(pace: Pace, speedup: u32) -> Pace {
         global_search: shorter(pace.global_search, 40),
         hop: shorter(pace.hop, 2),
         announce: shorter(pace.announce, 20),
+        load: shorter(pace.load, 20),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
-use nimblenet_core::{Eviction, MIN_MTU};
+use nimblenet_core::{Eviction, MIN_MTU, Placement};
 use nimblenet_sim::scenario::{Parameter, Scenario, Sweep};
 use nimblenet_sim::tally::Accounting;
 use nimblenet_sim::{Cut, Profile};
@@ -76,6 +76,9 @@ pub(crate) struct Args {
     /// Policy that chooses what leaves a full cache [default: the profile's]
     #[arg(long, value_name = "NAME", value_parser = evictions())]
     eviction: Option<String>,
+    /// Policy that decides where calls run [default: the profile's]
+    #[arg(long, value_name = "NAME", value_parser = placements())]
+    placement: Option<String>,
     /// Compress modules, whose contents are made so that they keep this share of their length.
     #[arg(long, value_name = "SHARE", value_parser = code_ratio)]
     code_ratio: Option<f64>,
@@ -309,6 +312,7 @@ impl Args {
             sweep: self.sweep.clone(),
             pairs: self.pairs(),
             eviction: self.eviction.as_deref().and_then(Eviction::named),
+            placement: self.placement.as_deref().and_then(Placement::named),
             code_ratio: self.code_ratio,
             accounting: self.accounting,
             header_bytes: self.header_bytes,
@@ -386,6 +390,10 @@ where
 
 fn evictions() -> PossibleValuesParser {
     PossibleValuesParser::new(Eviction::ALL.iter().map(|policy| policy.name))
+}
+
+fn placements() -> PossibleValuesParser {
+    PossibleValuesParser::new(Placement::ALL.iter().map(|policy| policy.name))
 }
 
 fn executors(text: &str) -> Result<Executors, String> {

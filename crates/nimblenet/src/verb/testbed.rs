@@ -146,6 +146,7 @@ impl Args {
             seeds: vec![SEED],
             sweep: None,
             pairs: cuts.iter().map(|cut| (self.profile, *cut)).collect(),
+            placement: None,
             eviction: None,
             code_ratio: None,
             accounting: Accounting::Real,

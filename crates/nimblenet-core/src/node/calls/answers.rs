@@ -40,6 +40,8 @@ enum End {
     Done,
     Failed(Fault, Option<Trap>),
     Declined(Fault, Option<GoNumber>),
+    /// The call was passed on to this node.
+    Passed(NodeId),
     /// The node does not ask for anything before this request any more; what comes of that is late.
     Over,
 }
@@ -90,9 +92,60 @@ impl Answers {
         room
     }
 
+    /// Remembers, while the caller may ask, that a call was passed on to a node; false if there is no
+    /// room.
+    pub(in crate::node) fn note_passed(
+        &mut self,
+        post: &Post<'_>,
+        caller: Caller,
+        to: NodeId,
+    ) -> bool {
+        let until = may_ask_until(post, caller, post.now, None);
+        self.note(post.now, caller, until, End::Passed(to))
+    }
+
+    /// Remembers, while the caller may ask, that this node has refused a call and never runs it; false
+    /// if there is no room.
+    pub(in crate::node) fn note_refused(
+        &mut self,
+        post: &Post<'_>,
+        caller: Caller,
+        fault: Fault,
+    ) -> bool {
+        let until = may_ask_until(post, caller, post.now, None);
+        self.note(post.now, caller, until, End::Declined(fault, None))
+    }
+
+    /// The node to which a call was passed on.
+    pub(in crate::node) fn passed_to(&mut self, post: &Post<'_>, caller: Caller) -> Option<NodeId> {
+        let mut own = self.records.iter_mut();
+        let own = own.find(|record| record.caller == caller)?;
+        let End::Passed(to) = own.end else {
+            return None;
+        };
+        own.until = may_ask_until(post, caller, post.now, None);
+        Some(to)
+    }
+
+    fn note(&mut self, now: Instant, caller: Caller, until: Instant, end: End) -> bool {
+        self.forget_old(now);
+        let room = self.records.len() < self.records.capacity();
+        if room {
+            let bytes = 0;
+            self.records.push(Record {
+                caller,
+                until,
+                end,
+                bytes,
+            });
+        }
+        room
+    }
+
     /// The answer for a caller that asks again.
     pub(in crate::node) fn find(&mut self, post: &Post<'_>, caller: Caller) -> Option<Answer<'_>> {
-        let is = |record: &Record| record.caller == caller && !matches!(record.end, End::Over);
+        let is_answer = |end| !matches!(end, End::Over | End::Passed(_));
+        let is = |record: &Record| record.caller == caller && is_answer(record.end);
         let at = self.records.iter().position(is)?;
         let record = &mut self.records[at];
         record.until = may_ask_until(post, caller, post.now, None);
@@ -101,7 +154,7 @@ impl Answers {
             End::Done => Some(Answer::Done(&self.results[self.result_of(at)])),
             End::Failed(fault, trap) => Some(Answer::Failed(fault, trap)),
             End::Declined(fault, number) => Some(Answer::Refused(fault, number)),
-            End::Over => None,
+            End::Over | End::Passed(_) => None,
         }
     }
 
@@ -120,17 +173,8 @@ impl Answers {
         oldest: u32,
     ) -> bool {
         self.forget(|record| is_before(record.caller, node, oldest));
-        self.forget_old(post.now);
-        let room = self.records.len() < self.records.capacity();
-        if room {
-            self.records.push(Record {
-                caller: (node, oldest),
-                until: post.now + FLIGHT,
-                end: End::Over,
-                bytes: 0,
-            });
-        }
-        room
+        let until = post.now + FLIGHT;
+        self.note(post.now, (node, oldest), until, End::Over)
     }
 
     /// Whether a call is late: its caller has said that it does not ask for it any more.
@@ -267,6 +311,33 @@ mod tests {
         );
         let last = answers.find(&stage.post(), (NEAR, 11));
         assert_eq!(last, Some(Answer::Done(&[0x81, 1])));
+    }
+
+    #[test]
+    fn where_a_call_was_passed_and_that_one_was_refused_is_kept_while_the_caller_may_ask() {
+        let mut stage = Stage::new();
+        let mut answers = answers(2, 0);
+        assert!(answers.note_passed(&stage.post(), (NEAR, 1), OTHER));
+        assert!(answers.note_refused(&stage.post(), (NEAR, 2), Fault::Busy));
+        assert!(
+            !answers.note_passed(&stage.post(), (NEAR, 3), OTHER),
+            "no room"
+        );
+        assert_eq!(answers.find(&stage.post(), (NEAR, 1)), None);
+        let refused = Some(Answer::Refused(Fault::Busy, None));
+        assert_eq!(answers.find(&stage.post(), (NEAR, 2)), refused);
+        stage.pass(Duration::from_secs(10));
+        let to = answers.passed_to(&stage.post(), (NEAR, 1));
+        assert_eq!(to, Some(OTHER), "it asks again");
+        assert_eq!(answers.passed_to(&stage.post(), (NEAR, 2)), None);
+        stage.pass(Duration::from_secs(7));
+        assert!(answers.note_passed(&stage.post(), (NEAR, 3), OTHER));
+        assert_eq!(answers.passed_to(&stage.post(), (NEAR, 1)), Some(OTHER));
+        assert_eq!(
+            answers.find(&stage.post(), (NEAR, 2)),
+            None,
+            "it asks no more"
+        );
     }
 
     #[test]

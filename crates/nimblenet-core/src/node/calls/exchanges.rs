@@ -8,14 +8,19 @@ use core::time::Duration;
 use nimblenet_tasklet::{Fault, NodeId, Trap};
 
 use crate::job::{Caller, Job, State};
-use crate::node::post::{Ask, Gone, Post};
+use crate::node::post::{ASK_AFTER, Ask, Gone, Post};
 use crate::places::JobAt;
 use crate::table::Table;
 use crate::time::Instant;
-use crate::wire::{Answer, Call, Go, GoNumber, HEADER_LEN, Message, Move, OVERHEAD, Return};
+use crate::wire::{
+    Answer, Call, Go, GoNumber, HEADER_LEN, Message, Move, OVERHEAD, Passes, Return, Wait,
+};
 
 /// How long a call to another node may take if the caller sets no limit.
 pub(in crate::node) const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A node that works is asked again after this many times the usual pause at the latest.
+const LONGEST_WAIT: u32 = 8;
 
 /// The jobs that other nodes work on.
 #[derive(Debug)]
@@ -36,6 +41,11 @@ pub(in crate::node) struct Exchange {
     run: u32,
     /// The number of the go of a moved job; none for a call.
     number: Option<GoNumber>,
+    /// How far placement may take the call.
+    passes: Passes,
+    /// When the result of a call that has not been sent yet is expected, if nothing is to come before
+    /// it.
+    expected: Option<Duration>,
     /// Whether the other node has said that it works on it.
     known: bool,
     /// The node to which the other node is to move it.
@@ -44,7 +54,7 @@ pub(in crate::node) struct Exchange {
 
 impl Exchange {
     /// A call that has not been sent yet.
-    pub(in crate::node) fn call(now: Instant, to: NodeId, request: u32) -> Self {
+    pub(in crate::node) fn call(now: Instant, to: NodeId, request: u32, passes: Passes) -> Self {
         Self {
             to,
             request,
@@ -52,6 +62,8 @@ impl Exchange {
             begun: now,
             run: 0,
             number: None,
+            passes,
+            expected: None,
             known: false,
             redirect: None,
         }
@@ -61,8 +73,19 @@ impl Exchange {
     pub(in crate::node) fn gone(gone: Gone) -> Self {
         Self {
             number: Some(gone.number),
-            ..Self::call(gone.due, gone.to, gone.request)
+            ..Self::call(gone.due, gone.to, gone.request, Passes::PINNED)
         }
+    }
+
+    /// The same, whose result is expected after this time; nothing is expected before it.
+    #[must_use]
+    pub(in crate::node) fn expecting(self, expected: Option<Duration>) -> Self {
+        Self { expected, ..self }
+    }
+
+    /// Whether the call may be at another node than the one that was asked.
+    fn may_pass(&self) -> bool {
+        self.passes.is_placed() && !self.known
     }
 }
 
@@ -73,6 +96,8 @@ pub(in crate::node) enum Heard<'a> {
     Works,
     /// It is time to ask the other node.
     Ask,
+    /// It has refused to run the call, which placement has sent there, and never ran it.
+    Refused,
     /// It has agreed to move the job to this node, or refused.
     Redirected(NodeId, Result<(), Fault>),
     /// The job has ended.
@@ -104,10 +129,26 @@ impl Exchanges {
         self.table.get(at.index()).map(|exchange| exchange.to)
     }
 
+    /// The node that was asked for the placed call at `at`, if nobody has answered.
+    pub(in crate::node) fn unheard(&self, at: JobAt) -> Option<NodeId> {
+        let exchange = self.table.get(at.index());
+        let exchange = exchange.filter(|exchange| exchange.may_pass())?;
+        Some(exchange.to)
+    }
+
     /// The job that `to` works on under this request number.
     pub(in crate::node) fn find(&self, to: NodeId, request: u32) -> Option<JobAt> {
         let is = |held: &Exchange| (held.to, held.request) == (to, request);
         self.table.position(is).map(JobAt::new)
+    }
+
+    /// The job that `from` answers for under this request number: the node that was asked, or one to
+    /// which the call was passed on.
+    pub(in crate::node) fn answered(&mut self, from: NodeId, request: u32) -> Option<JobAt> {
+        let is = |held: &Exchange| held.request == request && (held.to == from || held.may_pass());
+        let at = self.table.position(is)?;
+        self.table.get_mut(at)?.to = from;
+        Some(JobAt::new(at))
     }
 
     /// Asks the other node to run the call, how the job stands, or to move it.
@@ -116,7 +157,11 @@ impl Exchanges {
         let Some(exchange) = self.table.get_mut(at.index()) else {
             return;
         };
-        exchange.ask.asked(post.now, post.patience_for(exchange.to));
+        let patience = post.patience_for(exchange.to);
+        let quiet = exchange.expected.take();
+        let late = quiet.map(|time| patience + time + time / 2);
+        let late = late.map(|late| late.min(patience * ASK_AFTER * LONGEST_WAIT));
+        exchange.ask.asked(post.now, late.unwrap_or(patience));
         let Exchange {
             to,
             request,
@@ -125,6 +170,7 @@ impl Exchanges {
             redirect,
             run,
             begun,
+            passes,
             ..
         } = *exchange;
         let asked = (post.now - begun).as_millis().div_ceil(100);
@@ -137,6 +183,10 @@ impl Exchanges {
             run,
             asked_ds: u16::try_from(asked).unwrap_or(u16::MAX),
             oldest,
+            passes: match quiet {
+                Some(_) => passes.quiet(),
+                None => passes,
+            },
             name: job.name,
             export: job.export.as_str(),
             args: &job.message,
@@ -171,8 +221,8 @@ impl Exchanges {
         answer: Answer<'a>,
     ) -> Heard<'a> {
         match answer {
-            Answer::Working(run) => {
-                let exchange = self.works(post, at);
+            Answer::Working(run, wait) => {
+                let exchange = self.works(post, at, wait);
                 let redirect = exchange.and_then(|exchange| {
                     exchange.run = run;
                     exchange.redirect
@@ -184,11 +234,12 @@ impl Exchanges {
                 }
             }
             Answer::Moving(to) => {
-                self.works(post, at);
+                self.works(post, at, Wait::default());
                 self.redirected(at, Some(to), Ok(()))
             }
+            Answer::Refused(_, None) if self.unheard(at).is_some() => Heard::Refused,
             Answer::Refused(fault, None) => {
-                self.works(post, at);
+                self.works(post, at, Wait::default());
                 self.redirected(at, None, Err(fault))
             }
             // These are answers to an offer, which are too late for a job that was handed over.
@@ -243,24 +294,31 @@ impl Exchanges {
         let Some(own) = self.table.get(at.index()) else {
             return 0;
         };
-        let others = self.table.iter().filter(|other| other.to == own.to);
+        // Who works on a call that may be passed on is not known.
+        let same = |other: &&Exchange| other.to == own.to || other.may_pass();
+        let others = self.table.iter().filter(same);
         let behind = others.map(|other| own.request.wrapping_sub(other.request));
         let behind = behind.filter(|behind| *behind < 1 << 31).max();
         behind.map_or(0, |behind| u16::try_from(behind).unwrap_or(u16::MAX))
     }
 
-    /// Notes that the other node has said that it works on the job at `at`.
-    fn works(&mut self, post: &Post<'_>, at: JobAt) -> Option<&mut Exchange> {
+    /// Notes that the other node has said that it works on the job at `at`, and how long it works on
+    /// what it has.
+    fn works(&mut self, post: &Post<'_>, at: JobAt, wait: Wait) -> Option<&mut Exchange> {
         let exchange = self.table.get_mut(at.index())?;
-        let wait = post.working_patience_for(exchange.to);
+        let patience = post.working_patience_for(exchange.to);
+        // The result comes by itself, unless it is lost. Nobody is believed who says that this takes
+        // very long.
+        let wait = (wait.duration() + patience / 4).min(patience * LONGEST_WAIT);
+        let wait = wait.max(patience);
         exchange.ask.answered(post.now, wait);
         exchange.known = true;
         Some(exchange)
     }
 }
 
-/// Tells the caller of a job how it stands.
-pub(in crate::node) fn answer(post: &mut Post<'_>, job: &Job) {
+/// Tells the caller of a job how it stands; new work waits here for `wait`.
+pub(in crate::node) fn answer(post: &mut Post<'_>, job: &Job, wait: Wait) {
     let Some(caller) = job.caller else {
         return;
     };
@@ -269,7 +327,7 @@ pub(in crate::node) fn answer(post: &mut Post<'_>, job: &Job) {
         (_, Some(Err(fault))) => Answer::Failed(fault, job.trap),
         (State::Arriving(_), None) => Answer::Adopting(job.number),
         (State::Declined(fault), None) => Answer::Refused(fault, job.number),
-        (_, None) => Answer::Working(run(post)),
+        (_, None) => Answer::Working(run(post), wait),
     };
     send_fitting(post, caller, answer);
 }

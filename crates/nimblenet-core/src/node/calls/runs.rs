@@ -10,7 +10,7 @@ mod supply;
 
 use alloc::vec::Vec;
 
-use nimblenet_tasklet::{Fault, Outcome, TaskletRef, Trap, Work, abi};
+use nimblenet_tasklet::{Fault, Outcome, TaskletName, TaskletRef, Trap, Work, abi};
 
 pub(super) use self::execution::Opening;
 use self::execution::{Effect, Execution};
@@ -20,10 +20,11 @@ use crate::catalogue::Catalogue;
 use crate::config::{Config, ExecutorId};
 use crate::earliest::Earliest;
 use crate::event::{CallRequest, Reason};
-use crate::job::{Caller, ExportName, Next, State, Step};
+use crate::job::{Caller, ExportName, Need, Next, State, Step};
 use crate::node::post::{FetchEnd, ImageWork, Post};
 use crate::places::{AcquisitionAt, Depth, JobAt, SubscriptionAt};
 use crate::queue::Queue;
+use crate::time::Instant;
 use crate::wire::job::MovedJob;
 
 /// The jobs of a node and all that they need to run.
@@ -173,7 +174,7 @@ impl Runs {
     /// the record of that job.
     pub(in crate::node) fn poll_work<'n>(
         &'n mut self,
-        executor: ExecutorId,
+        (now, executor): (Instant, ExecutorId),
         cache: &'n mut Cache,
         image_work: Option<ImageWork>,
         record: &'n Buffer,
@@ -187,7 +188,7 @@ impl Runs {
         }
         let granted = |namespace| subscriptions.granted(namespace);
         self.execution
-            .poll_work(executor, cache, (image_work, record), granted)
+            .poll_work((now, executor), cache, (image_work, record), granted)
     }
 
     /// Ends a job, whatever it does, and takes its reservations back. An arriving job is declined
@@ -292,7 +293,11 @@ impl Runs {
         let job = &self.execution.jobs[at];
         if let Some(first) = job.activations().first() {
             let (entry, depth) = (first.entry(), self.depth);
-            let need = self.supply.subscriptions.need(&entry, &job.epochs, depth);
+            let (called, costs) = ((first.tasklet.namespace, &entry), &self.execution.costs);
+            let need = self
+                .supply
+                .subscriptions
+                .need(called, &job.epochs, depth, costs);
             self.execution.jobs.set_need(at, need);
         }
         Ok(record.head.next)
@@ -357,7 +362,9 @@ impl Runs {
             return Err(Fault::CapabilityDenied);
         }
         let (export, fuel) = (job.export, callee.entry.fuel_ceiling());
-        let need = subscriptions.need(&callee.entry, &job.epochs, self.depth);
+        let called = (callee.namespace, &callee.entry);
+        let costs = &self.execution.costs;
+        let need = subscriptions.need(called, &job.epochs, self.depth, costs);
         let wanted = Wanted::of(&callee, job.client);
         self.execution.jobs.push(at, &callee, export, fuel)?;
         self.execution.jobs.set_need(at, need);
@@ -376,6 +383,27 @@ impl Runs {
             self.prefetch(post, at, first);
         }
         Ok(())
+    }
+
+    /// How long a call of this tasklet runs here, with all that it may call, and what else it needs;
+    /// none if the tasklet is not in a catalogue.
+    pub(in crate::node) fn need_of(&self, name: &TaskletName) -> Option<(TaskletRef, Need)> {
+        let subscriptions = &self.supply.subscriptions;
+        let catalogue = subscriptions.catalogue_named(&name.namespace)?;
+        let entry = catalogue.find(&name.name)?;
+        let called = (catalogue.id(), &entry);
+        let costs = &self.execution.costs;
+        // Without epochs every entry is the newest.
+        let need = subscriptions.need(called, &[], self.depth, costs);
+        Some((entry.reference(catalogue.id()), need))
+    }
+
+    /// Runs a job here that was placed at another node, which has refused it.
+    pub(in crate::node) fn take_back(&mut self, post: &mut Post<'_>, at: JobAt) {
+        self.execution.jobs.set(at, State::Resolving);
+        if let Err(fault) = self.resolve(post, at) {
+            self.end(post, at, Err(fault));
+        }
     }
 
     /// Starts to acquire what the job's first tasklet may call.

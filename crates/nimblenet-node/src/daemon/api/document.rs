@@ -459,6 +459,8 @@ fn numbers(status: &Status) -> Vec<(&'static str, u64)> {
         (status::RESUMED_TRANSFERS, node.resumed_transfers),
         (status::MOVED_OUT, node.moved_out),
         (status::MOVED_IN, node.moved_in),
+        (status::PLACED, node.placed),
+        (status::PASSED, node.passed),
         (status::MOVES_REFUSED, node.moves_refused),
         (status::MOVES_FAILED, node.moves_failed),
         (status::TX_BYTES, status.sent_bytes()),

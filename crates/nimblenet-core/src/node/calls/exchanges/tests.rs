@@ -37,7 +37,10 @@ fn job(deadline: Option<Instant>) -> Job {
 /// A call to the neighbour that was asked once.
 fn begun(stage: &mut Stage) -> (Exchanges, Job) {
     let (mut exchanges, job) = (Exchanges::new(JOBS), job(None));
-    exchanges.begin(place(), Exchange::call(stage.now, NEAR, REQUEST));
+    exchanges.begin(
+        place(),
+        Exchange::call(stage.now, NEAR, REQUEST, Passes::PINNED),
+    );
     exchanges.ask(&mut stage.post(), place(), &job);
     assert!(matches!(stage.message(), Some((NEAR, Message::Call(_)))));
     (exchanges, job)
@@ -51,7 +54,10 @@ fn hear<'a>(stage: &mut Stage, exchanges: &mut Exchanges, answer: Answer<'a>) ->
 fn a_call_says_what_to_run_and_how_long_it_may_take() {
     let mut stage = Stage::new();
     let mut exchanges = Exchanges::new(JOBS);
-    exchanges.begin(place(), Exchange::call(stage.now, NEAR, REQUEST));
+    exchanges.begin(
+        place(),
+        Exchange::call(stage.now, NEAR, REQUEST, Passes::PINNED),
+    );
     assert_eq!(exchanges.node_of(place()), Some(NEAR));
     assert_eq!(exchanges.find(NEAR, REQUEST), Some(place()));
     assert_eq!(exchanges.find(OTHER, REQUEST), None);
@@ -66,6 +72,7 @@ fn a_call_says_what_to_run_and_how_long_it_may_take() {
             run: 0,
             asked_ds: 5,
             oldest: 0,
+            passes: Passes::PINNED,
             name: "shop/rms".parse().unwrap(),
             export: "peak",
             args: &[0x81, 0x07],
@@ -78,8 +85,14 @@ fn a_call_says_what_to_run_and_how_long_it_may_take() {
 fn a_repeated_call_says_since_when_it_is_asked_the_callee_s_run_and_what_is_asked_for_no_more() {
     let mut stage = Stage::new();
     let (mut exchanges, job) = begun(&mut stage);
-    exchanges.begin(JobAt::new(0), Exchange::call(stage.now, NEAR, REQUEST - 6));
-    exchanges.begin(JobAt::new(2), Exchange::call(stage.now, OTHER, REQUEST - 9));
+    exchanges.begin(
+        JobAt::new(0),
+        Exchange::call(stage.now, NEAR, REQUEST - 6, Passes::PINNED),
+    );
+    exchanges.begin(
+        JobAt::new(2),
+        Exchange::call(stage.now, OTHER, REQUEST - 9, Passes::PINNED),
+    );
     let said = |stage: &mut Stage, exchanges: &mut Exchanges| {
         exchanges.ask(&mut stage.post(), place(), &job);
         let Some((_, Message::Call(call))) = stage.message() else {
@@ -89,11 +102,14 @@ fn a_repeated_call_says_since_when_it_is_asked_the_callee_s_run_and_what_is_aske
     };
     stage.pass(Duration::from_millis(401));
     assert_eq!(said(&mut stage, &mut exchanges), (0, 5, 6));
-    hear(&mut stage, &mut exchanges, Answer::Working(77));
+    hear(&mut stage, &mut exchanges, Answer::Working(77, Wait(0)));
     exchanges.forget(JobAt::new(0));
     assert_eq!(said(&mut stage, &mut exchanges), (77, 5, 0));
     let far = REQUEST.wrapping_sub(1 << 20);
-    exchanges.begin(JobAt::new(0), Exchange::call(stage.now, NEAR, far));
+    exchanges.begin(
+        JobAt::new(0),
+        Exchange::call(stage.now, NEAR, far, Passes::PINNED),
+    );
     assert_eq!(said(&mut stage, &mut exchanges), (77, 5, u16::MAX));
 }
 
@@ -124,7 +140,11 @@ fn a_node_that_works_is_left_to_it_for_longer_and_may_fall_silent_anew() {
     let mut stage = Stage::new();
     let (mut exchanges, job) = begun(&mut stage);
     for _ in 0..9 {
-        let heard = hear(&mut stage, &mut exchanges, Answer::Working(CALLEES_RUN));
+        let heard = hear(
+            &mut stage,
+            &mut exchanges,
+            Answer::Working(CALLEES_RUN, Wait(0)),
+        );
         assert_eq!(heard, Heard::Works);
         assert_eq!(exchanges.poll_timeout(), Some(stage.now + WORKING));
         stage.pass(WORKING);
@@ -172,7 +192,11 @@ fn a_call_is_moved_once_the_node_that_runs_it_is_known_to() {
     assert_eq!(exchanges.redirect(place(), OTHER), Some(Heard::Works));
     exchanges.ask(&mut stage.post(), place(), &job);
     assert!(matches!(stage.message(), Some((NEAR, Message::Call(_)))));
-    let heard = hear(&mut stage, &mut exchanges, Answer::Working(CALLEES_RUN));
+    let heard = hear(
+        &mut stage,
+        &mut exchanges,
+        Answer::Working(CALLEES_RUN, Wait(0)),
+    );
     assert_eq!(heard, Heard::Ask);
     exchanges.ask(&mut stage.post(), place(), &job);
     let order = Move {
@@ -191,7 +215,11 @@ fn a_call_is_moved_once_the_node_that_runs_it_is_known_to() {
 fn a_move_that_is_refused_is_told_and_not_asked_for_again() {
     let mut stage = Stage::new();
     let (mut exchanges, job) = begun(&mut stage);
-    hear(&mut stage, &mut exchanges, Answer::Working(CALLEES_RUN));
+    hear(
+        &mut stage,
+        &mut exchanges,
+        Answer::Working(CALLEES_RUN, Wait(0)),
+    );
     assert_eq!(exchanges.redirect(place(), OTHER), Some(Heard::Ask));
     let refused = Answer::Refused(Fault::Busy, None);
     let heard = hear(&mut stage, &mut exchanges, refused);
@@ -220,7 +248,11 @@ fn a_call_that_is_there_already_has_been_moved() {
     exchanges.redirect(place(), OTHER);
     let there = Some(Heard::Redirected(NEAR, Ok(())));
     assert_eq!(exchanges.redirect(place(), NEAR), there);
-    let heard = hear(&mut stage, &mut exchanges, Answer::Working(CALLEES_RUN));
+    let heard = hear(
+        &mut stage,
+        &mut exchanges,
+        Answer::Working(CALLEES_RUN, Wait(0)),
+    );
     assert_eq!(heard, Heard::Works, "the order before is void");
     assert_eq!(exchanges.redirect(JobAt::new(0), OTHER), None);
 }
@@ -264,7 +296,7 @@ fn told(state: State, answer: Answer<'_>) {
     job.number = Some(number(8));
     job.trap = Some(Trap::Host);
     job.state = state;
-    super::answer(&mut stage.post(), &job);
+    super::answer(&mut stage.post(), &job, Wait(0));
     let request = REQUEST;
     let told = Message::Return(Return { request, answer });
     assert_eq!(stage.message(), Some((NEAR, told)));
@@ -278,7 +310,7 @@ fn a_caller_is_told_how_its_job_stands() {
         State::Remote,
         State::Leaving,
     ] {
-        told(state, Answer::Working(CALLEES_RUN));
+        told(state, Answer::Working(CALLEES_RUN, Wait(0)));
     }
     told(State::Answered(Ok(())), Answer::Done(&[0x81, 0x07]));
     let failed = Answer::Failed(Fault::Trapped, Some(Trap::Host));
@@ -293,7 +325,7 @@ fn a_call_from_outside_has_nobody_to_tell() {
     let mut stage = Stage::new();
     let mut job = job(None);
     job.state = State::Finished(Ok(()));
-    answer(&mut stage.post(), &job);
+    answer(&mut stage.post(), &job, Wait(0));
     assert!(stage.is_quiet());
 }
 
@@ -307,7 +339,7 @@ fn a_result_that_fits_no_frame_fails_the_call() {
         job.state = State::Answered(Ok(()));
         let result = vec![0; len];
         assert!(job.set_message(&result));
-        answer(&mut stage.post(), &job);
+        answer(&mut stage.post(), &job, Wait(0));
         let told = if fits {
             Answer::Done(&result)
         } else {
@@ -318,6 +350,65 @@ fn a_result_that_fits_no_frame_fails_the_call() {
             answer: told,
         });
         assert_eq!(stage.message(), Some((NEAR, told)));
+    }
+}
+
+#[test]
+fn a_placed_call_is_answered_by_the_node_that_runs_it_and_then_by_no_other() {
+    let (mut stage, mut exchanges) = (Stage::new(), Exchanges::new(JOBS));
+    let placed = Exchange::call(stage.now, NEAR, REQUEST, Passes::PLACED);
+    exchanges.begin(place(), placed);
+    let pinned = Exchange::call(stage.now, NEAR, REQUEST + 1, Passes::PINNED);
+    exchanges.begin(JobAt::new(0), pinned);
+    assert_eq!(exchanges.answered(OTHER, REQUEST + 1), None);
+    assert_eq!(exchanges.answered(OTHER, REQUEST), Some(place()));
+    let working = Answer::Working(CALLEES_RUN, Wait(0));
+    exchanges.handle_return(&stage.post(), place(), working);
+    assert_eq!(exchanges.node_of(place()), Some(OTHER));
+    assert_eq!(exchanges.answered(NEAR, REQUEST), None);
+    let job = job(None);
+    stage.wait(exchanges.poll_timeout());
+    exchanges.ask(&mut stage.post(), place(), &job);
+    let asked = stage.message();
+    assert!(matches!(asked, Some((OTHER, Message::Call(call))) if call.run == CALLEES_RUN));
+}
+
+#[test]
+fn a_refused_call_comes_back_only_if_placement_has_sent_it_and_nobody_works_on_it() {
+    let (mut stage, mut exchanges) = (Stage::new(), Exchanges::new(JOBS));
+    let refused = Answer::Refused(Fault::Busy, None);
+    for (passes, heard) in [
+        (Passes::PLACED, Heard::Refused),
+        (Passes::PINNED, Heard::Works),
+    ] {
+        exchanges.begin(place(), Exchange::call(stage.now, NEAR, REQUEST, passes));
+        assert_eq!(
+            exchanges.handle_return(&stage.post(), place(), refused),
+            heard
+        );
+    }
+    exchanges.begin(
+        place(),
+        Exchange::call(stage.now, NEAR, REQUEST, Passes::PLACED),
+    );
+    let working = Answer::Working(CALLEES_RUN, Wait(0));
+    exchanges.handle_return(&stage.post(), place(), working);
+    let heard = exchanges.handle_return(&stage.post(), place(), refused);
+    assert_eq!(heard, Heard::Works, "that is for an order to move");
+}
+
+#[test]
+fn a_node_that_works_is_asked_again_after_the_wait_that_it_tells_but_not_very_late() {
+    for (wait_s, from_s, to_s) in [(0, 3, 4), (10, 10, 12), (600, 20, 30)] {
+        let (mut stage, mut exchanges) = (Stage::new(), Exchanges::new(JOBS));
+        exchanges.begin(
+            place(),
+            Exchange::call(stage.now, NEAR, REQUEST, Passes::PLACED),
+        );
+        let working = Answer::Working(CALLEES_RUN, Wait(wait_s * 100));
+        exchanges.handle_return(&stage.post(), place(), working);
+        let due = (exchanges.poll_timeout().unwrap() - stage.now).as_secs();
+        assert!((from_s..to_s).contains(&due), "{wait_s} s: {due} s");
     }
 }
 
@@ -346,7 +437,7 @@ fn inputs() -> impl Strategy<Value = Input> {
 
 fn answer_of(kind: u8, to: NodeId) -> Answer<'static> {
     match kind {
-        0 => Answer::Working(CALLEES_RUN),
+        0 => Answer::Working(CALLEES_RUN, Wait(0)),
         1 => Answer::Done(&[0x80]),
         2 => Answer::Failed(Fault::Trapped, None),
         3 => Answer::Adopting(Some(number(4))),
@@ -370,16 +461,17 @@ proptest! {
                 Input::Begin(at, gone) => if asked[at].is_none() {
                     let (to, request, due) = (NEAR, at as u32, stage.now);
                     let gone = gone.then_some(Gone { to, request, number: number(4), due });
-                    let call = Exchange::call(due, to, request);
+                    let placed = if at % 2 == 0 { Passes::PLACED } else { Passes::PINNED };
+                    let call = Exchange::call(due, to, request, placed);
                     exchanges.begin(JobAt::new(at), gone.map_or(call, Exchange::gone));
                     exchanges.ask(&mut stage.post(), JobAt::new(at), &job);
                     asked[at] = Some(1);
                 },
                 Input::Return(at, kind, to) => {
-                    if let Some(at) = exchanges.find(NEAR, at as u32) {
+                    if let Some(at) = exchanges.answered(NEAR, at as u32) {
                         let answer = answer_of(kind, to);
                         match exchanges.handle_return(&stage.post(), at, answer) {
-                            Heard::Ended(_) => {
+                            Heard::Ended(_) | Heard::Refused => {
                                 exchanges.forget(at);
                                 asked[at.index()] = None;
                             }

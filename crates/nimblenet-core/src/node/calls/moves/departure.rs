@@ -217,7 +217,7 @@ impl Departure {
             (Answer::Refused(fault, number), told) if told.is_none() || number == told => {
                 return (OfferAnswer::Taken, self.come_back(job, fault));
             }
-            (Answer::Working(_) | Answer::Done(_) | Answer::Failed(..), Some(number)) => {
+            (Answer::Working(..) | Answer::Done(_) | Answer::Failed(..), Some(number)) => {
                 let gone = Gone {
                     to: self.to,
                     request: offered.request,
@@ -227,7 +227,7 @@ impl Departure {
                 return (OfferAnswer::HandedOver(gone), None);
             }
             (
-                Answer::Working(_)
+                Answer::Working(..)
                 | Answer::Done(_)
                 | Answer::Failed(..)
                 | Answer::Adopting(_)

@@ -239,7 +239,7 @@ fn outcome_of(kind: u8) -> Outcome<'static> {
 
 fn answer_of(kind: u8, told: GoNumber) -> Answer<'static> {
     match kind {
-        0 => Answer::Working(1),
+        0 => Answer::Working(1, crate::wire::Wait(0)),
         1 => Answer::Done(&[0x80]),
         2 => Answer::Failed(Fault::Trapped, None),
         3 => Answer::Adopting(None),

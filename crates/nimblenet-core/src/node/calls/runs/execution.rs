@@ -8,6 +8,8 @@ mod bench;
 mod jobs;
 mod shelf;
 
+use core::time::Duration;
+
 use nimblenet_tasklet::{ActivationId, Capabilities, Fault, NamespaceId, Outcome, Work};
 
 use self::bench::{After, Bench, Demand, Ended, Stop, Turn};
@@ -16,6 +18,7 @@ pub(in crate::node) use self::jobs::Opening;
 use self::shelf::{Around, Shelf, Shelved};
 use crate::cache::{Buffer, Cache, SlotId};
 use crate::config::{Config, ExecutorId};
+use crate::costs::Costs;
 use crate::counters::DropReason;
 use crate::job::{Job, Next, State, Station};
 use crate::node::post::{ImageWork, Post};
@@ -26,6 +29,8 @@ use crate::wire::job::{image, image_room};
 /// The jobs of a node, and what its executors do.
 pub(in crate::node) struct Execution {
     pub(in crate::node) jobs: Jobs,
+    /// How long tasklets run here.
+    pub(in crate::node) costs: Costs,
     bench: Bench,
     shelf: Shelf,
 }
@@ -53,6 +58,13 @@ impl Execution {
         let limits = &config.limits;
         Self {
             jobs: Jobs::new(limits, config.namespaces.len()),
+            costs: Costs::new(
+                match config.places_calls() {
+                    true => limits.costs,
+                    false => 0,
+                },
+                config.fuel_ms,
+            ),
             bench: Bench::new(limits),
             shelf: Shelf::new(limits),
         }
@@ -121,6 +133,7 @@ impl Execution {
             post.counters.drop(DropReason::StaleOutcome);
             return Effect::Nothing;
         };
+        self.jobs.note_ran(at, post.now);
         if let Outcome::NoRoom { .. } = outcome {
             self.stall(post, at, executor);
             return Effect::Nothing;
@@ -165,7 +178,7 @@ impl Execution {
     /// `record` the record of that job; `granted` says which capabilities a namespace has.
     pub(in crate::node) fn poll_work<'n>(
         &'n mut self,
-        executor: ExecutorId,
+        (now, executor): (Instant, ExecutorId),
         cache: &'n mut Cache,
         (image_work, record): (Option<ImageWork>, &'n Buffer),
         granted: impl Fn(NamespaceId) -> Capabilities,
@@ -183,7 +196,9 @@ impl Execution {
         let full = !self.bench.has_place(executor);
         let victim = full.then(|| self.shelf.poll_place(executor, &around));
         let victim = victim.flatten();
-        let Self { bench, shelf, jobs } = self;
+        let Self {
+            bench, shelf, jobs, ..
+        } = self;
         let demand = |at: JobAt, may_begin: bool| {
             let job = &jobs[at];
             let place = || Demand::Place {
@@ -206,7 +221,10 @@ impl Execution {
         };
         match bench.poll_turn(executor, victim.is_some(), demand)? {
             Turn::MakePlace(_) => self.clear_place(executor, cache, victim?),
-            Turn::Run(at) => self.run(executor, cache, at, granted),
+            Turn::Run(at) => {
+                self.jobs.note_step(at, now);
+                self.run(executor, cache, at, granted)
+            }
         }
     }
 
@@ -334,6 +352,16 @@ impl Execution {
     /// Whether no executor may still read from the image buffer.
     pub(in crate::node) fn image_is_free(&self) -> bool {
         self.bench.is_clear()
+    }
+
+    /// How long new work waits until an executor is free.
+    pub(in crate::node) fn wait(&self, now: Instant) -> Duration {
+        if self.jobs.live_here() < self.bench.executors() {
+            return Duration::ZERO;
+        }
+        let left = self.jobs.live().map(|(_, job)| job.left_us(now));
+        let left: u64 = left.map(u64::from).sum();
+        Duration::from_micros(left / self.bench.executors() as u64)
     }
 
     /// Reservations in the cache that jobs and stops hold.
@@ -520,6 +548,7 @@ impl Execution {
                 Effect::Called { at, import, args }
             }
             Outcome::Done { result, fuel, .. } => {
+                self.note_time(at);
                 self.jobs.pop(post, at, Some(fuel));
                 let fits = self.jobs.set_message(at, result);
                 let result = fits.then_some(()).ok_or(Fault::ValuesTooLarge);
@@ -546,6 +575,14 @@ impl Execution {
             | Outcome::NotFrozen { .. }
             | Outcome::NoRoom { .. }
             | Outcome::Verified { .. } => Effect::Nothing,
+        }
+    }
+
+    /// Remembers how long the top tasklet of a job has run.
+    fn note_time(&mut self, at: JobAt) {
+        if let Some(top) = self.jobs[at].top().filter(|_| self.costs.remembers()) {
+            let cost = top.entry().terms.cost;
+            self.costs.note(top.tasklet, cost, top.ran_us);
         }
     }
 

@@ -166,7 +166,11 @@ fn a_node_that_is_ready_is_told_to_go_by_its_number_and_nobody_gets_the_image_an
 #[test]
 fn once_the_other_node_speaks_of_the_job_as_its_own_it_is() {
     let failed = Answer::Failed(Fault::Trapped, None);
-    for answer in [Answer::Working(1), Answer::Done(&[0x80]), failed] {
+    for answer in [
+        Answer::Working(1, crate::wire::Wait(0)),
+        Answer::Done(&[0x80]),
+        failed,
+    ] {
         let mut stage = Stage::new();
         let (mut moves, job, offer) = offered(&mut stage);
         let heard = hear(&mut stage, &mut moves, (&job, offer), answer);

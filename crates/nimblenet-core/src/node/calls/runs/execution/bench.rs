@@ -124,6 +124,11 @@ impl Bench {
         self.stops.len() * 2 <= self.stops.capacity()
     }
 
+    /// How many executors there are.
+    pub(in crate::node) fn executors(&self) -> usize {
+        self.seats.len()
+    }
+
     /// Whether no stop waits for its executor.
     pub(in crate::node) fn is_clear(&self) -> bool {
         self.stops.is_empty()

@@ -112,6 +112,12 @@ impl Jobs {
         live.map(|(at, job)| (JobAt::new(at), job))
     }
 
+    /// Jobs that have yet to end and that no other node runs.
+    pub(in crate::node) fn live_here(&self) -> usize {
+        let here = |(_, job): &(JobAt, &Job)| job.state != State::Remote;
+        self.live().filter(here).count()
+    }
+
     /// How many jobs run or wait; those that only wait to be reported count too.
     pub(in crate::node) fn count(&self) -> usize {
         let is_over =
@@ -190,6 +196,7 @@ impl Jobs {
         job.steps.clear();
         job.calls_left = calls_left;
         job.need = Need::NONE;
+        job.left_us = 0;
         job.preload.clear();
         Ok(at)
     }
@@ -253,7 +260,19 @@ impl Jobs {
 
     /// Sets what the whole chain of the job needs.
     pub(in crate::node) fn set_need(&mut self, at: JobAt, need: Need) {
-        self.job_mut(at).need = need;
+        let job = self.job_mut(at);
+        job.need = need;
+        job.left_us = need.time_us;
+    }
+
+    /// Notes that an executor begins a step of a job.
+    pub(in crate::node) fn note_step(&mut self, at: JobAt, now: Instant) {
+        self.job_mut(at).stepped = now;
+    }
+
+    /// Notes that the present step of a job has ended.
+    pub(in crate::node) fn note_ran(&mut self, at: JobAt, now: Instant) {
+        self.job_mut(at).note_ran(now);
     }
 
     /// Replaces arguments or results on their way; false if they are longer than the limit.

@@ -226,7 +226,9 @@ impl Subscriptions {
         epochs: &[u32],
     ) -> Option<Callee<'_>> {
         let at = self.of(tasklet.namespace)?;
-        self.callee(at, tasklet.number, *epochs.get(at.index())?)
+        let newest = self.at(at).catalogue.epoch();
+        let epoch = epochs.get(at.index()).copied().unwrap_or(newest);
+        self.callee(at, tasklet.number, epoch)
     }
 
     /// Digest and length of the module of `tasklet`, if that is in a catalogue.

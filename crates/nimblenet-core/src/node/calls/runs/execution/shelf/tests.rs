@@ -15,7 +15,11 @@ fn job(at: usize) -> JobAt {
 
 fn need(places: usize) -> Need {
     let bytes = places * IMAGE;
-    Need { places, bytes }
+    Need {
+        places,
+        bytes,
+        ..Need::NONE
+    }
 }
 
 fn shelf(executors: usize, places: usize, shelf_bytes: usize) -> Shelf {

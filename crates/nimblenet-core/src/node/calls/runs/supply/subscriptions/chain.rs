@@ -2,10 +2,11 @@
 
 use alloc::vec::Vec;
 
-use nimblenet_tasklet::{Entry, TaskletRef};
+use nimblenet_tasklet::{Entry, NamespaceId, TaskletRef};
 
 use super::Subscriptions;
 use crate::cache::SlotId;
+use crate::costs::Costs;
 use crate::job::Need;
 use crate::places::SubscriptionAt;
 
@@ -54,23 +55,35 @@ impl Subscriptions {
         list.remove(0);
     }
 
-    /// The most that a chain needs at the same time, to a depth of `depth`. Images are taken to be
-    /// at most `IMAGE_BYTES` longer than linear memory.
-    pub(in crate::node) fn need(&self, entry: &Entry<'_>, epochs: &[u32], depth: usize) -> Need {
+    /// What a chain needs, to a depth of `depth`, if the node knows the times of tasklets as `costs`
+    /// says. Images are taken to be at most `IMAGE_BYTES` longer than linear memory; each callee is
+    /// taken to be called once.
+    pub(in crate::node) fn need(
+        &self,
+        (namespace, entry): (NamespaceId, &Entry<'_>),
+        epochs: &[u32],
+        depth: usize,
+        costs: &Costs,
+    ) -> Need {
         let mut reads = READS;
-        self.need_after(&mut reads, entry, epochs, depth)
+        self.need_after(&mut reads, (namespace, entry), epochs, depth, costs)
     }
 
     /// The same, with at most `reads` more entries read.
     fn need_after(
         &self,
         reads: &mut usize,
-        entry: &Entry<'_>,
+        (namespace, entry): (NamespaceId, &Entry<'_>),
         epochs: &[u32],
         depth: usize,
+        costs: &Costs,
     ) -> Need {
         let own = entry.terms.memory_bytes as usize + IMAGE_BYTES;
         let mut deepest = Need::NONE;
+        if costs.remembers() {
+            deepest.time_us = costs.time_us(entry.reference(namespace), entry.terms.cost);
+            deepest.pinned = !entry.has_module();
+        }
         if depth > 1 {
             for import in entry.imports() {
                 let callee = TaskletRef {
@@ -85,21 +98,29 @@ impl Subscriptions {
                     return Need {
                         places: places + 1,
                         bytes: bytes + own,
+                        ..deepest
                     };
                 };
                 *reads = left;
-                if let Some(callee) = self.callee_of(callee, epochs)
-                    && callee.entry.has_module()
-                {
-                    let need = self.need_after(reads, &callee.entry, epochs, depth - 1);
-                    deepest.places = deepest.places.max(need.places);
-                    deepest.bytes = deepest.bytes.max(need.bytes);
+                let Some(callee) = self.callee_of(callee, epochs) else {
+                    continue;
+                };
+                if !callee.entry.has_module() {
+                    deepest.pinned = true;
+                    continue;
                 }
+                let called = (callee.namespace, &callee.entry);
+                let need = self.need_after(reads, called, epochs, depth - 1, costs);
+                deepest.places = deepest.places.max(need.places);
+                deepest.bytes = deepest.bytes.max(need.bytes);
+                deepest.time_us = deepest.time_us.saturating_add(need.time_us);
+                deepest.pinned |= need.pinned;
             }
         }
         Need {
             places: deepest.places + 1,
             bytes: deepest.bytes + own,
+            ..deepest
         }
     }
 
