@@ -209,7 +209,7 @@ mod tests {
             key: [7; 32],
             capabilities: Capabilities::NONE,
         };
-        let node = Node::new(config(NodeId(7), vec![shop], 0, 0, 1)).unwrap();
+        let node = Node::new(config(NodeId(7), vec![shop], &[], 0, 1)).unwrap();
         let caller = CoapCaller::new(0, incoming.receiver(), outgoing.sender());
         let mut board = Orchestrator::new(node, [], give, caller);
         let mut sent = Vec::new();

@@ -48,7 +48,13 @@ fn next_run(before: u32) -> u32 {
     (before >> COUNT_BITS).wrapping_add(2) << COUNT_BITS
 }
 
-/// The node of a board with `links` links. It keeps modules and catalogues on `disk`, which has at
+/// A serial line: its frames have a checksum of their own.
+pub const LINE: LinkConfig = LinkConfig::new(MAX_FRAME_BYTES as u16);
+
+/// A network on which a frame is a datagram.
+pub const NETWORK: LinkConfig = LINE.with_checksum();
+
+/// The node of a board with these links. It keeps modules and catalogues on `disk`, which has at
 /// most [`DISK_BYTES`], and tells its registry of the crash before this start.
 ///
 /// Without a record that it can use, a board forwards frames under a random id, and runs nothing.
@@ -56,7 +62,12 @@ fn next_run(before: u32) -> u32 {
 /// # Panics
 /// If the heap has no room for the node, or a record has what [`Config::check`] refuses.
 #[must_use]
-pub fn node(boot: &Boot, record: Option<Provision>, links: usize, disk: &'static mut [u8]) -> Node {
+pub fn node(
+    boot: &Boot,
+    record: Option<Provision>,
+    links: &[LinkConfig],
+    disk: &'static mut [u8],
+) -> Node {
     let (id, namespaces) = match record {
         Some(record) => (record.id(), record.into_namespaces()),
         None => (NodeId(boot.seed as u16 & 0x7fff), Vec::new()),
@@ -74,18 +85,17 @@ pub fn node(boot: &Boot, record: Option<Provision>, links: usize, disk: &'static
 /// entries of catalogues, and one job on its way.
 pub const DISK_BYTES: usize = 74 << 10;
 
-/// The configuration of the node `id` with `lines` serial links.
+/// The configuration of the node `id` with these links.
 pub(crate) fn config(
     id: NodeId,
     namespaces: Vec<NamespaceConfig>,
-    lines: usize,
+    links: &[LinkConfig],
     first_sequence: u32,
     seed: u64,
 ) -> Config {
-    let mtu = MAX_FRAME_BYTES as u16;
-    let mut config = Config::new(id, mtu);
+    let mut config = Config::new(id, LINE.mtu);
     config.placement = Placement::HERE;
-    config.links = (0..lines).map(|_| LinkConfig { mtu }).collect();
+    config.links = links.to_vec();
     config.namespaces = namespaces;
     config.pace = Pace::BOARD;
     config.first_sequence = first_sequence;
@@ -117,7 +127,7 @@ mod tests {
     use super::*;
     use crate::crash::Places;
 
-    const LINKS: usize = 2;
+    const LINKS: [LinkConfig; 2] = [LINE; 2];
 
     /// Starts a board; its random numbers rise from 100.
     fn boot(kept: &mut Kept, hungry: bool) -> Boot {
@@ -127,7 +137,7 @@ mod tests {
 
     fn started(boot: &Boot, record: Option<Provision>) -> Node {
         let disk = Box::leak(vec![0; DISK_BYTES].into_boxed_slice());
-        node(boot, record, LINKS, disk)
+        node(boot, record, &LINKS, disk)
     }
 
     fn record() -> Provision {

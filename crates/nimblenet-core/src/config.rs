@@ -29,6 +29,28 @@ pub struct LinkAddress(pub u32);
 pub struct LinkConfig {
     /// The largest frame in bytes, at least [`MIN_MTU`].
     pub mtu: u16,
+    /// Whether frames end with a checksum: they do where nothing else notices wrong bits. Both ends of a
+    /// link must say the same (spec/wire.md, section 2).
+    pub checksum: bool,
+}
+
+impl LinkConfig {
+    /// A link with frames of at most `mtu` bytes that arrive right, if at all.
+    pub const fn new(mtu: u16) -> Self {
+        Self {
+            mtu,
+            checksum: false,
+        }
+    }
+
+    /// The same link with checksums.
+    #[must_use]
+    pub const fn with_checksum(self) -> Self {
+        Self {
+            checksum: true,
+            ..self
+        }
+    }
 }
 
 /// The smallest frame size that a link may have, that of IEEE 802.15.4: every message fits, and a
@@ -243,7 +265,7 @@ impl Config {
             role: Role::Node,
             seed: 0,
             first_sequence: 1,
-            links: Vec::from([LinkConfig { mtu }]),
+            links: Vec::from([LinkConfig::new(mtu)]),
             topology: Topology {
                 neighbours: Vec::new(),
                 routes: Vec::new(),

@@ -11,7 +11,7 @@ mod udp;
 use core::fmt::Debug;
 use std::io;
 
-use nimblenet_core::{LinkAddress, LinkId};
+use nimblenet_core::{LinkAddress, LinkConfig, LinkId};
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinSet;
 
@@ -30,8 +30,8 @@ pub trait Link: Debug {
 
 /// A link that a daemon is to have.
 pub trait LinkPlan: Debug + Send + Sync {
-    /// Bytes of the longest frame.
-    fn mtu(&self) -> u16;
+    /// The frames that it carries.
+    fn frames(&self) -> LinkConfig;
 
     /// Starts the link, with a task among `tasks` that gives the frames it hears to `inlet` and
     /// ends only when the inlet is closed. Called once, within a runtime.

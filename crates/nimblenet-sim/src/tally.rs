@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use core::str::FromStr;
 use core::time::Duration;
 
-use nimblenet_core::wire::{Holdings, Kind, Message, OVERHEAD, Page};
+use nimblenet_core::wire::{Frame, Holdings, Kind, Message, OVERHEAD, Page};
 use nimblenet_core::{Event, Instant, Step};
 use nimblenet_tasklet::{NamespaceId, NodeId, Work};
 use serde::{Deserialize, Serialize};
@@ -82,7 +82,9 @@ fn news(told: &mut Told, teller: NodeId, holdings: &Holdings<'_>) -> u64 {
 
 impl Load {
     fn of(passing: &Passing<'_>, told: &mut Told) -> Self {
-        let real = passing.bytes.len() as u64;
+        // What seals a frame is in its overhead.
+        let len = passing.frame.map_or(passing.bytes.len(), Frame::len);
+        let real = len as u64;
         let nominal = passing.frame.map_or(real, |frame| match &frame.message {
             Message::Holdings(holdings) => news(told, frame.sender, holdings),
             Message::Search(_)

@@ -535,7 +535,7 @@ fn mixed(seed: u64) -> Net {
             NodeId(1) => &[1200, 256],
             _ => &[1200],
         };
-        config.links = mtus.iter().map(|mtu| LinkConfig { mtu: *mtu }).collect();
+        config.links = mtus.iter().map(|mtu| LinkConfig::new(*mtu)).collect();
     };
     let layout = Layout::line(3);
     let quick = LinkModel::perfect(Duration::from_millis(5));

@@ -151,6 +151,9 @@ macro_rules! mended {
 mended! {
     an_answer_outlives_the_place_of_its_job "answer-forgotten",
     a_call_does_not_run_again_after_a_restart "answer-lost-in-restart",
+    a_wrong_bit_makes_no_other_call "corrupted-calls",
+    a_wrong_bit_makes_no_other_result "corrupted-results",
+    wrong_bits_make_no_node_unheard "corrupted-unheard",
     floods_of_more_origins_than_a_board_remembers_end "flood-storm",
     floods_of_a_neighbour_have_a_limit "floods-without-limit",
     leaping_numbers_in_a_nodes_name_do_not_make_it_unheard "muted-by-numbers",

@@ -225,10 +225,10 @@ impl<S: Seal> Mesh<S> {
         bytes: &'a [u8],
         counters: &mut Counters,
     ) -> Option<Delivery<'a>> {
-        let opened = self.seal.open((link, from), bytes);
-        let known = usize::from(link.0) < self.links.len();
+        let known = self.links.get(usize::from(link.0));
+        let opened = known.and_then(|known| self.seal.open(known, (link, from), bytes));
         let frame = match opened.map(|it| Frame::parse_opened(it.header, it.body)) {
-            Some(Ok(frame)) if known => frame,
+            Some(Ok(frame)) => frame,
             _ => {
                 counters.drop(DropReason::Malformed);
                 return None;
@@ -492,7 +492,7 @@ impl<S: Seal> Mesh<S> {
     pub(crate) fn poll_transmit(&mut self, link: LinkId, out: &mut [u8]) -> Option<Transmit> {
         let outbox = self.outboxes.get_mut(usize::from(link.0))?;
         let frame = outbox.pop(link, out)?;
-        Some(self.seal.seal(frame, out))
+        Some(self.seal.seal(&self.links[usize::from(link.0)], frame, out))
     }
 
     /// Whether no frame waits for `link`.
@@ -600,7 +600,8 @@ impl<S: Seal> Mesh<S> {
         to: Option<LinkAddress>,
         counters: &mut Counters,
     ) {
-        let mtu = self.links[usize::from(link.0)].mtu;
+        let config = self.links[usize::from(link.0)];
+        let mtu = config.mtu;
         frame.message.lower_mtu(mtu);
         // spec/wire.md, section 2: counter and tag have to fit the link too.
         if frame.len() + OVERHEAD > usize::from(mtu) {
@@ -612,7 +613,10 @@ impl<S: Seal> Mesh<S> {
             return;
         };
         match self.outboxes[usize::from(link.0)].push(to, &self.scratch[..len]) {
-            Ok(()) => counters.sent(frame.message.kind(), len, frame.origin == self.id),
+            Ok(()) => {
+                let len = len + self.seal.added(&config);
+                counters.sent(frame.message.kind(), len, frame.origin == self.id);
+            }
             Err(_) => counters.drop(DropReason::QueueFull),
         }
     }

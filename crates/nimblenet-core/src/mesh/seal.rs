@@ -3,7 +3,8 @@
 //!
 //! Frames are sealed when a link takes them, not when they are queued: only then is their order
 //! decided, which the counter of a sealed frame must follow. A node has no keys yet, so the seal of
-//! every node is [`Plain`], which costs nothing.
+//! every node is [`Plain`], which has a checksum where a link has none of its own. A tag does what it does
+//! and more, and takes its place.
 //!
 //! ```text
 //!  receive:   link --bytes--> open --header, body--> parse --> neighbours, duplicates, routes
@@ -11,8 +12,8 @@
 //! ```
 
 use super::Transmit;
-use crate::config::{LinkAddress, LinkId};
-use crate::wire::{AUTHENTICATED, HEADER_LEN};
+use crate::config::{LinkAddress, LinkConfig, LinkId};
+use crate::wire::{AUTHENTICATED, CHECKED, CHECKSUM_LEN, HEADER_LEN, check, checked};
 
 /// A frame whose seal was checked and taken away.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,27 +24,56 @@ pub(crate) struct Opened<'a> {
 
 /// How frames look on links.
 pub(crate) trait Seal {
-    /// Seals the frame at the start of `out`, in place; returns its destination and its new length,
-    /// which is at most [`OVERHEAD`](crate::wire::OVERHEAD) more. The outbox leaves that room in the link's frame size.
-    fn seal(&mut self, frame: Transmit, out: &mut [u8]) -> Transmit;
+    /// The bytes that a frame on a link has more when it is sealed, at most
+    /// [`OVERHEAD`](crate::wire::OVERHEAD). The outbox leaves that room in the link's frame size.
+    fn added(&self, link: &LinkConfig) -> usize;
+
+    /// Seals the frame at the start of `out`, in place; returns its destination and its new length.
+    fn seal(&mut self, link: &LinkConfig, frame: Transmit, out: &mut [u8]) -> Transmit;
 
     /// Opens a frame from an address on a link; none if the frame is to be dropped.
-    fn open<'a>(&mut self, from: (LinkId, LinkAddress), bytes: &'a [u8]) -> Option<Opened<'a>>;
+    fn open<'a>(
+        &mut self,
+        link: &LinkConfig,
+        from: (LinkId, LinkAddress),
+        bytes: &'a [u8],
+    ) -> Option<Opened<'a>>;
 }
 
-/// No seal: frames are on links as they are. A frame that says that it is authenticated is dropped,
+/// No keys: frames are on links as they are, with a checksum if the link says so. Without that, or with a
+/// wrong one, a frame of such a link is dropped. A frame that says that it is authenticated is dropped too,
 /// as nothing can be said of its tag.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plain;
 
 impl Seal for Plain {
-    fn seal(&mut self, frame: Transmit, _: &mut [u8]) -> Transmit {
-        frame
+    fn added(&self, link: &LinkConfig) -> usize {
+        match link.checksum {
+            true => CHECKSUM_LEN,
+            false => 0,
+        }
     }
 
-    fn open<'a>(&mut self, _: (LinkId, LinkAddress), bytes: &'a [u8]) -> Option<Opened<'a>> {
-        let (header, body) = bytes.split_first_chunk()?;
-        (header[0] & AUTHENTICATED == 0).then_some(Opened { header, body })
+    fn seal(&mut self, link: &LinkConfig, frame: Transmit, out: &mut [u8]) -> Transmit {
+        let len = match link.checksum {
+            true => check(out, frame.len),
+            false => frame.len,
+        };
+        Transmit { len, ..frame }
+    }
+
+    fn open<'a>(
+        &mut self,
+        link: &LinkConfig,
+        _: (LinkId, LinkAddress),
+        bytes: &'a [u8],
+    ) -> Option<Opened<'a>> {
+        let (header, body) = match bytes.first()? & (AUTHENTICATED | CHECKED) {
+            0 if !link.checksum => bytes.split_first_chunk(),
+            CHECKED => checked(bytes),
+            _ => None,
+        }?;
+        Some(Opened { header, body })
     }
 }
 
@@ -81,7 +111,11 @@ mod tests {
     }
 
     impl Seal for Summed {
-        fn seal(&mut self, frame: Transmit, out: &mut [u8]) -> Transmit {
+        fn added(&self, _: &LinkConfig) -> usize {
+            COUNTER_LEN + TAG_LEN
+        }
+
+        fn seal(&mut self, _: &LinkConfig, frame: Transmit, out: &mut [u8]) -> Transmit {
             self.sent += 1;
             let body = HEADER_LEN + COUNTER_LEN;
             out.copy_within(HEADER_LEN..frame.len, body);
@@ -96,7 +130,12 @@ mod tests {
             }
         }
 
-        fn open<'a>(&mut self, _: (LinkId, LinkAddress), bytes: &'a [u8]) -> Option<Opened<'a>> {
+        fn open<'a>(
+            &mut self,
+            _: &LinkConfig,
+            _: (LinkId, LinkAddress),
+            bytes: &'a [u8],
+        ) -> Option<Opened<'a>> {
             let (covered, found) = bytes.split_last_chunk()?;
             let (header, rest) = covered.split_first_chunk()?;
             let (counter, body) = rest.split_first_chunk()?;
@@ -147,6 +186,43 @@ mod tests {
         assert_eq!(
             (delivery, counters.dropped(DropReason::Malformed)),
             (None, 1)
+        );
+    }
+
+    #[test]
+    fn a_link_that_says_so_has_checksums_and_takes_no_frame_without_the_right_one() {
+        let mut counters = Counters::default();
+        let checked = |id| {
+            let mut config = Config::new(NodeId(id), MTU as u16);
+            config.topology.hello = None;
+            config.links[0].checksum = true;
+            Mesh::with_seal(&config, Plain)
+        };
+        let (mut one, mut other, mut unaware) = (checked(1), checked(2), mesh(3, Plain));
+        let (now, from) = (Instant::ZERO, (LINK, LinkAddress(1)));
+        one.flood(now, MAX_TTL, data(b"part"), &mut counters);
+        let good = sent(&mut one).remove(0);
+        assert_eq!(counters.sent_bytes(), good.len() as u64);
+        assert!(Frame::parse(&good).is_ok_and(|it| it.message == data(b"part")));
+        for bit in 0..8 * good.len() {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(other.receive(now, from, &bad, &mut counters).is_none());
+            assert!(Frame::parse(&bad).is_err());
+        }
+        let dropped = counters.dropped(DropReason::Malformed);
+        assert_eq!(dropped, 8 * good.len() as u64);
+        for reader in [&mut other, &mut unaware] {
+            let delivery = reader.receive(now, from, &good, &mut counters);
+            assert!(delivery.is_some_and(|it| it.frame.message == data(b"part")));
+        }
+        unaware.flood(now, MAX_TTL, data(b"part"), &mut counters);
+        let bare = sent(&mut unaware).remove(0);
+        assert!(other.receive(now, from, &bare, &mut counters).is_none());
+        assert!(
+            mesh(4, Plain)
+                .receive(now, from, &bare, &mut counters)
+                .is_some()
         );
     }
 

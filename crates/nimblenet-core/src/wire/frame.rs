@@ -2,7 +2,7 @@
 
 use nimblenet_tasklet::NodeId;
 
-use super::{Kind, Malformed, Message, Reader, Writer};
+use super::{CHECKED, CHECKSUM_LEN, Kind, Malformed, Message, Reader, Writer, check, checked};
 
 /// Bytes before the body.
 pub const HEADER_LEN: usize = 16;
@@ -40,23 +40,27 @@ impl<'a> Frame<'a> {
     /// Reads a frame.
     ///
     /// # Errors
-    /// [`Malformed`] unless `bytes` are exactly one unauthenticated frame of this version.
+    /// [`Malformed`] unless `bytes` are exactly one unauthenticated frame of this version, whose
+    /// checksum is right if it has one.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let (header, body) = bytes.split_first_chunk().ok_or(Malformed)?;
-        if header[0] & AUTHENTICATED != 0 {
-            return Err(Malformed);
-        }
+        let flags = bytes.first().ok_or(Malformed)? & (AUTHENTICATED | CHECKED);
+        let opened = match flags {
+            0 => bytes.split_first_chunk(),
+            CHECKED => checked(bytes),
+            _ => None,
+        };
+        let (header, body) = opened.ok_or(Malformed)?;
         Self::parse_opened(header, body)
     }
 
-    /// Reads a frame without counter and tag; if it had them, they were checked.
+    /// Reads a frame without counter, tag and checksum; if it had them, they were checked.
     pub(crate) fn parse_opened(
         header: &'a [u8; HEADER_LEN],
         body: &'a [u8],
     ) -> Result<Self, Malformed> {
         let mut reader = Reader(header);
         // spec/wire.md, section 2: frames with unknown flags are dropped.
-        if reader.u8()? & !AUTHENTICATED != VERSION << 4 {
+        if reader.u8()? & !(AUTHENTICATED | CHECKED) != VERSION << 4 {
             return Err(Malformed);
         }
         let ttl = reader.u8()?;
@@ -110,5 +114,13 @@ impl<'a> Frame<'a> {
         writer.u8(self.hops);
         writer.u8(self.message.kind() as u8);
         Some(HEADER_LEN + len)
+    }
+
+    /// Writes the frame with a checksum, as it is on links that have none of their own; else as
+    /// [`emit`](Self::emit) does.
+    pub fn emit_checked(&self, out: &mut [u8]) -> Option<usize> {
+        let room = out.len().checked_sub(CHECKSUM_LEN)?;
+        let len = self.emit(&mut out[..room])?;
+        Some(check(out, len))
     }
 }

@@ -13,13 +13,17 @@
 //!
 //! `sender` and `receiver` are the two ends of one link; `origin` and `destination` the two ends of
 //! the route. With the flag [`AUTHENTICATED`] a 32-bit counter precedes the body and an 8-byte tag
-//! follows it; every frame leaves [`OVERHEAD`] free for them. A message is a file in this folder and a
+//! follows it; every frame leaves [`OVERHEAD`] free for them. With the flag [`CHECKED`] the frame ends
+//! with a checksum instead. A message is a file in this folder and a
 //! line in the list below.
 
+mod checksum;
 mod frame;
 pub(crate) mod job;
 
 pub use call::{Answer, Passes};
+pub(crate) use checksum::checked;
+pub use checksum::{CHECKED, CHECKSUM_LEN, check};
 pub use fetch::Object;
 pub use frame::{AUTHENTICATED, Frame, HEADER_LEN, MAX_TTL, OVERHEAD};
 pub use hello::{EPOCH_LEN, EpochNote, HELLO_BYTES, MAX_NOTES, RegistryNote};

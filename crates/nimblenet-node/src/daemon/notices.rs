@@ -124,7 +124,7 @@ mod tests {
     fn a_neighbour_that_comes_and_goes_is_a_line_each_at_the_default_level() {
         let mut nodes = [1, 2].map(|id| {
             let mut config = Config::new(NodeId(id), 256);
-            config.links = vec![LinkConfig { mtu: 256 }];
+            config.links = vec![LinkConfig::new(256)];
             Node::new(config).unwrap()
         });
         let at = |seconds: u64| Instant::from_micros(seconds * 1_000_000);

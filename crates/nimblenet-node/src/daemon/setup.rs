@@ -7,7 +7,7 @@ use std::net::UdpSocket;
 use std::sync::mpsc;
 use std::thread::Builder;
 
-use nimblenet_core::{Config, Limits, LinkConfig, NamespaceConfig, Node, Pace, Role};
+use nimblenet_core::{Config, Limits, NamespaceConfig, Node, Pace, Role};
 use nimblenet_tasklet::{Delta, Name, TaskletName};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
@@ -176,9 +176,9 @@ impl Setup {
         let seed = u64::from(clock::tick()) << 16 | u64::from(self.config.id.0);
         let name = format!("node-{}", self.config.id);
         let plans = plans(self.mesh, sockets.mesh);
-        let links = plans.iter().map(|plan| LinkConfig { mtu: plan.mtu() });
-        self.config.links = links.collect();
-        let frame_bytes = plans.iter().map(|plan| plan.mtu()).max().unwrap_or(0);
+        self.config.links = plans.iter().map(|plan| plan.frames()).collect();
+        let links = self.config.links.iter();
+        let frame_bytes = links.map(|link| link.mtu).max().unwrap_or(0);
         let executors = self.config.limits.executors;
         let facts = Facts {
             id: self.config.id,

@@ -11,7 +11,8 @@ use std::io;
 use std::path::PathBuf;
 
 use nimblenet_board::framing::{Deframer, Frame, MAX_FRAME_BYTES, MAX_LINE_BYTES, stuffed};
-use nimblenet_core::LinkAddress;
+use nimblenet_board::start::LINE;
+use nimblenet_core::{LinkAddress, LinkConfig};
 use serial2_tokio::SerialPort;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinSet;
@@ -50,8 +51,8 @@ impl SerialConfig {
 }
 
 impl LinkPlan for SerialConfig {
-    fn mtu(&self) -> u16 {
-        MAX_FRAME_BYTES as u16
+    fn frames(&self) -> LinkConfig {
+        LINE
     }
 
     fn start(&self, inlet: Inlet, tasks: &mut JoinSet<()>) -> io::Result<Box<dyn Link>> {

@@ -10,7 +10,7 @@ use std::io;
 use std::net::UdpSocket;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nimblenet_core::LinkAddress;
+use nimblenet_core::{LinkAddress, LinkConfig};
 use tokio::task::JoinSet;
 
 use super::strangers::Strangers;
@@ -37,8 +37,8 @@ pub(crate) struct UdpPlan {
 }
 
 impl LinkPlan for UdpPlan {
-    fn mtu(&self) -> u16 {
-        self.mtu
+    fn frames(&self) -> LinkConfig {
+        LinkConfig::new(self.mtu).with_checksum()
     }
 
     fn start(&self, inlet: Inlet, tasks: &mut JoinSet<()>) -> io::Result<Box<dyn Link>> {

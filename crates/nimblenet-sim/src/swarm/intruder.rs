@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use nimblenet_core::MIN_MTU;
 use nimblenet_core::wire::{
-    Answer, Found, Frame, HELLO_BYTES, HOLDINGS_BYTES, Hello, HoldingsWriter, MAX_TTL, Message,
-    Page, Return, Search,
+    Answer, CHECKSUM_LEN, Found, Frame, HELLO_BYTES, HOLDINGS_BYTES, Hello, HoldingsWriter,
+    MAX_TTL, Message, Page, Return, Search, check,
 };
 use nimblenet_tasklet::{NamespaceId, NodeId, TaskletRef};
 use rand::{Rng as _, RngExt as _};
@@ -139,8 +139,10 @@ impl Spoken {
             hops: 1,
             message,
         };
-        let mut out = vec![0; frame.len()];
-        frame.emit(&mut out).expect("it has the frame's length");
+        let mut out = vec![0; frame.len() + CHECKSUM_LEN];
+        frame
+            .emit_checked(&mut out)
+            .expect("it has the frame's length");
         out
     }
 
@@ -199,11 +201,15 @@ impl Spoken {
 const MTU_OF_NOBODY: u16 = MIN_MTU;
 const SIZE_OF_NOBODY: u32 = 120;
 
-/// The same frame with one to three wrong bytes.
+/// The same frame with one to three wrong bytes, and the checksum that it has with them.
 fn mutate(mut frame: Vec<u8>, random: &mut ChaCha8Rng) -> Vec<u8> {
+    frame.truncate(frame.len() - CHECKSUM_LEN);
     for _ in 0..random.random_range(1..=3) {
         let at = random.random_range(0..frame.len());
         frame[at] = random.next_u32() as u8;
     }
+    let len = frame.len();
+    frame.resize(len + CHECKSUM_LEN, 0);
+    check(&mut frame, len);
     frame
 }

@@ -24,9 +24,6 @@ macro_rules! known {
 }
 
 known![
-    "corrupted-calls",
-    "corrupted-results",
-    "corrupted-unheard",
     "forged-results",
     "long-frames-swallowed",
     "mutants-believed",

@@ -8,7 +8,8 @@ use core::time::Duration;
 
 use nimblenet_core::wire::Frame;
 use nimblenet_core::{
-    Archive, CallId, CallRequest, CatalogueLimits, Config, Instant, Limits, NamespaceConfig, Role,
+    Archive, CallId, CallRequest, CatalogueLimits, Config, Instant, Limits, LinkConfig,
+    NamespaceConfig, Role,
 };
 use nimblenet_tasklet::{Capabilities, Delta, NodeId, TaskletName};
 use rand::SeedableRng as _;
@@ -557,6 +558,7 @@ fn forgeries(
 
 fn config(id: u16, seed: u64, mesh: &Mesh, goods: &Goods, archive: Archive) -> Config {
     let mut config = Config::new(NodeId(id), mesh.mtu);
+    config.links = vec![LinkConfig::new(mesh.mtu).with_checksum()];
     config.seed = seed;
     config.first_sequence = first_sequence(Instant::ZERO, 0.0);
     let namespaces = mesh.registries.iter().enumerate();

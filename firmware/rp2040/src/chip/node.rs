@@ -11,6 +11,7 @@ use nimblenet_board::orchestrator::{
 use nimblenet_board::parcel::Reply;
 use nimblenet_board::provision::Provision;
 use nimblenet_board::start::{self, Boot};
+use nimblenet_core::LinkConfig;
 use static_cell::StaticCell;
 
 use crate::ChipWatchdog;
@@ -39,18 +40,18 @@ pub struct NodeSide<C: 'static = Nobody> {
 }
 
 impl<C: Caller> NodeSide<C> {
-    /// Makes the node that `record` names, with what it keeps on `disk`, and connects it to the
-    /// interpreter and to `caller`.
+    /// Makes the node that `record` names, with these links and what it keeps on `disk`, and connects it
+    /// to the interpreter and to `caller`.
     pub(crate) fn new(
         place: &'static Place<C>,
-        boot: &Boot,
-        record: Option<Provision>,
+        (boot, record): (&Boot, Option<Provision>),
+        links: &[LinkConfig; LINKS],
         disk: &'static mut [u8],
         watchdog: ChipWatchdog,
         interpreter: NodeEnds,
         caller: C,
     ) -> Self {
-        let node = start::node(boot, record, LINKS, disk);
+        let node = start::node(boot, record, links, disk);
         let links = [OUTGOING[0].sender(), OUTGOING[1].sender()];
         let NodeEnds { work, replies } = interpreter;
         Self {

@@ -9,7 +9,7 @@ use embassy_rp::uart::{
 use embassy_rp::{Peri, Peripherals};
 use nimblenet_board::calls::Nobody;
 use nimblenet_board::link::{self, Counters};
-use nimblenet_board::start::DISK_BYTES;
+use nimblenet_board::start::{DISK_BYTES, LINE};
 use nimblenet_core::LinkId;
 use static_cell::ConstStaticCell;
 
@@ -99,7 +99,15 @@ impl UartBoard {
             18 PIN_18, 19 PIN_19, 20 PIN_20, 21 PIN_21, 22 PIN_22, 25 PIN_25);
         let devices = ChipDevices::new(chip.ADC, chip.ADC_TEMP_SENSOR, pins);
         let (interpreter, ends) = InterpreterSide::new(&mut ARENA.take().0, devices);
-        let node = NodeSide::new(&NODE, &boot, record(), DISK.take(), watchdog, ends, Nobody);
+        let node = NodeSide::new(
+            &NODE,
+            (&boot, record()),
+            &[LINE; LINKS],
+            DISK.take(),
+            watchdog,
+            ends,
+            Nobody,
+        );
         seal_heap();
         Self {
             lines: [first, second],

@@ -28,6 +28,7 @@ use nimblenet_board::framing::{Frame, MAX_FRAME_BYTES};
 use nimblenet_board::neighbours::{Neighbours, PORT};
 use nimblenet_board::orchestrator::{Arrival, Departure};
 use nimblenet_board::provision::{Network, Provision};
+use nimblenet_board::start::{LINE, NETWORK};
 use nimblenet_core::LinkId;
 use static_cell::{ConstStaticCell, StaticCell};
 
@@ -137,7 +138,15 @@ impl WifiBoard {
         let caller = CoapCaller::new(boot.seed as u16, REQUEST.receiver(), ANSWER.sender());
         let record = record();
         let network = record.as_ref().and_then(Provision::network).cloned();
-        let node = NodeSide::new(&NODE, &boot, record, DISK.take(), watchdog, ends, caller);
+        let node = NodeSide::new(
+            &NODE,
+            (&boot, record),
+            &[LINE, NETWORK],
+            DISK.take(),
+            watchdog,
+            ends,
+            caller,
+        );
         seal_heap();
         Self {
             line,

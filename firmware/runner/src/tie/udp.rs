@@ -1,10 +1,12 @@
-//! A UDP socket: one datagram is one frame.
+//! A UDP socket: one datagram is one frame. A datagram has the checksum that the line's framing has taken
+//! away (spec/wire.md, section 2); a board takes frames that have both.
 
 use core::net::SocketAddr;
 use std::net::UdpSocket;
 
 use anyhow::{Context as _, Result};
 use nimblenet_board::framing::{Deframer, Frame, MAX_FRAME_BYTES, MAX_LINE_BYTES, stuffed};
+use nimblenet_core::wire::{CHECKSUM_LEN, check};
 
 use super::Losses;
 use crate::{Board, Uart};
@@ -61,7 +63,12 @@ impl End {
         for byte in board.take(uart) {
             match self.deframer.push(byte) {
                 None => {}
-                Some(Ok(frame)) => self.refused += u64::from(self.socket.send(&frame).is_err()),
+                Some(Ok(frame)) => {
+                    let mut datagram = [0; MAX_FRAME_BYTES + CHECKSUM_LEN];
+                    datagram[..frame.len()].copy_from_slice(&frame);
+                    let length = check(&mut datagram, frame.len());
+                    self.refused += u64::from(self.socket.send(&datagram[..length]).is_err());
+                }
                 Some(Err(_)) => self.damaged += 1,
             }
         }

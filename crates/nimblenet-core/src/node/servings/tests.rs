@@ -360,7 +360,7 @@ fn an_image_is_for_the_node_to_which_its_job_is_offered() {
 #[test]
 fn parts_are_made_for_the_link_that_they_leave_by() {
     let mut stage = Stage::with(|config| {
-        config.links.push(LinkConfig { mtu: MTU });
+        config.links.push(LinkConfig::new(MTU));
         let (link, address) = (LinkId(1), LinkAddress(3));
         config.topology.neighbours[1] = StaticNeighbour {
             id: OTHER,

@@ -4,7 +4,7 @@ use super::*;
 use crate::link::{Closed, Inlet, Link, LinkPlan, LinkStatus};
 use alloc::sync::Arc;
 use core::mem::take;
-use nimblenet_core::LinkAddress;
+use nimblenet_core::{LinkAddress, LinkConfig};
 use std::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
@@ -28,8 +28,8 @@ fn wire() -> [Arc<dyn LinkPlan>; 2] {
 }
 
 impl LinkPlan for WireEnd {
-    fn mtu(&self) -> u16 {
-        200
+    fn frames(&self) -> LinkConfig {
+        LinkConfig::new(200)
     }
 
     fn start(&self, inlet: Inlet, tasks: &mut JoinSet<()>) -> io::Result<Box<dyn Link>> {
