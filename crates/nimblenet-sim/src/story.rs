@@ -297,6 +297,11 @@ impl Net {
         self.set_up(a, b, false);
     }
 
+    /// Cuts the link between two nodes in one direction.
+    pub fn cut_one_way(&mut self, from: u16, to: u16) {
+        self.engine.set_up(NodeId(from), NodeId(to), false);
+    }
+
     /// Mends a link that was cut.
     pub fn mend(&mut self, a: u16, b: u16) {
         self.set_up(a, b, true);

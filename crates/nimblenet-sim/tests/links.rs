@@ -1,4 +1,4 @@
-//! Links that spoil frames, as short stories.
+//! Links that lose, spoil and swallow frames, or pass them one way only, as short stories.
 #![allow(clippy::unwrap_used)]
 
 use core::time::Duration;
@@ -37,6 +37,24 @@ fn quick() -> LinkModel {
     LinkModel::perfect(Duration::from_millis(5))
 }
 
+/// Nodes with these links besides that of the registry, which is node 0, to node `first`.
+fn layout(first: u16, links: &[(u16, u16)]) -> Layout {
+    let mut nodes: Vec<NodeId> = links
+        .iter()
+        .flat_map(|(a, b)| [*a, *b])
+        .map(NodeId)
+        .collect();
+    nodes.push(NodeId(0));
+    nodes.sort_unstable();
+    nodes.dedup();
+    let links = links.iter().map(|(a, b)| (NodeId(*a), NodeId(*b)));
+    Layout {
+        nodes,
+        links: links.chain([(NodeId(0), NodeId(first))]).collect(),
+        registry: NodeId(0),
+    }
+}
+
 /// Calls a chain that nobody has called before at each node in turn; how long those took that had a
 /// result.
 fn cold_chains(net: &mut Net, nodes: u16, count: u16) -> Vec<Duration> {
@@ -67,4 +85,88 @@ fn fault_11_wrong_bits_cost_no_more_than_lost_frames() {
             assert_eq!(took.len(), 27, "{corruption} {seed}");
         }
     }
+}
+
+/// A ring of which the link from 1 to 2 fails, and node 5, whose way to 2 it is.
+fn ring(seed: u64) -> Net {
+    let ring = layout(3, &[(1, 2), (1, 3), (3, 4), (4, 2), (5, 1)]);
+    net(seed, &ring, quick(), |config| config.first_sequence = 0)
+}
+
+/// From 10 s after the first call that fails, or is late, all calls are served.
+fn all_are_served(net: &mut Net, from: u16, to: u16, what: &str) {
+    let mut failing = None;
+    for _ in 0..40 {
+        let begun = net.now();
+        let call = net.call_at(from, to, "shop/work-0", &[0x80]).unwrap();
+        let end = net.run_until_finished(from, call);
+        let good = end.result.is_ok() && end.took < SECOND;
+        let since = *failing.get_or_insert(begun);
+        if good && since == begun {
+            failing = None;
+        }
+        let late = begun - since > 10 * SECOND;
+        assert!(
+            good || !late,
+            "{what} {from} {to}: {end:?} {:?}",
+            begun - since
+        );
+        net.run_for(SECOND / 2);
+    }
+}
+
+#[test]
+fn fault_05_16_a_link_that_is_dead_in_one_direction_or_both_is_left_for_a_way_around() {
+    for seed in 1..=5 {
+        for later in [false, true] {
+            for dead in [&[(1, 2)][..], &[(2, 1)], &[(1, 2), (2, 1)]] {
+                for (from, to) in [(1, 2), (2, 1), (5, 2), (2, 5)] {
+                    let mut net = ring(seed);
+                    if later {
+                        net.run_for(20 * SECOND);
+                        all_are_served(&mut net, from, to, "before");
+                    }
+                    for (from, to) in dead {
+                        net.cut_one_way(*from, *to);
+                    }
+                    if !later {
+                        net.run_for(20 * SECOND);
+                    }
+                    let what = format!("seed {seed}, {dead:?}, later: {later}");
+                    all_are_served(&mut net, from, to, &what);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn fault_05_a_link_that_passes_one_way_from_the_start_fails_no_call() {
+    for (from, to) in [(1, 2), (2, 1)] {
+        let mut net = ring(7);
+        net.cut_one_way(from, to);
+        net.run_for(10 * SECOND);
+        for (caller, callee) in [(from, to), (to, from)] {
+            let call = net.call_at(caller, callee, "shop/work-0", &[0x80]);
+            let end = net.run_until_finished(caller, call.unwrap());
+            assert!(end.result.is_ok() && end.took < SECOND, "{end:?}");
+        }
+    }
+}
+
+#[test]
+fn fault_16_a_mended_link_is_used_again() {
+    let mut net = ring(8);
+    net.run_for(20 * SECOND);
+    net.cut(1, 2);
+    all_are_served(&mut net, 1, 2, "cut");
+    net.mend(1, 2);
+    net.run_for(64 * SECOND);
+    let before = net.fates().sent;
+    let call = net.call_at(1, 2, "shop/work-0", &[0x80]).unwrap();
+    assert!(net.run_until_finished(1, call).result.is_ok());
+    assert!(
+        net.fates().sent - before < 12,
+        "not over three links each way"
+    );
 }

@@ -96,7 +96,7 @@ fn a_thousand_runs_show_nothing_but_known_faults_and_everything_that_may_go_wron
         assert!(times >= 10, "{kind}: {times}");
     }
     assert!(
-        known.len() >= 8,
+        known.len() >= 5,
         "the swarm finds by itself what is known: {known:?}"
     );
 }
@@ -158,6 +158,7 @@ mended! {
     floods_of_a_neighbour_have_a_limit "floods-without-limit",
     leaping_numbers_in_a_nodes_name_do_not_make_it_unheard "muted-by-numbers",
     false_results_in_a_nodes_name_do_not_make_it_unheard "muted-by-results",
+    a_link_that_passes_one_way_only_is_left_for_a_way_around "one-way-link",
     a_node_whose_numbers_fall_back_is_heard "restarted-unheard",
 }
 
@@ -218,7 +219,7 @@ fn a_trial_survives_its_file() {
 
 #[test]
 fn a_failing_trial_is_made_smaller_until_only_what_lets_it_fail_is_left() {
-    let known = KNOWN.iter().find(|known| known.name == "one-way-link");
+    let known = KNOWN.iter().find(|known| known.name == "replays-believed");
     let small = known.unwrap().trial();
     let mut large = small.clone();
     let other = swarm::draw(4);
@@ -235,8 +236,8 @@ fn a_failing_trial_is_made_smaller_until_only_what_lets_it_fail_is_left() {
     let smallest = swarm::minimise(&large, "served", 300);
     assert!(smallest.calls.is_empty(), "{smallest:?}");
     assert_eq!(smallest.incidents.len(), 1);
-    let cut = &smallest.incidents[0].what;
-    assert!(matches!(cut, What::Cut { .. }), "{cut:?}");
+    let forged = &smallest.incidents[0].what;
+    assert!(matches!(forged, What::Forge { .. }), "{forged:?}");
     let link = smallest.mesh.as_ref().unwrap().link;
     assert_eq!((link.loss, link.duplication), (0.0, 0.0));
 }

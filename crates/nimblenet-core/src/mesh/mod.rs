@@ -6,6 +6,7 @@
 
 mod bucket;
 mod duplicates;
+mod hearing;
 mod neighbours;
 mod outbox;
 mod routes;
@@ -32,8 +33,8 @@ use crate::counters::{Counters, DropReason};
 use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::{
-    EpochNote, Frame, HEADER_LEN, HELLO_BYTES, Hello, Holder, MAX_TTL, Message, OVERHEAD, Object,
-    RegistryNote,
+    EpochNote, Frame, HEADER_LEN, HELLO_BYTES, Hello, Holder, LISTED_BYTES, Listed, MAX_TTL,
+    Message, OVERHEAD, Object, RegistryNote,
 };
 
 /// A neighbour is forgotten after this many of the longest hello intervals.
@@ -168,7 +169,7 @@ impl<S: Seal> Mesh<S> {
 
     /// Links to `destination` on the known route.
     pub(crate) fn hops(&self, now: Instant, destination: NodeId) -> Option<u8> {
-        if self.neighbours.find(destination).is_some() {
+        if self.neighbours.hearing(destination).is_some() {
             return Some(1);
         }
         self.routes.find(now, destination).map(|route| route.hops)
@@ -242,6 +243,10 @@ impl<S: Seal> Mesh<S> {
         if frame.sender == self.id || frame.origin == self.id {
             // Numbers are compared in a circle: this node's packets are behind its next one.
             let sent = frame.sequence.wrapping_sub(self.sequence) >= 1 << 31;
+            // A node that has it over others shows nothing.
+            if sent && frame.hops == 2 && frame.sender != self.id {
+                self.neighbours.show(now, frame.sender);
+            }
             counters.drop(match sent && frame.sender != self.id {
                 true => DropReason::Duplicate,
                 false => DropReason::OwnId,
@@ -269,18 +274,20 @@ impl<S: Seal> Mesh<S> {
                 .neighbours
                 .note_number(now, frame.sender, frame.sequence)
         {
-            self.routes.doubt_over(frame.sender);
+            self.routes.doubt_over(frame.sender, false);
             self.newcomer = true;
             self.speak_soon(now);
         }
-        self.routes.learn(
-            now,
-            Duration::ZERO,
-            frame.origin,
-            frame.sender,
-            frame.hops,
-            frame.sequence,
-        );
+        if !self.is_deaf(frame.sender) {
+            self.routes.learn(
+                now,
+                Duration::ZERO,
+                frame.origin,
+                frame.sender,
+                frame.hops,
+                frame.sequence,
+            );
+        }
         counters.received(frame.message.kind(), bytes.len());
 
         let reach = match frame.destination {
@@ -386,10 +393,39 @@ impl<S: Seal> Mesh<S> {
 
     /// The route to `destination` brought no answer.
     pub(crate) fn doubt(&mut self, now: Instant, destination: NodeId) {
-        if self.next(now, destination).is_none() {
-            self.further = FURTHEST.min(self.further + 1);
+        match self.next(now, destination) {
+            Some(next) => self.doubt_neighbour(now, next.id),
+            None => self.further = FURTHEST.min(self.further + 1),
         }
         self.routes.doubt(destination);
+    }
+
+    /// Asks a neighbour soon whether it hears this node.
+    fn doubt_neighbour(&mut self, now: Instant, id: NodeId) {
+        if self.trickle.is_some() && self.neighbours.doubt(now, id) {
+            self.speak_soon(now);
+        }
+    }
+
+    /// Whether `id` is a neighbour that seems not to hear this node: it is no way to anywhere.
+    pub(crate) fn is_deaf(&self, id: NodeId) -> bool {
+        self.neighbours.find(id).is_some_and(Neighbour::is_deaf)
+    }
+
+    /// Whether `id` is a neighbour that hears this node, as far as that is known.
+    pub(crate) fn is_hearing(&self, id: NodeId) -> bool {
+        self.neighbours.hearing(id).is_some()
+    }
+
+    /// Learns from a neighbour's hello who hears whom.
+    pub(crate) fn hear_listed(&mut self, now: Instant, from: NodeId, hello: &Hello<'_>) {
+        if hello.answered().any(|id| id == self.id) {
+            self.neighbours.handle_answer(now, from);
+        }
+        if hello.asked().any(|id| id == self.id) {
+            self.neighbours.handle_ask(now, from);
+            self.speak_soon(now);
+        }
     }
 
     /// Something that hellos tell has changed: says hello soon.
@@ -401,6 +437,9 @@ impl<S: Seal> Mesh<S> {
 
     /// Learns from the registry notes of a neighbour's hello.
     pub(crate) fn hear_registries(&mut self, now: Instant, from: NodeId, hello: &Hello<'_>) {
+        if self.is_deaf(from) {
+            return;
+        }
         let mut news = false;
         // spec/behaviour.md, section 2: it has restarted, and waits for what this node knows.
         if hello.registries().next().is_none() && (self.is_registry || !self.registries.is_empty())
@@ -430,7 +469,7 @@ impl<S: Seal> Mesh<S> {
     /// Learns the route to a node from what the neighbour `from` passes on of it.
     pub(crate) fn hear_holder(&mut self, now: Instant, from: NodeId, holder: &Holder) {
         let age = Duration::from_secs(holder.age_s.into());
-        if holder.id != self.id {
+        if holder.id != self.id && !self.is_deaf(from) {
             self.routes
                 .learn(now, age, holder.id, from, 2, holder.sequence);
         }
@@ -465,9 +504,19 @@ impl<S: Seal> Mesh<S> {
             mtu: u16::MAX,
         };
         let own = self.is_registry.then_some(own);
+        let (mut asked, mut answered) = ([0; LISTED_BYTES], [0; LISTED_BYTES]);
+        let asked = Listed::new(self.neighbours.ask(self.turn), &mut asked);
+        let answered = Listed::new(self.neighbours.answer(), &mut answered);
+        let Self {
+            neighbours, routes, ..
+        } = self;
+        for deaf in neighbours.iter().filter(|neighbour| neighbour.is_deaf()) {
+            routes.doubt_over(deaf.id, true);
+        }
         let mut space = [0; HELLO_BYTES];
         // One byte has the numbers of notes.
-        let room = (self.room() - 1).min(HELLO_BYTES);
+        let room = self.room() - 1 - Listed::len_of(asked, answered);
+        let room = room.min(HELLO_BYTES);
         let known = self.registries.iter().filter_map(|(registry, mtu)| {
             let route = self.routes.find(now, *registry)?;
             // spec/wire.md, section 8: rounded up, so that a note ages by a second a hop at least.
@@ -483,6 +532,7 @@ impl<S: Seal> Mesh<S> {
         });
         let registries = own.into_iter().chain(known);
         let hello = Hello::new(registries, epochs, self.turn, &mut space[..room]);
+        let hello = hello.with_listed(asked, answered);
         self.turn = self.turn.wrapping_add(1);
         self.flood(now, 1, Message::Hello(hello), counters);
         true
@@ -510,8 +560,8 @@ impl<S: Seal> Mesh<S> {
     fn next(&self, now: Instant, destination: NodeId) -> Option<Neighbour> {
         let route = self.routes.find(now, destination);
         route
-            .and_then(|route| self.neighbours.find(route.next))
-            .or_else(|| self.neighbours.find(destination))
+            .and_then(|route| self.neighbours.hearing(route.next))
+            .or_else(|| self.neighbours.hearing(destination))
             .copied()
     }
 
@@ -558,6 +608,10 @@ impl<S: Seal> Mesh<S> {
             destination => self.next(now, destination),
         };
         if let Some(next) = next {
+            // spec/behaviour.md, section 3: whoever floods it may have sent it over here in vain.
+            if frame.origin != self.id && frame.receiver == NodeId::EVERYONE {
+                self.doubt_neighbour(now, next.id);
+            }
             self.emit(
                 Frame {
                     receiver: next.id,

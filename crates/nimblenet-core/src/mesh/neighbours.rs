@@ -6,8 +6,10 @@ use core::time::Duration;
 use nimblenet_tasklet::NodeId;
 
 use super::bucket::{Bucket, NEIGHBOUR_FLOODS};
+use super::hearing::Hearing;
 use crate::config::{LinkAddress, LinkId, StaticNeighbour};
 use crate::time::Instant;
+use crate::wire::MAX_LISTED;
 
 /// A number that is ahead of the newest of its node by more than this is of another run of the node,
 /// or of somebody else.
@@ -31,6 +33,7 @@ pub(crate) struct Neighbour {
     since: Instant,
     /// Its share of the floods that are sent on.
     floods: Bucket,
+    hearing: Hearing,
 }
 
 /// The table of neighbours.
@@ -56,6 +59,11 @@ impl Neighbours {
             limit,
             lifetime,
         }
+    }
+
+    /// A neighbour that hears this node, as far as that is known.
+    pub(crate) fn hearing(&self, id: NodeId) -> Option<&Neighbour> {
+        self.find(id).filter(|neighbour| !neighbour.is_deaf())
     }
 
     pub(crate) fn find(&self, id: NodeId) -> Option<&Neighbour> {
@@ -128,6 +136,58 @@ impl Neighbours {
         neighbour.is_none_or(|neighbour| neighbour.floods.take(now, &NEIGHBOUR_FLOODS))
     }
 
+    /// The neighbours that the next hello asks whether they hear this node: of too many other ones at each
+    /// `turn`.
+    pub(crate) fn ask(&mut self, turn: u8) -> impl Iterator<Item = NodeId> {
+        let asked = |neighbour: &&mut Neighbour| neighbour.hearing.is_asked();
+        let first = usize::from(turn) % self.neighbours.len().max(1);
+        let (before, from) = self.neighbours.split_at_mut(first);
+        let all = from.iter_mut().chain(before).filter(asked);
+        all.take(MAX_LISTED).map(|neighbour| {
+            neighbour.hearing.ask();
+            neighbour.id
+        })
+    }
+
+    /// The neighbours that the next hello answers that this node hears them.
+    pub(crate) fn answer(&mut self) -> impl Iterator<Item = NodeId> {
+        let owed = |neighbour: &&mut Neighbour| neighbour.hearing.owes;
+        let all = self.neighbours.iter_mut().filter(owed);
+        all.take(MAX_LISTED).map(|neighbour| {
+            neighbour.hearing.owes = false;
+            neighbour.id
+        })
+    }
+
+    /// A neighbour asks whether this node hears it. It may ask because it hears no answers: so it is
+    /// asked too.
+    pub(crate) fn handle_ask(&mut self, now: Instant, id: NodeId) {
+        if let Some(neighbour) = self.find_mut(id) {
+            neighbour.hearing.owes = true;
+            neighbour.hearing.doubt(now);
+        }
+    }
+
+    /// A neighbour says that it hears this node.
+    pub(crate) fn handle_answer(&mut self, now: Instant, id: NodeId) {
+        if let Some(neighbour) = self.find_mut(id) {
+            neighbour.hearing.answer(now);
+        }
+    }
+
+    /// A neighbour has sent on what it has from this node.
+    pub(crate) fn show(&mut self, now: Instant, id: NodeId) {
+        if let Some(neighbour) = self.find_mut(id) {
+            neighbour.hearing.show(now);
+        }
+    }
+
+    /// What went over a neighbour was not answered; true if it is to be asked for that.
+    pub(crate) fn doubt(&mut self, now: Instant, id: NodeId) -> bool {
+        let neighbour = self.find_mut(id);
+        neighbour.is_some_and(|neighbour| neighbour.hearing.doubt(now))
+    }
+
     /// Forgets neighbours that were silent for long.
     pub(crate) fn forget_silent(&mut self, now: Instant) {
         let lifetime = self.lifetime;
@@ -160,7 +220,13 @@ impl Neighbour {
             number: None,
             since: heard.unwrap_or(Instant::ZERO),
             floods: Bucket::FULL,
+            hearing: Hearing::UNKNOWN,
         }
+    }
+
+    /// Whether it seems not to hear this node.
+    pub(crate) fn is_deaf(&self) -> bool {
+        self.hearing.is_deaf()
     }
 }
 

@@ -163,11 +163,11 @@ impl Routes {
         }
     }
 
-    /// The neighbour `next` has restarted and knows no routes: the routes over it are not used until
-    /// they are learnt again.
-    pub(crate) fn doubt_over(&mut self, next: NodeId) {
+    /// The neighbour `next` has restarted and knows no routes, or it does not hear this node: the routes
+    /// over it are not used until they are learnt again, not even that to itself if it is `deaf`.
+    pub(crate) fn doubt_over(&mut self, next: NodeId, deaf: bool) {
         for route in self.routes.iter_mut().filter(|route| route.next == next) {
-            route.usable &= route.sent.is_none() || route.destination == next;
+            route.usable &= route.sent.is_none() || route.destination == next && !deaf;
         }
     }
 
@@ -358,7 +358,7 @@ mod tests {
         for destination in [8, 9] {
             routes.learn(Instant::ZERO, FRESH, NodeId(destination), NodeId(8), 3, 10);
         }
-        routes.doubt_over(NodeId(8));
+        routes.doubt_over(NodeId(8), false);
         assert_eq!([8, 9].map(|id| next(&routes, id)), [Some(8), None]);
         routes.learn(Instant::ZERO, FRESH, NodeId(9), NodeId(8), 3, 10);
         assert_eq!(next(&routes, 9), Some(8));

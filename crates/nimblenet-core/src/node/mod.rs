@@ -448,7 +448,7 @@ impl Node {
         let post = &mut self.ground.post(now);
         if spoke {
             let (mesh, holders) = (&post.mesh, &mut post.holders);
-            holders.handle_neighbours(|id| mesh.neighbours().any(|neighbour| neighbour == id));
+            holders.handle_neighbours(|id| mesh.is_hearing(id));
             let registry = self.calls.runs.supply.subscriptions.first_registry();
             self.reports.handle_hello(post, registry);
             let held = self.calls.runs.supply.subscriptions.held();
@@ -509,6 +509,8 @@ impl Node {
                 let request = refuse.request;
                 self.calls.runs.supply.handle_refusal(post, origin, request);
             }
+            // Its modules cost a way around that this node knows nothing of.
+            Message::Holdings(_) if post.mesh.is_deaf(origin) => {}
             Message::Holdings(holdings) => {
                 let packet = (frame.sequence, post.mesh.smallest_mtu());
                 let ids = (post.config.id, origin);
@@ -525,6 +527,7 @@ impl Node {
             Message::Hello(hello) => {
                 // A hello for this node alone is an announcement.
                 if reach == Reach::Everyone {
+                    post.mesh.hear_listed(now, origin, &hello);
                     post.mesh.hear_registries(now, origin, &hello);
                 }
                 for note in hello.epochs() {

@@ -7,9 +7,16 @@ use super::{Malformed, Reader, Writer};
 /// A hello carries at most this many notes of each kind.
 pub const MAX_NOTES: usize = 8;
 
+/// A hello asks at most this many neighbours whether they hear its sender, and answers as many.
+pub const MAX_LISTED: usize = 8;
+
+/// The most bytes of the one list and of the other.
+pub const LISTED_BYTES: usize = MAX_LISTED * ID_LEN;
+
 /// The most bytes that the notes of a hello take.
 pub const HELLO_BYTES: usize = MAX_NOTES * (REGISTRY_LEN + EPOCH_LEN);
 
+const ID_LEN: usize = 2;
 const REGISTRY_LEN: usize = 10;
 /// The bytes of an epoch note.
 pub const EPOCH_LEN: usize = 8;
@@ -45,6 +52,37 @@ pub struct EpochNote {
 pub struct Hello<'a> {
     registries: &'a [u8],
     epochs: &'a [u8],
+    asked: Listed<'a>,
+    answered: Listed<'a>,
+}
+
+/// Neighbours that a hello lists.
+#[derive(Clone, Copy, PartialEq, Default, Debug)]
+pub struct Listed<'a>(&'a [u8]);
+
+impl<'a> Listed<'a> {
+    /// The first [`MAX_LISTED`] of these, kept in `space`.
+    pub fn new(ids: impl Iterator<Item = NodeId>, space: &'a mut [u8; LISTED_BYTES]) -> Self {
+        let mut writer = Writer { out: space, at: 0 };
+        ids.take(MAX_LISTED).for_each(|id| writer.u16(id.0));
+        let end = writer.at;
+        Self(&space[..end])
+    }
+
+    /// Bytes of both lists in a hello.
+    pub fn len_of(asked: Self, answered: Self) -> usize {
+        let listed = asked.0.len() + answered.0.len();
+        usize::from(listed > 0) + listed
+    }
+
+    fn count(self) -> u8 {
+        (self.0.len() / ID_LEN) as u8
+    }
+
+    fn iter(self) -> impl Iterator<Item = NodeId> + use<'a> {
+        let ids = self.0.chunks_exact(ID_LEN);
+        ids.map_while(|id| Some(NodeId(Reader(id).u16().ok()?)))
+    }
 }
 
 impl<'a> Hello<'a> {
@@ -72,7 +110,23 @@ impl<'a> Hello<'a> {
         }
         let end = writer.at;
         let (registries, epochs) = space[..end].split_at(middle);
-        Self { registries, epochs }
+        Self {
+            registries,
+            epochs,
+            asked: Listed::default(),
+            answered: Listed::default(),
+        }
+    }
+
+    /// The same hello, which asks the neighbours `asked` whether they hear its sender, and tells those of
+    /// `answered` that it hears them.
+    #[must_use]
+    pub fn with_listed(self, asked: Listed<'a>, answered: Listed<'a>) -> Self {
+        Self {
+            asked,
+            answered,
+            ..self
+        }
     }
 
     /// An announcement, kept in `space`: a hello for the registry of the note's namespace.
@@ -83,6 +137,8 @@ impl<'a> Hello<'a> {
         Self {
             registries: &[],
             epochs: space,
+            asked: Listed::default(),
+            answered: Listed::default(),
         }
     }
 
@@ -114,8 +170,19 @@ impl<'a> Hello<'a> {
         })
     }
 
+    /// The neighbours that the sender asks whether they hear it.
+    pub fn asked(&self) -> impl Iterator<Item = NodeId> + use<'a> {
+        self.asked.iter()
+    }
+
+    /// The neighbours that have asked, and that the sender hears.
+    pub fn answered(&self) -> impl Iterator<Item = NodeId> + use<'a> {
+        self.answered.iter()
+    }
+
     pub(super) fn len(&self) -> usize {
-        1 + self.registries.len() + self.epochs.len()
+        let notes = self.registries.len() + self.epochs.len();
+        1 + notes + Listed::len_of(self.asked, self.answered)
     }
 
     pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
@@ -125,9 +192,22 @@ impl<'a> Hello<'a> {
             return Err(Malformed);
         }
         let registries = reader.take(registries * REGISTRY_LEN)?;
+        let epochs = reader.take(epochs * EPOCH_LEN)?;
+        let counts = match reader.0 {
+            [] => 0,
+            // Who lists nobody has no lists.
+            [0, ..] => return Err(Malformed),
+            _ => reader.u8()?,
+        };
+        let (asked, answered) = (usize::from(counts >> 4), usize::from(counts & 0x0f));
+        if asked > MAX_LISTED || answered > MAX_LISTED {
+            return Err(Malformed);
+        }
         Ok(Self {
             registries,
-            epochs: reader.take(epochs * EPOCH_LEN)?,
+            epochs,
+            asked: Listed(reader.take(asked * ID_LEN)?),
+            answered: Listed(reader.take(answered * ID_LEN)?),
         })
     }
 
@@ -137,6 +217,12 @@ impl<'a> Hello<'a> {
         writer.u8((registries as u8) << 4 | epochs as u8);
         writer.bytes(self.registries);
         writer.bytes(self.epochs);
+        let (asked, answered) = (self.asked.count(), self.answered.count());
+        if asked + answered > 0 {
+            writer.u8(asked << 4 | answered);
+            writer.bytes(self.asked.0);
+            writer.bytes(self.answered.0);
+        }
     }
 }
 

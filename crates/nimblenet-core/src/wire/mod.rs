@@ -26,7 +26,9 @@ pub(crate) use checksum::checked;
 pub use checksum::{CHECKED, CHECKSUM_LEN, check};
 pub use fetch::Object;
 pub use frame::{AUTHENTICATED, Frame, HEADER_LEN, MAX_TTL, OVERHEAD};
-pub use hello::{EPOCH_LEN, EpochNote, HELLO_BYTES, MAX_NOTES, RegistryNote};
+pub use hello::{
+    EPOCH_LEN, EpochNote, HELLO_BYTES, LISTED_BYTES, Listed, MAX_LISTED, MAX_NOTES, RegistryNote,
+};
 pub use holdings::{HOLDINGS_BYTES, Holder, HoldingsWriter, PAGE_ENTRIES, Page};
 pub use load::Wait;
 pub use offer::GoNumber;

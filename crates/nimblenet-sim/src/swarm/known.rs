@@ -28,7 +28,6 @@ known![
     "long-frames-swallowed",
     "mutants-believed",
     "mutated-calls",
-    "one-way-link",
     "registry-rolled-back",
     "registry-rolled-back-calls",
     "registry-swapped",
