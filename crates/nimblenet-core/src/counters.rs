@@ -106,6 +106,8 @@ pub struct Counters {
     pub refusals: u64,
     /// Transfers that went on from another source.
     pub resumed_transfers: u64,
+    /// How often shorter parts were asked for, since longer ones did not come over a neighbour.
+    pub narrowed: u64,
     /// Calls taken.
     pub calls: u64,
     /// Calls that ended with a result.

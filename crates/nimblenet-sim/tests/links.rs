@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use nimblenet_core::Config;
 use nimblenet_sim::{Draft, Layout, LinkModel, Net, Publisher, SimExecutor, TimedExecutor};
-use nimblenet_tasklet::NodeId;
+use nimblenet_tasklet::{NamespaceId, NodeId};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// How many chains there are, each of two modules that no other has.
@@ -169,4 +169,37 @@ fn fault_16_a_mended_link_is_used_again() {
         net.fates().sent - before < 12,
         "not over three links each way"
     );
+}
+
+#[test]
+fn fault_07_long_frames_that_vanish_are_replaced_by_shorter_ones() {
+    let large = || {
+        let mut shop = shop();
+        let module = TimedExecutor::module(&[2000], 6000);
+        shop[0].1.push(Draft::new("large", module, "func()"));
+        shop
+    };
+    for mtu in [1000, 600, 400, 210] {
+        for layout in [Layout::line(1), Layout::line(3)] {
+            let narrow = LinkModel { mtu, ..quick() };
+            let mut net = Net::new(1, &layout, narrow, large(), |_| {}, timed);
+            let last = layout.nodes.len() as u16 - 1;
+            let shop = NamespaceId::of(&"shop".parse().unwrap());
+            let held = |net: &Net| {
+                net.node(last)
+                    .catalogue(shop)
+                    .is_some_and(|it| it.epoch() > 0)
+            };
+            assert!(net.run_until(20 * SECOND, held), "{mtu}: no catalogue");
+            let end = net.run_call(last, "shop/large");
+            assert!(
+                end.result.is_ok() && end.took < 10 * SECOND,
+                "{mtu}: {end:?}"
+            );
+            assert_eq!(net.node(last).narrow(net.now()).count(), 1);
+            // What was found once need not be found again.
+            let end = net.run_call(last, "shop/chain-1");
+            assert!(end.result.is_ok() && end.took < SECOND, "{mtu}: {end:?}");
+        }
+    }
 }

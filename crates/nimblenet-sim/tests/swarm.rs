@@ -156,6 +156,7 @@ mended! {
     wrong_bits_make_no_node_unheard "corrupted-unheard",
     floods_of_more_origins_than_a_board_remembers_end "flood-storm",
     floods_of_a_neighbour_have_a_limit "floods-without-limit",
+    a_link_that_swallows_long_frames_passes_shorter_ones "long-frames-swallowed",
     leaping_numbers_in_a_nodes_name_do_not_make_it_unheard "muted-by-numbers",
     false_results_in_a_nodes_name_do_not_make_it_unheard "muted-by-results",
     a_link_that_passes_one_way_only_is_left_for_a_way_around "one-way-link",

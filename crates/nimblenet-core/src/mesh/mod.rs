@@ -190,6 +190,36 @@ impl<S: Seal> Mesh<S> {
         usize::from(self.smallest_mtu().max(MIN_MTU)) - HEADER_LEN - OVERHEAD
     }
 
+    /// The part size for a packet of `other` over links of at least `mtu`: shorter if longer parts have
+    /// not come over the neighbour on the way.
+    pub(crate) fn part_from(&self, now: Instant, other: NodeId, mtu: u16) -> u16 {
+        let part = Mesh::part_len(mtu.min(self.smallest_mtu()));
+        let next = self.next(now, other);
+        let narrow = next.and_then(|next| next.narrow(now));
+        narrow.map_or(part, |narrow| narrow.min(part))
+    }
+
+    /// Only parts of at most `part` bytes have come from `other`.
+    pub(crate) fn note_narrow(
+        &mut self,
+        now: Instant,
+        other: NodeId,
+        part: u16,
+        counters: &mut Counters,
+    ) {
+        let next = self.next(now, other);
+        if next.is_some_and(|next| self.neighbours.narrow(now, next.id, part)) {
+            counters.narrowed += 1;
+        }
+    }
+
+    /// The neighbours over which long frames seem to vanish, with the longest frames that come.
+    pub(crate) fn narrow(&self, now: Instant) -> impl Iterator<Item = (NodeId, u16)> {
+        let fixed = (HEADER_LEN + crate::wire::Data::FIXED_LEN) as u16;
+        let neighbours = self.neighbours.iter();
+        neighbours.filter_map(move |it| Some((it.id, it.narrow(now)? + fixed)))
+    }
+
     /// The smallest frame size between this node and `other`, as far as this node can know: links of
     /// other nodes may have the smallest frames that are allowed.
     pub(crate) fn mtu_between(&self, now: Instant, other: NodeId) -> u16 {

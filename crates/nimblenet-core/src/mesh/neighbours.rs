@@ -19,6 +19,9 @@ const BEHIND: u32 = 1 << 10;
 /// A neighbour does not seem to restart again for this long: others may speak in its name.
 const SETTLE: Duration = Duration::from_secs(3);
 
+/// It is forgotten after this long that longer parts than these have not come over a neighbour.
+const NARROW_LIFETIME: Duration = Duration::from_secs(240);
+
 /// A neighbour.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Neighbour {
@@ -34,6 +37,8 @@ pub(crate) struct Neighbour {
     /// Its share of the floods that are sent on.
     floods: Bucket,
     hearing: Hearing,
+    /// The longest parts that come over it as it seems, and since when it seems so.
+    narrow: Option<(u16, Instant)>,
 }
 
 /// The table of neighbours.
@@ -188,6 +193,18 @@ impl Neighbours {
         neighbour.is_some_and(|neighbour| neighbour.hearing.doubt(now))
     }
 
+    /// Only parts of at most `part` bytes have come over a neighbour; true if that is new.
+    pub(crate) fn narrow(&mut self, now: Instant, id: NodeId, part: u16) -> bool {
+        let Some(neighbour) = self.find_mut(id) else {
+            return false;
+        };
+        let new = neighbour.narrow(now).is_none_or(|held| part < held);
+        if new {
+            neighbour.narrow = Some((part, now));
+        }
+        new
+    }
+
     /// Forgets neighbours that were silent for long.
     pub(crate) fn forget_silent(&mut self, now: Instant) {
         let lifetime = self.lifetime;
@@ -221,12 +238,19 @@ impl Neighbour {
             since: heard.unwrap_or(Instant::ZERO),
             floods: Bucket::FULL,
             hearing: Hearing::UNKNOWN,
+            narrow: None,
         }
     }
 
     /// Whether it seems not to hear this node.
     pub(crate) fn is_deaf(&self) -> bool {
         self.hearing.is_deaf()
+    }
+
+    /// The longest parts that come over it, if longer ones seem to vanish.
+    pub(crate) fn narrow(&self, now: Instant) -> Option<u16> {
+        let (part, since) = self.narrow?;
+        (now - since <= NARROW_LIFETIME).then_some(part)
     }
 }
 

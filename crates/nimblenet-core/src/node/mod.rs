@@ -184,6 +184,12 @@ impl Node {
         self.ground.mesh.neighbours()
     }
 
+    /// The neighbours over which long frames seem to vanish, and the longest ones that come from there, in
+    /// bytes without counter, tag or checksum.
+    pub fn narrow(&self, now: Instant) -> impl Iterator<Item = (NodeId, u16)> {
+        self.ground.mesh.narrow(now)
+    }
+
     /// How many jobs run or wait; those that only wait to be reported count too.
     pub fn jobs(&self) -> usize {
         self.calls.runs.execution.jobs.count()

@@ -1,7 +1,7 @@
-//! What an operator is told without asking: neighbours that come and go, and another node that has
-//! this node's id. Each is one line in the log.
+//! What an operator is told without asking: neighbours that come and go, links that swallow long frames, and
+//! another node that has this node's id. Each is one line in the log.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
 use nimblenet_core::{DropReason, Instant, Node};
@@ -17,6 +17,8 @@ const REPEAT: Duration = Duration::from_secs(60);
 pub(super) struct Notices {
     next_look: Instant,
     neighbours: BTreeSet<NodeId>,
+    /// Neighbours from which long frames do not come, and the longest ones that do.
+    narrow: BTreeMap<NodeId, u16>,
     /// Frames with this node's id, as far as they were spoken of.
     own_id: u64,
     own_id_again: Instant,
@@ -27,6 +29,7 @@ pub(super) struct Notices {
 enum Notice {
     Came(NodeId),
     Gone(NodeId),
+    Narrow(NodeId, u16),
     OwnId,
 }
 
@@ -35,6 +38,7 @@ impl Default for Notices {
         Self {
             next_look: Instant::ZERO,
             neighbours: BTreeSet::new(),
+            narrow: BTreeMap::new(),
             own_id: 0,
             own_id_again: Instant::ZERO,
         }
@@ -54,16 +58,33 @@ impl Notices {
         }
         self.next_look = now + LOOK;
         let own_id = node.counters().dropped(DropReason::OwnId);
-        for notice in self.news(now, node.neighbours().collect(), own_id) {
+        let narrow = self.narrower(node.narrow(now).collect());
+        let news = self.news(now, node.neighbours().collect(), own_id);
+        for notice in news.into_iter().chain(narrow) {
             match notice {
                 Notice::Came(id) => tracing::warn!(node = id.0, "a neighbour is there"),
                 Notice::Gone(id) => tracing::warn!(node = id.0, "a neighbour is gone"),
+                Notice::Narrow(id, bytes) => tracing::warn!(
+                    node = id.0,
+                    bytes,
+                    "longer frames than these do not come over this neighbour: a lower `mtu` there saves time"
+                ),
                 Notice::OwnId => tracing::warn!(
                     id = node.id().0,
                     "another node has the id of this one: give one of them another `id`"
                 ),
             }
         }
+    }
+
+    /// What is new among the neighbours from which long frames do not come.
+    fn narrower(&mut self, narrow: BTreeMap<NodeId, u16>) -> Vec<Notice> {
+        let new = narrow
+            .iter()
+            .filter(|(id, bytes)| self.narrow.get(id) != Some(bytes));
+        let new = new.map(|(id, bytes)| Notice::Narrow(*id, *bytes)).collect();
+        self.narrow = narrow;
+        new
     }
 
     fn news(&mut self, now: Instant, neighbours: BTreeSet<NodeId>, own_id: u64) -> Vec<Notice> {

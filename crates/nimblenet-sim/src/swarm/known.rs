@@ -25,7 +25,6 @@ macro_rules! known {
 
 known![
     "forged-results",
-    "long-frames-swallowed",
     "mutants-believed",
     "mutated-calls",
     "registry-rolled-back",

@@ -7,7 +7,6 @@ use nimblenet_tasklet::{Digest, Fault, NodeId, Outcome};
 
 use super::{Ask, FetchEnd, ImageWork, Passed, Post};
 use crate::job::{Caller, Job, Next, Station};
-use crate::mesh::Mesh;
 use crate::node::post::{Order, Owner, SOURCE_ASKS};
 use crate::places::{Depth, JobAt};
 use crate::time::Instant;
@@ -60,7 +59,7 @@ impl Arrival {
             },
             source: origin,
             hops: None,
-            part: Mesh::part_len(offer.mtu.min(post.mesh.smallest_mtu())),
+            part: post.mesh.part_from(post.now, origin, offer.mtu),
             expected: Some(offer.size),
             asks: SOURCE_ASKS,
             direct: false,

@@ -15,7 +15,6 @@ use crate::config::{Discovery, Pace};
 use crate::event::ClientId;
 use crate::holders;
 use crate::job::{Callee, Source, Step};
-use crate::mesh::Mesh;
 use crate::node::post::{Ask, FetchEnd, Order, Owner, Post, SOURCE_ASKS};
 use crate::places::AcquisitionAt;
 use crate::queue::Queue;
@@ -594,7 +593,7 @@ impl Acquisition {
             object: Object::Module(self.wanted.tasklet),
             source: holder.id,
             hops: Some(holder.hops),
-            part: Mesh::part_len(holder.mtu.min(post.mesh.smallest_mtu())),
+            part: post.mesh.part_from(post.now, holder.id, holder.mtu),
             expected: Some(self.wanted.size),
             direct: self.attempts > 1,
             asks: match post.config.acquisition.discovery {

@@ -25,6 +25,9 @@ use crate::wire::{self, Data, Message, Object};
 /// After so many requests without any new part the next goes all the way to the source.
 const STALLS: u8 = 2;
 
+/// After so many requests without any new part parts are shortened.
+const SHORTENING_STALLS: u8 = 2;
+
 /// The fetches of a node: at most one for each owner.
 #[derive(Debug)]
 pub(in crate::node) struct Fetches {
@@ -163,6 +166,12 @@ impl Fetches {
             let bytes = data.bytes.len() as u32;
             post.latency.answered(source, (took, patience), bytes);
         }
+        if progress != Progress::Unexpected
+            && let Some(part) = fetch.transfer.poll_shortened()
+        {
+            let source = fetch.transfer.source();
+            post.mesh.note_narrow(post.now, source, part, post.counters);
+        }
         match progress {
             Progress::Unexpected => return false,
             Progress::Changed => self.end(post, at, FetchEnd::Changed),
@@ -213,7 +222,15 @@ impl Fetches {
             let Some(fetch) = self.table.get_mut(at).filter(|fetch| !fetch.paused) else {
                 continue;
             };
-            match fetch.transfer.handle_timeout(post.now, fetch.asks) {
+            let stall = fetch.transfer.handle_timeout(post.now, fetch.asks);
+            let stalls = fetch.transfer.stalls();
+            if stall != Stall::Waiting
+                && stalls >= SHORTENING_STALLS
+                && post.config.acquisition.adapt
+            {
+                fetch.transfer.shorten();
+            }
+            match stall {
                 Stall::Waiting => {}
                 Stall::Ask => self.ask(post, at),
                 Stall::Lost => {

@@ -19,7 +19,6 @@ use crate::catalogue::{BadDelta, Catalogue, CatalogueLimits};
 use crate::config::NamespaceConfig;
 use crate::counters::DropReason;
 use crate::job::Callee;
-use crate::mesh::Mesh;
 use crate::node::post::{FetchEnd, Order, Owner, Post, SOURCE_ASKS};
 use crate::places::SubscriptionAt;
 use crate::queue::Queue;
@@ -437,6 +436,7 @@ impl Subscriptions {
         }
         held.sync = Sync::Fetching;
         held.source = source;
+        let mtu = post.mesh.mtu_between(post.now, source);
         post.order(Order {
             owner: Owner::Subscription(at),
             object: Object::Catalogue {
@@ -445,7 +445,7 @@ impl Subscriptions {
             },
             source,
             hops: None,
-            part: Mesh::part_len(post.mesh.mtu_between(post.now, source)),
+            part: post.mesh.part_from(post.now, source, mtu),
             expected: None,
             asks: SOURCE_ASKS,
             direct: false,

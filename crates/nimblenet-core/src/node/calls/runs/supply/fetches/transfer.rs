@@ -14,6 +14,9 @@ use crate::wire::{Data, Fetch, Object};
 /// The most parts in one request.
 const WINDOW: u32 = 32;
 
+/// Parts are not made shorter than this many bytes because longer ones do not come.
+const SHORTEST_PART: u16 = 160;
+
 /// An object on its way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Transfer {
@@ -23,6 +26,8 @@ pub(super) struct Transfer {
     /// The request before that, whose parts may be late; the same number if there is none.
     former: u16,
     part: u16,
+    /// Whether longer parts did not come, and none of these has come yet.
+    shortened: bool,
     /// How many bytes from the start are here without a gap.
     prefix: u32,
     /// Bit n says whether the part n behind the prefix is here.
@@ -76,6 +81,7 @@ impl Transfer {
             request: 0,
             former: 0,
             part: part.max(1),
+            shortened: false,
             prefix: 0,
             behind: 0,
             asked: 0,
@@ -129,12 +135,29 @@ impl Transfer {
         self.sent = Instant::ZERO;
         self.stalls = 0;
         self.asked = 0;
-        if part.max(1) < self.part {
-            self.part = part.max(1);
+        self.cut(part.max(1));
+    }
+
+    /// Asks for parts half as long from now on, in case the longer ones are too long for a link.
+    pub(super) fn shorten(&mut self) {
+        if self.part > SHORTEST_PART {
+            self.shortened = true;
+            self.cut((self.part / 2).max(SHORTEST_PART));
+        }
+    }
+
+    fn cut(&mut self, part: u16) {
+        if part < self.part {
+            self.part = part;
             self.behind = 0;
             // Late parts have another length.
             self.request = 0;
         }
+    }
+
+    /// The length of the parts, if longer ones did not come and the first of these has.
+    pub(super) fn poll_shortened(&mut self) -> Option<u16> {
+        replace(&mut self.shortened, false).then_some(self.part)
     }
 
     /// How often it was asked since the last part came, and no part has come.
