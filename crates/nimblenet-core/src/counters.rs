@@ -27,11 +27,13 @@ pub enum DropReason {
     OwnId = 8,
     /// It is one of more floods, or nodes, than this node takes at a time.
     Limited = 9,
+    /// Its sender does not hear this node, which passes nothing on from there.
+    Deaf = 10,
 }
 
 impl DropReason {
     /// Every reason, in the order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Malformed,
         Self::Duplicate,
         Self::NotForUs,
@@ -42,6 +44,7 @@ impl DropReason {
         Self::StaleOutcome,
         Self::OwnId,
         Self::Limited,
+        Self::Deaf,
     ];
 
     /// The reason's name in tables and status documents (spec/api.md).
@@ -57,6 +60,7 @@ impl DropReason {
             Self::StaleOutcome => "stale_outcome",
             Self::OwnId => "own_id",
             Self::Limited => "limited",
+            Self::Deaf => "deaf",
         }
     }
 }

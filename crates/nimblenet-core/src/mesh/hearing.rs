@@ -9,7 +9,7 @@ use core::time::Duration;
 use crate::time::Instant;
 
 /// With so many hellos a neighbour is asked in vain until it counts as deaf.
-const HEARING_ASKS: u8 = 3;
+const HEARING_ASKS: u8 = 4;
 /// A neighbour that has said that it hears this node is not asked again for this long.
 const HEARING_SETTLES: Duration = Duration::from_secs(3);
 
@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_does_not_answer_three_hellos_is_deaf_until_it_does() {
+    fn who_does_not_answer_four_hellos_is_deaf_until_it_does() {
         let now = Instant::from_micros(1);
         let mut hearing = Hearing::UNKNOWN;
         for _ in 0..HEARING_ASKS {

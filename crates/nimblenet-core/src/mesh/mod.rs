@@ -295,6 +295,13 @@ impl<S: Seal> Mesh<S> {
             counters.drop(DropReason::Duplicate);
             return None;
         }
+        // spec/behaviour.md, section 3: what is not learnt from is not passed on.
+        let deaf = self.is_deaf(frame.sender);
+        let ends = frame.ttl == 0 || frame.destination == self.id;
+        if deaf && !ends {
+            counters.drop(DropReason::Deaf);
+            return None;
+        }
         if !self.admits(now, &frame) {
             counters.drop(DropReason::Limited);
             return None;
@@ -308,7 +315,7 @@ impl<S: Seal> Mesh<S> {
             self.newcomer = true;
             self.speak_soon(now);
         }
-        if !self.is_deaf(frame.sender) {
+        if !deaf {
             self.routes.learn(
                 now,
                 Duration::ZERO,
@@ -433,7 +440,7 @@ impl<S: Seal> Mesh<S> {
     /// Asks a neighbour soon whether it hears this node.
     fn doubt_neighbour(&mut self, now: Instant, id: NodeId) {
         if self.trickle.is_some() && self.neighbours.doubt(now, id) {
-            self.speak_soon(now);
+            self.hurry(now);
         }
     }
 
@@ -454,7 +461,7 @@ impl<S: Seal> Mesh<S> {
         }
         if hello.asked().any(|id| id == self.id) {
             self.neighbours.handle_ask(now, from);
-            self.speak_soon(now);
+            self.hurry(now);
         }
     }
 
@@ -491,7 +498,21 @@ impl<S: Seal> Mesh<S> {
                 news = true;
             }
         }
-        if news && let Some(trickle) = &mut self.trickle {
+        if news {
+            self.hurry(now);
+        }
+    }
+
+    /// The next hello follows in the shortest interval.
+    fn speak_again(&mut self, now: Instant) {
+        if let Some(trickle) = &mut self.trickle {
+            trickle.begin_anew(now, &mut self.random);
+        }
+    }
+
+    /// Others wait for what the next hello tells.
+    fn hurry(&mut self, now: Instant) {
+        if let Some(trickle) = &mut self.trickle {
             trickle.hurry(now, &mut self.random);
         }
     }
@@ -537,6 +558,9 @@ impl<S: Seal> Mesh<S> {
         let (mut asked, mut answered) = ([0; LISTED_BYTES], [0; LISTED_BYTES]);
         let asked = Listed::new(self.neighbours.ask(self.turn), &mut asked);
         let answered = Listed::new(self.neighbours.answer(), &mut answered);
+        if self.neighbours.is_asking() {
+            self.speak_again(now);
+        }
         let Self {
             neighbours, routes, ..
         } = self;

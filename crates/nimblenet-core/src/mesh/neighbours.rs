@@ -154,6 +154,12 @@ impl Neighbours {
         })
     }
 
+    /// Whether a neighbour is asked that may still answer in time.
+    pub(crate) fn is_asking(&self) -> bool {
+        let asked = |it: &Neighbour| it.hearing.is_asked() && !it.hearing.is_deaf();
+        self.neighbours.iter().any(asked)
+    }
+
     /// The neighbours that the next hello answers that this node hears them.
     pub(crate) fn answer(&mut self) -> impl Iterator<Item = NodeId> {
         let owed = |neighbour: &&mut Neighbour| neighbour.hearing.owes;

@@ -124,7 +124,9 @@ impl Town {
                 if let Some(delivery) = self.meshes[to].receive(now, source, &frame, counters)
                     && let Message::Hello(hello) = delivery.frame.message
                 {
-                    self.meshes[to].hear_registries(now, delivery.frame.origin, &hello);
+                    let from = delivery.frame.origin;
+                    self.meshes[to].hear_listed(now, from, &hello);
+                    self.meshes[to].hear_registries(now, from, &hello);
                 }
                 self.carry(to);
                 self.no_route_circles();

@@ -34,9 +34,14 @@ impl Trickle {
     /// Something changed (RFC 6206 section 4.2, rule 6).
     pub(crate) fn reset(&mut self, now: Instant, random: &mut Random) {
         if self.interval > self.config.min {
-            self.interval = self.config.min;
-            self.begin(now, random);
+            self.begin_anew(now, random);
         }
+    }
+
+    /// Begins another shortest interval.
+    pub(crate) fn begin_anew(&mut self, now: Instant, random: &mut Random) {
+        self.interval = self.config.min;
+        self.begin(now, random);
     }
 
     /// There are news that others wait for: speaks within a quarter of the shortest interval.

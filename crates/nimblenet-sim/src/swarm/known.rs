@@ -25,7 +25,6 @@ macro_rules! known {
 
 known![
     "forged-results",
-    "mutants-believed",
     "mutated-calls",
     "registry-rolled-back",
     "registry-rolled-back-calls",

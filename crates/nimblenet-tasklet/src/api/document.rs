@@ -291,6 +291,8 @@ documents! {
         OWN_ID = "own_id" Uint, optional;
         /// Frames dropped because more floods, or nodes, come than this one takes at a time.
         LIMITED = "limited" Uint, optional;
+        /// Frames dropped because their sender does not hear this node.
+        DEAF = "deaf" Uint, optional;
         /// The epoch of each catalogue held, under the namespace's name.
         EPOCHS = "epochs" Map, optional;
         /// Links, in the order of their numbers: a `link` each.
