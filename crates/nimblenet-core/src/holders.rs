@@ -11,6 +11,7 @@ use nimblenet_tasklet::{NamespaceId, NodeId, TaskletRef};
 
 use crate::cache::{Cache, Nearby};
 use crate::random::Random;
+use crate::repute::BAD_POINTS;
 use crate::time::{Instant, micros};
 use crate::wire::{Holder, Holdings, HoldingsWriter, PAGE_ENTRIES, Page};
 
@@ -112,13 +113,20 @@ impl Holders {
         }
     }
 
-    /// The nearest node that holds a module, except `avoid`. Of equally near ones it is the one that
-    /// has sent the least to this node lately, so that the load is shared.
-    pub(crate) fn nearest(&self, tasklet: TaskletRef, avoid: Option<NodeId>) -> Option<Source> {
-        let holders = self
-            .holders_of(tasklet)
-            .filter(|peer| Some(peer.id) != avoid);
-        let nearest = holders.min_by_key(|peer| (peer.hops, peer.sent, peer.id))?;
+    /// The nearest node that holds a module, except `avoid` and those with as many [points](crate::repute)
+    /// as are bad; a point is as bad as a link. Of equally near ones it is the one that has sent the
+    /// least to this node lately, so that the load is shared.
+    pub(crate) fn nearest(
+        &self,
+        tasklet: TaskletRef,
+        avoid: Option<NodeId>,
+        points: impl Fn(NodeId) -> u8,
+    ) -> Option<Source> {
+        let holders = self.holders_of(tasklet).filter(|it| Some(it.id) != avoid);
+        let holders = holders.map(|peer| (points(peer.id), peer));
+        let holders = holders.filter(|(points, _)| *points < BAD_POINTS);
+        let nearest = holders.min_by_key(|(points, peer)| (peer.hops + points, peer.sent, peer.id));
+        let (_, nearest) = nearest?;
         Some(Source {
             id: nearest.id,
             hops: nearest.hops,

@@ -76,6 +76,7 @@ pub mod publication;
 mod pump;
 mod queue;
 mod random;
+mod repute;
 mod table;
 mod time;
 pub mod wire;

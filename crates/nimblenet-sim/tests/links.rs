@@ -4,6 +4,7 @@
 use core::time::Duration;
 
 use nimblenet_core::Config;
+use nimblenet_sim::swarm::{self, Call, Incident, Lie, Trial, What};
 use nimblenet_sim::{Draft, Layout, LinkModel, Net, Publisher, SimExecutor, TimedExecutor};
 use nimblenet_tasklet::{NamespaceId, NodeId};
 
@@ -201,5 +202,53 @@ fn fault_07_long_frames_that_vanish_are_replaced_by_shorter_ones() {
             let end = net.run_call(last, "shop/chain-1");
             assert!(end.result.is_ok() && end.took < SECOND, "{mtu}: {end:?}");
         }
+    }
+}
+
+#[test]
+fn five_made_up_holders_fail_no_call() {
+    for seed in 1..=5 {
+        let call = |at_s, tasklet: &str| Call {
+            at_s,
+            node: 3,
+            tasklet: format!("alpha/{tasklet}"),
+            on: None,
+            deadline_s: 12.0,
+            times: 1,
+            stop_after_s: None,
+            move_to: None,
+        };
+        let mesh = "turmoil_s = 60.0\nlinks = [[0, 1], [1, 2], [2, 3]]\nregistries = [0]";
+        let forge = What::Forge {
+            from: 2,
+            to: 3,
+            what: Lie::Holders,
+            per_s: 20.0,
+            origins: 1,
+        };
+        let trial = Trial {
+            seed,
+            mesh: Some(toml::from_str(mesh).unwrap()),
+            calls: vec![call(4.5, "leaf"), call(20.0, "chain"), call(40.0, "large")],
+            incidents: vec![Incident {
+                at_s: 4.0,
+                for_s: Some(55.0),
+                what: forge,
+            }],
+            ..Trial::default()
+        };
+        let verdict = swarm::perform(&trial);
+        assert_eq!(verdict.failure, None, "{seed}");
+        assert!(verdict.fired["forged-frame"] > 1000);
+        assert!(
+            verdict.fired["call-completed"] >= 3,
+            "{seed} {:?}",
+            verdict.fired
+        );
+        assert!(
+            !verdict.fired.contains_key("call-failed"),
+            "{seed} {:?}",
+            verdict.fired
+        );
     }
 }

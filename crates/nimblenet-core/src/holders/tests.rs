@@ -54,7 +54,7 @@ fn tell(from: &mut Holders, (id, cache): (NodeId, &Cache), to: &mut Holders, to_
 }
 
 fn nearest(holders: &Holders, number: u16) -> Option<(NodeId, u8)> {
-    let source = holders.nearest(tasklet(number), None);
+    let source = holders.nearest(tasklet(number), None, |_| 0);
     source.map(|source| (source.id, source.hops))
 }
 
@@ -66,7 +66,7 @@ fn a_neighbour_and_the_node_behind_it_are_known_and_the_nearer_is_asked() {
     assert_eq!(nearest(&own, 1), Some((FAR, 2)));
     assert_eq!(nearest(&own, 40), Some((NEAR, 1)));
     assert_eq!(nearest(&own, 2), None);
-    let avoided = own.nearest(tasklet(40), Some(NEAR)).map(|it| it.id);
+    let avoided = own.nearest(tasklet(40), Some(NEAR), |_| 0).map(|it| it.id);
     assert_eq!(avoided, Some(FAR));
     let nearby = own.nearby(tasklet(40), Some(5));
     assert_eq!((nearby.copies, nearby.hops), (Some(2), Some(1)));

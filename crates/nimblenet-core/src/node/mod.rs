@@ -574,7 +574,7 @@ fn pass_on(post: &mut Post<'_>, frame: Frame<'_>, fetch: &Fetch) {
     let mut destination = frame.destination;
     if let Object::Module(tasklet) = fetch.object {
         let left = post.mesh.hops(post.now, destination).unwrap_or(u8::MAX);
-        let nearest = post.holders.nearest(tasklet, Some(frame.origin));
+        let nearest = post.nearest(tasklet, Some(frame.origin));
         let nearest = nearest.filter(|_| post.config.acquisition.on_path && !fetch.direct);
         if let Some(nearer) = nearest.filter(|nearest| nearest.hops < left) {
             destination = nearer.id;

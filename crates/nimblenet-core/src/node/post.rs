@@ -2,18 +2,19 @@
 
 use core::time::Duration;
 
-use nimblenet_tasklet::NodeId;
+use nimblenet_tasklet::{NodeId, TaskletRef};
 
 use crate::cache::SlotId;
 use crate::cache::{Buffer, Cache};
 use crate::config::Config;
 use crate::counters::{Counters, DropReason};
-use crate::holders::Holders;
+use crate::holders::{Holders, Source};
 use crate::latency::Latency;
 use crate::mesh::Mesh;
 use crate::places::{AcquisitionAt, Depth, JobAt, SubscriptionAt};
 use crate::queue::Queue;
 use crate::random::Random;
+use crate::repute::Repute;
 use crate::time::Instant;
 use crate::wire::{GoNumber, Message, Object};
 
@@ -37,6 +38,8 @@ pub(in crate::node) struct Ground {
     pub(in crate::node) holders: Holders,
     /// How long sources take to answer.
     pub(in crate::node) latency: Latency,
+    /// Which sources have failed lately.
+    pub(in crate::node) repute: Repute,
     last_request: u16,
     orders: Queue<Order>,
 }
@@ -55,6 +58,7 @@ impl Ground {
         Self {
             now: Instant::ZERO,
             latency: Latency::new(sources, config.limits.cache_bytes),
+            repute: Repute::new(sources),
             holders: Holders::new(
                 config.limits.holdings,
                 2 * config.limits.neighbours,
@@ -85,6 +89,7 @@ impl Ground {
             counters: &mut self.counters,
             holders: &mut self.holders,
             latency: &mut self.latency,
+            repute: &mut self.repute,
             last_request: &mut self.last_request,
             orders: &mut self.orders,
         }
@@ -104,6 +109,8 @@ pub(in crate::node) struct Post<'n> {
     pub(in crate::node) holders: &'n mut Holders,
     /// How long sources take to answer.
     pub(in crate::node) latency: &'n mut Latency,
+    /// Which sources have failed lately.
+    pub(in crate::node) repute: &'n mut Repute,
     last_request: &'n mut u16,
     orders: &'n mut Queue<Order>,
 }
@@ -156,6 +163,16 @@ impl Post<'_> {
     pub(in crate::node) fn usual_patience_for(&self, node: NodeId) -> Duration {
         let hops = self.mesh.hops(self.now, node);
         hops.map_or(self.config.pace.global_search, |hops| self.patience(hops))
+    }
+
+    /// The nearest node that holds a module and has not failed this one lately, except `avoid`.
+    pub(in crate::node) fn nearest(
+        &self,
+        tasklet: TaskletRef,
+        avoid: Option<NodeId>,
+    ) -> Option<Source> {
+        let points = |id| self.repute.points(self.now, id);
+        self.holders.nearest(tasklet, avoid, points)
     }
 
     /// How long to let `node` work before this node asks it again.

@@ -6,30 +6,26 @@
 //! from whichever answers first. After a failure the next attempt begins with the cache again; the
 //! parts that a source has sent stay.
 
+mod searching;
+
 use core::time::Duration;
 
 use nimblenet_tasklet::{Digest, Fault, NodeId, TaskletName, TaskletRef};
 
+use self::searching::Scope;
 use crate::cache::{Nearby, Origin, SlotId};
-use crate::config::{Discovery, Pace};
+use crate::config::Discovery;
 use crate::event::ClientId;
 use crate::holders;
 use crate::job::{Callee, Source, Step};
 use crate::node::post::{Ask, FetchEnd, Order, Owner, Post, SOURCE_ASKS};
 use crate::places::AcquisitionAt;
 use crate::queue::Queue;
+use crate::repute::{FALSE_POINTS, SILENT_POINTS};
 use crate::table::Table;
 use crate::time::Instant;
-use crate::wire::{Found, Message, Metadata, MetadataRequest, Object, Search};
+use crate::wire::{Found, Message, Metadata, MetadataRequest, Object};
 
-/// The TTL of the local search: one hop (Algorithm 1, line 2).
-const LOCAL_TTL: u8 = 1;
-/// How often a search goes twice as far before it asks the whole mesh, if sources are known else.
-const RINGS: u8 = 6;
-/// How often a search goes to two links again before it goes further, while the registry has never been
-/// heard of. A way to it may become known at any moment; after a start of the whole mesh all nodes
-/// would search all of it.
-const EARLY_RINGS: u8 = 3;
 /// How many attempts go to sources that are known, before the others begin with a search.
 const DIRECT_ATTEMPTS: u8 = 3;
 /// How many of these may go to a holder that is not the registry.
@@ -38,6 +34,8 @@ const HOLDER_ATTEMPTS: u8 = 2;
 const DIRECT_ASKS: u8 = 2;
 /// How often the registry is asked in vain before others are searched for.
 const REGISTRY_ASKS: u8 = 4;
+/// So many sources may fail without costing an attempt.
+const MISSES: u8 = 8;
 
 /// The tasklet that is acquired.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -96,22 +94,16 @@ enum Phase {
     Failed(Fault),
 }
 
-/// Whom a search asks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Scope {
-    Neighbours,
-    Mesh,
-    Registry,
-}
-
 /// One acquisition.
 #[derive(Clone, Copy, Debug)]
 struct Acquisition {
     wanted: Wanted,
     phase: Phase,
     started: Instant,
-    /// How many attempts were begun.
+    /// How many attempts were begun, besides those in which a source that is not the registry failed.
     attempts: u8,
+    /// How many sources have failed at their own expense.
+    misses: u8,
     /// The request number that an answer must have.
     request: u16,
     ask: Ask,
@@ -235,6 +227,7 @@ impl Acquisitions {
             phase: Phase::Check,
             started: post.now,
             attempts: 0,
+            misses: 0,
             request: 0,
             ask: Ask::new(post.now),
             hops: 0,
@@ -267,11 +260,17 @@ impl Acquisitions {
             mtu: found.mtu,
         };
         self.with(at, |acquisition| {
-            let searching = matches!(
-                acquisition.phase,
-                Phase::LocalSearch | Phase::GlobalSearch | Phase::Fallback
-            );
-            if searching && acquisition.avoid != Some(origin) {
+            let may_answer = match acquisition.phase {
+                Phase::LocalSearch | Phase::GlobalSearch => !post.repute.is_bad(post.now, origin),
+                Phase::Fallback => origin == acquisition.wanted.registry,
+                Phase::Check
+                | Phase::Metadata(_)
+                | Phase::Fetch(_)
+                | Phase::Room
+                | Phase::Acquired(_)
+                | Phase::Failed(_) => false,
+            };
+            if may_answer && acquisition.avoid != Some(origin) {
                 acquisition.approach(post, at, holder);
             }
         });
@@ -291,8 +290,7 @@ impl Acquisitions {
             if (metadata.size, metadata.digest()) == (wanted.size, wanted.digest) {
                 acquisition.fetch(post, at, holder);
             } else {
-                post.counters.digest_mismatches += 1;
-                acquisition.retry(post, at, Fault::DigestMismatch, Some(holder.id));
+                acquisition.misled(post, at, holder.id);
             }
         });
     }
@@ -317,6 +315,7 @@ impl Acquisitions {
                 acquisition.finish(post, at, slot, (source, hops));
             }
             (Phase::Fetch(_), FetchEnd::Changed | FetchEnd::Complete(None)) => {
+                acquisition.blame(post, source, SILENT_POINTS);
                 acquisition.retry(post, at, Fault::DigestMismatch, Some(source));
             }
             (Phase::Fetch(_), FetchEnd::NoRoom | FetchEnd::TooLong) => {
@@ -324,6 +323,9 @@ impl Acquisitions {
             }
             (Phase::Fetch(_), FetchEnd::Refused | FetchEnd::Silent) => {
                 post.holders.forget(source, acquisition.wanted.tasklet);
+                if end == FetchEnd::Silent {
+                    acquisition.blame(post, source, SILENT_POINTS);
+                }
                 acquisition.registry_failed |= source == acquisition.wanted.registry;
                 acquisition.retry(post, at, Fault::Unreachable, Some(source));
             }
@@ -449,8 +451,20 @@ impl Acquisition {
             self.acquired(post, slot);
             return;
         }
-        let known = post.config.acquisition.discovery == Discovery::Known;
-        match self.source(post).filter(|_| known) {
+        if !self.knows(post) {
+            self.ring = 0;
+            self.search(post, Scope::Neighbours);
+            return;
+        }
+        // Whatever others say, the registry has it.
+        if self.is_last(post) && self.attempts > 1 {
+            match self.registry(post) {
+                Some(registry) => self.fetch(post, at, registry),
+                None => self.search(post, Scope::Registry),
+            }
+            return;
+        }
+        match self.source(post) {
             Some(holder) => self.fetch(post, at, holder),
             None => {
                 self.ring = 0;
@@ -459,39 +473,56 @@ impl Acquisition {
         }
     }
 
-    /// Goes on after a search that nobody has answered: with the whole mesh, as Algorithm 1 does; or
-    /// with a source that has become known meanwhile, or else twice as far.
-    fn widen(&mut self, post: &mut Post<'_>, at: AcquisitionAt) {
-        if post.config.acquisition.discovery == Discovery::Flood || self.ring >= RINGS {
-            self.search(post, Scope::Mesh);
-        } else if let Some(holder) = self.source(post) {
-            self.fetch(post, at, holder);
-        } else {
-            self.ring += 1;
-            self.search(post, Scope::Neighbours);
-        }
-    }
-
     /// The source to ask without a search: the nearest holder that is known, else the registry; none
     /// if they have failed.
     fn source(&self, post: &Post<'_>) -> Option<Holder> {
-        if self.attempts > DIRECT_ATTEMPTS {
+        let begun = self.attempts + self.misses;
+        if begun > DIRECT_ATTEMPTS {
             return None;
         }
-        let nearest = post.holders.nearest(self.wanted.tasklet, self.avoid);
-        let nearest = nearest.filter(|_| self.attempts <= HOLDER_ATTEMPTS);
-        let registry = self.wanted.registry;
-        let registry_hops = post.mesh.hops(post.now, registry);
-        let nearer = nearest.filter(|it| registry_hops.is_none_or(|hops| it.hops <= hops));
+        let nearest = post.nearest(self.wanted.tasklet, self.avoid);
+        let nearest = nearest.filter(|_| begun <= HOLDER_ATTEMPTS);
+        let registry = self.registry(post);
+        let nearer = nearest.filter(|it| registry.is_none_or(|other| it.hops <= other.hops));
         if let Some(holders::Source { id, hops, mtu }) = nearer {
             return Some(Holder { id, hops, mtu });
         }
-        let fresh = !self.registry_failed;
-        registry_hops.filter(|_| fresh).map(|hops| Holder {
-            id: registry,
-            hops,
-            mtu: post.mesh.mtu_between(post.now, registry),
-        })
+        registry.filter(|_| !self.registry_failed)
+    }
+
+    /// The registry as a source, if there is a way to it.
+    fn registry(&self, post: &Post<'_>) -> Option<Holder> {
+        let id = self.wanted.registry;
+        let hops = post.mesh.hops(post.now, id)?;
+        let mtu = post.mesh.mtu_between(post.now, id);
+        Some(Holder { id, hops, mtu })
+    }
+
+    /// Whether it asks sources that are known, and notes how they behave.
+    fn knows(&self, post: &Post<'_>) -> bool {
+        post.config.acquisition.discovery == Discovery::Known
+    }
+
+    /// Whether this attempt is the last one.
+    fn is_last(&self, post: &Post<'_>) -> bool {
+        self.attempts >= post.config.acquisition.attempts
+    }
+
+    /// A source has failed: it has points for that, unless it is the registry, which has no other.
+    fn blame(&self, post: &mut Post<'_>, source: NodeId, points: u8) {
+        if source != self.wanted.registry {
+            post.repute.blame(post.now, source, points);
+        }
+    }
+
+    /// Goes on with the registry after a source has sent what is not the module.
+    fn misled(&mut self, post: &mut Post<'_>, at: AcquisitionAt, source: NodeId) {
+        post.counters.digest_mismatches += 1;
+        self.blame(post, source, FALSE_POINTS);
+        if self.knows(post) {
+            self.misses = self.misses.max(HOLDER_ATTEMPTS - 1);
+        }
+        self.retry(post, at, Fault::DigestMismatch, Some(source));
     }
 
     /// Ends this attempt: begins the next, or fails the acquisition.
@@ -505,6 +536,10 @@ impl Acquisition {
         // A registry that has failed is asked again, since there is no other.
         self.avoid = avoid.filter(|id| *id != self.wanted.registry);
         self.ask = Ask::new(post.now);
+        if self.avoid.is_some() && self.knows(post) && self.misses < MISSES {
+            self.misses += 1;
+            self.attempts -= 1;
+        }
         if self.attempts < post.config.acquisition.attempts {
             self.phase = Phase::Check;
             self.begin_attempt(post, at);
@@ -523,51 +558,6 @@ impl Acquisition {
         self.phase = Phase::Room;
         let wait = post.config.pace.local_search * (1 << (self.attempts - 1).min(5));
         self.ask.answered(post.now, wait);
-    }
-
-    fn search(&mut self, post: &mut Post<'_>, scope: Scope) {
-        // The registry may still answer the former question, which takes longer than this node can
-        // know without a route.
-        let again = (self.phase, scope) == (Phase::Fallback, Scope::Registry);
-        if !again {
-            self.request = post.new_request();
-        }
-        let message = Message::Search(Search {
-            tasklet: self.wanted.tasklet,
-            request: self.request,
-            mtu: post.mesh.smallest_mtu(),
-        });
-        let Pace {
-            local_search,
-            global_search,
-            ..
-        } = post.config.pace;
-        match scope {
-            Scope::Neighbours => {
-                self.phase = Phase::LocalSearch;
-                let wait = local_search * (1 << self.ring);
-                self.ask.answered(post.now, wait.min(2 * global_search));
-                let early = !self.registry_failed && !post.mesh.has_heard(self.wanted.registry);
-                let ring = match self.ring {
-                    0 | 1 => self.ring,
-                    ring if early => ring.saturating_sub(EARLY_RINGS).max(1),
-                    ring => ring,
-                };
-                let reach = post.mesh.reach(post.now);
-                post.flood((LOCAL_TTL << ring).min(reach), message);
-            }
-            Scope::Mesh => {
-                self.phase = Phase::GlobalSearch;
-                self.ask.answered(post.now, global_search);
-                post.flood(post.mesh.reach(post.now), message);
-            }
-            Scope::Registry => {
-                self.phase = Phase::Fallback;
-                let registry = self.wanted.registry;
-                self.ask.asked(post.now, post.patience_for(registry));
-                post.send(registry, message);
-            }
-        }
     }
 
     /// Asks a holder for metadata, or orders the module from it at once.
@@ -595,13 +585,18 @@ impl Acquisition {
             hops: Some(holder.hops),
             part: post.mesh.part_from(post.now, holder.id, holder.mtu),
             expected: Some(self.wanted.size),
-            direct: self.attempts > 1,
+            direct: self.attempts + self.misses > 1,
             asks: match post.config.acquisition.discovery {
                 Discovery::Flood => SOURCE_ASKS,
-                // A search has found it, and there is not much left to try.
-                Discovery::Known if self.attempts > DIRECT_ATTEMPTS => SOURCE_ASKS,
-                // Nobody else is known who has it for sure.
-                Discovery::Known if holder.id == self.wanted.registry => REGISTRY_ASKS,
+                // There is not much left to try.
+                Discovery::Known if self.is_last(post) => SOURCE_ASKS,
+                // A search has found it, or nobody else is known who has it for sure.
+                Discovery::Known
+                    if self.attempts + self.misses > DIRECT_ATTEMPTS
+                        || holder.id == self.wanted.registry =>
+                {
+                    REGISTRY_ASKS
+                }
                 Discovery::Known => DIRECT_ASKS,
             },
         });
@@ -630,10 +625,10 @@ impl Acquisition {
             let (hops, registry) = (links, self.from_registry);
             post.cache.set_origin(slot, Origin { hops, registry });
             post.cache.note_user(slot, self.wanted.client);
+            post.repute.forgive(post.now, source);
             self.acquired(post, slot);
         } else {
-            post.counters.digest_mismatches += 1;
-            self.retry(post, at, Fault::DigestMismatch, Some(source));
+            self.misled(post, at, source);
         }
     }
 
@@ -657,6 +652,7 @@ impl Acquisition {
         };
         if silent {
             post.mesh.doubt(post.now, source);
+            self.blame(post, source, SILENT_POINTS);
         }
         self.retry(post, at, Fault::Unreachable, Some(source));
     }
@@ -673,7 +669,7 @@ impl Acquisition {
             tasklet: self.wanted.tasklet,
             source,
             hops: self.hops,
-            attempts: self.attempts,
+            attempts: self.attempts + self.misses,
             bytes: if source == Source::Local {
                 0
             } else {

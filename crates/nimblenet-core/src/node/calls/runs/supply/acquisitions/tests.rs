@@ -3,8 +3,11 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::node::stage::{MTU, NEAR, OTHER, PART, REGISTRY, STRANGER, Stage, module, tasklet};
-use crate::wire::Frame;
+use crate::node::post::Ground;
+use crate::node::stage::{
+    MTU, NEAR, OTHER, PART, REGISTRY, STRANGER, Stage, module, shop, tasklet,
+};
+use crate::wire::{Frame, HOLDINGS_BYTES, HoldingsWriter, Page};
 
 const LOCAL: Duration = Duration::from_millis(200);
 const GLOBAL: Duration = Duration::from_millis(1000);
@@ -385,6 +388,79 @@ fn no_more_is_fetched_ahead_than_sources_bring_in_time() {
         (ordered(&mut stage), ordered(&mut stage)),
         (Some(REGISTRY), None)
     );
+}
+
+/// A stage whose acquisitions ask sources that are known, and note how they behave.
+fn knowing(attempts: u8) -> Stage {
+    Stage::with(|config| {
+        config.acquisition.discovery = Discovery::Known;
+        config.acquisition.adapt = true;
+        config.acquisition.attempts = attempts;
+    })
+}
+
+/// The request number of the search that was sent.
+fn search(stage: &mut Stage) -> u16 {
+    let Some((_, Message::Search(search))) = stage.message() else {
+        panic!("there is no search");
+    };
+    search.request
+}
+
+#[test]
+fn sources_that_fail_cost_no_attempt_and_are_left_alone_and_the_last_attempt_is_the_registry() {
+    let mut stage = knowing(3);
+    let mut acquisitions = Acquisitions::new(PLACES);
+    let at = acquisitions.acquire(&mut stage.post(), wanted(0)).unwrap();
+    assert_eq!(ordered(&mut stage), Some(REGISTRY));
+    let silent = FetchEnd::Silent;
+    acquisitions.handle_fetched(&mut stage.post(), at, (REGISTRY, 2), silent);
+    let liars = [NEAR, OTHER, STRANGER];
+    for (failed, liar) in liars.into_iter().enumerate() {
+        let request = search(&mut stage);
+        for failed in &liars[..failed] {
+            acquisitions.handle_found(&mut stage.post(), *failed, 1, found(request));
+            assert_eq!(ordered(&mut stage), None, "it has failed before");
+        }
+        acquisitions.handle_found(&mut stage.post(), liar, 1, found(request));
+        assert_eq!(ordered(&mut stage), Some(liar));
+        acquisitions.handle_fetched(&mut stage.post(), at, (liar, 1), silent);
+    }
+    let order = loop {
+        pass_to(&mut stage, &mut acquisitions);
+        if let Some(order) = stage.post().next_order() {
+            break order;
+        }
+    };
+    assert_eq!((order.source, order.asks), (REGISTRY, SOURCE_ASKS));
+    acquisitions.handle_fetched(&mut stage.post(), at, (REGISTRY, 2), silent);
+    let ended = failed(&stage, &mut acquisitions);
+    assert_eq!(ended, Some((Fault::Unreachable, 6)), "three each");
+}
+
+#[test]
+fn after_a_holder_s_false_bytes_the_registry_is_asked_and_no_node_on_the_way() {
+    let mut stage = knowing(2);
+    let mut space = [0; HOLDINGS_BYTES];
+    let mut writer = HoldingsWriter::new(&mut space);
+    let (number, bits) = (0, 1);
+    writer.own(Page { number, bits });
+    let holdings = writer.finish(shop());
+    let ids = (stage.ground.config.id, NEAR);
+    let Ground { holders, .. } = &mut stage.ground;
+    holders.handle(stage.now, ids, (1, MTU), &holdings);
+    let mut acquisitions = Acquisitions::new(PLACES);
+    let at = acquisitions.acquire(&mut stage.post(), wanted(0)).unwrap();
+    assert_eq!(ordered(&mut stage), Some(NEAR));
+    let end = fetched(&mut stage, &[7; SIZE]);
+    acquisitions.handle_fetched(&mut stage.post(), at, (NEAR, 1), end);
+    let order = stage.post().next_order().unwrap();
+    assert_eq!((order.source, order.direct), (REGISTRY, true));
+    let end = fetched(&mut stage, &module(SIZE));
+    acquisitions.handle_fetched(&mut stage.post(), at, (REGISTRY, 2), end);
+    let ended = acquisitions.poll_ended(stage.now).unwrap();
+    assert!(ended.result.is_ok() && ended.source == Source::Registry);
+    assert!(stage.ground.repute.is_bad(stage.now, NEAR));
 }
 
 #[test]
