@@ -32,6 +32,10 @@ pub struct LinkConfig {
     /// Whether frames end with a checksum: they do where nothing else notices wrong bits. Both ends of a
     /// link must say the same (spec/wire.md, section 2).
     pub checksum: bool,
+    /// How often a frame for one neighbour is repeated if the neighbour does not acknowledge it. Where
+    /// frames seldom get lost acknowledgements cost more than they save: 0. Both ends of a link must say
+    /// the same (spec/behaviour.md, section 5).
+    pub repeats: u8,
 }
 
 impl LinkConfig {
@@ -40,7 +44,14 @@ impl LinkConfig {
         Self {
             mtu,
             checksum: false,
+            repeats: 0,
         }
+    }
+
+    /// The same link with acknowledgements, and so many repetitions without one.
+    #[must_use]
+    pub const fn with_repeats(self, repeats: u8) -> Self {
+        Self { repeats, ..self }
     }
 
     /// The same link with checksums.

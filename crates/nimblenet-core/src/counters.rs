@@ -112,6 +112,8 @@ pub struct Counters {
     pub resumed_transfers: u64,
     /// How often shorter parts were asked for, since longer ones did not come over a neighbour.
     pub narrowed: u64,
+    /// Frames sent again since they were not acknowledged.
+    pub repeated: u64,
     /// Calls taken.
     pub calls: u64,
     /// Calls that ended with a result.
@@ -176,6 +178,12 @@ impl Counters {
         traffic.sent += 1;
         traffic.sent_bytes += bytes as u64;
         traffic.originated += u64::from(own);
+    }
+
+    /// Counts a frame that is sent again.
+    pub(crate) fn repeated(&mut self, kind: Kind, bytes: usize) {
+        self.sent(kind, bytes, false);
+        self.repeated += 1;
     }
 
     pub(crate) fn received(&mut self, kind: Kind, bytes: usize) {

@@ -162,6 +162,8 @@ pub enum Reason {
     RemoteCall,
     /// A job is on its way to or from another node.
     Move,
+    /// A neighbour has not acknowledged a frame.
+    Repeat,
     /// A job's deadline.
     Deadline,
     /// It is time to tell the neighbours how long work waits here.

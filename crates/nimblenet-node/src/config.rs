@@ -43,6 +43,8 @@ pub const MAX_SPEEDUP: u32 = 100;
 /// A frame that every message fits, and the longest in a datagram.
 const MTU_MIN: u64 = MIN_MTU as u64;
 const MTU_MAX: u64 = 65_000;
+/// More repetitions of a frame than this take longer than whoever waits for its answer does.
+const REPEATS_MAX: u64 = 8;
 /// A cache that holds one small module.
 const CACHE_MIN: u64 = 128;
 /// An arena in which one small tasklet runs.
@@ -99,6 +101,9 @@ pub struct MeshConfig {
     pub open: bool,
     /// Bytes of the largest frame in a datagram.
     pub mtu: u16,
+    /// How often a frame for one neighbour is repeated if it is not acknowledged, where many get lost; the
+    /// same at all neighbours.
+    pub repeats: u8,
     /// Links besides UDP.
     pub links: Vec<Arc<dyn LinkPlan>>,
     /// How many times as fast as real time the node's time goes, 1 to [`MAX_SPEEDUP`]; more than 1 in
@@ -163,6 +168,7 @@ impl MeshConfig {
             neighbours: Vec::new(),
             open: false,
             mtu: mtu().number() as u16,
+            repeats: 0,
             links: Vec::new(),
             speedup: 1,
             paper: None,
@@ -327,6 +333,8 @@ macro_rules! file {
             open: bool,
             #[serde(default = "mtu")]
             mtu: Within<MTU_MIN, MTU_MAX>,
+            #[serde(default = "repeats")]
+            repeats: Within<0, REPEATS_MAX>,
             #[serde(default = "speedup")]
             speedup: Within<1, { MAX_SPEEDUP as u64 }>,
             paper: Option<PaperFile>,
@@ -344,6 +352,7 @@ macro_rules! file {
                     neighbours: take(&mut self.neighbours).0,
                     open: self.open,
                     mtu: self.mtu.number() as u16,
+                    repeats: self.repeats.number() as u8,
                     links: links.into_iter().flatten().collect(),
                     speedup: self.speedup.number() as u32,
                     paper: self.paper.take().map(PaperFile::topology),
@@ -492,6 +501,11 @@ impl TimeoutsFile {
 /// A frame of this length fits an unfragmented IPv6 datagram on any path.
 fn mtu() -> Within<MTU_MIN, MTU_MAX> {
     Within::new(1200)
+}
+
+/// Where few frames get lost repetitions do not pay.
+fn repeats() -> Within<0, REPEATS_MAX> {
+    Within::new(0)
 }
 
 /// The paper's cache.

@@ -251,7 +251,8 @@ impl Report {
                 | Kind::Data
                 | Kind::Hello
                 | Kind::Holdings
-                | Kind::Report => {}
+                | Kind::Report
+                | Kind::Ack => {}
             }
         }
         report

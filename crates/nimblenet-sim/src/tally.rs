@@ -101,7 +101,8 @@ impl Load {
             | Message::Offer(_)
             | Message::Go(_)
             | Message::Load(_)
-            | Message::Report(_) => real,
+            | Message::Report(_)
+            | Message::Ack(_) => real,
         });
         Self {
             packets: 1,
@@ -144,7 +145,8 @@ pub const fn kind_name(kind: Kind) -> &'static str {
         | Kind::Offer
         | Kind::Go
         | Kind::Load
-        | Kind::Report => kind.name(),
+        | Kind::Report
+        | Kind::Ack => kind.name(),
     }
 }
 

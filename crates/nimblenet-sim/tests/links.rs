@@ -252,3 +252,66 @@ fn five_made_up_holders_fail_no_call() {
         );
     }
 }
+
+/// A line of eight nodes whose links lose this share of frames, and repeat those that are not
+/// acknowledged so many times.
+fn lossy_line(seed: u64, loss: f64, repeats: u8) -> Net {
+    let model = LinkModel {
+        loss,
+        ..LinkModel::PAPER
+    };
+    net(seed, &Layout::line(8), model, |config| {
+        config.links[0].repeats = repeats;
+    })
+}
+
+fn all_have_a_catalogue(net: &Net) -> bool {
+    let shop = NamespaceId::of(&"shop".parse().unwrap());
+    (1..=8).all(|id| {
+        net.node(id)
+            .catalogue(shop)
+            .is_some_and(|it| it.epoch() > 0)
+    })
+}
+
+#[test]
+fn fault_13_eight_hops_with_20_percent_loss_each_serve_24_cold_chains() {
+    for seed in 1..=5 {
+        let mut net = lossy_line(seed, 0.2, 1);
+        assert!(net.run_until(60 * SECOND, all_have_a_catalogue), "{seed}");
+        let took = cold_chains(&mut net, 8, 24);
+        assert_eq!(took.len(), 24, "{seed}");
+        assert!(took[12] <= 15 * SECOND, "{seed}: {took:?}");
+    }
+}
+
+#[test]
+fn fault_13_eight_hops_with_40_percent_loss_each_serve_24_cold_chains_within_a_minute() {
+    for seed in 1..=5 {
+        let mut net = lossy_line(seed, 0.4, 5);
+        assert!(net.run_until(60 * SECOND, all_have_a_catalogue), "{seed}");
+        let took = cold_chains(&mut net, 8, 24);
+        assert_eq!(took.len(), 24, "{seed}");
+        assert!(took[23] <= 60 * SECOND, "{seed}: {took:?}");
+    }
+}
+
+#[test]
+#[ignore = "it prints what repetitions are worth"]
+fn repetitions_on_a_lossy_line() {
+    for loss in [0.2, 0.4] {
+        for repeats in 0..=5 {
+            for seed in 1..=3 {
+                let mut net = lossy_line(seed, loss, repeats);
+                let held = net.run_until(60 * SECOND, all_have_a_catalogue);
+                let since = net.now();
+                let took = cold_chains(&mut net, 8, 24);
+                let (count, sent) = (took.len(), net.fates().sent);
+                let (half, last) = (took.get(count / 2), took.last());
+                println!(
+                    "{loss} {repeats} {seed}: {held} {since} {count} {half:?} {last:?} {sent}"
+                );
+            }
+        }
+    }
+}

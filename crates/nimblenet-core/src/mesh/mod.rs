@@ -7,8 +7,10 @@
 mod bucket;
 mod duplicates;
 mod hearing;
+mod hellos;
 mod neighbours;
 mod outbox;
+mod repeats;
 mod routes;
 mod seal;
 mod trickle;
@@ -25,17 +27,15 @@ use self::bucket::{Bucket, FLOODS};
 use self::duplicates::Duplicates;
 use self::neighbours::{Neighbour, Neighbours};
 use self::outbox::Outbox;
-use self::routes::{Route, Routes};
+use self::repeats::Repeats;
+use self::routes::Routes;
 use self::seal::{Plain, Seal};
 use self::trickle::Trickle;
 use crate::config::{Config, LinkAddress, LinkConfig, LinkId, MIN_MTU};
 use crate::counters::{Counters, DropReason};
 use crate::random::Random;
 use crate::time::Instant;
-use crate::wire::{
-    EpochNote, Frame, HEADER_LEN, HELLO_BYTES, Hello, Holder, LISTED_BYTES, Listed, MAX_TTL,
-    Message, OVERHEAD, Object, RegistryNote,
-};
+use crate::wire::{Ack, Frame, HEADER_LEN, MAX_TTL, Message, OVERHEAD, Object};
 
 /// A neighbour is forgotten after this many of the longest hello intervals.
 const SILENT_INTERVALS: u32 = 4;
@@ -45,6 +45,9 @@ const LEAST_REACH: u8 = 8;
 const REACH_MARGIN: u8 = 4;
 /// After so many floods in a row without an answer packets may travel as far as they can.
 const FURTHEST: u8 = 5;
+
+/// Frames for neighbours on lossy links that wait for acknowledgements, at most.
+const REPEATED_FRAMES: usize = 64;
 
 /// A packet that concerns this node.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -81,6 +84,8 @@ pub(crate) struct Mesh<S = Plain> {
     further: u8,
     /// Frames that wait, by link.
     outboxes: Vec<Outbox>,
+    /// Frames that neighbours on lossy links have not acknowledged.
+    repeats: Repeats,
     trickle: Option<Trickle>,
     /// Registries that hellos told of, with the smallest frame size on the route.
     registries: Vec<(NodeId, u16)>,
@@ -125,6 +130,8 @@ impl<S: Seal> Mesh<S> {
         let lifetime = longest.saturating_mul(SILENT_INTERVALS);
         let registries = config.namespaces.len().max(crate::wire::MAX_NOTES);
         let mtu = config.links.iter().map(|link| link.mtu).max().unwrap_or(0);
+        let lossy = config.links.iter().any(|link| link.repeats > 0);
+        let places = if lossy { REPEATED_FRAMES } else { 0 };
         Self {
             id: config.id,
             links: config.links.clone(),
@@ -139,6 +146,7 @@ impl<S: Seal> Mesh<S> {
                 .iter()
                 .map(|_| Outbox::new(limits.outbox_bytes))
                 .collect(),
+            repeats: Repeats::new(places, mtu, config.pace.hop),
             trickle,
             registries: Vec::with_capacity(registries),
             on_path: config.acquisition.on_path,
@@ -270,6 +278,15 @@ impl<S: Seal> Mesh<S> {
         if is_ours && frame.sender != self.id {
             self.routes.doubt_way(frame.destination, frame.sender);
         }
+        if let Message::Ack(_) = frame.message
+            && is_ours
+            && frame.sender != self.id
+        {
+            self.repeats
+                .acknowledge(frame.sender, (frame.origin, frame.sequence));
+            counters.received(frame.message.kind(), bytes.len());
+            return None;
+        }
         if frame.sender == self.id || frame.origin == self.id {
             // Numbers are compared in a circle: this node's packets are behind its next one.
             let sent = frame.sequence.wrapping_sub(self.sequence) >= 1 << 31;
@@ -290,6 +307,9 @@ impl<S: Seal> Mesh<S> {
         if self.neighbours.hear(now, frame.sender, link, from) {
             self.newcomer = true;
             self.speak_soon(now);
+        }
+        if frame.receiver == self.id && self.links[usize::from(link.0)].repeats > 0 {
+            self.acknowledge(now, &frame, (link, from), counters);
         }
         if self.duplicates.has_seen(frame.origin, frame.sequence) {
             counters.drop(DropReason::Duplicate);
@@ -337,6 +357,56 @@ impl<S: Seal> Mesh<S> {
             self.forward(now, frame, counters);
         }
         (reach != Reach::Passing || stops).then_some(Delivery { frame, reach })
+    }
+
+    /// Tells a neighbour that its frame has arrived. If it was repeated, that may have got lost.
+    fn acknowledge(
+        &mut self,
+        now: Instant,
+        frame: &Frame<'_>,
+        (link, from): (LinkId, LinkAddress),
+        counters: &mut Counters,
+    ) {
+        let ack = Frame {
+            ttl: 0,
+            sender: self.id,
+            receiver: frame.sender,
+            destination: frame.sender,
+            hops: 1,
+            message: Message::Ack(Ack),
+            ..*frame
+        };
+        self.emit(now, ack, link, Some(from), counters);
+    }
+
+    /// Repeats frames that were not acknowledged in time.
+    pub(crate) fn repeat(&mut self, now: Instant, counters: &mut Counters) {
+        while let Some(due) = self.repeats.poll(now) {
+            match due {
+                Ok(frame) => {
+                    let link = usize::from(frame.link.0);
+                    let pushed = self.outboxes[link].push(Some(frame.address), &frame.bytes);
+                    match pushed {
+                        Ok(()) => {
+                            let len = frame.bytes.len() + self.seal.added(&self.links[link]);
+                            counters.repeated(frame.kind, len);
+                        }
+                        Err(_) => counters.drop(DropReason::QueueFull),
+                    }
+                }
+                Err(neighbour) => self.doubt_neighbour(now, neighbour),
+            }
+        }
+    }
+
+    /// When frames are to be repeated.
+    pub(crate) fn poll_repeat(&self) -> Option<Instant> {
+        self.repeats.poll_timeout()
+    }
+
+    /// Whether frames may need repetitions on their way, which takes longer.
+    pub(crate) fn is_lossy(&self) -> bool {
+        self.links.iter().any(|link| link.repeats > 0)
     }
 
     /// Whether a packet that was not seen before may pass: the node remembers it, and does not send on
@@ -398,11 +468,6 @@ impl<S: Seal> Mesh<S> {
         }
     }
 
-    /// Whether there is a neighbour that knows nothing of this node; asked once for each.
-    pub(crate) fn poll_newcomer(&mut self) -> bool {
-        core::mem::take(&mut self.newcomer)
-    }
-
     /// Sends a packet to one node; without a route to it, floods it.
     pub(crate) fn send(
         &mut self,
@@ -435,161 +500,6 @@ impl<S: Seal> Mesh<S> {
             None => self.further = FURTHEST.min(self.further + 1),
         }
         self.routes.doubt(destination);
-    }
-
-    /// Asks a neighbour soon whether it hears this node.
-    fn doubt_neighbour(&mut self, now: Instant, id: NodeId) {
-        if self.trickle.is_some() && self.neighbours.doubt(now, id) {
-            self.hurry(now);
-        }
-    }
-
-    /// Whether `id` is a neighbour that seems not to hear this node: it is no way to anywhere.
-    pub(crate) fn is_deaf(&self, id: NodeId) -> bool {
-        self.neighbours.find(id).is_some_and(Neighbour::is_deaf)
-    }
-
-    /// Whether `id` is a neighbour that hears this node, as far as that is known.
-    pub(crate) fn is_hearing(&self, id: NodeId) -> bool {
-        self.neighbours.hearing(id).is_some()
-    }
-
-    /// Learns from a neighbour's hello who hears whom.
-    pub(crate) fn hear_listed(&mut self, now: Instant, from: NodeId, hello: &Hello<'_>) {
-        if hello.answered().any(|id| id == self.id) {
-            self.neighbours.handle_answer(now, from);
-        }
-        if hello.asked().any(|id| id == self.id) {
-            self.neighbours.handle_ask(now, from);
-            self.hurry(now);
-        }
-    }
-
-    /// Something that hellos tell has changed: says hello soon.
-    pub(crate) fn speak_soon(&mut self, now: Instant) {
-        if let Some(trickle) = &mut self.trickle {
-            trickle.reset(now, &mut self.random);
-        }
-    }
-
-    /// Learns from the registry notes of a neighbour's hello.
-    pub(crate) fn hear_registries(&mut self, now: Instant, from: NodeId, hello: &Hello<'_>) {
-        if self.is_deaf(from) {
-            return;
-        }
-        let mut news = false;
-        // spec/behaviour.md, section 2: it has restarted, and waits for what this node knows.
-        if hello.registries().next().is_none() && (self.is_registry || !self.registries.is_empty())
-        {
-            self.speak_soon(now);
-        }
-        let mtu = self.smallest_mtu();
-        for note in hello.registries().filter(|note| note.registry != self.id) {
-            let hops = note.hops.saturating_add(1);
-            let age = Duration::from_secs(note.age_s.into());
-            self.routes
-                .learn(now, age, note.registry, from, hops, note.sequence);
-            let mtu = mtu.min(note.mtu);
-            let mut known = self.registries.iter_mut();
-            if let Some((_, held)) = known.find(|(id, _)| *id == note.registry) {
-                *held = mtu;
-            } else if self.registries.len() < self.registries.capacity() {
-                self.registries.push((note.registry, mtu));
-                news = true;
-            }
-        }
-        if news {
-            self.hurry(now);
-        }
-    }
-
-    /// The next hello follows in the shortest interval.
-    fn speak_again(&mut self, now: Instant) {
-        if let Some(trickle) = &mut self.trickle {
-            trickle.begin_anew(now, &mut self.random);
-        }
-    }
-
-    /// Others wait for what the next hello tells.
-    fn hurry(&mut self, now: Instant) {
-        if let Some(trickle) = &mut self.trickle {
-            trickle.hurry(now, &mut self.random);
-        }
-    }
-
-    /// Learns the route to a node from what the neighbour `from` passes on of it.
-    pub(crate) fn hear_holder(&mut self, now: Instant, from: NodeId, holder: &Holder) {
-        let age = Duration::from_secs(holder.age_s.into());
-        if holder.id != self.id && !self.is_deaf(from) {
-            self.routes
-                .learn(now, age, holder.id, from, 2, holder.sequence);
-        }
-    }
-
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.trickle.as_ref().map(Trickle::poll_timeout)
-    }
-
-    /// Says hello if it is time, with `epochs` as the catalogues held; returns whether it did.
-    pub(crate) fn handle_timeout(
-        &mut self,
-        now: Instant,
-        epochs: impl Iterator<Item = EpochNote> + Clone,
-        counters: &mut Counters,
-    ) -> bool {
-        let Some(trickle) = &mut self.trickle else {
-            return false;
-        };
-        if !trickle.handle_timeout(now, &mut self.random) {
-            return false;
-        }
-        self.neighbours.forget_silent(now);
-        self.further = self.further.saturating_sub(1);
-        let sequence = self.sequence;
-        let registry = self.id;
-        let own = RegistryNote {
-            registry,
-            sequence,
-            hops: 0,
-            age_s: 0,
-            mtu: u16::MAX,
-        };
-        let own = self.is_registry.then_some(own);
-        let (mut asked, mut answered) = ([0; LISTED_BYTES], [0; LISTED_BYTES]);
-        let asked = Listed::new(self.neighbours.ask(self.turn), &mut asked);
-        let answered = Listed::new(self.neighbours.answer(), &mut answered);
-        if self.neighbours.is_asking() {
-            self.speak_again(now);
-        }
-        let Self {
-            neighbours, routes, ..
-        } = self;
-        for deaf in neighbours.iter().filter(|neighbour| neighbour.is_deaf()) {
-            routes.doubt_over(deaf.id, true);
-        }
-        let mut space = [0; HELLO_BYTES];
-        // One byte has the numbers of notes.
-        let room = self.room() - 1 - Listed::len_of(asked, answered);
-        let room = room.min(HELLO_BYTES);
-        let known = self.registries.iter().filter_map(|(registry, mtu)| {
-            let route = self.routes.find(now, *registry)?;
-            // spec/wire.md, section 8: rounded up, so that a note ages by a second a hop at least.
-            let age_s = u8::try_from(route.age(now).as_secs() + 1).ok()?;
-            let Route { hops, sequence, .. } = *route;
-            Some(RegistryNote {
-                registry: *registry,
-                sequence,
-                hops,
-                age_s,
-                mtu: *mtu,
-            })
-        });
-        let registries = own.into_iter().chain(known);
-        let hello = Hello::new(registries, epochs, self.turn, &mut space[..room]);
-        let hello = hello.with_listed(asked, answered);
-        self.turn = self.turn.wrapping_add(1);
-        self.flood(now, 1, Message::Hello(hello), counters);
-        true
     }
 
     /// The next frame for `link`, sealed and written to the start of `out`.
@@ -667,6 +577,7 @@ impl<S: Seal> Mesh<S> {
                 self.doubt_neighbour(now, next.id);
             }
             self.emit(
+                now,
                 Frame {
                     receiver: next.id,
                     ..frame
@@ -690,6 +601,7 @@ impl<S: Seal> Mesh<S> {
         }
         for link in 0..self.links.len() as u8 {
             self.emit(
+                now,
                 Frame {
                     receiver: NodeId::EVERYONE,
                     ..frame
@@ -703,6 +615,7 @@ impl<S: Seal> Mesh<S> {
 
     fn emit(
         &mut self,
+        now: Instant,
         mut frame: Frame<'_>,
         link: LinkId,
         to: Option<LinkAddress>,
@@ -720,10 +633,19 @@ impl<S: Seal> Mesh<S> {
             counters.drop(DropReason::TooLong);
             return;
         };
+        let packet = (frame.origin, frame.sequence);
         match self.outboxes[usize::from(link.0)].push(to, &self.scratch[..len]) {
             Ok(()) => {
-                let len = len + self.seal.added(&config);
-                counters.sent(frame.message.kind(), len, frame.origin == self.id);
+                let sent = len + self.seal.added(&config);
+                counters.sent(frame.message.kind(), sent, frame.origin == self.id);
+                if let Some(address) = to
+                    && config.repeats > 0
+                    && frame.message != Message::Ack(Ack)
+                {
+                    let to = (frame.receiver, link, address);
+                    let frame = (frame.message.kind(), &self.scratch[..len]);
+                    self.repeats.hold(now, packet, to, config.repeats, frame);
+                }
             }
             Err(_) => counters.drop(DropReason::QueueFull),
         }

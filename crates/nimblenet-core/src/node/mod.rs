@@ -419,6 +419,7 @@ impl Node {
         let mut earliest = Earliest::new();
         self.calls.note_timeouts(&mut earliest);
         earliest.note(self.ground.mesh.poll_timeout(), Reason::Hello);
+        earliest.note(self.ground.mesh.poll_repeat(), Reason::Repeat);
         earliest.note(self.ground.holders.poll_timeout(), Reason::Hello);
         earliest.get()
     }
@@ -450,6 +451,7 @@ impl Node {
             epoch: catalogue.epoch(),
         });
         let Ground { mesh, counters, .. } = &mut self.ground;
+        mesh.repeat(now, counters);
         let spoke = mesh.handle_timeout(now, notes, counters);
         let post = &mut self.ground.post(now);
         if spoke {
@@ -552,6 +554,8 @@ impl Node {
             Message::Move(order) => self.calls.handle_move(post, origin, order),
             Message::Offer(offer) => self.calls.handle_offer(post, origin, &offer),
             Message::Go(go) => self.calls.handle_go(post, origin, go),
+            // The mesh has taken it.
+            Message::Ack(_) => {}
         }
     }
 

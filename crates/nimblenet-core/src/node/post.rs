@@ -24,6 +24,9 @@ const ASKS: u8 = 6;
 /// answer.
 pub(in crate::node) const ASK_AFTER: u32 = 8;
 
+/// On lossy links, where frames are repeated, a hop takes so many times as long as usual.
+const LOSSY_HOP: u32 = 2;
+
 /// What all parts of a node share.
 pub(in crate::node) struct Ground {
     /// The time of the last input or command.
@@ -150,7 +153,11 @@ impl Post<'_> {
     /// How long to wait for an answer over `hops` links: there and back, half as much again, and
     /// one hop for the work at the other end.
     pub(in crate::node) fn patience(&self, hops: u8) -> Duration {
-        self.config.pace.hop * (3 * u32::from(hops.max(1)) + 1)
+        let hop = match self.mesh.is_lossy() {
+            true => self.config.pace.hop * LOSSY_HOP,
+            false => self.config.pace.hop,
+        };
+        hop * (3 * u32::from(hops.max(1)) + 1)
     }
 
     /// How long to wait for an answer of `node`, as far as it has been measured.

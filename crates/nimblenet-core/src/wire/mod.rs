@@ -167,6 +167,10 @@ messages! {
             /// New work waits so long here.
             Load = 16 "load",
         }
+        ack {
+            /// This frame has arrived.
+            Ack = 17 "ack",
+        }
     }
 }
 

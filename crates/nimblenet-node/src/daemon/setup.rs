@@ -261,6 +261,7 @@ fn plans(mesh: MeshConfig, socket: UdpSocket) -> Vec<Arc<dyn LinkPlan>> {
         neighbours: mesh.neighbours,
         open: mesh.open,
         mtu: mesh.mtu,
+        repeats: mesh.repeats,
     };
     let mut plans: Vec<Arc<dyn LinkPlan>> = vec![Arc::new(udp)];
     plans.extend(mesh.links);

@@ -34,11 +34,15 @@ pub(crate) struct UdpPlan {
     pub(crate) open: bool,
     /// Bytes of the largest frame in a datagram.
     pub(crate) mtu: u16,
+    /// How often a frame for one neighbour is repeated if it is not acknowledged.
+    pub(crate) repeats: u8,
 }
 
 impl LinkPlan for UdpPlan {
     fn frames(&self) -> LinkConfig {
-        LinkConfig::new(self.mtu).with_checksum()
+        LinkConfig::new(self.mtu)
+            .with_checksum()
+            .with_repeats(self.repeats)
     }
 
     fn start(&self, inlet: Inlet, tasks: &mut JoinSet<()>) -> io::Result<Box<dyn Link>> {
@@ -286,6 +290,7 @@ mod tests {
                 neighbours: vec![neighbour],
                 open: false,
                 mtu: 256,
+                repeats: 0,
             };
             let (frames, inbox) = tokio::sync::mpsc::channel(4);
             let inlet = Inlet::new(nimblenet_core::LinkId(0), frames);
@@ -326,6 +331,7 @@ mod tests {
             neighbours: vec![format!("[::ffff:127.0.0.1]:{}", at.port()).parse().unwrap()],
             open: false,
             mtu: 256,
+            repeats: 0,
         };
         let port = plan.socket.local_addr().unwrap().port();
         let mut tasks = JoinSet::new();
