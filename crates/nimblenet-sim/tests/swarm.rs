@@ -159,6 +159,7 @@ mended! {
     floods_of_a_neighbour_have_a_limit "floods-without-limit",
     a_link_that_swallows_long_frames_passes_shorter_ones "long-frames-swallowed",
     leaping_numbers_in_a_nodes_name_do_not_make_it_unheard "muted-by-numbers",
+    frames_that_are_repeated_elsewhere_mislead_nobody_for_long "replays-believed",
     false_results_in_a_nodes_name_do_not_make_it_unheard "muted-by-results",
     a_link_that_passes_one_way_only_is_left_for_a_way_around "one-way-link",
     a_node_whose_numbers_fall_back_is_heard "restarted-unheard",

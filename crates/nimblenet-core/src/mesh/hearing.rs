@@ -22,6 +22,8 @@ pub(super) struct Hearing {
     shown: Instant,
     /// Whether it has asked the same, and gets the answer with the next hello.
     pub(super) owes: bool,
+    /// Whether a packet was flooded over it that may have been sent in vain before.
+    hinted: bool,
 }
 
 impl Hearing {
@@ -30,6 +32,7 @@ impl Hearing {
         asks: Some(0),
         shown: Instant::ZERO,
         owes: false,
+        hinted: false,
     };
 
     /// What was sent over it was not answered; true if it is to be asked for that.
@@ -40,6 +43,12 @@ impl Hearing {
             self.asks = Some(0);
         }
         begins
+    }
+
+    /// A packet for one node was flooded over it, from it or to it: the first time because nobody knows a
+    /// way yet, as it seems. True if it is to be asked for that.
+    pub(super) fn hint(&mut self, now: Instant) -> bool {
+        core::mem::replace(&mut self.hinted, true) && self.doubt(now)
     }
 
     /// Whether the next hello asks it.
@@ -55,6 +64,7 @@ impl Hearing {
     /// It has shown that it hears this node.
     pub(super) fn show(&mut self, now: Instant) {
         self.asks = None;
+        self.hinted = false;
         self.shown = now;
     }
 

@@ -28,6 +28,14 @@ impl<S: Seal> Mesh<S> {
         }
     }
 
+    /// Asks a neighbour soon whether it hears this node if packets for single nodes are flooded again
+    /// and again over it.
+    pub(super) fn hint_neighbour(&mut self, now: Instant, id: NodeId) {
+        if self.trickle.is_some() && self.neighbours.hint(now, id) {
+            self.hurry(now);
+        }
+    }
+
     /// Whether `id` is a neighbour that seems not to hear this node: it is no way to anywhere.
     pub(crate) fn is_deaf(&self, id: NodeId) -> bool {
         self.neighbours.find(id).is_some_and(Neighbour::is_deaf)

@@ -345,6 +345,10 @@ impl<S: Seal> Mesh<S> {
                 frame.sequence,
             );
         }
+        // Its origin may not have got the answers that went back over here.
+        if frame.receiver == NodeId::EVERYONE && frame.destination != NodeId::EVERYONE {
+            self.hint_neighbour(now, frame.sender);
+        }
         counters.received(frame.message.kind(), bytes.len());
 
         let reach = match frame.destination {
@@ -574,7 +578,7 @@ impl<S: Seal> Mesh<S> {
         if let Some(next) = next {
             // spec/behaviour.md, section 3: whoever floods it may have sent it over here in vain.
             if frame.origin != self.id && frame.receiver == NodeId::EVERYONE {
-                self.doubt_neighbour(now, next.id);
+                self.hint_neighbour(now, next.id);
             }
             self.emit(
                 now,

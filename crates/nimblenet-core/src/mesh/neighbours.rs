@@ -211,6 +211,12 @@ impl Neighbours {
         new
     }
 
+    /// A packet for one node was flooded over a neighbour; true if it is to be asked for that.
+    pub(crate) fn hint(&mut self, now: Instant, id: NodeId) -> bool {
+        let neighbour = self.find_mut(id);
+        neighbour.is_some_and(|neighbour| neighbour.hearing.hint(now))
+    }
+
     /// Forgets neighbours that were silent for long.
     pub(crate) fn forget_silent(&mut self, now: Instant) {
         let lifetime = self.lifetime;

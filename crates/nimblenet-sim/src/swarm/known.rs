@@ -31,7 +31,6 @@ known![
     "registry-swapped",
     "registry-swapped-calls",
     "replayed-calls",
-    "replays-believed",
     "rollback-over-restart",
 ];
 
