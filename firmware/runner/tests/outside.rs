@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use nimblenet_board::framing::{Frame, MAX_FRAME_BYTES, MAX_LINE_BYTES, stuffed};
 use nimblenet_board::provision::Provision;
+use nimblenet_core::wire::{CHECKSUM_LEN, check};
 use nimblenet_tasklet::NodeId;
 use runner::{Bench, Image, Losses, Port, Tie, Uart};
 use rustix::fs::{Mode, OFlags};
@@ -86,6 +87,14 @@ fn udp(client: &UdpSocket) -> Tie {
     tie
 }
 
+/// A frame as it is in a datagram, with a checksum.
+fn checked(frame: &[u8]) -> Vec<u8> {
+    let mut datagram = frame.to_vec();
+    datagram.resize(frame.len() + CHECKSUM_LEN, 0);
+    check(&mut datagram, frame.len());
+    datagram
+}
+
 /// Runs until the client has received a datagram.
 fn received(bench: &mut Bench, client: &UdpSocket) -> Vec<u8> {
     let mut datagram = [0; 512];
@@ -125,7 +134,7 @@ fn a_datagram_is_a_frame_in_both_directions() {
     bench.run(100_000, |_, _, _| {}).unwrap();
     for frame in FRAMES {
         client.send(frame).unwrap();
-        assert_eq!(received(&mut bench, &client), frame);
+        assert_eq!(received(&mut bench, &client), checked(frame));
     }
     let (_, tie) = bench.ties().next().unwrap();
     assert_eq!(tie.losses(), Losses::default());
@@ -138,7 +147,7 @@ fn a_datagram_that_is_longer_than_a_frame_is_refused_and_counted() {
     bench.run(100_000, |_, _, _| {}).unwrap();
     client.send(&[7; MAX_FRAME_BYTES + 1]).unwrap();
     client.send(&[8]).unwrap();
-    assert_eq!(received(&mut bench, &client), [8]);
+    assert_eq!(received(&mut bench, &client), checked(&[8]));
     let (_, tie) = bench.ties().next().unwrap();
     assert_eq!(tie.losses().refused_frames, 1);
 }
@@ -153,7 +162,7 @@ fn a_damaged_frame_becomes_no_datagram_and_is_counted() {
     // Send no more than the UART's FIFO holds.
     let bytes = [&[9, 1, 1, 0, 0][..], &changed, whole].concat();
     let mut bench = tied(&sending(&bytes), udp(&client));
-    assert_eq!(received(&mut bench, &client), [7]);
+    assert_eq!(received(&mut bench, &client), checked(&[7]));
     let (_, tie) = bench.ties().next().unwrap();
     assert_eq!(tie.losses().damaged_frames, 2);
 }
@@ -208,7 +217,7 @@ fn boards_wired_to_each_other_are_in_one_process_with_their_ties() {
     bench.wire(a, b);
     bench.run(100_000, |_, _, _| {}).unwrap();
     client.send(b"there and back").unwrap();
-    assert_eq!(received(&mut bench, &client), b"there and back");
+    assert_eq!(received(&mut bench, &client), checked(b"there and back"));
 }
 
 #[test]
