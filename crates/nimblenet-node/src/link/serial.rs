@@ -10,7 +10,7 @@ use core::time::Duration;
 use std::io;
 use std::path::PathBuf;
 
-use nimblenet_board::framing::{Deframer, Frame, MAX_FRAME_BYTES, MAX_LINE_BYTES, stuffed};
+use nimblenet_board::framing::{Deframer, Frame, MAX_LINE_BYTES, stuffed};
 use nimblenet_board::start::LINE;
 use nimblenet_core::{LinkAddress, LinkConfig};
 use serial2_tokio::SerialPort;
