@@ -75,6 +75,11 @@ impl Hearing {
         }
     }
 
+    /// Whether the last hello that asked it was the one after which it is deaf.
+    pub(super) fn turns_deaf(self) -> bool {
+        self.asks == Some(HEARING_ASKS)
+    }
+
     /// Whether it seems not to hear this node.
     pub(super) fn is_deaf(self) -> bool {
         self.asks.is_some_and(|asks| asks >= HEARING_ASKS)

@@ -24,7 +24,7 @@ impl<S: Seal> Mesh<S> {
     /// Asks a neighbour soon whether it hears this node.
     pub(super) fn doubt_neighbour(&mut self, now: Instant, id: NodeId) {
         if self.trickle.is_some() && self.neighbours.doubt(now, id) {
-            self.hurry(now);
+            self.speak_also(now, false);
         }
     }
 
@@ -32,7 +32,7 @@ impl<S: Seal> Mesh<S> {
     /// and again over it.
     pub(super) fn hint_neighbour(&mut self, now: Instant, id: NodeId) {
         if self.trickle.is_some() && self.neighbours.hint(now, id) {
-            self.hurry(now);
+            self.speak_also(now, false);
         }
     }
 
@@ -53,7 +53,7 @@ impl<S: Seal> Mesh<S> {
         }
         if hello.asked().any(|id| id == self.id) {
             self.neighbours.handle_ask(now, from);
-            self.hurry(now);
+            self.speak_also(now, false);
         }
     }
 
@@ -95,10 +95,10 @@ impl<S: Seal> Mesh<S> {
         }
     }
 
-    /// The next hello follows in the shortest interval.
-    fn speak_again(&mut self, now: Instant) {
+    /// A neighbour is asked, or asks: says hello soon, which changes nothing else.
+    fn speak_also(&mut self, now: Instant, again: bool) {
         if let Some(trickle) = &mut self.trickle {
-            trickle.begin_anew(now, &mut self.random);
+            trickle.speak_also(now, again, &mut self.random);
         }
     }
 
@@ -151,7 +151,10 @@ impl<S: Seal> Mesh<S> {
         let asked = Listed::new(self.neighbours.ask(self.turn), &mut asked);
         let answered = Listed::new(self.neighbours.answer(), &mut answered);
         if self.neighbours.is_asking() {
-            self.speak_again(now);
+            self.speak_also(now, true);
+        }
+        if self.neighbours.iter().any(Neighbour::turns_deaf) {
+            self.speak_soon(now);
         }
         let Self {
             neighbours, routes, ..

@@ -259,6 +259,11 @@ impl Neighbour {
         self.hearing.is_deaf()
     }
 
+    /// Whether it seems so since the last hello.
+    pub(crate) fn turns_deaf(&self) -> bool {
+        self.hearing.turns_deaf()
+    }
+
     /// The longest parts that come over it, if longer ones seem to vanish.
     pub(crate) fn narrow(&self, now: Instant) -> Option<u16> {
         let (part, since) = self.narrow?;

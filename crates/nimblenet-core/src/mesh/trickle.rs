@@ -34,14 +34,23 @@ impl Trickle {
     /// Something changed (RFC 6206 section 4.2, rule 6).
     pub(crate) fn reset(&mut self, now: Instant, random: &mut Random) {
         if self.interval > self.config.min {
-            self.begin_anew(now, random);
+            self.interval = self.config.min;
+            self.begin(now, random);
         }
     }
 
-    /// Begins another shortest interval.
-    pub(crate) fn begin_anew(&mut self, now: Instant, random: &mut Random) {
-        self.interval = self.config.min;
-        self.begin(now, random);
+    /// A neighbour waits for a word, and nothing has changed: speaks within a quarter of the shortest
+    /// interval, or, to repeat what it has said, in the second half of it. After that it speaks as often as
+    /// before.
+    pub(crate) fn speak_also(&mut self, now: Instant, again: bool, random: &mut Random) {
+        let min = self.config.min;
+        let (least, span) = match again {
+            true => (min / 2, min / 2),
+            false => (Duration::ZERO, min / 4),
+        };
+        let within = random.below(micros(span).max(1));
+        let soon = now + least + Duration::from_micros(within);
+        self.fires = Some(self.fires.map_or(soon, |fires| fires.min(soon)));
     }
 
     /// There are news that others wait for: speaks within a quarter of the shortest interval.
@@ -73,7 +82,8 @@ impl Trickle {
     fn begin(&mut self, now: Instant, random: &mut Random) {
         let half = self.interval / 2;
         let within = random.below(micros(half).max(1));
-        self.fires = Some(now + half + Duration::from_micros(within));
+        let fires = now + half + Duration::from_micros(within);
+        self.fires = Some(self.fires.map_or(fires, |held| held.min(fires)));
         self.interval_ends = now + self.interval;
     }
 }
