@@ -9,6 +9,7 @@ use alloc::collections::BTreeMap;
 use nimblenet_tasklet::{Delta, Digest, NamespaceId, TaskletRef};
 
 use crate::catalogue::{BadDelta, Catalogue, CatalogueLimits};
+use crate::wire::EpochNote;
 
 /// A registry's content.
 #[derive(Clone, Default, Debug)]
@@ -41,7 +42,8 @@ impl Archive {
             .catalogues
             .entry(id)
             .or_insert_with(|| Catalogue::new(delta.namespace, CatalogueLimits::LARGE));
-        catalogue.apply(delta, false)?;
+        let root = catalogue.root_after(delta)?;
+        catalogue.apply(delta, &root, false)?;
         for entry in delta.entries() {
             self.versions.insert(entry.reference(id), entry.digest);
         }
@@ -53,9 +55,26 @@ impl Archive {
         self.versions.insert(version, digest);
     }
 
+    /// Forgets these modules, and the versions that have them.
+    pub fn remove_modules(&mut self, digests: &[Digest]) {
+        self.modules.retain(|digest, _| !digests.contains(digest));
+        self.versions.retain(|_, digest| !digests.contains(digest));
+    }
+
     /// The catalogue of a namespace.
     pub fn catalogue(&self, namespace: NamespaceId) -> Option<&Catalogue> {
         self.catalogues.get(&namespace)
+    }
+
+    /// What is held of a namespace; if nothing is, epoch 0 if the namespace is one of this registry's.
+    pub(crate) fn note(&self, namespace: NamespaceId, is_own: bool) -> Option<EpochNote> {
+        let none = EpochNote {
+            namespace,
+            epoch: 0,
+            root: 0,
+        };
+        let held = self.catalogue(namespace).map(EpochNote::of);
+        held.or(is_own.then_some(none))
     }
 
     /// Every catalogue.

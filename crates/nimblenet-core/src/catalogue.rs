@@ -28,6 +28,9 @@ pub struct Catalogue {
     name: Name,
     id: NamespaceId,
     epoch: u32,
+    root: u32,
+    /// The epoch before which numbers had other names.
+    renamed: u32,
     signature: [u8; 64],
     places: Vec<Place>,
     /// Numbers of entries, in the order of the bytes of their names.
@@ -91,6 +94,8 @@ impl Catalogue {
             name,
             id: NamespaceId::of(&name),
             epoch: 0,
+            root: 0,
+            renamed: 0,
             signature: [0; 64],
             places: Vec::new(),
             by_name: Vec::new(),
@@ -115,6 +120,12 @@ impl Catalogue {
         self.epoch
     }
 
+    /// The first four bytes of the epoch's root, big endian: two catalogues of one epoch that differ in
+    /// them differ in their entries. 0 at epoch 0.
+    pub fn root(&self) -> u32 {
+        self.root
+    }
+
     /// The signature of the epoch's root.
     pub fn signature(&self) -> &[u8; 64] {
         &self.signature
@@ -133,6 +144,9 @@ impl Catalogue {
 
     /// The entry with this number as it was at `epoch`, if it is still kept.
     pub fn entry_at(&self, number: u16, epoch: u32) -> Option<Entry<'_>> {
+        if epoch < self.renamed {
+            return None;
+        }
         let mut replaced = self.retired.iter().filter(|old| old.number == number);
         match replaced.find(|old| old.until > epoch) {
             Some(old) => Some(self.at(old.place)),
@@ -180,13 +194,26 @@ impl Catalogue {
         Ok(root.finish())
     }
 
-    /// Applies `delta`, whose root and signature must have been checked. With `keep_replaced`, the
-    /// entries that it replaces are kept for jobs that started before, as long as there is room.
+    /// Applies `delta`, which leads to the root `root` as [`root_after`](Self::root_after) has found,
+    /// and whose signature must have been checked. With `keep_replaced`, the entries that it replaces
+    /// are kept for jobs that started before, as long as there is room.
     ///
     /// # Errors
     /// [`BadDelta`] if the delta does not fit this catalogue. Then nothing has changed.
-    pub fn apply(&mut self, delta: &Delta<'_>, keep_replaced: bool) -> Result<(), BadDelta> {
+    pub fn apply(
+        &mut self,
+        delta: &Delta<'_>,
+        root: &Digest,
+        keep_replaced: bool,
+    ) -> Result<(), BadDelta> {
         self.admit(delta)?;
+        if self.is_other(delta) && self.renews(delta) {
+            self.places.clear();
+            self.by_name.clear();
+            self.retired.clear();
+            self.held.clear();
+            self.renamed = delta.to;
+        }
         // Entries that become shorter first: then the whole never takes more than it will at the end.
         for shorter in [true, false] {
             for entry in delta.entries() {
@@ -198,6 +225,8 @@ impl Catalogue {
             }
         }
         self.epoch = delta.to;
+        let [a, b, c, d, ..] = root.0;
+        self.root = u32::from_be_bytes([a, b, c, d]);
         self.signature = delta.signature;
         Ok(())
     }
@@ -250,6 +279,24 @@ impl Catalogue {
         128 + self.held.bytes()
     }
 
+    /// Whether a delta has a newer version of every entry: nothing of what is held stays in force.
+    fn renews(&self, delta: &Delta<'_>) -> bool {
+        let is_newer = |entry: Entry<'_>| {
+            let held = self.entry(entry.number);
+            held.is_none_or(|held| held.sequence < entry.sequence)
+        };
+        delta.entries().count() == usize::from(delta.count) && delta.entries().all(is_newer)
+    }
+
+    /// Whether a delta gives numbers other names, or leaves the last ones out.
+    fn is_other(&self, delta: &Delta<'_>) -> bool {
+        let renames = |entry: Entry<'_>| {
+            let held = self.entry(entry.number);
+            held.is_some_and(|held| held.name != entry.name)
+        };
+        delta.count < self.count() || delta.entries().any(renames)
+    }
+
     fn admit(&self, delta: &Delta<'_>) -> Result<(), BadDelta> {
         if delta.namespace != self.name {
             return Err(BadDelta::OtherNamespace);
@@ -260,12 +307,15 @@ impl Catalogue {
         if delta.from > self.epoch {
             return Err(BadDelta::Gap);
         }
-        if usize::from(delta.count) > self.limits.entries || delta.count < self.count() {
+        let renews = self.renews(delta);
+        let shrinks = delta.count < self.count() && !renews;
+        if usize::from(delta.count) > self.limits.entries || shrinks {
             return Err(BadDelta::Count);
         }
         let needed = |place: &Place| Entries::needed(self.held.encoded(*place).len());
-        let mut bytes: usize = self.places.iter().map(needed).sum();
-        let mut next = self.count();
+        let stays = &self.places[..usize::from(self.count().min(delta.count))];
+        let mut bytes: usize = stays.iter().map(needed).sum();
+        let mut next = self.count().min(delta.count);
         for entry in delta.entries() {
             let len = entry.encoded().len();
             if len > self.limits.entry_bytes {
@@ -275,7 +325,8 @@ impl Catalogue {
             bytes = bytes + Entries::needed(len) - held.map_or(0, needed);
             if let Some(held) = held.map(|place| self.at(*place)) {
                 let same = held.encoded() == entry.encoded();
-                if held.name != entry.name || !same && entry.sequence <= held.sequence {
+                let renamed = held.name != entry.name && !renews;
+                if renamed || !same && entry.sequence <= held.sequence {
                     return Err(BadDelta::Rewritten {
                         number: entry.number,
                     });
@@ -370,7 +421,8 @@ pub enum BadDelta {
     Count,
     /// Entries are missing.
     Incomplete,
-    /// An entry changes its name, or changes without a higher sequence number.
+    /// An entry changes without a higher sequence number, or changes its name although not all entries
+    /// are newer.
     Rewritten {
         /// The entry's number.
         number: u16,

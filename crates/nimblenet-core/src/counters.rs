@@ -106,6 +106,8 @@ pub struct Counters {
     pub digest_mismatches: u64,
     /// Catalogue deltas whose signature was not valid.
     pub bad_signatures: u64,
+    /// What other nodes said of catalogues and what cannot be, as long as registries lose nothing.
+    pub contradictions: u64,
     /// Refusals received.
     pub refusals: u64,
     /// Transfers that went on from another source.

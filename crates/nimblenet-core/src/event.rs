@@ -86,6 +86,20 @@ pub enum Event<'a> {
         /// The epoch; 0 for none.
         epoch: u32,
     },
+    /// Another node says that it holds what contradicts this node's catalogue: the same epoch with
+    /// another root; or, if it is the namespace's registry, an older epoch than this node has held; or,
+    /// if this node is the registry, a newer one. The registry has lost or changed what it had. It
+    /// comes once a minute at most for each namespace.
+    Contradicted {
+        /// The namespace.
+        namespace: NamespaceId,
+        /// The other node.
+        node: NodeId,
+        /// The epoch that the other node holds.
+        epoch: u32,
+        /// The epoch that this node holds, or has held.
+        held: u32,
+    },
     /// A namespace's catalogue is at a newer epoch.
     Catalogue {
         /// The namespace.

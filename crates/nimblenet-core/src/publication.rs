@@ -4,6 +4,8 @@
 //! a changed entry gets the next sequence number, which begins at 1; a publication is one epoch.
 //! The publisher signs it.
 
+mod again;
+
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -33,6 +35,8 @@ pub struct Publication {
     count: u16,
     unchanged: usize,
     modules: Vec<Vec<u8>>,
+    /// The epoch that it leads to, if that is not the next one.
+    epoch: Option<u32>,
 }
 
 /// How modules of a publication travel.
@@ -156,6 +160,7 @@ impl Publication {
             count,
             unchanged,
             modules,
+            epoch: None,
         })
     }
 
@@ -200,6 +205,7 @@ impl Publication {
             count: catalogue.count(),
             unchanged: 0,
             modules: Vec::new(),
+            epoch: None,
         })
     }
 
@@ -211,6 +217,11 @@ impl Publication {
     /// How many entries are new or changed; if none, there is nothing to publish.
     pub fn changed(&self) -> usize {
         self.changed.len()
+    }
+
+    /// The epoch to which it leads `catalogue`.
+    pub fn epoch_after(&self, catalogue: &Catalogue) -> u32 {
+        self.epoch.unwrap_or(catalogue.epoch() + 1)
     }
 
     /// How many packages are published already as they are.
@@ -238,7 +249,7 @@ impl Publication {
         let bytes: usize = self.changed.iter().map(|entry| entry.len() + 3).sum();
         let mut out = vec![0; bytes + DELTA_BYTES];
         let entries = self.changed.iter().map(|entry| &entry[..]);
-        let epochs = (catalogue.epoch(), catalogue.epoch() + 1);
+        let epochs = (catalogue.epoch(), self.epoch_after(catalogue));
         let name = catalogue.name();
         let len = Delta::encode(name, epochs, self.count, signature, entries, &mut out);
         out.truncate(len.ok_or(BadDelta::TooLarge)?);
@@ -372,6 +383,13 @@ pub enum BadPackages {
         /// The name.
         name: TaskletName,
     },
+    /// The epoch is no newer one than the registry's.
+    OldEpoch {
+        /// The epoch.
+        epoch: u32,
+        /// The registry's.
+        held: u32,
+    },
     /// The catalogue is full.
     TooMany,
     /// The tasklet has as many versions as sequence numbers can count.
@@ -395,6 +413,7 @@ impl BadPackages {
             Self::UnknownImport { .. } => "bad-import",
             Self::UnknownName { .. } => "unknown-tasklet",
             Self::IsDictionary { .. } => "is-dictionary",
+            Self::OldEpoch { .. } => "stale-epoch",
             Self::TooMany => "catalogue-full",
             Self::TooManyVersions { .. } => "too-many-versions",
             Self::TooLarge { .. } => "too-large",
@@ -414,6 +433,12 @@ impl fmt::Display for BadPackages {
             Self::UnknownName { name } => write!(f, "{name} is not published"),
             Self::IsDictionary { name } => {
                 write!(f, "{name} is the name of the namespace's dictionary")
+            }
+            Self::OldEpoch { epoch, held } => {
+                write!(
+                    f,
+                    "the registry is at epoch {held}, and {epoch} is not newer"
+                )
             }
             Self::TooMany => f.write_str("the catalogue has no room for more entries"),
             Self::TooManyVersions { name } => write!(f, "{name} has too many versions"),
@@ -466,11 +491,16 @@ mod tests {
         Publication::new(catalogue, &decoded, Travel::Plain, |_| Some(9))
     }
 
+    fn apply(catalogue: &mut Catalogue, delta: &[u8]) {
+        let delta = Delta::decode(delta).unwrap();
+        let root = catalogue.root_after(&delta).unwrap();
+        catalogue.apply(&delta, &root, false).unwrap();
+    }
+
     fn publish(catalogue: &mut Catalogue, files: &[Vec<u8>]) -> Publication {
         let publication = publication(catalogue, files).unwrap();
         let delta = publication.sign(catalogue, |_| [7; 64]).unwrap();
-        let delta = Delta::decode(&delta).unwrap();
-        catalogue.apply(&delta, false).unwrap();
+        apply(catalogue, &delta);
         publication
     }
 
@@ -544,9 +574,7 @@ mod tests {
         );
         let withdrawal = Publication::withdrawing(&catalogue, &[name]).unwrap();
         let delta = withdrawal.sign(&catalogue, |_| [7; 64]).unwrap();
-        catalogue
-            .apply(&Delta::decode(&delta).unwrap(), false)
-            .unwrap();
+        apply(&mut catalogue, &delta);
         assert!(catalogue.find(&name).is_none());
         let entry = catalogue.named(&name).unwrap();
         assert_eq!((entry.number, entry.sequence, entry.size), (0, 2, 0));
@@ -585,8 +613,7 @@ mod tests {
         assert_eq!(publication.modules()[0], made);
         assert_eq!(publication.changed(), 6);
         let delta = publication.sign(&catalogue, |_| [7; 64]).unwrap();
-        let delta = Delta::decode(&delta).unwrap();
-        catalogue.apply(&delta, false).unwrap();
+        apply(&mut catalogue, &delta);
         let entry = catalogue.dictionary().unwrap();
         assert_eq!((entry.number, entry.digest), (5, Digest::of(&made)));
         assert!(catalogue.find(&entry.name).is_none(), "nothing calls it");

@@ -3,6 +3,7 @@
 //! Unknown keys are errors, and every error names the file, the line and what is wrong there.
 
 mod bad;
+mod paper;
 mod serial;
 mod values;
 
@@ -13,9 +14,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 
-use nimblenet_core::{
-    Eviction, Limits, LinkAddress, LinkId, MIN_MTU, Pace, Placement, StaticNeighbour, StaticRoute,
-};
+use nimblenet_core::{Eviction, Limits, MIN_MTU, Pace, Placement};
 use nimblenet_tasklet::{Capabilities, Name, NodeId, TaskletName};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -25,6 +24,8 @@ use crate::link::LinkPlan;
 use crate::store::{StoreLimits, Trust};
 
 pub use bad::BadConfig;
+use paper::PaperFile;
+pub use paper::PaperTopology;
 use serial::SerialLines;
 use values::{
     CapabilityName, Dir, EvictionName, Id, Native, Neighbours, PlacementName, Socket, Text, Within,
@@ -97,6 +98,9 @@ pub struct MeshConfig {
     pub listen: SocketAddr,
     /// The addresses of its neighbours.
     pub neighbours: Vec<SocketAddr>,
+    /// The neighbours that are given by name: their places, and `HOST:PORT`. A name is looked up
+    /// again while its neighbour is silent.
+    pub names: Vec<(usize, String)>,
     /// Whether the node takes frames from others too, and their senders become neighbours.
     pub open: bool,
     /// Bytes of the largest frame in a datagram.
@@ -112,15 +116,6 @@ pub struct MeshConfig {
     /// The neighbours and routes of a node that follows the paper's protocol and nothing else
     /// ([`Config::paper`](nimblenet_core::Config::paper)); none for the usual protocol.
     pub paper: Option<PaperTopology>,
-}
-
-/// The mesh as a node of the paper's protocol knows it from its start: it learns nothing more.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct PaperTopology {
-    /// The ids of the neighbours, in the order of their addresses.
-    pub neighbours: Vec<StaticNeighbour>,
-    /// The routes to all other nodes.
-    pub routes: Vec<StaticRoute>,
 }
 
 /// How long things may take.
@@ -166,6 +161,7 @@ impl MeshConfig {
             id,
             listen,
             neighbours: Vec::new(),
+            names: Vec::new(),
             open: false,
             mtu: mtu().number() as u16,
             repeats: 0,
@@ -300,19 +296,25 @@ impl RegistryConfig {
         let mut file: RegistryFile = parse(text, path)?;
         let mesh = file.mesh();
         check_neighbours(&mesh, text, path)?;
-        let keys = file.namespaces.map(|namespaces| {
-            let namespaces = namespaces.into_iter();
-            namespaces
-                .map(|(Text(name), namespace)| (name, namespace.key.0))
-                .collect()
-        });
+        if file.claim && !file.namespaces.is_empty() {
+            let message = "with `claim` a namespace belongs to whoever publishes it first; leave out \
+                           either `claim` or `namespaces`";
+            return Err(BadConfig::at_key(path, text, ("claim", ""), message));
+        }
+        let keys = file.namespaces.into_iter();
+        let keys = keys.map(|(Text(name), namespace)| (name, namespace.key.0));
         Ok(Self {
             mesh,
             coap: file.coap.0,
             data: file.data.0,
-            trust: keys.map_or(Trust::FirstUse, Trust::Keys),
+            trust: match file.claim {
+                true => Trust::FirstUse,
+                false => Trust::Keys(keys.collect()),
+            },
             limits: StoreLimits {
                 module_bytes: file.module_bytes.size(),
+                namespace_bytes: file.namespace_bytes.number(),
+                epochs: file.epochs.size(),
                 ..StoreLimits::DEFAULT
             },
         })
@@ -346,10 +348,12 @@ macro_rules! file {
         impl $name {
             fn mesh(&mut self) -> MeshConfig {
                 let links = [take(&mut self.serial).plans()];
+                let neighbours = take(&mut self.neighbours);
                 MeshConfig {
                     id: self.id.0,
                     listen: self.listen.0,
-                    neighbours: take(&mut self.neighbours).0,
+                    neighbours: neighbours.addresses,
+                    names: neighbours.names,
                     open: self.open,
                     mtu: self.mtu.number() as u16,
                     repeats: self.repeats.number() as u8,
@@ -395,38 +399,15 @@ file!(RegistryFile {
     data: Dir,
     #[serde(default = "module_bytes")]
     module_bytes: Within<1, BYTES_MAX>,
-    namespaces: Option<BTreeMap<Text<Name>, PublisherFile>>,
+    #[serde(default = "namespace_bytes")]
+    namespace_bytes: Within<1, { 1 << 40 }>,
+    #[serde(default = "epochs")]
+    epochs: Within<1, 65_536>,
+    #[serde(default)]
+    claim: bool,
+    #[serde(default)]
+    namespaces: BTreeMap<Text<Name>, PublisherFile>,
 });
-
-/// The protocol of the paper: which nodes the neighbours are, and the neighbour and the number of
-/// links on the way to each other node.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PaperFile {
-    neighbours: Vec<Id>,
-    routes: Vec<(Id, Id, u8)>,
-}
-
-impl PaperFile {
-    fn topology(self) -> PaperTopology {
-        let neighbours = self.neighbours.into_iter().zip(0..);
-        let neighbours = neighbours.map(|(Id(id), at)| StaticNeighbour {
-            id,
-            link: LinkId(0),
-            address: LinkAddress(at),
-        });
-        let routes = self.routes.into_iter();
-        let routes = routes.map(|(Id(destination), Id(next), hops)| StaticRoute {
-            destination,
-            next,
-            hops,
-        });
-        PaperTopology {
-            neighbours: neighbours.collect(),
-            routes: routes.collect(),
-        }
-    }
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -537,30 +518,21 @@ fn module_bytes() -> Within<1, BYTES_MAX> {
     Within::new(StoreLimits::DEFAULT.module_bytes as u64)
 }
 
+fn namespace_bytes() -> Within<1, { 1 << 40 }> {
+    Within::new(StoreLimits::DEFAULT.namespace_bytes)
+}
+
+fn epochs() -> Within<1, 65_536> {
+    Within::new(StoreLimits::DEFAULT.epochs as u64)
+}
+
 fn registry_id() -> Id {
     Id(DEFAULT_REGISTRY)
 }
 
 /// Checks that no neighbour is the node itself, and that the paper's topology is about them.
 fn check_neighbours(mesh: &MeshConfig, text: &str, path: &Path) -> Result<(), BadConfig> {
-    let addresses = mesh.neighbours.len();
-    if let Some(paper) = &mesh.paper {
-        let ids = paper.neighbours.len();
-        if ids != addresses {
-            let message =
-                format!("`paper` has ids of {ids} neighbours, but there are {addresses} addresses");
-            return Err(BadConfig::at_key(path, text, ("neighbours", ""), message));
-        }
-        let is_known = |id| paper.neighbours.iter().any(|it| it.id == id);
-        if let Some(lost) = paper.routes.iter().find(|route| !is_known(route.next)) {
-            let StaticRoute {
-                destination, next, ..
-            } = lost;
-            let message =
-                format!("the route to {destination} goes to {next}, which is no neighbour");
-            return Err(BadConfig::at_key(path, text, ("routes", ""), message));
-        }
-    }
+    paper::check(mesh, text, path)?;
     let listen = mesh.listen;
     let reaches =
         |ip: IpAddr| ip == listen.ip() || listen.ip().is_unspecified() && ip.is_loopback();
@@ -616,23 +588,18 @@ mod tests {
     }
 
     #[test]
-    fn the_papers_protocol_needs_neighbours_and_routes_and_brings_its_eviction() {
-        let text = "id = 1\nlisten = \"127.0.0.1:4001\"\nneighbours = [\"127.0.0.1:5\"]\n";
-        let usual = NodeConfig::parse(text, path()).unwrap();
-        assert_eq!(usual.mesh.paper, None);
-        assert_eq!(usual.eviction.name, "nearby");
-        let paper = format!("{text}[paper]\nneighbours = [2]\nroutes = [[2, 2, 1], [3, 2, 2]]\n");
-        let paper = NodeConfig::parse(&paper, path()).unwrap();
-        assert_eq!(paper.eviction.name, "lfu");
-        let topology = paper.mesh.paper.unwrap();
-        assert_eq!(topology.neighbours[0].id, NodeId(2));
-        let [_, far] = topology.routes[..] else {
-            panic!("{topology:?}");
+    fn a_registry_gives_namespaces_away_only_if_it_says_so() {
+        let start = "listen = \"127.0.0.1:1\"\ncoap = \"127.0.0.1:2\"\ndata = \"d\"\n";
+        let trust = |more: &str| {
+            let config = RegistryConfig::parse(&format!("{start}{more}"), path());
+            config.map(|config| config.trust)
         };
-        assert_eq!(
-            (far.destination, far.next, far.hops),
-            (NodeId(3), NodeId(2), 2)
-        );
+        assert_eq!(trust("").unwrap(), Trust::Keys(BTreeMap::new()));
+        assert_eq!(trust("claim = true\n").unwrap(), Trust::FirstUse);
+        let key = format!("[namespaces.shop]\nkey = \"{}\"\n", "ab".repeat(32));
+        assert!(matches!(trust(&key).unwrap(), Trust::Keys(keys) if keys.len() == 1));
+        let both = trust(&format!("claim = true\n{key}")).unwrap_err();
+        assert!(both.to_string().starts_with("x.toml:4: "), "{both}");
     }
 
     #[test]
@@ -750,6 +717,7 @@ mod tests {
             named.mesh.neighbours[0].ip().is_loopback(),
             "names work too"
         );
+        assert_eq!(named.mesh.names, [(0, "localhost:4002".to_owned())]);
         let missing = NodeConfig::parse("id = 1", path()).unwrap_err();
         assert!(missing.to_string().contains("listen"));
         let nowhere = NodeConfig::load(Path::new("/nowhere.toml")).unwrap_err();

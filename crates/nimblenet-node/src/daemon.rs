@@ -17,6 +17,7 @@
 pub(crate) mod api;
 mod crash;
 mod failure;
+mod floors;
 mod holders;
 mod keeper;
 mod links;
@@ -159,6 +160,8 @@ pub struct Status {
     pub epochs: Vec<(Name, u32)>,
     /// Crashes that nodes have reported to this registry, oldest first.
     pub crashes: Vec<Crash>,
+    /// Why a registry serves what it has and takes no publications.
+    pub degraded: Option<String>,
     /// Time since the start.
     pub uptime: Duration,
 }

@@ -23,4 +23,6 @@ mod values;
 
 pub use device::{Device, Devices};
 pub use key::{BadHex, KeyError, PublicKey, SigningKey, hex_bytes};
-pub use store::{OpenError, Published, Refusal, StorageFault, Store, StoreLimits, Trust};
+pub use store::{
+    Change, EpochSummary, OpenError, Published, Refusal, StorageFault, Store, StoreLimits, Trust,
+};

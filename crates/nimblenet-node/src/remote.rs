@@ -1,5 +1,6 @@
 //! A client of nodes and registries: calls, publishes, lists and pulls over CoAP.
 
+mod publishing;
 mod summary;
 
 use alloc::collections::BTreeMap;
@@ -8,30 +9,28 @@ use core::time::Duration;
 use std::io;
 
 use minicbor::Decoder;
-use nimblenet_core::publication::{BadPackages, Publication, Travel, new_dictionary};
+use nimblenet_core::publication::BadPackages;
 use nimblenet_core::{BadDelta, Catalogue, CatalogueLimits};
 use nimblenet_tasklet::api::{Problem, Resource, failure, query};
 use nimblenet_tasklet::compression::expand;
-use nimblenet_tasklet::{Delta, Digest, Entry, Name, NodeId, Package, Place, TaskletName};
+use nimblenet_tasklet::{Delta, Digest, Entry, Name, NodeId, Place, TaskletName};
 use tokio::net::ToSocketAddrs;
 use tokio::time::Instant;
 
 use crate::coap::{Client, ClientError, Code, Format, Request, Response, Timers};
-use crate::key::{PublicKey, SigningKey};
+use crate::key::PublicKey;
 
+pub use self::publishing::{Form, History, PublishReport, Stopped};
 pub use self::summary::{
     JobSummary, LineSummary, ModuleSummary, NamespaceSummary, TriggerList, TriggerSummary,
 };
-
-/// How often a publication is made anew when others publish at the same time.
-const ATTEMPTS: usize = 5;
-/// How often a publication is sent again when its answer is lost.
-const REPEATS: usize = 2;
 
 /// A node or registry at a CoAP address.
 #[derive(Debug)]
 pub struct Remote {
     client: Client,
+    /// The epoch to which publications lead at least.
+    at_least: Option<u32>,
 }
 
 /// How a tasklet is called.
@@ -49,39 +48,8 @@ pub struct CallOptions<'a> {
     pub client: Option<u32>,
 }
 
-/// How modules that are published travel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Form {
-    /// As they run.
-    Plain,
-    /// Compressed with the namespace's dictionary where that is shorter; a namespace without one gets
-    /// one if it pays.
-    Shortest,
-}
-
 /// The most bytes of a compressed module when it is expanded.
 const PLAIN_BYTES_MAX: usize = 1 << 16;
-
-/// What a publication has changed and uploaded, for one namespace.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct PublishReport {
-    /// The namespace.
-    pub namespace: Name,
-    /// The epoch that it is at.
-    pub epoch: u32,
-    /// Entries that are new or changed.
-    pub entries: usize,
-    /// Packages that were published already as they are.
-    pub unchanged: usize,
-    /// Modules uploaded.
-    pub modules: usize,
-    /// Their bytes.
-    pub module_bytes: usize,
-    /// Bytes of the signed catalogue change.
-    pub delta_bytes: usize,
-    /// Whether this publication has claimed the namespace for its key.
-    pub claimed: bool,
-}
 
 impl Remote {
     /// The node or registry at `address`; nothing is sent yet. Each request may take `patience`,
@@ -91,7 +59,10 @@ impl Remote {
     /// If the address cannot be resolved.
     pub async fn connect(address: impl ToSocketAddrs, patience: Duration) -> io::Result<Self> {
         let client = Client::connect(address, Timers::NEAR, patience).await?;
-        Ok(Self { client })
+        Ok(Self {
+            client,
+            at_least: None,
+        })
     }
 
     /// Ends every request at `deadline`, even if its patience is not over.
@@ -264,263 +235,22 @@ impl Remote {
         Ok(plain)
     }
 
-    /// The dictionary to compress modules of a publication with; none if they travel as they run.
-    async fn dictionary(
-        &mut self,
-        catalogue: &Catalogue,
-        packages: &[Package<'_>],
-        form: Form,
-    ) -> Result<Option<Vec<u8>>, RemoteError> {
-        match (form, catalogue.dictionary()) {
-            (Form::Plain, _) => Ok(None),
-            (Form::Shortest, Some(held)) => self.module(&held.digest).await.map(Some),
-            (Form::Shortest, None) => Ok(new_dictionary(catalogue, packages)),
-        }
-    }
-
-    /// Publishes packages, signed by `key`: the packages of a namespace together, and a namespace
-    /// after those that it calls. Their modules travel in `form`. Looks names of other namespaces up at this registry first, then
-    /// at `others`.
-    ///
-    /// # Errors
-    /// [`Stopped`] names the namespace, and lists what was published before.
-    pub async fn publish(
-        &mut self,
-        packages: &[Package<'_>],
-        form: Form,
-        key: &SigningKey,
-        others: &mut [Self],
-    ) -> Result<Vec<PublishReport>, Stopped> {
-        let mut waiting: BTreeMap<Name, Vec<Package<'_>>> = BTreeMap::new();
-        for package in packages {
-            let group = waiting.entry(package.name.namespace).or_default();
-            group.push(*package);
-        }
-        let mut published = Vec::new();
-        while !waiting.is_empty() {
-            // Take a namespace that calls none of those that still wait; in a circle, take any.
-            let calls_waiting = |group: &[Package<'_>]| {
-                let mut imports = group.iter().flat_map(Package::imports);
-                imports.any(|import| {
-                    let callee = import.name.namespace;
-                    callee != group[0].name.namespace && waiting.contains_key(&callee)
-                })
-            };
-            let free = waiting.iter().find(|(_, group)| !calls_waiting(group));
-            let next = free.or(waiting.first_key_value());
-            let Some(name) = next.map(|(name, _)| *name) else {
-                break;
-            };
-            let group = waiting.remove(&name).unwrap_or_default();
-            match self
-                .publish_namespace(&name, (&group, form), key, others)
-                .await
-            {
-                Ok(report) => published.push(report),
-                Err(error) => {
-                    return Err(Stopped {
-                        namespace: name,
-                        published,
-                        error,
-                    });
-                }
-            }
-        }
-        Ok(published)
-    }
-
-    /// Withdraws tasklets of one namespace, signed by `key`: nobody can call them any more, and
-    /// calls in progress end with the versions that they began with.
-    ///
-    /// # Errors
-    /// [`RemoteError`].
-    pub async fn withdraw(
-        &mut self,
-        namespace: &Name,
-        names: &[Name],
-        key: &SigningKey,
-    ) -> Result<PublishReport, RemoteError> {
-        let change =
-            |catalogue: &Catalogue, _: Travel<'_>| Publication::withdrawing(catalogue, names);
-        self.commit(namespace, (&[], Form::Plain), key, change)
-            .await
-    }
-
-    async fn publish_namespace(
-        &mut self,
-        namespace: &Name,
-        (packages, form): (&[Package<'_>], Form),
-        key: &SigningKey,
-        others: &mut [Self],
-    ) -> Result<PublishReport, RemoteError> {
-        let elsewhere = self.resolve(namespace, packages, others).await?;
-        let change = |catalogue: &Catalogue, travel: Travel<'_>| {
-            let find = |name: &TaskletName| elsewhere.get(name).copied();
-            Publication::new(catalogue, packages, travel, find)
-        };
-        self.commit(namespace, (packages, form), key, change).await
-    }
-
-    /// Publishes the namespace's next epoch, which `change` makes, with the modules of `packages`.
-    async fn commit(
-        &mut self,
-        namespace: &Name,
-        (packages, form): (&[Package<'_>], Form),
-        key: &SigningKey,
-        change: impl Fn(&Catalogue, Travel<'_>) -> Result<Publication, BadPackages>,
-    ) -> Result<PublishReport, RemoteError> {
-        let mut attempt = 0;
-        loop {
-            attempt += 1;
-            // The signature is over the whole catalogue. To build on a catalogue that somebody
-            // else has signed would sign its content with this key.
-            let catalogue = self.signed_catalogue(namespace, &key.public()).await?;
-            let dictionary = self.dictionary(&catalogue, packages, form).await?;
-            let travel = dictionary.as_deref();
-            let travel = travel.map_or(Travel::Plain, Travel::Compressed);
-            let publication = change(&catalogue, travel).map_err(RemoteError::Packages)?;
-            let mut report = PublishReport {
-                namespace: *namespace,
-                epoch: catalogue.epoch(),
-                entries: publication.changed(),
-                unchanged: publication.unchanged(),
-                modules: 0,
-                module_bytes: 0,
-                delta_bytes: 0,
-                claimed: catalogue.epoch() == 0,
-            };
-            if publication.changed() == 0 {
-                // A node has the catalogue too, but nothing can be published there.
-                let held = self.namespaces().await?;
-                if held
-                    .iter()
-                    .any(|it| it.name == *namespace && it.nodes.is_none())
-                {
-                    return Err(RemoteError::NotARegistry);
-                }
-                report.claimed = false;
-                return Ok(report);
-            }
-            self.upload(&catalogue, &publication, &mut report).await?;
-            let delta = publication.sign(&catalogue, |bytes| key.sign(bytes));
-            let delta = delta.map_err(RemoteError::Catalogue)?;
-            report.delta_bytes = delta.len();
-            match self.put(namespace, key, delta).await {
-                Ok(()) => {
-                    report.epoch += 1;
-                    return Ok(report);
-                }
-                Err(error) if error.code() == Problem::StaleEpoch.code() && attempt < ATTEMPTS => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// Gives the registry a signed delta. If the answer is lost, it gives the same delta again: a
-    /// registry that has it says so and changes nothing.
-    async fn put(
-        &mut self,
-        namespace: &Name,
-        key: &SigningKey,
-        delta: Vec<u8>,
-    ) -> Result<(), RemoteError> {
-        let mut request = ask(Resource::Publish, &[namespace.as_str()]);
-        request.query = vec![format!("{}={}", query::KEY, key.public())];
-        request.format = Some(Format::CBOR);
-        request.payload = delta;
-        let mut lost = None;
-        for _ in 0..=REPEATS {
-            match self.request(&request).await {
-                Ok(_) => return Ok(()),
-                Err(RemoteError::Client(error)) if error.is_lost() => lost = Some(error),
-                // The registry may have taken the delta although the answer was lost; then somebody
-                // else has published since.
-                Err(error) => return Err(error),
-            }
-        }
-        Err(lost.map_or(RemoteError::Malformed, RemoteError::Unknown))
-    }
-
-    /// Uploads the modules that the catalogue does not name yet.
-    async fn upload(
-        &mut self,
-        catalogue: &Catalogue,
-        publication: &Publication,
-        report: &mut PublishReport,
-    ) -> Result<(), RemoteError> {
-        let mut known: Vec<Digest> = catalogue.entries().map(|entry| entry.digest).collect();
-        for module in publication.modules() {
-            let digest = Digest::of(module);
-            if known.contains(&digest) {
-                continue;
-            }
-            let mut request = ask(Resource::Stage, &[&digest.to_string()]);
-            request.format = Some(Format::BYTES);
-            request.payload = module.clone();
-            self.request(&request).await?;
-            report.modules += 1;
-            report.module_bytes += module.len();
-            known.push(digest);
-        }
-        Ok(())
-    }
-
-    /// Entry numbers of the tasklets of other namespaces that packages call.
-    async fn resolve(
-        &mut self,
-        namespace: &Name,
-        packages: &[Package<'_>],
-        others: &mut [Self],
-    ) -> Result<BTreeMap<TaskletName, u16>, RemoteError> {
-        let imports = packages.iter().flat_map(Package::imports);
-        let mut callees: Vec<_> = imports.map(|import| import.name).collect();
-        callees.retain(|callee| callee.namespace != *namespace);
-        let mut namespaces: Vec<_> = callees.iter().map(|callee| callee.namespace).collect();
-        namespaces.sort();
-        namespaces.dedup();
-        let mut numbers = BTreeMap::new();
-        for namespace in namespaces {
-            let mut found = vec![self.catalogue(&namespace).await?];
-            for other in &mut *others {
-                found.push(other.catalogue(&namespace).await?);
-            }
-            let number = |name: &Name| found.iter().find_map(|held| Some(held.find(name)?.number));
-            for callee in callees
-                .iter()
-                .filter(|callee| callee.namespace == namespace)
-            {
-                numbers.extend(number(&callee.name).map(|number| (*callee, number)));
-            }
-        }
-        Ok(numbers)
-    }
-
     async fn fetch(
         &mut self,
         namespace: &Name,
         key: Option<&PublicKey>,
     ) -> Result<Catalogue, RemoteError> {
-        let mut catalogue = Catalogue::new(*namespace, CatalogueLimits::LARGE);
+        let empty = Catalogue::new(*namespace, CatalogueLimits::LARGE);
         let request = ask(Resource::Delta, &[namespace.as_str()]);
         let response = match self.request(&request).await {
             Ok(response) => response,
-            Err(error) if error.code() == Problem::UnknownNamespace.code() => return Ok(catalogue),
+            Err(error) if error.code() == Problem::UnknownNamespace.code() => return Ok(empty),
             Err(error) => return Err(error),
         };
         if response.code == Code::VALID {
-            return Ok(catalogue);
+            return Ok(empty);
         }
-        let delta = Delta::decode(&response.payload).map_err(|_| RemoteError::Malformed)?;
-        let root = catalogue
-            .root_after(&delta)
-            .map_err(RemoteError::Catalogue)?;
-        if key.is_some_and(|key| !key.verifies_root(&root, &delta.signature)) {
-            return Err(RemoteError::OtherKey);
-        }
-        catalogue
-            .apply(&delta, false)
-            .map_err(RemoteError::Catalogue)?;
-        Ok(catalogue)
+        read_catalogue(namespace, &response.payload, key)
     }
 
     async fn request(&mut self, request: &Request) -> Result<Response, RemoteError> {
@@ -531,6 +261,26 @@ impl Remote {
         }
         Err(refused(&response))
     }
+}
+
+/// The catalogue that a delta from nothing leads to, if `key` has signed it.
+fn read_catalogue(
+    namespace: &Name,
+    delta: &[u8],
+    key: Option<&PublicKey>,
+) -> Result<Catalogue, RemoteError> {
+    let mut catalogue = Catalogue::new(*namespace, CatalogueLimits::LARGE);
+    let delta = Delta::decode(delta).map_err(|_| RemoteError::Malformed)?;
+    let root = catalogue
+        .root_after(&delta)
+        .map_err(RemoteError::Catalogue)?;
+    if key.is_some_and(|key| !key.verifies_root(&root, &delta.signature)) {
+        return Err(RemoteError::OtherKey);
+    }
+    catalogue
+        .apply(&delta, &root, false)
+        .map_err(RemoteError::Catalogue)?;
+    Ok(catalogue)
 }
 
 fn ask(resource: Resource, values: &[&str]) -> Request {
@@ -573,18 +323,6 @@ fn refused(response: &Response) -> RemoteError {
     }
 }
 
-/// Why a publication of several namespaces stopped. Each namespace is published whole or not at
-/// all.
-#[derive(Debug)]
-pub struct Stopped {
-    /// The namespace at which it stopped.
-    pub namespace: Name,
-    /// What was published before.
-    pub published: Vec<PublishReport>,
-    /// Why it stopped.
-    pub error: RemoteError,
-}
-
 /// Why a node or registry did not do what it was asked for.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -612,6 +350,8 @@ pub enum RemoteError {
     Catalogue(BadDelta),
     /// The catalogue that it sent is not signed by the given key.
     OtherKey,
+    /// The registry keeps no epoch before the present one.
+    NothingBefore,
     /// It is a node and no registry.
     NotARegistry,
     /// The module that it sent has another digest.
@@ -647,6 +387,7 @@ impl RemoteError {
             | Self::Packages(_)
             | Self::Catalogue(_)
             | Self::OtherKey
+            | Self::NothingBefore
             | Self::NotARegistry
             | Self::WrongDigest
             | Self::Malformed => &[],
@@ -662,6 +403,7 @@ impl RemoteError {
             Self::Packages(error) => error.code(),
             Self::Catalogue(_) => Problem::BadCatalogue.code(),
             Self::OtherKey => Problem::UnknownKey.code(),
+            Self::NothingBefore => Problem::UnknownEpoch.code(),
             Self::NotARegistry => Problem::NotARegistry.code(),
             Self::WrongDigest => Problem::DigestMismatch.code(),
             Self::Malformed => Problem::Malformed.code(),
@@ -686,6 +428,9 @@ impl fmt::Display for RemoteError {
             Self::Packages(error) => error.fmt(f),
             Self::Catalogue(error) => error.fmt(f),
             Self::OtherKey => f.write_str("the namespace's catalogue is signed by another key"),
+            Self::NothingBefore => {
+                f.write_str("the registry keeps no epoch before the present one")
+            }
             Self::NotARegistry => f.write_str(
                 "this is a node, which takes no publications; give the address of the registry",
             ),

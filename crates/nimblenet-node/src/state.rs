@@ -2,7 +2,89 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use nimblenet_tasklet::Digest;
+
+/// Hexadecimal digits of the checksum in front of a text that is kept twice.
+const CHECK_DIGITS: usize = 16;
+
+/// A text that must not be lost or fall back, such as a number that only rises: two files have it, each
+/// with a checksum, and what either has counts.
+#[derive(Clone, Debug)]
+pub(crate) struct Twin {
+    files: [PathBuf; 2],
+}
+
+impl Twin {
+    /// The files `name` and `name.2` in `dir`.
+    pub(crate) fn new(dir: &Path, name: &str) -> Self {
+        Self {
+            files: [dir.join(name), dir.join(format!("{name}.2"))],
+        }
+    }
+
+    /// What the files have that are whole: none if there are no files.
+    ///
+    /// # Errors
+    /// If there are files, but none is whole; `loss` says what it means to remove them. Or if they
+    /// cannot be read.
+    pub(crate) fn read<T>(
+        &self,
+        parse: impl Fn(&str) -> Option<T>,
+        loss: &str,
+    ) -> io::Result<Vec<T>> {
+        let (mut whole, mut damaged) = (Vec::new(), false);
+        for file in &self.files {
+            match fs::read(file) {
+                Ok(bytes) => match checked(&bytes).and_then(&parse) {
+                    Some(value) => whole.push(value),
+                    None => {
+                        damaged = true;
+                        tracing::warn!(path = %file.display(), "damaged; its copy is used");
+                    }
+                },
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let error_in = format!("{}: {error}", file.display());
+                    return Err(io::Error::new(error.kind(), error_in));
+                }
+            }
+        }
+        if damaged && whole.is_empty() {
+            let [one, other] = self.files.each_ref().map(|file| file.display());
+            let why = format!("{one} is damaged and {other} is no help; remove both: {loss}");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        Ok(whole)
+    }
+
+    /// Writes both files; the first one is durable before the second one is touched.
+    ///
+    /// # Errors
+    /// If the system cannot write them.
+    pub(crate) fn write(&self, text: &str) -> io::Result<()> {
+        let bytes = format!("{} {text}", check(text));
+        for file in &self.files {
+            replace(file, bytes.as_bytes()).map_err(|error| {
+                io::Error::new(error.kind(), format!("{}: {error}", file.display()))
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn check(text: &str) -> String {
+    let mut digits = Digest::of(text.as_bytes()).to_string();
+    digits.truncate(CHECK_DIGITS);
+    digits
+}
+
+/// The text of a file whose checksum is right.
+fn checked(bytes: &[u8]) -> Option<&str> {
+    let (digits, text) = core::str::from_utf8(bytes).ok()?.split_once(' ')?;
+    (digits == check(text)).then_some(text)
+}
 
 /// Replaces a file as a whole: after a crash at any moment the old or the new content is there.
 ///
@@ -18,4 +100,38 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     fs::rename(new, path)?;
     path.parent()
         .map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn either_file_is_enough_and_two_damaged_ones_are_no_empty_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let twin = Twin::new(dir.path(), "number");
+        let read = || twin.read(|text| text.trim().parse::<u32>().ok(), "it begins anew");
+        assert_eq!(read().unwrap(), []);
+        twin.write("7\n").unwrap();
+        assert_eq!(read().unwrap(), [7, 7]);
+        let whole = fs::read(&twin.files[0]).unwrap();
+        // Every bit flipped, and every cut.
+        let flipped = (0..whole.len() * 8).map(|bit| {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            bytes
+        });
+        let cut = (0..whole.len()).map(|len| whole[..len].to_vec());
+        for damaged in flipped.chain(cut) {
+            fs::write(&twin.files[0], &damaged).unwrap();
+            assert_eq!(read().unwrap(), [7], "{damaged:?}");
+        }
+        fs::write(&twin.files[1], b"").unwrap();
+        let refused = read().unwrap_err().to_string();
+        assert!(refused.contains("remove both: it begins anew"), "{refused}");
+        fs::remove_file(&twin.files[1]).unwrap();
+        assert!(read().is_err(), "a missing copy is no help");
+        twin.write("8\n").unwrap();
+        assert_eq!(read().unwrap(), [8, 8]);
+    }
 }

@@ -5,7 +5,9 @@
 //! node will rely on: the namespace's key, the signature over the resulting catalogue, sequence
 //! numbers, imports, sizes, digests, and that each module is valid.
 
+mod history;
 mod log;
+mod quiet;
 mod refusal;
 mod staging;
 
@@ -20,7 +22,10 @@ use nimblenet_tasklet::{Delta, Digest, Entry, Name, NamespaceId, TaskletName};
 use nimblenet_wasm::{InvalidModule, Limits};
 
 use crate::key::PublicKey;
+use history::Folded;
+pub use history::{Change, EpochSummary};
 use log::{Log, Record};
+use quiet::quietly;
 pub use refusal::{Refusal, StorageFault};
 use staging::Staging;
 
@@ -45,14 +50,20 @@ pub struct StoreLimits {
     pub staged_bytes: usize,
     /// Namespaces.
     pub namespaces: usize,
+    /// Bytes of all modules of one namespace, of old epochs too: these make room.
+    pub namespace_bytes: u64,
+    /// Epochs of one namespace that are kept: the newest, and those before it.
+    pub epochs: usize,
 }
 
 impl StoreLimits {
-    /// 64 KiB a module, 4 MiB of uploads, 256 namespaces.
+    /// 64 KiB a module, 4 MiB of uploads, 256 namespaces, each with 64 MiB and 256 epochs.
     pub const DEFAULT: Self = Self {
         module_bytes: 64 << 10,
         staged_bytes: 4 << 20,
         namespaces: 256,
+        namespace_bytes: 64 << 20,
+        epochs: 256,
     };
 }
 
@@ -67,6 +78,8 @@ pub struct Store {
     namespaces: BTreeMap<Name, Namespace>,
     staging: Staging,
     failed: bool,
+    /// Modules that publications have forgotten and the archive has not.
+    gone: Vec<Digest>,
 }
 
 #[derive(Debug)]
@@ -101,7 +114,14 @@ impl Store {
             let log = Log::open(dir).map_err(OpenError::database)?;
             Self::with_log(log, Some(dir.to_path_buf()), trust, limits)
         };
-        open().map_err(|error| error.in_file(&dir.join(log::FILE)))
+        let opened =
+            quietly(open).unwrap_or_else(|tripped| Err(OpenError::Tripped(tripped.into())));
+        opened.map_err(|error| error.in_file(&dir.join(log::FILE)))
+    }
+
+    /// Whether its file cannot be written: then it is served as it is, and takes no publications.
+    pub fn is_read_only(&self) -> bool {
+        self.log.is_read_only()
     }
 
     fn with_log(
@@ -127,6 +147,7 @@ impl Store {
             namespaces,
             staging: Staging::new(limits.staged_bytes),
             failed: false,
+            gone: Vec::new(),
         })
     }
 
@@ -135,7 +156,9 @@ impl Store {
     /// # Errors
     /// If the disk fails, or a module is damaged.
     pub fn archive(&self) -> Result<Archive, OpenError> {
-        self.read_archive().map_err(|error| match &self.dir {
+        let read = quietly(|| self.read_archive());
+        let read = read.unwrap_or_else(|tripped| Err(OpenError::Tripped(tripped.into())));
+        read.map_err(|error| match &self.dir {
             Some(dir) => error.in_file(&dir.join(log::FILE)),
             None => error,
         })
@@ -228,7 +251,7 @@ impl Store {
         let empty = Catalogue::new(delta.namespace, CatalogueLimits::LARGE);
         let held = self.namespaces.get(&delta.namespace);
         let catalogue = held.map_or(&empty, |namespace| &namespace.catalogue);
-        if delta.from != catalogue.epoch() || delta.to != delta.from + 1 {
+        if delta.from != catalogue.epoch() || delta.to <= delta.from {
             return self.repeated(&delta, bytes, catalogue.epoch());
         }
         let root = catalogue
@@ -238,16 +261,18 @@ impl Store {
             return Err(Refusal::BadSignature);
         }
         let mut next = catalogue.clone();
-        next.apply(&delta, false).map_err(Refusal::Catalogue)?;
+        next.apply(&delta, &root, false)
+            .map_err(Refusal::Catalogue)?;
         self.admit(&delta, catalogue, &next)?;
-
         let modules = self.new_modules(&delta, &next)?;
+        let folded = self.fold(namespace, bytes)?;
         let record = Record {
             namespace: &delta.namespace,
             epoch: delta.to,
             delta: bytes,
             key: &key,
             modules: &modules,
+            folded: &folded,
         };
         let published = Published {
             epoch: delta.to,
@@ -263,15 +288,57 @@ impl Store {
         let catalogue = next;
         let entry = Namespace { key, catalogue };
         self.namespaces.insert(delta.namespace, entry);
+        self.gone.extend(folded.modules);
         self.staging
             .forget(|digest| delta.entries().any(|entry| entry.digest == *digest));
         Ok(published)
     }
 
-    /// Opens the database again and reads what is there. After a failure of the disk the database
-    /// takes no more writes, and nobody knows whether the last one was written.
+    /// The epochs of a namespace that are kept, oldest first; none if the namespace is not here.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn history(&self, namespace: &Name) -> Result<Vec<EpochSummary>, Refusal> {
+        let deltas = self.log.deltas(namespace.as_str())?;
+        history::list(&deltas).ok_or(Refusal::Damaged)
+    }
+
+    /// A namespace's catalogue as it was at an epoch, as a delta from epoch 0; nothing if the epoch is
+    /// not kept.
+    ///
+    /// # Errors
+    /// If the disk fails.
+    pub fn at(&self, namespace: &Name, epoch: u32) -> Result<Option<Vec<u8>>, Refusal> {
+        let deltas = self.log.deltas(namespace.as_str())?;
+        let then = history::replay(namespace, &deltas, epoch);
+        Ok(then.map(|then| history::whole(&then)))
+    }
+
+    /// The modules that publications have forgotten since this was last asked.
+    pub fn take_gone(&mut self) -> Vec<Digest> {
+        core::mem::take(&mut self.gone)
+    }
+
+    /// What has to be forgotten when `delta` is published.
+    fn fold(&self, namespace: &Name, delta: &[u8]) -> Result<Folded, Refusal> {
+        let mut deltas = self.log.deltas(namespace.as_str())?;
+        deltas.push(delta.to_vec());
+        let mut folded = history::fold(namespace, &deltas, &self.limits)?;
+        let others = self.namespaces.keys().filter(|name| *name != namespace);
+        for other in others {
+            if folded.modules.is_empty() {
+                break;
+            }
+            let kept = history::digests(&self.log.deltas(other.as_str())?);
+            folded.modules.retain(|digest| !kept.contains(digest));
+        }
+        Ok(folded)
+    }
+
+    /// Opens the database again and reads what is there, if it does not take writes: after a failure of
+    /// the disk nobody knows whether the last one was written.
     fn recover(&mut self) -> Result<(), Refusal> {
-        if !self.failed {
+        if !self.failed && !self.log.is_read_only() {
             return Ok(());
         }
         let Some(dir) = &self.dir else {
@@ -280,10 +347,14 @@ impl Store {
         // The old handle holds the file's lock; an empty one in memory takes its place.
         self.log = Log::with_backend(redb::backends::InMemoryBackend::new())
             .map_err(|error| StorageFault(Box::new(error.into())))?;
+        self.failed = true;
         let log = Log::open(dir).map_err(|error| StorageFault(Box::new(error.into())))?;
         log.prepare()?;
         self.namespaces = load(&log).map_err(|_| Refusal::Damaged)?;
         self.log = log;
+        if self.log.is_read_only() {
+            return Err(Refusal::ReadOnly);
+        }
         self.failed = false;
         Ok(())
     }
@@ -342,16 +413,25 @@ impl Store {
         before: &Catalogue,
         after: &Catalogue,
     ) -> Result<(), Refusal> {
+        // An epoch that leaves others out has a new version of every entry (spec/catalogue.md, section 4).
+        let leaps = delta.to > delta.from + 1;
+        let leap = u16::try_from(delta.to).ok().filter(|_| leaps);
+        let is_whole = delta.entries().count() == usize::from(delta.count);
+        if leaps && (leap.is_none() || !is_whole) {
+            return Err(Refusal::Catalogue(BadDelta::Incomplete));
+        }
         for entry in delta.entries() {
             let name = entry.name;
             let held = before.entry(entry.number);
-            if held.is_some_and(|held| held.encoded() == entry.encoded()) {
+            if leap.is_none() && held.is_some_and(|held| held.encoded() == entry.encoded()) {
                 continue;
             }
-            if held.as_ref().is_some_and(Entry::is_dictionary) {
+            let is_same = |held: &Entry<'_>| leap.is_some() && held.digest == entry.digest;
+            if held.is_some_and(|held| held.is_dictionary() && !is_same(&held)) {
                 return Err(Refusal::BadCompression { name });
             }
-            let due = held.map_or(1, |held| held.sequence.saturating_add(1));
+            let next = held.map_or(1, |held| held.sequence.saturating_add(1));
+            let due = leap.unwrap_or(next);
             if entry.sequence != due {
                 return Err(Refusal::SequenceGap { name, due });
             }
@@ -499,13 +579,12 @@ fn load(log: &Log) -> Result<BTreeMap<Name, Namespace>, OpenError> {
         let deltas = log.deltas(&text).map_err(OpenError::Storage)?;
         for (at, bytes) in deltas.iter().enumerate() {
             let delta = Delta::decode(bytes).map_err(|_| damaged())?;
-            if at + 1 == deltas.len() {
-                let root = catalogue.root_after(&delta).map_err(|_| damaged())?;
-                if !key.verifies_root(&root, &delta.signature) {
-                    return Err(damaged());
-                }
+            let root = catalogue.root_after(&delta).map_err(|_| damaged())?;
+            if at + 1 == deltas.len() && !key.verifies_root(&root, &delta.signature) {
+                return Err(damaged());
             }
-            catalogue.apply(&delta, false).map_err(|_| damaged())?;
+            let applied = catalogue.apply(&delta, &root, false);
+            applied.map_err(|_| damaged())?;
         }
         namespaces.insert(name, Namespace { key, catalogue });
     }
@@ -547,6 +626,8 @@ pub enum OpenError {
         /// What was found in it.
         found: Box<dyn core::error::Error + Send + Sync>,
     },
+    /// The database panicked.
+    Tripped(Box<dyn core::error::Error + Send + Sync>),
     /// A stored namespace does not have a valid name.
     Name,
     /// A namespace's deltas, signature or modules are not as they were published.
@@ -575,6 +656,7 @@ impl OpenError {
         let found: Box<dyn core::error::Error + Send + Sync> = match self {
             Self::Database(error) if is_damage(&*error) => error,
             Self::Storage(StorageFault(error)) if is_damage(&*error) => error,
+            Self::Tripped(tripped) => tripped,
             Self::Name | Self::Damaged { .. } => Box::new(self),
             Self::Directory(_)
             | Self::InUse
@@ -627,6 +709,7 @@ impl fmt::Display for OpenError {
                  everything again",
                 file.display()
             ),
+            Self::Tripped(tripped) => tripped.fmt(f),
             Self::Name => f.write_str("it holds a namespace whose name is not valid"),
             Self::Damaged { namespace } => write!(
                 f,

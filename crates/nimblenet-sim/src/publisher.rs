@@ -221,14 +221,26 @@ impl Publisher {
         self.issue(publication.expect("what is published can be withdrawn"))
     }
 
+    /// The delta that publishes everything again as epoch `epoch`, signed: nodes take it up whatever
+    /// older one they hold.
+    ///
+    /// # Panics
+    /// If the epoch is not newer, or too large for the number of a version.
+    pub fn publish_again(&mut self, epoch: u32) -> Vec<u8> {
+        let nothing = Publication::new(&self.catalogue, &[], Travel::Plain, |_| None);
+        let again = nothing.and_then(|nothing| nothing.at_epoch(&self.catalogue, epoch));
+        self.issue(again.expect("the epoch is newer"))
+    }
+
     fn issue(&mut self, publication: Publication) -> Vec<u8> {
         self.modules = publication.modules().to_vec();
         let delta = publication.sign(&self.catalogue, |bytes| (self.sign)(&self.key, bytes));
         let bytes = delta.expect("drafts are within the limits");
         let delta = Delta::decode(&bytes).expect("made from valid entries");
-        self.catalogue
-            .apply(&delta, false)
-            .expect("made for this catalogue");
+        let root = self.catalogue.root_after(&delta);
+        let root = root.expect("made for this catalogue");
+        let applied = self.catalogue.apply(&delta, &root, false);
+        applied.expect("made for this catalogue");
         bytes
     }
 }

@@ -364,12 +364,48 @@ impl Net {
         let delta = publisher.publish(drafts, |name| self.entry_number(name));
         let modules = publisher.modules().to_vec();
         self.publishers[at] = publisher;
+        self.take_up(&delta, &modules);
+    }
+
+    /// Publishes what the registry has of a namespace again, as epoch `epoch`.
+    ///
+    /// # Panics
+    /// If the namespace has no publisher here, the registry is down, or the epoch is not newer.
+    pub fn publish_again(&mut self, namespace: &str, epoch: u32) {
+        let mut publishers = self.publishers.iter_mut();
+        let publisher = publishers.find(|one| one.name().as_str() == namespace);
+        let publisher = publisher.expect("a test publishes into namespaces that exist");
+        let delta = publisher.publish_again(epoch);
+        self.take_up(&delta, &[]);
+    }
+
+    /// Starts the registry again with another disk, on which the publisher of each namespace has
+    /// published these drafts one after the other.
+    pub fn replace_disk(&mut self, epochs: &[(&str, &[Vec<Draft>])]) {
+        self.engine.crash(self.registry);
+        let mut archive = Archive::new();
+        for (namespace, drafts) in epochs {
+            let mut publishers = self.publishers.iter();
+            let at = publishers.position(|one| one.name().as_str() == *namespace);
+            let at = at.expect("a test publishes into namespaces that exist");
+            let mut publisher = Publisher::new(namespace);
+            for drafts in *drafts {
+                let delta = publisher.publish(drafts, |name| self.entry_number(name));
+                shelve(&mut archive, &delta, publisher.modules());
+            }
+            self.publishers[at] = publisher;
+        }
+        self.engine.config_mut(self.registry).role = Role::Registry(archive);
+        self.restart(self.registry.0);
+    }
+
+    fn take_up(&mut self, delta: &[u8], modules: &[Vec<u8>]) {
         let registry = self.registry;
         if let Role::Registry(archive) = &mut self.engine.config_mut(registry).role {
-            shelve(archive, &delta, &modules);
+            shelve(archive, delta, modules);
         }
         let published = self.engine.command(registry, |node, now| {
-            let delta = Delta::decode(&delta).expect("a published delta is well formed");
+            let delta = Delta::decode(delta).expect("a published delta is well formed");
             node.publish(now, &delta, modules.iter().map(|module| &module[..]))
         });
         published.expect("a published delta fits its registry");

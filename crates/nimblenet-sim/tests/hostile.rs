@@ -100,6 +100,7 @@ fn frame(step: &Move, sequence: u32) -> Option<Vec<u8>> {
     let epoch = EpochNote {
         namespace,
         epoch: b.into(),
+        root: a.into(),
     };
     let hello = Hello::new([registry].into_iter(), [epoch].into_iter(), 0, &mut space);
     let digest = [c; 32];

@@ -163,6 +163,10 @@ mended! {
     false_results_in_a_nodes_name_do_not_make_it_unheard "muted-by-results",
     a_link_that_passes_one_way_only_is_left_for_a_way_around "one-way-link",
     a_node_whose_numbers_fall_back_is_heard "restarted-unheard",
+    fault_04_nodes_tell_of_a_registry_with_an_old_backup_and_follow_it_back "registry-rolled-back",
+    fault_04_calls_are_served_after_the_way_back_of_an_old_backup "registry-rolled-back-calls",
+    fault_04_nodes_tell_of_a_registry_with_other_content_and_follow_it_back "registry-swapped",
+    fault_04_calls_are_served_after_the_way_back_of_a_lost_disk "registry-swapped-calls",
 }
 
 /// Runs the trial of a mended fault with many seeds: what caused it happens, and nothing is found.

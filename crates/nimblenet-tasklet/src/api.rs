@@ -11,8 +11,8 @@ use core::fmt;
 use crate::Fault;
 
 pub use document::{
-    DOCUMENTS, Key, Value, crash, explained, failure, job, line, link, module, namespace,
-    published, status, step, trigger, triggers,
+    DOCUMENTS, Key, Value, change, crash, epoch, explained, failure, history, job, line, link,
+    module, namespace, published, status, step, trigger, triggers,
 };
 
 /// What a request does with a resource. The numbers are those of CoAP (RFC 7252 section 12.1.1).
@@ -66,6 +66,8 @@ pub mod segment {
     pub const TRIGGERS: &str = "triggers";
     /// Namespaces and their catalogues.
     pub const NAMESPACES: &str = "r";
+    /// The epochs of a catalogue, below its namespace.
+    pub const HISTORY: &str = "history";
     /// Modules.
     pub const MODULES: &str = "m";
     /// The status of a node.
@@ -98,6 +100,8 @@ pub mod query {
     pub const FROM: &str = "from";
     /// The public key that a publication is signed by, in hexadecimal digits.
     pub const KEY: &str = "key";
+    /// Whether a publication is taken although nodes hold a newer epoch.
+    pub const ANYWAY: &str = "anyway";
 }
 
 /// A segment of a path.
@@ -161,8 +165,12 @@ resources! {
     Namespaces = Get [Is(segment::NAMESPACES)] [],
     /// Returns a catalogue's changes since an epoch.
     Delta = Get [Is(segment::NAMESPACES), Any("NS")] [query::FROM],
+    /// Lists the epochs of a catalogue that its registry keeps.
+    History = Get [Is(segment::NAMESPACES), Any("NS"), Is(segment::HISTORY)] [],
+    /// Returns a catalogue as it was at an epoch.
+    Past = Get [Is(segment::NAMESPACES), Any("NS"), Is(segment::HISTORY), Any("EPOCH")] [],
     /// Publishes a catalogue's next epoch.
-    Publish = Put [Is(segment::NAMESPACES), Any("NS")] [query::KEY],
+    Publish = Put [Is(segment::NAMESPACES), Any("NS")] [query::KEY, query::ANYWAY],
     /// Returns a module.
     Module = Get [Is(segment::MODULES), Any("DIGEST")] [],
     /// Uploads a module, which waits for its publication.
@@ -373,6 +381,8 @@ problems! {
     NotANode = NotFound "not-a-node",
     /// No catalogue of the namespace is here, or the registry is not for it.
     UnknownNamespace = NotFound "unknown-namespace",
+    /// The registry does not keep this epoch.
+    UnknownEpoch = NotFound "unknown-epoch",
     /// The registry is stopping.
     Stopped = Unavailable "stopped",
     /// The delta is not what the format says.
@@ -389,6 +399,8 @@ problems! {
     NamespaceClash = Conflict "namespace-clash",
     /// The delta does not follow on the present epoch.
     StaleEpoch = Conflict "stale-epoch",
+    /// Nodes hold a newer epoch, which the registry has lost.
+    RegistryBehind = Conflict "registry-behind",
     /// The version is published, with other content.
     VersionExists = Conflict "version-exists",
     /// A sequence number is not its predecessor's plus one.
@@ -434,6 +446,7 @@ impl Problem {
             Self::NotARegistry => "give the address of a registry",
             Self::NotANode => "give the address of a node",
             Self::UnknownNamespace => "add the namespace to the configuration, or look its name up",
+            Self::UnknownEpoch => "choose one that `nimblenet history` lists",
             Self::Stopped => "try again once the registry is back",
             Self::Malformed | Self::OtherNamespace => "publish with a tool of the same version",
             Self::DigestMismatch => "try again",
@@ -441,6 +454,7 @@ impl Problem {
             Self::BadSignature => "publish again",
             Self::NamespaceClash => "choose another name for the namespace",
             Self::StaleEpoch => "publish again: somebody else did so at the same time",
+            Self::RegistryBehind => "publish with `--epoch-at-least`, as the message says",
             Self::VersionExists | Self::SequenceGap => "publish again; versions never change",
             Self::TooLarge => "raise the registry's `module_bytes`, or make the module smaller",
             Self::BadCatalogue | Self::DuplicateName => "publish fewer packages, each name once",
@@ -449,7 +463,7 @@ impl Problem {
             Self::MissingModule => "publish again",
             Self::WrongSize | Self::InvalidModule => "pack the module anew",
             Self::BadCompression => "publish again with `--plain`",
-            Self::RegistryFull => "try again later",
+            Self::RegistryFull => "try again later, or raise the registry's `namespace_bytes`",
             Self::StorageFailed => "make room on the registry's disk, then publish again",
             Self::StorageDamaged => "look at the registry's disk and log",
         }

@@ -58,6 +58,8 @@ verbs! {
     node Node,
     publish Publish,
     rm Rm,
+    history History,
+    rollback Rollback,
     ls Ls,
     pull Pull,
     call Call,

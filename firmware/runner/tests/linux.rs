@@ -185,7 +185,7 @@ fn boards_a_registry_and_a_node_as_people_run_them() {
         "registry.toml",
         &format!(
             "id = {REGISTRY}\nlisten = \"{mesh}\"\ncoap = \"127.0.0.1:0\"\ndata = \"{}\"\n\
-             neighbours = [\"{node}\"]\nmtu = 256\nserial = [\"{line}\"]\n",
+             claim = true\nneighbours = [\"{node}\"]\nmtu = 256\nserial = [\"{line}\"]\n",
             place.path("data"),
         ),
     );

@@ -93,6 +93,14 @@ impl Entries {
         Some(place)
     }
 
+    /// Removes all entries.
+    pub(super) fn clear(&mut self) {
+        match &mut self.memory {
+            Memory::Growing(bytes) => bytes.clear(),
+            Memory::Fixed(buffer) => buffer.set_len(0),
+        }
+    }
+
     /// Removes an entry, and moves the entries behind it. `places` are those of all other entries.
     pub(super) fn cut<'p>(&mut self, gone: Place, places: impl Iterator<Item = &'p mut Place>) {
         let (_, len) = self.header(gone);

@@ -33,6 +33,12 @@ fn delta(from: u32, to: u32, count: u16, entries: &[Vec<u8>]) -> Vec<u8> {
     out
 }
 
+fn apply(held: &mut Catalogue, delta: &[u8], keep_replaced: bool) -> Result<(), BadDelta> {
+    let delta = Delta::decode(delta).unwrap();
+    let root = held.root_after(&delta)?;
+    held.apply(&delta, &root, keep_replaced)
+}
+
 fn empty() -> Catalogue {
     Catalogue::new(Name::new("shop").unwrap(), CatalogueLimits::SMALL)
 }
@@ -41,9 +47,9 @@ fn empty() -> Catalogue {
 fn a_delta_moves_one_entry_and_leaves_the_others() {
     let mut held = empty();
     let first = delta(0, 1, 2, &[entry(0, "rms", 1), entry(1, "peak", 1)]);
-    held.apply(&Delta::decode(&first).unwrap(), false).unwrap();
+    apply(&mut held, &first, false).unwrap();
     let second = delta(1, 2, 2, &[entry(0, "rms", 2)]);
-    held.apply(&Delta::decode(&second).unwrap(), false).unwrap();
+    apply(&mut held, &second, false).unwrap();
     assert_eq!((held.epoch(), held.count()), (2, 2));
     assert_eq!(held.named(&Name::new("rms").unwrap()).unwrap().sequence, 2);
     assert_eq!(held.entry(1).unwrap().name.as_str(), "peak");
@@ -58,9 +64,7 @@ fn a_delta_moves_one_entry_and_leaves_the_others() {
 fn the_root_after_a_delta_is_the_root_of_the_whole() {
     let mut stepwise = empty();
     let first = delta(0, 1, 2, &[entry(0, "rms", 1), entry(1, "peak", 1)]);
-    stepwise
-        .apply(&Delta::decode(&first).unwrap(), false)
-        .unwrap();
+    apply(&mut stepwise, &first, false).unwrap();
     let second = delta(1, 2, 3, &[entry(0, "rms", 2), entry(2, "mean", 1)]);
     let second = Delta::decode(&second).unwrap();
     let whole = delta(
@@ -77,7 +81,7 @@ fn the_root_after_a_delta_is_the_root_of_the_whole() {
 fn att_32_older_and_rewritten_entries_are_refused() {
     let mut held = empty();
     let first = delta(0, 5, 2, &[entry(0, "rms", 3), entry(1, "peak", 1)]);
-    held.apply(&Delta::decode(&first).unwrap(), false).unwrap();
+    apply(&mut held, &first, false).unwrap();
     let refused = |bytes: &[u8]| held.root_after(&Delta::decode(bytes).unwrap()).unwrap_err();
     assert_eq!(refused(&first), BadDelta::NotNewer);
     assert_eq!(refused(&delta(4, 5, 2, &[])), BadDelta::NotNewer);
@@ -96,10 +100,10 @@ fn att_32_older_and_rewritten_entries_are_refused() {
 fn a_running_job_keeps_the_entries_of_its_epoch() {
     let mut held = empty();
     let first = delta(0, 1, 1, &[entry(0, "rms", 1)]);
-    held.apply(&Delta::decode(&first).unwrap(), true).unwrap();
+    apply(&mut held, &first, true).unwrap();
     for epoch in 2..4 {
         let next = delta(epoch - 1, epoch, 1, &[entry(0, "rms", epoch as u16)]);
-        held.apply(&Delta::decode(&next).unwrap(), true).unwrap();
+        apply(&mut held, &next, true).unwrap();
     }
     let sequence_at = |held: &Catalogue, epoch| held.entry_at(0, epoch).unwrap().sequence;
     assert_eq!([1, 2, 3].map(|epoch| sequence_at(&held, epoch)), [1, 2, 3]);
@@ -114,17 +118,53 @@ fn a_region_that_is_full_takes_every_delta_whose_entries_fit_it() {
     let name = Name::new("shop").unwrap();
     let mut held = Catalogue::on(Disk::allocate(bytes), name, CatalogueLimits::SMALL);
     let first = delta(0, 1, 2, &first);
-    held.apply(&Delta::decode(&first).unwrap(), true).unwrap();
+    apply(&mut held, &first, true).unwrap();
 
     // One entry grows by as much as the other shrinks; the replaced ones have no room beside them.
     let swapped = [version(0, "rms", 2, true), version(1, "peak", 2, false)];
     let second = delta(1, 2, 2, &swapped);
-    held.apply(&Delta::decode(&second).unwrap(), true).unwrap();
+    apply(&mut held, &second, true).unwrap();
     let encoded = |number| held.entry(number).unwrap().encoded().to_vec();
     assert_eq!([encoded(0), encoded(1)], swapped);
 
     let more = delta(2, 3, 2, &[version(1, "peak", 3, true)]);
-    let refused = held.apply(&Delta::decode(&more).unwrap(), true);
+    let refused = apply(&mut held, &more, true);
     assert_eq!(refused, Err(BadDelta::TooLarge));
     assert_eq!((held.epoch(), held.entry(1).unwrap().sequence), (2, 2));
+}
+
+#[test]
+fn fault_04_a_newer_version_of_everything_is_taken_whatever_the_names_were() {
+    let mut held = empty();
+    let first = [entry(0, "rms", 4), entry(1, "peak", 2), entry(2, "mean", 1)];
+    apply(&mut held, &delta(0, 4, 3, &first), true).unwrap();
+    let refused = |held: &mut Catalogue, count, entries: &[Vec<u8>]| {
+        apply(held, &delta(0, 9, count, entries), true).unwrap_err()
+    };
+    // Not all of it, not newer, or a part left out.
+    let rewritten = BadDelta::Rewritten { number: 0 };
+    let part = [entry(0, "peak", 9), entry(1, "rms", 9)];
+    assert_eq!(refused(&mut held, 3, &part), rewritten);
+    let older = [entry(0, "peak", 4), entry(1, "rms", 9), entry(2, "mean", 9)];
+    assert_eq!(refused(&mut held, 3, &older), rewritten);
+    assert_eq!(refused(&mut held, 2, &part[..1]), BadDelta::Count);
+
+    apply(&mut held, &delta(0, 9, 2, &part), true).unwrap();
+    assert_eq!((held.epoch(), held.count()), (9, 2));
+    let number = |name| held.find(&Name::new(name).unwrap()).map(|it| it.number);
+    assert_eq!(
+        ["peak", "rms", "mean"].map(number),
+        [Some(0), Some(1), None]
+    );
+    assert_eq!(
+        held.entry_at(0, 8),
+        None,
+        "jobs of before know other numbers"
+    );
+    assert_eq!(held.entry_at(0, 9).unwrap().sequence, 9);
+
+    let mut whole = empty();
+    apply(&mut whole, &delta(0, 9, 2, &part), false).unwrap();
+    assert_eq!((held.root(), held.epoch()), (whole.root(), whole.epoch()));
+    assert_ne!(held.root(), 0);
 }

@@ -98,6 +98,7 @@ mod tests {
         EpochNote {
             namespace: NamespaceId(namespace),
             epoch,
+            root: 0,
         }
     }
 

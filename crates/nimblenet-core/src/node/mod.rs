@@ -17,13 +17,15 @@
 //!   - `moves`: running jobs that go to another node or come from one;
 //! - [`servings`]: objects on their way from this node;
 //! - [`reports`]: crashes, reported to the registry;
-//! - [`announcements`]: the epochs that nodes hold, announced to registries.
+//! - [`announcements`]: the epochs that nodes hold, announced to registries;
+//! - [`contradictions`]: nodes that hold what cannot be.
 //!
 //! No part gives anything to another part. `Calls::carry` takes what one part says, and tells the
 //! next part what follows from it, until nothing is left.
 
 mod announcements;
 mod calls;
+mod contradictions;
 mod occupancy;
 mod post;
 mod reports;
@@ -33,12 +35,13 @@ mod stage;
 
 use alloc::vec::Vec;
 
-use nimblenet_tasklet::{ActivationId, Delta, Fault, NamespaceId, NodeId, Work};
+use nimblenet_tasklet::{ActivationId, Delta, Digest, Fault, NamespaceId, NodeId, Work};
 
 pub use self::occupancy::Occupancy;
 
 use self::announcements::Announcements;
 use self::calls::{Calls, Moved};
+use self::contradictions::{Contradiction, Contradictions};
 use self::post::{Ground, Post};
 use self::reports::Reports;
 use self::servings::{Holding, Servings};
@@ -81,6 +84,7 @@ pub struct Node {
     servings: Servings,
     reports: Reports,
     announcements: Announcements,
+    contradictions: Contradictions,
 }
 
 impl Node {
@@ -135,6 +139,7 @@ impl Node {
             calls: Calls::new(&config, catalogues),
             reports: Reports::new(archive.is_some()),
             announcements: Announcements::new(archive.is_some()),
+            contradictions: Contradictions::new(archive.is_some(), config.namespaces.len()),
             servings: Servings::new(archive, limits.servings),
             ground: Ground::new(config, mesh, cache, Buffer::new(image)),
         }
@@ -321,6 +326,15 @@ impl Node {
         Ok(())
     }
 
+    /// Has a registry forget modules that its driver keeps no longer.
+    pub fn forget_modules(&mut self, digests: &[Digest]) {
+        if let Some(archive) = self.servings.archive_mut()
+            && !digests.is_empty()
+        {
+            archive.remove_modules(digests);
+        }
+    }
+
     /// Applies a catalogue delta that the driver has checked, for example one that it has stored
     /// before a restart.
     ///
@@ -336,6 +350,13 @@ impl Node {
             .install(post, delta, needed)?;
         self.carry(now);
         Ok(())
+    }
+
+    /// Has the node take no catalogue of a namespace that is older than `epoch`: the newest that it
+    /// held before a restart.
+    pub fn set_floor(&mut self, namespace: NamespaceId, epoch: u32) {
+        let subscriptions = &mut self.calls.runs.supply.subscriptions;
+        subscriptions.set_floor(namespace, epoch);
     }
 
     /// Tells the registry of the node's first namespace how the previous program of this node
@@ -391,11 +412,24 @@ impl Node {
             return Some(Event::Reported { node, report });
         }
         if let Some((node, note)) = self.announcements.poll_news() {
-            let EpochNote { namespace, epoch } = note;
+            let EpochNote {
+                namespace, epoch, ..
+            } = note;
             return Some(Event::Announced {
                 node,
                 namespace,
                 epoch,
+            });
+        }
+        if let Some(Contradiction { node, note, held }) = self.contradictions.poll_news() {
+            let EpochNote {
+                namespace, epoch, ..
+            } = note;
+            return Some(Event::Contradicted {
+                namespace,
+                node,
+                epoch,
+                held,
             });
         }
         if let Some(Moved { call, to, result }) = self.calls.poll_moved() {
@@ -446,15 +480,13 @@ impl Node {
         let archived = archived.flat_map(Archive::catalogues);
         let held = archived.chain(self.calls.runs.supply.subscriptions.catalogues());
         let notes = held.filter(|catalogue| catalogue.epoch() > 0);
-        let notes = notes.map(|catalogue| EpochNote {
-            namespace: catalogue.id(),
-            epoch: catalogue.epoch(),
-        });
+        let notes = notes.map(EpochNote::of);
         let Ground { mesh, counters, .. } = &mut self.ground;
         mesh.repeat(now, counters);
-        let spoke = mesh.handle_timeout(now, notes, counters);
+        let spoke = mesh.handle_timeout(now, notes.clone(), counters);
         let post = &mut self.ground.post(now);
-        if spoke {
+        if let Some(held) = spoke.then_some(notes) {
+            self.contradictions.handle_hello(post, held);
             let (mesh, holders) = (&post.mesh, &mut post.holders);
             holders.handle_neighbours(|id| mesh.is_hearing(id));
             let registry = self.calls.runs.supply.subscriptions.first_registry();
@@ -533,19 +565,34 @@ impl Node {
             }
             Message::Report(report) => self.reports.handle_report(origin, &report),
             Message::Hello(hello) => {
-                // A hello for this node alone is an announcement.
-                if reach == Reach::Everyone {
+                let subscriptions = &mut self.calls.runs.supply.subscriptions;
+                // A hello for this node alone is an announcement; one that goes further than a link
+                // is what a registry tells everybody.
+                let is_own = reach == Reach::Here;
+                let is_near = !is_own && hops == 1 && frame.ttl == 0;
+                if is_near {
                     post.mesh.hear_listed(now, origin, &hello);
                     post.mesh.hear_registries(now, origin, &hello);
                 }
+                if !is_own {
+                    let held = subscriptions.settled(now, origin);
+                    let contradictions = &mut self.contradictions;
+                    contradictions.handle_registry(post, origin, &hello, held);
+                }
                 for note in hello.epochs() {
-                    self.announcements.handle_note(origin, note);
-                    if reach == Reach::Everyone {
-                        self.calls
-                            .runs
-                            .supply
-                            .subscriptions
-                            .handle_epoch(post, origin, note);
+                    let archive = self.servings.archive();
+                    let archived = archive.and_then(|it| it.note(note.namespace, is_own));
+                    let held = || subscriptions.note(note.namespace);
+                    let own = archived.map(|own| (own, true));
+                    let own = own.or_else(|| held().map(|own| (own, false)));
+                    if let Some(own) = own {
+                        self.contradictions.handle_note(post, origin, note, own);
+                    }
+                    if is_own || is_near {
+                        self.announcements.handle_note(origin, note);
+                    }
+                    if is_near {
+                        subscriptions.handle_epoch(post, origin, note);
                     }
                 }
             }

@@ -3,6 +3,7 @@
 use nimblenet_tasklet::{NamespaceId, NodeId};
 
 use super::{Malformed, Reader, Writer};
+use crate::catalogue::Catalogue;
 
 /// A hello carries at most this many notes of each kind.
 pub const MAX_NOTES: usize = 8;
@@ -19,7 +20,7 @@ pub const HELLO_BYTES: usize = MAX_NOTES * (REGISTRY_LEN + EPOCH_LEN);
 const ID_LEN: usize = 2;
 const REGISTRY_LEN: usize = 10;
 /// The bytes of an epoch note.
-pub const EPOCH_LEN: usize = 8;
+pub const EPOCH_LEN: usize = 12;
 
 /// How far a registry is from the sender.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +46,19 @@ pub struct EpochNote {
     pub namespace: NamespaceId,
     /// The epoch.
     pub epoch: u32,
+    /// The first four bytes of the epoch's root (spec/catalogue.md, section 4); 0 at epoch 0.
+    pub root: u32,
+}
+
+impl EpochNote {
+    /// The note of who holds this catalogue.
+    pub(crate) fn of(catalogue: &Catalogue) -> Self {
+        Self {
+            namespace: catalogue.id(),
+            epoch: catalogue.epoch(),
+            root: catalogue.root(),
+        }
+    }
 }
 
 /// Sent to the neighbours at intervals set by Trickle. It never travels further than one link.
@@ -105,8 +119,7 @@ impl<'a> Hello<'a> {
         }
         let middle = writer.at;
         for note in turned(epochs, (len - middle) / EPOCH_LEN, turn) {
-            writer.u32(note.namespace.0);
-            writer.u32(note.epoch);
+            write_epoch(&mut writer, note);
         }
         let end = writer.at;
         let (registries, epochs) = space[..end].split_at(middle);
@@ -131,9 +144,7 @@ impl<'a> Hello<'a> {
 
     /// An announcement, kept in `space`: a hello for the registry of the note's namespace.
     pub fn announcement(note: EpochNote, space: &'a mut [u8; EPOCH_LEN]) -> Self {
-        let mut writer = Writer { out: space, at: 0 };
-        writer.u32(note.namespace.0);
-        writer.u32(note.epoch);
+        write_epoch(&mut Writer { out: space, at: 0 }, note);
         Self {
             registries: &[],
             epochs: space,
@@ -166,6 +177,7 @@ impl<'a> Hello<'a> {
             Some(EpochNote {
                 namespace,
                 epoch: reader.u32().ok()?,
+                root: reader.u32().ok()?,
             })
         })
     }
@@ -224,6 +236,12 @@ impl<'a> Hello<'a> {
             writer.bytes(self.answered.0);
         }
     }
+}
+
+fn write_epoch(writer: &mut Writer<'_>, note: EpochNote) {
+    writer.u32(note.namespace.0);
+    writer.u32(note.epoch);
+    writer.u32(note.root);
 }
 
 /// As many of `all` as there is `room` for; if that is not all, those whose turn it is.

@@ -71,14 +71,14 @@ proptest! {
 
     #[test]
     fn hellos_round_trip(
-        registries: Vec<(u16, u32, u8, u8, u16)>, epochs: Vec<(u32, u32)>, turn: u8, short: bool,
+        registries: Vec<(u16, u32, u8, u8, u16)>, epochs: Vec<(u32, u32, u32)>, turn: u8, short: bool,
     ) {
         let mut space = [0; HELLO_BYTES];
         let registries: Vec<_> = registries.into_iter().map(|(registry, sequence, hops, age_s, mtu)| {
             RegistryNote { registry: NodeId(registry), sequence, hops, age_s, mtu }
         }).collect();
-        let epochs: Vec<_> = epochs.into_iter().map(|(namespace, epoch)| {
-            EpochNote { namespace: NamespaceId(namespace), epoch }
+        let epochs: Vec<_> = epochs.into_iter().map(|(namespace, epoch, root)| {
+            EpochNote { namespace: NamespaceId(namespace), epoch, root }
         }).collect();
         let room = usize::from(MIN_MTU) - HEADER_LEN - OVERHEAD;
         let space = &mut space[..if short { room - 1 } else { HELLO_BYTES }];
@@ -89,7 +89,7 @@ proptest! {
         prop_assert!(registries.len() > most.0 || read == registries);
         let from = registries.iter().position(|note| read.first() == Some(note)).unwrap_or(0);
         prop_assert!(read.iter().zip(registries.iter().cycle().skip(from)).all(|(a, b)| a == b));
-        let left = if short { (room - 1 - 10 * read.len()) / 8 } else { MAX_NOTES };
+        let left = if short { (room - 1 - 10 * read.len()) / EPOCH_LEN } else { MAX_NOTES };
         let read: Vec<_> = hello.epochs().collect();
         prop_assert_eq!(read.len(), epochs.len().min(most.1).min(left));
         prop_assert!(epochs.len() > read.len() || read == epochs);

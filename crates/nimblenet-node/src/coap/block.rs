@@ -48,6 +48,15 @@ impl Block {
         16 << self.exponent
     }
 
+    /// The same block with at most so many bytes, but 16 at least.
+    pub(super) fn at_most(self, bytes: usize) -> Self {
+        let exponent = (0..=self.exponent).rev().find(|it| 16 << it <= bytes);
+        Self {
+            exponent: exponent.unwrap_or(0),
+            ..self
+        }
+    }
+
     pub(super) fn offset(self) -> usize {
         self.number as usize * self.size()
     }

@@ -27,6 +27,8 @@ pub struct Client {
     timers: Timers,
     patience: Duration,
     deadline: Option<Instant>,
+    /// What the server wants to see again.
+    echo: Option<Vec<u8>>,
     /// Whether the server has acknowledged the present message, or answered it.
     heard: bool,
     next_message: u16,
@@ -63,6 +65,7 @@ impl Client {
             timers,
             patience,
             deadline: None,
+            echo: None,
             heard: false,
             next_message: u16::from_be_bytes([a, b]),
             next_token: u32::from_be_bytes([c, d, e, f]),
@@ -74,6 +77,12 @@ impl Client {
     /// Ends every request at `deadline`, even if its patience is not over.
     pub fn end_by(&mut self, deadline: Instant) {
         self.deadline = Some(deadline);
+    }
+
+    /// Whether the time for all requests is over within `soon`; also if there is no such time.
+    pub fn is_over(&self, soon: Duration) -> bool {
+        self.deadline
+            .is_none_or(|deadline| deadline <= Instant::now() + soon)
     }
 
     /// Bytes of datagrams sent and received so far.
@@ -90,8 +99,16 @@ impl Client {
         let end = Instant::now() + self.patience;
         let end = self.deadline.map_or(end, |deadline| deadline.min(end));
         let answer = async {
-            let first = self.upload(request).await?;
-            self.download(request, first).await
+            let mut request = request.clone();
+            request.echo.clone_from(&self.echo);
+            let mut first = self.upload(&request).await?;
+            if first.response.code == Code::UNAUTHORIZED && first.echo.is_some() {
+                // The server wants to know that the address is this client's (RFC 9175).
+                self.echo = first.echo;
+                request.echo.clone_from(&self.echo);
+                first = self.upload(&request).await?;
+            }
+            self.download(&request, first).await
         };
         let ended = timeout_at(end, answer).await;
         ended.unwrap_or(Err(if self.heard {

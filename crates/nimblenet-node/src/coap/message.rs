@@ -18,6 +18,10 @@ const MAX_TEXT_BYTES: usize = 255;
 /// The seconds after which a client may repeat a request that was refused for lack of room (section
 /// 5.9.3.4).
 const RETRY_AFTER_SECONDS: u16 = 5;
+/// The option by which a client proves its address (RFC 9175 section 2.2.1).
+const ECHO: CoapOption = CoapOption::Unknown(252);
+/// Bytes of a value that this server wants to see again.
+pub(super) const ECHO_BYTES: usize = 8;
 
 /// A response code, as its class and detail (RFC 7252 section 5.9).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +40,8 @@ impl Code {
     pub const CONTINUE: Self = Self::new(2, 31);
     /// 4.00
     pub const BAD_REQUEST: Self = Self::new(4, 0);
+    /// 4.01
+    pub const UNAUTHORIZED: Self = Self::new(4, 1);
     /// 4.02
     pub const BAD_OPTION: Self = Self::new(4, 2);
     /// 4.03
@@ -117,6 +123,8 @@ pub struct Request {
     pub accept: Option<Format>,
     /// Whether the client begins or ends to observe the resource (RFC 7641).
     pub observe: Option<Observe>,
+    /// A value that the server wants to see again, which proves the client's address (RFC 9175).
+    pub echo: Option<Vec<u8>>,
     /// The body.
     pub payload: Vec<u8>,
 }
@@ -132,6 +140,7 @@ impl Request {
             format: None,
             accept: None,
             observe: None,
+            echo: None,
             payload: Vec::new(),
         }
     }
@@ -226,6 +235,8 @@ pub(super) struct Reply {
     pub(super) block1: Option<Block>,
     pub(super) block2: Option<Block>,
     pub(super) etag: Option<Vec<u8>>,
+    /// The value that the server wants to see again.
+    pub(super) echo: Option<Vec<u8>>,
 }
 
 /// The options of one message that are not part of the response.
@@ -235,6 +246,7 @@ pub(super) struct Extra {
     pub(super) block2: Option<Block>,
     pub(super) etag: Option<[u8; 4]>,
     pub(super) observe: Option<u32>,
+    pub(super) echo: Option<[u8; ECHO_BYTES]>,
 }
 
 impl Incoming {
@@ -300,6 +312,7 @@ impl Parsed {
             block1: block(&packet, CoapOption::Block1)?,
             block2: block(&packet, CoapOption::Block2)?,
             request: Request {
+                echo: packet.get_first_option(ECHO).cloned(),
                 method,
                 path: texts(packet.get_option(CoapOption::UriPath))?,
                 query: texts(packet.get_option(CoapOption::UriQuery))?,
@@ -363,6 +376,7 @@ impl Reply {
             block1: block(&packet, CoapOption::Block1).ok()?,
             block2: block(&packet, CoapOption::Block2).ok()?,
             etag: packet.get_first_option(CoapOption::ETag).cloned(),
+            echo: packet.get_first_option(ECHO).cloned(),
             response: Response {
                 code: Code(code),
                 format: number(&packet, CoapOption::ContentFormat).map(Format),
@@ -402,6 +416,9 @@ pub(super) fn write_request(
     if let Some(observe) = request.observe {
         packet.add_option(CoapOption::Observe, shortest(observe as u32));
     }
+    if let Some(echo) = &request.echo {
+        packet.add_option(ECHO, echo.clone());
+    }
     finish(packet, payload, block1, block2)
 }
 
@@ -424,6 +441,9 @@ pub(super) fn write_response(
     }
     if response.code == Code::UNAVAILABLE {
         packet.add_option(CoapOption::MaxAge, shortest(RETRY_AFTER_SECONDS.into()));
+    }
+    if let Some(echo) = extra.echo {
+        packet.add_option(ECHO, echo.to_vec());
     }
     finish(packet, payload, extra.block1, extra.block2)
 }

@@ -9,6 +9,7 @@
 mod exchange;
 mod group;
 mod observe;
+mod proof;
 mod refusal;
 mod transfer;
 
@@ -27,6 +28,7 @@ use super::{Ends, Timers};
 use crate::random::Random;
 use exchange::{Exchanges, MessageKey, Seen};
 use observe::{Observer, Observers};
+use proof::{FACTOR, Proofs};
 use refusal::refusal;
 use transfer::{Download, Downloads, Key, Part, Uploads};
 
@@ -104,6 +106,7 @@ pub struct Server {
     /// Answers to a group's requests.
     delayed: Vec<(Instant, Ends, Vec<u8>)>,
     confirmables: Vec<Confirmable>,
+    proofs: Proofs,
     next_request: u64,
     next_message: u16,
     random: Random,
@@ -115,6 +118,8 @@ pub struct Server {
 struct Pending {
     ends: Ends,
     header: Header,
+    /// Bytes of the request's last message, if its sender has not proved its address.
+    unproved: Option<usize>,
     key: Key,
     block1: Option<Block>,
     block2: Option<Block>,
@@ -125,9 +130,37 @@ struct Pending {
     acknowledged: bool,
 }
 
+/// Bytes of an answer in blocks besides its token and payload.
+const BESIDE_PAYLOAD: usize = 20;
+
 impl Pending {
     fn message(&self) -> MessageKey {
         message(&self.ends, &self.header)
+    }
+
+    /// Whether an answer has more bytes than one to an address that has proved nothing may have.
+    fn is_beyond(&self, bytes: usize) -> bool {
+        self.unproved.is_some_and(|asked| bytes > FACTOR * asked)
+    }
+
+    /// How often an answer of so many bytes may be sent.
+    fn most_times(&self, bytes: usize, most: u32) -> u32 {
+        let times = self.unproved.map(|asked| FACTOR * asked / bytes.max(1));
+        times.map_or(most, |times| most.min(times as u32).max(1))
+    }
+
+    /// Has the result of what has run, which cannot be asked for again, go out in small blocks if its
+    /// client has not proved its address.
+    fn narrow(&mut self, response: &Response) {
+        let Some(asked) = self.unproved.filter(|_| !self.key.is_read()) else {
+            return;
+        };
+        let beside = BESIDE_PAYLOAD + self.header.token.len();
+        let room = (FACTOR * asked).saturating_sub(beside);
+        let wanted = self.block2.unwrap_or(Block::FIRST);
+        if wanted.number == 0 && response.payload.len() > room {
+            self.block2 = Some(wanted.at_most(room));
+        }
     }
 }
 
@@ -139,6 +172,8 @@ struct Confirmable {
     bytes: Vec<u8>,
     retransmit_at: Instant,
     sent: u32,
+    /// How often it is sent at most.
+    most: u32,
     /// The observation that it belongs to.
     observer: Option<RequestId>,
 }
@@ -166,7 +201,9 @@ fn peer(ends: &Ends) -> IpAddr {
 impl Server {
     /// A server. `seed` makes message identifiers and delays differ between restarts.
     pub fn new(limits: ServerLimits, timers: Timers, seed: u64) -> Self {
+        let mut random = Random::new(seed);
         Self {
+            proofs: Proofs::new(&mut random),
             limits,
             timers,
             exchanges: Exchanges::new(limits.exchanges, limits.exchange_bytes),
@@ -180,7 +217,7 @@ impl Server {
             confirmables: Vec::new(),
             next_request: 0,
             next_message: seed as u16,
-            random: Random::new(seed),
+            random,
             counters: ServerCounters::default(),
         }
     }
@@ -214,7 +251,16 @@ impl Server {
                     self.send(ends, empty(header.id, true));
                 }
             }
-            Incoming::Request(header, parsed) => self.handle_request(now, ends, header, parsed),
+            Incoming::Request(header, parsed) => {
+                if let Ok(parsed) = &parsed
+                    && let Some(echo) = &parsed.request.echo
+                {
+                    self.proofs.take(now, &ends, echo);
+                }
+                let proved = self.proofs.has(now, &ends);
+                let unproved = (!proved).then_some(bytes.len());
+                self.handle_request(now, (ends, unproved), header, parsed);
+            }
         }
     }
 
@@ -278,7 +324,7 @@ impl Server {
             if sent.retransmit_at > now {
                 return true;
             }
-            if sent.sent > timers.max_retransmit {
+            if sent.sent >= sent.most {
                 *given_up += 1;
                 sent.observer.map(|observer| observers.remove(observer));
                 return false;
@@ -310,7 +356,7 @@ impl Server {
     fn handle_request(
         &mut self,
         now: Instant,
-        ends: Ends,
+        (ends, unproved): (Ends, Option<usize>),
         header: Header,
         parsed: Result<Parsed, Code>,
     ) {
@@ -331,6 +377,7 @@ impl Server {
                 let pending = Pending {
                     ends,
                     header,
+                    unproved,
                     key: Key::new(ends, &parsed.request),
                     block1: parsed.block1,
                     block2: parsed.block2,
@@ -345,6 +392,7 @@ impl Server {
                 let pending = Pending {
                     ends,
                     header,
+                    unproved,
                     key,
                     block1: None,
                     block2: None,
@@ -423,6 +471,10 @@ impl Server {
         if !self.has_room(now, &pending) {
             return self.refuse(now, &pending, Code::UNAVAILABLE);
         }
+        // An observer is told again and again.
+        if pending.unproved.is_some() && pending.observe == Some(Observe::Register) {
+            return self.challenge(now, &pending);
+        }
         if pending.header.kind == Kind::Confirmable {
             pending.acknowledge_at = Some(now + self.timers.processing);
         }
@@ -435,12 +487,13 @@ impl Server {
     }
 
     fn answer(&mut self, now: Instant, id: RequestId, response: &Response, observable: bool) {
-        let Some(pending) = self.pending.remove(&id) else {
+        let Some(mut pending) = self.pending.remove(&id) else {
             return;
         };
         if pending.ends.is_multicast() {
             return self.answer_later(now, &pending, response);
         }
+        pending.narrow(response);
         let mut extra = Extra::default();
         if pending.observe.is_some() {
             self.observers
@@ -504,6 +557,16 @@ impl Server {
         self.downloads.insert(now, pending.key.clone(), download);
     }
 
+    /// Has the client prove its address first: it repeats the request with the value (RFC 9175).
+    fn challenge(&mut self, now: Instant, pending: &Pending) {
+        let response = Response::empty(Code::UNAUTHORIZED);
+        let extra = Extra {
+            echo: Some(self.proofs.value(now, &pending.ends)),
+            ..Extra::default()
+        };
+        self.reply(now, pending, &response, &[], extra);
+    }
+
     fn refuse(&mut self, now: Instant, pending: &Pending, code: Code) {
         self.counters.refused += 1;
         let response = refusal(code);
@@ -540,7 +603,15 @@ impl Server {
             block1: pending.block1,
             ..extra
         };
-        let bytes = write_response(&header, response, payload, extra);
+        let mut bytes = write_response(&header, response, payload, extra);
+        let is_challenge = extra.echo.is_some();
+        if pending.is_beyond(bytes.len()) && !is_challenge {
+            // What only reads can be asked again; what has run cannot.
+            if pending.key.is_read() || pending.block2.is_some_and(|block| block.number > 0) {
+                return self.challenge(now, pending);
+            }
+            bytes = write_response(&header, &Response::empty(response.code), &[], extra);
+        }
         // Reading may run again, so it is not remembered, and nobody can fill the memory by it.
         if pending.key.is_read() {
             self.exchanges.drop(&pending.message());
@@ -552,7 +623,10 @@ impl Server {
             self.exchanges.end(now, &pending.message(), answer);
         }
         match kind {
-            Kind::Confirmable => self.send_confirmable(now, pending.ends, id, bytes, None),
+            Kind::Confirmable => {
+                let most = pending.most_times(bytes.len(), self.timers.max_retransmit + 1);
+                self.send_confirmable(now, (pending.ends, most), id, bytes, None);
+            }
             Kind::Acknowledgement | Kind::Unconfirmed => self.send(pending.ends, bytes),
         }
     }
@@ -565,7 +639,7 @@ impl Server {
     fn send_confirmable(
         &mut self,
         now: Instant,
-        ends: Ends,
+        (ends, most): (Ends, u32),
         id: u16,
         bytes: Vec<u8>,
         observer: Option<RequestId>,
@@ -576,6 +650,7 @@ impl Server {
             bytes: bytes.clone(),
             retransmit_at: now + self.timers.ack_timeout,
             sent: 1,
+            most,
             observer,
         });
         self.send(ends, bytes);

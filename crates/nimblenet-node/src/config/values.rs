@@ -125,30 +125,39 @@ pub(super) struct Socket(pub(super) SocketAddr);
 impl<'de> Deserialize<'de> for Socket {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        if let Ok(address) = text.parse() {
-            return Ok(Self(address));
-        }
-        let named = text.to_socket_addrs().map_err(|error| {
-            D::Error::custom(format!(
-                "{text:?} is no HOST:PORT that has an address: {error}"
-            ))
-        })?;
-        let mut found: Vec<SocketAddr> = named.collect();
-        found.sort_by_key(SocketAddr::is_ipv6);
-        let first = found.first().copied().map(Self);
-        first.ok_or_else(|| D::Error::custom(format!("{text:?} has no address")))
+        look_up(&text).map(Self).map_err(D::Error::custom)
     }
+}
+
+/// The address that a text is, or that the name in it stands for.
+fn look_up(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let named = text.to_socket_addrs();
+    let named =
+        named.map_err(|error| format!("{text:?} is no HOST:PORT that has an address: {error}"))?;
+    let mut found: Vec<SocketAddr> = named.collect();
+    found.sort_by_key(SocketAddr::is_ipv6);
+    let first = found.first().copied();
+    first.ok_or_else(|| format!("{text:?} has no address"))
 }
 
 /// The addresses of neighbours: each that of one node, none twice.
 #[derive(Default)]
-pub(super) struct Neighbours(pub(super) Vec<SocketAddr>);
+pub(super) struct Neighbours {
+    pub(super) addresses: Vec<SocketAddr>,
+    /// The places of those that are given by name, and the names with their ports.
+    pub(super) names: Vec<(usize, String)>,
+}
 
 impl<'de> Deserialize<'de> for Neighbours {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let named = Vec::<Socket>::deserialize(deserializer)?;
+        let texts = Vec::<String>::deserialize(deserializer)?;
         let mut neighbours: Vec<SocketAddr> = Vec::new();
-        for Socket(address) in named {
+        let mut names = Vec::new();
+        for text in texts {
+            let address = look_up(&text).map_err(D::Error::custom)?;
             let wrong = match address {
                 it if it.port() == 0 => Some("has port 0, at which nobody listens"),
                 it if it.ip().is_multicast() => Some("is a multicast address; name each node"),
@@ -159,9 +168,15 @@ impl<'de> Deserialize<'de> for Neighbours {
             if let Some(wrong) = wrong {
                 return Err(D::Error::custom(format!("{address} {wrong}")));
             }
+            if text.parse::<SocketAddr>().is_err() {
+                names.push((neighbours.len(), text));
+            }
             neighbours.push(address);
         }
-        Ok(Self(neighbours))
+        Ok(Self {
+            addresses: neighbours,
+            names,
+        })
     }
 }
 

@@ -17,7 +17,7 @@ use super::{Cached, Call, CallReport, Status};
 use crate::key::PublicKey;
 use crate::lines::Line;
 use crate::remote::NamespaceSummary;
-use crate::store::Published;
+use crate::store::{EpochSummary, Published};
 use crate::triggers::Trigger;
 
 pub(super) use document::reason;
@@ -64,7 +64,13 @@ pub(crate) enum Request {
         namespace: Name,
         key: Option<PublicKey>,
         delta: Vec<u8>,
+        /// Although nodes hold a newer epoch.
+        anyway: bool,
     },
+    /// List the epochs of a catalogue that are kept.
+    History { namespace: Name },
+    /// Give a catalogue as it was at an epoch.
+    Past { namespace: Name, epoch: u32 },
     /// Give a module.
     Module { digest: Digest },
     /// Keep a module until it is published.
@@ -148,6 +154,12 @@ pub(crate) enum Reply {
     Namespaces(Vec<NamespaceSummary>),
     /// A catalogue's changes; nothing if there are none.
     Delta(Option<Vec<u8>>),
+    /// The epochs of a catalogue that are kept.
+    History {
+        epochs: Vec<EpochSummary>,
+        /// The epoch that each node has announced.
+        nodes: Vec<(NodeId, u32)>,
+    },
     /// A publication is in force.
     Published(Published),
     /// A module.

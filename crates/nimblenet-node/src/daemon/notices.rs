@@ -1,11 +1,13 @@
-//! What an operator is told without asking: neighbours that come and go, links that swallow long frames, and
-//! another node that has this node's id. Each is one line in the log.
+//! What an operator is told without asking: neighbours that come and go, links that swallow long frames,
+//! another node that has this node's id, and catalogues that contradict each other. Each is one line in
+//! the log.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use core::cmp::Ordering;
 use core::time::Duration;
 
 use nimblenet_core::{DropReason, Instant, Node};
-use nimblenet_tasklet::NodeId;
+use nimblenet_tasklet::{Name, NamespaceId, NodeId};
 
 /// How often there is a look.
 const LOOK: Duration = Duration::from_secs(1);
@@ -99,6 +101,43 @@ impl Notices {
             news.push(Notice::OwnId);
         }
         news
+    }
+}
+
+/// Another node holds what contradicts the catalogue that is here.
+pub(super) struct Contradicted {
+    pub(super) namespace: NamespaceId,
+    pub(super) node: NodeId,
+    /// The epoch that the other node holds.
+    pub(super) epoch: u32,
+    /// The epoch that is here.
+    pub(super) held: u32,
+}
+
+impl Contradicted {
+    /// Tells the operator. `names` are those of the namespaces that are known here.
+    pub(super) fn tell<'n>(&self, mut names: impl Iterator<Item = &'n Name>) {
+        let Self {
+            node, epoch, held, ..
+        } = *self;
+        let name = names.find(|name| NamespaceId::of(name) == self.namespace);
+        let namespace = match name {
+            Some(name) => name.to_string(),
+            None => format!("{:#010x}", self.namespace.0),
+        };
+        let what = match epoch.cmp(&held) {
+            Ordering::Equal => "a node has other content than this one in the same epoch",
+            Ordering::Less => "the registry is behind this node",
+            Ordering::Greater => "this registry is behind a node",
+        };
+        tracing::warn!(
+            %namespace,
+            node = node.0,
+            epoch,
+            held,
+            "{what}: the registry has lost or changed what it had; `nimblenet history {namespace}` \
+             shows how it is, the book the way back"
+        );
     }
 }
 

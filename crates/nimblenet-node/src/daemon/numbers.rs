@@ -1,10 +1,10 @@
-//! Packet numbers over restarts: a boot index in a file, which is in front of the packets' count.
+//! Packet numbers over restarts: a boot index in two files, which is in front of the packets' count.
 //!
-//! The index is the high half of a packet number. The file has the first one that was never used. Each
+//! The index is the high half of a packet number. The files have the first one that was never used. Each
 //! start takes it, and sets one more aside, before any packet has a number of them; a node that comes
 //! to the end of those sets the next ones aside. So numbers only rise, whatever the clock says.
 //!
-//! Where the clock is ahead of the file, or there is no file, the index is the clock's, which rises ten
+//! Where the clock is ahead of the files, or there are none, the index is the clock's, which rises ten
 //! times a second: more than any node sends packets for. A daemon without a file waits until the clock
 //! has an index that no run before it can have taken. So numbers rise without a file too, as long as
 //! the clock does and the run before began less than 54 minutes ago, half the time in which indexes
@@ -12,9 +12,10 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::{clock, state};
+use crate::clock;
+use crate::state::Twin;
 
 /// The name of the file.
 const FILE: &str = "boot-index";
@@ -28,7 +29,7 @@ const COUNT_BITS: u32 = 16;
 pub(super) struct Numbers {
     first: u32,
     /// Where the index is kept, and the first one that is not set aside.
-    kept: Option<(PathBuf, u32)>,
+    kept: Option<(Twin, u32)>,
 }
 
 impl Numbers {
@@ -45,26 +46,17 @@ impl Numbers {
     /// If the file cannot be read or written, or is damaged.
     pub(super) fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
-        let path = dir.join(FILE);
-        let with_path =
-            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        let index = match fs::read(&path) {
-            Ok(bytes) => {
-                let kept = core::str::from_utf8(&bytes).ok();
-                let kept = kept.and_then(|text| text.trim().parse().ok());
-                let kept = kept.ok_or_else(|| {
-                    let why = format!("{} is damaged; remove it", path.display());
-                    io::Error::new(io::ErrorKind::InvalidData, why)
-                })?;
-                later(kept, clock::tick())
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => fresh_index(),
-            Err(error) => return Err(with_path(error)),
+        let twin = Twin::new(dir, FILE);
+        let parse = |text: &str| text.trim().parse().ok();
+        let kept = twin.read(parse, "numbers then begin with the clock")?;
+        let index = match kept.into_iter().max() {
+            Some(kept) => later(kept, clock::tick()),
+            None => fresh_index(),
         };
-        let aside = set_aside(&path, index).map_err(with_path)?;
+        let aside = set_aside(&twin, index)?;
         Ok(Self {
             first: index << COUNT_BITS,
-            kept: Some((path, aside)),
+            kept: Some((twin, aside)),
         })
     }
 
@@ -75,17 +67,17 @@ impl Numbers {
 
     /// Sets more aside if the node, whose next packet has the number `next`, comes near the end.
     pub(super) fn come_to(&mut self, next: u32) {
-        let Some((path, aside)) = &mut self.kept else {
+        let Some((twin, aside)) = &mut self.kept else {
             return;
         };
         let left = (*aside << COUNT_BITS).wrapping_sub(next) >> COUNT_BITS;
         if left >= ASIDE / 2 {
             return;
         }
-        match set_aside(path, *aside) {
+        match set_aside(twin, *aside) {
             Ok(more) => *aside = more,
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "the boot index was not kept")
+                tracing::warn!(%error, "the boot index was not kept")
             }
         }
     }
@@ -104,14 +96,16 @@ fn later(kept: u32, clock: u32) -> u32 {
 }
 
 /// Writes that the indexes from `index` on are in use; returns the first one that is not.
-fn set_aside(path: &Path, index: u32) -> io::Result<u32> {
+fn set_aside(twin: &Twin, index: u32) -> io::Result<u32> {
     let aside = index.wrapping_add(ASIDE);
-    state::replace(path, format!("{aside}\n").as_bytes())?;
+    twin.write(&format!("{aside}\n"))?;
     Ok(aside)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn dir(name: &str) -> PathBuf {
@@ -156,7 +150,9 @@ mod tests {
         let dir = dir("numbers-removed");
         let before = Numbers::by_clock();
         let kept = Numbers::open(&dir).unwrap();
-        fs::remove_file(dir.join(FILE)).unwrap();
+        for file in [FILE, "boot-index.2"] {
+            fs::remove_file(dir.join(file)).unwrap();
+        }
         let removed = Numbers::open(&dir).unwrap();
         let without = Numbers::by_clock();
         fs::remove_dir_all(&dir).unwrap();
@@ -175,17 +171,19 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_refused_and_not_taken_for_none() {
+    fn a_damaged_file_is_made_good_by_its_copy_and_two_are_refused() {
         let dir = dir("numbers-damaged");
-        Numbers::open(&dir).unwrap();
-        for damage in [&b"1x"[..], b"", b"\xff\xff"] {
-            fs::write(dir.join(FILE), damage).unwrap();
-            let error = Numbers::open(&dir).unwrap_err().to_string();
-            assert!(
-                error.contains("boot-index is damaged; remove it"),
-                "{error}"
-            );
+        let before = Numbers::open(&dir).unwrap();
+        for file in [FILE, "boot-index.2"] {
+            fs::write(dir.join(file), b"1x").unwrap();
+            let after = Numbers::open(&dir).unwrap();
+            assert!(rise(&before, &after));
         }
+        for file in [FILE, "boot-index.2"] {
+            fs::write(dir.join(file), b"").unwrap();
+        }
+        let error = Numbers::open(&dir).unwrap_err().to_string();
+        assert!(error.contains("remove both"), "{error}");
         fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::api;
 use crate::key::PublicKey;
-use crate::store::{Published, Refusal, Store};
+use crate::store::{EpochSummary, Published, Refusal, Store};
 
 /// A task for the store that serves a request.
 #[derive(Debug)]
@@ -23,6 +23,13 @@ pub(super) enum Task {
         key: Option<PublicKey>,
         delta: Vec<u8>,
     },
+    History {
+        namespace: Name,
+    },
+    At {
+        namespace: Name,
+        epoch: u32,
+    },
 }
 
 /// The result of a task.
@@ -30,6 +37,8 @@ pub(super) enum Task {
 pub(super) enum Done {
     Staged,
     Published(Publication),
+    History(Name, Vec<EpochSummary>),
+    At(Option<Vec<u8>>),
 }
 
 /// A publication that the node's archive takes up.
@@ -40,6 +49,8 @@ pub(super) struct Publication {
     pub(super) key: PublicKey,
     pub(super) delta: Vec<u8>,
     pub(super) modules: Vec<Vec<u8>>,
+    /// Modules that are forgotten.
+    pub(super) gone: Vec<Digest>,
 }
 
 /// The result of a task, and where to send the reply.
@@ -81,17 +92,26 @@ impl StoreThread {
 
 fn serve(mut store: Store, due: &Receiver<(api::Answer, Task)>, answers: &UnboundedSender<Answer>) {
     while let Ok((answer, task)) = due.recv() {
-        let result = match task {
-            Task::Stage { digest, module } => store.stage(&digest, &module).map(|()| Done::Staged),
-            Task::Publish {
-                namespace,
-                key,
-                delta,
-            } => publish(&mut store, namespace, key, delta).map(Done::Published),
-        };
+        let result = carry_out(&mut store, task);
         if answers.send((answer, result)).is_err() {
             return;
         }
+    }
+}
+
+fn carry_out(store: &mut Store, task: Task) -> Result<Done, Refusal> {
+    match task {
+        Task::Stage { digest, module } => store.stage(&digest, &module).map(|()| Done::Staged),
+        Task::Publish {
+            namespace,
+            key,
+            delta,
+        } => publish(store, namespace, key, delta).map(Done::Published),
+        Task::History { namespace } => {
+            let epochs = store.history(&namespace)?;
+            Ok(Done::History(namespace, epochs))
+        }
+        Task::At { namespace, epoch } => store.at(&namespace, epoch).map(Done::At),
     }
 }
 
@@ -116,5 +136,6 @@ fn publish(
         key,
         delta,
         modules,
+        gone: store.take_gone(),
     })
 }

@@ -17,10 +17,11 @@ use tokio::task::JoinSet;
 use super::api::{Answer, Wanted};
 use super::crash::Crashes;
 use super::failure::Facts;
+use super::floors::Floors;
 use super::holders::Holders;
 use super::keeper::Keeper;
 use super::links::Links;
-use super::notices::Notices;
+use super::notices::{Contradicted, Notices};
 use super::numbers::Numbers;
 use super::registry::{self, StoreThread};
 use super::watch::{Results, Waiters};
@@ -67,6 +68,7 @@ pub(super) struct Edge {
     pub(super) finished: Vec<(CallId, CallReport)>,
     pub(super) moved: Vec<Moved>,
     pub(super) renewed: Vec<NamespaceId>,
+    pub(super) contradicted: Vec<Contradicted>,
     pub(super) crashes: Crashes,
     /// The epochs that nodes hold of a registry's namespaces.
     pub(super) holders: Holders,
@@ -113,12 +115,23 @@ impl Driver for Edge {
                 tracing::info!(call = call.0, to = to.0, ?result, "a move has ended");
                 self.moved.push(Moved { call, to, result });
             }
-            Event::Reported { node, report } => self.crashes.note(node, &report),
+            Event::Reported { node, report } => self.crashes.note(now, node, &report),
             Event::Announced {
                 node,
                 namespace,
                 epoch,
             } => self.holders.note(now, namespace, node, epoch),
+            Event::Contradicted {
+                namespace,
+                node,
+                epoch,
+                held,
+            } => self.contradicted.push(Contradicted {
+                namespace,
+                node,
+                epoch,
+                held,
+            }),
             Event::Catalogue { namespace, epoch } => {
                 tracing::debug!(namespace = namespace.0, epoch, "a catalogue is newer");
                 self.renewed.push(namespace);
@@ -137,6 +150,8 @@ pub(super) struct Service {
     pub(super) wake: Option<Instant>,
     pub(super) coap: Option<watch::Receiver<EndpointState>>,
     pub(super) store: Option<StoreThread>,
+    /// Why a registry takes no publications.
+    pub(super) degraded: Option<String>,
     pub(super) calls: BTreeMap<CallId, Waiting>,
     /// The lines of the log.
     pub(super) lines: Lines,
@@ -149,6 +164,7 @@ pub(super) struct Service {
     /// The clients that wait for a move: the call, the node that it moves to, and the answer.
     pub(super) moves: Vec<(CallId, NodeId, Answer)>,
     pub(super) keys: BTreeMap<Name, PublicKey>,
+    pub(super) floors: Option<Floors>,
     pub(super) keeper: Option<Keeper>,
     pub(super) timeouts: Timeouts,
     pub(super) facts: Facts,
@@ -260,6 +276,9 @@ impl Service {
         for namespace in core::mem::take(&mut self.edge.renewed) {
             self.keep(namespace);
         }
+        for contradicted in core::mem::take(&mut self.edge.contradicted) {
+            contradicted.tell(self.keys.keys());
+        }
         self.numbers.come_to(self.node.next_sequence());
         self.tell_changes();
         self.notices.look(self.clock.now(), &self.node);
@@ -322,6 +341,9 @@ impl Service {
         let (Some(keeper), Some(catalogue)) = (&self.keeper, self.node.catalogue(namespace)) else {
             return;
         };
+        if let Some(floors) = &mut self.floors {
+            floors.raise(catalogue.name(), catalogue.epoch());
+        }
         let mut bytes = vec![0; catalogue.delta_bytes()];
         if let Some(len) = catalogue.encode_delta(0, &mut bytes) {
             bytes.truncate(len);
@@ -346,6 +368,7 @@ impl Service {
             neighbours: self.node.neighbours().collect(),
             epochs: self.keys.keys().map(epoch).collect(),
             crashes: self.edge.crashes.list(),
+            degraded: self.degraded.clone(),
             uptime: self.clock.now().since(Instant::ZERO),
         }
     }

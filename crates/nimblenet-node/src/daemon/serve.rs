@@ -45,19 +45,30 @@ impl Service {
             Request::Move { call, to } => self.begin_move(call, to, answer),
             Request::Namespaces => answer.give(self.namespaces()),
             Request::Delta { namespace, from } => answer.give(self.delta(&namespace, from)),
+            Request::History { namespace } => {
+                self.store(answer, registry::Task::History { namespace });
+            }
+            Request::Past { namespace, epoch } => {
+                self.store(answer, registry::Task::At { namespace, epoch });
+            }
             Request::Module { digest } => answer.give(self.module(&digest)),
             Request::Publish {
                 namespace,
                 key,
                 delta,
-            } => self.store(
-                answer,
-                registry::Task::Publish {
+                anyway,
+            } => {
+                if let Some(behind) = self.behind(&namespace, &delta).filter(|_| !anyway) {
+                    answer.give(behind);
+                    return;
+                }
+                let task = registry::Task::Publish {
                     namespace,
                     key,
                     delta,
-                },
-            ),
+                };
+                self.store(answer, task);
+            }
             Request::Stage { digest, module } => {
                 self.store(answer, registry::Task::Stage { digest, module });
             }
@@ -189,17 +200,48 @@ impl Service {
         }
     }
 
+    /// Why a publication would not reach all nodes: some hold an epoch that this registry has lost.
+    fn behind(&self, namespace: &Name, delta: &[u8]) -> Option<Refused> {
+        let delta = Delta::decode(delta).ok()?;
+        let here = self.catalogue(namespace).map_or(0, Catalogue::epoch);
+        let id = NamespaceId::of(namespace);
+        let nodes = self.edge.holders.of(self.clock.now(), id);
+        let (node, held) = nodes.into_iter().max_by_key(|(_, held)| *held)?;
+        let lost = self.store.is_some() && held > here && delta.to > here && delta.to <= held;
+        lost.then(|| {
+            let message = format!(
+                "node {node} holds epoch {held} of {namespace}, this registry {here}: it has lost \
+                 something, and nodes would not take epoch {}; publish with --epoch-at-least {}",
+                delta.to,
+                held.saturating_add(1),
+            );
+            Refused::new(Problem::RegistryBehind, message)
+        })
+    }
+
     /// Handles an answer of the store.
     pub(super) fn stored(&mut self, answer: Answer, result: Result<Done, Refusal>) {
         match result {
             Ok(Done::Staged) => answer.give(Reply::Staged),
+            Ok(Done::History(namespace, epochs)) => {
+                let id = NamespaceId::of(&namespace);
+                let nodes = self.edge.holders.of(self.clock.now(), id);
+                answer.give(Reply::History { epochs, nodes });
+            }
+            Ok(Done::At(Some(catalogue))) => answer.give(Reply::Delta(Some(catalogue))),
+            Ok(Done::At(None)) => {
+                let message = "this epoch is not kept; `nimblenet history` lists those that are";
+                answer.give(Refused::new(Problem::UnknownEpoch, message));
+            }
             Ok(Done::Published(publication)) => {
+                self.degraded = None;
                 self.take_up(&publication);
                 answer.give(Reply::Published(publication.outcome));
             }
             Err(refusal) => {
-                if let Refusal::Storage(error) = &refusal {
-                    tracing::error!(%error, "a publication failed");
+                if matches!(refusal, Refusal::Storage(_) | Refusal::ReadOnly) {
+                    tracing::error!(error = %refusal, "a publication failed");
+                    self.degraded = Some(refusal.to_string());
                 }
                 answer.give(Refused::new(refusal.problem(), refusal.to_string()));
             }
@@ -228,6 +270,7 @@ impl Service {
         if let Err(error) = self.node.publish(self.clock.now(), &delta, modules) {
             tracing::error!(%namespace, %error, "what is stored cannot be served");
         }
+        self.node.forget_modules(&publication.gone);
         self.drain();
     }
 

@@ -8,12 +8,13 @@ use std::sync::mpsc;
 use std::thread::Builder;
 
 use nimblenet_core::{Config, Limits, NamespaceConfig, Node, Pace, Role};
-use nimblenet_tasklet::{Delta, Name, TaskletName};
+use nimblenet_tasklet::{Delta, Name, NamespaceId, TaskletName};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
 
 use super::crash::Crashes;
 use super::failure::Facts;
+use super::floors::Floors;
 use super::holders::Holders;
 use super::keeper::{self, Keeper};
 use super::links::Links;
@@ -31,7 +32,7 @@ use crate::host::LinuxHost;
 use crate::key::PublicKey;
 use crate::lines::Lines;
 use crate::link::{LinkPlan, UdpPlan};
-use crate::store::Store;
+use crate::store::{Refusal, Store};
 use crate::triggers::Triggers;
 use crate::values::Values;
 
@@ -48,6 +49,7 @@ pub(super) struct Setup {
     values: Values,
     timeouts: Timeouts,
     kept: Vec<Vec<u8>>,
+    floors: Option<Floors>,
     keeper: Option<Keeper>,
     store: Option<Store>,
     keys: BTreeMap<Name, PublicKey>,
@@ -87,6 +89,7 @@ impl Setup {
             Some(dir) => Values::open(dir).map_err(StartError::State)?,
             None => Values::in_memory(),
         };
+        let floors = file.state.as_deref().map(Floors::open).transpose();
         let keeper = file.state.map(Keeper::start).transpose();
         Ok(Self {
             config,
@@ -97,6 +100,7 @@ impl Setup {
             values,
             timeouts: file.timeouts,
             kept,
+            floors: floors.map_err(StartError::State)?,
             keeper: keeper.map_err(StartError::State)?,
             store: None,
             keys,
@@ -106,7 +110,16 @@ impl Setup {
 
     pub(super) fn registry(file: &RegistryConfig, store: Store) -> Result<Self, StartError> {
         let timeouts = Timeouts::default();
-        let numbers = Numbers::open(&file.data).map_err(StartError::Data)?;
+        let numbers = match store.is_read_only() {
+            false => Numbers::open(&file.data).map_err(StartError::Data)?,
+            true => {
+                tracing::warn!(
+                    data = %file.data.display(),
+                    "the disk is read-only: what it has is served, and publications are refused"
+                );
+                Numbers::by_clock()
+            }
+        };
         let mut config = core_config(&file.mesh, timeouts.pace, &numbers);
         config.role = Role::Registry(store.archive().map_err(StartError::Store)?);
         config.limits.cache_bytes = 0;
@@ -120,6 +133,7 @@ impl Setup {
             values: Values::in_memory(),
             timeouts,
             kept: Vec::new(),
+            floors: None,
             keeper: None,
             keys: keys.collect(),
             namespaces: BTreeMap::new(),
@@ -189,6 +203,10 @@ impl Setup {
             namespaces: self.namespaces,
         };
         let mut node = Node::new(self.config).map_err(StartError::Config)?;
+        for name in self.keys.keys() {
+            let floor = self.floors.as_ref().map_or(0, |floors| floors.of(name));
+            node.set_floor(NamespaceId::of(name), floor);
+        }
         for bytes in &self.kept {
             let delta = Delta::decode(bytes).expect("it was decoded when it was read");
             if let Err(error) = node.install(clock.now(), &delta) {
@@ -200,6 +218,8 @@ impl Setup {
         let host = LinuxHost::new(&self.natives, self.values, lines.clone(), clock, seed);
         let workers = Workers::start(&name, executors, self.arena_bytes, host, outcomes);
         let (stored, store_answers) = unbounded_channel();
+        let read_only = self.store.as_ref().is_some_and(Store::is_read_only);
+        let degraded = read_only.then(|| Refusal::ReadOnly.to_string());
         let store = self.store.map(|store| StoreThread::start(store, stored));
         let mut tasks = JoinSet::new();
         let (links, heard) = Links::start(&plans, &mut tasks).map_err(StartError::System)?;
@@ -230,6 +250,7 @@ impl Setup {
                 finished: Vec::new(),
                 moved: Vec::new(),
                 renewed: Vec::new(),
+                contradicted: Vec::new(),
                 crashes: Crashes::default(),
                 holders: Holders::default(),
             },
@@ -237,6 +258,7 @@ impl Setup {
             wake: None,
             coap,
             store: store.transpose().map_err(StartError::System)?,
+            degraded,
             calls: BTreeMap::new(),
             lines,
             notices: Notices::default(),
@@ -245,6 +267,7 @@ impl Setup {
             waiters: Waiters::default(),
             moves: Vec::new(),
             keys: self.keys,
+            floors: self.floors,
             keeper: self.keeper,
             timeouts: self.timeouts,
             facts,
@@ -259,6 +282,7 @@ fn plans(mesh: MeshConfig, socket: UdpSocket) -> Vec<Arc<dyn LinkPlan>> {
     let udp = UdpPlan {
         socket,
         neighbours: mesh.neighbours,
+        names: mesh.names,
         open: mesh.open,
         mtu: mesh.mtu,
         repeats: mesh.repeats,

@@ -191,6 +191,8 @@ impl Request {
             | Self::Status
             | Self::Namespaces
             | Self::Delta { .. }
+            | Self::History { .. }
+            | Self::Past { .. }
             | Self::Publish { .. }
             | Self::Module { .. }
             | Self::Stage { .. } => false,
@@ -212,6 +214,8 @@ impl Request {
             | Self::Move { .. }
             | Self::Namespaces
             | Self::Delta { .. }
+            | Self::History { .. }
+            | Self::Past { .. }
             | Self::Publish { .. }
             | Self::Module { .. }
             | Self::Stage { .. } => None,

@@ -4,13 +4,15 @@
 //! datagrams from other addresses: the configuration decides which nodes are neighbours, not
 //! knowledge of the port. Only an open link takes every sender as a neighbour.
 
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 use std::io;
 use std::net::UdpSocket;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use nimblenet_core::{LinkAddress, LinkConfig};
+use nimblenet_core::{Instant, LinkAddress, LinkConfig};
 use tokio::task::JoinSet;
 
 use super::strangers::Strangers;
@@ -22,6 +24,15 @@ use crate::socket::{self, Ends, Receiver, Sender};
 const MAX_LEARNT: usize = 64;
 /// The longest datagram.
 const MAX_DATAGRAM_BYTES: usize = 65_536;
+/// A neighbour with a name that is silent for so long is looked up again, as often.
+const SILENT: Duration = Duration::from_secs(10);
+/// A node that is heard at another address has left the one where it is silent for so long.
+const MOVED: Duration = Duration::from_secs(3);
+/// An address that was learnt makes room for others after such a silence, four times the longest
+/// pause between two hellos.
+const GONE: Duration = Duration::from_secs(256);
+/// How often two nodes with one id are spoken of.
+const REPEAT: Duration = Duration::from_secs(60);
 
 /// A link on a socket.
 #[derive(Debug)]
@@ -30,6 +41,8 @@ pub(crate) struct UdpPlan {
     pub(crate) socket: UdpSocket,
     /// The addresses of the neighbours.
     pub(crate) neighbours: Vec<SocketAddr>,
+    /// The neighbours that have a name: their places, and `HOST:PORT`.
+    pub(crate) names: Vec<(usize, String)>,
     /// Whether the link takes frames from every sender.
     pub(crate) open: bool,
     /// Bytes of the largest frame in a datagram.
@@ -49,6 +62,9 @@ impl LinkPlan for UdpPlan {
         let (sender, receiver) = socket::split(self.socket.try_clone()?)?;
         let link = UdpLink::new(sender, &self.neighbours, self.open)?;
         tasks.spawn(listen(receiver, Arc::clone(&link.peers), inlet));
+        if !self.names.is_empty() {
+            tasks.spawn(resolve(self.names.clone(), Arc::clone(&link.peers)));
+        }
         Ok(Box::new(link))
     }
 }
@@ -58,7 +74,7 @@ async fn listen(socket: Receiver, peers: Arc<Mutex<Peers>>, inlet: Inlet) {
     loop {
         match socket.receive(&mut frame).await {
             Ok((len, from)) => {
-                let Some(from) = lock(&peers).receive(from, len) else {
+                let Some(from) = lock(&peers).receive(from, &frame[..len]) else {
                     continue;
                 };
                 if let Err(Closed) = inlet.give(from, frame[..len].to_vec()).await {
@@ -67,6 +83,22 @@ async fn listen(socket: Receiver, peers: Arc<Mutex<Peers>>, inlet: Inlet) {
             }
             // For example, a neighbour is not up yet.
             Err(error) => tracing::trace!(%error, "mesh socket"),
+        }
+    }
+}
+
+/// Looks the names of silent neighbours up again: their addresses may have changed.
+async fn resolve(names: Vec<(usize, String)>, peers: Arc<Mutex<Peers>>) {
+    loop {
+        tokio::time::sleep(SILENT).await;
+        for (at, name) in &names {
+            if !lock(&peers).is_silent(*at) {
+                continue;
+            }
+            match tokio::net::lookup_host(name).await {
+                Ok(found) => lock(&peers).move_to(*at, name, &found.collect::<Vec<_>>()),
+                Err(error) => tracing::debug!(%name, %error, "a neighbour's name is not found"),
+            }
         }
     }
 }
@@ -83,6 +115,10 @@ struct UdpLink {
 struct Peers {
     neighbours: Vec<Neighbour>,
     max_neighbours: usize,
+    /// How many of them are those of the configuration.
+    configured: usize,
+    /// The ids of which it was said that two nodes have them, and when.
+    doubled: BTreeMap<u16, Instant>,
     clock: Clock,
     strangers: Strangers,
     status: LinkStatus,
@@ -93,8 +129,10 @@ struct Peers {
 struct Neighbour {
     /// Its address, and the address of this machine that it knows: the one that it sent to last.
     ends: Ends,
-    /// Whether it has sent something.
-    heard: bool,
+    /// When it has sent something last.
+    heard: Option<Instant>,
+    /// The id of the node there, as its frames say.
+    id: Option<u16>,
     /// Until then, an address of this machine that the neighbour may know: a stranger with the
     /// neighbour's port has sent a datagram to it. The stranger may be the neighbour: a machine with
     /// several addresses does not know yet which one its neighbours use, and sends from another one.
@@ -107,29 +145,40 @@ impl Neighbour {
     fn new(address: SocketAddr) -> Self {
         Self {
             ends: Ends::to(address),
-            heard: false,
+            heard: None,
+            id: None,
             perhaps: None,
             tries: false,
         }
     }
 
     /// Takes note of a datagram from it.
-    fn hear(&mut self, ends: Ends) {
+    fn hear(&mut self, now: Instant, ends: Ends, id: Option<u16>) {
         self.ends = ends;
-        self.heard = true;
+        self.heard = Some(now);
+        self.id = id.or(self.id);
+    }
+
+    /// Whether nothing has come from it for so long.
+    fn is_silent(&self, now: Instant, time: Duration) -> bool {
+        self.heard.is_none_or(|heard| heard + time <= now)
     }
 
     /// Takes note of a datagram from a stranger.
     fn suspect(&mut self, stranger: Ends) {
         let may_be = stranger.remote.port() == self.ends.remote.port();
-        if !self.heard && may_be && !stranger.local.is_unspecified() && !stranger.is_multicast() {
+        if self.heard.is_none()
+            && may_be
+            && !stranger.local.is_unspecified()
+            && !stranger.is_multicast()
+        {
             self.perhaps = Some(stranger.local);
         }
     }
 
     /// The path of the next frame to it.
     fn path(&mut self) -> Ends {
-        let Some(local) = self.perhaps.filter(|_| !self.heard) else {
+        let Some(local) = self.perhaps.filter(|_| self.heard.is_none()) else {
             return self.ends;
         };
         self.tries = !self.tries;
@@ -138,6 +187,14 @@ impl Neighbour {
         }
         self.ends
     }
+}
+
+/// The node that has put a frame on its link (spec/wire.md, section 2).
+fn sender(frame: &[u8]) -> Option<u16> {
+    let [_, _, high, low, ..] = *frame else {
+        return None;
+    };
+    Some(u16::from_be_bytes([high, low]))
 }
 
 fn lock(peers: &Mutex<Peers>) -> MutexGuard<'_, Peers> {
@@ -156,6 +213,8 @@ impl UdpLink {
         };
         let peers = Peers {
             max_neighbours: neighbours.len() + learnt,
+            configured: neighbours.len(),
+            doubled: BTreeMap::new(),
             neighbours: neighbours.iter().copied().map(Neighbour::new).collect(),
             clock: Clock::start(),
             strangers: Strangers::default(),
@@ -189,29 +248,96 @@ impl Link for UdpLink {
 
 impl Peers {
     /// Counts a datagram that came in and says which neighbour it is from.
-    fn receive(&mut self, ends: Ends, bytes: usize) -> Option<LinkAddress> {
+    fn receive(&mut self, ends: Ends, frame: &[u8]) -> Option<LinkAddress> {
+        let (now, id) = (self.clock.now(), sender(frame));
         let is_it = |known: &Neighbour| known.ends.remote == ends.remote;
         let known = self.neighbours.iter().position(is_it);
-        let at = known.unwrap_or(self.neighbours.len());
-        if known.is_none() {
-            if at >= self.max_neighbours {
-                self.status.strangers += 1;
-                self.neighbours.iter_mut().for_each(|it| it.suspect(ends));
-                if self.strangers.is_news(self.clock.now(), ends.remote) {
-                    tracing::warn!(
-                        from = %ends.remote,
-                        "frames of a stranger are dropped: if it is a neighbour, add it to \
-                         `neighbours`"
-                    );
-                }
-                return None;
+        let Some(at) = known.or_else(|| self.learn(now, ends.remote, id)) else {
+            self.status.strangers += 1;
+            self.neighbours.iter_mut().for_each(|it| it.suspect(ends));
+            if self.strangers.is_news(now, ends.remote) {
+                tracing::warn!(
+                    from = %ends.remote,
+                    "frames of a stranger are dropped: if it is a neighbour, add it to \
+                     `neighbours`"
+                );
             }
-            self.neighbours.push(Neighbour::new(ends.remote));
+            return None;
+        };
+        if let Some((id, other)) = id.and_then(|id| Some((id, self.other(at, id)?))) {
+            self.tell_doubled(now, id, (ends.remote, other));
         }
-        self.neighbours[at].hear(ends);
+        self.neighbours[at].hear(now, ends, id);
         self.status.received += 1;
-        self.status.received_bytes += bytes as u64;
+        self.status.received_bytes += frame.len() as u64;
         Some(LinkAddress(at as u32))
+    }
+
+    /// The place of a new neighbour, if the link is open: the one where the same node was before, a
+    /// free one, or that of a neighbour that is gone.
+    fn learn(&mut self, now: Instant, address: SocketAddr, id: Option<u16>) -> Option<usize> {
+        let learnt = || (self.configured..).zip(&self.neighbours[self.configured..]);
+        let is_same = |it: &Neighbour| id.is_some() && it.id == id;
+        let moved = learnt().find(|(_, it)| is_same(it) && it.is_silent(now, MOVED));
+        let is_full = self.neighbours.len() >= self.max_neighbours;
+        let oldest = |left: &(usize, &Neighbour)| left.1.heard;
+        let at = moved.or_else(|| {
+            let gone = |(_, it): &(usize, &Neighbour)| is_same(it) || it.is_silent(now, GONE);
+            // Of those of the same node the one that is silent the longest.
+            let full = is_full.then(|| learnt().filter(gone).min_by_key(oldest));
+            full.flatten()
+        });
+        let at = at.map(|(at, _)| at);
+        if at.is_none() && is_full {
+            return None;
+        }
+        let at = at.unwrap_or(self.neighbours.len());
+        match self.neighbours.get_mut(at) {
+            Some(place) => *place = Neighbour::new(address),
+            None => self.neighbours.push(Neighbour::new(address)),
+        }
+        Some(at)
+    }
+
+    /// Another address with the same id that was heard after the one at `at`, which is heard again.
+    fn other(&self, at: usize, id: u16) -> Option<SocketAddr> {
+        let before = self.neighbours[at].heard?;
+        let is_other = |it: &&Neighbour| it.id == Some(id) && it.heard > Some(before);
+        let other = self.neighbours.iter().find(is_other);
+        other.map(|other| other.ends.remote)
+    }
+
+    fn tell_doubled(&mut self, now: Instant, id: u16, (one, other): (SocketAddr, SocketAddr)) {
+        self.doubled.retain(|_, told| *told + REPEAT > now);
+        if self.doubled.insert(id, now).is_none() {
+            tracing::warn!(
+                id, %one, %other,
+                "two nodes have the same id: give one of them another `id`"
+            );
+        }
+    }
+
+    /// Whether a neighbour of the configuration has been silent for long.
+    fn is_silent(&self, at: usize) -> bool {
+        let now = self.clock.now();
+        self.neighbours
+            .get(at)
+            .is_some_and(|it| it.is_silent(now, SILENT))
+    }
+
+    /// Takes the addresses that a neighbour's name stands for now.
+    fn move_to(&mut self, at: usize, name: &str, found: &[SocketAddr]) {
+        let Some(neighbour) = self.neighbours.get_mut(at) else {
+            return;
+        };
+        let found: Vec<Ends> = found.iter().map(|address| Ends::to(*address)).collect();
+        if found.iter().any(|it| it.remote == neighbour.ends.remote) {
+            return;
+        }
+        if let Some(first) = found.first() {
+            tracing::warn!(%name, address = %first.remote, "a neighbour has another address");
+            *neighbour = Neighbour::new(first.remote);
+        }
     }
 
     fn send(&mut self, socket: &Sender, to: usize, frame: &[u8]) {
@@ -253,7 +379,13 @@ mod tests {
     }
 
     fn receive(link: &UdpLink, from: SocketAddr, bytes: usize) -> Option<LinkAddress> {
-        lock(&link.peers).receive(Ends::to(from), bytes)
+        lock(&link.peers).receive(Ends::to(from), &vec![0; bytes])
+    }
+
+    /// A frame of the node `id`.
+    fn frame_of(id: u16) -> Vec<u8> {
+        let [high, low] = id.to_be_bytes();
+        [&[0x10, 0, high, low][..], &[0; 12]].concat()
     }
 
     #[tokio::test]
@@ -288,6 +420,7 @@ mod tests {
             let plan = UdpPlan {
                 socket,
                 neighbours: vec![neighbour],
+                names: Vec::new(),
                 open: false,
                 mtu: 256,
                 repeats: 0,
@@ -322,6 +455,68 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn fault_06_a_node_may_come_back_at_a_thousand_addresses_of_an_open_neighbour() {
+        let link = link(&[], true);
+        let sender = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        for port in 1..=1000 {
+            let mut peers = lock(&link.peers);
+            let at = peers.receive(Ends::to(sender(port)), &frame_of(7));
+            assert!(at.is_some(), "port {port}");
+            assert!(peers.neighbours.len() <= MAX_LEARNT);
+        }
+        // Others find no place among neighbours that may be there.
+        let mut peers = lock(&link.peers);
+        for (id, neighbour) in (100..).zip(&mut peers.neighbours) {
+            neighbour.id = Some(id);
+        }
+        assert_eq!(peers.receive(Ends::to(sender(2000)), &frame_of(9)), None);
+        for neighbour in &mut peers.neighbours {
+            neighbour.heard = None;
+        }
+        assert!(
+            peers
+                .receive(Ends::to(sender(2000)), &frame_of(9))
+                .is_some()
+        );
+    }
+
+    #[tokio::test]
+    async fn fault_06_two_nodes_with_one_id_are_told_apart_from_one_that_moves() {
+        let link = link(&[], true);
+        let sender = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let mut peers = lock(&link.peers);
+        let mut hear = |port| {
+            peers.receive(Ends::to(sender(port)), &frame_of(7));
+            // The clock must go on between two frames.
+            std::thread::sleep(Duration::from_millis(1));
+            peers.doubled.len()
+        };
+        assert_eq!([1, 1, 2, 2, 2].map(&mut hear), [0; 5], "it has moved");
+        assert_eq!(hear(1), 1, "both are there");
+    }
+
+    #[tokio::test]
+    async fn fault_06_a_neighbour_s_name_is_looked_up_again() {
+        let [old, new] = [1, 2].map(|port| SocketAddr::from(([192, 0, 2, 1], port)));
+        let link = link(&[old], false);
+        let mut peers = lock(&link.peers);
+        assert!(peers.is_silent(0));
+        peers.move_to(0, "cell-3:1", &[new, old]);
+        assert_eq!(
+            peers.neighbours[0].ends.remote, old,
+            "it still has this one"
+        );
+        peers.move_to(0, "cell-3:1", &[]);
+        peers.move_to(0, "cell-3:2", &[new]);
+        assert_eq!(peers.neighbours[0].ends.remote, new);
+        assert_eq!(
+            peers.receive(Ends::to(new), &frame_of(3)),
+            Some(LinkAddress(0))
+        );
+        assert!(!peers.is_silent(0));
+    }
+
+    #[tokio::test]
     async fn a_neighbour_is_sent_to_from_the_address_that_it_knows_while_there_is_one() {
         let (neighbour, at) = bound();
         let (frames, mut heard) = tokio::sync::mpsc::channel(1);
@@ -329,6 +524,7 @@ mod tests {
             socket: UdpSocket::bind("0.0.0.0:0").unwrap(),
             // Written as a socket for both kinds of addresses would show it.
             neighbours: vec![format!("[::ffff:127.0.0.1]:{}", at.port()).parse().unwrap()],
+            names: Vec::new(),
             open: false,
             mtu: 256,
             repeats: 0,

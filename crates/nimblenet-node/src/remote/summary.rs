@@ -5,10 +5,14 @@ use core::time::Duration;
 
 use minicbor::Decoder;
 use minicbor::data::Type;
-use nimblenet_tasklet::api::{job, line, module, namespace, trigger, triggers};
+use nimblenet_tasklet::api::{
+    change, epoch, history, job, line, module, namespace, trigger, triggers,
+};
 use nimblenet_tasklet::{Name, NodeId, Place, TaskletName};
 
+use super::publishing::History;
 use crate::key::PublicKey;
+use crate::store::{Change, EpochSummary};
 
 /// A namespace as a registry lists it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -171,6 +175,67 @@ pub(super) fn read_namespaces(payload: &[u8]) -> Option<Vec<NamespaceSummary>> {
         namespaces.push(summary);
     }
     Some(namespaces)
+}
+
+pub(super) fn read_history(payload: &[u8]) -> Option<History> {
+    let mut decoder = Decoder::new(payload);
+    let mut read = History {
+        epochs: Vec::new(),
+        nodes: Vec::new(),
+    };
+    for _ in 0..decoder.map().ok()?? {
+        match decoder.str().ok()? {
+            history::EPOCHS => {
+                for _ in 0..decoder.array().ok()?? {
+                    read.epochs.push(read_epoch(&mut decoder)?);
+                }
+            }
+            history::NODES => {
+                for _ in 0..decoder.map().ok()?? {
+                    let node = NodeId(decoder.u16().ok()?);
+                    read.nodes.push((node, decoder.u32().ok()?));
+                }
+            }
+            _ => decoder.skip().ok()?,
+        }
+    }
+    Some(read)
+}
+
+fn read_epoch(decoder: &mut Decoder<'_>) -> Option<EpochSummary> {
+    let (mut number, mut changes) = (None, Vec::new());
+    for _ in 0..decoder.map().ok()?? {
+        match decoder.str().ok()? {
+            epoch::EPOCH => number = Some(decoder.u32().ok()?),
+            epoch::CHANGES => {
+                for _ in 0..decoder.array().ok()?? {
+                    changes.push(read_change(decoder)?);
+                }
+            }
+            _ => decoder.skip().ok()?,
+        }
+    }
+    Some(EpochSummary {
+        epoch: number?,
+        changes,
+    })
+}
+
+fn read_change(decoder: &mut Decoder<'_>) -> Option<Change> {
+    let (mut name, mut version, mut withdrawn) = (None, None, false);
+    for _ in 0..decoder.map().ok()?? {
+        match decoder.str().ok()? {
+            change::NAME => name = Some(Name::new(decoder.str().ok()?).ok()?),
+            change::VERSION => version = Some(decoder.u16().ok()?),
+            change::WITHDRAWN => withdrawn = decoder.bool().ok()?,
+            _ => decoder.skip().ok()?,
+        }
+    }
+    Some(Change {
+        name: name?,
+        version: version?,
+        withdrawn,
+    })
 }
 
 pub(super) fn read_cache(payload: &[u8]) -> Option<Vec<ModuleSummary>> {

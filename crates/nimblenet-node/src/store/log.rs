@@ -4,14 +4,18 @@
 //! A publication is one transaction, so that after any crash it is either wholly there or not at
 //! all. Replaying the deltas gives the catalogue.
 
+use std::fs;
+use std::io;
 use std::path::Path;
 
 use nimblenet_tasklet::{Digest, Name};
+use redb::backends::InMemoryBackend;
 use redb::{
     Builder, Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _,
-    StorageBackend, TableDefinition,
+    StorageBackend, StorageError, TableDefinition,
 };
 
+use super::history::Folded;
 use super::refusal::StorageFault;
 use crate::key::PublicKey;
 
@@ -30,6 +34,8 @@ const CACHE_BYTES: usize = 4 << 20;
 #[derive(Debug)]
 pub(super) struct Log {
     database: Database,
+    /// Whether the database is a copy in memory of a file that cannot be written.
+    read_only: bool,
 }
 
 /// One publication, as it is written.
@@ -39,18 +45,34 @@ pub(super) struct Record<'a> {
     pub(super) delta: &'a [u8],
     pub(super) key: &'a PublicKey,
     pub(super) modules: &'a [(Digest, &'a [u8])],
+    /// What is forgotten to make room.
+    pub(super) folded: &'a Folded,
 }
 
 impl Log {
     /// Opens the database in `dir`, and reads all of it once, since the database library panics if
-    /// it finds damage later.
+    /// it finds damage later. A file that cannot be written is read into memory, where it can be
+    /// repaired if the last process was killed.
     pub(super) fn open(dir: &Path) -> Result<Self, DatabaseError> {
-        let mut builder = Builder::new();
-        let builder = builder.set_cache_size(CACHE_BYTES);
-        let builder = builder.set_check_integrity_on_open(true);
-        Ok(Self {
-            database: builder.create(dir.join(FILE))?,
-        })
+        let path = dir.join(FILE);
+        match builder().create(&path) {
+            Ok(database) => Ok(Self {
+                database,
+                read_only: false,
+            }),
+            Err(DatabaseError::Storage(StorageError::Io(error))) if is_read_only(&error) => {
+                let bytes = fs::read(&path).map_err(StorageError::Io)?;
+                let copy = InMemoryBackend::new();
+                copy.set_len(bytes.len() as u64)
+                    .and_then(|()| copy.write(0, &bytes))
+                    .map_err(StorageError::Io)?;
+                Ok(Self {
+                    database: builder().create_with_backend(copy)?,
+                    read_only: true,
+                })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) fn with_backend(backend: impl StorageBackend) -> Result<Self, DatabaseError> {
@@ -58,7 +80,13 @@ impl Log {
         let builder = builder.set_cache_size(CACHE_BYTES);
         Ok(Self {
             database: builder.create_with_backend(backend)?,
+            read_only: false,
         })
+    }
+
+    /// Whether the file cannot be written.
+    pub(super) fn is_read_only(&self) -> bool {
+        self.read_only
     }
 
     /// Makes the tables, so that reading never meets a missing one.
@@ -77,7 +105,7 @@ impl Log {
     pub(super) fn keys(&self) -> Result<Vec<(String, PublicKey)>, StorageFault> {
         let read = || -> Result<Vec<_>, redb::Error> {
             let table = self.database.begin_read()?.open_table(KEYS)?;
-            let row = |row: Result<(redb::AccessGuard<'_, &str>, _), redb::StorageError>| {
+            let row = |row: Result<(redb::AccessGuard<'_, &str>, _), StorageError>| {
                 let (name, key): (_, redb::AccessGuard<'_, [u8; 32]>) = row?;
                 Ok((name.value().to_owned(), PublicKey(key.value())))
             };
@@ -124,8 +152,17 @@ impl Log {
                 for (digest, module) in record.modules {
                     modules.insert(digest.0, *module)?;
                 }
+                for digest in &record.folded.modules {
+                    modules.remove(digest.0)?;
+                }
                 let mut deltas = transaction.open_table(DELTAS)?;
                 deltas.insert((namespace, record.epoch), record.delta)?;
+                for epoch in &record.folded.epochs {
+                    deltas.remove((namespace, *epoch))?;
+                }
+                if let Some((epoch, delta)) = &record.folded.base {
+                    deltas.insert((namespace, *epoch), &delta[..])?;
+                }
                 let mut keys = transaction.open_table(KEYS)?;
                 keys.insert(namespace, record.key.0)?;
             }
@@ -133,6 +170,18 @@ impl Log {
         };
         write().map_err(fault)
     }
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder.set_check_integrity_on_open(true);
+    builder
+}
+
+fn is_read_only(error: &io::Error) -> bool {
+    let kind = error.kind();
+    kind == io::ErrorKind::ReadOnlyFilesystem || kind == io::ErrorKind::PermissionDenied
 }
 
 fn fault(error: redb::Error) -> StorageFault {

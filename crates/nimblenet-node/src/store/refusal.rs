@@ -97,8 +97,17 @@ pub enum Refusal {
     },
     /// The registry holds as many namespaces, or uploads not yet published, as it may.
     Full,
+    /// The namespace would have more bytes of modules than it may.
+    OverQuota {
+        /// Its bytes.
+        bytes: u64,
+        /// The most that it may have.
+        limit: u64,
+    },
     /// The disk refused; nothing has changed.
     Storage(StorageFault),
+    /// The disk cannot be written.
+    ReadOnly,
     /// After a failure of the disk, the store does not hold what was published.
     Damaged,
 }
@@ -126,8 +135,8 @@ impl Refusal {
             Self::BadCompression { .. } => Problem::BadCompression,
             Self::DigestMismatch => Problem::DigestMismatch,
             Self::TooLarge { .. } => Problem::TooLarge,
-            Self::Full => Problem::RegistryFull,
-            Self::Storage(_) => Problem::StorageFailed,
+            Self::Full | Self::OverQuota { .. } => Problem::RegistryFull,
+            Self::Storage(_) | Self::ReadOnly => Problem::StorageFailed,
             Self::Damaged => Problem::StorageDamaged,
         }
     }
@@ -188,7 +197,13 @@ impl fmt::Display for Refusal {
                 )
             }
             Self::Full => f.write_str("the registry has no room for more; try again later"),
+            Self::OverQuota { bytes, limit } => write!(
+                f,
+                "the namespace's modules would have {bytes} bytes; {limit} are accepted \
+                 (`namespace_bytes`)"
+            ),
             Self::Storage(error) => error.fmt(f),
+            Self::ReadOnly => f.write_str("the registry's disk is read-only"),
             Self::Damaged => {
                 f.write_str("the registry's disk failed; its operator must look at it")
             }

@@ -1,3 +1,6 @@
+mod damage;
+mod past;
+
 use super::*;
 use crate::key::SigningKey;
 use alloc::sync::Arc;
@@ -557,6 +560,7 @@ fn att_61_a_damaged_store_is_not_served() {
         delta: b"not a delta",
         key: &key().public(),
         modules: &[],
+        folded: &Folded::default(),
     };
     store.log.append(&other).unwrap();
     drop(store);

@@ -20,6 +20,7 @@ pub(super) mod result;
 mod runs;
 mod served;
 mod tables;
+mod told;
 
 use core::time::Duration;
 
@@ -66,6 +67,8 @@ pub(super) enum Sight<'a> {
     Asked(&'a Asked),
     /// A node has gone down.
     Down(NodeId),
+    /// All has been calm for long; registries that have lost something have not found the way back.
+    Settled(&'a End<'a>),
 }
 
 /// How everything is at the end.
@@ -123,6 +126,7 @@ checkers! {
         conserved::BytesConserved,
     "flood-rate" "a node passes on at most 200 floods a second" floods::FloodRate,
     "epoch-falls" "a node never goes back to an older epoch" epochs::EpochFalls,
+    "told" "a node that holds what its registry has lost says so" told::Told,
     "agreed" "once all is calm, nodes have the catalogues of their registries" agreed::Agreed,
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Goods {
     publishers: Vec<Publisher>,
     /// As they were after the first epoch.
     first: Vec<Publisher>,
+    /// The newest epoch of each that there ever was.
+    newest: Vec<u32>,
     /// Makes each version's modules differ.
     version: u8,
 }
@@ -55,6 +57,7 @@ impl Goods {
         let mut goods = Self {
             publishers: publishers.collect(),
             first: Vec::new(),
+            newest: vec![0; namespaces],
             version: 0,
         };
         let changes = (0..namespaces).map(|at| goods.publish(at)).collect();
@@ -79,7 +82,17 @@ impl Goods {
         let mut publisher = self.publishers[at].clone();
         let delta = publisher.publish(&drafts, |name| self.number(name));
         let modules = publisher.modules().to_vec();
+        self.newest[at] = self.newest[at].max(publisher.catalogue().epoch());
         self.publishers[at] = publisher;
+        Change { delta, modules }
+    }
+
+    /// What a registry has, as an epoch that is newer than all that nodes can hold: the way back after
+    /// it has lost something.
+    pub(super) fn publish_again(&mut self, at: usize) -> Change {
+        self.newest[at] += 1;
+        let delta = self.publishers[at].publish_again(self.newest[at]);
+        let modules = Vec::new();
         Change { delta, modules }
     }
 
@@ -90,6 +103,8 @@ impl Goods {
             return self.publish(at);
         }
         let delta = self.publishers[at].withdraw(&[WITHDRAWN]);
+        let epoch = self.publishers[at].catalogue().epoch();
+        self.newest[at] = self.newest[at].max(epoch);
         let modules = Vec::new();
         Change { delta, modules }
     }

@@ -26,10 +26,6 @@ macro_rules! known {
 known![
     "forged-results",
     "mutated-calls",
-    "registry-rolled-back",
-    "registry-rolled-back-calls",
-    "registry-swapped",
-    "registry-swapped-calls",
     "replayed-calls",
     "rollback-over-restart",
 ];

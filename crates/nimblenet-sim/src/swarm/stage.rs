@@ -36,6 +36,8 @@ const BETWEEN: Duration = Duration::from_millis(400);
 const TRIES: u32 = 2;
 /// How long a call that must succeed may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// When a registry has lost what it had, its operator finds the way back so long after the calm.
+const WAY_BACK: Duration = Duration::from_secs(90);
 /// By then every node has heard of every catalogue: hellos are 64 s apart at most.
 const AGREED: Duration = Duration::from_secs(90);
 /// An intruder without an end goes on for so long.
@@ -78,6 +80,8 @@ enum Act {
     Move(usize),
     /// Links lose nothing any more.
     Calm,
+    /// The operators of registries that have lost what they had find the way back.
+    WayBack,
     /// A node serves and is served, or not: the number of the attempt.
     Try(NodeId, u32),
 }
@@ -87,8 +91,8 @@ struct Stage<'t> {
     mesh: &'t Mesh,
     engine: Engine<Watch>,
     goods: Goods,
-    /// The registries' content after the first epoch.
-    first: Archive,
+    /// The first epoch of each namespace.
+    first: Vec<Change>,
     upheaval: Upheaval,
     random: ChaCha8Rng,
     token: u32,
@@ -109,8 +113,6 @@ impl<'t> Stage<'t> {
             }
             archive
         };
-        let mut first = Archive::new();
-        changes.iter().for_each(|change| change.shelve(&mut first));
         for id in mesh.nodes() {
             engine.add(config(id, trial.seed, mesh, &goods, archive(id)));
         }
@@ -125,7 +127,7 @@ impl<'t> Stage<'t> {
             mesh,
             engine,
             goods,
-            first,
+            first: changes,
             upheaval: Upheaval::new(links.collect(), mesh.link.model()),
             random,
             token: FIRST_TOKEN,
@@ -147,8 +149,28 @@ impl<'t> Stage<'t> {
             }
             self.act(act);
         }
-        if self.advance(moment(self.mesh.turmoil_s) + AGREED) {
+        if self.advance(self.settled() + AGREED) {
             self.end();
+        }
+    }
+
+    /// Whether a registry loses what it had.
+    fn loses(&self, registry: u16) -> bool {
+        let mut incidents = self.trial.incidents.iter();
+        let lost = [
+            What::Swap { node: registry },
+            What::Rollback { node: registry },
+        ];
+        incidents.any(|incident| lost.contains(&incident.what))
+    }
+
+    /// When all is as it should be again.
+    fn settled(&self) -> Instant {
+        let calm = moment(self.mesh.turmoil_s);
+        let mut registries = self.mesh.registries.iter();
+        match registries.any(|registry| self.loses(*registry)) {
+            true => calm + WAY_BACK,
+            false => calm,
         }
     }
 
@@ -178,13 +200,17 @@ impl<'t> Stage<'t> {
             }
         }
         agenda.push((calm, Act::Calm));
+        let settled = self.settled();
+        if settled > calm {
+            agenda.push((settled, Act::WayBack));
+        }
         let nodes = self.mesh.nodes().into_iter();
         let nodes: Vec<u16> = nodes
             .filter(|id| !self.mesh.registries.contains(id))
             .collect();
         let tries = (0..TRIES).flat_map(|number| nodes.iter().map(move |id| (*id, number)));
         for (turn, (id, number)) in tries.enumerate() {
-            let at = calm + NOTICED + BETWEEN * turn as u32;
+            let at = settled + NOTICED + BETWEEN * turn as u32;
             agenda.push((at, Act::Try(NodeId(id), number)));
         }
         agenda
@@ -237,6 +263,7 @@ impl<'t> Stage<'t> {
                 };
                 self.upheaval.set_usual(&mut self.engine, calm);
             }
+            Act::WayBack => self.find_way_back(),
             Act::Try(node, number) => self.attempt(node, number),
         }
     }
@@ -284,15 +311,38 @@ impl<'t> Stage<'t> {
                 true => self.goods.withdraw(at),
                 false => self.goods.publish(at),
             };
-            if let Role::Registry(archive) = &mut self.engine.config_mut(registry).role {
-                change.shelve(archive);
+            self.take_up(registry, &change);
+        }
+    }
+
+    /// Gives a registry a change.
+    fn take_up(&mut self, registry: NodeId, change: &Change) {
+        if let Role::Registry(archive) = &mut self.engine.config_mut(registry).role {
+            change.shelve(archive);
+        }
+        let Change { delta, modules } = change;
+        let published = self.engine.command(registry, |node, now| {
+            let delta = Delta::decode(delta).expect("a published delta is well formed");
+            node.publish(now, &delta, modules.iter().map(Vec::as_slice))
+        });
+        published.expect("a published delta fits its registry");
+    }
+
+    /// Operators publish what their registries have left as an epoch that all nodes take up.
+    fn find_way_back(&mut self) {
+        let now = self.engine.now();
+        let mut watch = core::mem::replace(self.engine.observer_mut(), Watch::new());
+        watch.see(now, &Sight::Settled(&self.ends()));
+        *self.engine.observer_mut() = watch;
+        for registry in self.mesh.registries.clone() {
+            if !self.loses(registry) || self.engine.node(NodeId(registry)).is_none() {
+                continue;
             }
-            let Change { delta, modules } = change;
-            let published = self.engine.command(registry, |node, now| {
-                let delta = Delta::decode(&delta).expect("a published delta is well formed");
-                node.publish(now, &delta, modules.iter().map(Vec::as_slice))
-            });
-            published.expect("a published delta fits its registry");
+            for at in self.namespaces_of(NodeId(registry)) {
+                let change = self.goods.publish_again(at);
+                self.take_up(NodeId(registry), &change);
+            }
+            self.engine.observer_mut().fire("way-back", 1);
         }
     }
 
@@ -305,7 +355,7 @@ impl<'t> Stage<'t> {
         for at in self.namespaces_of(registry) {
             if older {
                 self.goods.roll_back(at);
-                archive = self.first.clone();
+                self.first[at].shelve(&mut archive);
             } else {
                 let changes = self.goods.swap(at);
                 changes
@@ -488,6 +538,14 @@ impl<'t> Stage<'t> {
 
     fn end(&mut self) {
         let now = self.engine.now();
+        // The observer is lent apart from the nodes.
+        let mut watch = core::mem::replace(self.engine.observer_mut(), Watch::new());
+        watch.end(now, &self.ends());
+        *self.engine.observer_mut() = watch;
+    }
+
+    /// How everything is.
+    fn ends(&self) -> End<'_> {
         let registry = NodeId(self.mesh.registries[0]);
         let reached = self.reached(registry);
         // With a second registry, only who reaches it as well.
@@ -502,15 +560,11 @@ impl<'t> Stage<'t> {
         let namespaces = self.mesh.registries.iter().enumerate();
         let namespaces = namespaces.map(|(at, registry)| (self.goods.id(at), NodeId(*registry)));
         let namespaces = namespaces.collect();
-        // The observer is lent apart from the nodes.
-        let mut watch = core::mem::replace(self.engine.observer_mut(), Watch::new());
-        let end = End {
+        End {
             nodes: ids.iter().filter_map(|id| self.engine.node(*id)).collect(),
             namespaces,
             balances: self.engine.balances().collect(),
-        };
-        watch.end(now, &end);
-        *self.engine.observer_mut() = watch;
+        }
     }
 
     fn verdict(mut self) -> Verdict {

@@ -202,6 +202,29 @@ documents! {
         /// node's id.
         NODES = "nodes" Map, optional;
     }
+    /// The epochs of a catalogue.
+    history {
+        /// Those that the registry keeps, oldest first: an `epoch` each.
+        EPOCHS = "epochs" Array;
+        /// The epoch of each node that has announced one in the last hour, under the node's id.
+        NODES = "nodes" Map;
+    }
+    /// An epoch of a catalogue that its registry keeps.
+    epoch {
+        /// The epoch.
+        EPOCH = "epoch" Uint;
+        /// What it has changed, or for the oldest one all that there was: a `change` each.
+        CHANGES = "changes" Array;
+    }
+    /// A change of one entry.
+    change {
+        /// The tasklet's name within the namespace.
+        NAME = "name" Text;
+        /// The sequence number of its version since then.
+        VERSION = "version" Uint;
+        /// Whether it was withdrawn.
+        WITHDRAWN = "withdrawn" Bool;
+    }
     /// The changes of a publication.
     published {
         /// The epoch that the namespace is at.
@@ -249,6 +272,8 @@ documents! {
         DIGEST_MISMATCHES = "digest_mismatches" Uint, optional;
         /// Catalogues whose signature was wrong.
         BAD_SIGNATURES = "bad_signatures" Uint, optional;
+        /// What others said of catalogues and cannot be, unless a registry has lost something.
+        CONTRADICTIONS = "contradictions" Uint, optional;
         /// Transfers that another holder continued.
         RESUMED_TRANSFERS = "resumed_transfers" Uint, optional;
         /// Jobs that moved to other nodes.
@@ -299,6 +324,8 @@ documents! {
         LINKS = "links" Array, optional;
         /// The newest crashes that nodes have reported: a `crash` each.
         CRASHES = "crashes" Array, optional;
+        /// Why a registry serves what it has and takes no publications.
+        DEGRADED = "degraded" Text, optional;
     }
     /// A link's status.
     link {

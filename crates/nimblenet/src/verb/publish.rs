@@ -48,6 +48,10 @@ pub(crate) struct Args {
     /// namespace's dictionary; a namespace without one gets one if that pays.
     #[arg(long)]
     plain: bool,
+    /// Make the new epoch this one or a later one: the way back if nodes hold epochs that the registry
+    /// has lost (`nimblenet history` tells). Every entry is published again.
+    #[arg(long, value_name = "EPOCH")]
+    epoch_at_least: Option<u32>,
     #[command(flatten)]
     spread: Spread,
     #[command(flatten)]
@@ -108,6 +112,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             others.push(wait.connect(address).await?);
         }
         let mut registry = wait.connect_for(&args.registry, REQUESTS).await?;
+        if let Some(epoch) = args.epoch_at_least {
+            registry.publish_at_least(epoch);
+        }
         let published = match registry.publish(&packages, form, &key, &mut others).await {
             Ok(published) => published,
             Err(stopped) => return Ok(told_apart(stopped, &args.registry)),

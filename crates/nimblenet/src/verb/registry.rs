@@ -1,20 +1,23 @@
 //! `nimblenet registry`: runs a registry, at which tasklets are published.
 
+use alloc::collections::BTreeMap;
 use core::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use nimblenet_node::config::{DEFAULT_REGISTRY, MeshConfig, RegistryConfig};
+use nimblenet_node::Trust;
 use nimblenet_node::daemon::Daemon;
 
 use super::node;
+use crate::failure::complain;
 use crate::remote;
 
 /// Runs a registry until it is interrupted or terminated.
 ///
 /// Without a configuration file it takes publications at --listen and frames of the mesh at the
-/// next port, from anyone; the first publication of a namespace claims it for its key. Prints one
-/// line when it is ready. The environment variable NIMBLENET_LOG says how much is logged.
+/// next port, from anyone; the first publication of a namespace claims it for its key, if --listen is an
+/// address of this machine alone or with --claim. Prints one line when it is ready. The environment variable NIMBLENET_LOG says how much is logged.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  \
     nimblenet registry --listen 127.0.0.1:5683 --data ./registry\n  \
@@ -30,6 +33,9 @@ pub(crate) struct Args {
     /// Directory of the store [default: as configured, else nimblenet-registry]
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Let the first publication of a namespace claim it for its key, whoever sends it.
+    #[arg(long, conflicts_with = "config")]
+    claim: bool,
     /// End when standard input ends, as it does with the program that has started this one.
     #[arg(long)]
     attached: bool,
@@ -80,5 +86,13 @@ fn open_registry(args: &Args) -> anyhow::Result<RegistryConfig> {
     })?;
     let mut mesh = MeshConfig::new(DEFAULT_REGISTRY, SocketAddr::new(coap.ip(), next));
     mesh.open = true;
-    Ok(RegistryConfig::new(mesh, coap, PathBuf::from("nimblenet-registry")))
+    let mut config = RegistryConfig::new(mesh, coap, PathBuf::from("nimblenet-registry"));
+    if !args.claim && !coap.ip().is_loopback() {
+        config.trust = Trust::Keys(BTreeMap::new());
+        complain(
+            "nobody can publish here: --claim lets whoever publishes first claim a namespace, a \
+             configuration file says whose they are\n",
+        );
+    }
+    Ok(config)
 }

@@ -57,9 +57,9 @@ fn catalogue(epoch: u32) -> Catalogue {
     for epoch in 1..=epoch {
         let rms = entry(0, "rms", epoch as u16, &module(9), &[]);
         let delta = delta("shop", (epoch - 1, epoch), 1, &[rms]);
-        catalogue
-            .apply(&Delta::decode(&delta).unwrap(), false)
-            .unwrap();
+        let delta = Delta::decode(&delta).unwrap();
+        let root = catalogue.root_after(&delta).unwrap();
+        catalogue.apply(&delta, &root, false).unwrap();
     }
     catalogue
 }

@@ -23,7 +23,7 @@ impl Server {
                     && parsed.request.method == Method::Get
                     && parsed.request.path == [segment::WELL_KNOWN, segment::CORE] =>
             {
-                self.handle_request(now, ends, header, Ok(parsed));
+                self.handle_request(now, (ends, None), header, Ok(parsed));
             }
             Incoming::Noise
             | Incoming::Reject { .. }

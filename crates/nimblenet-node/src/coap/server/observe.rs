@@ -128,6 +128,7 @@ impl Server {
         };
         let payload = &response.payload[..part.unwrap_or(0)];
         let bytes = write_response(&header, &response, payload, extra);
-        self.send_confirmable(now, observer.ends, header.id, bytes, Some(id));
+        let most = self.timers.max_retransmit + 1;
+        self.send_confirmable(now, (observer.ends, most), header.id, bytes, Some(id));
     }
 }

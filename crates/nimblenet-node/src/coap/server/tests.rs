@@ -7,6 +7,7 @@ use core::time::Duration;
 
 mod group;
 mod observe;
+mod proof;
 mod transfer;
 
 const T0: Instant = Instant::ZERO;

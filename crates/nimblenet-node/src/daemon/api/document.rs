@@ -2,17 +2,17 @@
 
 use nimblenet_core::{Counters, DropReason, Instant, Progress, Standing, Step};
 use nimblenet_tasklet::api::{
-    self, crash, explained, failure, job, line, link, module, namespace, published, status, step,
-    trigger, triggers,
+    self, change, crash, epoch, explained, failure, history, job, line, link, module, namespace,
+    published, status, step, trigger, triggers,
 };
-use nimblenet_tasklet::{Fault, Place, TaskletName};
+use nimblenet_tasklet::{Fault, NodeId, Place, TaskletName};
 
 use super::{Filter, NotMoved, Recorded, Reply};
 use crate::daemon::{Cached, CallReport, Crash, Status};
 use crate::lines::Line;
 use crate::link::LinkStatus;
 use crate::remote::NamespaceSummary;
-use crate::store::Published;
+use crate::store::{EpochSummary, Published};
 
 type Writer = minicbor::Encoder<Vec<u8>>;
 type WriteError = minicbor::encode::Error<core::convert::Infallible>;
@@ -79,6 +79,7 @@ impl Reply {
             }
             Self::Namespaces(held) => content(|to| write_namespaces(to, held)),
             Self::Delta(Some(changes)) => content(|to| raw(to, changes)),
+            Self::History { epochs, nodes } => content(|to| write_history(to, epochs, nodes)),
             Self::Delta(None) => empty(api::Status::Valid),
             Self::Published(outcome) => {
                 cbor(api::Status::Changed, |to| write_published(to, outcome))
@@ -404,18 +405,47 @@ fn write_namespaces<'w>(to: &'w mut Writer, held: &[NamespaceSummary]) -> Writte
             to.str(namespace::KEY)?.str(&key.to_string())?;
         }
         if let Some(nodes) = nodes {
-            to.str(namespace::NODES)?.map(nodes.len() as u64)?;
-            for (node, epoch) in nodes {
-                to.u16(node.0)?.u32(*epoch)?;
-            }
+            write_nodes(to.str(namespace::NODES)?, nodes)?;
         }
+    }
+    Ok(to)
+}
+
+/// The epochs of a catalogue, each with what it has changed.
+fn write_history<'w>(
+    to: &'w mut Writer,
+    epochs: &[EpochSummary],
+    nodes: &[(NodeId, u32)],
+) -> Written<'w> {
+    to.map(2)?
+        .str(history::EPOCHS)?
+        .array(epochs.len() as u64)?;
+    for summary in epochs {
+        to.map(2)?.str(epoch::EPOCH)?.u32(summary.epoch)?;
+        let changes = &summary.changes;
+        to.str(epoch::CHANGES)?.array(changes.len() as u64)?;
+        for item in changes {
+            to.map(3)?.str(change::NAME)?.str(item.name.as_str())?;
+            to.str(change::VERSION)?.u16(item.version)?;
+            to.str(change::WITHDRAWN)?.bool(item.withdrawn)?;
+        }
+    }
+    to.str(history::NODES)?;
+    write_nodes(to, nodes)
+}
+
+/// The epoch that each node has announced, under its id.
+fn write_nodes<'w>(to: &'w mut Writer, nodes: &[(NodeId, u32)]) -> Written<'w> {
+    to.map(nodes.len() as u64)?;
+    for (node, epoch) in nodes {
+        to.u16(node.0)?.u32(*epoch)?;
     }
     Ok(to)
 }
 
 fn write_status<'w>(to: &'w mut Writer, status: &Status) -> Written<'w> {
     let numbers = numbers(status);
-    to.map(numbers.len() as u64 + 3)?;
+    to.map(numbers.len() as u64 + 3 + u64::from(status.degraded.is_some()))?;
     for (name, value) in &numbers {
         to.str(name)?.u64(*value)?;
     }
@@ -431,6 +461,9 @@ fn write_status<'w>(to: &'w mut Writer, status: &Status) -> Written<'w> {
         .array(status.crashes.len() as u64)?;
     for crash in &status.crashes {
         write_crash(to, crash)?;
+    }
+    if let Some(why) = &status.degraded {
+        to.str(status::DEGRADED)?.str(why)?;
     }
     Ok(to)
 }
@@ -456,6 +489,7 @@ fn numbers(status: &Status) -> Vec<(&'static str, u64)> {
         (status::NOT_ACQUIRED, node.not_acquired),
         (status::DIGEST_MISMATCHES, node.digest_mismatches),
         (status::BAD_SIGNATURES, node.bad_signatures),
+        (status::CONTRADICTIONS, node.contradictions),
         (status::RESUMED_TRANSFERS, node.resumed_transfers),
         (status::MOVED_OUT, node.moved_out),
         (status::MOVED_IN, node.moved_in),

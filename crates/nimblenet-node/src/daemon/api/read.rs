@@ -76,6 +76,13 @@ impl Asked {
                 namespace: read_name(namespace)?,
                 from: self.from("from is an epoch number")?,
             }),
+            (Resource::History, [_, namespace, ..]) => Ok(Request::History {
+                namespace: read_name(namespace)?,
+            }),
+            (Resource::Past, [_, namespace, .., epoch]) => Ok(Request::Past {
+                namespace: read_name(namespace)?,
+                epoch: epoch.parse().map_err(|_| bad("an epoch is a number"))?,
+            }),
             (Resource::Publish, [.., namespace]) => Ok(Request::Publish {
                 namespace: read_name(namespace)?,
                 key: self
@@ -83,6 +90,7 @@ impl Asked {
                     .map(str::parse)
                     .transpose()
                     .map_err(|_| bad("key is 64 hexadecimal digits"))?,
+                anyway: self.query(query::ANYWAY).is_some(),
                 delta: self.payload,
             }),
             (Resource::Module, [.., digest]) => Ok(Request::Module {
@@ -186,6 +194,8 @@ fn media(resource: Resource) -> Option<(Media, &'static str)> {
         | Resource::Triggers
         | Resource::Namespaces
         | Resource::Delta
+        | Resource::History
+        | Resource::Past
         | Resource::Publish => Some((Media::Cbor, "this resource is CBOR (format 60)")),
         Resource::Module => Some((Media::Bytes, "modules are bytes (format 42)")),
         Resource::Move | Resource::Stage => None,

@@ -14,6 +14,7 @@ use crate::coap::ServerCounters;
 use crate::daemon::Crash;
 use crate::lines::Line;
 use crate::link::LinkStatus;
+use crate::store::{Change, Refusal};
 
 const SPEC: &str = include_str!("../../../../../spec/api.md");
 
@@ -264,6 +265,17 @@ fn examples() -> Vec<(&'static str, &'static str, Reply)> {
         key: Some(PublicKey([0xab; 32])),
         nodes: Some(vec![(NodeId(7), 3)]),
     }]);
+    let history = Reply::History {
+        epochs: vec![EpochSummary {
+            epoch: 3,
+            changes: vec![Change {
+                name: name.name,
+                version: 2,
+                withdrawn: false,
+            }],
+        }],
+        nodes: vec![(NodeId(7), 3)],
+    };
     let published = Reply::Published(Published {
         new: true,
         epoch: 4,
@@ -284,6 +296,7 @@ fn examples() -> Vec<(&'static str, &'static str, Reply)> {
         ("logs", "", logs),
         ("triggers", "triggers", triggers),
         ("namespaces", "", namespaces),
+        ("history", "history", history),
         ("published", "published", published),
         ("status", "status", Reply::Status(Box::new(numbers()))),
     ]
@@ -318,6 +331,7 @@ fn numbers() -> Status {
             addresses: vec![0x1000_a3c4],
             text: String::new(),
         }],
+        degraded: Some(Refusal::ReadOnly.to_string()),
         uptime: Duration::from_secs(5),
     }
 }

@@ -27,6 +27,8 @@ use crate::wire::{EpochNote, Object};
 
 /// Each failed try doubles the pause, up to this many times the timeout of a global search.
 const LONGEST_PAUSE: u32 = 32;
+/// By then a packet and all its copies have left the mesh.
+const FLIGHT: Duration = Duration::from_secs(3);
 
 /// The namespaces of a node.
 #[derive(Debug)]
@@ -46,6 +48,10 @@ struct Subscription {
     config: NamespaceConfig,
     catalogue: Catalogue,
     sync: Sync,
+    /// The newest epoch that the node has held before it started; it takes none that is older.
+    floor: u32,
+    /// When the catalogue that is held came; none if it was there from the start.
+    taken: Option<Instant>,
     /// Whom the node asked last.
     source: NodeId,
     /// When the node may ask the registry again, and the factor of the pause after that.
@@ -95,6 +101,8 @@ impl Subscriptions {
             config: *namespace,
             catalogue: Catalogue::on(region, namespace.name, limits),
             sync: Sync::Idle,
+            floor: 0,
+            taken: None,
             source: namespace.registry,
             retry: None,
             checked: None,
@@ -140,10 +148,29 @@ impl Subscriptions {
 
     /// The epoch that the node holds of each namespace, 0 for none, with the namespace's registry.
     pub(in crate::node) fn held(&self) -> impl Iterator<Item = (NodeId, EpochNote)> + Clone {
-        self.table.iter().map(|held| {
-            let (namespace, epoch) = (held.catalogue.id(), held.catalogue.epoch());
-            (held.config.registry, EpochNote { namespace, epoch })
-        })
+        let notes = self.table.iter();
+        notes.map(|held| (held.config.registry, EpochNote::of(&held.catalogue)))
+    }
+
+    /// What the node holds of a namespace; none if it holds nothing.
+    pub(in crate::node) fn note(&self, id: NamespaceId) -> Option<EpochNote> {
+        let note = EpochNote::of(self.catalogue(id)?);
+        (note.epoch > 0).then_some(note)
+    }
+
+    /// The epoch that the node holds of each namespace that has this registry, or below which it takes
+    /// none. A namespace whose catalogue has changed a moment ago is left out: what others said before
+    /// is still on its way.
+    pub(in crate::node) fn settled(
+        &self,
+        now: Instant,
+        registry: NodeId,
+    ) -> impl Iterator<Item = EpochNote> {
+        let settled = move |held: &&Subscription| {
+            let taken = held.taken.is_none_or(|taken| taken + FLIGHT <= now);
+            taken && held.config.registry == registry
+        };
+        self.table.iter().filter(settled).map(Subscription::least)
     }
 
     /// The registry of the node's first namespace.
@@ -252,7 +279,7 @@ impl Subscriptions {
         note: EpochNote,
     ) {
         if let Some(at) = self.of(note.namespace)
-            && self.at(at).catalogue.epoch() < note.epoch
+            && self.at(at).takes(note.epoch)
             && self.at(at).sync == Sync::Idle
         {
             self.fetch_from(post, at, from);
@@ -352,11 +379,14 @@ impl Subscriptions {
         }
         let delta = self.delta.map(|slot| post.cache.code(slot));
         let delta = delta.and_then(|bytes| Delta::decode(bytes).ok());
+        let root = signed_root(&self.table[at.index()].signed);
         let catalogue = &mut self.table[at.index()].catalogue;
-        let applied = delta.is_some_and(|delta| catalogue.apply(&delta, keep_replaced).is_ok());
+        let applied = delta.map(|delta| catalogue.apply(&delta, &root, keep_replaced));
+        let applied = applied.is_some_and(|applied| applied.is_ok());
         self.at_mut(at).sync = Sync::Idle;
         self.drop_delta(post);
         if applied {
+            self.at_mut(at).taken = Some(post.now);
             self.note_newer(post, at);
         } else {
             self.failed(post, at, Fault::NoCatalogue);
@@ -375,9 +405,21 @@ impl Subscriptions {
     ) -> Result<(), BadDelta> {
         let at = self.of(NamespaceId::of(&delta.namespace));
         let at = at.ok_or(BadDelta::OtherNamespace)?;
-        self.at_mut(at).catalogue.apply(delta, keep_replaced)?;
+        let held = self.at_mut(at);
+        if delta.to < held.floor {
+            return Err(BadDelta::NotNewer);
+        }
+        let root = held.catalogue.root_after(delta)?;
+        held.catalogue.apply(delta, &root, keep_replaced)?;
         self.note_newer(post, at);
         Ok(())
+    }
+
+    /// Has the node take no catalogue of a namespace that is older than `epoch`.
+    pub(in crate::node) fn set_floor(&mut self, id: NamespaceId, epoch: u32) {
+        if let Some(at) = self.of(id) {
+            self.at_mut(at).floor = epoch;
+        }
     }
 
     /// Whether a catalogue has changed, or could not be had, since this was last asked. If so, it
@@ -457,6 +499,7 @@ impl Subscriptions {
         let held = &mut self.table[at.index()];
         let bytes = self.delta.map(|slot| post.cache.code(slot));
         let delta = bytes.and_then(|bytes| Delta::decode(bytes).ok());
+        let delta = delta.filter(|delta| held.takes(delta.to));
         let fits = delta.and_then(|delta| Some((delta, held.catalogue.root_after(&delta).ok()?)));
         match fits {
             Some((delta, root)) => {
@@ -510,7 +553,27 @@ impl Subscriptions {
     }
 }
 
+/// The root in the bytes that a signature covers.
+fn signed_root(signed: &[u8; SIGNED_BYTES]) -> Digest {
+    let root = signed.last_chunk();
+    Digest(*root.expect("the root is the end of what is signed"))
+}
+
 impl Subscription {
+    /// Whether a catalogue of this epoch may replace the one that is held.
+    fn takes(&self, epoch: u32) -> bool {
+        self.catalogue.epoch() < epoch && self.floor <= epoch
+    }
+
+    /// What is held; or, if that is older, the epoch that the node has held before.
+    fn least(&self) -> EpochNote {
+        let mut note = EpochNote::of(&self.catalogue);
+        if note.epoch < self.floor {
+            (note.epoch, note.root) = (self.floor, 0);
+        }
+        note
+    }
+
     /// Why calls into the namespace cannot be resolved, if its tries are used up.
     fn unresolvable(&self, post: &Post<'_>) -> Option<Fault> {
         (self.failures >= post.config.acquisition.attempts).then_some(self.fault)

@@ -104,7 +104,11 @@ fn an_acquired_module_is_reserved_before_a_fetch_begins() {
     let (mut stage, mut supply) = begun();
     stage.keep(tasklet(0, 1), &module(SIZE));
     let (namespace, epoch) = (shop(), 1);
-    let news = EpochNote { namespace, epoch };
+    let news = EpochNote {
+        namespace,
+        epoch,
+        root: 0,
+    };
     let post = &mut stage.post();
     supply.subscriptions.handle_epoch(post, NEAR, news);
     supply.acquire(post, wanted(0)).unwrap();

@@ -28,7 +28,12 @@ fn begun() -> (Stage, Subscriptions, SubscriptionAt) {
 
 fn note(namespace: &str, epoch: u32) -> EpochNote {
     let namespace = id_of(namespace);
-    EpochNote { namespace, epoch }
+    let root = 0;
+    EpochNote {
+        namespace,
+        epoch,
+        root,
+    }
 }
 
 fn name(name: &str) -> Name {
