@@ -14,8 +14,10 @@ use nimblenet_tasklet::{Capabilities, Capability, Fault, Host, TaskletName};
 
 /// How many values all tasklets together may keep on the board.
 const VALUES: usize = 16;
-/// The longest sleep, in microseconds: an interpreter that is silent for four seconds counts as lost.
-const LONGEST_SLEEP_US: u32 = 2_000_000;
+/// The longest sleep, in microseconds, and the longest time that all sleeps of a tasklet together may
+/// take before it lets others have their turn: an interpreter that is silent for four seconds counts as
+/// lost.
+pub const LONGEST_SLEEP_US: u32 = 2_000_000;
 
 /// The board's own devices.
 pub trait Devices {
@@ -26,6 +28,8 @@ pub trait Devices {
     fn drive(&mut self, pin: u32, high: bool) -> bool;
     /// Microseconds since the board's start.
     fn micros(&self) -> u64;
+    /// Lets the core that calls this rest until [`micros`](Self::micros) has come to `end`.
+    fn rest_until(&mut self, end: u64);
     /// Random bits.
     fn random(&mut self) -> u32;
 }
@@ -63,9 +67,7 @@ impl<D: Devices> BoardHost<D> {
             return Err(Fault::DeviceFailed);
         }
         let end = self.devices.micros() + u64::from(micros);
-        while self.devices.micros() < end {
-            core::hint::spin_loop();
-        }
+        self.devices.rest_until(end);
         Ok(0)
     }
 
@@ -220,6 +222,11 @@ mod tests {
 
         fn micros(&self) -> u64 {
             self.micros.replace(self.micros.get() + 1)
+        }
+
+        fn rest_until(&mut self, end: u64) {
+            let now = self.micros.get();
+            self.micros.set(now.max(end));
         }
 
         fn random(&mut self) -> u32 {

@@ -9,6 +9,7 @@ use nimblenet_tasklet::Host;
 /// Bytes of the arena where no radio needs the memory.
 pub use nimblenet_executor::BOARD_ARENA_BYTES;
 
+use crate::host::LONGEST_SLEEP_US;
 use crate::lent::Lent;
 use crate::parcel::{Parcel, Reply};
 
@@ -28,6 +29,7 @@ impl<'m, H: Host> Worker<'m, H> {
             limits: Limits::small(),
             freezing: Freezing::UnderPressure,
             slice: SLICE,
+            slept_us: LONGEST_SLEEP_US.into(),
             metered: true,
         };
         Self {

@@ -38,7 +38,10 @@ pub struct ExecutorOptions {
     pub freezing: Freezing,
     /// Fuel after which an activation yields.
     pub slice: u64,
-    /// Whether fuel is charged. If not, no activation yields or runs out of fuel.
+    /// Microseconds that an activation may sleep in one turn: before a sleep that would make it more
+    /// than this, it yields. One sleep is taken however long it is.
+    pub slept_us: u64,
+    /// Whether fuel is charged. If not, no activation runs out of fuel, or yields because it has used some.
     pub metered: bool,
 }
 
@@ -48,6 +51,7 @@ impl Default for ExecutorOptions {
             limits: Limits::default(),
             freezing: Freezing::default(),
             slice: u64::MAX,
+            slept_us: u64::MAX,
             metered: true,
         }
     }

@@ -247,6 +247,7 @@ impl<'m> Wasm<'m> {
                     code: source.code(self.activation(slot).id),
                     host,
                     slice: self.options.slice,
+                    slept_us: self.options.slept_us,
                     out,
                 };
                 let region = self.arena.region(slot);

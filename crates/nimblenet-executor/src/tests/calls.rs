@@ -305,3 +305,48 @@ fn an_export_that_is_an_import_calls_what_it_is() {
         assert_eq!(world.device.calls, ["u32"]);
     }
 }
+
+#[test]
+fn sleeps_that_are_too_long_together_are_shared_out_among_turns() {
+    let nap = |micros: &[u32]| {
+        let sleeps = micros
+            .iter()
+            .map(|it| format!("(call $sleep (i32.const {it}))"));
+        let sleeps: String = sleeps.collect();
+        Tasklet::new(
+            &format!(
+                r#"(module (import "nimblenet:clock" "sleep-us" (func $sleep (param i32)))
+                    (func (export "run") (param i32) (result i32) {sleeps} (local.get 0)))"#
+            ),
+            SAYS,
+        )
+    };
+    let tasklets = [nap(&[400; 5]), nap(&[5000, 1])];
+    for (tasklet, slept) in [(0, &[2, 4, 5][..]), (1, &[1, 2])] {
+        let mut arena = vec![0; 32 << 10];
+        let options = ExecutorOptions {
+            slept_us: 1000,
+            ..always()
+        };
+        let mut world = World::new(&tasklets, &mut arena, options);
+        let mut task = Task::Start {
+            tasklet,
+            caller: None,
+            job: 0,
+            args: cbor(&[3]),
+            fuel: 1000,
+        };
+        for (turn, slept) in slept.iter().enumerate() {
+            let (_, next) = world.step(task);
+            assert_eq!(world.device.calls.len(), *slept, "after turn {turn}");
+            task = match next {
+                Some(Next::Task(next)) => next,
+                Some(Next::End(end, _)) => {
+                    assert_eq!(end.map(|result| ints(&result)), Ok(vec![3]));
+                    break;
+                }
+                None => panic!("turn {turn}"),
+            };
+        }
+    }
+}

@@ -20,6 +20,8 @@ pub(super) struct Around<'r> {
     pub(super) host: &'r mut dyn Host,
     /// Fuel until it yields.
     pub(super) slice: u64,
+    /// Microseconds that it may sleep until it yields.
+    pub(super) slept_us: u64,
     /// The bytes that arguments and results are written to.
     pub(super) out: &'r mut [u8],
 }
@@ -45,6 +47,7 @@ pub(super) fn run(
         instance,
         activation,
         around,
+        slept_us: 0,
     };
     let event = match answer {
         Some(results) => running.take_answer(results),
@@ -95,6 +98,8 @@ struct Running<'r, 's> {
     instance: Instance<'r>,
     activation: &'r mut Activation,
     around: &'r mut Around<'s>,
+    /// How long it has slept so far.
+    slept_us: u64,
 }
 
 impl Running<'_, '_> {
@@ -145,7 +150,11 @@ impl Running<'_, '_> {
                     Link::Device {
                         capability,
                         function,
-                    } => self.call_device(capability, function)?,
+                    } => {
+                        if !self.call_device(capability, function)? {
+                            return Ok(Event::Yielded);
+                        }
+                    }
                     Link::Tasklet { import, signature } => {
                         return lift_call(&self.instance, import, &signature, self.around.out);
                     }
@@ -198,11 +207,20 @@ impl Running<'_, '_> {
         lifted.map(|len| Event::Done { len }).map_err(lift_failed)
     }
 
-    fn call_device(&mut self, capability: Capability, function: u8) -> Result<(), Event> {
-        self.charge(DEVICE_CALL_FUEL)?;
+    /// Calls a device function; false if the activation is to yield before, since it would sleep for
+    /// too long in this turn.
+    fn call_device(&mut self, capability: Capability, function: u8) -> Result<bool, Event> {
         let function = capability.functions().get(usize::from(function));
         let function = function.ok_or(Fault::UnknownImport)?;
         let args = Values::of_call(&self.instance).bits();
+        if (capability, function.name) == (Capability::Clock, "sleep-us") {
+            let sleep_us = args.first().map_or(0, |micros| u64::from(*micros as u32));
+            if self.slept_us > 0 && self.slept_us + sleep_us > self.around.slept_us {
+                return Ok(false);
+            }
+            self.slept_us += sleep_us;
+        }
+        self.charge(DEVICE_CALL_FUEL)?;
         let memory = self.instance.memory_mut();
         let tasklet = &self.activation.name;
         let host = &mut self.around.host;
@@ -215,7 +233,8 @@ impl Running<'_, '_> {
                 fault.into()
             }
         })?;
-        self.answer(function.result.into_iter(), &[result])
+        self.answer(function.result.into_iter(), &[result])?;
+        Ok(true)
     }
 
     /// Takes fuel from the slice and, if that is too short, from the activation's other fuel: a

@@ -8,6 +8,8 @@ use embassy_rp::peripherals::{ADC, ADC_TEMP_SENSOR};
 
 use nimblenet_board::host::Devices;
 
+use crate::alarm;
+
 /// Pins that tasklets may drive, with their numbers: neither a link nor the board itself needs
 /// them.
 pub(crate) type Pins<const PINS: usize> = [(u8, Peri<'static, AnyPin>); PINS];
@@ -37,6 +39,7 @@ impl ChipDevices {
         sensor: Peri<'static, ADC_TEMP_SENSOR>,
         pins: Pins<PINS>,
     ) -> Self {
+        alarm::start();
         Self {
             adc: Adc::new_blocking(adc, Config::default()),
             sensor: Channel::new_temp_sensor(sensor),
@@ -68,6 +71,10 @@ impl Devices for ChipDevices {
 
     fn micros(&self) -> u64 {
         embassy_time::Instant::now().as_micros()
+    }
+
+    fn rest_until(&mut self, end: u64) {
+        alarm::rest_until(end, || self.micros());
     }
 
     fn random(&mut self) -> u32 {

@@ -49,7 +49,7 @@ const RADIO: LinkId = LinkId(1);
 const COAP_PORT: u16 = 5683;
 /// The length of the arena: the memory that radio and network leave.
 const ARENA_BYTES: usize = 96 << 10;
-/// The length of the disk: the radio and the network leave 4 KiB for the entries of catalogues.
+/// The length of the disk: the radio and the network leave 10 KiB for the entries of catalogues.
 const DISK_BYTES: usize = 54 << 10;
 /// The time after which a board looks again for a network that it has not found.
 const REJOIN: Duration = Duration::from_secs(5);
