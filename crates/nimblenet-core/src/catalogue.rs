@@ -63,10 +63,10 @@ impl CatalogueLimits {
         entry_bytes: 512,
         retired: 64,
     };
-    /// For a microcontroller: 256 entries in 24 KiB.
+    /// For a microcontroller: 256 entries in 30 KiB.
     pub const SMALL: Self = Self {
         entries: 256,
-        bytes: 24 << 10,
+        bytes: 30 << 10,
         entry_bytes: 320,
         retired: 4,
     };

@@ -400,6 +400,8 @@ pub struct Limits {
     pub clients: usize,
     /// Jobs that run or wait.
     pub jobs: usize,
+    /// Calls that wait for a place among the jobs, each with a few bytes; 0 if they are refused.
+    pub waiting: usize,
     /// Answers to other nodes that are kept besides the jobs.
     pub answers: usize,
     /// Bytes of these results.
@@ -454,6 +456,7 @@ impl Limits {
             cache_entries: 512,
             clients: 32,
             jobs: 64,
+            waiting: 0,
             answers: 1024,
             answer_bytes: 256 << 10,
             costs: 512,
@@ -481,10 +484,11 @@ impl Limits {
     /// For a microcontroller with 264 kB of RAM.
     pub const fn board() -> Self {
         Self {
-            cache_bytes: 44 << 10,
+            cache_bytes: 38 << 10,
             cache_entries: 128,
             clients: 8,
             jobs: 3,
+            waiting: 32,
             answers: 16,
             answer_bytes: 512,
             costs: 16,
@@ -503,7 +507,7 @@ impl Limits {
             outbox_bytes: 1264,
             servings: 4,
             catalogue: CatalogueLimits::SMALL,
-            delta_bytes: 25 << 10,
+            delta_bytes: 28 << 10,
             steps: 0,
             image_bytes: 6 << 10,
         }

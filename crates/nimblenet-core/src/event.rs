@@ -141,7 +141,7 @@ pub struct Progress {
 /// The standing of a call in progress.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Standing {
-    /// It waits for catalogues or modules.
+    /// It waits for catalogues or modules, or for another call to end.
     Waiting,
     /// It runs, or waits for an executor.
     Running,
@@ -182,4 +182,6 @@ pub enum Reason {
     Deadline,
     /// It is time to tell the neighbours how long work waits here.
     Load,
+    /// A call waits, and there is a place for it.
+    Waiting,
 }

@@ -9,6 +9,7 @@ mod exchanges;
 mod moves;
 mod placing;
 mod runs;
+mod waiting;
 
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -21,6 +22,7 @@ pub(super) use self::moves::Moved;
 use self::moves::{Moves, OfferAnswer, Passed};
 use self::placing::Placing;
 use self::runs::{Happened, Opening, Runs};
+use self::waiting::{Waiter, Waiting, Wish};
 use super::post::Post;
 use crate::cache::{Buffer, Cache, Disk, SlotId};
 use crate::catalogue::Catalogue;
@@ -51,6 +53,7 @@ pub(super) struct Calls {
     placing: Placing,
     /// Kept between calls, so that a call allocates nothing.
     modules: Vec<(TaskletRef, Option<SlotId>)>,
+    waiting: Waiting,
     /// When this run of the node has begun.
     began: Option<Instant>,
 }
@@ -71,13 +74,27 @@ impl Calls {
                 true => config.limits.preload + 1,
                 false => 0,
             }),
+            waiting: Waiting::new(config.limits.waiting),
             began: None,
         }
     }
 
     /// Calls in progress, in no particular order.
     pub(super) fn progress(&self) -> impl Iterator<Item = Progress> {
-        self.runs.execution.jobs.live().map(|(at, job)| {
+        let waiting = self.waiting.live().map(|waiter| {
+            let wish = waiter.wish();
+            let (accepted, call) = wish.since;
+            Progress {
+                call,
+                name: self.runs.name_of(wish.tasklet),
+                standing: Standing::Waiting,
+                caller: wish.caller.map(|(caller, _)| caller),
+                depth: 0,
+                accepted,
+                deadline: wish.deadline,
+            }
+        });
+        let jobs = self.runs.execution.jobs.live().map(|(at, job)| {
             let known = !matches!(job.state, State::Arriving(_)) || job.depth() > 0;
             Progress {
                 call: job.call,
@@ -95,12 +112,18 @@ impl Calls {
                 accepted: job.accepted,
                 deadline: job.deadline,
             }
-        })
+        });
+        jobs.chain(waiting)
     }
 
     /// Answers that are kept for other nodes besides the jobs.
     pub(super) fn answers(&self) -> usize {
         self.answers.count()
+    }
+
+    /// Calls that wait because there are as many jobs as there may be.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.count()
     }
 
     /// Takes a call. The policy decides where it runs; if the tasklet is not in a catalogue yet, it
@@ -166,7 +189,7 @@ impl Calls {
             pinned: need.pinned,
             caller,
             left: request.deadline,
-            backlog: self.runs.execution.jobs.live_here(),
+            backlog: self.runs.execution.jobs.live_here() + self.waiting.live().count(),
             wait: self.runs.execution.wait(post.now),
             executors: post.config.limits.executors,
             neighbours: self.placing.neighbours(post, caller, &self.modules),
@@ -204,7 +227,7 @@ impl Calls {
     }
 
     /// How long new work waits here, as answers say it.
-    fn wait(&self, now: Instant) -> Wait {
+    fn own_wait(&self, now: Instant) -> Wait {
         match self.placing.tells() {
             true => Wait::of(self.runs.execution.wait(now)),
             false => Wait::default(),
@@ -213,7 +236,7 @@ impl Calls {
 
     /// Tells the caller of the job at `at` how it stands.
     fn answer(&self, post: &mut Post<'_>, at: JobAt) {
-        let wait = self.wait(post.now);
+        let wait = self.own_wait(post.now);
         exchanges::answer(post, &self.runs.execution.jobs[at], wait);
     }
 
@@ -227,10 +250,101 @@ impl Calls {
         request: CallRequest<'_>,
     ) -> Result<CallId, Fault> {
         self.vacate(post);
-        let accepted = self.runs.accept(post, request, None);
-        let call = accepted.map(|at| self.runs.execution.jobs[at].call);
+        let call = match self.must_wait() {
+            true => self.wait(post, request, None),
+            false => {
+                let accepted = self.runs.accept(post, request, None);
+                accepted.map(|at| self.runs.execution.jobs[at].call)
+            }
+        };
         self.carry(post);
         call
+    }
+
+    /// Whether another call must wait, and may: the table of jobs is full.
+    fn must_wait(&self) -> bool {
+        let full = !self.runs.execution.takes_jobs() || self.waiting.live().next().is_some();
+        full && self.waiting.has_room()
+    }
+
+    /// Lets a call wait for a place in the table of jobs.
+    ///
+    /// # Errors
+    /// [`Fault`] if it is refused at once.
+    fn wait(
+        &mut self,
+        post: &mut Post<'_>,
+        request: CallRequest<'_>,
+        caller: Option<Caller>,
+    ) -> Result<CallId, Fault> {
+        post.counters.calls += 1;
+        if let Some(client) = request.client {
+            post.cache.meet(post.now, client);
+        }
+        let tasklet = self.runs.find(&request.name);
+        let waits = tasklet.and_then(|tasklet| {
+            let call = self.runs.execution.jobs.next_call();
+            let wish = Wish {
+                since: (post.now, call),
+                tasklet: tasklet.ok_or(Fault::Busy)?,
+                args: request.args,
+                caller,
+                deadline: request.deadline.map(|after| post.now + after),
+                client: request.client,
+            };
+            let waits = request.export.is_empty() && self.waiting.push(&wish);
+            waits.then_some(call).ok_or(Fault::Busy)
+        });
+        post.counters.failed += u64::from(waits.is_err());
+        waits
+    }
+
+    /// Ends a call that has waited, and tells who has made it.
+    fn give_up(&mut self, post: &mut Post<'_>, waiter: Waiter, fault: Fault) {
+        post.counters.failed += 1;
+        match waiter.wish().caller {
+            Some(caller) => exchanges::send(post, caller, Answer::Failed(fault, None)),
+            None => self.waiting.end(post.now, waiter, fault),
+        }
+    }
+
+    /// Makes a job of the call that has waited longest; false if none waits, or there is no place.
+    fn begin_waiting(&mut self, post: &mut Post<'_>) -> bool {
+        if self.waiting.live().next().is_none() {
+            return false;
+        }
+        self.vacate(post);
+        if !self.runs.execution.takes_jobs() {
+            return false;
+        }
+        let Some(waiter) = self.waiting.pop() else {
+            return false;
+        };
+        let Wish {
+            since,
+            tasklet,
+            args,
+            caller,
+            deadline,
+            client,
+        } = waiter.wish();
+        let Some(name) = self.runs.name_of(tasklet) else {
+            // The catalogue is another one than when the call came.
+            self.give_up(post, waiter, Fault::UnknownTasklet);
+            return true;
+        };
+        let opening = Opening {
+            name,
+            export: ExportName::default(),
+            args,
+            caller,
+            deadline,
+            client,
+            state: State::Resolving,
+            since: Some(since),
+        };
+        self.runs.begin_waited(post, opening);
+        true
     }
 
     /// Takes a call that another node runs.
@@ -254,6 +368,8 @@ impl Calls {
         if let Some(at) = self.runs.execution.jobs.by_call(call) {
             self.runs.end(post, at, Err(Fault::Stopped));
             self.carry(post);
+        } else if let Some(waiter) = self.waiting.pop_call(call) {
+            self.give_up(post, waiter, Fault::Stopped);
         }
     }
 
@@ -308,6 +424,9 @@ impl Calls {
             self.moves
                 .handle_timeout(post, &self.runs.execution.jobs[at]);
         }
+        while let Some(waiter) = self.waiting.pop_overdue(post.now) {
+            self.give_up(post, waiter, Fault::Deadline);
+        }
         self.carry(post);
         self.runs.end_overdue(post);
     }
@@ -338,8 +457,19 @@ impl Calls {
         self.runs.execution.jobs.poll_finished()
     }
 
+    /// A call that has ended while it waited: why, and after which time.
+    pub(super) fn poll_refused(&mut self) -> Option<(CallId, Fault, Duration)> {
+        self.waiting.poll_ended()
+    }
+
     pub(super) fn note_timeouts(&self, earliest: &mut Earliest) {
         self.runs.note_timeouts(earliest);
+        earliest.note(self.waiting.poll_timeout(), Reason::Deadline);
+        let waits = self.waiting.live().next().is_some();
+        if waits && self.runs.execution.takes_jobs() {
+            // A job was reported, and nothing else says that its place is free.
+            earliest.note(Some(Instant::ZERO), Reason::Waiting);
+        }
         earliest.note(self.exchanges.poll_timeout(), Reason::RemoteCall);
         earliest.note(self.moves.poll_timeout(), Reason::Move);
         earliest.note(self.placing.poll_timeout(), Reason::Load);
@@ -381,7 +511,7 @@ impl Calls {
                 // Both are equally long: a job has an epoch for each namespace.
                 let epochs = catalogues.zip(job.epochs.iter().copied());
                 self.moves.depart(post, job, next, epochs);
-            } else {
+            } else if !self.begin_waiting(post) {
                 break;
             }
         }
@@ -479,6 +609,7 @@ impl Calls {
             deadline: Some(post.now + deadline),
             client: request.client,
             state: State::Remote,
+            since: None,
         };
         self.vacate(post);
         let at = self.runs.execution.open(post.now, opening)?;
@@ -501,6 +632,11 @@ impl Calls {
             client: None,
         };
         self.forget_before(post, origin, &call);
+        if self.waiting.has(caller) {
+            let answer = Answer::Working(exchanges::run(post), self.own_wait(post.now));
+            exchanges::send(post, caller, answer);
+            return;
+        }
         let known = self.runs.execution.jobs.by_caller(caller);
         if known.is_none() {
             if let Some(to) = self.answers.passed_to(post, caller) {
@@ -526,6 +662,14 @@ impl Calls {
         }
         let accepted = match known {
             Some(at) => Ok(at),
+            None if self.must_wait() => {
+                let answer = match self.wait(post, request, Some(caller)) {
+                    Ok(_) => Answer::Working(exchanges::run(post), self.own_wait(post.now)),
+                    Err(fault) => Answer::Failed(fault, None),
+                };
+                self.carry(post);
+                return exchanges::send(post, caller, answer);
+            }
             None => self.runs.accept(post, request, Some(caller)),
         };
         self.carry(post);
@@ -533,7 +677,7 @@ impl Calls {
             // A new job that has ended already was answered when it ended.
             Ok(job) if known.is_none() && !job.state.live() => {}
             Ok(job) if known.is_none() && job.state.live() && call.passes.is_quiet() => {}
-            Ok(job) => exchanges::answer(post, job, self.wait(post.now)),
+            Ok(job) => exchanges::answer(post, job, self.own_wait(post.now)),
             // Who has placed the call here runs it itself then.
             Err(fault)
                 if call.passes.is_placed() && self.answers.note_refused(post, caller, fault) =>
@@ -703,9 +847,12 @@ impl Calls {
         let oldest = call.request.wrapping_sub(call.oldest.into());
         let is_over = |caller| is_before(caller, origin, oldest);
         let jobs = &mut self.runs.execution.jobs;
-        let any = jobs.has_answered(is_over) || self.answers.has_before(origin, oldest);
+        let any = jobs.has_answered(is_over)
+            || self.answers.has_before(origin, oldest)
+            || self.waiting.has_any(is_over);
         if call.oldest != u16::MAX && any && self.answers.forget_before(post, origin, oldest) {
             jobs.forget_answered(is_over);
+            self.waiting.forget(is_over);
         }
     }
 

@@ -201,8 +201,8 @@ impl Node {
     }
 
     /// How full each table is.
-    pub fn occupancy(&self) -> [Occupancy; 8] {
-        let jobs = (self.jobs(), self.calls.answers());
+    pub fn occupancy(&self) -> [Occupancy; 9] {
+        let jobs = (self.jobs(), self.calls.waiting(), self.calls.answers());
         Occupancy::of(&self.ground, jobs, self.servings.count())
     }
 
@@ -251,7 +251,7 @@ impl Node {
     ///
     /// # Errors
     /// [`Fault`] if the call is refused at once: its namespace or tasklet is not known, its
-    /// arguments are wrong, or the node has as many jobs as it may.
+    /// arguments are wrong, or the node has as many jobs and calls that wait as it may.
     pub fn call_here(&mut self, now: Instant, request: CallRequest<'_>) -> Result<CallId, Fault> {
         let post = &mut self.ground.post(now);
         let call = self.calls.call_here(post, request);
@@ -434,6 +434,17 @@ impl Node {
         }
         if let Some(Moved { call, to, result }) = self.calls.poll_moved() {
             return Some(Event::Moved { call, to, result });
+        }
+        if let Some((call, fault, took)) = self.calls.poll_refused() {
+            return Some(Event::Finished {
+                call,
+                result: Err(fault),
+                trap: None,
+                blamed: None,
+                place: None,
+                steps: &[],
+                took,
+            });
         }
         let job = self.calls.poll_finished()?;
         Some(Event::Finished {

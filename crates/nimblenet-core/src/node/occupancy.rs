@@ -14,12 +14,12 @@ pub struct Occupancy {
 }
 
 impl Occupancy {
-    /// How full each table is, if there are so many jobs, answers and servings.
+    /// How full each table is, if there are so many jobs, calls that wait, answers and servings.
     pub(in crate::node) fn of(
         ground: &Ground,
-        (jobs, answers): (usize, usize),
+        (jobs, waiting, answers): (usize, usize, usize),
         servings: usize,
-    ) -> [Self; 8] {
+    ) -> [Self; 9] {
         let (limits, mesh) = (&ground.config.limits, &ground.mesh);
         let table = |name, held, limit| Self { name, held, limit };
         let topology = &ground.config.topology;
@@ -29,6 +29,7 @@ impl Occupancy {
         let modules = ground.cache.tasklets().count();
         [
             table("jobs", jobs, limits.jobs),
+            table("waiting", waiting, limits.waiting),
             table("answers", answers, limits.answers),
             table("peers", peers, limits.peers),
             table("routes", routes, limits.routes.max(known)),

@@ -85,6 +85,7 @@ impl Runs {
                 deadline: request.deadline.map(|after| post.now + after),
                 client: request.client,
                 state: State::Resolving,
+                since: None,
             };
             let at = self.execution.open(post.now, opening)?;
             let resolved = self.resolve(post, at);
@@ -93,6 +94,45 @@ impl Runs {
         });
         post.counters.failed += u64::from(accepted.is_err());
         accepted
+    }
+
+    /// The namespace and the number of a tasklet; none if no catalogue has it.
+    ///
+    /// # Errors
+    /// [`Fault::UnknownNamespace`] if the node does not take tasklets from its namespace.
+    pub(in crate::node) fn find(
+        &self,
+        name: &TaskletName,
+    ) -> Result<Option<(SubscriptionAt, u16)>, Fault> {
+        let subscriptions = &self.supply.subscriptions;
+        let at = subscriptions.named(&name.namespace);
+        let at = at.ok_or(Fault::UnknownNamespace)?;
+        let catalogue = subscriptions.catalogue_named(&name.namespace);
+        let entry = catalogue.and_then(|catalogue| catalogue.find(&name.name));
+        Ok(entry.map(|entry| (at, entry.number)))
+    }
+
+    /// The name of the tasklet with this namespace and number.
+    pub(in crate::node) fn name_of(
+        &self,
+        (at, number): (SubscriptionAt, u16),
+    ) -> Option<TaskletName> {
+        let catalogue = self.supply.subscriptions.catalogues().nth(at.index())?;
+        let entry = catalogue.entry_at(number, catalogue.epoch())?;
+        Some(TaskletName {
+            namespace: *catalogue.name(),
+            name: entry.name,
+        })
+    }
+
+    /// Makes a job of a call that has waited for a place.
+    pub(in crate::node) fn begin_waited(&mut self, post: &mut Post<'_>, opening: Opening<'_>) {
+        // There is a place, and longer arguments do not wait.
+        if let Ok(at) = self.execution.open(post.now, opening)
+            && let Err(fault) = self.resolve(post, at)
+        {
+            self.end(post, at, Err(fault));
+        }
     }
 
     /// Takes an executor's answer. `image_work` is the work for the job that moves. Returns whether

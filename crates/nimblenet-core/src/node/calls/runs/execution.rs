@@ -70,6 +70,11 @@ impl Execution {
         }
     }
 
+    /// Whether there is a place for another job.
+    pub(in crate::node) fn takes_jobs(&self) -> bool {
+        self.bench.takes_jobs() && self.jobs.has_free_place()
+    }
+
     /// Opens a job.
     ///
     /// # Errors

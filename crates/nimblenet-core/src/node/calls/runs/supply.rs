@@ -117,6 +117,9 @@ impl Supply {
         post: &mut Post<'_>,
         wanted: Wanted,
     ) -> Result<AcquisitionAt, Fault> {
+        if let Some(at) = self.acquisitions.dispensable(post, &wanted) {
+            self.abandon(post, at);
+        }
         self.acquisitions.acquire(post, wanted)
     }
 

@@ -49,6 +49,8 @@ pub(in crate::node) struct Opening<'a> {
     pub(in crate::node) deadline: Option<Instant>,
     pub(in crate::node) client: Option<ClientId>,
     pub(in crate::node) state: State,
+    /// When the node took the call, and its number, if it has waited for a place.
+    pub(in crate::node) since: Option<(Instant, CallId)>,
 }
 
 impl Opening<'_> {
@@ -62,6 +64,7 @@ impl Opening<'_> {
             deadline,
             client: None,
             state: State::Arriving(None),
+            since: None,
         }
     }
 }
@@ -173,8 +176,10 @@ impl Jobs {
             return Err(Fault::ValuesTooLarge);
         }
         self.end = self.end.max(at.index() + 1);
-        self.last_call = self.last_call.wrapping_add(1);
-        let call = CallId(self.last_call);
+        let (accepted, call) = match opening.since {
+            Some(since) => since,
+            None => (now, self.next_call()),
+        };
         let calls_left = self.calls;
         let job = self.job_mut(at);
         job.set_message(opening.args);
@@ -188,7 +193,7 @@ impl Jobs {
         job.leaves = false;
         job.blame_nobody();
         job.number = None;
-        job.accepted = now;
+        job.accepted = accepted;
         job.deadline = opening.deadline;
         job.epochs.clear();
         job.trap = None;
@@ -201,10 +206,21 @@ impl Jobs {
         Ok(at)
     }
 
+    /// The number of the next call.
+    pub(in crate::node) fn next_call(&mut self) -> CallId {
+        self.last_call = self.last_call.wrapping_add(1);
+        CallId(self.last_call)
+    }
+
+    /// Whether a place is free.
+    pub(in crate::node) fn has_free_place(&self) -> bool {
+        self.table.iter().any(|job| job.state == State::Free)
+    }
+
     /// Frees a place, if none is free, whose job has ended and is only kept for its caller: `keep` says
     /// whether its answer is kept elsewhere.
     pub(in crate::node) fn vacate(&mut self, keep: impl FnOnce(&Job) -> bool) {
-        if self.table.iter().any(|job| job.state == State::Free) {
+        if self.has_free_place() {
             return;
         }
         let is_kept = |state| matches!(state, State::Answered(_) | State::Declined(_));

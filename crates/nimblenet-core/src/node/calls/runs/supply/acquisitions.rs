@@ -190,14 +190,31 @@ impl Acquisitions {
         if wanted.size as usize > post.cache.capacity() {
             return Err(Fault::TooLarge);
         }
-        let same = |held: &Acquisition| held.wanted.tasklet == wanted.tasklet && !held.ended();
-        if post.config.acquisition.merge
-            && let Some(at) = self.position(same)
-        {
+        if let Some(at) = self.same(post, &wanted) {
             self.with(at, |held| held.ahead = false);
             return Ok(at);
         }
         self.insert(post, wanted, false)
+    }
+
+    /// The acquisition of the same tasklet that another one would join.
+    fn same(&self, post: &Post<'_>, wanted: &Wanted) -> Option<AcquisitionAt> {
+        let same = |held: &Acquisition| held.wanted.tasklet == wanted.tasklet && !held.ended();
+        let merges = post.config.acquisition.merge;
+        merges.then(|| self.position(same)).flatten()
+    }
+
+    /// An acquisition for which no job waits yet, if all places are taken and `wanted` needs one: it
+    /// may have that place.
+    pub(in crate::node) fn dispensable(
+        &self,
+        post: &Post<'_>,
+        wanted: &Wanted,
+    ) -> Option<AcquisitionAt> {
+        let full = self.table.iter().count() == self.table.len();
+        let needs = full && self.same(post, wanted).is_none();
+        let at = needs.then(|| self.position(|it| it.ahead && !it.ended()));
+        at.flatten()
     }
 
     /// Starts to acquire a tasklet that no job has called yet, unless it is here or on its way, or

@@ -28,6 +28,7 @@ fn opening(caller: Option<Caller>) -> Opening<'static> {
         caller,
         deadline: None,
         state: State::Resolving,
+        since: None,
     }
 }
 

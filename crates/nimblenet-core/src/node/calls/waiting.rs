@@ -1,0 +1,297 @@
+//! Waiting: calls that have met a full table of jobs, in the order in which they came.
+//!
+//! A job is large, and a call that waits needs little of it: which tasklet, who calls, until when. So
+//! only a call of `run` with short arguments waits here; any other is refused.
+
+use core::time::Duration;
+
+use nimblenet_tasklet::{Fault, NodeId};
+
+use crate::event::ClientId;
+use crate::job::{CallId, Caller};
+use crate::places::SubscriptionAt;
+use crate::queue::Queue;
+use crate::time::Instant;
+
+/// The most bytes of the arguments of a call that waits.
+pub(in crate::node) const ARGS_BYTES: usize = 11;
+
+/// The calls that wait.
+#[derive(Debug)]
+pub(in crate::node) struct Waiting {
+    /// The oldest one first; those that have ended are not reported yet.
+    line: Queue<Waiter>,
+}
+
+/// A call that waits. Its size is what a board has for it: what a type for nothing would double is
+/// one number instead.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::node) struct Waiter {
+    accepted: Instant,
+    /// [`NEVER`] for none. Of a call that has ended it is when that was.
+    deadline: Instant,
+    call: CallId,
+    request: u32,
+    client: u32,
+    /// Everyone if no other node calls.
+    node: NodeId,
+    number: u16,
+    namespace: u8,
+    has_client: bool,
+    /// Why it has ended.
+    ended: Option<Fault>,
+    len: u8,
+    args: [u8; ARGS_BYTES],
+}
+
+/// The deadline of a call without one.
+const NEVER: Instant = Instant::from_micros(u64::MAX);
+
+const _: () = assert!(size_of::<Waiter>() <= 48);
+
+/// What a call that is to wait says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::node) struct Wish<'a> {
+    /// When it was taken, and its number.
+    pub(in crate::node) since: (Instant, CallId),
+    /// The namespace and the number of its tasklet.
+    pub(in crate::node) tasklet: (SubscriptionAt, u16),
+    pub(in crate::node) args: &'a [u8],
+    pub(in crate::node) caller: Option<Caller>,
+    pub(in crate::node) deadline: Option<Instant>,
+    pub(in crate::node) client: Option<ClientId>,
+}
+
+impl Waiting {
+    /// Room for so many calls.
+    pub(in crate::node) fn new(calls: usize) -> Self {
+        Self {
+            line: Queue::with_capacity(calls),
+        }
+    }
+
+    /// How many calls there are.
+    pub(in crate::node) fn count(&self) -> usize {
+        self.line.len()
+    }
+
+    /// Whether another call may wait.
+    pub(in crate::node) fn has_room(&self) -> bool {
+        self.line.len() < self.line.capacity()
+    }
+
+    /// Lets a call wait; false if its arguments are too long.
+    pub(in crate::node) fn push(&mut self, wish: &Wish<'_>) -> bool {
+        debug_assert!(self.has_room(), "nothing is allocated");
+        let waiter = Waiter::of(wish);
+        if let Some(waiter) = waiter {
+            self.line.push_back(waiter);
+        }
+        waiter.is_some()
+    }
+
+    /// The calls that have not ended, the oldest one first.
+    pub(in crate::node) fn live(&self) -> impl Iterator<Item = &Waiter> {
+        self.line.iter().filter(|waiter| waiter.ended.is_none())
+    }
+
+    /// Whether this call of another node waits.
+    pub(in crate::node) fn has(&self, caller: Caller) -> bool {
+        self.line
+            .iter()
+            .any(|waiter| waiter.caller() == Some(caller))
+    }
+
+    /// Takes the call out that has waited longest.
+    pub(in crate::node) fn pop(&mut self) -> Option<Waiter> {
+        self.pop_if(|_| true)
+    }
+
+    /// Takes this call out.
+    pub(in crate::node) fn pop_call(&mut self, call: CallId) -> Option<Waiter> {
+        self.pop_if(|it| it.call == call)
+    }
+
+    /// Takes a call out whose time is up.
+    pub(in crate::node) fn pop_overdue(&mut self, now: Instant) -> Option<Waiter> {
+        self.pop_if(|it| it.deadline <= now)
+    }
+
+    /// Ends a call that was taken out, so that the client of this node hears of that.
+    pub(in crate::node) fn end(&mut self, now: Instant, mut waiter: Waiter, fault: Fault) {
+        (waiter.deadline, waiter.ended) = (now, Some(fault));
+        self.line.push_back(waiter);
+    }
+
+    /// Whether a call of one of these callers waits.
+    pub(in crate::node) fn has_any(&self, is: impl Fn(Caller) -> bool) -> bool {
+        self.line.iter().filter_map(Waiter::caller).any(is)
+    }
+
+    /// Forgets the calls of these callers.
+    pub(in crate::node) fn forget(&mut self, is: impl Fn(Caller) -> bool) {
+        self.line.retain(|it| !it.caller().is_some_and(&is));
+    }
+
+    /// A call of a client of this node that has ended while it waited, why, and after which time.
+    pub(in crate::node) fn poll_ended(&mut self) -> Option<(CallId, Fault, Duration)> {
+        let at = self.line.iter().position(|it| it.ended.is_some())?;
+        let waiter = self.line.remove(at)?;
+        Some((
+            waiter.call,
+            waiter.ended?,
+            waiter.deadline - waiter.accepted,
+        ))
+    }
+
+    /// When the first deadline is.
+    pub(in crate::node) fn poll_timeout(&self) -> Option<Instant> {
+        let deadlines = self.live().map(|waiter| waiter.deadline);
+        deadlines.min().filter(|at| *at != NEVER)
+    }
+
+    fn pop_if(&mut self, is: impl Fn(&Waiter) -> bool) -> Option<Waiter> {
+        let is = |it: &Waiter| it.ended.is_none() && is(it);
+        let at = self.line.iter().position(is)?;
+        self.line.remove(at)
+    }
+}
+
+impl Waiter {
+    fn of(wish: &Wish<'_>) -> Option<Self> {
+        let mut args = [0; ARGS_BYTES];
+        args.get_mut(..wish.args.len())?.copy_from_slice(wish.args);
+        let (node, request) = wish.caller.unwrap_or((NodeId::EVERYONE, 0));
+        let (accepted, call) = wish.since;
+        Some(Self {
+            accepted,
+            deadline: wish.deadline.unwrap_or(NEVER),
+            call,
+            request,
+            client: wish.client.map_or(0, |client| client.0),
+            node,
+            number: wish.tasklet.1,
+            namespace: u8::try_from(wish.tasklet.0.index()).ok()?,
+            has_client: wish.client.is_some(),
+            ended: None,
+            len: wish.args.len() as u8,
+            args,
+        })
+    }
+
+    /// What it said when it began to wait.
+    pub(in crate::node) fn wish(&self) -> Wish<'_> {
+        let namespace = SubscriptionAt::new(self.namespace.into());
+        Wish {
+            since: (self.accepted, self.call),
+            tasklet: (namespace, self.number),
+            args: &self.args[..usize::from(self.len)],
+            caller: self.caller(),
+            deadline: Some(self.deadline).filter(|at| *at != NEVER),
+            client: self.has_client.then_some(ClientId(self.client)),
+        }
+    }
+
+    fn caller(&self) -> Option<Caller> {
+        let caller = (self.node, self.request);
+        (self.node != NodeId::EVERYONE).then_some(caller)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+
+    fn at(seconds: u64) -> Instant {
+        Instant::from_micros(seconds * 1_000_000)
+    }
+
+    fn wish(number: u32, deadline: Option<u64>, caller: Option<Caller>) -> Wish<'static> {
+        Wish {
+            since: (at(1), CallId(number)),
+            tasklet: (SubscriptionAt::new(1), 9),
+            args: &[0x81, 7],
+            caller,
+            deadline: deadline.map(at),
+            client: Some(ClientId(5)),
+        }
+    }
+
+    fn order(waiting: &mut Waiting) -> Vec<u32> {
+        core::iter::from_fn(|| waiting.pop())
+            .map(|waiter| waiter.call.0)
+            .collect()
+    }
+
+    #[test]
+    fn calls_leave_in_the_order_they_came_in_with_all_that_they_said() {
+        let mut waiting = Waiting::new(3);
+        for number in [4, 5, 6] {
+            assert!(waiting.has_room());
+            assert!(waiting.push(&wish(number, Some(9), Some((NodeId(3), number)))));
+        }
+        assert!(!waiting.has_room());
+        let first = waiting.pop().unwrap();
+        assert_eq!(first.wish(), wish(4, Some(9), Some((NodeId(3), 4))));
+        assert_eq!(order(&mut waiting), [5, 6]);
+    }
+
+    #[test]
+    fn long_arguments_do_not_wait() {
+        let mut waiting = Waiting::new(1);
+        let args = [0; ARGS_BYTES + 1];
+        let long = Wish {
+            args: &args,
+            ..wish(1, None, None)
+        };
+        assert!(!waiting.push(&long));
+        let fits = Wish {
+            args: &args[1..],
+            ..long
+        };
+        assert!(waiting.push(&fits));
+    }
+
+    #[test]
+    fn a_deadline_ends_a_call_where_it_waits() {
+        let mut waiting = Waiting::new(4);
+        let caller = (NodeId(3), 70);
+        waiting.push(&wish(1, None, None));
+        waiting.push(&wish(2, Some(5), None));
+        waiting.push(&wish(3, Some(4), Some(caller)));
+        assert_eq!(waiting.poll_timeout(), Some(at(4)));
+        assert_eq!(waiting.pop_overdue(at(3)), None);
+        let overdue = |waiting: &mut Waiting| {
+            let waiter = waiting.pop_overdue(at(6)).unwrap();
+            (waiter.call, waiter.wish().caller, waiter)
+        };
+        let (call, nobody, waiter) = overdue(&mut waiting);
+        assert_eq!((call, nobody), (CallId(2), None));
+        let (call, other, _) = overdue(&mut waiting);
+        assert_eq!((call, other), (CallId(3), Some(caller)));
+        assert_eq!(waiting.pop_overdue(at(6)), None);
+        // A client of this node hears of it as of every end.
+        waiting.end(at(6), waiter, Fault::Deadline);
+        assert_eq!(waiting.pop_call(CallId(2)), None);
+        let ended = waiting.poll_ended().unwrap();
+        assert_eq!(ended, (CallId(2), Fault::Deadline, Duration::from_secs(5)));
+        assert_eq!(waiting.poll_ended(), None);
+        assert_eq!(order(&mut waiting), [1]);
+    }
+
+    #[test]
+    fn a_call_leaves_with_its_client_or_the_node_that_has_made_it() {
+        let mut waiting = Waiting::new(4);
+        waiting.push(&wish(1, None, None));
+        waiting.push(&wish(2, None, Some((NodeId(3), 70))));
+        waiting.push(&wish(3, None, Some((NodeId(4), 70))));
+        assert!(waiting.pop_call(CallId(1)).is_some());
+        assert!(waiting.pop_call(CallId(1)).is_none(), "it has left");
+        assert!(waiting.has((NodeId(3), 70)));
+        waiting.forget(|(node, _)| node == NodeId(3));
+        assert!(!waiting.has((NodeId(3), 70)));
+        assert_eq!(order(&mut waiting), [3]);
+    }
+}
