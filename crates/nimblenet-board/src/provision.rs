@@ -3,10 +3,11 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 
 use nimblenet_tasklet::{Capabilities, Digest, Name, NamespaceId, NodeId};
 
-use nimblenet_core::NamespaceConfig;
+use nimblenet_core::{NamespaceConfig, Pace};
 
 mod network;
 
@@ -20,10 +21,15 @@ const VERSION: u8 = 1;
 /// Magic, version and length.
 const HEAD_BYTES: usize = 7;
 const CHECK_BYTES: usize = 8;
+/// Bytes of the times that a board waits for others.
+const PACE_BYTES: usize = 8;
+/// Stands where a network would begin, if there is none and something follows.
+const NO_NETWORK: u8 = 0;
 /// The value of each byte of erased flash.
 const ERASED: u8 = 0xff;
 
-/// A node's id, the namespaces that it takes tasklets from, and the network of its radio.
+/// A node's id, the namespaces that it takes tasklets from, the network of its radio, and how long it
+/// waits for others.
 ///
 /// A node can be configured with every value of this type.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -31,12 +37,17 @@ pub struct Provision {
     id: NodeId,
     namespaces: Vec<NamespaceConfig>,
     network: Option<Network>,
+    pace: Option<Pace>,
 }
 
 impl Provision {
     /// Bytes of the longest record.
-    pub const MAX_BYTES: usize =
-        HEAD_BYTES + 3 + MAX_NAMESPACES * (1 + 32 + 2 + 32 + 1) + Network::MAX_BYTES + CHECK_BYTES;
+    pub const MAX_BYTES: usize = HEAD_BYTES
+        + 3
+        + MAX_NAMESPACES * (1 + 32 + 2 + 32 + 1)
+        + Network::MAX_BYTES
+        + PACE_BYTES
+        + CHECK_BYTES;
 
     /// A node with these namespaces, at most four.
     ///
@@ -69,6 +80,7 @@ impl Provision {
             id,
             namespaces,
             network: None,
+            pace: None,
         })
     }
 
@@ -79,6 +91,23 @@ impl Provision {
             network: Some(network),
             ..self
         }
+    }
+
+    /// The same for links on which a node waits for others as long as `pace` says, in milliseconds of
+    /// at most 16 bits.
+    ///
+    /// # Errors
+    /// [`ProvisionError::Pace`] if one of these times is zero or longer.
+    pub fn with_pace(self, pace: Pace) -> Result<Self, ProvisionError> {
+        let times = times(&pace);
+        let good = times
+            .iter()
+            .all(|time| (1..=65_535).contains(&time.as_millis()));
+        let pace = good.then_some(pace).ok_or(ProvisionError::Pace)?;
+        Ok(Self {
+            pace: Some(pace),
+            ..self
+        })
     }
 
     /// Reads the record at the beginning of `bytes`, and ignores what follows.
@@ -112,15 +141,22 @@ impl Provision {
         for _ in 0..count {
             namespaces.push(fields.namespace()?);
         }
-        let provision = Self::new(id, namespaces)?;
-        if fields.0.is_empty() {
-            return Ok(provision);
+        let mut provision = Self::new(id, namespaces)?;
+        match fields.0 {
+            [] => return Ok(provision),
+            [NO_NETWORK, rest @ ..] => fields.0 = rest,
+            _ => {
+                provision = provision.with_network(Network::decode(&mut fields)?);
+                if fields.0.is_empty() {
+                    return Ok(provision);
+                }
+            }
         }
-        let network = Network::decode(&mut fields)?;
+        provision.pace = Some(fields.pace()?);
         if !fields.0.is_empty() {
             return Err(ProvisionError::Damaged);
         }
-        Ok(provision.with_network(network))
+        Ok(provision)
     }
 
     /// The record, at most [`Self::MAX_BYTES`].
@@ -140,6 +176,14 @@ impl Provision {
         }
         if let Some(network) = &self.network {
             network.encode(&mut bytes);
+        }
+        if let Some(pace) = &self.pace {
+            if self.network.is_none() {
+                bytes.push(NO_NETWORK);
+            }
+            for time in times(pace) {
+                bytes.extend((time.as_millis() as u16).to_be_bytes());
+            }
         }
         let length = (bytes.len() - HEAD_BYTES) as u16;
         bytes[HEAD_BYTES - 2..HEAD_BYTES].copy_from_slice(&length.to_be_bytes());
@@ -163,10 +207,25 @@ impl Provision {
         self.namespaces
     }
 
+    /// How long it waits for others, if the record says so.
+    pub fn pace(&self) -> Option<Pace> {
+        self.pace
+    }
+
     /// The network of its radio, if it has one.
     pub fn network(&self) -> Option<&Network> {
         self.network.as_ref()
     }
+}
+
+/// The times of a pace, in the order of the record.
+fn times(pace: &Pace) -> [Duration; 4] {
+    [
+        pace.local_search,
+        pace.global_search,
+        pace.hop,
+        pace.announce,
+    ]
 }
 
 fn check(bytes: &[u8]) -> [u8; CHECK_BYTES] {
@@ -201,6 +260,24 @@ impl<'a> Reader<'a> {
     fn text(&mut self) -> Result<Option<&'a str>, ProvisionError> {
         let length = usize::from(self.byte()?);
         Ok(core::str::from_utf8(self.take(length)?).ok())
+    }
+
+    /// Not inlined, since a pace has four of them.
+    #[inline(never)]
+    fn millis(&mut self) -> Result<Duration, ProvisionError> {
+        match u16::from_be_bytes(self.array()?) {
+            0 => Err(ProvisionError::Pace),
+            millis => Ok(Duration::from_millis(millis.into())),
+        }
+    }
+
+    fn pace(&mut self) -> Result<Pace, ProvisionError> {
+        Ok(Pace {
+            local_search: self.millis()?,
+            global_search: self.millis()?,
+            hop: self.millis()?,
+            announce: self.millis()?,
+        })
     }
 
     fn namespace(&mut self) -> Result<NamespaceConfig, ProvisionError> {
@@ -245,6 +322,8 @@ pub enum ProvisionError {
     TooManyNeighbours,
     /// An address that no neighbour can have, or one that occurs twice.
     Neighbour,
+    /// A time to wait for others is zero or too long.
+    Pace,
 }
 
 impl fmt::Display for ProvisionError {
@@ -278,6 +357,7 @@ impl fmt::Display for ProvisionError {
             Self::Neighbour => {
                 f.write_str("a neighbour has one host's address and a port, and is named once")
             }
+            Self::Pace => f.write_str("times to wait for others are 1 to 65535 milliseconds"),
         }
     }
 }
@@ -330,9 +410,29 @@ mod tests {
             .prop_filter_map("a clash of names", |(id, namespaces)| {
                 Provision::new(NodeId(id), namespaces).ok()
             });
-        (plain, proptest::option::of(any_network())).prop_map(|(plain, network)| match network {
-            Some(network) => plain.with_network(network),
-            None => plain,
+        let network = proptest::option::of(any_network());
+        (plain, network, proptest::option::of(any_pace())).prop_map(|(plain, network, pace)| {
+            let provision = match network {
+                Some(network) => plain.with_network(network),
+                None => plain,
+            };
+            match pace {
+                Some(pace) => provision.with_pace(pace).unwrap(),
+                None => provision,
+            }
+        })
+    }
+
+    fn any_pace() -> impl Strategy<Value = Pace> {
+        any::<[core::num::NonZeroU16; 4]>().prop_map(|times| {
+            let [local_search, global_search, hop, announce] =
+                times.map(|time| Duration::from_millis(time.get().into()));
+            Pace {
+                local_search,
+                global_search,
+                hop,
+                announce,
+            }
         })
     }
 
@@ -393,7 +493,10 @@ mod tests {
         let neighbours = [1, 2, 3, 4].map(|last| SocketAddrV4::new([10, 0, 0, last].into(), 4000));
         let (name, passphrase) = ("n".repeat(32), "p".repeat(63));
         let network = Network::new(&name, Some(&passphrase), &neighbours).unwrap();
-        let provision = provision.with_network(network);
+        let provision = provision
+            .with_network(network)
+            .with_pace(Pace::PAPER)
+            .unwrap();
         assert_eq!(provision.encode().len(), Provision::MAX_BYTES);
     }
 
@@ -432,6 +535,7 @@ mod tests {
                 id,
                 namespaces,
                 network,
+                pace: None,
             };
             assert_eq!(Provision::decode(&forged.encode()), Err(error));
         }
@@ -501,5 +605,25 @@ mod tests {
             assert_eq!(provision.encode(), bytes);
             assert_eq!(Provision::decode(&bytes), Ok(provision));
         }
+    }
+
+    #[test]
+    fn a_pace_stands_behind_the_network_or_in_its_place_and_has_no_zero() {
+        let plain = Provision::new(NodeId(7), vec![namespace("shop")]).unwrap();
+        let paced = plain.clone().with_pace(Pace::PAPER).unwrap();
+        let bytes = paced.encode();
+        assert_eq!(bytes.len(), plain.encode().len() + 1 + PACE_BYTES);
+        let read = Provision::decode(&bytes).unwrap();
+        assert_eq!(read.pace(), Some(Pace::PAPER));
+        let mut still = bytes.clone();
+        let hop = bytes.len() - CHECK_BYTES - PACE_BYTES + 4;
+        still[hop..hop + 2].fill(0);
+        let refused = Provision::decode(&sealed(still));
+        assert_eq!(refused, Err(ProvisionError::Pace));
+        let long = Pace {
+            announce: Duration::from_secs(66),
+            ..Pace::PAPER
+        };
+        assert_eq!(plain.with_pace(long), Err(ProvisionError::Pace));
     }
 }

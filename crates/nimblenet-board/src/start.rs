@@ -68,11 +68,13 @@ pub fn node(
     links: &[LinkConfig],
     disk: &'static mut [u8],
 ) -> Node {
+    let pace = record.as_ref().and_then(Provision::pace);
     let (id, namespaces) = match record {
         Some(record) => (record.id(), record.into_namespaces()),
         None => (NodeId(boot.seed as u16 & 0x7fff), Vec::new()),
     };
     let mut config = config(id, namespaces, links, boot.first_sequence, boot.seed);
+    config.pace = pace.unwrap_or(config.pace);
     share_catalogues(&mut config, disk.len());
     let mut node = Node::with_disk(config, Disk::from(disk));
     if let Some(crash) = boot.crash {

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, bail, ensure};
+use clap::builder::PossibleValuesParser;
 use nimblenet_board::provision::{Network, Provision};
-use nimblenet_core::NamespaceConfig;
+use nimblenet_core::{NamespaceConfig, Pace};
 use nimblenet_node::{PublicKey, SigningKey};
 use nimblenet_tasklet::{Capabilities, Capability, Name, NodeId};
 use nimblenet_uf2::Image;
@@ -63,6 +64,11 @@ pub(crate) struct Args {
     /// says hello to the whole network, and whoever sends to it becomes a neighbour.
     #[arg(long = "neighbour", value_name = "ADDR:PORT", requires = "wifi")]
     neighbours: Vec<SocketAddrV4>,
+    /// What the board's links are like: `wired`, where a frame takes milliseconds, or `radio`, where a
+    /// hop takes 100 ms. It decides how long the board waits for others.
+    #[arg(long, value_name = "KIND", default_value = "wired",
+          value_parser = PossibleValuesParser::new(["wired", "radio"]))]
+    pace: String,
     /// File to write.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -94,6 +100,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut provision = provision.context("a board cannot be provisioned so")?;
     if let Some(network) = network(args)? {
         provision = provision.with_network(network);
+    }
+    if args.pace == "radio" {
+        let paced = provision.with_pace(Pace::PAPER);
+        provision = paced.context("a board cannot be provisioned so")?;
     }
     let mut sector = provision.encode();
     sector.resize(SECTOR_BYTES, ERASED);
