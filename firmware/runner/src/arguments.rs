@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Error, Result, bail, ensure};
 use clap::Parser;
-use runner::{Bench, BoardId, Image, Port, Tie, Uart};
+use runner::{Bench, BoardId, Dialogue, Image, Lockstep, Port, Tie, Uart};
 
 /// The name of the only board.
 const ONLY: &str = "board";
@@ -51,9 +51,29 @@ pub(crate) struct Arguments {
     /// Stops after this long; else runs until interrupted.
     #[arg(long)]
     pub(crate) seconds: Option<f64>,
+    /// Runs the boards in virtual time, a step at a time, as another program says on standard input.
+    #[arg(long, requires = "boards", conflicts_with_all = ["ties", "wires", "seconds"])]
+    pub(crate) steps: bool,
 }
 
 impl Arguments {
+    /// Powers all boards on for a dialogue with another program.
+    ///
+    /// # Errors
+    ///
+    /// If a file cannot be used, or two boards have the same name.
+    pub(crate) fn dialogue(self) -> Result<Dialogue> {
+        let mut names: Vec<String> = Vec::new();
+        let mut images = Vec::new();
+        for board in self.boards {
+            let twice = names.contains(&board.name);
+            ensure!(!twice, "there are two boards {}", board.name);
+            images.push(board.image()?);
+            names.push(board.name);
+        }
+        Ok(Dialogue::new(Lockstep::new(&images)?, names))
+    }
+
     /// Puts everything on a bench; returns it with the names of the boards.
     ///
     /// # Errors

@@ -16,6 +16,9 @@ const VECTORS: u32 = 0x100;
 const QUANTUM_CYCLES: u32 = 64;
 /// The most bytes that wait for one UART; with more, the slowest board could not catch up.
 const MAX_WAITING_BYTES: usize = 64 * 1024;
+/// How far time moves at once while both cores sleep and no UART works: peripherals that only count,
+/// such as the watchdog, notice the end of their time so much too late at most.
+const SLEEP_CYCLES: u64 = CLOCK_HZ / 1_000;
 /// How long a core may handle a fault before the board counts as lost: firmware that stores a
 /// report and resets the chip takes less.
 const MAX_FAULT_CYCLES: u64 = CLOCK_HZ / 100;
@@ -35,7 +38,7 @@ impl Uart {
     /// Both of them.
     pub const ALL: [Self; 2] = [Self::Zero, Self::One];
 
-    fn index(self) -> usize {
+    pub(crate) fn index(self) -> usize {
         match self {
             Self::Zero => 0,
             Self::One => 1,
@@ -43,12 +46,20 @@ impl Uart {
     }
 }
 
-/// Bytes on their way into a UART, and when the next one has arrived.
+/// Bytes on their way into a UART, each with the cycle before which it is not put on the wire, and
+/// when the next one has arrived.
 #[derive(Default)]
 struct Incoming {
-    bytes: VecDeque<u8>,
+    bytes: VecDeque<(u64, u8)>,
     due: u64,
     lost: u64,
+}
+
+impl Incoming {
+    /// When the next byte has arrived; none if there is none.
+    fn next(&self) -> Option<u64> {
+        self.bytes.front().map(|(from, _)| self.due.max(*from))
+    }
 }
 
 /// A board that runs in virtual time.
@@ -60,7 +71,8 @@ pub struct Board {
     /// Cycles that each core has been handling a fault.
     fault_cycles: [u64; 2],
     incoming: [Incoming; 2],
-    sent: [Vec<u8>; 2],
+    /// What each UART has sent: the cycle at which a byte had left, and the byte.
+    sent: [Vec<(u64, u8)>; 2],
 }
 
 impl Board {
@@ -113,10 +125,14 @@ impl Board {
             for uart in Uart::ALL {
                 self.deliver(uart);
             }
+            let next = self.incoming.iter().filter_map(Incoming::next).min();
+            let quiet = next.unwrap_or(cycle).min(cycle).saturating_sub(self.now);
+            self.emulator.set_sleep_hop(quiet.min(SLEEP_CYCLES));
             let cycles = self.emulator.step().ok().context("the emulator stopped")?;
             self.now += cycles;
             for uart in Uart::ALL {
-                self.sent[uart.index()].extend(self.emulator.uart_sent(uart.index()));
+                let sent = self.emulator.uart_sent(uart.index());
+                self.sent[uart.index()].extend(sent.map(|byte| (self.now, byte)));
             }
             if self.emulator.reset_if_requested() {
                 self.emulator.direct_boot_from_flash(VECTORS);
@@ -176,9 +192,15 @@ impl Board {
 
     /// Puts bytes on the wire into a UART, one after another at the rate that it is set to.
     pub fn send(&mut self, uart: Uart, bytes: &[u8]) {
+        self.send_at(uart, 0, bytes);
+    }
+
+    /// The same, but not before a cycle; calls for one UART are in the order of these cycles.
+    pub fn send_at(&mut self, uart: Uart, from: u64, bytes: &[u8]) {
         let incoming = &mut self.incoming[uart.index()];
         let taken = bytes.len().min(MAX_WAITING_BYTES - incoming.bytes.len());
-        incoming.bytes.extend(&bytes[..taken]);
+        let timed = bytes[..taken].iter().map(|byte| (from, *byte));
+        incoming.bytes.extend(timed);
         incoming.lost += (bytes.len() - taken) as u64;
     }
 
@@ -196,6 +218,12 @@ impl Board {
 
     /// Takes the bytes that a UART has sent since the last call.
     pub fn take(&mut self, uart: Uart) -> Vec<u8> {
+        let sent = self.take_timed(uart).into_iter();
+        sent.map(|(_, byte)| byte).collect()
+    }
+
+    /// The same, each byte with the cycle at which it had left.
+    pub fn take_timed(&mut self, uart: Uart) -> Vec<(u64, u8)> {
         core::mem::take(&mut self.sent[uart.index()])
     }
 
@@ -237,8 +265,8 @@ impl Board {
     /// Gives the UART each byte whose time on the wire has passed.
     fn deliver(&mut self, uart: Uart) {
         let incoming = &mut self.incoming[uart.index()];
-        while self.now >= incoming.due {
-            let Some(byte) = incoming.bytes.pop_front() else {
+        while let Some(due) = incoming.next().filter(|due| *due <= self.now) {
+            let Some((_, byte)) = incoming.bytes.pop_front() else {
                 return;
             };
             if !self.emulator.uart_receive(uart.index(), byte) {
@@ -247,7 +275,7 @@ impl Board {
             // Count from the time when the byte was due: a long step must not slow the wire down.
             // After a pause the wire starts anew.
             let takes = self.emulator.uart_byte_cycles(uart.index());
-            incoming.due = incoming.due.max(self.now.saturating_sub(takes)) + takes;
+            incoming.due = due.max(self.now.saturating_sub(takes)) + takes;
         }
     }
 }

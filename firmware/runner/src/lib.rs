@@ -6,6 +6,9 @@
 //! UARTs to UDP sockets or pseudo-terminals. It runs as fast as possible ([`Bench::run`]), or in
 //! step with the wall clock ([`Bench::live`]).
 //!
+//! Boards in [`Lockstep`] run a step at a time, side by side on the threads of the host; in a
+//! [`Dialogue`] another program says what happens around them.
+//!
 //! The emulator counts cycles, but nobody has compared its counts with silicon: they order events,
 //! and must not be reported as timings of a board.
 //!
@@ -17,13 +20,17 @@
 
 mod bench;
 mod board;
+mod dialogue;
 mod image;
 mod live;
+mod lockstep;
 mod tie;
 mod uf2;
 
 pub use bench::{Bench, BoardId, Port};
 pub use board::{Board, Uart};
+pub use dialogue::Dialogue;
 pub use image::Image;
 pub use live::Pace;
+pub use lockstep::{Lockstep, Sent};
 pub use tie::{Losses, Tie};

@@ -1,10 +1,11 @@
-//! Runs images for the RP2040 in real time.
+//! Runs images for the RP2040 in real time, or a step at a time.
 
 mod arguments;
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::io::{stdin, stdout};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -16,6 +17,10 @@ use arguments::Arguments;
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if arguments.steps {
+        let mut dialogue = arguments.dialogue()?;
+        return dialogue.hold(stdin().lock(), stdout().lock());
+    }
     let lasts = arguments.seconds.map(Duration::try_from_secs_f64);
     let lasts = lasts
         .transpose()
