@@ -145,6 +145,9 @@ pub struct Settings {
     pub executors: Option<u16>,
     /// The policy that places calls; none for the profile's own.
     pub placement: Option<&'static Placement>,
+    /// The limits of each node, except for the steps that explain calls; none for limits at which
+    /// nothing is refused that the trace asks for. Executors and cache are then as these say.
+    pub limits: Option<Limits>,
     /// Bytes of each node's cache.
     pub cache_bytes: usize,
     /// The policy that chooses what leaves a full cache; none for the profile's own.
@@ -189,6 +192,7 @@ impl Default for Settings {
             cut: Cut::Nimble,
             executors: None,
             placement: None,
+            limits: None,
             cache_bytes: 32768,
             eviction: None,
             acquisition: None,
@@ -292,7 +296,10 @@ impl<'t> Run<'t> {
             config.seed = settings.seed;
             config.namespaces = vec![namespace];
             config.limits = limits;
-            if settings.executors.is_none() {
+            if let Some(own) = settings.limits {
+                let steps = limits.steps;
+                config.limits = Limits { steps, ..own };
+            } else if settings.executors.is_none() {
                 let crowd = crowds.get(&id.0).copied().unwrap_or(0);
                 let crowd = crowd.clamp(16, UNLIMITED);
                 config.limits.jobs = crowd;
@@ -305,6 +312,7 @@ impl<'t> Run<'t> {
             config.acquisition.preload = settings.preload.unwrap_or(config.acquisition.preload);
             config.pace.announce = settings.announce.unwrap_or(config.pace.announce);
             if id == registry {
+                config.limits = limits;
                 config.role = Role::Registry(archive.clone());
                 config.namespaces.clear();
                 config.limits.executors = 1;

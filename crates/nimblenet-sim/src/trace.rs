@@ -250,6 +250,40 @@ impl Trace {
         self
     }
 
+    /// The same without the tasklets that nobody triggers or calls; the others have new ids, in the
+    /// same order.
+    #[must_use]
+    pub fn used(mut self) -> Self {
+        let TaskSet { algorithms, chains } = &mut self.taskset;
+        let triggered: BTreeSet<u32> = self.triggers.iter().map(|it| it.chain).collect();
+        let new_chain: BTreeMap<u32, u32> = triggered.iter().copied().zip(0..).collect();
+        chains.retain(|chain| new_chain.contains_key(&chain.id));
+        let called = chains.iter().flat_map(|chain| chain.calls.iter().copied());
+        let called: BTreeSet<u32> = called.collect();
+        let new_algorithm: BTreeMap<u32, u32> = called.iter().copied().zip(0..).collect();
+        algorithms.retain(|algorithm| new_algorithm.contains_key(&algorithm.id));
+        for (chain, id) in chains.iter_mut().zip(0..) {
+            chain.id = id;
+            chain
+                .calls
+                .iter_mut()
+                .for_each(|id| *id = new_algorithm[id]);
+        }
+        for (algorithm, id) in algorithms.iter_mut().zip(0..) {
+            algorithm.id = id;
+        }
+        for own in &mut self.robot_chains {
+            *own = own
+                .iter()
+                .filter_map(|id| new_chain.get(id).copied())
+                .collect();
+        }
+        for trigger in &mut self.triggers {
+            trigger.chain = new_chain[&trigger.chain];
+        }
+        self
+    }
+
     /// Checks that it can be run.
     ///
     /// # Errors
@@ -489,4 +523,32 @@ fn within(field: impl Into<String>, value: f64, from: f64, to: f64) -> Result<()
     must((from..=to).contains(&value), field, || {
         format!("{value} is not within {from} to {to}")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Scenario;
+
+    #[test]
+    fn what_a_trace_uses_is_all_that_it_needs_under_other_ids() {
+        let trace = Scenario::default().trace(1).cut(20.0);
+        let used = trace.clone().used();
+        assert!(used.check().is_ok());
+        assert!(used.taskset.chains.len() < trace.taskset.chains.len() / 2);
+        let called = |trace: &Trace, chain: u32| -> Vec<(u32, f64)> {
+            let chain = &trace.taskset.chains[chain as usize];
+            let algorithms = &trace.taskset.algorithms;
+            let called = chain.calls.iter().map(|id| &algorithms[*id as usize]);
+            called.map(|it| (it.size_bytes, it.run_s)).collect()
+        };
+        assert_eq!(used.triggers.len(), trace.triggers.len());
+        for (new, old) in used.triggers.iter().zip(&trace.triggers) {
+            assert_eq!((new.at_s, new.node), (old.at_s, old.node));
+            let sizes = [(&used, new), (&trace, old)]
+                .map(|(trace, it)| trace.taskset.chains[it.chain as usize].size_bytes);
+            assert_eq!(sizes[0], sizes[1]);
+            assert_eq!(called(&used, new.chain), called(&trace, old.chain));
+        }
+    }
 }

@@ -9,9 +9,10 @@ mod story;
 mod swarm;
 mod text;
 
+use core::time::Duration;
 use std::path::PathBuf;
 
-use nimblenet_core::{Eviction, Placement};
+use nimblenet_core::{Eviction, Limits, Placement};
 use nimblenet_sim::course::Course;
 use nimblenet_sim::scenario::{Scenario, Sweep};
 use nimblenet_sim::swarm::Trial;
@@ -27,6 +28,10 @@ pub(crate) use sheet::csv;
 pub(crate) use story::{Story, Which};
 pub(crate) use swarm::{replay, run as swarm};
 pub(crate) use text::page;
+
+/// What a call between tasklets costs on an emulated board, in place of the model's 6 ms: by so much
+/// longer than its waits a chain takes for each of its calls, if it is alone and acquires nothing.
+const BOARD_CALL_COST: Duration = Duration::from_micros(2700);
 
 /// What is to be simulated, and how.
 #[derive(Debug)]
@@ -51,6 +56,9 @@ pub(crate) struct Experiment {
     pub(crate) header_bytes: u32,
     /// What befalls nodes and links.
     pub(crate) faults: Option<Trial>,
+    /// Whether nodes are boards: with the limits and times of these, and calls that do not say who
+    /// makes them.
+    pub(crate) boards: bool,
 }
 
 /// One run that is to be made.
@@ -131,6 +139,13 @@ impl Experiment {
             ..Settings::default()
         };
         recipe.scenario().settle(&mut settings);
+        if self.boards {
+            let limits = Limits::board();
+            settings.limits = Some(limits);
+            settings.call_cost = BOARD_CALL_COST;
+            settings.cache_bytes = limits.cache_bytes;
+            settings.clients = false;
+        }
         settings
     }
 }

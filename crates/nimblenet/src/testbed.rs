@@ -2,12 +2,15 @@
 //! simulator.
 
 mod air;
+mod boards;
 mod compare;
 mod load;
+mod peers;
 mod processes;
 mod progress;
 mod radio;
 mod robots;
+mod runner;
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -23,7 +26,7 @@ use nimblenet_sim::tally::Tally;
 use nimblenet_sim::trace::{TaskSet, Trace};
 use nimblenet_sim::{Balance, Fates, NAMESPACE, Replay, Report, Settings};
 use nimblenet_tasklet::api::status;
-use nimblenet_tasklet::{Name, NodeId, Package};
+use nimblenet_tasklet::{Name, NodeId, Package, SLEEP_US_MAX};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 
@@ -33,10 +36,13 @@ use self::processes::{Process, Site};
 use self::progress::Progress;
 use self::radio::{Pace, Radio};
 use self::robots::{Ended, Robots};
+use self::runner::State;
 use crate::interrupt::Interrupt;
 use crate::scratch::Scratch;
 
+pub(crate) use self::boards::{MTU as BOARD_MTU, fits as fits_boards};
 pub(crate) use self::compare::{Both, document, figures, page};
+pub(crate) use self::runner::Firmware;
 
 /// The time within which a registry must store the publication.
 const PUBLISH_MAX: Duration = Duration::from_secs(120);
@@ -56,6 +62,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) speedup: u32,
     /// The folder in which configurations and logs stay; none if they go.
     pub(crate) logs: Option<&'a Path>,
+    /// What boards need, if nodes are boards.
+    pub(crate) firmware: Option<&'a Firmware>,
 }
 
 /// What came out of a replay.
@@ -79,7 +87,7 @@ pub(crate) struct Extra {
     /// How often tasklets were acquired from a node so many links away, for calls with a result.
     pub(crate) by_hops: BTreeMap<u8, u64>,
     /// By how much a call that was alone at its node took longer than its waits and acquisitions, in
-    /// seconds; none if no call was alone.
+    /// seconds; none if no call was alone. On boards only calls count that acquired nothing.
     pub(crate) overhead_s: Option<f64>,
     /// Calls that had no answer when the trace was over, and got one when their node ended.
     pub(crate) cut_off: u64,
@@ -94,6 +102,11 @@ pub(crate) struct Extra {
     pub(crate) fates: Fates,
     /// What each direction of each link has carried: from, to, and its bytes.
     pub(crate) balances: Vec<(NodeId, NodeId, Balance)>,
+    /// How the boards are at the end; none if nodes are processes.
+    pub(crate) boards: Option<Vec<State>>,
+    /// A number that differs if a board has sent anything else, or at another time; none if nodes are
+    /// processes.
+    pub(crate) hash: Option<u64>,
 }
 
 /// The numbers of all nodes at the end of the trace.
@@ -106,12 +119,15 @@ struct Numbers {
     peak_bytes: u64,
 }
 
-/// Replays a trace on processes.
+/// Replays a trace on processes or boards.
 ///
 /// # Errors
-/// If the processes or the air cannot be started or fail, or a request to end comes.
+/// If these or the air cannot be started or fail, or a request to end comes.
 pub(crate) fn replay(plan: &Plan<'_>) -> anyhow::Result<Outcome> {
-    crate::remote::block_on(run(plan))
+    match plan.firmware {
+        Some(firmware) => boards::replay(plan, firmware),
+        None => crate::remote::block_on(run(plan)),
+    }
 }
 
 async fn run(plan: &Plan<'_>) -> anyhow::Result<Outcome> {
@@ -130,7 +146,7 @@ async fn work(plan: &Plan<'_>, progress: &Progress) -> anyhow::Result<Outcome> {
     } = plan;
     let before = used();
     let tasks = settings.cut.of(&trace.taskset);
-    let load = Load::of(&tasks)?;
+    let load = Load::of(&tasks, SLEEP_US_MAX)?;
     let registry = NodeId(trace.registry.id);
     let everyone = [registry].into_iter().chain(trace.ids());
     let tally = Tally::new(everyone, trace.duration(), tasks.chains.len() as u16);
@@ -187,6 +203,7 @@ async fn work(plan: &Plan<'_>, progress: &Progress) -> anyhow::Result<Outcome> {
         made: robots.made as u64,
         triggered: robots.triggered as u64,
         ended,
+        fetched: BTreeMap::new(),
     };
     let mut outcome = radio.stop(|air| facts.outcome(air));
     outcome.report.cpu_s = used().saturating_sub(before).as_secs_f64();
@@ -262,6 +279,8 @@ struct Facts<'a> {
     made: u64,
     triggered: u64,
     ended: Vec<Ended>,
+    /// When modules came to each node whose calls do not say how long they have waited for them.
+    fetched: BTreeMap<NodeId, Vec<Instant>>,
 }
 
 impl Facts<'_> {
@@ -320,6 +339,8 @@ impl Facts<'_> {
                 lateness: air.lateness(),
                 fates: air.fates(),
                 balances: air.balances().collect(),
+                boards: None,
+                hash: None,
             },
         }
     }
@@ -341,7 +362,10 @@ impl Facts<'_> {
         let alone = ended.iter().filter(|call| {
             let others = &of_nodes[&call.node];
             let meets = |other: &&&Ended| other.made <= call.at && call.made <= other.at;
-            others.iter().filter(meets).count() == 1
+            let fetched = self.fetched.get(&call.node);
+            let within = |at: &Instant| (call.made..=call.at).contains(at);
+            let waited = fetched.is_some_and(|times| times.iter().any(within));
+            !waited && others.iter().filter(meets).count() == 1
         });
         mean(alone.filter_map(|call| {
             let answered = call.answer.as_ref().ok()?;

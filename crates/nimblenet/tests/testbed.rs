@@ -182,7 +182,19 @@ fn wrong_usage_says_what_would_be_right() {
             &["--trace", &trace, "--taskset", "tiny"],
             "nimble, monolithic",
         ),
-        (2, &["--trace", &trace, "--boards", "pico"], "process"),
+        (2, &["--trace", &trace, "--boards", "pi"], "process, pico"),
+        (
+            1,
+            &[
+                "--trace", &trace, "--boards", "pico", "--runner", "/nowhere",
+            ],
+            "cargo xtask runner --build",
+        ),
+        (
+            2,
+            &["--trace", &trace, "--boards", "pico", "--speedup", "2"],
+            "virtual time",
+        ),
         (2, &["--trace", &trace, "--speedup", "0"], "1..=100"),
         (2, &["--trace", &trace, "--speedup", "101"], "1..=100"),
         (

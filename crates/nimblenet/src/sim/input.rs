@@ -55,6 +55,15 @@ impl Input {
         Ok(Self { scenario, trace })
     }
 
+    /// The same with only those tasklets of a recorded trace that it uses.
+    pub(crate) fn used(self) -> Self {
+        let used = |trace: Arc<Trace>| Arc::new(Trace::clone(&trace).used());
+        Self {
+            trace: self.trace.map(used),
+            ..self
+        }
+    }
+
     /// The same with another value of one parameter.
     ///
     /// # Errors

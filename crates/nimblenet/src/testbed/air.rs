@@ -126,6 +126,25 @@ impl Air {
         }
     }
 
+    /// A node that has one line for all of its neighbours has sent a frame: it goes to the neighbour
+    /// for which it is, or to all.
+    pub(crate) fn hear_from(&mut self, now: Instant, node: NodeId, bytes: &[u8]) {
+        let receiver = Frame::parse(bytes).map_or(NodeId::EVERYONE, |frame| frame.receiver);
+        for at in 0..self.ports.len() {
+            let port = &self.ports[at];
+            let meant = [NodeId::EVERYONE, port.neighbour].contains(&receiver);
+            if port.node == node && meant {
+                self.hear(now, PortAt(at), bytes);
+            }
+        }
+    }
+
+    /// The node that meets the air at a port, and the neighbour that it takes the port for.
+    pub(crate) fn port(&self, at: PortAt) -> (NodeId, NodeId) {
+        let port = &self.ports[at.0];
+        (port.node, port.neighbour)
+    }
+
     /// When the next frame arrives.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.agenda.peek().map(|Reverse((at, ..))| *at)

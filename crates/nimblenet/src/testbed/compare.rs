@@ -10,6 +10,7 @@ use nimblenet_sim::figures::{
 use nimblenet_sim::{Balance, Cut, Report};
 use serde_json::{Map, Value as Json, json};
 
+use super::runner::State;
 use super::{Extra, Outcome};
 use crate::output::row;
 use crate::sim;
@@ -48,6 +49,8 @@ pub(crate) struct Both {
     pub(crate) testbed: Outcome,
     /// The simulator.
     pub(crate) sim: sim::Outcome,
+    /// The simulator with the limits of Linux nodes, if the nodes are boards.
+    pub(crate) linux: Option<sim::Outcome>,
 }
 
 /// What came out as JSON: the report of the testbed, what only a testbed has, the report of the
@@ -58,20 +61,32 @@ pub(crate) struct Both {
 pub(crate) fn document(both: &Both, other: Option<&Both>) -> anyhow::Result<Json> {
     let testbed = serde_json::to_value(&both.testbed.report).context("writing a report")?;
     let sim = serde_json::to_value(&both.sim.report).context("writing a report")?;
-    let mut difference = Map::new();
-    for key in COMPARED {
-        difference.insert(key.to_owned(), percent(&testbed[key], &sim[key]));
-    }
+    let difference = difference(&testbed, &sim);
+    let linux = both.linux.as_ref();
+    let linux = linux.map(|linux| serde_json::to_value(&linux.report));
+    let linux = linux.transpose().context("writing a report")?;
+    let of_linux = linux
+        .as_ref()
+        .map(|linux| self::difference(&testbed, linux));
     let mut document = testbed;
-    document["boards"] = "process".into();
     add(&mut document, &both.testbed.extra);
     document["housekeeping_bytes"] = housekeeping(&both.testbed.report).into();
     document["sim"] = sim;
-    document["difference"] = difference.into();
+    document["difference"] = difference;
+    if let (Some(linux), Some(of_linux)) = (linux, of_linux) {
+        document["sim_linux"] = linux;
+        document["difference_linux"] = of_linux;
+    }
     if let Some(other) = other {
         document["findings"] = findings(both, other);
     }
     Ok(document)
+}
+
+/// For each number that is compared, by how much it is above that of the simulator, in per cent.
+fn difference(testbed: &Json, sim: &Json) -> Json {
+    let compared = COMPARED.map(|key| (key.to_owned(), percent(&testbed[key], &sim[key])));
+    Json::Object(compared.into_iter().collect())
 }
 
 /// Adds what only a testbed has.
@@ -84,6 +99,19 @@ fn add(document: &mut Json, extra: &Extra) {
         on_way,
     } = sum(extra);
     let fates = extra.fates;
+    document["boards"] = match extra.boards {
+        Some(_) => "pico".into(),
+        None => "process".into(),
+    };
+    if let Some(boards) = &extra.boards {
+        let sum = |of: fn(&State) -> u64| boards.iter().map(of).sum::<u64>();
+        document["cores"] = json!({
+            "instructions": sum(|board| board.instructions),
+            "lost_line_bytes": sum(|board| board.lost_bytes),
+            "damaged_frames": sum(|board| board.damaged),
+        });
+        document["replay_hash"] = json!(extra.hash.map(|hash| format!("{hash:016x}")));
+    }
     document["speedup"] = extra.speedup.into();
     document["load"] = json!(extra.room);
     document["acquisitions_by_hops"] = json!(extra.by_hops);
@@ -218,14 +246,20 @@ pub(crate) fn page(both: &Both, other: Option<&Both>) -> String {
     let (report, extra) = (&testbed.report, &testbed.extra);
     let mut page = String::new();
     let mut say = |label: &str, text: String| row(&mut page, label, &text);
+    let (kind, time) = match extra.boards {
+        Some(_) => ("emulated boards", "in virtual time".to_owned()),
+        None => (
+            "processes",
+            format!("{} times as fast as real time", extra.speedup),
+        ),
+    };
     say(
         "run",
         format!(
-            "{} task set, profile {}, {} processes and a registry, {} times as fast as real time",
+            "{} task set, profile {}, {} {kind} and a registry, {time}",
             report.taskset,
             report.profile,
             report.tx_bytes.len() - 1,
-            extra.speedup
         ),
     );
     say(
@@ -256,13 +290,15 @@ pub(crate) fn page(both: &Both, other: Option<&Both>) -> String {
     );
     let [p99_ms, most_ms] =
         [extra.lateness.0, extra.lateness.1].map(|late| late.as_secs_f64() * 1000.0);
-    say(
-        "in time",
-        format!(
-            "99 of 100 frames are at most {p99_ms:.1} ms late, the latest is {most_ms:.1} ms late, \
-             in the time of the trace"
-        ),
-    );
+    if extra.boards.is_none() {
+        say(
+            "in time",
+            format!(
+                "99 of 100 frames are at most {p99_ms:.1} ms late, the latest is {most_ms:.1} ms \
+                 late, in the time of the trace"
+            ),
+        );
+    }
     if let Some(overhead_s) = extra.overhead_s {
         say(
             "overhead",
@@ -323,12 +359,21 @@ fn spoken(findings: &Json) -> String {
     format!("{}; {}", of("testbed"), of("sim"))
 }
 
-/// The totals of both worlds.
+/// The totals of both worlds; for boards the simulator's with the limits of Linux nodes too.
 fn totals(both: &Both) -> Table {
     let (real, sim) = (&both.testbed.report, &both.sim.report);
-    let mut table = table(["", "testbed", "simulator", "difference"]);
+    let linux = both.linux.as_ref().map(|linux| &linux.report);
+    let mut table = match linux {
+        None => table(["", "testbed", "simulator", "difference"]),
+        Some(_) => table(["", "testbed", "simulator", "difference", "Linux limits"]),
+    };
     let mut add = |name: &str, of: &dyn Fn(&Report) -> Option<f64>, digits: usize| {
-        table.add_row(compared(name, (of(real), of(sim)), digits));
+        let row = compared(name, (of(real), of(sim)), digits);
+        let beside = linux.map(|linux| {
+            let number = of(linux).map(|number| format!("{number:.digits$}"));
+            number.unwrap_or_else(|| "-".to_owned())
+        });
+        table.add_row(row.into_iter().chain(beside));
     };
     add("finished calls", &|it| Some(it.finished_by_end as f64), 0);
     add("failed calls", &|it| Some(it.failed as f64), 0);

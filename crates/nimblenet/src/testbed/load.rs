@@ -11,15 +11,14 @@ use anyhow::Context as _;
 use nimblenet_sim::trace::{Chain, TaskSet};
 use nimblenet_sim::{NAMESPACE, algorithm_name, chain_name};
 use nimblenet_tasklet::{
-    Capabilities, Capability, Export, NamedImport, PackageFields, SLEEP_US_MAX, Signature,
-    TaskletName, Terms,
+    Capabilities, Capability, Export, NamedImport, PackageFields, Signature, TaskletName, Terms,
 };
 use serde::Serialize;
 
 /// The most bytes of a package besides its module.
 const PACKAGE_BYTES: usize = 4096;
 /// The signature of all tasklets.
-const SIGNATURE: &str = "func()";
+pub(super) const SIGNATURE: &str = "func()";
 /// The most types that nobody uses, which fill gaps that one-byte instructions cannot.
 const TYPES_MAX: usize = 3;
 
@@ -32,6 +31,8 @@ pub(crate) struct Load {
     pub(crate) room: Room,
     /// How long each chain waits, with all that it calls.
     pub(crate) waits: Vec<Duration>,
+    /// The longest sleep, in microseconds.
+    sleep_us: u32,
 }
 
 /// How the modules fit the lengths that the trace gives.
@@ -52,15 +53,17 @@ pub(crate) struct Room {
 }
 
 impl Load {
-    /// The packages of a task set.
+    /// The packages of a task set, for nodes on which a tasklet may sleep for so many microseconds at
+    /// once: a longer wait is several.
     ///
     /// # Errors
     /// If a tasklet cannot be packed.
-    pub(crate) fn of(tasks: &TaskSet) -> anyhow::Result<Self> {
+    pub(crate) fn of(tasks: &TaskSet, sleep_us: u32) -> anyhow::Result<Self> {
         let mut load = Self {
             packages: Vec::new(),
             room: Room::default(),
             waits: Vec::new(),
+            sleep_us,
         };
         let algorithms = tasks.algorithms.iter();
         let algorithms: Vec<String> = algorithms.map(|it| algorithm_name(it.id)).collect();
@@ -95,7 +98,13 @@ impl Load {
         let waits: Vec<u64> = waits.collect();
         let wanted = chain.size_bytes as usize;
         let (calls, sum) = (chain.calls.len(), waits.iter().sum());
-        let (module, waits) = Module { waits, calls }.of_length(wanted, &mut self.room);
+        let sleep_us = self.sleep_us;
+        let module = Module {
+            waits,
+            calls,
+            sleep_us,
+        };
+        let (module, waits) = module.of_length(wanted, &mut self.room);
         let capabilities = match waits {
             true => Capabilities::NONE.with(Capability::Clock),
             false => Capabilities::NONE,
@@ -117,6 +126,8 @@ struct Module {
     /// Microseconds, one more than calls.
     waits: Vec<u64>,
     calls: usize,
+    /// The longest sleep, in microseconds.
+    sleep_us: u32,
 }
 
 impl Module {
@@ -127,12 +138,9 @@ impl Module {
         let none = vec![0; self.waits.len()];
         let mut once = none.clone();
         once[0] = sum;
-        let with = |waits| Self {
-            waits,
-            calls: self.calls,
-        };
+        let with = |waits| Self { waits, ..self };
         let fits = |module: &Self| module.encode(0, 0).len() <= wanted;
-        let mut module = self.clone();
+        let mut module = with(self.waits.clone());
         if !fits(&module) {
             module = with(once);
             room.wait_once += 1;
@@ -193,7 +201,7 @@ impl Module {
                 code.push(0x10);
                 number(&mut code, at - 1);
             }
-            pause(&mut code, *wait);
+            pause(&mut code, *wait, self.sleep_us);
         }
         code.extend(core::iter::repeat_n(0x01, idle));
         code.push(0x0b);
@@ -217,10 +225,10 @@ impl Module {
     }
 }
 
-/// Calls the first import until the time is over.
-fn pause(code: &mut Vec<u8>, mut wait_us: u64) {
+/// Calls the first import until the time is over, for `sleep_us` at once at most.
+fn pause(code: &mut Vec<u8>, mut wait_us: u64, sleep_us: u32) {
     while wait_us > 0 {
-        let part = wait_us.min(SLEEP_US_MAX.into());
+        let part = wait_us.min(sleep_us.into());
         wait_us -= part;
         code.push(0x41);
         signed(code, part as i64);
@@ -314,14 +322,18 @@ fn pack(
 
 #[cfg(test)]
 mod tests {
-    use nimblenet_tasklet::Package;
+    use nimblenet_tasklet::{Package, SLEEP_US_MAX};
 
     use super::*;
 
     fn module(waits: Vec<u64>, wanted: usize) -> (Vec<u8>, Room) {
         let mut room = Room::default();
-        let calls = waits.len() - 1;
-        let (bytes, _) = Module { waits, calls }.of_length(wanted, &mut room);
+        let module = Module {
+            calls: waits.len() - 1,
+            waits,
+            sleep_us: SLEEP_US_MAX,
+        };
+        let (bytes, _) = module.of_length(wanted, &mut room);
         wasmparser::validate(&bytes).unwrap();
         (bytes, room)
     }
@@ -358,7 +370,7 @@ mod tests {
     #[test]
     fn packages_have_the_calls_of_the_trace_and_want_the_clock() {
         let trace = nimblenet_sim::scenario::Scenario::default().trace(1);
-        let load = Load::of(&trace.taskset).unwrap();
+        let load = Load::of(&trace.taskset, SLEEP_US_MAX).unwrap();
         assert_eq!(load.packages.len(), 250);
         assert_eq!(load.waits.len(), 200);
         for (chain, bytes) in trace.taskset.chains.iter().zip(&load.packages) {
@@ -372,7 +384,7 @@ mod tests {
             let wanted = chain.calls.iter().map(|id| algorithm_name(*id));
             assert!(callees.map(|name| name.as_str().to_owned()).eq(wanted));
         }
-        let inlined = Load::of(&trace.taskset.inlined()).unwrap();
+        let inlined = Load::of(&trace.taskset.inlined(), SLEEP_US_MAX).unwrap();
         assert_eq!(inlined.room.longer + inlined.room.wait_once, 0);
         assert_eq!(inlined.packages.len(), 200);
     }

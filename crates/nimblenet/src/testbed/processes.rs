@@ -40,7 +40,7 @@ const SEARCH_SLACK: Duration = Duration::from_millis(5);
 /// How many calls a node may hold; those of an hour in which one executor cannot keep up.
 const JOBS: usize = 1024;
 /// How long a call may take: longer than any trace of which a replay can be waited for.
-const CALL_MS: u32 = 86_400_000;
+pub(super) const CALL_MAX: Duration = Duration::from_secs(86_400);
 /// The room in which tasklets run.
 const ARENA_BYTES: usize = 1 << 20;
 
@@ -137,13 +137,14 @@ impl Site<'_> {
         let _ = write!(
             text,
             "[timeouts]\nlocal_search_ms = {}\nglobal_search_ms = {}\nhop_ms = {}\n\
-             announce_ms = {}\ncall_ms = {CALL_MS}\n\
+             announce_ms = {}\ncall_ms = {}\n\
              [namespaces.{NAMESPACE}]\nkey = \"{}\"\nregistry = {registry}\n\
              capabilities = [\"clock\"]\n",
             (pace.local_search + slack).as_millis(),
             (pace.global_search + slack).as_millis(),
             pace.hop.as_millis(),
             pace.announce.as_millis(),
+            CALL_MAX.as_millis(),
             self.key,
         );
         text
@@ -242,11 +243,7 @@ impl Process {
 
     /// The most memory that it has held so far, in bytes. Nothing if the system does not say.
     pub(crate) fn peak_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        kilobytes.unwrap_or(0) << 10
+        peak_bytes(self.child.id())
     }
 
     /// Checks that it still runs.
@@ -263,14 +260,7 @@ impl Process {
 
     /// The error that something is wrong with it, with the end of its log.
     fn failed(&self, what: &str) -> anyhow::Error {
-        let log = fs::read(&self.log).unwrap_or_default();
-        let log = String::from_utf8_lossy(&log);
-        let lines: Vec<&str> = log.lines().collect();
-        let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n  ");
-        let log = match end.as_str() {
-            "" => "its log is empty".to_owned(),
-            end => format!("its log ends with\n  {end}"),
-        };
+        let log = end_of_log(&self.log, LOG_LINES);
         Coded::new(PROCESS_FAILED, format!("{} {what}; {log}", self.name)).into()
     }
 
@@ -286,6 +276,26 @@ impl Drop for Process {
         // What has ended already is reaped all the same.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// The most memory that a process has held so far, in bytes. Nothing if the system does not say.
+pub(super) fn peak_bytes(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status"));
+    let status = status.unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) << 10
+}
+
+/// The last lines of a log, in words.
+pub(super) fn end_of_log(log: &Path, lines: usize) -> String {
+    let log = fs::read(log).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let all: Vec<&str> = log.lines().collect();
+    match all[all.len().saturating_sub(lines)..].join("\n  ").as_str() {
+        "" => "its log is empty".to_owned(),
+        end => format!("its log ends with\n  {end}"),
     }
 }
 

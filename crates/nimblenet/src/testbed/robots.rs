@@ -22,7 +22,7 @@ use crate::explained::Explained;
 /// calls.
 const GRACE: Duration = Duration::from_secs(20);
 /// The arguments of all calls: none.
-const NOTHING: &[u8] = &[0x80];
+pub(super) const NOTHING: &[u8] = &[0x80];
 
 /// How a call ended.
 #[derive(Debug)]

@@ -317,6 +317,7 @@ impl Args {
             accounting: self.accounting,
             header_bytes: self.header_bytes,
             faults: None,
+            boards: false,
         }
     }
 

@@ -10,12 +10,17 @@ use nimblenet_sim::tally::Accounting;
 use nimblenet_sim::{Cut, Profile};
 
 use super::sim::{names, seconds, share};
+use crate::failure::misuse;
 use crate::output;
 use crate::sim::{self, Experiment, Files, Input, Overrides, Recipe};
-use crate::testbed::{self, Both, Plan};
+use crate::testbed::{self, BOARD_MTU, Both, Firmware, Plan};
 
 /// Bytes counted for each packet besides its payload: IP and UDP.
 const HEADER_BYTES: u32 = 28;
+/// Nodes that are processes.
+const PROCESS: &str = "process";
+/// Nodes that are emulated boards.
+const PICO: &str = "pico";
 /// The seed of the simulator, and of what links do at random.
 const SEED: u64 = 1;
 
@@ -26,20 +31,33 @@ const SEED: u64 = 1;
 /// trace's sizes that call each other and wait as the trace says, makes its calls as CoAP clients,
 /// and counts bytes in the air. Nodes have one executor and a cache of 32768 bytes; bytes are those of
 /// the frames, and 28 for IP and UDP.
+///
+/// With `--boards pico` each node is an emulated board, on which the image for a Raspberry Pi Pico runs
+/// on both cores, in virtual time: a replay repeats bit for bit. The simulator's nodes have the limits
+/// of boards then, and in a second column those of Linux nodes.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  \
     nimblenet sim --seconds 60 --record minute.json\n  \
     nimblenet testbed --trace minute.json\n  \
     nimblenet testbed --trace hour.json --speedup 10 --seconds 600 --json\n  \
-    nimblenet testbed --trace hour.json --speedup 10 --plots figures")]
+    nimblenet testbed --trace hour.json --speedup 10 --plots figures\n  \
+    nimblenet testbed --trace hour.json --boards pico --seconds 300")]
 pub(crate) struct Args {
     /// Recorded trace.
     #[arg(long, value_name = "FILE")]
     trace: PathBuf,
     /// What the nodes are.
     #[arg(long, value_name = "KIND", default_value = "process",
-          value_parser = PossibleValuesParser::new(["process"]))]
+          value_parser = PossibleValuesParser::new([PROCESS, PICO]))]
     boards: String,
+    /// With `--boards pico`: the program that runs boards [default: $NIMBLENET_RUNNER, or where
+    /// `cargo xtask runner --build` puts it]
+    #[arg(long, value_name = "FILE")]
+    runner: Option<PathBuf>,
+    /// With `--boards pico`: the image that they run [default: $NIMBLENET_IMAGE, or where `cargo
+    /// xtask firmware` puts it]
+    #[arg(long, value_name = "FILE")]
+    image: Option<PathBuf>,
     /// Chains that call shared algorithms, or that contain them.
     #[arg(long, value_name = "NAME", default_value = "nimble", value_parser = names::<Cut>(&Cut::NAMES))]
     taskset: Cut,
@@ -82,15 +100,34 @@ pub(crate) struct Args {
 /// # Errors
 /// If the trace cannot be replayed, or a process fails.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let firmware = args.firmware()?;
     let input = Input::read(&args.overrides())?;
+    // A board has room for few tasklets besides those.
+    let input = match firmware {
+        Some(_) => input.used(),
+        None => input,
+    };
     args.files().prepare()?;
     let cuts = match args.plots {
         None => vec![args.taskset],
         Some(_) => vec![Cut::Nimble, Cut::Monolithic],
     };
     let experiment = args.experiment(input.clone(), &cuts);
+    let linux = Experiment {
+        boards: false,
+        ..args.experiment(input.clone(), &cuts)
+    };
     let recipe = Recipe::new(input, SEED);
+    if firmware.is_some() {
+        let mut sets = cuts.iter().map(|cut| cut.of(&recipe.trace().taskset));
+        sets.try_for_each(|tasks| testbed::fits_boards(&tasks))?;
+    }
     let simulated = experiment.run()?;
+    let linux = match firmware {
+        Some(_) => linux.run()?,
+        None => Vec::new(),
+    };
+    let mut linux = linux.into_iter();
     let mut all = Vec::new();
     for (cut, sim) in cuts.into_iter().zip(simulated) {
         let logs = args.logs.as_ref().map(|folder| folder.join(cut.name()));
@@ -103,8 +140,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             settings: experiment.settings(&recipe, args.profile, cut),
             speedup: args.speedup,
             logs: logs.as_deref(),
+            firmware: firmware.as_ref(),
         })?;
-        all.push(Both { cut, testbed, sim });
+        all.push(Both {
+            cut,
+            testbed,
+            sim,
+            linux: linux.next(),
+        });
     }
     let all: Vec<&Both> = all.iter().collect();
     if let Some(folder) = &args.plots {
@@ -121,13 +164,39 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 impl Args {
+    /// What boards need, if nodes are to be boards.
+    fn firmware(&self) -> anyhow::Result<Option<Firmware>> {
+        if self.boards == PROCESS {
+            return Ok(None);
+        }
+        let wrong = if self.speedup != 1 {
+            Some("--speedup: boards run in virtual time, as fast as the machine can")
+        } else if self.profile == Profile::Paper {
+            Some("--profile paper: boards have the default profile only")
+        } else if self.mtu.is_some_and(|mtu| mtu > BOARD_MTU) {
+            Some("--mtu: a board's line carries frames of at most 256 bytes")
+        } else {
+            None
+        };
+        match wrong {
+            Some(wrong) => Err(misuse(wrong).into()),
+            None => Firmware::find(self.runner.as_deref(), self.image.as_deref()).map(Some),
+        }
+    }
+
+    /// The longest frame.
+    fn mtu(&self) -> Option<u16> {
+        let own = (self.boards == PICO).then_some(BOARD_MTU);
+        self.mtu.or(own)
+    }
+
     fn overrides(&self) -> Overrides {
         Overrides {
             trace: Some(self.trace.clone()),
             seconds: self.seconds,
             executors: Some(Some(1)),
             loss: self.loss,
-            mtu: self.mtu,
+            mtu: self.mtu(),
             bandwidth: self.bandwidth,
             ..Overrides::default()
         }
@@ -152,6 +221,7 @@ impl Args {
             accounting: Accounting::Real,
             header_bytes: HEADER_BYTES,
             faults: None,
+            boards: self.boards == PICO,
         }
     }
 }
