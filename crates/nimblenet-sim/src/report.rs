@@ -66,8 +66,8 @@ pub struct Report {
     pub finished_by_end: u64,
     /// Calls that failed by the end.
     pub failed: u64,
-    /// The same by the code of their fault; `node-down` if the node did not take the call, or went
-    /// down before it had ended.
+    /// The same by the code of their fault; `node-down` if the node was down, or went down before the
+    /// call had ended.
     pub failures: BTreeMap<&'static str, u64>,
     /// Requests that were refused because the holder no longer had the module.
     pub nacks: u64,
@@ -147,7 +147,7 @@ pub struct Replay<'a> {
     pub tally: &'a Tally,
     /// Calls that robots in contact made.
     pub triggered: u64,
-    /// Those that no node took, or that were lost with a node.
+    /// Those that met a node that was down, or were lost with a node.
     pub refused: u64,
     /// Where the tasklets of each node came from.
     pub acquired: Vec<Acquired>,

@@ -456,7 +456,10 @@ impl<'t> Run<'t> {
                 follower.called(now, node, call, name);
             }
             Ok(_) => {}
-            Err(_) => self.refused += 1,
+            Err(fault) => {
+                let failed = &mut self.engine.observer_mut().failed;
+                *failed.entry(fault.code()).or_default() += 1;
+            }
         }
     }
 
