@@ -277,6 +277,8 @@ impl<'a> Reader<'a> {
             global_search: self.millis()?,
             hop: self.millis()?,
             announce: self.millis()?,
+            // A board places no calls.
+            load: Pace::BOARD.load,
         })
     }
 

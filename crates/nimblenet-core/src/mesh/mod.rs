@@ -266,12 +266,10 @@ impl<S: Seal> Mesh<S> {
     ) -> Option<Delivery<'a>> {
         let known = self.links.get(usize::from(link.0));
         let opened = known.and_then(|known| self.seal.open(known, (link, from), bytes));
-        let frame = match opened.map(|it| Frame::parse_opened(it.header, it.body)) {
-            Some(Ok(frame)) => frame,
-            _ => {
-                counters.drop(DropReason::Malformed);
-                return None;
-            }
+        let opened = opened.map(|it| Frame::parse_opened(it.header, it.body));
+        let Some(Ok(frame)) = opened else {
+            counters.drop(DropReason::Malformed);
+            return None;
         };
         let is_ours = frame.receiver == self.id || frame.receiver == NodeId::EVERYONE;
         // spec/behaviour.md, section 4: who sends a packet here is not on its way from here.

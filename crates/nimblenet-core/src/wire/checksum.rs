@@ -18,7 +18,7 @@ const NIBBLES: [u32; 16] = {
     while at < 16 {
         let (mut sum, mut bit) = (at as u32, 0);
         while bit < 4 {
-            sum = sum >> 1 ^ POLYNOMIAL * (sum & 1);
+            sum = (sum >> 1) ^ (POLYNOMIAL * (sum & 1));
             bit += 1;
         }
         table[at] = sum;
@@ -48,8 +48,8 @@ pub(crate) fn checked(bytes: &[u8]) -> Option<(&[u8; HEADER_LEN], &[u8])> {
 fn sum(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |sum, byte| {
         let low = sum ^ u32::from(*byte);
-        let high = low >> 4 ^ NIBBLES[low as usize & 15];
-        high >> 4 ^ NIBBLES[high as usize & 15]
+        let high = (low >> 4) ^ NIBBLES[low as usize & 15];
+        (high >> 4) ^ NIBBLES[high as usize & 15]
     })
 }
 

@@ -127,7 +127,7 @@ impl Site<'_> {
         let _ = write!(
             text,
             "cache_bytes = {cache_bytes}\nexecutors = {}\njobs = {JOBS}\nshelf_bytes = 0\n\
-             arena_bytes = {ARENA_BYTES}\nstate = {:?}\n",
+             arena_bytes = {ARENA_BYTES}\nplacement = \"here\"\nstate = {:?}\n",
             executors.unwrap_or(1),
             state.display().to_string(),
         );

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
-use nimblenet_core::MIN_MTU;
+use nimblenet_core::{MIN_MTU, Placement};
 use nimblenet_node::config::MAX_SPEEDUP;
 use nimblenet_sim::tally::Accounting;
 use nimblenet_sim::{Cut, Profile};
@@ -215,7 +215,7 @@ impl Args {
             seeds: vec![SEED],
             sweep: None,
             pairs: cuts.iter().map(|cut| (self.profile, *cut)).collect(),
-            placement: None,
+            placement: Some(Placement::HERE),
             eviction: None,
             code_ratio: None,
             accounting: Accounting::Real,
