@@ -22,7 +22,7 @@ const VERSION: u8 = 1;
 const HEAD_BYTES: usize = 7;
 const CHECK_BYTES: usize = 8;
 /// Bytes of the times that a board waits for others.
-const PACE_BYTES: usize = 8;
+const PACE_BYTES: usize = 10;
 /// Stands where a network would begin, if there is none and something follows.
 const NO_NETWORK: u8 = 0;
 /// The value of each byte of erased flash.
@@ -219,12 +219,13 @@ impl Provision {
 }
 
 /// The times of a pace, in the order of the record.
-fn times(pace: &Pace) -> [Duration; 4] {
+fn times(pace: &Pace) -> [Duration; 5] {
     [
         pace.local_search,
         pace.global_search,
         pace.hop,
         pace.announce,
+        pace.load,
     ]
 }
 
@@ -262,7 +263,7 @@ impl<'a> Reader<'a> {
         Ok(core::str::from_utf8(self.take(length)?).ok())
     }
 
-    /// Not inlined, since a pace has four of them.
+    /// Not inlined, since a pace has five of them.
     #[inline(never)]
     fn millis(&mut self) -> Result<Duration, ProvisionError> {
         match u16::from_be_bytes(self.array()?) {
@@ -277,8 +278,7 @@ impl<'a> Reader<'a> {
             global_search: self.millis()?,
             hop: self.millis()?,
             announce: self.millis()?,
-            // A board places no calls.
-            load: Pace::BOARD.load,
+            load: self.millis()?,
         })
     }
 
@@ -426,14 +426,15 @@ mod tests {
     }
 
     fn any_pace() -> impl Strategy<Value = Pace> {
-        any::<[core::num::NonZeroU16; 4]>().prop_map(|times| {
-            let [local_search, global_search, hop, announce] =
+        any::<[core::num::NonZeroU16; 5]>().prop_map(|times| {
+            let [local_search, global_search, hop, announce, load] =
                 times.map(|time| Duration::from_millis(time.get().into()));
             Pace {
                 local_search,
                 global_search,
                 hop,
                 announce,
+                load,
             }
         })
     }

@@ -7,7 +7,7 @@ use core::time::Duration;
 use nimblenet_core::wire::{
     Answer, Call, Data, EpochNote, Fetch, Found, Frame, Go, GoNumber, HELLO_BYTES, HOLDINGS_BYTES,
     Hello, Holder, HoldingsWriter, Kind, Message, Metadata, MetadataRequest, Move as MoveOrder,
-    Object, Offer, Page, Refusal, Refuse, RegistryNote, Return, Search,
+    Object, Offer, Page, Passes, Refusal, Refuse, RegistryNote, Return, Search,
 };
 use nimblenet_sim::{Draft, Layout, LinkModel, Net, Publisher, SimExecutor, TimedExecutor};
 use nimblenet_tasklet::{Digest, Fault, NamespaceId, NodeId, TaskletRef};

@@ -62,13 +62,10 @@ fn calls_wait_in_order_and_only_those_beyond_all_places_hear_busy() {
 fn calls_of_other_nodes_wait_too_and_each_runs_once() {
     let mut net = line(4);
     let before = net.node(2).counters().calls;
-    let calls: Vec<CallId> = (0..3)
-        .map(|_| net.call_at(1, 2, "shop/rms", &[0x80]).unwrap())
-        .chain((0..3).map(|_| net.call_at(3, 2, "shop/rms", &[0x80]).unwrap()))
-        .collect();
-    for (place, id) in calls.iter().enumerate() {
-        let node = if place < 3 { 1 } else { 3 };
-        assert_eq!(net.run_until_finished(node, *id).result, Ok(vec![0x80]));
+    let callers = [1, 1, 1, 3, 3, 3];
+    let calls = callers.map(|node| net.call_at(node, 2, "shop/rms", &[0x80]).unwrap());
+    for (node, id) in callers.into_iter().zip(calls) {
+        assert_eq!(net.run_until_finished(node, id).result, Ok(vec![0x80]));
     }
     assert_eq!(net.node(2).counters().calls, before + 6);
 }

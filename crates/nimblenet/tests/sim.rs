@@ -516,20 +516,21 @@ fn a_swarm_counts_what_has_happened_and_finds_nothing_new() {
     assert!(page.contains("5 runs"), "{page}");
 }
 
-/// A trial in which a link passes nothing in one direction.
-const ONE_WAY: &str = include_str!("../../nimblenet-sim/known/one-way-link.toml");
+/// A trial in which an intruder answers a call in the callee's name.
+const FORGED: &str = include_str!("../../nimblenet-sim/known/forged-results.toml");
 
 #[test]
 fn a_trial_of_a_file_runs_again_and_tells_what_it_finds() {
     let bench = Bench::new();
-    let file = &bench.write("found.toml", ONE_WAY);
+    let file = &bench.write("found.toml", FORGED);
     let output = nimblenet(&["sim", "--json", "--faults", file]);
     assert_eq!(output.status.code(), Some(1));
     let document: Json = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(document["failure"]["checker"], "served", "{document}");
+    assert_eq!(document["failure"]["checker"], "right-result", "{document}");
     let file = &bench.write(
         "right.toml",
-        ONE_WAY.replace("kind =", "for_s = 1.0\nkind ="),
+        // By then the call has ended.
+        FORGED.replace("at_s = 4.504", "at_s = 12.0"),
     );
     let document = simulate(&["--faults", file]);
     assert!(document["failure"].is_null(), "{document}");

@@ -58,7 +58,9 @@ pub(crate) fn fits(tasks: &TaskSet) -> anyhow::Result<()> {
     let mut catalogue = Catalogue::new(publisher.name(), limits);
     let delta_bytes = delta.len();
     let delta = Delta::decode(&delta).context("reading a delta")?;
-    let room = catalogue.apply(&delta, false).is_ok() && delta_bytes <= limit;
+    let root = catalogue.root_after(&delta);
+    let applied = root.and_then(|root| catalogue.apply(&delta, &root, false));
+    let room = applied.is_ok() && delta_bytes <= limit;
     ensure!(
         room,
         "the trace uses {} tasklets, for whose catalogue of {delta_bytes} B a board has no room \

@@ -3,7 +3,7 @@
 
 use nimblenet_core::{
     Archive, CallId, CallRequest, Config, Driver, Event, ExecutorId, Input, Instant, LinkAddress,
-    LinkId, Node, Role, Transmit, drain, pump,
+    LinkId, Node, Placement, Role, Transmit, drain, pump,
 };
 use nimblenet_tasklet::{Fault, NodeId, TaskletName, Work};
 
@@ -35,7 +35,10 @@ impl Driver for Outside {
         match event {
             Event::Finished { call, result, .. } => self.ended.push((call, result.map(|_| ()))),
             Event::Announced { node, epoch, .. } => self.announced.push((node, epoch)),
-            Event::Reported { .. } | Event::Catalogue { .. } | Event::Moved { .. } => {}
+            Event::Reported { .. }
+            | Event::Catalogue { .. }
+            | Event::Contradicted { .. }
+            | Event::Moved { .. } => {}
         }
     }
 }
@@ -53,6 +56,7 @@ impl Peer {
     pub(super) fn robots(id: NodeId, mtu: u16, calls: usize) -> anyhow::Result<Self> {
         let mut config = Config::new(id, mtu);
         config.limits.jobs = calls.max(1);
+        config.placement = Placement::HERE;
         Self::new(config)
     }
 
