@@ -35,30 +35,32 @@ const LIMITS: &[Limit] = &[
         // hellos of many notes fit short frames in turn. 3.3 kB: floods of any number of origins end, no
         // call runs twice, no number mutes a node. 3.6 kB: calls wait for a job in a table of their own,
         // the interpreter's core rests while a tasklet sleeps, and the record says how long a board waits for
-        // others.
-        flash_bytes: 218_200,
+        // others. 3 kB: parts shrink on links that swallow long frames, frames on a radio have a checksum,
+        // neighbours are answered whether they are heard, and a catalogue that a registry has lost is told
+        // apart.
+        flash_bytes: 220_000,
         ram_bytes: 262_144,
         // 2 kB of it keep what tasklets keep apart: the values, and each activation's full name.
         // 1.6 kB: 32 calls that wait. 1 kB: what neighbours hold. 2 kB: clients and what they have called, modules that pass, the
         // order of names and of modules. 2 kB: the packets of 64 nodes, and answers that callers may
         // still ask for.
-        ram_bytes_outside_disk_and_arena: 57_300,
+        ram_bytes_outside_disk_and_arena: 57_700,
     },
     Limit {
         image: "pico-uart-single",
         // As for two cores.
-        flash_bytes: 218_200,
+        flash_bytes: 220_000,
         // The second core's stack is not there.
         ram_bytes: 253_952,
-        ram_bytes_outside_disk_and_arena: 50_100,
+        ram_bytes_outside_disk_and_arena: 50_500,
     },
     Limit {
         image: "pico-w-wifi",
         // 232 kB of it are the radio's own firmware. The node's part grows as for the others.
-        flash_bytes: 509_000,
-        ram_bytes: 249_400,
+        flash_bytes: 511_500,
+        ram_bytes: 249_700,
         // The driver and the network hold packets in both directions.
-        ram_bytes_outside_disk_and_arena: 95_600,
+        ram_bytes_outside_disk_and_arena: 96_100,
     },
 ];
 
@@ -76,8 +78,9 @@ const RUSTFLAGS: [&str; 5] = [
     "-Zlocation-detail=none",
 ];
 
-/// Copies of bytes are a large part of what a board does.
-const FAST_COPIES: &str = "profile.release.package.compiler_builtins.opt-level=3";
+/// Copies of bytes are a large part of what a board does: they are not as small as they could be, but
+/// smaller than the fastest, by 1.3 kB.
+const FAST_COPIES: &str = "profile.release.package.compiler_builtins.opt-level=\"s\"";
 
 /// Builds and weighs all images; fails past a limit.
 pub(crate) fn run(json: bool, uf2: bool) -> Result<()> {

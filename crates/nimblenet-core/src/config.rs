@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use nimblenet_tasklet::{Capabilities, Name, NamespaceId, NodeId};
 
+use crate::FULL;
 use crate::archive::Archive;
 use crate::cache::Eviction;
 use crate::catalogue::CatalogueLimits;
@@ -136,14 +137,14 @@ pub enum Role {
 
 impl Role {
     pub(crate) fn is_registry(&self) -> bool {
-        matches!(self, Self::Registry(_))
+        FULL && matches!(self, Self::Registry(_))
     }
 
     /// Takes the archive of a registry, which stays a registry.
     pub(crate) fn take_archive(&mut self) -> Option<Archive> {
         match self {
             Self::Node => None,
-            Self::Registry(archive) => Some(take(archive)),
+            Self::Registry(archive) => FULL.then(|| take(archive)),
         }
     }
 }
@@ -297,7 +298,10 @@ impl Config {
                 preload: false,
             },
             eviction: Eviction::NEARBY,
-            placement: Placement::LEAST_WORK,
+            placement: match FULL {
+                true => Placement::LEAST_WORK,
+                false => Placement::HERE,
+            },
             fuel_ms: 300_000,
             limits: Limits::linux(),
         }
@@ -353,7 +357,7 @@ impl Config {
 
     /// Whether the node places calls, and takes calls that others have placed.
     pub(crate) fn places_calls(&self) -> bool {
-        self.placement.policy.needs_facts() && !self.role.is_registry()
+        FULL && self.placement.policy.needs_facts() && !self.role.is_registry()
     }
 
     /// Checks that the parts fit each other.

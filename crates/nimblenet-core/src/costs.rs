@@ -8,6 +8,8 @@ use alloc::vec::Vec;
 
 use nimblenet_tasklet::TaskletRef;
 
+use crate::FULL;
+
 /// The speed forgets half of what it is made of when that has become so much time.
 const MEMORY_US: u64 = 64_000_000;
 /// The time that the first speed weighs.
@@ -46,7 +48,7 @@ impl Costs {
 
     /// Whether anything is remembered.
     pub(crate) fn remembers(&self) -> bool {
-        self.limit > 0
+        FULL && self.limit > 0
     }
 
     /// How many microseconds an activation of a tasklet runs, without its callees, if it declares

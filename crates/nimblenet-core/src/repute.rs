@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use nimblenet_tasklet::NodeId;
 
+use crate::FULL;
 use crate::time::Instant;
 
 /// Points of a source that has not answered.
@@ -45,7 +46,7 @@ impl Repute {
     /// The points of a source.
     pub(crate) fn points(&self, now: Instant, source: NodeId) -> u8 {
         let held = self.sources.iter().find(|held| held.source == source);
-        held.map_or(0, |held| held.points(now))
+        held.filter(|_| FULL).map_or(0, |held| held.points(now))
     }
 
     /// Whether a source is not asked at present.
@@ -55,6 +56,9 @@ impl Repute {
 
     /// A source has failed. Of too many the one with the fewest points is forgotten.
     pub(crate) fn blame(&mut self, now: Instant, source: NodeId, points: u8) {
+        if !FULL {
+            return;
+        }
         let points = self.points(now, source).saturating_add(points);
         self.sources.retain(|held| held.source != source);
         if self.sources.len() == self.sources.capacity() {
@@ -74,7 +78,7 @@ impl Repute {
     /// A module of a source came whole.
     pub(crate) fn forgive(&mut self, now: Instant, source: NodeId) {
         let mut held = self.sources.iter_mut();
-        if let Some(held) = held.find(|held| held.source == source) {
+        if FULL && let Some(held) = held.find(|held| held.source == source) {
             (held.points, held.since) = (held.points(now) / 2, now);
         }
     }

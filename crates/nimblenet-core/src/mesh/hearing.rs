@@ -6,6 +6,7 @@
 
 use core::time::Duration;
 
+use crate::FULL;
 use crate::time::Instant;
 
 /// With so many hellos a neighbour is asked in vain until it counts as deaf.
@@ -29,7 +30,7 @@ pub(super) struct Hearing {
 impl Hearing {
     /// Nothing is known of it, and it is to be asked.
     pub(super) const UNKNOWN: Self = Self {
-        asks: Some(0),
+        asks: if FULL { Some(0) } else { None },
         shown: Instant::ZERO,
         owes: false,
         hinted: false,
@@ -38,7 +39,7 @@ impl Hearing {
     /// What was sent over it was not answered; true if it is to be asked for that.
     pub(super) fn doubt(&mut self, now: Instant) -> bool {
         let settled = self.shown > Instant::ZERO && now - self.shown <= HEARING_SETTLES;
-        let begins = self.asks.is_none() && !settled;
+        let begins = FULL && self.asks.is_none() && !settled;
         if begins {
             self.asks = Some(0);
         }
@@ -48,12 +49,12 @@ impl Hearing {
     /// A packet for one node was flooded over it, from it or to it: the first time because nobody knows a
     /// way yet, as it seems. True if it is to be asked for that.
     pub(super) fn hint(&mut self, now: Instant) -> bool {
-        core::mem::replace(&mut self.hinted, true) && self.doubt(now)
+        FULL && core::mem::replace(&mut self.hinted, true) && self.doubt(now)
     }
 
     /// Whether the next hello asks it.
     pub(super) fn is_asked(self) -> bool {
-        self.asks.is_some()
+        FULL && self.asks.is_some()
     }
 
     /// A hello asks it.
@@ -77,12 +78,12 @@ impl Hearing {
 
     /// Whether the last hello that asked it was the one after which it is deaf.
     pub(super) fn turns_deaf(self) -> bool {
-        self.asks == Some(HEARING_ASKS)
+        FULL && self.asks == Some(HEARING_ASKS)
     }
 
     /// Whether it seems not to hear this node.
     pub(super) fn is_deaf(self) -> bool {
-        self.asks.is_some_and(|asks| asks >= HEARING_ASKS)
+        FULL && self.asks.is_some_and(|asks| asks >= HEARING_ASKS)
     }
 }
 

@@ -9,6 +9,7 @@ use super::neighbours::Neighbour;
 use super::routes::Route;
 use super::seal::Seal;
 use super::trickle::Trickle;
+use crate::FULL;
 use crate::counters::Counters;
 use crate::time::Instant;
 use crate::wire::{
@@ -23,7 +24,7 @@ impl<S: Seal> Mesh<S> {
 
     /// Asks a neighbour soon whether it hears this node.
     pub(super) fn doubt_neighbour(&mut self, now: Instant, id: NodeId) {
-        if self.trickle.is_some() && self.neighbours.doubt(now, id) {
+        if FULL && self.trickle.is_some() && self.neighbours.doubt(now, id) {
             self.speak_also(now, false);
         }
     }
@@ -31,14 +32,14 @@ impl<S: Seal> Mesh<S> {
     /// Asks a neighbour soon whether it hears this node if packets for single nodes are flooded again
     /// and again over it.
     pub(super) fn hint_neighbour(&mut self, now: Instant, id: NodeId) {
-        if self.trickle.is_some() && self.neighbours.hint(now, id) {
+        if FULL && self.trickle.is_some() && self.neighbours.hint(now, id) {
             self.speak_also(now, false);
         }
     }
 
     /// Whether `id` is a neighbour that seems not to hear this node: it is no way to anywhere.
     pub(crate) fn is_deaf(&self, id: NodeId) -> bool {
-        self.neighbours.find(id).is_some_and(Neighbour::is_deaf)
+        FULL && self.neighbours.find(id).is_some_and(Neighbour::is_deaf)
     }
 
     /// Whether `id` is a neighbour that hears this node, as far as that is known.
@@ -48,7 +49,7 @@ impl<S: Seal> Mesh<S> {
 
     /// Learns from a neighbour's hello who hears whom.
     pub(crate) fn hear_listed(&mut self, now: Instant, from: NodeId, hello: &Hello<'_>) {
-        if hello.answered().any(|id| id == self.id) {
+        if FULL && hello.answered().any(|id| id == self.id) {
             self.neighbours.handle_answer(now, from);
         }
         if hello.asked().any(|id| id == self.id) {
@@ -71,7 +72,8 @@ impl<S: Seal> Mesh<S> {
         }
         let mut news = false;
         // spec/behaviour.md, section 2: it has restarted, and waits for what this node knows.
-        if hello.registries().next().is_none() && (self.is_registry || !self.registries.is_empty())
+        if hello.registries().next().is_none()
+            && (self.is_registry() || !self.registries.is_empty())
         {
             self.speak_soon(now);
         }
@@ -146,21 +148,24 @@ impl<S: Seal> Mesh<S> {
             age_s: 0,
             mtu: u16::MAX,
         };
-        let own = self.is_registry.then_some(own);
+        let own = self.is_registry().then_some(own);
         let (mut asked, mut answered) = ([0; LISTED_BYTES], [0; LISTED_BYTES]);
-        let asked = Listed::new(self.neighbours.ask(self.turn), &mut asked);
+        let asks = FULL.then(|| self.neighbours.ask(self.turn));
+        let asked = Listed::new(asks.into_iter().flatten(), &mut asked);
         let answered = Listed::new(self.neighbours.answer(), &mut answered);
-        if self.neighbours.is_asking() {
+        if FULL && self.neighbours.is_asking() {
             self.speak_also(now, true);
         }
-        if self.neighbours.iter().any(Neighbour::turns_deaf) {
+        if FULL && self.neighbours.iter().any(Neighbour::turns_deaf) {
             self.speak_soon(now);
         }
         let Self {
             neighbours, routes, ..
         } = self;
-        for deaf in neighbours.iter().filter(|neighbour| neighbour.is_deaf()) {
-            routes.doubt_over(deaf.id, true);
+        if FULL {
+            for deaf in neighbours.iter().filter(|neighbour| neighbour.is_deaf()) {
+                routes.doubt_over(deaf.id, true);
+            }
         }
         let mut space = [0; HELLO_BYTES];
         // One byte has the numbers of notes.

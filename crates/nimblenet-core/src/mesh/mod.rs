@@ -31,6 +31,7 @@ use self::repeats::Repeats;
 use self::routes::Routes;
 use self::seal::{Plain, Seal};
 use self::trickle::Trickle;
+use crate::FULL;
 use crate::config::{Config, LinkAddress, LinkConfig, LinkId, MIN_MTU};
 use crate::counters::{Counters, DropReason};
 use crate::random::Random;
@@ -130,7 +131,7 @@ impl<S: Seal> Mesh<S> {
         let lifetime = longest.saturating_mul(SILENT_INTERVALS);
         let registries = config.namespaces.len().max(crate::wire::MAX_NOTES);
         let mtu = config.links.iter().map(|link| link.mtu).max().unwrap_or(0);
-        let lossy = config.links.iter().any(|link| link.repeats > 0);
+        let lossy = FULL && config.links.iter().any(|link| link.repeats > 0);
         let places = if lossy { REPEATED_FRAMES } else { 0 };
         Self {
             id: config.id,
@@ -276,7 +277,8 @@ impl<S: Seal> Mesh<S> {
         if is_ours && frame.sender != self.id {
             self.routes.doubt_way(frame.destination, frame.sender);
         }
-        if let Message::Ack(_) = frame.message
+        if FULL
+            && let Message::Ack(_) = frame.message
             && is_ours
             && frame.sender != self.id
         {
@@ -289,7 +291,7 @@ impl<S: Seal> Mesh<S> {
             // Numbers are compared in a circle: this node's packets are behind its next one.
             let sent = frame.sequence.wrapping_sub(self.sequence) >= 1 << 31;
             // A node that has it over others shows nothing.
-            if sent && frame.hops == 2 && frame.sender != self.id {
+            if FULL && sent && frame.hops == 2 && frame.sender != self.id {
                 self.neighbours.show(now, frame.sender);
             }
             counters.drop(match sent && frame.sender != self.id {
@@ -306,7 +308,7 @@ impl<S: Seal> Mesh<S> {
             self.newcomer = true;
             self.speak_soon(now);
         }
-        if frame.receiver == self.id && self.links[usize::from(link.0)].repeats > 0 {
+        if FULL && frame.receiver == self.id && self.links[usize::from(link.0)].repeats > 0 {
             self.acknowledge(now, &frame, (link, from), counters);
         }
         if self.duplicates.has_seen(frame.origin, frame.sequence) {
@@ -403,12 +405,16 @@ impl<S: Seal> Mesh<S> {
 
     /// When frames are to be repeated.
     pub(crate) fn poll_repeat(&self) -> Option<Instant> {
-        self.repeats.poll_timeout()
+        self.repeats.poll_timeout().filter(|_| FULL)
+    }
+
+    fn is_registry(&self) -> bool {
+        FULL && self.is_registry
     }
 
     /// Whether frames may need repetitions on their way, which takes longer.
     pub(crate) fn is_lossy(&self) -> bool {
-        self.links.iter().any(|link| link.repeats > 0)
+        FULL && self.links.iter().any(|link| link.repeats > 0)
     }
 
     /// Whether a packet that was not seen before may pass: the node remembers it, and does not send on
@@ -422,7 +428,7 @@ impl<S: Seal> Mesh<S> {
         if limited && !self.neighbours.takes_flood(now, frame.sender) {
             return false;
         }
-        if limited && !self.is_registry && !self.floods.take(now, &FLOODS) {
+        if limited && !self.is_registry() && !self.floods.take(now, &FLOODS) {
             return false;
         }
         let Frame {
@@ -551,7 +557,7 @@ impl<S: Seal> Mesh<S> {
     fn forward(&mut self, now: Instant, frame: Frame<'_>, counters: &mut Counters) {
         // spec/behaviour.md, section 5: a registry forwards no floods.
         let unicast = frame.destination != NodeId::EVERYONE;
-        if !unicast && self.is_registry {
+        if !unicast && self.is_registry() {
             return;
         }
         let Some(hops) = frame.hops.checked_add(1) else {
@@ -591,7 +597,7 @@ impl<S: Seal> Mesh<S> {
             return;
         }
         if frame.origin != self.id {
-            if self.is_registry {
+            if self.is_registry() {
                 return;
             }
             // Floods that come as such were counted when they came.
@@ -641,6 +647,7 @@ impl<S: Seal> Mesh<S> {
                 let sent = len + self.seal.added(&config);
                 counters.sent(frame.message.kind(), sent, frame.origin == self.id);
                 if let Some(address) = to
+                    && FULL
                     && config.repeats > 0
                     && frame.message != Message::Ack(Ack)
                 {

@@ -7,6 +7,7 @@ use nimblenet_tasklet::NodeId;
 
 use super::bucket::{Bucket, NEIGHBOUR_FLOODS};
 use super::hearing::Hearing;
+use crate::FULL;
 use crate::config::{LinkAddress, LinkId, StaticNeighbour};
 use crate::time::Instant;
 use crate::wire::MAX_LISTED;
@@ -175,7 +176,9 @@ impl Neighbours {
     pub(crate) fn handle_ask(&mut self, now: Instant, id: NodeId) {
         if let Some(neighbour) = self.find_mut(id) {
             neighbour.hearing.owes = true;
-            neighbour.hearing.doubt(now);
+            if FULL {
+                neighbour.hearing.doubt(now);
+            }
         }
     }
 

@@ -24,6 +24,7 @@ use self::placing::Placing;
 use self::runs::{Happened, Opening, Runs};
 use self::waiting::{Waiter, Waiting, Wish};
 use super::post::Post;
+use crate::FULL;
 use crate::cache::{Buffer, Cache, Disk, SlotId};
 use crate::catalogue::Catalogue;
 use crate::config::{Config, ExecutorId};
@@ -204,7 +205,9 @@ impl Calls {
 
     /// Takes what a neighbour says of the work that waits there.
     pub(super) fn handle_load(&mut self, post: &Post<'_>, from: NodeId, load: Load) {
-        self.placing.handle_load(post, from, load);
+        if post.config.places_calls() {
+            self.placing.handle_load(post, from, load);
+        }
     }
 
     /// There is a neighbour that knows nothing of this node.
@@ -214,7 +217,7 @@ impl Calls {
 
     /// Tells the neighbours how long work waits here, if they do not know that.
     fn tell_load(&mut self, post: &mut Post<'_>) {
-        if !self.placing.tells() {
+        if !post.config.places_calls() {
             return;
         }
         let wait = self.runs.execution.wait(post.now);
@@ -227,16 +230,16 @@ impl Calls {
     }
 
     /// How long new work waits here, as answers say it.
-    fn own_wait(&self, now: Instant) -> Wait {
-        match self.placing.tells() {
-            true => Wait::of(self.runs.execution.wait(now)),
+    fn own_wait(&self, post: &Post<'_>) -> Wait {
+        match post.config.places_calls() {
+            true => Wait::of(self.runs.execution.wait(post.now)),
             false => Wait::default(),
         }
     }
 
     /// Tells the caller of the job at `at` how it stands.
     fn answer(&self, post: &mut Post<'_>, at: JobAt) {
-        let wait = self.own_wait(post.now);
+        let wait = self.own_wait(post);
         exchanges::answer(post, &self.runs.execution.jobs[at], wait);
     }
 
@@ -414,7 +417,7 @@ impl Calls {
                 self.exchanges.forget(at);
                 self.runs.end(post, at, Err(Fault::Unreachable));
             } else {
-                if let Some(node) = self.exchanges.unheard(at) {
+                if let Some(node) = self.exchanges.unheard(at).filter(|_| FULL) {
                     self.placing.doubt(node);
                 }
                 self.exchanges.ask(post, at, &self.runs.execution.jobs[at]);
@@ -633,13 +636,13 @@ impl Calls {
         };
         self.forget_before(post, origin, &call);
         if self.waiting.has(caller) {
-            let answer = Answer::Working(exchanges::run(post), self.own_wait(post.now));
+            let answer = Answer::Working(exchanges::run(post), self.own_wait(post));
             exchanges::send(post, caller, answer);
             return;
         }
         let known = self.runs.execution.jobs.by_caller(caller);
         if known.is_none() {
-            if let Some(to) = self.answers.passed_to(post, caller) {
+            if FULL && let Some(to) = self.answers.passed_to(post, caller) {
                 pass_on(post, frame, call, to);
                 return;
             }
@@ -664,7 +667,7 @@ impl Calls {
             Some(at) => Ok(at),
             None if self.must_wait() => {
                 let answer = match self.wait(post, request, Some(caller)) {
-                    Ok(_) => Answer::Working(exchanges::run(post), self.own_wait(post.now)),
+                    Ok(_) => Answer::Working(exchanges::run(post), self.own_wait(post)),
                     Err(fault) => Answer::Failed(fault, None),
                 };
                 self.carry(post);
@@ -677,10 +680,12 @@ impl Calls {
             // A new job that has ended already was answered when it ended.
             Ok(job) if known.is_none() && !job.state.live() => {}
             Ok(job) if known.is_none() && job.state.live() && call.passes.is_quiet() => {}
-            Ok(job) => exchanges::answer(post, job, self.own_wait(post.now)),
+            Ok(job) => exchanges::answer(post, job, self.own_wait(post)),
             // Who has placed the call here runs it itself then.
             Err(fault)
-                if call.passes.is_placed() && self.answers.note_refused(post, caller, fault) =>
+                if FULL
+                    && call.passes.is_placed()
+                    && self.answers.note_refused(post, caller, fault) =>
             {
                 exchanges::send(post, caller, Answer::Refused(fault, None));
             }
@@ -698,7 +703,7 @@ impl Calls {
     ) -> Option<NodeId> {
         // Who has sent the call on does not get it again: it would drop the packet.
         let direct = frame.sender == frame.origin || frame.hops <= 2;
-        if call.passes.next().is_none() || !direct {
+        if !FULL || call.passes.next().is_none() || !direct {
             return None;
         }
         let placed = self.place(post, request, Some(frame.sender))?;
@@ -727,7 +732,7 @@ impl Calls {
             post.unexpected();
             return;
         };
-        if let Answer::Working(_, wait) = answer.answer {
+        if FULL && let Answer::Working(_, wait) = answer.answer {
             self.placing.handle_wait(post.now, origin, wait);
         }
         let heard = self.exchanges.handle_return(post, at, answer.answer);
@@ -743,8 +748,9 @@ impl Calls {
         let job = &self.runs.execution.jobs[at];
         match heard {
             Heard::Works | Heard::Ended(_) => {}
+            Heard::Refused if !FULL => {}
             Heard::Refused => {
-                if let Some(node) = self.exchanges.node_of(at) {
+                if let Some(node) = self.exchanges.node_of(at).filter(|_| FULL) {
                     self.placing.note_refused(node);
                 }
                 self.exchanges.forget(at);

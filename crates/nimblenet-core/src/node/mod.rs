@@ -45,6 +45,7 @@ use self::contradictions::{Contradiction, Contradictions};
 use self::post::{Ground, Post};
 use self::reports::Reports;
 use self::servings::{Holding, Servings};
+use crate::FULL;
 use crate::archive::Archive;
 use crate::cache::{Buffer, Cache, Disk};
 use crate::catalogue::{BadDelta, Catalogue};
@@ -406,12 +407,13 @@ impl Node {
             });
         }
         // Ask first and poll then, since the returned value borrows the whole part.
-        if self.reports.has_news()
+        if FULL
+            && self.reports.has_news()
             && let Some((node, report)) = self.reports.poll_news()
         {
             return Some(Event::Reported { node, report });
         }
-        if let Some((node, note)) = self.announcements.poll_news() {
+        if FULL && let Some((node, note)) = self.announcements.poll_news() {
             let EpochNote {
                 namespace, epoch, ..
             } = note;
@@ -421,7 +423,7 @@ impl Node {
                 epoch,
             });
         }
-        if let Some(Contradiction { node, note, held }) = self.contradictions.poll_news() {
+        if FULL && let Some(Contradiction { node, note, held }) = self.contradictions.poll_news() {
             let EpochNote {
                 namespace, epoch, ..
             } = note;
@@ -493,11 +495,15 @@ impl Node {
         let notes = held.filter(|catalogue| catalogue.epoch() > 0);
         let notes = notes.map(EpochNote::of);
         let Ground { mesh, counters, .. } = &mut self.ground;
-        mesh.repeat(now, counters);
+        if FULL {
+            mesh.repeat(now, counters);
+        }
         let spoke = mesh.handle_timeout(now, notes.clone(), counters);
         let post = &mut self.ground.post(now);
         if let Some(held) = spoke.then_some(notes) {
-            self.contradictions.handle_hello(post, held);
+            if FULL {
+                self.contradictions.handle_hello(post, held);
+            }
             let (mesh, holders) = (&post.mesh, &mut post.holders);
             holders.handle_neighbours(|id| mesh.is_hearing(id));
             let registry = self.calls.runs.supply.subscriptions.first_registry();
@@ -574,6 +580,7 @@ impl Node {
                 // Nobody passes it on, so it is the neighbour's own.
                 self.calls.handle_load(post, origin, load);
             }
+            Message::Report(_) if !FULL => {}
             Message::Report(report) => self.reports.handle_report(origin, &report),
             Message::Hello(hello) => {
                 let subscriptions = &mut self.calls.runs.supply.subscriptions;
@@ -585,7 +592,7 @@ impl Node {
                     post.mesh.hear_listed(now, origin, &hello);
                     post.mesh.hear_registries(now, origin, &hello);
                 }
-                if !is_own {
+                if FULL && !is_own {
                     let held = subscriptions.settled(now, origin);
                     let contradictions = &mut self.contradictions;
                     contradictions.handle_registry(post, origin, &hello, held);
@@ -596,10 +603,10 @@ impl Node {
                     let held = || subscriptions.note(note.namespace);
                     let own = archived.map(|own| (own, true));
                     let own = own.or_else(|| held().map(|own| (own, false)));
-                    if let Some(own) = own {
+                    if FULL && let Some(own) = own {
                         self.contradictions.handle_note(post, origin, note, own);
                     }
-                    if is_own || is_near {
+                    if FULL && (is_own || is_near) {
                         self.announcements.handle_note(origin, note);
                     }
                     if is_near {

@@ -5,6 +5,7 @@
 use nimblenet_tasklet::{Digest, NamespaceId, NodeId};
 
 use super::post::Post;
+use crate::FULL;
 use crate::archive::Archive;
 use crate::cache::SlotId;
 use crate::catalogue::Catalogue;
@@ -68,11 +69,11 @@ impl Servings {
 
     /// The archive that the node serves as a registry.
     pub(in crate::node) fn archive(&self) -> Option<&Archive> {
-        self.archive.as_ref()
+        self.archive.as_ref().filter(|_| FULL)
     }
 
     pub(in crate::node) fn archive_mut(&mut self) -> Option<&mut Archive> {
-        self.archive.as_mut()
+        self.archive.as_mut().filter(|_| FULL)
     }
 
     /// Answers a search if the tasklet is here. A registry does not answer floods.
@@ -83,7 +84,7 @@ impl Servings {
         flooded: bool,
         search: Search,
     ) {
-        if flooded && self.archive.is_some() {
+        if flooded && self.archive().is_some() {
             return;
         }
         let request = search.request;
@@ -109,7 +110,7 @@ impl Servings {
     ) {
         let number = request.request;
         let held = self.find(post, Object::Module(request.tasklet));
-        let archive = self.archive.as_ref();
+        let archive = self.archive.as_ref().filter(|_| FULL);
         let digest = |module| {
             // What is held was checked against the catalogue when it came.
             let archived = archive.and_then(|archive| archive.digest(request.tasklet));
@@ -264,7 +265,7 @@ impl Servings {
         match object {
             Object::Module(tasklet) => {
                 let cached = cache.find(tasklet).map(|slot| cache.code(slot));
-                let archive = self.archive.as_ref();
+                let archive = self.archive.as_ref().filter(|_| FULL);
                 let bytes = cached.or_else(|| archive?.version(tasklet))?;
                 Some((bytes, u32::from(tasklet.sequence)))
             }
@@ -283,7 +284,7 @@ impl Servings {
         let Object::Catalogue { namespace, since } = object else {
             return;
         };
-        let archive = self.archive.as_ref();
+        let archive = self.archive.as_ref().filter(|_| FULL);
         let archived = archive.and_then(|archive| archive.catalogue(namespace));
         let Some(catalogue) = archived.or(holding.catalogue) else {
             return;

@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use nimblenet_tasklet::{Fault, NodeId, Trap};
 
+use crate::FULL;
 use crate::job::{Caller, Job, State};
 use crate::node::post::{ASK_AFTER, Ask, Gone, Post};
 use crate::places::JobAt;
@@ -85,7 +86,7 @@ impl Exchange {
 
     /// Whether the call may be at another node than the one that was asked.
     fn may_pass(&self) -> bool {
-        self.passes.is_placed() && !self.known
+        FULL && self.passes.is_placed() && !self.known
     }
 }
 
@@ -158,7 +159,7 @@ impl Exchanges {
             return;
         };
         let patience = post.patience_for(exchange.to);
-        let quiet = exchange.expected.take();
+        let quiet = exchange.expected.take().filter(|_| FULL);
         let late = quiet.map(|time| patience + time + time / 2);
         let late = late.map(|late| late.min(patience * ASK_AFTER * LONGEST_WAIT));
         exchange.ask.asked(post.now, late.unwrap_or(patience));
@@ -310,7 +311,7 @@ impl Exchanges {
         // The result comes by itself, unless it is lost. Nobody is believed who says that this takes
         // very long.
         let wait = (wait.duration() + patience / 4).min(patience * LONGEST_WAIT);
-        let wait = wait.max(patience);
+        let wait = if FULL { wait.max(patience) } else { patience };
         exchange.ask.answered(post.now, wait);
         exchange.known = true;
         Some(exchange)

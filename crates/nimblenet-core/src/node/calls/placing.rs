@@ -67,11 +67,6 @@ impl Placing {
         }
     }
 
-    /// Whether this node tells how long work waits with it.
-    pub(in crate::node) fn tells(&self) -> bool {
-        self.limit > 0
-    }
-
     /// Takes what a neighbour says of its work.
     pub(in crate::node) fn handle_load(&mut self, post: &Post<'_>, id: NodeId, load: Load) {
         let found = self.others.binary_search_by_key(&id, |other| other.id);

@@ -138,7 +138,9 @@ impl Execution {
             post.counters.drop(DropReason::StaleOutcome);
             return Effect::Nothing;
         };
-        self.jobs.note_ran(at, post.now);
+        if self.costs.remembers() {
+            self.jobs.note_ran(at, post.now);
+        }
         if let Outcome::NoRoom { .. } = outcome {
             self.stall(post, at, executor);
             return Effect::Nothing;
@@ -227,7 +229,9 @@ impl Execution {
         match bench.poll_turn(executor, victim.is_some(), demand)? {
             Turn::MakePlace(_) => self.clear_place(executor, cache, victim?),
             Turn::Run(at) => {
-                self.jobs.note_step(at, now);
+                if self.costs.remembers() {
+                    self.jobs.note_step(at, now);
+                }
                 self.run(executor, cache, at, granted)
             }
         }
