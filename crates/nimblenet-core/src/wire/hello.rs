@@ -46,7 +46,8 @@ pub struct EpochNote {
     pub namespace: NamespaceId,
     /// The epoch.
     pub epoch: u32,
-    /// The first four bytes of the epoch's root (spec/catalogue.md, section 4); 0 at epoch 0.
+    /// The first four bytes of the epoch's root (spec/catalogue.md, section 4). Without
+    /// any epoch it is 0.
     pub root: u32,
 }
 

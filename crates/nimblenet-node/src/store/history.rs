@@ -42,7 +42,7 @@ pub struct Change {
 }
 
 /// The modules that a delta names, with their lengths, by the numbers of the entries.
-type Step = BTreeMap<u16, (Digest, u32)>;
+type Entries = BTreeMap<u16, (Digest, u32)>;
 
 /// The epochs that these deltas lead to; nothing if one is no delta.
 pub(super) fn list(deltas: &[Vec<u8>]) -> Option<Vec<EpochSummary>> {
@@ -96,9 +96,9 @@ pub(super) fn fold(
         let delta = Delta::decode(bytes).map_err(Refusal::Malformed)?;
         let modules = delta.entries();
         let modules = modules.map(|entry| (entry.number, (entry.digest, entry.size)));
-        Ok((delta.to, delta.count, modules.collect::<Step>()))
+        Ok((delta.to, delta.count, modules.collect::<Entries>()))
     });
-    let mut steps: Vec<(u32, u16, Step)> = steps.collect::<Result<_, Refusal>>()?;
+    let mut steps: Vec<(u32, u16, Entries)> = steps.collect::<Result<_, Refusal>>()?;
     let all = named(&steps);
     let mut folded = Folded::default();
     loop {
@@ -141,7 +141,7 @@ pub(super) fn digests(deltas: &[Vec<u8>]) -> BTreeSet<Digest> {
 }
 
 /// Each module once, with its length.
-fn named(steps: &[(u32, u16, Step)]) -> BTreeMap<Digest, u32> {
+fn named(steps: &[(u32, u16, Entries)]) -> BTreeMap<Digest, u32> {
     let modules = steps.iter().flat_map(|(.., step)| step.values().copied());
     modules.filter(|(_, size)| *size > 0).collect()
 }
