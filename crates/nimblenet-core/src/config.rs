@@ -7,11 +7,13 @@ use core::time::Duration;
 
 use nimblenet_tasklet::{Capabilities, Name, NamespaceId, NodeId};
 
-use crate::FULL;
 use crate::archive::Archive;
 use crate::cache::Eviction;
 use crate::catalogue::CatalogueLimits;
 use crate::place::Placement;
+
+/// Whether the node does what a microcontroller has no room for.
+pub(crate) const FULL: bool = cfg!(feature = "full");
 
 /// A link of the node, by its place in [`Config::links`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

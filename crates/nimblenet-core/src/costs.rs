@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use nimblenet_tasklet::TaskletRef;
 
-use crate::FULL;
+use crate::config::FULL;
 
 /// The speed forgets half of what it is made of when that has become so much time.
 const MEMORY_US: u64 = 64_000_000;

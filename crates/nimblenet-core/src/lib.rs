@@ -56,9 +56,6 @@
 
 extern crate alloc;
 
-/// Whether the node does what a microcontroller has no room for.
-pub(crate) const FULL: bool = cfg!(feature = "full");
-
 mod archive;
 pub mod cache;
 mod catalogue;

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use nimblenet_tasklet::NodeId;
 
-use crate::FULL;
+use crate::config::FULL;
 use crate::time::Instant;
 
 /// Points of a source that has not answered.

@@ -151,7 +151,7 @@ fn fault_04_a_newer_version_of_everything_is_taken_whatever_the_names_were() {
 
     apply(&mut held, &delta(0, 9, 2, &part), true).unwrap();
     assert_eq!((held.epoch(), held.count()), (9, 2));
-    let number = |name| held.find(&Name::new(name).unwrap()).map(|it| it.number);
+    let number = |name| held.named(&Name::new(name).unwrap()).map(|it| it.number);
     assert_eq!(
         ["peak", "rms", "mean"].map(number),
         [Some(0), Some(1), None]

@@ -6,7 +6,7 @@
 
 use core::time::Duration;
 
-use crate::FULL;
+use crate::config::FULL;
 use crate::time::Instant;
 
 /// With so many hellos a neighbour is asked in vain until it counts as deaf.

@@ -9,7 +9,7 @@ use super::neighbours::Neighbour;
 use super::routes::Route;
 use super::seal::Seal;
 use super::trickle::Trickle;
-use crate::FULL;
+use crate::config::FULL;
 use crate::counters::Counters;
 use crate::time::Instant;
 use crate::wire::{

@@ -31,7 +31,7 @@ use self::repeats::Repeats;
 use self::routes::Routes;
 use self::seal::{Plain, Seal};
 use self::trickle::Trickle;
-use crate::FULL;
+use crate::config::FULL;
 use crate::config::{Config, LinkAddress, LinkConfig, LinkId, MIN_MTU};
 use crate::counters::{Counters, DropReason};
 use crate::random::Random;

@@ -7,7 +7,7 @@ use nimblenet_tasklet::NodeId;
 
 use super::bucket::{Bucket, NEIGHBOUR_FLOODS};
 use super::hearing::Hearing;
-use crate::FULL;
+use crate::config::FULL;
 use crate::config::{LinkAddress, LinkId, StaticNeighbour};
 use crate::time::Instant;
 use crate::wire::MAX_LISTED;

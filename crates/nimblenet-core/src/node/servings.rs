@@ -5,10 +5,10 @@
 use nimblenet_tasklet::{Digest, NamespaceId, NodeId};
 
 use super::post::Post;
-use crate::FULL;
 use crate::archive::Archive;
 use crate::cache::SlotId;
 use crate::catalogue::Catalogue;
+use crate::config::FULL;
 use crate::config::LinkId;
 use crate::queue::Queue;
 use crate::wire::{

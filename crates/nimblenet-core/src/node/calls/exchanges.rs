@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use nimblenet_tasklet::{Fault, NodeId, Trap};
 
-use crate::FULL;
+use crate::config::FULL;
 use crate::job::{Caller, Job, State};
 use crate::node::post::{ASK_AFTER, Ask, Gone, Post};
 use crate::places::JobAt;
