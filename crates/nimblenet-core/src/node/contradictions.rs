@@ -11,8 +11,6 @@ use crate::queue::Queue;
 use crate::time::Instant;
 use crate::wire::{EpochNote, HELLO_BYTES, Hello, Message};
 
-/// A registry tells everybody what it holds with so many hellos after its start.
-const TOLD_AT_START: u8 = 2;
 /// It goes on for so long after it has heard a contradiction: neighbours that contradict say hello
 /// twice.
 const DISPUTED: Duration = Duration::from_secs(150);
@@ -120,20 +118,20 @@ impl Contradictions {
         self.news.push_back(Contradiction { node, note, held });
     }
 
-    /// After a hello of a registry: tells every node what the registry holds, if nodes may not know.
+    /// After a hello of a registry: tells every node what the registry holds, if some hold something else.
     pub(in crate::node) fn handle_hello(
         &mut self,
         post: &mut Post<'_>,
         held: impl Iterator<Item = EpochNote> + Clone,
     ) {
         let is_disputed = self.disputed.is_some_and(|until| post.now < until);
-        if !self.is_registry || self.times >= TOLD_AT_START && !is_disputed {
+        if !self.is_registry || !is_disputed {
             return;
         }
         let mut space = [0; HELLO_BYTES];
         let room = (post.mesh.room() - 1).min(HELLO_BYTES);
         let hello = Hello::new([].into_iter(), held, self.times, &mut space[..room]);
-        self.times = self.times.checked_add(1).unwrap_or(TOLD_AT_START);
+        self.times = self.times.wrapping_add(1);
         let reach = post.mesh.reach(post.now);
         post.flood(reach, Message::Hello(hello));
     }
