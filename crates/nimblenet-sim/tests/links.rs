@@ -288,7 +288,7 @@ fn fault_13_eight_hops_with_20_percent_loss_each_serve_24_cold_chains() {
 #[test]
 fn fault_13_eight_hops_with_40_percent_loss_each_serve_24_cold_chains_within_a_minute() {
     for seed in 1..=5 {
-        let mut net = lossy_line(seed, 0.4, 7);
+        let mut net = lossy_line(seed, 0.4, 5);
         assert!(net.run_until(60 * SECOND, all_have_a_catalogue), "{seed}");
         let took = cold_chains(&mut net, 8, 24);
         assert_eq!(took.len(), 24, "{seed}");

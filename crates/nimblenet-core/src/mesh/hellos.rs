@@ -37,6 +37,13 @@ impl<S: Seal> Mesh<S> {
         }
     }
 
+    /// Answers do not seem to come to `destination`: hints at the neighbour that is the next hop there.
+    pub(crate) fn hint(&mut self, now: Instant, destination: NodeId) {
+        if FULL && let Some(next) = self.next(now, destination) {
+            self.hint_neighbour(now, next.id);
+        }
+    }
+
     /// Whether `id` is a neighbour that seems not to hear this node: it is no way to anywhere.
     pub(crate) fn is_deaf(&self, id: NodeId) -> bool {
         FULL && self.neighbours.find(id).is_some_and(Neighbour::is_deaf)
@@ -72,9 +79,7 @@ impl<S: Seal> Mesh<S> {
         }
         let mut news = false;
         // spec/behaviour.md, section 2: it has restarted, and waits for what this node knows.
-        if hello.registries().next().is_none()
-            && (self.is_registry() || !self.registries.is_empty())
-        {
+        if hello.registries().next().is_none() && self.tells_registries(now) {
             self.speak_soon(now);
         }
         let mtu = self.smallest_mtu();
@@ -95,6 +100,12 @@ impl<S: Seal> Mesh<S> {
         if news {
             self.hurry(now);
         }
+    }
+
+    /// Whether the next hello has a registry note: without a way to a registry there is nothing to tell.
+    fn tells_registries(&self, now: Instant) -> bool {
+        let mut known = self.registries.iter();
+        self.is_registry() || known.any(|(registry, _)| self.routes.find(now, *registry).is_some())
     }
 
     /// A neighbour is asked, or asks: says hello soon, which changes nothing else.

@@ -49,6 +49,8 @@ pub(crate) struct Neighbours {
     neighbours: Vec<Neighbour>,
     limit: usize,
     lifetime: Duration,
+    /// A node without a place here that asks whether this one hears it.
+    stranger: Option<NodeId>,
 }
 
 impl Neighbours {
@@ -64,6 +66,7 @@ impl Neighbours {
             neighbours,
             limit,
             lifetime,
+            stranger: None,
         }
     }
 
@@ -165,20 +168,27 @@ impl Neighbours {
     pub(crate) fn answer(&mut self) -> impl Iterator<Item = NodeId> {
         let owed = |neighbour: &&mut Neighbour| neighbour.hearing.owes;
         let all = self.neighbours.iter_mut().filter(owed);
-        all.take(MAX_LISTED).map(|neighbour| {
+        let known = all.map(|neighbour| {
             neighbour.hearing.owes = false;
             neighbour.id
-        })
+        });
+        self.stranger
+            .take()
+            .into_iter()
+            .chain(known)
+            .take(MAX_LISTED)
     }
 
     /// A neighbour asks whether this node hears it. It may ask because it hears no answers: so it is
     /// asked too.
     pub(crate) fn handle_ask(&mut self, now: Instant, id: NodeId) {
-        if let Some(neighbour) = self.find_mut(id) {
-            neighbour.hearing.owes = true;
-            if FULL {
-                neighbour.hearing.doubt(now);
-            }
+        let Some(neighbour) = self.find_mut(id) else {
+            self.stranger = Some(id);
+            return;
+        };
+        neighbour.hearing.owes = true;
+        if FULL {
+            neighbour.hearing.doubt(now);
         }
     }
 
@@ -295,6 +305,17 @@ mod tests {
         assert!(neighbours.find(NodeId(2)).is_some());
         neighbours.forget_silent(at(16));
         assert!(neighbours.find(NodeId(2)).is_none() && neighbours.find(NodeId(1)).is_some());
+    }
+
+    #[test]
+    fn who_has_no_place_is_answered_too() {
+        let mut neighbours = Neighbours::new(1, &[], Duration::MAX);
+        for id in [1, 2] {
+            neighbours.hear(Instant::ZERO, NodeId(id), LinkId(0), LinkAddress(1));
+            neighbours.handle_ask(Instant::ZERO, NodeId(id));
+        }
+        assert_eq!(neighbours.answer().count(), 2);
+        assert_eq!(neighbours.answer().count(), 0);
     }
 
     #[test]

@@ -636,17 +636,24 @@ impl Calls {
         };
         self.forget_before(post, origin, &call);
         if self.waiting.has(caller) {
+            note_repeated(post, origin, &call);
             let answer = Answer::Working(exchanges::run(post), self.own_wait(post));
             exchanges::send(post, caller, answer);
             return;
         }
         let known = self.runs.execution.jobs.by_caller(caller);
-        if known.is_none() {
+        if known.is_some() {
+            note_repeated(post, origin, &call);
+        } else {
             if FULL && let Some(to) = self.answers.passed_to(post, caller) {
                 pass_on(post, frame, call, to);
                 return;
             }
-            if self.answers.is_late(post.now, caller) || self.recall(post, caller) {
+            if self.answers.is_late(post.now, caller) {
+                return;
+            }
+            if self.recall(post, caller) {
+                note_repeated(post, origin, &call);
                 return;
             }
             if !self.is_new(post, &call) {
@@ -906,6 +913,14 @@ impl Calls {
             post.counters.calls += 1;
         }
         self.answer(post, waits.unwrap_or(at));
+    }
+}
+
+/// A call has come again that this node has answered: if its origin does not know this node's run yet, it
+/// has got no answer, and the way there may be dead.
+fn note_repeated(post: &mut Post<'_>, origin: NodeId, call: &Call<'_>) {
+    if call.run == 0 {
+        post.mesh.hint(post.now, origin);
     }
 }
 

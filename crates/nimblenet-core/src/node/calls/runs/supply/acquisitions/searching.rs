@@ -38,9 +38,9 @@ impl Acquisition {
 
     /// Asks who has the module, or the registry.
     pub(super) fn search(&mut self, post: &mut Post<'_>, scope: Scope) {
-        // The registry may still answer the former question, which takes longer than this node can
-        // know without a route.
-        let again = (self.phase, scope) == (Phase::Fallback, Scope::Registry);
+        // Who was asked before may still answer: that takes longer than this node can know without a
+        // route.
+        let again = self.ring > 0 || (self.phase, scope) == (Phase::Fallback, Scope::Registry);
         if !again {
             self.request = post.new_request();
         }
@@ -59,7 +59,14 @@ impl Acquisition {
                 self.phase = Phase::LocalSearch;
                 let wait = local_search * (1 << self.ring);
                 self.ask.answered(post.now, wait.min(2 * global_search));
-                let early = !self.registry_failed && !post.mesh.has_heard(self.wanted.registry);
+                let registry = self.wanted.registry;
+                let heard = post.mesh.has_heard(registry);
+                // It is there, although the way to it is not known.
+                if heard && !self.registry_failed && self.ring % 2 == 1 {
+                    post.send(registry, message);
+                    return;
+                }
+                let early = !self.registry_failed && !heard;
                 let ring = match self.ring {
                     0 | 1 => self.ring,
                     ring if early => ring.saturating_sub(EARLY_RINGS).max(1),
