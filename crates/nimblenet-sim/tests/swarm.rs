@@ -96,7 +96,7 @@ fn a_thousand_runs_show_nothing_but_known_faults_and_everything_that_may_go_wron
         assert!(times >= 10, "{kind}: {times}");
     }
     assert!(
-        known.len() >= 3,
+        known.len() >= 2,
         "the swarm finds by itself what is known: {known:?}"
     );
 }

@@ -56,6 +56,11 @@ impl Announcements {
         }
     }
 
+    /// A registry does not know what this node holds: the next hellos come with an announcement.
+    pub(in crate::node) fn begin(&mut self) {
+        self.row = ANNOUNCED;
+    }
+
     fn is_due(&mut self, epochs: impl Iterator<Item = u32>) -> bool {
         // Epochs only grow, and so does their sum.
         let sum = Some(epochs.fold(0, u32::wrapping_add));

@@ -14,6 +14,9 @@ use crate::wire::{EpochNote, HELLO_BYTES, Hello, Message};
 /// It goes on for so long after it has heard a contradiction: neighbours that contradict say hello
 /// twice.
 const DISPUTED: Duration = Duration::from_secs(150);
+/// So many of a registry's hellos after the first contradiction follow quickly on one another: floods get
+/// lost on their way.
+const HURRIED: u8 = 12;
 /// The user hears of a contradiction in one namespace so often at most.
 const AGAIN: Duration = Duration::from_secs(60);
 /// So many namespaces of a registry are told apart.
@@ -40,6 +43,8 @@ pub(in crate::node) struct Contradictions {
     news: Queue<Contradiction>,
     /// How often this registry has told everybody what it holds.
     times: u8,
+    /// How many of its hellos are still to come quickly.
+    hurried: u8,
     is_registry: bool,
     /// Until when a registry tells everybody.
     disputed: Option<Instant>,
@@ -53,20 +58,23 @@ impl Contradictions {
             told: Queue::with_capacity(apart),
             news: Queue::with_capacity(apart),
             times: 0,
+            hurried: 0,
             is_registry,
             disputed: None,
         }
     }
 
     /// Takes what a registry says in a hello. `held` has what this node holds of that registry's
-    /// namespaces.
+    /// namespaces. Returns whether the registry is found to be behind after it was not for long: it may
+    /// not know of the namespace at all, so it has to be told.
     pub(in crate::node) fn handle_registry(
         &mut self,
         post: &mut Post<'_>,
         registry: NodeId,
         hello: &Hello<'_>,
         held: impl Iterator<Item = EpochNote>,
-    ) {
+    ) -> bool {
+        let mut begins = false;
         let is_complete = hello.epochs().count() < COMPLETE;
         for own in held {
             let said = hello.epochs().find(|note| note.namespace == own.namespace);
@@ -77,9 +85,10 @@ impl Contradictions {
             };
             let said = said.or(is_complete.then_some(none));
             if let Some(note) = said.filter(|note| note.epoch < own.epoch) {
-                self.note(post, registry, note, own.epoch);
+                begins |= self.note(post, registry, note, own.epoch);
             }
         }
+        begins
     }
 
     /// Takes what another node says that it holds of a namespace of which this node holds `own`. A
@@ -98,10 +107,13 @@ impl Contradictions {
         }
     }
 
-    fn note(&mut self, post: &mut Post<'_>, node: NodeId, note: EpochNote, held: u32) {
+    /// Notes a contradiction; returns whether it is the first one for long.
+    fn note(&mut self, post: &mut Post<'_>, node: NodeId, note: EpochNote, held: u32) -> bool {
         post.counters.contradictions += 1;
         let now = post.now;
-        if self.disputed.is_none_or(|until| until <= now) {
+        let begins = self.disputed.is_none_or(|until| until <= now);
+        if begins {
+            self.hurried = HURRIED;
             post.mesh.speak_soon(now);
         }
         self.disputed = Some(now + DISPUTED);
@@ -109,13 +121,14 @@ impl Contradictions {
         let is_told = self.told.iter().any(|(of, _)| *of == note.namespace);
         // The user hears of each within a pump, so there is room for one of each namespace.
         if is_told || self.told.len() == self.told.capacity() {
-            return;
+            return begins;
         }
         if self.news.len() == self.news.capacity() {
             self.news.pop_front();
         }
         self.told.push_back((note.namespace, now));
         self.news.push_back(Contradiction { node, note, held });
+        begins
     }
 
     /// After a hello of a registry: tells every node what the registry holds, if some hold something else.
@@ -132,6 +145,10 @@ impl Contradictions {
         let room = (post.mesh.room() - 1).min(HELLO_BYTES);
         let hello = Hello::new([].into_iter(), held, self.times, &mut space[..room]);
         self.times = self.times.wrapping_add(1);
+        if self.hurried > 0 {
+            self.hurried -= 1;
+            post.mesh.speak_soon(post.now);
+        }
         let reach = post.mesh.reach(post.now);
         post.flood(reach, Message::Hello(hello));
     }

@@ -491,7 +491,11 @@ impl Node {
     fn handle_timeout(&mut self, now: Instant) {
         let archived = self.servings.archive().into_iter();
         let archived = archived.flat_map(Archive::catalogues);
-        let held = archived.chain(self.calls.runs.supply.subscriptions.catalogues());
+        // What a registry holds of its own namespaces is what it serves, not what others still hold.
+        let (own, subscriptions) = (self.ground.config.id, &self.calls.runs.supply.subscriptions);
+        let others = subscriptions.catalogues();
+        let others = others.filter(|it| subscriptions.registry(it.id()) != Some(own));
+        let held = archived.chain(others);
         let notes = held.filter(|catalogue| catalogue.epoch() > 0);
         let notes = notes.map(EpochNote::of);
         let Ground { mesh, counters, .. } = &mut self.ground;
@@ -595,11 +599,15 @@ impl Node {
                 if FULL && !is_own {
                     let held = subscriptions.settled(now, origin);
                     let contradictions = &mut self.contradictions;
-                    contradictions.handle_registry(post, origin, &hello, held);
+                    if contradictions.handle_registry(post, origin, &hello, held) {
+                        self.announcements.begin();
+                    }
                 }
                 for note in hello.epochs() {
                     let archive = self.servings.archive();
-                    let archived = archive.and_then(|it| it.note(note.namespace, is_own));
+                    let registry = subscriptions.registry(note.namespace);
+                    let serves = is_own || registry == Some(post.config.id);
+                    let archived = archive.and_then(|it| it.note(note.namespace, serves));
                     let held = || subscriptions.note(note.namespace);
                     let own = archived.map(|own| (own, true));
                     let own = own.or_else(|| held().map(|own| (own, false)));
