@@ -43,8 +43,8 @@ const LIMITS: &[Limit] = &[
         // 2 kB of it keep what tasklets keep apart: the values, and each activation's full name.
         // 1.6 kB: 32 calls that wait. 1 kB: what neighbours hold. 2 kB: clients and what they have called, modules that pass, the
         // order of names and of modules. 2 kB: the packets of 64 nodes, and answers that callers may
-        // still ask for.
-        ram_bytes_outside_disk_and_arena: 57_700,
+        // still ask for. 1.1 kB: catalogues of four namespaces, whose tables have grown.
+        ram_bytes_outside_disk_and_arena: 58_800,
     },
     Limit {
         image: "pico-uart-single",
@@ -52,15 +52,15 @@ const LIMITS: &[Limit] = &[
         flash_bytes: 220_000,
         // The second core's stack is not there.
         ram_bytes: 253_952,
-        ram_bytes_outside_disk_and_arena: 50_500,
+        ram_bytes_outside_disk_and_arena: 51_600,
     },
     Limit {
         image: "pico-w-wifi",
         // 232 kB of it are the radio's own firmware. The node's part grows as for the others.
         flash_bytes: 511_500,
-        ram_bytes: 249_700,
+        ram_bytes: 250_800,
         // The driver and the network hold packets in both directions.
-        ram_bytes_outside_disk_and_arena: 96_100,
+        ram_bytes_outside_disk_and_arena: 97_200,
     },
 ];
 

@@ -21,7 +21,7 @@
 //! At the end of the input the program ends. A line that it does not understand, and a board that is
 //! lost, end it with an error.
 
-use std::fmt::Write as _;
+use core::fmt::Write as _;
 use std::io::{BufRead, Write};
 
 use anyhow::{Context as _, Result, bail};

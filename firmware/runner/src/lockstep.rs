@@ -5,8 +5,8 @@
 //! what comes out does not depend on which of them runs first. A step may be as long as the shortest
 //! time that a frame takes from one board to another.
 
+use core::num::NonZero;
 use std::collections::VecDeque;
-use std::num::NonZero;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 

@@ -26,6 +26,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Frames with the bytes that a line may treat specially.
 const FRAMES: [&[u8]; 3] = [&[0], &[1, 0, 2, 0, 0, 3, 0x0a, 0x11, 0x03], &[7; 200]];
 
+/// Where a UART's flags are, and the one that nothing is received.
+const FLAGS: u32 = 0x18;
+const RECEIVE_EMPTY: u32 = 1 << 4;
+
 /// A program that sends what one UART receives out of the other, or of the same.
 fn passing(from: &[usize], onto: &[usize]) -> Image {
     let mut program = Program::default();
@@ -37,9 +41,13 @@ fn passing(from: &[usize], onto: &[usize]) -> Image {
     for (from, onto) in from.iter().zip(onto) {
         let (_, source, interrupt, _) = UARTS[*from];
         let (_, sink, ..) = UARTS[*onto];
-        program.handler(interrupt);
+        let pass = program.here();
         program.load(0, source).read(1, 0);
-        program.load(0, sink).write(1, 0).return_from_interrupt();
+        program.load(0, sink).write(1, 0);
+        program.handler(interrupt);
+        program.load(0, source + FLAGS).read(1, 0);
+        program.jump_if_clear(1, RECEIVE_EMPTY, pass);
+        program.return_from_interrupt();
     }
     program.image()
 }

@@ -140,7 +140,10 @@ impl Node {
             calls: Calls::new(&config, catalogues),
             reports: Reports::new(archive.is_some()),
             announcements: Announcements::new(archive.is_some()),
-            contradictions: Contradictions::new(archive.is_some(), config.namespaces.len()),
+            contradictions: Contradictions::new(
+                archive.is_some(),
+                if FULL { config.namespaces.len() } else { 0 },
+            ),
             servings: Servings::new(archive, limits.servings),
             ground: Ground::new(config, mesh, cache, Buffer::new(image)),
         }
@@ -494,7 +497,7 @@ impl Node {
         // What a registry holds of its own namespaces is what it serves, not what others still hold.
         let (own, subscriptions) = (self.ground.config.id, &self.calls.runs.supply.subscriptions);
         let others = subscriptions.catalogues();
-        let others = others.filter(|it| subscriptions.registry(it.id()) != Some(own));
+        let others = others.filter(|it| !FULL || subscriptions.registry(it.id()) != Some(own));
         let held = archived.chain(others);
         let notes = held.filter(|catalogue| catalogue.epoch() > 0);
         let notes = notes.map(EpochNote::of);
@@ -605,9 +608,12 @@ impl Node {
                 }
                 for note in hello.epochs() {
                     let archive = self.servings.archive();
-                    let registry = subscriptions.registry(note.namespace);
-                    let serves = is_own || registry == Some(post.config.id);
-                    let archived = archive.and_then(|it| it.note(note.namespace, serves));
+                    let serves = |archive: &Archive| {
+                        let registry = subscriptions.registry(note.namespace);
+                        let serves = is_own || registry == Some(post.config.id);
+                        archive.note(note.namespace, serves)
+                    };
+                    let archived = archive.filter(|_| FULL).and_then(serves);
                     let held = || subscriptions.note(note.namespace);
                     let own = archived.map(|own| (own, true));
                     let own = own.or_else(|| held().map(|own| (own, false)));

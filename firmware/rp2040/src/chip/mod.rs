@@ -26,9 +26,9 @@ use embassy_executor::{SendSpawner, SpawnError, SpawnToken, Spawner};
 use nimblenet_board::heap::SealedHeap;
 use nimblenet_board::provision::Provision;
 
-/// The heap: memory of the node besides its disk. The node allocates 29.5 kB at its start with one
-/// namespace and 31.1 kB with four. A board that needs more than this does not start.
-const HEAP_BYTES: usize = 31_296;
+/// The heap: memory of the node besides its disk. The node allocates nearly all of it at its start with four
+/// namespaces. A board that needs more than this does not start.
+const HEAP_BYTES: usize = 32_512;
 
 #[global_allocator]
 static HEAP: SealedHeap<HEAP_BYTES> = SealedHeap::new();

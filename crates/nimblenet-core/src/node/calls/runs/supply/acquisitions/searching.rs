@@ -1,7 +1,7 @@
 //! The search for a holder that nobody knows: among neighbours, in the mesh, at the registry.
 
 use super::{Acquisition, Phase};
-use crate::config::{Discovery, Pace};
+use crate::config::{Discovery, FULL, Pace};
 use crate::node::post::Post;
 use crate::places::AcquisitionAt;
 use crate::wire::{Message, Search};
@@ -54,38 +54,38 @@ impl Acquisition {
             global_search,
             ..
         } = post.config.pace;
-        match scope {
+        let registry = self.wanted.registry;
+        let reach = post.mesh.reach(post.now);
+        // How far it goes; none if it asks the registry.
+        let ttl = match scope {
             Scope::Neighbours => {
                 self.phase = Phase::LocalSearch;
                 let wait = local_search * (1 << self.ring);
                 self.ask.answered(post.now, wait.min(2 * global_search));
-                let registry = self.wanted.registry;
-                let heard = post.mesh.has_heard(registry);
-                // It is there, although the way to it is not known.
-                if heard && !self.registry_failed && self.ring % 2 == 1 {
-                    post.send(registry, message);
-                    return;
-                }
-                let early = !self.registry_failed && !heard;
+                let heard = self.registry_failed || post.mesh.has_heard(registry);
                 let ring = match self.ring {
                     0 | 1 => self.ring,
-                    ring if early => ring.saturating_sub(EARLY_RINGS).max(1),
+                    ring if !heard => ring.saturating_sub(EARLY_RINGS).max(1),
                     ring => ring,
                 };
-                let reach = post.mesh.reach(post.now);
-                post.flood((LOCAL_TTL << ring).min(reach), message);
+                // It is there, although the way to it is not known.
+                let lost = FULL && heard && !self.registry_failed && self.ring % 2 == 1;
+                (!lost).then(|| (LOCAL_TTL << ring).min(reach))
             }
             Scope::Mesh => {
                 self.phase = Phase::GlobalSearch;
                 self.ask.answered(post.now, global_search);
-                post.flood(post.mesh.reach(post.now), message);
+                Some(reach)
             }
             Scope::Registry => {
                 self.phase = Phase::Fallback;
-                let registry = self.wanted.registry;
                 self.ask.asked(post.now, post.patience_for(registry));
-                post.send(registry, message);
+                None
             }
+        };
+        match ttl {
+            Some(ttl) => post.flood(ttl, message),
+            None => post.send(registry, message),
         }
     }
 }
