@@ -174,7 +174,7 @@ pub enum Reason {
     Catalogue,
     /// It is time to ask another node about a call that it works on.
     RemoteCall,
-    /// A job is on its way to or from another node.
+    /// A job is on its way to or from another node, or is to be offered to one.
     Move,
     /// A neighbour has not acknowledged a frame.
     Repeat,

@@ -210,6 +210,15 @@ impl Net {
         })
     }
 
+    /// Has the node `id` give its jobs away and take no new ones, or ends that.
+    ///
+    /// # Panics
+    /// If the node is down.
+    pub fn drain(&mut self, id: u16, drains: bool) {
+        self.engine
+            .command(NodeId(id), |node, now| node.drain(now, drains));
+    }
+
     /// Ends a call of the node `id` early.
     ///
     /// # Panics

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use nimblenet_core::wire::{Fetch, Frame, Kind, Message, Object};
-use nimblenet_core::{CallId, Config, Standing};
+use nimblenet_core::{CallId, Config, Placement, Standing};
 use nimblenet_sim::{
     Device, Draft, Layout, LinkModel, Net, Publisher, SimExecutor, TimedExecutor, WasmExecutor,
 };
@@ -728,4 +728,86 @@ fn a_lost_part_of_the_image_is_fetched_again() {
     assert_eq!(moved(&net, 2).1, 1);
     assert_ran_once(world, &spent);
     assert_at_rest(&mut net);
+}
+
+/// Calls of the chain at node 2 of a triangle: two of its clients, and one each of the nodes 1 and 3.
+fn crowd(net: &mut Net, world: World) -> [(u16, CallId); 4] {
+    let mut own = || (2, net.call(2, "shop/top", world.args()).unwrap());
+    let own = [own(), own()];
+    let others = [1, 3].map(|id| (id, net.call_at(id, 2, "shop/top", world.args()).unwrap()));
+    [own[0], own[1], others[0], others[1]]
+}
+
+#[test]
+fn a_node_that_drains_gives_all_its_jobs_away_and_nothing_is_lost_or_run_twice() {
+    for world in WORLDS {
+        let (fuel, ..) = world.unmoved();
+        for (seed, loss) in [(31, 0.0), (32, 0.1), (33, 0.3)] {
+            let (mut net, spent) = world.net(seed, &triangle(), |config| {
+                config.placement = Placement::HERE;
+            });
+            let lossy = LinkModel {
+                loss,
+                ..LinkModel::perfect(2 * MILLI)
+            };
+            for (one, other) in triangle().links {
+                net.set_link(one.0, other.0, lossy);
+            }
+            let calls = crowd(&mut net, world);
+            run_turns(&mut net, &spent, 3);
+            net.drain(2, true);
+            assert!(net.node(2).is_draining());
+            assert_eq!(net.call(2, "shop/top", world.args()), Err(Fault::Busy));
+            let refused = net.call_at(1, 2, "shop/top", world.args()).unwrap();
+            let refused = net.run_until_finished(1, refused);
+            assert_eq!(refused.result, Err(Fault::Busy), "{world:?} {loss}");
+            for (id, call) in calls {
+                let end = net.run_until_finished(id, call);
+                assert_eq!(end.result, Ok(world.result()), "{world:?} {loss} {id}");
+            }
+            assert!(moved(&net, 2).0 > 0, "{world:?} {loss}");
+            assert_eq!(spent.fuel.get(), 4 * fuel, "{world:?} {loss}");
+            assert_at_rest(&mut net);
+            assert_eq!(net.node(2).calls().count(), 0);
+            net.drain(2, false);
+            let end = net.run_call_with(2, "shop/top", world.args());
+            assert_eq!(end.result, Ok(world.result()), "it serves again");
+        }
+    }
+}
+
+#[test]
+fn calls_at_a_node_that_drains_go_to_its_neighbours_and_no_neighbour_places_any_there() {
+    let world = World::Timed;
+    let (mut net, spent) = world.net(34, &triangle(), |config| config.limits.executors = 1);
+    let (fuel, ..) = world.unmoved();
+    // It learns how long the chain takes, and each node has told its neighbours that it is there.
+    net.run_call_with(1, "shop/top", world.args())
+        .result
+        .unwrap();
+    net.run_for(30 * SECOND);
+    net.drain(2, true);
+    net.run_for(5 * SECOND);
+    let turns = net.node(2).counters().moved_in;
+    let at_2 = net.call(2, "shop/top", world.args()).unwrap();
+    let at = net.node(2).calls().next().unwrap().standing;
+    assert!(matches!(at, Standing::At(_)), "{at:?}");
+    let many: Vec<CallId> = (0..40)
+        .map(|_| net.call(1, "shop/top", world.args()).unwrap())
+        .collect();
+    let standings: Vec<_> = net.node(1).calls().map(|it| it.standing).collect();
+    assert!(
+        standings.contains(&Standing::At(NodeId(3))),
+        "{standings:?}"
+    );
+    assert!(
+        !standings.contains(&Standing::At(NodeId(2))),
+        "{standings:?}"
+    );
+    assert_eq!(net.run_until_finished(2, at_2).result, Ok(world.result()));
+    for call in many {
+        assert_eq!(net.run_until_finished(1, call).result, Ok(world.result()));
+    }
+    assert_eq!(net.node(2).counters().moved_in, turns);
+    assert_eq!(spent.fuel.get(), 42 * fuel);
 }

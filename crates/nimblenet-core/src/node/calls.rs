@@ -5,6 +5,7 @@
 //! another node runs; `moves` takes a running job from one node to another.
 
 mod answers;
+mod draining;
 mod exchanges;
 mod moves;
 mod placing;
@@ -17,6 +18,7 @@ use core::time::Duration;
 use nimblenet_tasklet::{Fault, NodeId, Outcome, TaskletRef, Work};
 
 use self::answers::{Answers, FLIGHT, is_before};
+use self::draining::Draining;
 use self::exchanges::{Exchange, Exchanges, Heard};
 pub(super) use self::moves::Moved;
 use self::moves::{Moves, OfferAnswer, Passed};
@@ -38,6 +40,9 @@ use crate::wire::{
     Answer, Call, Frame, Go, Load, Message, Move, Object, Offer, Passes, Return, Wait,
 };
 
+/// How long new work waits, as policies see it, at a node that takes none.
+const DRAINED: Duration = Duration::from_secs(3600);
+
 /// Where a call runs that does not run here.
 struct Placed {
     to: NodeId,
@@ -52,6 +57,7 @@ pub(super) struct Calls {
     moves: Moves,
     answers: Answers,
     placing: Placing,
+    draining: Draining,
     /// Kept between calls, so that a call allocates nothing.
     modules: Vec<(TaskletRef, Option<SlotId>)>,
     waiting: Waiting,
@@ -67,10 +73,14 @@ impl Calls {
             exchanges: Exchanges::new(jobs),
             moves: Moves::new(jobs),
             answers: Answers::new(&config.limits),
-            placing: Placing::new(match config.places_calls() {
-                true => config.limits.neighbours,
-                false => 0,
-            }),
+            placing: Placing::new(
+                match config.places_calls() {
+                    true => config.limits.neighbours,
+                    false => 0,
+                },
+                if FULL { config.limits.neighbours } else { 0 },
+            ),
+            draining: Draining::new(),
             modules: Vec::with_capacity(match config.places_calls() {
                 true => config.limits.preload + 1,
                 false => 0,
@@ -191,7 +201,10 @@ impl Calls {
             caller,
             left: request.deadline,
             backlog: self.runs.execution.jobs.live_here() + self.waiting.live().count(),
-            wait: self.runs.execution.wait(post.now),
+            wait: match FULL && self.draining.is_on() {
+                true => DRAINED,
+                false => self.runs.execution.wait(post.now),
+            },
             executors: post.config.limits.executors,
             neighbours: self.placing.neighbours(post, caller, &self.modules),
         };
@@ -223,7 +236,10 @@ impl Calls {
         let wait = self.runs.execution.wait(post.now);
         let pause = post.config.pace.load;
         if self.placing.poll_load(post.now, pause, wait) {
-            let executors = u8::try_from(post.config.limits.executors).unwrap_or(u8::MAX);
+            let executors = match FULL && self.draining.is_on() {
+                true => 0,
+                false => u8::try_from(post.config.limits.executors).unwrap_or(u8::MAX),
+            };
             let wait = Wait::of(wait);
             post.flood(1, Message::Load(Load { wait, executors }));
         }
@@ -252,6 +268,11 @@ impl Calls {
         post: &mut Post<'_>,
         request: CallRequest<'_>,
     ) -> Result<CallId, Fault> {
+        if FULL && self.draining.is_on() {
+            post.counters.calls += 1;
+            post.counters.failed += 1;
+            return Err(Fault::Busy);
+        }
         self.vacate(post);
         let call = match self.must_wait() {
             true => self.wait(post, request, None),
@@ -398,6 +419,48 @@ impl Calls {
         Ok(())
     }
 
+    /// Begins to give all jobs to other nodes and to take no new ones, or ends that.
+    pub(super) fn drain(&mut self, post: &mut Post<'_>, drains: bool) {
+        if self.draining.set(drains) {
+            // Neighbours place no calls here, or do so again.
+            self.placing.handle_newcomer();
+            self.carry(post);
+        }
+    }
+
+    /// Whether this node gives its jobs to others.
+    pub(super) fn is_draining(&self) -> bool {
+        FULL && self.draining.is_on()
+    }
+
+    /// Orders the next job to leave, if this node is to give its jobs away and none is on its way; false
+    /// if there is nothing to order now.
+    fn drain_next(&mut self, post: &mut Post<'_>) -> bool {
+        if !self.is_draining() || self.moves.job().is_some() {
+            return false;
+        }
+        let jobs = &self.runs.execution.jobs;
+        let here = || jobs.live().filter(|(_, job)| job.state != State::Remote);
+        let stands = |job: &Job| !matches!(job.state, State::Running(_) | State::Thawing(..));
+        // One that runs leaves when it next stands still: until then others would wait for it.
+        let any_stands = here().any(|(_, job)| stands(job));
+        let offered = here().filter(|(_, job)| stands(job) || !any_stands);
+        let calls = offered.map(|(_, job)| job.call);
+        let neighbours = self.placing.takers(post);
+        let Some((call, to)) = self.draining.next(post.now, calls, neighbours) else {
+            return false;
+        };
+        let Some(at) = self.runs.execution.jobs.by_call(call) else {
+            return false;
+        };
+        let name = self.runs.execution.jobs[at].name;
+        if let Some((_, need)) = self.runs.need_of(&name) {
+            let work = Duration::from_micros(need.time_us.into());
+            self.placing.note_placed(post.now, to, work);
+        }
+        self.order_move(post, at, to).is_ok()
+    }
+
     /// Takes an executor's answer.
     pub(super) fn handle_outcome(&mut self, post: &mut Post<'_>, outcome: Outcome<'_>) {
         let work = self.moves.work();
@@ -476,6 +539,9 @@ impl Calls {
         earliest.note(self.exchanges.poll_timeout(), Reason::RemoteCall);
         earliest.note(self.moves.poll_timeout(), Reason::Move);
         earliest.note(self.placing.poll_timeout(), Reason::Load);
+        if FULL {
+            earliest.note(self.draining.poll_timeout(), Reason::Move);
+        }
     }
 
     /// Whether the node `to` may fetch this object because it was offered the job.
@@ -514,7 +580,7 @@ impl Calls {
                 // Both are equally long: a job has an epoch for each namespace.
                 let epochs = catalogues.zip(job.epochs.iter().copied());
                 self.moves.depart(post, job, next, epochs);
-            } else if !self.begin_waiting(post) {
+            } else if !self.begin_waiting(post) && !self.drain_next(post) {
                 break;
             }
         }
@@ -672,6 +738,7 @@ impl Calls {
         }
         let accepted = match known {
             Some(at) => Ok(at),
+            None if self.is_draining() => Err(Fault::Busy),
             None if self.must_wait() => {
                 let answer = match self.wait(post, request, Some(caller)) {
                     Ok(_) => Answer::Working(exchanges::run(post), self.own_wait(post)),
@@ -808,7 +875,7 @@ impl Calls {
         let timed = offer.deadline_ms != Offer::NO_DEADLINE;
         let left = Duration::from_millis(offer.deadline_ms.into());
         let admitted = self.moves.admit(post, offer).and_then(|()| {
-            if !self.runs.execution.image_is_free() {
+            if !self.runs.execution.image_is_free() || self.is_draining() {
                 return Err(Fault::Busy);
             }
             self.runs.execution.open(

@@ -309,6 +309,25 @@ impl Node {
         ordered
     }
 
+    /// Empties the node, which is to be taken away, or with false ends that. While it lasts the node takes
+    /// no new call: those of its clients go to neighbours where that is possible, others are refused with
+    /// [`Fault::Busy`]. Its jobs move to neighbours, one after the other, as with
+    /// [`move_call`](Self::move_call), whose events they cause; a job that nobody takes goes on here and is
+    /// offered again. Results still come back here for whoever has called here, so the node is empty once
+    /// [`progress`](Self::progress) shows nothing more (spec/behaviour.md, section 14). Boards do not
+    /// drain: there this has no effect.
+    pub fn drain(&mut self, now: Instant, drains: bool) {
+        if FULL {
+            self.calls.drain(&mut self.ground.post(now), drains);
+            self.assert_invariants();
+        }
+    }
+
+    /// Whether the node empties itself.
+    pub fn is_draining(&self) -> bool {
+        self.calls.is_draining()
+    }
+
     /// Publishes a delta and its modules into the archive of a registry. The driver must have
     /// checked the signature, and stored them durably.
     ///

@@ -55,15 +55,15 @@ impl Other {
 }
 
 impl Placing {
-    /// Room for what `limit` neighbours say; 0 if calls are not placed.
-    pub(in crate::node) fn new(limit: usize) -> Self {
+    /// Room for what `limit` neighbours say, 0 if calls are not placed; a list has at most `listed`.
+    pub(in crate::node) fn new(limit: usize, listed: usize) -> Self {
         Self {
             others: Vec::with_capacity(limit),
             limit,
             told: None,
             owed: false,
             due: None,
-            neighbours: Vec::with_capacity(limit),
+            neighbours: Vec::with_capacity(limit.max(listed)),
         }
     }
 
@@ -168,6 +168,26 @@ impl Placing {
         &self.neighbours
     }
 
+    /// The neighbours that take work of others; where none says that, those that hear this node.
+    pub(in crate::node) fn takers(&mut self, post: &Post<'_>) -> &[Neighbour] {
+        if self.neighbours(post, None, &[]).is_empty() && self.limit == 0 {
+            let near = post
+                .mesh
+                .neighbours()
+                .filter(|id| post.mesh.is_hearing(*id));
+            let near = near.map(|id| Neighbour {
+                id,
+                wait: Duration::ZERO,
+                way: Duration::ZERO,
+                executors: 1,
+                lacks: 0,
+            });
+            let room = self.neighbours.capacity();
+            self.neighbours.extend(near.take(room));
+        }
+        &self.neighbours
+    }
+
     /// Tells the neighbours how long work waits here, which is `wait`, if that is far from what they
     /// compute.
     pub(in crate::node) fn poll_load(
@@ -238,7 +258,7 @@ mod tests {
 
     #[test]
     fn what_a_neighbour_has_said_runs_down_and_grows_by_what_is_placed_there() {
-        let (mut stage, mut placing) = (Stage::new(), Placing::new(4));
+        let (mut stage, mut placing) = (Stage::new(), Placing::new(4, 4));
         assert_eq!(
             waits(&mut placing, &mut stage),
             [],
@@ -267,7 +287,7 @@ mod tests {
 
     #[test]
     fn who_has_refused_a_call_gets_none_until_it_says_how_long_work_waits() {
-        let (mut stage, mut placing) = (Stage::new(), Placing::new(4));
+        let (mut stage, mut placing) = (Stage::new(), Placing::new(4, 4));
         placing.handle_load(&stage.post(), NEAR, load(0));
         placing.note_refused(NEAR);
         assert_eq!(waits(&mut placing, &mut stage), []);
@@ -277,7 +297,7 @@ mod tests {
 
     #[test]
     fn neighbours_are_told_what_they_do_not_compute_and_not_too_often() {
-        let (mut stage, mut placing) = (Stage::new(), Placing::new(4));
+        let (mut stage, mut placing) = (Stage::new(), Placing::new(4, 4));
         let mut tell =
             |stage: &Stage, wait_s: u32| placing.poll_load(stage.now, PAUSE, wait_s * SECOND);
         stage.pass(10 * SECOND);
@@ -302,7 +322,7 @@ mod tests {
 
     #[test]
     fn a_node_that_does_not_place_calls_tells_nothing_and_keeps_nothing() {
-        let (mut stage, mut placing) = (Stage::new(), Placing::new(0));
+        let (mut stage, mut placing) = (Stage::new(), Placing::new(0, 0));
         placing.handle_load(&stage.post(), NEAR, load(3));
         placing.handle_newcomer();
         assert!(!placing.poll_load(stage.now, PAUSE, 9 * SECOND));
