@@ -162,6 +162,8 @@ pub struct Status {
     pub crashes: Vec<Crash>,
     /// Why a registry serves what it has and takes no publications.
     pub degraded: Option<String>,
+    /// Whether the node gives its jobs to its neighbours and takes no new ones.
+    pub draining: bool,
     /// Time since the start.
     pub uptime: Duration,
 }

@@ -135,6 +135,20 @@ impl Remote {
         self.request(&request).await.map(drop)
     }
 
+    /// Has the node give its jobs to its neighbours and take no new ones, or, if not `drains`, keep them
+    /// again. Returns at once.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn drain(&mut self, drains: bool) -> Result<(), RemoteError> {
+        let mut request = ask(Resource::Drain, &[]);
+        request.query = (!drains)
+            .then(|| query::END.to_owned())
+            .into_iter()
+            .collect();
+        self.request(&request).await.map(drop)
+    }
+
     /// The newest lines that tasklets have written to its log, after number `from`.
     ///
     /// # Errors

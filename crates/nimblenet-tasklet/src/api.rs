@@ -64,6 +64,8 @@ pub mod segment {
     pub const LOGS: &str = "logs";
     /// Calls that clients have made.
     pub const TRIGGERS: &str = "triggers";
+    /// Whether a node gives its jobs away.
+    pub const DRAIN: &str = "drain";
     /// Namespaces and their catalogues.
     pub const NAMESPACES: &str = "r";
     /// The epochs of a catalogue, below its namespace.
@@ -100,6 +102,8 @@ pub mod query {
     pub const FROM: &str = "from";
     /// The public key that a publication is signed by, in hexadecimal digits.
     pub const KEY: &str = "key";
+    /// Whether a node keeps its jobs again.
+    pub const END: &str = "end";
     /// Whether a publication is taken although nodes hold a newer epoch.
     pub const ANYWAY: &str = "anyway";
 }
@@ -161,6 +165,8 @@ resources! {
     Triggers = Get [Is(segment::TRIGGERS)] [query::FROM],
     /// Moves a call in progress to another node.
     Move = Post [Is(segment::JOBS), Any("CALL")] [query::TO],
+    /// Has the node give its jobs to its neighbours and take no new ones.
+    Drain = Post [Is(segment::DRAIN)] [query::END],
     /// Lists the namespaces.
     Namespaces = Get [Is(segment::NAMESPACES)] [],
     /// Returns a catalogue's changes since an epoch.

@@ -68,4 +68,5 @@ verbs! {
     logs Logs,
     record Record,
     relocate Move,
+    drain Drain,
 }

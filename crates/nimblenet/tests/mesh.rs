@@ -469,6 +469,55 @@ fn a_long_call_moves_from_one_daemon_to_another_while_it_runs() {
 }
 
 #[test]
+fn a_node_drains_while_a_call_runs_and_its_clients_get_their_results() {
+    let mesh = Mesh::new(2);
+    let module = wat::parse_str(SLOW).unwrap();
+    let slow = processes::package_with_fuel("shop/slow", ADD, &module, &["shop/add"], 1 << 50);
+    let slow = mesh.bench.write("slow.nnp", slow);
+    let adder = mesh.bench.package("shop/add", ADD, &add(0), &[]);
+    mesh.publish(&[&slow, &adder]);
+    for node in [1, 2] {
+        mesh.wait_for_epoch(node, "shop", 1);
+    }
+    let (first, second) = (mesh.coap(1), mesh.coap(2));
+    let listed = |node: &str| -> Vec<Json> {
+        let listed: Json =
+            serde_json::from_str(&succeed(&["ps", "--node", node, "--json"])).unwrap();
+        listed["calls"].as_array().unwrap().clone()
+    };
+    let begin = |args: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_nimblenet"))
+            .args(args)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
+    let call = begin(&["call", "shop/slow", "500000000", "20", "--node", &first]);
+    soon("the call runs", || {
+        listed(&first).iter().any(|held| held["state"] == "running")
+    });
+    let drain = begin(&["drain", "--node", &first]);
+    soon("the call has moved", || {
+        listed(&first).iter().all(|held| held["at"] == 2) && !listed(&second).is_empty()
+    });
+    let said = fail(&["call", "shop/add", "1", "2", "--node", &second, "--at", "1"]);
+    assert!(said.contains("busy"), "{said}");
+    let said = fail(&["drain", "--node", &first, "--timeout", "2"]);
+    assert!(said.contains("1 call in progress (1 remote)"), "{said}");
+    let output = call.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "42");
+    let output = drain.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success() && said.contains("is empty"),
+        "{said}"
+    );
+    succeed(&["drain", "--node", &first, "--end"]);
+    let sum = succeed(&["call", "shop/add", "1", "2", "--node", &second, "--at", "1"]);
+    assert_eq!(sum.trim(), "3");
+}
+
+#[test]
 fn the_tasklets_of_the_repository_run_on_a_mesh_with_simulated_devices() {
     let mesh = Mesh::new(2);
     let paths = packed();

@@ -55,6 +55,8 @@ pub(crate) enum Request {
     },
     /// Move a call in progress to another node.
     Move { call: CallId, to: NodeId },
+    /// Give all jobs to neighbours and take no new ones, or, if not `drains`, keep them again.
+    Drain { drains: bool },
     /// List the namespaces.
     Namespaces,
     /// Give a catalogue's changes since an epoch.
@@ -150,6 +152,8 @@ pub(crate) enum Reply {
     },
     /// A move has ended, or was refused.
     Moved(Result<(), NotMoved>),
+    /// The node drains, or does so no more.
+    Drains,
     /// The namespaces.
     Namespaces(Vec<NamespaceSummary>),
     /// A catalogue's changes; nothing if there are none.

@@ -369,6 +369,7 @@ impl Service {
             epochs: self.keys.keys().map(epoch).collect(),
             crashes: self.edge.crashes.list(),
             degraded: self.degraded.clone(),
+            draining: self.node.is_draining(),
             uptime: self.clock.now().since(Instant::ZERO),
         }
     }

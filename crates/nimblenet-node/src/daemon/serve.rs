@@ -43,6 +43,12 @@ impl Service {
             Request::Job { call } => answer.give(self.job(call).0),
             Request::Watch { watched, seen } => self.watch(watched, seen, answer),
             Request::Move { call, to } => self.begin_move(call, to, answer),
+            Request::Drain { drains } => {
+                self.node.drain(self.clock.now(), drains);
+                tracing::info!(drains, "told whether to give its jobs to its neighbours");
+                answer.give(Reply::Drains);
+                self.drain();
+            }
             Request::Namespaces => answer.give(self.namespaces()),
             Request::Delta { namespace, from } => answer.give(self.delta(&namespace, from)),
             Request::History { namespace } => {

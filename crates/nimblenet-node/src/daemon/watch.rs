@@ -182,7 +182,7 @@ impl Request {
     pub(super) fn is_about_runs_at(&self, own: NodeId) -> bool {
         match self {
             Self::Call { call, .. } => call.at.is_none_or(|at| at == own),
-            Self::Cache | Self::Logs { .. } | Self::Triggers { .. } => true,
+            Self::Cache | Self::Logs { .. } | Self::Triggers { .. } | Self::Drain { .. } => true,
             Self::Jobs
             | Self::Job { .. }
             | Self::Move { .. }
@@ -212,6 +212,7 @@ impl Request {
             | Self::Logs { .. }
             | Self::Triggers { .. }
             | Self::Move { .. }
+            | Self::Drain { .. }
             | Self::Namespaces
             | Self::Delta { .. }
             | Self::History { .. }

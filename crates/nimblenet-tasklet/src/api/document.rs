@@ -326,6 +326,8 @@ documents! {
         CRASHES = "crashes" Array, optional;
         /// Why a registry serves what it has and takes no publications.
         DEGRADED = "degraded" Text, optional;
+        /// True while the node gives its jobs away and takes no new ones.
+        DRAINING = "draining" Bool, optional;
     }
     /// A link's status.
     link {

@@ -72,7 +72,7 @@ impl Reply {
             Self::Triggers(recorded) => content(|to| write_triggers(to, recorded)),
             Self::Job { now, job } => content(|to| write_job(to, *now, job)),
             Self::Watched { reply, .. } => reply.document(),
-            Self::Moved(Ok(())) | Self::Staged => empty(api::Status::Changed),
+            Self::Moved(Ok(())) | Self::Drains | Self::Staged => empty(api::Status::Changed),
             Self::Moved(Err(NotMoved { fault, detail })) => {
                 let report = CallReport::refused(*fault);
                 failed(*fault, &report, "the move", detail.as_deref(), None)
@@ -445,7 +445,8 @@ fn write_nodes<'w>(to: &'w mut Writer, nodes: &[(NodeId, u32)]) -> Written<'w> {
 
 fn write_status<'w>(to: &'w mut Writer, status: &Status) -> Written<'w> {
     let numbers = numbers(status);
-    to.map(numbers.len() as u64 + 3 + u64::from(status.degraded.is_some()))?;
+    let optional = u64::from(status.degraded.is_some()) + u64::from(status.draining);
+    to.map(numbers.len() as u64 + 3 + optional)?;
     for (name, value) in &numbers {
         to.str(name)?.u64(*value)?;
     }
@@ -464,6 +465,9 @@ fn write_status<'w>(to: &'w mut Writer, status: &Status) -> Written<'w> {
     }
     if let Some(why) = &status.degraded {
         to.str(status::DEGRADED)?.str(why)?;
+    }
+    if status.draining {
+        to.str(status::DRAINING)?.bool(true)?;
     }
     Ok(to)
 }

@@ -67,6 +67,9 @@ impl Asked {
                     to: to.ok_or_else(|| bad("to=ID says which node"))?,
                 })
             }
+            (Resource::Drain, _) => Ok(Request::Drain {
+                drains: self.query(query::END).is_none(),
+            }),
             (Resource::Call, [.., namespace, name]) => {
                 let name = TaskletName::new(&format!("{namespace}/{name}"));
                 self.call(name.map_err(|error| bad(error.to_string()))?)
@@ -198,7 +201,7 @@ fn media(resource: Resource) -> Option<(Media, &'static str)> {
         | Resource::Past
         | Resource::Publish => Some((Media::Cbor, "this resource is CBOR (format 60)")),
         Resource::Module => Some((Media::Bytes, "modules are bytes (format 42)")),
-        Resource::Move | Resource::Stage => None,
+        Resource::Move | Resource::Drain | Resource::Stage => None,
     }
 }
 

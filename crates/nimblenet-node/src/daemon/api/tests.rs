@@ -332,6 +332,7 @@ fn numbers() -> Status {
             text: String::new(),
         }],
         degraded: Some(Refusal::ReadOnly.to_string()),
+        draining: true,
         uptime: Duration::from_secs(5),
     }
 }
