@@ -44,8 +44,7 @@ pub(crate) struct Route {
 /// cannot circle (the feasibility condition of AODV, RFC 3561 section 6.2, and Babel, RFC 8966
 /// section 3.5.1). Between numbers of two runs of a node there is no such order. But no packet travels
 /// for long: what was clearly sent later is newer, whatever its number. As long as that is not clear,
-/// the route is used only if the packet came over its neighbour, which so is nearer in both runs; else
-/// the node sends on what others may use to learn a route of the other run.
+/// the route is not used: the node sends on what others may use to learn a route of the other run.
 #[derive(Debug)]
 pub(crate) struct Routes {
     /// Ordered by destination.
@@ -142,7 +141,7 @@ impl Routes {
                     }
                     Other::Worse => {}
                     Other::Unclear => {
-                        held.usable &= held.next == next;
+                        held.usable = false;
                         if !same_run(held.passed, sequence) || is_newer(sequence, held.passed) {
                             held.passed = sequence;
                         }
@@ -318,20 +317,6 @@ mod tests {
             let number = number.wrapping_add(1);
             assert_eq!(learn(10_002, 2, number), Some(2), "{number}");
         }
-    }
-
-    #[test]
-    fn a_route_stays_in_use_if_packets_of_both_runs_come_over_its_neighbour() {
-        let mut routes = routes();
-        let mut learn = |millis: u64, via, sequence| {
-            let now = Instant::from_micros(millis * 1000);
-            routes.learn(now, FRESH, NodeId(9), NodeId(via), 2, sequence);
-            next(&routes, 9)
-        };
-        assert_eq!(learn(0, 1, 1_000_000), Some(1));
-        assert_eq!(learn(1000, 1, 5), Some(1));
-        assert_eq!(learn(2000, 2, 6), None, "it may lead back");
-        assert_eq!(learn(2100, 1, 7), None, "so may the one of before");
     }
 
     #[test]
