@@ -1,9 +1,13 @@
 //! Whether a neighbour hears this node (spec/behaviour.md, section 3).
 //!
 //! That a node hears another says nothing of the other direction. So it asks, in its hellos: first when it
-//! meets a neighbour, and again when what it sends over that neighbour is not answered. Who does not say in
-//! its own hellos that it was asked is deaf, until it does.
+//! meets a neighbour, and again when what it sends over that neighbour is not answered twice. Who does not
+//! say in its own hellos that it was asked is deaf, until it does.
+//!
+//! Links lose frames, and one answer that is missing is no reason to ask: hellos would cost more than what
+//! was lost. So a doubt waits for a second one, and whatever the neighbour answers in between ends it.
 
+use core::num::NonZeroU32;
 use core::time::Duration;
 
 use crate::config::FULL;
@@ -14,42 +18,107 @@ const HEARING_ASKS: u8 = 4;
 /// A neighbour that has said that it hears this node is not asked again for this long.
 const HEARING_SETTLES: Duration = Duration::from_secs(3);
 
+/// Floods over a neighbour say something only if they come in so short a time.
+const HINTS_TOGETHER: Duration = Duration::from_secs(5);
+
+/// A moment in little room: its milliseconds, which begin anew after 24 days. What is asked a second time
+/// for that costs a hello.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Stamp(NonZeroU32);
+
+impl Stamp {
+    fn of(now: Instant) -> Self {
+        Self(NonZeroU32::MIN.saturating_add((now.as_micros() / 1000) as u32 & (u32::MAX >> 1)))
+    }
+
+    /// Whether it is no longer ago than this.
+    fn is_within(self, time: Duration, now: Instant) -> bool {
+        let ago = Self::of(now).0.get().wrapping_sub(self.0.get()) & (u32::MAX >> 1);
+        u128::from(ago) <= time.as_millis()
+    }
+}
+
 /// What is known of the way to a neighbour.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Hearing {
     /// None if it need not be asked; else how many hellos have asked it.
     asks: Option<u8>,
-    /// When it last has shown that it hears this node, or the start of time.
-    shown: Instant,
+    /// When it last has shown that it hears this node.
+    shown: Option<Stamp>,
     /// Whether it has asked the same, and gets the answer with the next hello.
     pub(super) owes: bool,
-    /// Whether a packet was flooded over it that may have been sent in vain before.
-    hinted: bool,
+    /// Whether it was told that, and has not said a hello without the question since.
+    told: bool,
+    /// When a packet was flooded over it that may have been sent in vain before.
+    hinted: Option<Stamp>,
+    /// Whether something that was sent over it was not answered.
+    doubted: bool,
 }
 
 impl Hearing {
     /// Nothing is known of it, and it is to be asked.
     pub(super) const UNKNOWN: Self = Self {
         asks: if FULL { Some(0) } else { None },
-        shown: Instant::ZERO,
+        shown: None,
         owes: false,
-        hinted: false,
+        told: false,
+        hinted: None,
+        doubted: false,
     };
 
-    /// What was sent over it was not answered; true if it is to be asked for that.
+    /// What was sent over it was not answered, the first time because something got lost, as it seems. True
+    /// if it is to be asked for that.
     pub(super) fn doubt(&mut self, now: Instant) -> bool {
-        let settled = self.shown > Instant::ZERO && now - self.shown <= HEARING_SETTLES;
-        let begins = FULL && self.asks.is_none() && !settled;
-        if begins {
-            self.asks = Some(0);
-        }
-        begins
+        FULL && !self.is_settled(now) && core::mem::replace(&mut self.doubted, true) && self.begin()
     }
 
     /// A packet for one node was flooded over it, from it or to it: the first time because nobody knows a
     /// way yet, as it seems. True if it is to be asked for that.
     pub(super) fn hint(&mut self, now: Instant) -> bool {
-        FULL && core::mem::replace(&mut self.hinted, true) && self.doubt(now)
+        let before = self.hinted.replace(Stamp::of(now));
+        FULL && before.is_some_and(|before| before.is_within(HINTS_TOGETHER, now))
+            && self.doubt(now)
+    }
+
+    /// It asks whether this node hears it. If it asks again although it was told, it may not hear the
+    /// answers: so it is asked too.
+    pub(super) fn handle_ask(&mut self, now: Instant) {
+        self.owes = true;
+        if FULL && self.told && !self.is_settled(now) {
+            self.begin();
+        }
+    }
+
+    /// Its hello does not ask whether this node hears it.
+    pub(super) fn handle_no_ask(&mut self) {
+        self.told = false;
+    }
+
+    /// It is told that this node hears it; true if it has asked for that.
+    pub(super) fn tell(&mut self) -> bool {
+        let owed = core::mem::take(&mut self.owes);
+        self.told |= owed;
+        owed
+    }
+
+    /// Something came from it that answers what was sent over it.
+    pub(super) fn soothe(&mut self) {
+        (self.doubted, self.hinted) = (false, None);
+    }
+
+    /// Whether it has shown lately that it hears this node.
+    fn is_settled(self, now: Instant) -> bool {
+        self.shown
+            .is_some_and(|shown| shown.is_within(HEARING_SETTLES, now))
+    }
+
+    /// Begins to ask it; false if it is asked already.
+    fn begin(&mut self) -> bool {
+        let begins = self.asks.is_none();
+        if begins {
+            self.asks = Some(0);
+        }
+        begins
     }
 
     /// Whether the next hello asks it.
@@ -65,8 +134,8 @@ impl Hearing {
     /// It has shown that it hears this node.
     pub(super) fn show(&mut self, now: Instant) {
         self.asks = None;
-        self.hinted = false;
-        self.shown = now;
+        self.shown = Some(Stamp::of(now));
+        self.soothe();
     }
 
     /// It has answered, unless that was an earlier question.
@@ -111,12 +180,43 @@ mod tests {
         hearing.ask();
         hearing.answer(now);
         assert!(!hearing.doubt(now + HEARING_SETTLES));
-        let later = now + HEARING_SETTLES + Duration::from_micros(1);
+        let later = now + HEARING_SETTLES + Duration::from_millis(1);
+        assert!(!hearing.doubt(later), "one frame may be lost");
+        hearing.soothe();
+        assert!(!hearing.doubt(later), "something was answered");
         assert!(hearing.doubt(later) && !hearing.doubt(later), "once");
         hearing.answer(later);
         assert!(hearing.is_asked());
         hearing.ask();
         hearing.answer(later);
         assert!(!hearing.is_asked());
+    }
+
+    #[test]
+    fn floods_over_a_neighbour_are_a_reason_to_ask_if_there_are_several_in_a_short_time() {
+        let at = |seconds: u64| Instant::from_micros(seconds * 1_000_000);
+        let mut hearing = Hearing::UNKNOWN;
+        hearing.show(at(1));
+        for seconds in [10, 20, 30, 40] {
+            assert!(!hearing.hint(at(seconds)));
+        }
+        assert!(!hearing.hint(at(42)) && hearing.hint(at(44)) && hearing.is_asked());
+    }
+
+    #[test]
+    fn who_asks_again_although_it_was_told_is_asked_too() {
+        let at = |ms: u64| Instant::from_micros(ms * 1000);
+        let mut hearing = Hearing::UNKNOWN;
+        hearing.show(at(1));
+        for _ in 0..2 {
+            hearing.handle_ask(at(10_000));
+            assert!(!hearing.is_asked(), "it waits for an answer");
+            assert!(hearing.tell() && !hearing.tell());
+            hearing.handle_no_ask();
+        }
+        hearing.handle_ask(at(20_000));
+        assert!(hearing.tell() && !hearing.is_asked());
+        hearing.handle_ask(at(20_200));
+        assert!(hearing.is_asked(), "it has not heard the answer");
     }
 }

@@ -13,7 +13,7 @@ use crate::config::FULL;
 use crate::counters::Counters;
 use crate::time::Instant;
 use crate::wire::{
-    EpochNote, HELLO_BYTES, Hello, Holder, LISTED_BYTES, Listed, Message, RegistryNote,
+    EpochNote, Frame, HELLO_BYTES, Hello, Holder, LISTED_BYTES, Listed, Message, RegistryNote,
 };
 
 impl<S: Seal> Mesh<S> {
@@ -44,6 +44,13 @@ impl<S: Seal> Mesh<S> {
         }
     }
 
+    /// What a neighbour brings that nobody sends without having heard this node ends doubts of it.
+    pub(super) fn hear_answer(&mut self, frame: &Frame<'_>) {
+        if let Message::Data(_) | Message::Return(_) | Message::Refuse(_) = frame.message {
+            self.neighbours.soothe(frame.sender);
+        }
+    }
+
     /// Whether `id` is a neighbour that seems not to hear this node: it is no way to anywhere.
     pub(crate) fn is_deaf(&self, id: NodeId) -> bool {
         FULL && self.neighbours.find(id).is_some_and(Neighbour::is_deaf)
@@ -58,10 +65,21 @@ impl<S: Seal> Mesh<S> {
     pub(crate) fn hear_listed(&mut self, now: Instant, from: NodeId, hello: &Hello<'_>) {
         if FULL && hello.answered().any(|id| id == self.id) {
             self.neighbours.handle_answer(now, from);
+            self.fall_silent();
         }
         if hello.asked().any(|id| id == self.id) {
             self.neighbours.handle_ask(now, from);
             self.speak_also(now, false);
+        } else if FULL {
+            self.neighbours.handle_no_ask(from);
+        }
+    }
+
+    /// A question is answered: the hello that was to repeat it is not needed, if it has nothing else to say.
+    fn fall_silent(&mut self) {
+        let idle = !self.neighbours.is_asking() && !self.neighbours.is_owing();
+        if let Some(trickle) = self.trickle.as_mut().filter(|_| idle) {
+            trickle.fall_silent();
         }
     }
 

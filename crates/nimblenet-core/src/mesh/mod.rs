@@ -14,6 +14,7 @@ mod repeats;
 mod routes;
 mod seal;
 mod trickle;
+mod width;
 
 pub use outbox::Transmit;
 
@@ -217,9 +218,19 @@ impl<S: Seal> Mesh<S> {
         counters: &mut Counters,
     ) {
         let next = self.next(now, other);
-        if next.is_some_and(|next| self.neighbours.narrow(now, next.id, part)) {
+        let vanish = |next: &Neighbour| !next.is_wide(now, part + 1);
+        if next
+            .filter(vanish)
+            .is_some_and(|next| self.neighbours.narrow(now, next.id, part))
+        {
             counters.narrowed += 1;
         }
+    }
+
+    /// Whether parts of `other` as long as this have come lately over the neighbour on the way.
+    pub(crate) fn is_wide(&self, now: Instant, other: NodeId, part: u16) -> bool {
+        self.next(now, other)
+            .is_some_and(|next| next.is_wide(now, part))
     }
 
     /// The neighbours over which long frames seem to vanish, with the longest frames that come.
@@ -348,6 +359,16 @@ impl<S: Seal> Mesh<S> {
         // Its origin may not have got the answers that went back over here.
         if frame.receiver == NodeId::EVERYONE && frame.destination != NodeId::EVERYONE {
             self.hint_neighbour(now, frame.sender);
+        }
+        if FULL
+            && frame.receiver == self.id
+            && let Message::Data(data) = frame.message
+        {
+            let part = u16::try_from(data.bytes.len()).unwrap_or(u16::MAX);
+            self.neighbours.note_part(now, frame.sender, part);
+        }
+        if FULL && frame.receiver == self.id && frame.destination == self.id {
+            self.hear_answer(&frame);
         }
         counters.received(frame.message.kind(), bytes.len());
 

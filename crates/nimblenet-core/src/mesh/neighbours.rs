@@ -7,7 +7,7 @@ use nimblenet_tasklet::NodeId;
 
 use super::bucket::{Bucket, NEIGHBOUR_FLOODS};
 use super::hearing::Hearing;
-use crate::config::FULL;
+use super::width::Width;
 use crate::config::{LinkAddress, LinkId, StaticNeighbour};
 use crate::time::Instant;
 use crate::wire::MAX_LISTED;
@@ -19,9 +19,6 @@ pub(super) const RUN: u32 = 1 << 16;
 const BEHIND: u32 = 1 << 10;
 /// A neighbour does not seem to restart again for this long: others may speak in its name.
 const SETTLE: Duration = Duration::from_secs(3);
-
-/// It is forgotten after this long that longer parts than these have not come over a neighbour.
-const NARROW_LIFETIME: Duration = Duration::from_secs(240);
 
 /// A neighbour.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,8 +35,7 @@ pub(crate) struct Neighbour {
     /// Its share of the floods that are sent on.
     floods: Bucket,
     hearing: Hearing,
-    /// The longest parts that come over it as it seems, and since when it seems so.
-    narrow: Option<(u16, Instant)>,
+    width: Width,
 }
 
 /// The table of neighbours.
@@ -166,12 +162,8 @@ impl Neighbours {
 
     /// The neighbours that the next hello answers that this node hears them.
     pub(crate) fn answer(&mut self) -> impl Iterator<Item = NodeId> {
-        let owed = |neighbour: &&mut Neighbour| neighbour.hearing.owes;
-        let all = self.neighbours.iter_mut().filter(owed);
-        let known = all.map(|neighbour| {
-            neighbour.hearing.owes = false;
-            neighbour.id
-        });
+        let known = self.neighbours.iter_mut();
+        let known = known.filter_map(|neighbour| neighbour.hearing.tell().then_some(neighbour.id));
         self.stranger
             .take()
             .into_iter()
@@ -179,16 +171,30 @@ impl Neighbours {
             .take(MAX_LISTED)
     }
 
-    /// A neighbour asks whether this node hears it. It may ask because it hears no answers: so it is
-    /// asked too.
+    /// Whether the next hello has to answer a neighbour.
+    pub(crate) fn is_owing(&self) -> bool {
+        self.stranger.is_some() || self.neighbours.iter().any(|it| it.hearing.owes)
+    }
+
+    /// A neighbour asks whether this node hears it.
     pub(crate) fn handle_ask(&mut self, now: Instant, id: NodeId) {
-        let Some(neighbour) = self.find_mut(id) else {
-            self.stranger = Some(id);
-            return;
-        };
-        neighbour.hearing.owes = true;
-        if FULL {
-            neighbour.hearing.doubt(now);
+        match self.find_mut(id) {
+            Some(neighbour) => neighbour.hearing.handle_ask(now),
+            None => self.stranger = Some(id),
+        }
+    }
+
+    /// A neighbour's hello does not ask whether this node hears it.
+    pub(crate) fn handle_no_ask(&mut self, id: NodeId) {
+        if let Some(neighbour) = self.find_mut(id) {
+            neighbour.hearing.handle_no_ask();
+        }
+    }
+
+    /// A neighbour sends what answers this node.
+    pub(crate) fn soothe(&mut self, id: NodeId) {
+        if let Some(neighbour) = self.find_mut(id) {
+            neighbour.hearing.soothe();
         }
     }
 
@@ -217,11 +223,14 @@ impl Neighbours {
         let Some(neighbour) = self.find_mut(id) else {
             return false;
         };
-        let new = neighbour.narrow(now).is_none_or(|held| part < held);
-        if new {
-            neighbour.narrow = Some((part, now));
+        neighbour.width.note_narrow(now, part)
+    }
+
+    /// A part of this length has come over a neighbour.
+    pub(crate) fn note_part(&mut self, now: Instant, id: NodeId, part: u16) {
+        if let Some(neighbour) = self.find_mut(id) {
+            neighbour.width.note_part(now, part);
         }
-        new
     }
 
     /// A packet for one node was flooded over a neighbour; true if it is to be asked for that.
@@ -263,7 +272,7 @@ impl Neighbour {
             since: heard.unwrap_or(Instant::ZERO),
             floods: Bucket::FULL,
             hearing: Hearing::UNKNOWN,
-            narrow: None,
+            width: Width::UNKNOWN,
         }
     }
 
@@ -279,8 +288,12 @@ impl Neighbour {
 
     /// The longest parts that come over it, if longer ones seem to vanish.
     pub(crate) fn narrow(&self, now: Instant) -> Option<u16> {
-        let (part, since) = self.narrow?;
-        (now - since <= NARROW_LIFETIME).then_some(part)
+        self.width.narrow(now)
+    }
+
+    /// Whether a part of at least this length has come over it lately.
+    pub(crate) fn is_wide(&self, now: Instant, part: u16) -> bool {
+        self.width.is_wide(now, part)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use core::time::Duration;
 
-use crate::config::HelloConfig;
+use crate::config::{FULL, HelloConfig};
 use crate::random::Random;
 use crate::time::{Instant, micros};
 
@@ -17,6 +17,8 @@ pub(crate) struct Trickle {
     interval_ends: Instant,
     /// When to speak in this interval; none if that has happened.
     fires: Option<Instant>,
+    /// When to speak besides, for a neighbour that waits.
+    also: Option<Instant>,
 }
 
 impl Trickle {
@@ -26,6 +28,7 @@ impl Trickle {
             interval: config.min,
             interval_ends: now,
             fires: None,
+            also: None,
         };
         timer.begin(now, random);
         timer
@@ -50,7 +53,17 @@ impl Trickle {
         };
         let within = random.below(micros(span).max(1));
         let soon = now + least + Duration::from_micros(within);
-        self.fires = Some(self.fires.map_or(soon, |fires| fires.min(soon)));
+        let at = if FULL {
+            &mut self.also
+        } else {
+            &mut self.fires
+        };
+        *at = Some(at.map_or(soon, |at| at.min(soon)));
+    }
+
+    /// The neighbour does not wait any more.
+    pub(crate) fn fall_silent(&mut self) {
+        self.also = None;
     }
 
     /// There are news that others wait for: speaks within a quarter of the shortest interval.
@@ -62,14 +75,16 @@ impl Trickle {
     }
 
     pub(crate) fn poll_timeout(&self) -> Instant {
-        self.fires.unwrap_or(self.interval_ends)
+        let regular = self.fires.unwrap_or(self.interval_ends);
+        self.also.map_or(regular, |also| also.min(regular))
     }
 
     /// True if it is time to speak.
     pub(crate) fn handle_timeout(&mut self, now: Instant, random: &mut Random) -> bool {
-        let speak = self.fires.is_some_and(|at| at <= now);
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        let speak = due(self.fires) || due(self.also);
         if speak {
-            self.fires = None;
+            (self.fires, self.also) = (None, None);
         }
         if self.interval_ends <= now {
             self.interval = (self.interval * 2).min(self.config.max);
@@ -110,5 +125,28 @@ mod tests {
         assert!((14..=16).contains(&spoken), "{spoken}");
         timer.reset(now, &mut random);
         assert!(timer.poll_timeout() - now <= config.min);
+    }
+
+    #[test]
+    fn a_word_for_a_neighbour_is_said_soon_or_not_at_all_if_it_waits_no_more() {
+        let config = HelloConfig {
+            min: Duration::from_millis(100),
+            max: Duration::from_secs(64),
+        };
+        let mut random = Random::new(2);
+        let mut timer = Trickle::new(config, Instant::ZERO, &mut random);
+        let mut now = Instant::ZERO;
+        while now < Instant::from_micros(20_000_000) {
+            now = timer.poll_timeout();
+            timer.handle_timeout(now, &mut random);
+        }
+        let regular = timer.poll_timeout();
+        assert!(regular - now > config.min);
+        timer.speak_also(now, true, &mut random);
+        assert!(timer.poll_timeout() - now <= config.min);
+        timer.fall_silent();
+        assert_eq!(timer.poll_timeout(), regular);
+        timer.speak_also(now, false, &mut random);
+        assert!(timer.handle_timeout(timer.poll_timeout(), &mut random));
     }
 }

@@ -15,6 +15,7 @@ use nimblenet_tasklet::{Digest, NodeId, TaskletRef};
 use self::passing::Passing;
 use self::transfer::{Progress, Stall, Transfer};
 use crate::cache::SlotId;
+use crate::config::FULL;
 use crate::earliest::Earliest;
 use crate::event::Reason;
 use crate::node::post::{FetchEnd, Order, Owner, Post};
@@ -224,8 +225,11 @@ impl Fetches {
             };
             let stall = fetch.transfer.handle_timeout(post.now, fetch.asks);
             let stalls = fetch.transfer.stalls();
+            let (source, len) = (fetch.transfer.source(), fetch.transfer.part_len());
+            // Parts as long as these come over the first link: it may be that frames get lost.
+            let comes = FULL && stalls > 0 && post.mesh.is_wide(post.now, source, len);
             if stall != Stall::Waiting
-                && stalls >= SHORTENING_STALLS
+                && stalls >= SHORTENING_STALLS + u8::from(comes)
                 && post.config.acquisition.adapt
             {
                 fetch.transfer.shorten();

@@ -127,6 +127,14 @@ impl Transfer {
         self.deadline
     }
 
+    /// The length of the longest part that it waits for.
+    pub(super) fn part_len(&self) -> u16 {
+        let total = self
+            .total()
+            .map_or(u16::MAX, |total| total.min(u32::from(u16::MAX)) as u16);
+        self.part.min(total)
+    }
+
     /// Goes on from another source. If the route to it needs shorter parts, gives up the parts
     /// behind a gap.
     pub(super) fn resume_from(&mut self, source: NodeId, part: u16) {
