@@ -108,7 +108,7 @@ impl Patience {
     }
 
     /// Runs `work`, which asks `whom`, to its end on this thread. If that takes long, a person at a
-    /// terminal is told so.
+    /// terminal is told so, and an error that comes when the time is over says how long that was.
     ///
     /// # Errors
     /// The error of `work`, or that the system gives no runtime to run it.
@@ -130,8 +130,16 @@ impl Patience {
                 }
                 core::future::pending().await
             };
+            let wait = Wait { deadline };
+            let told = |error: anyhow::Error| match wait.is_over() {
+                true => {
+                    let most = patience.as_secs_f64();
+                    error.context(format!("{whom} was waited for, {most} s"))
+                }
+                false => error,
+            };
             tokio::select! {
-                done = work(Wait { deadline }) => done,
+                done = work(wait) => done.map_err(told),
                 () = tell => unreachable!("telling has no end"),
             }
         })

@@ -119,6 +119,36 @@ fn no_wait_is_longer_than_its_timeout() {
     assert!((1..=3).contains(&asked.count()), "it gave up in time");
 }
 
+#[test]
+fn fault_15_a_node_that_acknowledges_a_call_and_dies_is_waited_for_as_long_as_is_said() {
+    let dying = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = dying.local_addr().unwrap().to_string();
+    let (code, said) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut datagram = [0; 64];
+            let (_, from) = dying.recv_from(&mut datagram).unwrap();
+            // An empty acknowledgement: the answer comes later, and never does.
+            let [_, _, high, low, ..] = datagram;
+            dying.send_to(&[0x60, 0, high, low], from).unwrap();
+        });
+        let call = ["call", "shop/add", "--node", &address, "--timeout", "1.5"];
+        let output = nimblenet(&call);
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    });
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains(&format!("{address} was waited for, 1.5 s")),
+        "{said}"
+    );
+    assert!(said.contains("unreachable"), "{said}");
+    // It was acknowledged, so it was not sent again.
+    dying.set_nonblocking(true).unwrap();
+    assert!(dying.recv(&mut [0; 64]).is_err());
+}
+
 /// Runs a command whose reader has closed its end.
 fn unread(args: &[&str]) -> Output {
     let (reader, writer) = pipe().unwrap();

@@ -3,8 +3,10 @@
 
 mod processes;
 
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::fs::{self, File};
+use std::net::UdpSocket;
 use std::process::{Command, Stdio};
 
 use processes::{ADD, Bench, Daemon, add, fail, free_ports, nimblenet, soon, succeed};
@@ -234,6 +236,46 @@ fn fault_04_an_older_backup_is_brought_back_by_rollback_and_a_node_keeps_its_flo
     assert_eq!(pair.called(), "6");
 }
 
+/// What stands between a publisher and a registry: it passes their datagrams on, and counts them.
+struct Between {
+    socket: UdpSocket,
+    registry: SocketAddr,
+    publisher: Option<SocketAddr>,
+    passed: u32,
+}
+
+impl Between {
+    fn new(registry: SocketAddr) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let moment = Some(Duration::from_millis(5));
+        socket.set_read_timeout(moment).unwrap();
+        Self {
+            socket,
+            registry,
+            publisher: None,
+            passed: 0,
+        }
+    }
+
+    /// Passes on what comes next, unless nothing comes for a moment.
+    fn pass(&mut self) {
+        let mut datagram = [0; 2048];
+        let Ok((len, from)) = self.socket.recv_from(&mut datagram) else {
+            return;
+        };
+        let to = match from == self.registry {
+            true => self.publisher.unwrap(),
+            false => {
+                self.publisher = Some(from);
+                self.registry
+            }
+        };
+        // Nobody may be there any more.
+        let _ = self.socket.send_to(&datagram[..len], to);
+        self.passed += 1;
+    }
+}
+
 #[test]
 fn fault_10_the_exit_code_of_a_publication_is_true_whenever_the_registry_is_killed() {
     let rounds = std::env::var("NIMBLENET_KILLS").ok();
@@ -243,15 +285,17 @@ fn fault_10_the_exit_code_of_a_publication_is_true_whenever_the_registry_is_kill
     let (at, data) = (format!("127.0.0.1:{port}"), bench.path("data"));
     let start = || Daemon::start(&["registry", "--listen", &at, "--data", &data]);
     let mut registry = start();
-    let (mut delay, mut true_codes, mut published) = (Duration::from_millis(20), 0, 0);
+    let (mut true_codes, mut published, mut killed, mut datagrams) = (0, 0, 0, 0);
     for round in 0..rounds {
+        let mut between = Between::new(at.parse().unwrap());
+        let by = between.socket.local_addr().unwrap().to_string();
         let package = bench.package(&format!("shop/a{round}"), ADD, &add(round), &[]);
         let key = bench.path("shop.key");
         let args = [
             "publish",
             &package,
             "--registry",
-            &at,
+            &by,
             "--key",
             &key,
             "--timeout",
@@ -263,20 +307,32 @@ fn fault_10_the_exit_code_of_a_publication_is_true_whenever_the_registry_is_kill
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(delay);
-        registry.kill();
-        registry = start();
-        let succeeded = publisher.wait().unwrap().success();
+        // The first publication goes undisturbed. Kills go through the datagrams of such a one.
+        let last = (round > 0).then(|| 1 + round * 7 % datagrams);
+        let mut alive = true;
+        let status = loop {
+            between.pass();
+            if alive && last.is_some_and(|last| between.passed >= last) {
+                killed += u32::from(registry.kill());
+                registry = start();
+                alive = false;
+            }
+            if let Some(status) = publisher.try_wait().unwrap() {
+                break status;
+            }
+        };
+        if round == 0 {
+            datagrams = between.passed;
+        }
         let listed = json(&["ls", "--registry", &at, "--json"]);
         let tasklets = listed["namespaces"][0]["tasklets"].as_array();
         let name = Json::from(format!("a{round}"));
         let there = tasklets.is_some_and(|all| all.iter().any(|it| it["name"] == name));
-        true_codes += u32::from(succeeded == there);
+        true_codes += u32::from(status.success() == there);
         published += u32::from(there);
-        // Kills go through the moments of a publication.
-        delay = Duration::from_micros(2000 + u64::from(round * 7919 % 60_000));
     }
     assert_eq!(true_codes, rounds, "{published} of {rounds} were published");
+    assert_eq!(killed, rounds - 1, "each while it ran");
 }
 
 #[test]
