@@ -483,6 +483,7 @@ fn call<'d>(namespace: &str, name: &str, request: &Request<'d>) -> Result<Route<
         },
         deadline: None,
         client: request.client.map(ClientId),
+        from: None,
     }))
 }
 

@@ -32,6 +32,11 @@ pub enum Input<'a> {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ClientId(pub u32);
 
+/// Whom a call comes from, as its carrier tells callers apart: an address, not what the caller says of
+/// itself. While others ask, one party has at most half of the places for jobs.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct PartyId(pub u32);
+
 /// A call from outside.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct CallRequest<'a> {
@@ -45,6 +50,8 @@ pub struct CallRequest<'a> {
     pub deadline: Option<Duration>,
     /// Who calls; none if it does not say.
     pub client: Option<ClientId>,
+    /// Whom it comes from; none if nobody can tell, as of the node's own triggers.
+    pub from: Option<PartyId>,
 }
 
 /// Something that the node's user should know.

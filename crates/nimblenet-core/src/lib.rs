@@ -44,7 +44,7 @@
 //!
 //! // It was told of no namespace, so it takes no calls.
 //! let name = "shop/rms".parse().unwrap();
-//! let request = CallRequest { name, export: "", args: &[0x80], deadline: None, client: None };
+//! let request = CallRequest { name, export: "", args: &[0x80], deadline: None, client: None, from: None };
 //! assert_eq!(node.call(now, request), Err(Fault::UnknownNamespace));
 //! ```
 //!
@@ -90,7 +90,7 @@ pub use config::{
     StaticRoute, Topology,
 };
 pub use counters::{Acquired, Counters, DropReason, Traffic};
-pub use event::{CallRequest, ClientId, Event, Input, Progress, Reason, Standing};
+pub use event::{CallRequest, ClientId, Event, Input, PartyId, Progress, Reason, Standing};
 pub use job::{CallId, Source, Step};
 pub use mesh::Transmit;
 pub use node::{Node, Occupancy};

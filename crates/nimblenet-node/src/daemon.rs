@@ -37,7 +37,7 @@ use std::net::UdpSocket;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use nimblenet_core::{CachedModule, ClientId, ConfigError, Counters, Step};
+use nimblenet_core::{CachedModule, ClientId, ConfigError, Counters, PartyId, Step};
 use nimblenet_tasklet::{Fault, Name, NodeId, Place, TaskletName, Trap};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -92,6 +92,8 @@ pub struct Call {
     pub deadline: Option<Duration>,
     /// Who calls; none if it does not say.
     pub client: Option<ClientId>,
+    /// Whom it comes from, as its carrier tells callers apart; none if nobody can tell.
+    pub from: Option<PartyId>,
 }
 
 /// How a call ended.

@@ -160,6 +160,7 @@ impl Place {
             args: ARGS,
             deadline: Some(Duration::from_secs(60)),
             client: None,
+            from: None,
         };
         self.node.call(now, request).unwrap();
         let due = drain(&mut self.node, now, &mut self.outside, &mut self.frame);

@@ -446,6 +446,7 @@ impl<'t> Run<'t> {
                 args: &[0x80],
                 deadline: None,
                 client: client.then_some(ClientId(trigger.robot)),
+                from: None,
             };
             node.call(now, request)
         });

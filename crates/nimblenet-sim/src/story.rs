@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use core::time::Duration;
 
 use nimblenet_core::{
-    Archive, CallId, CallRequest, Config, Event, Instant, LinkId, NamespaceConfig, Node, Role,
-    Source,
+    Archive, CallId, CallRequest, Config, Event, Instant, LinkId, NamespaceConfig, Node, PartyId,
+    Role, Source,
 };
 use nimblenet_tasklet::{Capabilities, Delta, Fault, NodeId, TaskletName, Trap};
 
@@ -156,6 +156,23 @@ impl Net {
     /// # Panics
     /// If the name is not valid or the node is down.
     pub fn call(&mut self, id: u16, name: &str, args: &[u8]) -> Result<CallId, Fault> {
+        self.call_from(id, None, name, args)
+    }
+
+    /// The same for somebody whom the node tells from others.
+    ///
+    /// # Errors
+    /// [`Fault`] if the node refuses the call at once.
+    ///
+    /// # Panics
+    /// If the name is not valid or the node is down.
+    pub fn call_from(
+        &mut self,
+        id: u16,
+        from: Option<PartyId>,
+        name: &str,
+        args: &[u8],
+    ) -> Result<CallId, Fault> {
         let name = name.parse().expect("a test calls valid names");
         let deadline = Some(Duration::from_secs(120));
         self.engine.command(NodeId(id), |node, now| {
@@ -167,6 +184,7 @@ impl Net {
                     args,
                     deadline,
                     client: None,
+                    from,
                 },
             )
         })
@@ -192,6 +210,7 @@ impl Net {
                     args,
                     deadline,
                     client: None,
+                    from: None,
                 },
             )
         })

@@ -157,6 +157,7 @@ fn a_node_allocates_nothing_after_its_start() {
                 args: &[0x80],
                 deadline,
                 client: None,
+                from: None,
             };
             let _ = counted(|| node.call(now, request));
         }

@@ -7,7 +7,7 @@ use alloc::rc::Rc;
 use core::cell::Cell;
 use core::time::Duration;
 
-use nimblenet_core::{CallId, Config};
+use nimblenet_core::{CallId, Config, PartyId};
 use nimblenet_sim::{Device, Draft, Layout, LinkModel, Net, Publisher, SimExecutor, WasmExecutor};
 use nimblenet_tasklet::{Answer, Fault, NodeId, Work};
 
@@ -34,6 +34,11 @@ fn level(callee: &str) -> String {
 const SPIN: &str = r#"(module (memory 1) (global $turns (mut i32) (i32.const 0))
     (func (export "run")
         (loop (global.set $turns (i32.add (global.get $turns) (i32.const 1))) (br 0))))"#;
+
+/// Ends after about four hundred slices.
+const COUNT: &str = r#"(module (memory 1) (func (export "run") (local i32)
+    (loop (local.set 0 (i32.add (local.get 0) (i32.const 1)))
+        (br_if 0 (i32.lt_u (local.get 0) (i32.const 10000000))))))"#;
 
 /// How often an executor was asked to do what.
 #[derive(Default, Debug)]
@@ -75,6 +80,7 @@ fn net(configure: impl Fn(&mut Config)) -> (Net, Rc<Asked>) {
     let mut drafts = vec![
         draft("level-1", STEP, "func(s32) -> s32"),
         draft("spin", SPIN, "func()"),
+        draft("count", COUNT, "func()"),
     ];
     for depth in 2..=8 {
         let callee = format!("shop/level-{}", depth - 1);
@@ -132,7 +138,7 @@ fn all_end(net: &mut Net, calls: &[(u8, CallId)], depth: u8) {
 }
 
 #[test]
-fn any_number_of_chains_at_once_give_as_many_results() {
+fn fault_01_any_number_of_chains_at_once_give_as_many_results() {
     let (mut net, asked) = net(|_| {});
     for count in [1, 2, 8, 16, 17, 33, 63, 64] {
         let held = calls(&mut net, "shop/level-3", count);
@@ -146,7 +152,7 @@ fn any_number_of_chains_at_once_give_as_many_results() {
 }
 
 #[test]
-fn of_a_hundred_callers_sixty_four_get_results_and_the_others_hear_busy_at_once() {
+fn fault_01_of_a_hundred_callers_sixty_four_get_results_and_the_others_hear_busy_at_once() {
     let (mut net, _) = net(|_| {});
     let (mut accepted, mut busy) = (Vec::new(), 0);
     for argument in 0..100 {
@@ -163,7 +169,7 @@ fn of_a_hundred_callers_sixty_four_get_results_and_the_others_hear_busy_at_once(
 }
 
 #[test]
-fn a_quick_call_is_answered_soon_while_many_endless_ones_run() {
+fn fault_01_a_quick_call_is_answered_soon_while_many_endless_ones_run() {
     for endless in [1, 16, 40, 63] {
         let (mut net, _) = net(|_| {});
         let spinning: Vec<_> = (0..endless)
@@ -420,4 +426,24 @@ fn a_stalled_call_that_is_stopped_leaves_nothing() {
         assert_eq!(net.node(NODE).cache().reservations(), 0);
         assert_eq!(net.node(NODE).jobs(), 0);
     }
+}
+
+#[test]
+fn a_long_call_has_half_of_an_executor_however_many_another_party_runs() {
+    let alone = {
+        let (mut net, _) = net(|_| {});
+        let call = net.call(NODE, "shop/count", &[0x80]).unwrap();
+        net.run_until_finished(NODE, call).took
+    };
+    let (mut net, _) = net(|_| {});
+    let from = |party| Some(PartyId(party));
+    let spinning: Vec<_> = (0..20)
+        .map(|_| net.call_from(NODE, from(1), "shop/spin", &[0x80]).unwrap())
+        .collect();
+    net.run_for(Duration::from_millis(20));
+    let call = net.call_from(NODE, from(2), "shop/count", &[0x80]).unwrap();
+    let end = net.run_until_finished(NODE, call);
+    assert_eq!(end.result, Ok(vec![0x80]));
+    assert!(end.took < alone * 5 / 2, "{:?}, alone {alone:?}", end.took);
+    spinning.iter().for_each(|call| net.stop(NODE, *call));
 }

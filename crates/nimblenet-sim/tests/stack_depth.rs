@@ -119,6 +119,7 @@ fn call(node: &mut Node, now: Instant) -> CallId {
         args: &[0x80],
         deadline: None,
         client: None,
+        from: None,
     };
     node.call(now, request).unwrap()
 }

@@ -17,11 +17,13 @@ use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
+use core::time::Duration;
 
 use nimblenet_tasklet::compression::{self, BadCompression};
-use nimblenet_tasklet::{Digest, TaskletRef};
+use nimblenet_tasklet::{Digest, NamespaceId, TaskletRef};
 
 use self::clients::{Clients, Users};
+use crate::config::FULL;
 use crate::event::ClientId;
 use crate::time::Instant;
 
@@ -109,6 +111,18 @@ impl Slot {
             demand: clients.demand(now, self.users, self.last_used),
         })
     }
+}
+
+/// A module of another namespace that was used within this time is in use: then no namespace has more
+/// than half of the cache.
+const USED_FOR: Duration = Duration::from_secs(60);
+
+/// What room is needed for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Need {
+    /// A module, of this namespace if that is known.
+    Module(Option<NamespaceId>),
+    Object,
 }
 
 /// Something that a policy is told of.
@@ -370,10 +384,24 @@ impl Cache {
     /// # Errors
     /// [`NoRoom`] if that is not enough. A length that can never fit evicts nothing.
     pub fn make_room(&mut self, len: usize) -> Result<(), NoRoom> {
-        self.clear(len, true)
+        self.clear(len, Need::Module(None))
     }
 
-    fn clear(&mut self, len: usize, for_module: bool) -> Result<(), NoRoom> {
+    /// Frees `len` bytes for a module of this namespace, as [`make_room`](Self::make_room): if it has more
+    /// than half of the cache and others were used lately, its own modules go first.
+    ///
+    /// # Errors
+    /// As [`make_room`](Self::make_room).
+    pub(crate) fn make_room_for(
+        &mut self,
+        namespace: NamespaceId,
+        len: usize,
+    ) -> Result<(), NoRoom> {
+        self.clear(len, Need::Module(Some(namespace)))
+    }
+
+    fn clear(&mut self, len: usize, need: Need) -> Result<(), NoRoom> {
+        let for_module = need != Need::Object;
         // Bytes of modules that stay, and of all that stays.
         let (mut modules, mut all) = (0, 0);
         for slot in self.held() {
@@ -398,7 +426,7 @@ impl Cache {
                     return Ok(());
                 }
             }
-            self.evict_one().ok_or(NoRoom)?;
+            self.evict_one(len, need).ok_or(NoRoom)?;
         }
     }
 
@@ -450,7 +478,8 @@ impl Cache {
         now: Instant,
     ) -> Result<SlotId, NoRoom> {
         self.now = self.now.max(now);
-        self.clear(len, tasklet.is_some())?;
+        let module = |tasklet: TaskletRef| Need::Module(Some(tasklet.namespace));
+        self.clear(len, tasklet.map_or(Need::Object, module))?;
         let (at, offset) = self.gap(len).ok_or(NoRoom)?;
         let free = self.slots.iter().position(Option::is_none).ok_or(NoRoom)?;
         self.bytes[offset..offset + len].fill(0);
@@ -547,16 +576,47 @@ impl Cache {
         }
     }
 
-    fn evict_one(&mut self) -> Option<()> {
+    /// The namespace that has more than its share of the cache with `len` bytes more, while modules of
+    /// others are in use.
+    fn greedy(&self, len: usize, need: Need) -> Option<NamespaceId> {
+        let Need::Module(Some(namespace)) = need else {
+            return None;
+        };
+        let (mut held, mut others) = (len, false);
+        for slot in self.held() {
+            match slot.module() {
+                Some(module) if module.namespace == namespace => held += slot.len,
+                Some(_) => others |= slot.uses > 0 && self.now - slot.last_used <= USED_FOR,
+                None => {}
+            }
+        }
+        (FULL && others && held > self.capacity / 2).then_some(namespace)
+    }
+
+    fn evict_one(&mut self, len: usize, need: Need) -> Option<()> {
         let spare = |id: &&u16| self.slot(SlotId(**id)).spare;
         if let Some(id) = self.order.iter().find(spare) {
             self.remove(SlotId(*id));
             return Some(());
         }
+        let greedy = self.greedy(len, need);
+        let least = match greedy {
+            Some(namespace) => self
+                .least(|tasklet| tasklet.namespace == namespace)
+                .or_else(|| self.least(|_| true)),
+            None => self.least(|_| true),
+        };
+        self.take_out(least?, Exit::Evicted);
+        self.evicted += 1;
+        Some(())
+    }
+
+    /// The module that the policy lets go first, of those that may.
+    fn least(&mut self, may: impl Fn(TaskletRef) -> bool) -> Option<SlotId> {
         let mut least = None;
         for id in self.order.iter().map(|id| SlotId(*id)) {
             let slot = self.slot(id);
-            let free = slot.reservations == 0;
+            let free = slot.reservations == 0 && slot.tasklet.is_some_and(&may);
             let facts = slot.facts(self.now, &self.clients);
             if let Some(facts) = facts.filter(|_| free) {
                 let worth = (self.policy.worth(id, &facts), facts.tasklet);
@@ -565,10 +625,7 @@ impl Cache {
                 }
             }
         }
-        let (_, least) = least?;
-        self.take_out(least, Exit::Evicted);
-        self.evicted += 1;
-        Some(())
+        least.map(|(_, id)| id)
     }
 
     /// The first gap of `len` bytes: its place in the order and its offset.

@@ -192,3 +192,51 @@ fn what_cannot_be_expanded_or_has_no_room_takes_nothing() {
     assert_eq!(expand(module, usize::MAX / 4), Err(NotExpanded::NoRoom));
     assert_eq!((cache.used(), cache.reservations()), (used, 0));
 }
+
+fn put_of(cache: &mut Cache, namespace: u32, number: u16, now: Instant) -> SlotId {
+    let tasklet = TaskletRef {
+        namespace: NamespaceId(namespace),
+        ..tasklet(number)
+    };
+    let bytes = module(number, 100);
+    let id = cache.begin(tasklet, 100, now).unwrap();
+    cache.write(id, 0, &bytes);
+    assert!(cache.finish(id, &Digest::of(&bytes)));
+    id
+}
+
+fn held_of(cache: &Cache, namespace: u32) -> usize {
+    let modules = cache.modules();
+    modules
+        .filter(|held| held.tasklet.namespace == NamespaceId(namespace))
+        .count()
+}
+
+#[test]
+fn a_namespace_alone_has_the_whole_cache_and_while_another_is_in_use_half_of_it() {
+    let mut cache = Cache::new(Disk::allocate(1000), 1000, 16, Eviction::LRU.make);
+    for number in 0..12 {
+        put_of(&mut cache, 1, number, at(number.into()));
+    }
+    assert_eq!((held_of(&cache, 1), cache.used()), (10, 1000));
+    // Another is called now: it takes what it needs, up to half.
+    for number in 0..8 {
+        let id = put_of(&mut cache, 2, number, at(20));
+        cache.touch(id, at(20));
+    }
+    assert_eq!(
+        (held_of(&cache, 1), held_of(&cache, 2)),
+        (2, 8),
+        "the first is not in use"
+    );
+    for number in 20..60 {
+        let id = put_of(&mut cache, 1, number, at(30));
+        cache.touch(id, at(30));
+    }
+    assert_eq!((held_of(&cache, 1), held_of(&cache, 2)), (5, 5));
+    // When nobody has called the other for a while, its modules give way.
+    for number in 60..64 {
+        put_of(&mut cache, 1, number, at(81));
+    }
+    assert_eq!((held_of(&cache, 1), held_of(&cache, 2)), (9, 1));
+}

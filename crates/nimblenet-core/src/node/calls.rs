@@ -268,21 +268,42 @@ impl Calls {
         post: &mut Post<'_>,
         request: CallRequest<'_>,
     ) -> Result<CallId, Fault> {
-        if FULL && self.draining.is_on() {
-            post.counters.calls += 1;
-            post.counters.failed += 1;
-            return Err(Fault::Busy);
-        }
         self.vacate(post);
-        let call = match self.must_wait() {
-            true => self.wait(post, request, None),
-            false => {
+        let call = match self.admit(post.now, &request, None) {
+            Err(fault) => {
+                post.counters.calls += 1;
+                post.counters.failed += 1;
+                Err(fault)
+            }
+            Ok(()) if self.must_wait() => self.wait(post, request, None),
+            Ok(()) => {
                 let accepted = self.runs.accept(post, request, None);
                 accepted.map(|at| self.runs.execution.jobs[at].call)
             }
         };
         self.carry(post);
         call
+    }
+
+    /// Takes note that somebody wants a place among the jobs.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`] if it has its share of them, and others ask, or this node drains.
+    fn admit(
+        &mut self,
+        now: Instant,
+        request: &CallRequest<'_>,
+        caller: Option<Caller>,
+    ) -> Result<(), Fault> {
+        if self.is_draining() {
+            return Err(Fault::Busy);
+        }
+        let namespace = &request.name.namespace;
+        let admitted = self
+            .runs
+            .execution
+            .admit(now, (caller, request.from), namespace);
+        admitted.then_some(()).ok_or(Fault::Busy)
     }
 
     /// Whether another call must wait, and may: the table of jobs is full.
@@ -315,6 +336,7 @@ impl Calls {
                 caller,
                 deadline: request.deadline.map(|after| post.now + after),
                 client: request.client,
+                from: request.from,
             };
             let waits = request.export.is_empty() && self.waiting.push(&wish);
             waits.then_some(call).ok_or(Fault::Busy)
@@ -351,6 +373,7 @@ impl Calls {
             caller,
             deadline,
             client,
+            from,
         } = waiter.wish();
         let Some(name) = self.runs.name_of(tasklet) else {
             // The catalogue is another one than when the call came.
@@ -364,6 +387,7 @@ impl Calls {
             caller,
             deadline,
             client,
+            from,
             state: State::Resolving,
             since: Some(since),
         };
@@ -677,10 +701,12 @@ impl Calls {
             caller: None,
             deadline: Some(post.now + deadline),
             client: request.client,
+            from: request.from,
             state: State::Remote,
             since: None,
         };
         self.vacate(post);
+        self.admit(post.now, &request, None)?;
         let at = self.runs.execution.open(post.now, opening)?;
         let job = &self.runs.execution.jobs[at];
         let exchange = Exchange::call(post.now, to, number, passes);
@@ -699,6 +725,7 @@ impl Calls {
             args: call.args,
             deadline: Some(Duration::from_millis(call.deadline_ms.into())),
             client: None,
+            from: None,
         };
         self.forget_before(post, origin, &call);
         if self.waiting.has(caller) {
@@ -736,9 +763,17 @@ impl Calls {
             }
             self.vacate(post);
         }
+        let admitted = match known {
+            Some(_) => Ok(()),
+            None => self.admit(post.now, &request, Some(caller)),
+        };
         let accepted = match known {
             Some(at) => Ok(at),
-            None if self.is_draining() => Err(Fault::Busy),
+            None if admitted.is_err() => {
+                post.counters.calls += 1;
+                post.counters.failed += 1;
+                Err(Fault::Busy)
+            }
             None if self.must_wait() => {
                 let answer = match self.wait(post, request, Some(caller)) {
                     Ok(_) => Answer::Working(exchanges::run(post), self.own_wait(post)),

@@ -5,7 +5,7 @@
 use core::future::pending;
 use std::io;
 
-use nimblenet_core::Instant;
+use nimblenet_core::{Instant, PartyId};
 use tokio::sync::mpsc::{
     Receiver as Queue, UnboundedReceiver, UnboundedSender, channel, unbounded_channel,
 };
@@ -186,7 +186,13 @@ impl Endpoint {
     fn settle(&mut self) {
         while let Some((id, request)) = self.server.poll_request() {
             let registers = request.observe == Some(Observe::Register);
-            match asked(request).read() {
+            let read = asked(request).read().map(|mut request| {
+                if let api::Request::Call { call, .. } = &mut request {
+                    call.from = self.server.party(id).map(PartyId);
+                }
+                request
+            });
+            match read {
                 Ok(request) => match request.watched().filter(|_| registers) {
                     Some(watched) => {
                         let seen = None;

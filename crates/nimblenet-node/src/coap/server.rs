@@ -269,6 +269,18 @@ impl Server {
         self.requests.pop_front()
     }
 
+    /// A number for the machine that a request comes from, until it is answered: that of its address, which
+    /// in IPv6 is a network.
+    pub fn party(&self, id: RequestId) -> Option<u32> {
+        let pending = self.pending.get(&id)?;
+        let octets = match peer(&pending.ends) {
+            IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+            IpAddr::V6(address) => address.octets(),
+        };
+        let Digest(digest) = Digest::of(&octets);
+        digest.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+    }
+
     /// Answers a request.
     pub fn respond(&mut self, now: Instant, id: RequestId, response: &Response) {
         self.answer(now, id, response, false);

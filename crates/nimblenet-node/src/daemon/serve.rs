@@ -117,6 +117,7 @@ impl Service {
             args: &call.args,
             deadline: Some(call.deadline.unwrap_or(self.timeouts.call)),
             client: call.client,
+            from: call.from,
         };
         let now = self.clock.now();
         match call.at {

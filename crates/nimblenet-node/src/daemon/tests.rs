@@ -131,6 +131,7 @@ impl Mesh {
             args: minicbor::to_vec(args).unwrap(),
             deadline: None,
             client: None,
+            from: None,
             at: None,
         })
     }
@@ -303,7 +304,7 @@ fn a_stopping_daemon_refuses_new_calls_and_ends() {
 }
 
 #[test]
-fn of_a_hundred_callers_at_once_as_many_get_results_as_there_are_places_for_jobs() {
+fn fault_01_of_a_hundred_callers_at_once_as_many_get_results_as_there_are_places_for_jobs() {
     let mesh = Mesh::new(1);
     mesh.publish(&[add(0), chain()]).unwrap();
     assert_eq!(mesh.call(1, "shop/chain", &[1, 2]), Ok(6));
@@ -320,6 +321,7 @@ fn of_a_hundred_callers_at_once_as_many_get_results_as_there_are_places_for_jobs
                         args,
                         deadline: None,
                         client: None,
+                        from: None,
                         at: None,
                     })
                 })
@@ -345,7 +347,7 @@ fn of_a_hundred_callers_at_once_as_many_get_results_as_there_are_places_for_jobs
 }
 
 #[test]
-fn a_quick_call_is_answered_while_sixteen_long_ones_run() {
+fn fault_01_a_quick_call_is_answered_while_sixteen_long_ones_run() {
     let mesh = Mesh::new(1);
     let wat =
         "(module (func (export \"run\") (param i32 i32) (result i32) (loop (br 0)) (i32.const 0)))";
@@ -360,6 +362,7 @@ fn a_quick_call_is_answered_while_sixteen_long_ones_run() {
             args: minicbor::to_vec([1u32, 2]).unwrap(),
             deadline: None,
             client: None,
+            from: None,
             at: None,
         })
     };

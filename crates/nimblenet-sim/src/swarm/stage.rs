@@ -444,6 +444,7 @@ impl<'t> Stage<'t> {
                 args: &args,
                 deadline: Some(deadline),
                 client: None,
+                from: None,
             };
             match on {
                 None => node.call(now, request),

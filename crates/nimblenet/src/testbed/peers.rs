@@ -137,5 +137,6 @@ pub(super) fn request(name: TaskletName) -> CallRequest<'static> {
         args: super::robots::NOTHING,
         deadline: Some(super::processes::CALL_MAX),
         client: None,
+        from: None,
     }
 }

@@ -323,6 +323,7 @@ impl Floor {
             args: &args,
             deadline: Some(Duration::from_secs(30)),
             client: None,
+            from: None,
         };
         let peer = self.peers.iter_mut().find(|peer| peer.node.id() == from);
         let peer = peer.expect("it is on the floor");

@@ -84,6 +84,7 @@ impl Runs {
                 caller,
                 deadline: request.deadline.map(|after| post.now + after),
                 client: request.client,
+                from: request.from,
                 state: State::Resolving,
                 since: None,
             };

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use nimblenet_tasklet::{Fault, NodeId};
 
-use crate::event::ClientId;
+use crate::event::{ClientId, PartyId};
 use crate::job::{CallId, Caller};
 use crate::places::SubscriptionAt;
 use crate::queue::Queue;
@@ -31,6 +31,7 @@ pub(in crate::node) struct Waiter {
     /// [`NEVER`] for none. Of a call that has ended it is when that was.
     deadline: Instant,
     call: CallId,
+    /// Of a call of this node's client: whom it comes from.
     request: u32,
     client: u32,
     /// Everyone if no other node calls.
@@ -38,6 +39,7 @@ pub(in crate::node) struct Waiter {
     number: u16,
     namespace: u8,
     has_client: bool,
+    has_party: bool,
     /// Why it has ended.
     ended: Option<Fault>,
     len: u8,
@@ -60,6 +62,7 @@ pub(in crate::node) struct Wish<'a> {
     pub(in crate::node) caller: Option<Caller>,
     pub(in crate::node) deadline: Option<Instant>,
     pub(in crate::node) client: Option<ClientId>,
+    pub(in crate::node) from: Option<PartyId>,
 }
 
 impl Waiting {
@@ -161,7 +164,8 @@ impl Waiter {
     fn of(wish: &Wish<'_>) -> Option<Self> {
         let mut args = [0; ARGS_BYTES];
         args.get_mut(..wish.args.len())?.copy_from_slice(wish.args);
-        let (node, request) = wish.caller.unwrap_or((NodeId::EVERYONE, 0));
+        let from = wish.from.map_or(0, |from| from.0);
+        let (node, request) = wish.caller.unwrap_or((NodeId::EVERYONE, from));
         let (accepted, call) = wish.since;
         Some(Self {
             accepted,
@@ -173,6 +177,7 @@ impl Waiter {
             number: wish.tasklet.1,
             namespace: u8::try_from(wish.tasklet.0.index()).ok()?,
             has_client: wish.client.is_some(),
+            has_party: wish.from.is_some(),
             ended: None,
             len: wish.args.len() as u8,
             args,
@@ -189,6 +194,7 @@ impl Waiter {
             caller: self.caller(),
             deadline: Some(self.deadline).filter(|at| *at != NEVER),
             client: self.has_client.then_some(ClientId(self.client)),
+            from: self.has_party.then_some(PartyId(self.request)),
         }
     }
 
@@ -216,6 +222,7 @@ mod tests {
             caller,
             deadline: deadline.map(at),
             client: Some(ClientId(5)),
+            from: caller.is_none().then_some(PartyId(8)),
         }
     }
 

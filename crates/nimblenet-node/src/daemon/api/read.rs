@@ -124,6 +124,7 @@ impl Asked {
                 at: self.node(query::AT)?,
                 deadline: None,
                 client: self.client()?,
+                from: None,
             },
             wanted: Wanted {
                 explain: self.query(query::EXPLAIN).is_some(),

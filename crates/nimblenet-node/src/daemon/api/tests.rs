@@ -131,6 +131,7 @@ fn the_example_requests_mean_what_the_spec_says() {
         at: Some(NodeId(7)),
         deadline: None,
         client: None,
+        from: None,
     };
     let wanted = Wanted {
         explain: true,

@@ -6,21 +6,24 @@
 
 mod bench;
 mod jobs;
+mod shares;
 mod shelf;
 
 use core::time::Duration;
 
-use nimblenet_tasklet::{ActivationId, Capabilities, Fault, NamespaceId, Outcome, Work};
+use nimblenet_tasklet::{ActivationId, Capabilities, Fault, Name, NamespaceId, Outcome, Work};
 
 use self::bench::{After, Bench, Demand, Ended, Stop, Turn};
 use self::jobs::Jobs;
 pub(in crate::node) use self::jobs::Opening;
+use self::shares::{Party, Shares};
 use self::shelf::{Around, Shelf, Shelved};
 use crate::cache::{Buffer, Cache, SlotId};
 use crate::config::{Config, ExecutorId};
 use crate::costs::Costs;
 use crate::counters::DropReason;
-use crate::job::{Job, Next, State, Station};
+use crate::event::PartyId;
+use crate::job::{Caller, Job, Next, State, Station};
 use crate::node::post::{ImageWork, Post};
 use crate::places::{Depth, JobAt};
 use crate::time::Instant;
@@ -33,6 +36,7 @@ pub(in crate::node) struct Execution {
     pub(in crate::node) costs: Costs,
     bench: Bench,
     shelf: Shelf,
+    shares: Shares,
 }
 
 /// What follows from an executor's answer.
@@ -67,6 +71,7 @@ impl Execution {
             ),
             bench: Bench::new(limits),
             shelf: Shelf::new(limits),
+            shares: Shares::new(limits.jobs),
         }
     }
 
@@ -85,10 +90,26 @@ impl Execution {
         opening: Opening<'_>,
     ) -> Result<JobAt, Fault> {
         if self.bench.takes_jobs() {
-            self.jobs.open(now, opening)
+            let opened = self.jobs.open(now, opening);
+            opened.inspect(|at| self.shares.note_opened(*at, opening.from))
         } else {
             Err(Fault::Busy)
         }
+    }
+
+    /// Whether a call may have a place among the jobs: another node's, or that of somebody outside.
+    pub(in crate::node) fn admit(
+        &mut self,
+        now: Instant,
+        (caller, from): (Option<Caller>, Option<PartyId>),
+        namespace: &Name,
+    ) -> bool {
+        let party = match (caller, from) {
+            (Some((node, _)), _) => Party::Node(node),
+            (None, Some(from)) => Party::Outside(from),
+            (None, None) => Party::Unknown,
+        };
+        self.shares.admit(now, party, namespace, &self.jobs)
     }
 
     /// Frees the place of a job that was never reported to anyone.
@@ -204,8 +225,13 @@ impl Execution {
         let victim = full.then(|| self.shelf.poll_place(executor, &around));
         let victim = victim.flatten();
         let Self {
-            bench, shelf, jobs, ..
+            bench,
+            shelf,
+            jobs,
+            shares,
+            ..
         } = self;
+        let yields = |at: JobAt| shares.lets_others(at, &jobs[at]);
         let demand = |at: JobAt, may_begin: bool| {
             let job = &jobs[at];
             let place = || Demand::Place {
@@ -226,9 +252,12 @@ impl Execution {
                 Demand::Nothing
             }
         };
-        match bench.poll_turn(executor, victim.is_some(), demand)? {
+        match bench.poll_turn(executor, victim.is_some(), yields, demand)? {
             Turn::MakePlace(_) => self.clear_place(executor, cache, victim?),
             Turn::Run(at) => {
+                if self.bench.last_was_sliced() {
+                    self.shares.note_turn(at, &self.jobs[at]);
+                }
                 if self.costs.remembers() {
                     self.jobs.note_step(at, now);
                 }

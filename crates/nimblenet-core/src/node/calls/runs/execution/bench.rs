@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use nimblenet_tasklet::ActivationId;
 
 use crate::cache::SlotId;
-use crate::config::{ExecutorId, Limits};
+use crate::config::{ExecutorId, FULL, Limits};
 use crate::places::JobAt;
 use crate::queue::Queue;
 
@@ -218,13 +218,20 @@ impl Bench {
         seat.is_some_and(|seat| seat.held < self.places)
     }
 
+    /// Whether the last job that was handed out had used up a slice.
+    pub(in crate::node) fn last_was_sliced(&self) -> bool {
+        self.last_was_sliced
+    }
+
     /// The job whose turn it is on an executor that is not busy. `demand` says what a job needs of
     /// the executor; its second argument says whether a job may begin. `can_make_place` says
-    /// whether the shelf can make a place.
+    /// whether the shelf can make a place. A job that has used up a slice and `yields` has its turn
+    /// only if there is no other such job that can run.
     pub(in crate::node) fn poll_turn(
         &mut self,
         executor: ExecutorId,
         can_make_place: bool,
+        yields: impl Fn(JobAt) -> bool,
         mut demand: impl FnMut(JobAt, bool) -> Demand,
     ) -> Option<Turn> {
         if !self.has_line() {
@@ -232,8 +239,14 @@ impl Bench {
         }
         let room = self.has_place(executor) || can_make_place;
         let first_sliced = !self.last_was_sliced;
-        let turn = self.turn_in(first_sliced, (executor, room), &mut demand);
-        turn.or_else(|| self.turn_in(!first_sliced, (executor, room), &mut demand))
+        let mut turn_in = |sliced| {
+            let seat = (executor, room);
+            let others = FULL && sliced && self.sliced.iter().any(|job| yields(*job));
+            let turn = others.then(|| self.turn_in(sliced, seat, |job| !yields(job), &mut demand));
+            let turn = turn.flatten();
+            turn.or_else(|| self.turn_in(sliced, seat, |_| true, &mut demand))
+        };
+        turn_in(first_sliced).or_else(|| turn_in(!first_sliced))
     }
 
     /// The jobs in line; the one that has its turn last comes first.
@@ -317,12 +330,14 @@ impl Bench {
         &mut self,
         sliced: bool,
         (executor, room): (ExecutorId, bool),
+        may: impl Fn(JobAt) -> bool,
         demand: &mut impl FnMut(JobAt, bool) -> Demand,
     ) -> Option<Turn> {
         let line = if sliced { &self.sliced } else { &self.fresh };
         let mut blocked = false;
         let mut turn = None;
-        for (at, job) in line.iter().copied().enumerate() {
+        let candidates = line.iter().copied().enumerate();
+        for (at, job) in candidates.filter(|(_, job)| may(*job)) {
             // Jobs begin in order, so that a large one has its turn too.
             let (fits, needs_place) = match demand(job, room && !blocked) {
                 Demand::Nothing => (true, false),

@@ -14,7 +14,7 @@ use nimblenet_tasklet::{
 
 use crate::cache::{Cache, SlotId};
 use crate::config::{ExecutorId, Limits};
-use crate::event::ClientId;
+use crate::event::{ClientId, PartyId};
 use crate::job::{
     Activation, CallId, Callee, Caller, ExportName, Job, Need, Next, State, Station, Step,
 };
@@ -48,6 +48,7 @@ pub(in crate::node) struct Opening<'a> {
     pub(in crate::node) caller: Option<Caller>,
     pub(in crate::node) deadline: Option<Instant>,
     pub(in crate::node) client: Option<ClientId>,
+    pub(in crate::node) from: Option<PartyId>,
     pub(in crate::node) state: State,
     /// When the node took the call, and its number, if it has waited for a place.
     pub(in crate::node) since: Option<(Instant, CallId)>,
@@ -63,6 +64,7 @@ impl Opening<'_> {
             caller: Some(caller),
             deadline,
             client: None,
+            from: None,
             state: State::Arriving(None),
             since: None,
         }

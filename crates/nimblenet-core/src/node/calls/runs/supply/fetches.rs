@@ -100,8 +100,12 @@ impl Fetches {
         if let Some(len) = order.expected {
             refresh_nearby(post, len as usize);
         }
-        if let (Object::Module(_), Some(len), false) = (order.object, order.expected, has_bytes)
-            && post.cache.make_room(len as usize).is_err()
+        if let (Object::Module(module), Some(len), false) =
+            (order.object, order.expected, has_bytes)
+            && post
+                .cache
+                .make_room_for(module.namespace, len as usize)
+                .is_err()
         {
             self.report(order.owner, (order.source, 0), FetchEnd::NoRoom);
             return;

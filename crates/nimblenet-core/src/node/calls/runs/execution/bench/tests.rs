@@ -19,7 +19,7 @@ fn bench(executors: usize, places: usize) -> Bench {
 
 /// The job whose turn it is if each job has begun and needs a place.
 fn turn(bench: &mut Bench, executor: ExecutorId) -> Option<Turn> {
-    bench.poll_turn(executor, false, |_, _| PLACE)
+    bench.poll_turn(executor, false, |_| false, |_, _| PLACE)
 }
 
 /// Takes jobs until there is none whose turn it is; each keeps a place.
@@ -72,14 +72,19 @@ fn a_large_job_is_not_overtaken_by_those_that_would_begin_after_it() {
     let mut bench = bench(1, 8);
     (0..4).for_each(|at| bench.make_ready(job(at), false));
     let mut asked = Vec::new();
-    let turn = bench.poll_turn(ONLY, false, |at, may_begin| {
-        asked.push((at.index(), may_begin));
-        match (at.index(), may_begin) {
-            (0, true) => Demand::Promise,
-            (3, _) => PLACE,
-            _ => Demand::Patience,
-        }
-    });
+    let turn = bench.poll_turn(
+        ONLY,
+        false,
+        |_| false,
+        |at, may_begin| {
+            asked.push((at.index(), may_begin));
+            match (at.index(), may_begin) {
+                (0, true) => Demand::Promise,
+                (3, _) => PLACE,
+                _ => Demand::Patience,
+            }
+        },
+    );
     assert_eq!(turn, Some(Turn::Run(job(3))), "it has begun already");
     assert_eq!(asked, [(0, true), (1, false), (2, false), (3, false)]);
 }
@@ -92,9 +97,9 @@ fn without_a_place_none_begins_and_one_is_made_for_those_that_have_begun() {
     let begins = |_, may_begin| {
         if may_begin { PLACE } else { Demand::Patience }
     };
-    assert_eq!(bench.poll_turn(ONLY, false, begins), None);
+    assert_eq!(bench.poll_turn(ONLY, false, |_| false, begins), None);
     assert_eq!(turn(&mut bench, ONLY), None);
-    let made = bench.poll_turn(ONLY, true, begins);
+    let made = bench.poll_turn(ONLY, true, |_| false, begins);
     assert_eq!(made, Some(Turn::MakePlace(job(1))));
 }
 
@@ -104,7 +109,7 @@ fn an_activation_goes_on_where_it_is_held() {
     bench.make_ready(job(0), false);
     bench.make_ready(job(1), false);
     let holder = |at: JobAt, _| Demand::Holder(ExecutorId(1 - at.index() as u8));
-    let mut next = |executor| bench.poll_turn(ExecutorId(executor), false, holder);
+    let mut next = |executor| bench.poll_turn(ExecutorId(executor), false, |_| false, holder);
     assert_eq!(next(0), Some(Turn::Run(job(1))));
     assert_eq!((next(0), next(1)), (None, Some(Turn::Run(job(0)))));
 }
@@ -147,7 +152,7 @@ fn a_native_tasklet_takes_no_place() {
     let mut bench = bench(1, 4);
     for number in 0..9 {
         bench.make_ready(job(1), false);
-        let turn = bench.poll_turn(ONLY, false, |_, _| Demand::Nothing);
+        let turn = bench.poll_turn(ONLY, false, |_| false, |_, _| Demand::Nothing);
         assert_eq!(turn, Some(Turn::Run(job(1))));
         bench.begin(ONLY, ActivationId(number), false, true);
         bench.end(ActivationId(number), After::Leaves);
@@ -166,7 +171,7 @@ fn those_without_room_keep_their_turns_and_are_tried_again_when_one_leaves() {
             true => Demand::Patience,
             false => PLACE,
         };
-        match bench.poll_turn(ONLY, false, demand)? {
+        match bench.poll_turn(ONLY, false, |_| false, demand)? {
             Turn::Run(job) => Some(job),
             Turn::MakePlace(_) => None,
         }
@@ -196,7 +201,14 @@ fn new_work_goes_to_the_emptiest_executor_unless_that_had_no_room() {
     assert_eq!(taken(&mut bench), [0]);
     bench.make_ready(job(1), false);
     assert_eq!(turn(&mut bench, ONLY), None);
-    let mut again = |at| bench.poll_turn(at, false, |_, _| Demand::Place { anywhere: true });
+    let mut again = |at| {
+        bench.poll_turn(
+            at,
+            false,
+            |_| false,
+            |_, _| Demand::Place { anywhere: true },
+        )
+    };
     assert_eq!(again(ONLY), Some(Turn::Run(job(1))));
     bench.make_ready(job(1), false);
     assert_eq!(turn(&mut bench, other), Some(Turn::Run(job(1))));

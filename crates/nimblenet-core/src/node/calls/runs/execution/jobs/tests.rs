@@ -22,6 +22,7 @@ fn name() -> TaskletName {
 fn opening(caller: Option<Caller>) -> Opening<'static> {
     Opening {
         client: None,
+        from: None,
         name: name(),
         export: ExportName::default(),
         args: &[0x80],
