@@ -250,10 +250,28 @@ fn a_mesh_with_the_paper_s_profile_says_no_hellos_and_each_job_acquires_for_itse
 
 #[test]
 fn a_registry_neither_answers_nor_forwards_floods() {
-    let mut net = net(6, &Layout::pair(), |_| {});
-    net.run_call(1, "shop/check");
+    // The registry stands between two nodes, and holds all that they search for.
+    let layout = Layout {
+        nodes: [0, 1, 2].map(NodeId).to_vec(),
+        links: vec![(NodeId(1), NodeId(0)), (NodeId(0), NodeId(2))],
+        registry: NodeId(0),
+    };
+    let mut net = net(6, &layout, |config| {
+        config.acquisition.discovery = Discovery::Flood;
+    });
+    let end = net.run_call(1, "shop/check");
+    assert_eq!(end.result, Ok(vec![0x80]));
     let fallback = net.node(1).counters().acquired;
     assert_eq!((fallback.registry, fallback.neighbour), (3, 0));
+    let traffic = |node, kind| net.node(node).counters().traffic(kind);
+    let searches = traffic(1, Kind::Search).originated;
+    assert!(searches >= 9, "{searches}: near, far, and at the registry");
+    assert_eq!(traffic(0, Kind::Search).received, searches);
+    assert_eq!(traffic(0, Kind::Found).sent, 3, "when it was asked itself");
+    assert_eq!(traffic(0, Kind::Search).sent, 0);
+    assert_eq!(traffic(2, Kind::Search).received, 0);
+    // Three times the searches' 1.2 s, the question to the registry and the fetch from it.
+    assert!(end.took < 5 * SECOND, "{:?}", end.took);
 }
 
 #[test]
@@ -607,8 +625,9 @@ fn calls_complete_over_links_that_lose_double_and_reorder() {
     }
 }
 
-#[test]
-fn a_transfer_goes_on_from_another_source_at_the_offset_reached() {
+/// Fetches a large module from a neighbour that goes down in the middle, or does not; what the node has
+/// noted, how long the rest took, and how many bytes the registry sent.
+fn large_transfer(crashes: bool) -> (Net, Duration, u64) {
     let drafts = vec![algorithm("big", 60_000)];
     let shelf = vec![(Publisher::new("shop"), drafts)];
     let slow = LinkModel {
@@ -630,17 +649,32 @@ fn a_transfer_goes_on_from_another_source_at_the_offset_reached() {
     let before = received(&net);
     let started = |net: &Net| received(net) > before + 4000;
     assert!(net.run_until(60 * SECOND, started));
-    net.crash(3);
+    let since = net.now();
+    if crashes {
+        net.crash(3);
+    }
     let end = net.run_until_finished(2, call);
     assert_eq!(end.result, Ok(vec![0x80]));
-    assert!(net.fates().dead > 0, "the crash hit the transfer");
-    assert_eq!(net.node(2).counters().resumed_transfers, 1, "{end:?}");
     let kind = Kind::Data;
     let from_registry = net.node(0).counters().traffic(kind).sent_bytes;
+    let rest = end.at - since;
+    (net, rest, from_registry)
+}
+
+#[test]
+fn a_transfer_goes_on_from_another_source_at_the_offset_reached_within_four_seconds() {
+    let (net, undisturbed, _) = large_transfer(false);
+    assert_eq!(net.node(2).counters().resumed_transfers, 0);
+    let (net, rest, from_registry) = large_transfer(true);
+    assert!(net.fates().dead > 0, "the crash hit the transfer");
+    assert_eq!(net.node(2).counters().resumed_transfers, 1);
     assert!(
         from_registry < 60_000 + 40_000,
         "the registry sent only the rest: {from_registry}"
     );
+    // The registry is two links away, twice as far as the neighbour.
+    let lost = rest.saturating_sub(2 * undisturbed);
+    assert!(lost < 4 * SECOND, "{rest:?} instead of {undisturbed:?}");
 }
 
 #[test]

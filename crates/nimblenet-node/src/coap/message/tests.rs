@@ -72,7 +72,7 @@ fn att_54_other_versions_are_ignored_and_critical_options_are_refused() {
 }
 
 #[test]
-fn critical_options_that_are_repeated_or_of_a_wrong_length_are_refused() {
+fn fault_14_critical_options_that_are_repeated_or_of_a_wrong_length_are_refused() {
     let code = |tail: &[u8]| {
         let Incoming::Request(_, parsed) = with(tail) else {
             panic!("{tail:02x?} is no request");

@@ -191,7 +191,7 @@ fn a_refusal_for_lack_of_room_says_when_to_try_again_and_is_a_document() {
 }
 
 #[test]
-fn a_request_in_progress_is_never_forgotten_nor_one_that_ran_for_a_stranger_s_messages() {
+fn fault_02_a_request_in_progress_is_never_forgotten_nor_one_that_ran_for_a_stranger_s_messages() {
     let mut server = server();
     let running = message(1, &post(&[1]), None, None);
     server.handle(T0, peer(1), &running);
@@ -257,7 +257,7 @@ fn a_stranger_that_fills_the_memory_of_messages_pushes_out_its_own() {
 }
 
 #[test]
-fn a_client_that_starts_anew_with_the_same_identifier_is_another_client() {
+fn fault_14_a_client_that_starts_anew_with_the_same_identifier_is_another_client() {
     let mut server = server();
     for token in 1..=2 {
         let header = Header {

@@ -225,7 +225,7 @@ fn calls_are_observed_and_so_is_the_result_of_one() {
 }
 
 #[test]
-fn of_a_hundred_clients_that_read_three_blocks_at_once_each_gets_them() {
+fn fault_09_of_a_hundred_clients_that_read_three_blocks_at_once_each_gets_them() {
     let mesh = Mesh::new(1);
     let node = mesh.addresses[1].coap.unwrap();
     // The list of links has more than three blocks, and all clients ask at once.
@@ -260,7 +260,7 @@ fn of_a_hundred_clients_that_read_three_blocks_at_once_each_gets_them() {
 }
 
 #[test]
-fn another_client_filters_links_and_observes_a_node() {
+fn fault_14_another_client_filters_links_and_observes_a_node() {
     let tool = "coap-client-notls";
     if Command::new(tool).arg("-h").output().is_err() {
         let in_ci = std::env::var_os("CI").is_some();

@@ -73,7 +73,7 @@ fn att_55_broken_uploads_are_refused_and_unfinished_ones_are_bounded() {
 }
 
 #[test]
-fn a_repeated_block_is_confirmed_again_and_a_gap_keeps_what_is_there() {
+fn fault_08_a_repeated_block_is_confirmed_again_and_a_gap_keeps_what_is_there() {
     let mut server = server();
     let mut id = 0;
     let mut upload = |payload: u8, at, more| {
@@ -108,7 +108,7 @@ fn a_repeated_block_is_confirmed_again_and_a_gap_keeps_what_is_there() {
 }
 
 #[test]
-fn more_uploads_than_fit_are_told_to_come_back_and_those_there_go_on() {
+fn fault_08_more_uploads_than_fit_are_told_to_come_back_and_those_there_go_on() {
     let limits = ServerLimits {
         upload_bytes: 2 * 3 * (1024 + 512),
         ..ServerLimits::DEFAULT
@@ -142,7 +142,7 @@ fn more_uploads_than_fit_are_told_to_come_back_and_those_there_go_on() {
 }
 
 #[test]
-fn clients_of_large_results_all_get_theirs_and_those_beyond_are_refused_before_they_run() {
+fn fault_09_clients_of_large_results_all_get_theirs_and_those_beyond_are_refused_before_they_run() {
     let limits = ServerLimits {
         result_bytes: 2 * 40 * (2500 + 512),
         ..ServerLimits::DEFAULT
