@@ -10,6 +10,7 @@ mod length;
 mod links;
 mod spec;
 mod text;
+mod threats;
 mod variants;
 
 use core::fmt;
@@ -30,6 +31,7 @@ pub(crate) fn run(remarks: bool) -> Result<()> {
     findings.extend(dependencies::check(&files));
     findings.extend(arrows::check(&metadata));
     findings.extend(variants::check(&files));
+    findings.extend(threats::check(&files));
     for finding in &findings {
         eprintln!("{finding}");
     }
