@@ -15,6 +15,8 @@ use crate::time::Instant;
 
 /// With so many hellos a neighbour is asked in vain until it counts as deaf.
 const HEARING_ASKS: u8 = 4;
+/// Hellos count as one question if they come within this time.
+const ANSWER_TAKES: Duration = Duration::from_millis(240);
 /// A neighbour that has said that it hears this node is not asked again for this long.
 const HEARING_SETTLES: Duration = Duration::from_secs(3);
 
@@ -43,6 +45,8 @@ impl Stamp {
 pub(super) struct Hearing {
     /// None if it need not be asked; else how many hellos have asked it.
     asks: Option<u8>,
+    /// When a hello has asked it that counts.
+    asked: Option<Stamp>,
     /// When it last has shown that it hears this node.
     shown: Option<Stamp>,
     /// Whether it has asked the same, and gets the answer with the next hello.
@@ -59,6 +63,7 @@ impl Hearing {
     /// Nothing is known of it, and it is to be asked.
     pub(super) const UNKNOWN: Self = Self {
         asks: if FULL { Some(0) } else { None },
+        asked: None,
         shown: None,
         owes: false,
         told: false,
@@ -126,9 +131,13 @@ impl Hearing {
         FULL && self.asks.is_some()
     }
 
-    /// A hello asks it.
-    pub(super) fn ask(&mut self) {
-        self.asks = self.asks.map(|asks| asks.saturating_add(1));
+    /// A hello asks it. Hellos that come one right after the other count as one: answers take their time.
+    pub(super) fn ask(&mut self, now: Instant) {
+        let waited = |asked: Stamp| !asked.is_within(ANSWER_TAKES, now);
+        if self.is_deaf() || self.asked.is_none_or(waited) || self.asks == Some(0) {
+            self.asks = self.asks.map(|asks| asks.saturating_add(1));
+            self.asked = Some(Stamp::of(now));
+        }
     }
 
     /// It has shown that it hears this node.
@@ -162,11 +171,13 @@ mod tests {
 
     #[test]
     fn who_does_not_answer_four_hellos_is_deaf_until_it_does() {
-        let now = Instant::from_micros(1);
+        let mut now = Instant::from_micros(1);
         let mut hearing = Hearing::UNKNOWN;
         for _ in 0..HEARING_ASKS {
             assert!(hearing.is_asked() && !hearing.is_deaf());
-            hearing.ask();
+            hearing.ask(now);
+            hearing.ask(now + ANSWER_TAKES);
+            now = now + ANSWER_TAKES + Duration::from_millis(1);
         }
         assert!(hearing.is_deaf() && hearing.is_asked());
         hearing.answer(now);
@@ -177,7 +188,7 @@ mod tests {
     fn an_answer_settles_doubts_for_a_while_and_one_to_an_earlier_question_does_not() {
         let now = Instant::from_micros(1);
         let mut hearing = Hearing::UNKNOWN;
-        hearing.ask();
+        hearing.ask(now);
         hearing.answer(now);
         assert!(!hearing.doubt(now + HEARING_SETTLES));
         let later = now + HEARING_SETTLES + Duration::from_millis(1);
@@ -187,7 +198,7 @@ mod tests {
         assert!(hearing.doubt(later) && !hearing.doubt(later), "once");
         hearing.answer(later);
         assert!(hearing.is_asked());
-        hearing.ask();
+        hearing.ask(now);
         hearing.answer(later);
         assert!(!hearing.is_asked());
     }

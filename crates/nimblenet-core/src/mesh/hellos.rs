@@ -182,7 +182,7 @@ impl<S: Seal> Mesh<S> {
         };
         let own = self.is_registry().then_some(own);
         let (mut asked, mut answered) = ([0; LISTED_BYTES], [0; LISTED_BYTES]);
-        let asks = FULL.then(|| self.neighbours.ask(self.turn));
+        let asks = FULL.then(|| self.neighbours.ask(now, self.turn));
         let asked = Listed::new(asks.into_iter().flatten(), &mut asked);
         let answered = Listed::new(self.neighbours.answer(), &mut answered);
         if FULL && self.neighbours.is_asking() {

@@ -143,13 +143,13 @@ impl Neighbours {
 
     /// The neighbours that the next hello asks whether they hear this node: of too many other ones at each
     /// `turn`.
-    pub(crate) fn ask(&mut self, turn: u8) -> impl Iterator<Item = NodeId> {
+    pub(crate) fn ask(&mut self, now: Instant, turn: u8) -> impl Iterator<Item = NodeId> {
         let asked = |neighbour: &&mut Neighbour| neighbour.hearing.is_asked();
         let first = usize::from(turn) % self.neighbours.len().max(1);
         let (before, from) = self.neighbours.split_at_mut(first);
         let all = from.iter_mut().chain(before).filter(asked);
-        all.take(MAX_LISTED).map(|neighbour| {
-            neighbour.hearing.ask();
+        all.take(MAX_LISTED).map(move |neighbour| {
+            neighbour.hearing.ask(now);
             neighbour.id
         })
     }
