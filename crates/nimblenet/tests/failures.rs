@@ -143,7 +143,7 @@ fn fault_15_a_node_that_acknowledges_a_call_and_dies_is_waited_for_as_long_as_is
         said.contains(&format!("{address} was waited for, 1.5 s")),
         "{said}"
     );
-    assert!(said.contains("unreachable"), "{said}");
+    assert!(said.contains("no-answer"), "{said}");
     // It was acknowledged, so it was not sent again.
     dying.set_nonblocking(true).unwrap();
     assert!(dying.recv(&mut [0; 64]).is_err());

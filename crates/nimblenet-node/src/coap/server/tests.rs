@@ -286,3 +286,23 @@ fn message_identifiers_may_be_used_again_after_their_lifetime() {
         server.respond(now, id, &content(1));
     }
 }
+
+#[test]
+fn requests_of_one_machine_are_of_one_party_whatever_its_ports() {
+    let mut server = server();
+    let mut id = 0;
+    let mut party = |address: &str| {
+        id += 1;
+        let ends = Ends::to(address.parse().unwrap());
+        server.handle(T0, ends, &message(id, &post(&[]), None, None));
+        let (request, _) = server.poll_request().unwrap();
+        server.party(request).unwrap()
+    };
+    let one = party("10.0.0.1:5683");
+    assert_eq!(party("10.0.0.1:40000"), one);
+    assert_ne!(party("10.0.0.2:5683"), one);
+    // In IPv6 a machine may have a whole network.
+    let network = party("[fd00::1:2]:5683");
+    assert_eq!(party("[fd00::9]:5683"), network);
+    assert_ne!(party("[fd00:0:0:1::9]:5683"), network);
+}
