@@ -590,7 +590,7 @@ impl Cache {
                 None => {}
             }
         }
-        (FULL && others && held > self.capacity / 2).then_some(namespace)
+        (others && held > self.capacity / 2).then_some(namespace)
     }
 
     fn evict_one(&mut self, len: usize, need: Need) -> Option<()> {
@@ -599,7 +599,7 @@ impl Cache {
             self.remove(SlotId(*id));
             return Some(());
         }
-        let greedy = self.greedy(len, need);
+        let greedy = if FULL { self.greedy(len, need) } else { None };
         let least = match greedy {
             Some(namespace) => self
                 .least(|tasklet| tasklet.namespace == namespace)

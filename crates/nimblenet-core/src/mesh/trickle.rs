@@ -76,13 +76,14 @@ impl Trickle {
 
     pub(crate) fn poll_timeout(&self) -> Instant {
         let regular = self.fires.unwrap_or(self.interval_ends);
-        self.also.map_or(regular, |also| also.min(regular))
+        let also = self.also.filter(|_| FULL);
+        also.map_or(regular, |also| also.min(regular))
     }
 
     /// True if it is time to speak.
     pub(crate) fn handle_timeout(&mut self, now: Instant, random: &mut Random) -> bool {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        let speak = due(self.fires) || due(self.also);
+        let speak = due(self.fires) || FULL && due(self.also);
         if speak {
             (self.fires, self.also) = (None, None);
         }

@@ -109,7 +109,7 @@ impl Execution {
             (None, Some(from)) => Party::Outside(from),
             (None, None) => Party::Unknown,
         };
-        self.shares.admit(now, party, namespace, &self.jobs)
+        self.shares.admit(now, party, namespace, self.jobs.live())
     }
 
     /// Frees the place of a job that was never reported to anyone.

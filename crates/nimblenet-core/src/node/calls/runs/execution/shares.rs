@@ -10,7 +10,6 @@ use core::time::Duration;
 
 use nimblenet_tasklet::{Name, NodeId};
 
-use super::jobs::Jobs;
 use crate::config::FULL;
 use crate::event::PartyId;
 use crate::job::Job;
@@ -68,18 +67,19 @@ impl Shares {
 
     /// Notes for whom the job at `at` is opened.
     pub(in crate::node) fn note_opened(&mut self, at: JobAt, from: Option<PartyId>) {
-        if let Some(outside) = self.outside.get_mut(at.index()) {
+        if FULL && let Some(outside) = self.outside.get_mut(at.index()) {
             *outside = from;
         }
     }
 
-    /// Whether a call may have a place: it comes from `party`, for a tasklet of `namespace`.
-    pub(in crate::node) fn admit(
+    /// Whether a call may have a place beside these jobs: it comes from `party`, for a tasklet of
+    /// `namespace`.
+    pub(in crate::node) fn admit<'j>(
         &mut self,
         now: Instant,
         party: Party,
         namespace: &Name,
-        jobs: &Jobs,
+        jobs: impl Iterator<Item = (JobAt, &'j Job)>,
     ) -> bool {
         if !FULL {
             return true;
@@ -90,7 +90,7 @@ impl Shares {
         let of_namespace = |asked: &Name| asked == namespace;
         let (mut parties, mut namespaces) = (0, 0);
         let (mut other_party, mut other_namespace) = (false, false);
-        for (at, job) in jobs.live() {
+        for (at, job) in jobs {
             let (same, alike) = (
                 of_party(self.party(at, job)),
                 of_namespace(&job.name.namespace),
