@@ -107,6 +107,11 @@ impl Patience {
         Self { timeout }
     }
 
+    /// What a person is told when the time is over.
+    pub(crate) fn in_vain(self, whom: &Address) -> String {
+        format!("{whom} was waited for, {} s", self.timeout.as_secs_f64())
+    }
+
     /// Runs `work`, which asks `whom`, to its end on this thread. If that takes long, a person at a
     /// terminal is told so, and an error that comes when the time is over says how long that was.
     ///
@@ -132,10 +137,7 @@ impl Patience {
             };
             let wait = Wait { deadline };
             let told = |error: anyhow::Error| match wait.is_over() {
-                true => {
-                    let most = patience.as_secs_f64();
-                    error.context(format!("{whom} was waited for, {most} s"))
-                }
+                true => error.context(self.in_vain(whom)),
                 false => error,
             };
             tokio::select! {

@@ -84,13 +84,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let answer = args.patience.ask(&args.node, async |wait| {
         let mut node = wait.connect(&args.node).await?;
         let answer = node.call(&args.name, &values, options).await;
-        Ok(answer.map_err(|error| error.named(name_of)))
-    })?;
+        Ok((answer.map_err(|error| error.named(name_of)), wait.is_over()))
+    });
+    let (answer, in_vain) = answer?;
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) => {
             let lines: Vec<_> = error.lines().to_vec();
-            let context = format!("calling {} at {} failed", args.name, args.node);
+            let mut context = format!("calling {} at {} failed", args.name, args.node);
+            if in_vain {
+                context.push_str("; ");
+                context.push_str(&args.patience.in_vain(&args.node));
+            }
             let error = anyhow::Error::new(error).context(context);
             return Err(failed(args, error, lines, name_of));
         }
