@@ -14,7 +14,7 @@ use crate::config::FULL;
 use crate::time::Instant;
 
 /// With so many hellos a neighbour is asked in vain until it counts as deaf.
-const HEARING_ASKS: u8 = 4;
+const HEARING_ASKS: u8 = 5;
 /// Hellos count as one question if they come within this time.
 const ANSWER_TAKES: Duration = Duration::from_millis(120);
 /// A neighbour that has said that it hears this node is not asked again for this long.
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_does_not_answer_four_hellos_is_deaf_until_it_does() {
+    fn who_does_not_answer_five_hellos_is_deaf_until_it_does() {
         let mut now = Instant::from_micros(1);
         let mut hearing = Hearing::UNKNOWN;
         for _ in 0..HEARING_ASKS {
