@@ -315,7 +315,11 @@ impl Execution {
     /// Lets a job go on with `next`.
     pub(in crate::node) fn make_ready(&mut self, at: JobAt, next: Next) {
         self.jobs.set(at, State::Ready(next));
-        self.bench.make_ready(at, next == Next::Continue);
+        let jobs = &self.jobs;
+        let age = |at: JobAt| (jobs[at].accepted, jobs[at].call.0);
+        let is_younger = |other| age(other) > age(at);
+        self.bench
+            .make_ready(at, next == Next::Continue, is_younger);
     }
 
     /// Lets a job that has arrived go on with `next`.

@@ -3,7 +3,8 @@
 //! For each executor stops come first, so that it forgets what nobody waits for before it takes
 //! more work. Signature checks do not wait for a run to stand still. Then comes the job that moves.
 //! Then new work and work that has used up a slice of fuel take turns, so that a short call is
-//! answered soon however many long ones run. Jobs that wait for room keep their turns.
+//! answered soon however many long ones run. Of new work that of the oldest job comes first. Jobs
+//! that wait for room keep their turns.
 
 use alloc::vec::Vec;
 
@@ -20,7 +21,7 @@ pub(in crate::node) struct Bench {
     seats: Vec<Seat>,
     /// How many places each executor has.
     places: usize,
-    /// Jobs that wait for an executor with new work, oldest first.
+    /// Jobs that wait for an executor with new work, those that were accepted first in front.
     fresh: Queue<JobAt>,
     /// Jobs that wait for an executor after a slice, oldest first.
     sliced: Queue<JobAt>,
@@ -140,14 +141,24 @@ impl Bench {
         self.last_was_sliced = true;
     }
 
-    /// Puts a job in line: with new work, or after a slice.
-    pub(in crate::node) fn make_ready(&mut self, job: JobAt, sliced: bool) {
-        let line = if sliced {
-            &mut self.sliced
+    /// Puts a job in line: with new work behind all jobs but those that are younger, so that a chain
+    /// which has begun is not held up at each of its calls by those that came after it; or after a
+    /// slice.
+    pub(in crate::node) fn make_ready(
+        &mut self,
+        job: JobAt,
+        sliced: bool,
+        is_younger: impl Fn(JobAt) -> bool,
+    ) {
+        if sliced {
+            self.sliced.push_back(job);
+        } else if FULL {
+            let behind = self.fresh.iter().rev();
+            let behind = behind.take_while(|held| is_younger(**held)).count();
+            self.fresh.insert(self.fresh.len() - behind, job);
         } else {
-            &mut self.fresh
-        };
-        line.push_back(job);
+            self.fresh.push_back(job);
+        }
     }
 
     /// Puts a job, for whose work an executor had no room, in line again: behind the last stalled

@@ -1,6 +1,8 @@
 use super::*;
 
 const ONLY: ExecutorId = ExecutorId(0);
+/// No other job is younger.
+const LAST: fn(JobAt) -> bool = |_| false;
 const PLACE: Demand = Demand::Place { anywhere: false };
 
 fn job(at: usize) -> JobAt {
@@ -48,7 +50,7 @@ fn give(bench: &mut Bench, job: JobAt, after: After) {
 fn jobs_have_their_turn_in_the_order_in_which_they_came() {
     let mut bench = bench(1, 8);
     for at in [3, 0, 2] {
-        bench.make_ready(job(at), false);
+        bench.make_ready(job(at), false, LAST);
     }
     bench.withdraw(job(0));
     assert_eq!(taken(&mut bench), [3, 2]);
@@ -56,13 +58,27 @@ fn jobs_have_their_turn_in_the_order_in_which_they_came() {
 }
 
 #[test]
+fn a_job_that_goes_on_has_its_turn_before_jobs_that_are_younger() {
+    let mut bench = bench(1, 8);
+    // The lower its place, the older is a job.
+    for at in [2, 4, 1, 3] {
+        bench.make_ready(job(at), false, |other| other.index() > at);
+    }
+    assert_eq!(taken(&mut bench), [1, 2, 3, 4]);
+    for at in [2, 1] {
+        bench.make_ready(job(at), true, |other| other.index() > at);
+    }
+    assert_eq!(taken(&mut bench), [2, 1], "slices go round");
+}
+
+#[test]
 fn new_work_and_work_after_a_slice_take_turns() {
     let mut bench = bench(1, 8);
     for at in 0..3 {
-        bench.make_ready(job(at), true);
+        bench.make_ready(job(at), true, LAST);
     }
     for at in 3..6 {
-        bench.make_ready(job(at), false);
+        bench.make_ready(job(at), false, LAST);
     }
     assert_eq!(taken(&mut bench), [0, 3, 1, 4, 2, 5]);
 }
@@ -70,7 +86,7 @@ fn new_work_and_work_after_a_slice_take_turns() {
 #[test]
 fn a_large_job_is_not_overtaken_by_those_that_would_begin_after_it() {
     let mut bench = bench(1, 8);
-    (0..4).for_each(|at| bench.make_ready(job(at), false));
+    (0..4).for_each(|at| bench.make_ready(job(at), false, LAST));
     let mut asked = Vec::new();
     let turn = bench.poll_turn(
         ONLY,
@@ -92,7 +108,7 @@ fn a_large_job_is_not_overtaken_by_those_that_would_begin_after_it() {
 #[test]
 fn without_a_place_none_begins_and_one_is_made_for_those_that_have_begun() {
     let mut bench = bench(1, 1);
-    (0..2).for_each(|at| bench.make_ready(job(at), false));
+    (0..2).for_each(|at| bench.make_ready(job(at), false, LAST));
     assert_eq!(taken(&mut bench), [0]);
     let begins = |_, may_begin| {
         if may_begin { PLACE } else { Demand::Patience }
@@ -106,8 +122,8 @@ fn without_a_place_none_begins_and_one_is_made_for_those_that_have_begun() {
 #[test]
 fn an_activation_goes_on_where_it_is_held() {
     let mut bench = bench(2, 4);
-    bench.make_ready(job(0), false);
-    bench.make_ready(job(1), false);
+    bench.make_ready(job(0), false, LAST);
+    bench.make_ready(job(1), false, LAST);
     let holder = |at: JobAt, _| Demand::Holder(ExecutorId(1 - at.index() as u8));
     let mut next = |executor| bench.poll_turn(ExecutorId(executor), false, |_| false, holder);
     assert_eq!(next(0), Some(Turn::Run(job(1))));
@@ -151,7 +167,7 @@ fn a_place_is_free_once_its_activation_has_ended_or_its_stop_was_taken() {
 fn a_native_tasklet_takes_no_place() {
     let mut bench = bench(1, 4);
     for number in 0..9 {
-        bench.make_ready(job(1), false);
+        bench.make_ready(job(1), false, LAST);
         let turn = bench.poll_turn(ONLY, false, |_| false, |_, _| Demand::Nothing);
         assert_eq!(turn, Some(Turn::Run(job(1))));
         bench.begin(ONLY, ActivationId(number), false, true);
@@ -164,7 +180,8 @@ fn a_native_tasklet_takes_no_place() {
 fn those_without_room_keep_their_turns_and_are_tried_again_when_one_leaves() {
     let mut bench = bench(1, 3);
     let line: Vec<JobAt> = (0..4).map(JobAt::new).collect();
-    line.iter().for_each(|job| bench.make_ready(*job, false));
+    line.iter()
+        .for_each(|job| bench.make_ready(*job, false, LAST));
     let mut stalled: Vec<JobAt> = Vec::new();
     let turn = |bench: &mut Bench, stalled: &[JobAt]| {
         let demand = |at: JobAt, _| match stalled.contains(&at) {
@@ -197,9 +214,9 @@ fn those_without_room_keep_their_turns_and_are_tried_again_when_one_leaves() {
 fn new_work_goes_to_the_emptiest_executor_unless_that_had_no_room() {
     let mut bench = bench(2, 8);
     let other = ExecutorId(1);
-    bench.make_ready(job(0), false);
+    bench.make_ready(job(0), false, LAST);
     assert_eq!(taken(&mut bench), [0]);
-    bench.make_ready(job(1), false);
+    bench.make_ready(job(1), false, LAST);
     assert_eq!(turn(&mut bench, ONLY), None);
     let mut again = |at| {
         bench.poll_turn(
@@ -210,6 +227,6 @@ fn new_work_goes_to_the_emptiest_executor_unless_that_had_no_room() {
         )
     };
     assert_eq!(again(ONLY), Some(Turn::Run(job(1))));
-    bench.make_ready(job(1), false);
+    bench.make_ready(job(1), false, LAST);
     assert_eq!(turn(&mut bench, other), Some(Turn::Run(job(1))));
 }
