@@ -604,6 +604,6 @@ impl Job {
 }
 
 /// The microseconds of a duration, as many as fit in 32 bits.
-fn whole_us(time: Duration) -> u32 {
+pub(crate) fn whole_us(time: Duration) -> u32 {
     u32::try_from(micros(time)).unwrap_or(u32::MAX)
 }

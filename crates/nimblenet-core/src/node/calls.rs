@@ -19,7 +19,7 @@ use nimblenet_tasklet::{Fault, NodeId, Outcome, TaskletRef, Work};
 
 use self::answers::{Answers, FLIGHT, is_before};
 use self::draining::Draining;
-use self::exchanges::{Exchange, Exchanges, Heard};
+use self::exchanges::{Exchange, Exchanges, Heard, Thought};
 pub(super) use self::moves::Moved;
 use self::moves::{Moves, OfferAnswer, Passed};
 use self::placing::Placing;
@@ -35,6 +35,7 @@ use crate::event::{CallRequest, Progress, Reason, Standing};
 use crate::job::{CallId, Caller, ExportName, Job, State};
 use crate::place::{Decision, Facts};
 use crate::places::JobAt;
+use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::{
     Answer, Call, Frame, Go, Load, Message, Move, Object, Offer, Passes, Return, Wait,
@@ -46,6 +47,7 @@ const DRAINED: Duration = Duration::from_secs(3600);
 /// Where a call runs that does not run here.
 struct Placed {
     to: NodeId,
+    thought: Option<Thought>,
     /// When its result is expected, if nothing is to come before that.
     expected: Option<Duration>,
 }
@@ -79,6 +81,7 @@ impl Calls {
                     false => 0,
                 },
                 if FULL { config.limits.neighbours } else { 0 },
+                Random::new(config.seed ^ u64::from(config.id.0) << 48 ^ 2),
             ),
             draining: Draining::new(),
             modules: Vec::with_capacity(match config.places_calls() {
@@ -147,14 +150,14 @@ impl Calls {
         post: &mut Post<'_>,
         request: CallRequest<'_>,
     ) -> Result<CallId, Fault> {
-        let Some(Placed { to, expected }) = self.place(post, &request, None) else {
+        let Some(placed) = self.place(post, &request, None) else {
             return self.call_here(post, request);
         };
         if let Some(client) = request.client {
             post.cache.meet(post.now, client);
         }
         post.counters.calls += 1;
-        match self.accept_remote(post, to, request, (Passes::PLACED, expected)) {
+        match self.accept_remote(post, placed, request, Passes::PLACED) {
             Ok(call) => {
                 post.counters.placed += 1;
                 Ok(call)
@@ -190,6 +193,7 @@ impl Calls {
         let subscriptions = &self.runs.supply.subscriptions;
         subscriptions.list_callees(tasklet, &[], &mut self.modules, limit);
         self.modules.push((tasklet, None));
+        let chance = self.placing.chance();
         let lacks = |module| post.cache.find(module).is_none();
         let facts = Facts {
             lacks: placing::count(&self.modules, lacks),
@@ -206,14 +210,21 @@ impl Calls {
                 false => self.runs.execution.wait(post.now),
             },
             executors: post.config.limits.executors,
-            neighbours: self.placing.neighbours(post, caller, &self.modules),
+            chance,
+            neighbours: self.placing.neighbours(post, caller, (work, &self.modules)),
         };
         let Decision::Send(to) = policy.place(&facts) else {
             return None;
         };
-        let expected = self.placing.expected(post.now, to, work);
-        self.placing.note_placed(post.now, to, work);
-        Some(Placed { to, expected })
+        let (wait, run) = self.placing.outlook(post.now, to, work);
+        let doubt = self.placing.take_doubt(to);
+        self.placing.note_placed(post.now, to, run);
+        let way = post.config.pace.hop * 2;
+        Some(Placed {
+            to,
+            thought: Some(Thought::new(wait + way, work)),
+            expected: (!doubt).then_some(wait + run),
+        })
     }
 
     /// Takes what a neighbour says of the work that waits there.
@@ -406,7 +417,12 @@ impl Calls {
         request: CallRequest<'_>,
     ) -> Result<CallId, Fault> {
         post.counters.calls += 1;
-        let accepted = self.accept_remote(post, node, request, (Passes::PINNED, None));
+        let placed = Placed {
+            to: node,
+            thought: None,
+            expected: None,
+        };
+        let accepted = self.accept_remote(post, placed, request, Passes::PINNED);
         post.counters.failed += u64::from(accepted.is_err());
         accepted
     }
@@ -673,9 +689,13 @@ impl Calls {
     fn accept_remote(
         &mut self,
         post: &mut Post<'_>,
-        to: NodeId,
+        Placed {
+            to,
+            thought,
+            expected,
+        }: Placed,
         request: CallRequest<'_>,
-        (passes, expected): (Passes, Option<Duration>),
+        passes: Passes,
     ) -> Result<CallId, Fault> {
         let export = ExportName::new(request.export).ok_or(Fault::UnknownExport)?;
         let number = post.mesh.next_sequence();
@@ -710,7 +730,8 @@ impl Calls {
         let at = self.runs.execution.open(post.now, opening)?;
         let job = &self.runs.execution.jobs[at];
         let exchange = Exchange::call(post.now, to, number, passes);
-        self.exchanges.begin(at, exchange.expecting(expected));
+        self.exchanges
+            .begin(at, exchange.expecting(thought, expected));
         self.exchanges.ask(post, at, job);
         Ok(job.call)
     }
@@ -843,6 +864,13 @@ impl Calls {
         };
         if FULL && let Answer::Working(_, wait) = answer.answer {
             self.placing.handle_wait(post.now, origin, wait);
+        }
+        if FULL
+            && let Answer::Done(_) = answer.answer
+            && let Some(times) = self.exchanges.ran(post.now, at)
+        {
+            let blur = post.config.pace.load / 2;
+            self.placing.note_ran(post.now, origin, times, blur);
         }
         let heard = self.exchanges.handle_return(post, at, answer.answer);
         if let Heard::Ended(result) = heard {

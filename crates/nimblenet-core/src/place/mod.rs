@@ -36,6 +36,8 @@ pub struct Facts<'a> {
     pub fetch: Duration,
     /// How wrong the waits of the neighbours may be that have told the truth.
     pub blur: Duration,
+    /// A random number, another one for each call.
+    pub chance: u32,
     /// The nodes in direct reach that take work of others, lowest id first.
     pub neighbours: &'a [Neighbour],
 }
@@ -48,6 +50,8 @@ pub struct Neighbour {
     /// How long new work waits there, as it has said, less the time since then, with what was placed
     /// there since then.
     pub wait: Duration,
+    /// How long the call runs there, as far as the node has seen how fast calls run there.
+    pub work: Duration,
     /// How long a call takes to get there, and its result to come back.
     pub way: Duration,
     /// How many jobs can run there at a time.
@@ -116,6 +120,8 @@ macro_rules! policies {
 policies! {
     here HERE,
     least_work LEAST_WORK,
+    two_choices TWO_CHOICES,
+    steal STEAL,
 }
 
 impl Placement {

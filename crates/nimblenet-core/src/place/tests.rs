@@ -23,6 +23,7 @@ fn neighbour((id, wait, way): (u16, u32, u32)) -> Neighbour {
     Neighbour {
         id: NodeId(id),
         wait: seconds(wait),
+        work: seconds(5),
         way: Duration::from_millis(way.into()),
         executors: 1,
         lacks: 0,
@@ -43,6 +44,7 @@ fn facts(wait: u32, neighbours: &[Neighbour]) -> Facts<'_> {
         lacks: 0,
         fetch: Duration::from_millis(400),
         blur: Duration::from_secs(1),
+        chance: 0,
         neighbours,
     }
 }
@@ -54,7 +56,7 @@ proptest! {
         (work, wait, pinned) in (0u32..20, 0u32..20, any::<bool>()),
         caller in proptest::option::of(0u16..20),
         left in proptest::option::of(0u32..100),
-        (backlog, executors) in (0usize..64, 1usize..8),
+        (backlog, executors, chance) in (0usize..64, 1usize..8, any::<u32>()),
     ) {
         let neighbours = neighbours.into_iter();
         let neighbours = neighbours.map(|(id, (wait, way))| neighbour((id, wait, way)));
@@ -66,6 +68,7 @@ proptest! {
             left: left.map(seconds),
             backlog,
             executors,
+            chance,
             ..facts(wait, &neighbours)
         };
         for placement in Placement::ALL {
@@ -74,6 +77,10 @@ proptest! {
             let here = decision == Decision::Here;
             prop_assert!(here || placement.policy.needs_facts(), "{:?}", placement);
             prop_assert!(here || !pinned, "{:?}", placement);
+            let alone = Facts { neighbours: &[], ..facts };
+            prop_assert_eq!(placement.policy.place(&alone), Decision::Here, "{:?}", placement);
+            // Where nothing waits a call stays, unless it runs faster elsewhere.
+            prop_assert!(here || wait > 0 || work > 5, "{:?}", placement);
             if let Decision::Send(to) = decision {
                 prop_assert!(neighbours.iter().any(|it| it.id == to), "{:?}", placement);
                 prop_assert!(facts.caller != Some(to), "{:?}", placement);
@@ -112,7 +119,7 @@ fn here_keeps_a_call_even_behind_others() {
 }
 
 #[test]
-fn least_work_sends_a_call_to_where_it_begins_first_with_the_way_counted() {
+fn least_work_sends_a_call_to_where_it_ends_first_with_the_way_counted() {
     let least = Placement::named("least-work").unwrap();
     let place = |facts: &Facts<'_>| least.policy.place(facts);
     let others = [(2, 4, 200), (3, 1, 200), (4, 1, 200)].map(neighbour);
@@ -146,4 +153,69 @@ fn least_work_sends_a_call_to_where_it_begins_first_with_the_way_counted() {
         ..facts(6, &others)
     };
     assert_eq!(place(&pinned), Decision::Here);
+}
+
+#[test]
+fn least_work_asks_the_one_that_fetches_least_of_those_that_seem_equal_and_those_that_are_faster() {
+    let least = Placement::LEAST_WORK;
+    let place = |facts: &Facts<'_>| least.policy.place(facts);
+    let lacking = |other: Neighbour, lacks| Neighbour { lacks, ..other };
+    let equal = [
+        lacking(neighbour((2, 1, 200)), 0),
+        lacking(neighbour((3, 0, 200)), 1),
+    ];
+    assert_eq!(place(&facts(6, &equal)), Decision::Send(NodeId(2)));
+    let sooner = [lacking(neighbour((2, 2, 200)), 0), equal[1]];
+    assert_eq!(place(&facts(6, &sooner)), Decision::Send(NodeId(3)));
+    let faster = [Neighbour {
+        work: seconds(1),
+        ..neighbour((2, 0, 200))
+    }];
+    assert_eq!(place(&facts(0, &faster)), Decision::Send(NodeId(2)));
+    let slower = [Neighbour {
+        work: seconds(20),
+        ..neighbour((2, 0, 200))
+    }];
+    assert_eq!(place(&facts(9, &slower)), Decision::Here);
+}
+
+#[test]
+fn two_choices_compares_two_neighbours_that_chance_has_chosen() {
+    let two = Placement::TWO_CHOICES;
+    let others = [(2, 1, 200), (3, 4, 200), (4, 2, 200)].map(neighbour);
+    let mut chosen = [0; 3];
+    for chance in (0..9).map(|at| (at % 3) | ((at / 3) << 16)) {
+        let facts = Facts {
+            chance,
+            ..facts(9, &others)
+        };
+        match two.policy.place(&facts) {
+            Decision::Send(to) => chosen[usize::from(to.0) - 2] += 1,
+            Decision::Here => panic!("there is a better one"),
+        }
+    }
+    assert_eq!(chosen[1], 0, "it is the worst of any two");
+    assert!(chosen[0] > chosen[2] && chosen[2] > 0, "{chosen:?}");
+    let one = [others[1]];
+    assert_eq!(two.policy.place(&facts(9, &one)), Decision::Send(NodeId(3)));
+    assert_eq!(two.policy.place(&facts(5, &one)), Decision::Here);
+}
+
+#[test]
+fn steal_sends_a_call_that_waits_to_a_neighbour_that_has_nothing_to_do() {
+    let steal = Placement::STEAL;
+    let others = [(2, 1, 100), (3, 0, 300), (4, 0, 200)].map(neighbour);
+    let place = |facts: &Facts<'_>| steal.policy.place(facts);
+    assert_eq!(place(&facts(6, &others)), Decision::Send(NodeId(4)));
+    assert_eq!(
+        place(&facts(1, &others)),
+        Decision::Here,
+        "that is too little"
+    );
+    assert_eq!(place(&facts(6, &others[..1])), Decision::Here);
+    let from_4 = Facts {
+        caller: Some(NodeId(4)),
+        ..facts(6, &others)
+    };
+    assert_eq!(place(&from_4), Decision::Send(NodeId(3)));
 }

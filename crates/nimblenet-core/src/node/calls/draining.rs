@@ -104,6 +104,7 @@ mod tests {
         Neighbour {
             id,
             wait: Duration::from_secs(wait_s),
+            work: Duration::ZERO,
             way: Duration::ZERO,
             executors: 1,
             lacks: 0,

@@ -8,7 +8,7 @@ use core::time::Duration;
 use nimblenet_tasklet::{Fault, NodeId, Trap};
 
 use crate::config::FULL;
-use crate::job::{Caller, Job, State};
+use crate::job::{Caller, Job, State, whole_us};
 use crate::node::post::{ASK_AFTER, Ask, Gone, Post};
 use crate::places::JobAt;
 use crate::table::Table;
@@ -47,6 +47,8 @@ pub(in crate::node) struct Exchange {
     /// When the result of a call that has not been sent yet is expected, if nothing is to come before
     /// it.
     expected: Option<Duration>,
+    /// How long a call takes that placement has sent to `to`; none if another node works on it.
+    thought: Option<Thought>,
     /// Whether the other node has said that it works on it.
     known: bool,
     /// The node to which the other node is to move it.
@@ -65,6 +67,7 @@ impl Exchange {
             number: None,
             passes,
             expected: None,
+            thought: None,
             known: false,
             redirect: None,
         }
@@ -80,13 +83,40 @@ impl Exchange {
 
     /// The same, whose result is expected after this time; nothing is expected before it.
     #[must_use]
-    pub(in crate::node) fn expecting(self, expected: Option<Duration>) -> Self {
-        Self { expected, ..self }
+    pub(in crate::node) fn expecting(
+        self,
+        thought: Option<Thought>,
+        expected: Option<Duration>,
+    ) -> Self {
+        Self {
+            thought,
+            expected,
+            ..self
+        }
     }
 
     /// Whether the call may be at another node than the one that was asked.
     fn may_pass(&self) -> bool {
         FULL && self.passes.is_placed() && !self.known
+    }
+}
+
+/// How long a placed call takes at the node that was asked, as was thought when it was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::node) struct Thought {
+    /// On the way and until it begins, in microseconds.
+    before_us: u32,
+    /// How long it would run on this node, in microseconds.
+    work_us: u32,
+}
+
+impl Thought {
+    /// Of a call that begins there after the time `before`, and would run here for `work`.
+    pub(in crate::node) fn new(before: Duration, work: Duration) -> Self {
+        Self {
+            before_us: whole_us(before),
+            work_us: whole_us(work),
+        }
     }
 }
 
@@ -148,8 +178,23 @@ impl Exchanges {
     pub(in crate::node) fn answered(&mut self, from: NodeId, request: u32) -> Option<JobAt> {
         let is = |held: &Exchange| held.request == request && (held.to == from || held.may_pass());
         let at = self.table.position(is)?;
-        self.table.get_mut(at)?.to = from;
+        let exchange = self.table.get_mut(at)?;
+        if exchange.to != from {
+            exchange.to = from;
+            exchange.thought = None;
+        }
         Some(JobAt::new(at))
+    }
+
+    /// How long the call at `at`, whose result has come now, would have run here, and how long it has run
+    /// at the node that was asked, if the call has begun there when that was thought; none if another
+    /// has run it.
+    pub(in crate::node) fn ran(&self, now: Instant, at: JobAt) -> Option<(Duration, Duration)> {
+        let exchange = self.table.get(at.index())?;
+        let Thought { before_us, work_us } = exchange.thought?;
+        let micros = |us: u32| Duration::from_micros(us.into());
+        let ran = (now - exchange.begun).saturating_sub(micros(before_us));
+        Some((micros(work_us), ran))
     }
 
     /// Asks the other node to run the call, how the job stands, or to move it.

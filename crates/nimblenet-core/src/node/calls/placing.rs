@@ -12,11 +12,19 @@ use nimblenet_tasklet::{NodeId, TaskletRef};
 use crate::cache::SlotId;
 use crate::node::post::Post;
 use crate::place::Neighbour;
-use crate::time::Instant;
+use crate::random::Random;
+use crate::time::{Instant, micros};
 use crate::wire::{Load, Wait};
 
 /// So many calls are acknowledged by a node after one that it did not answer in time.
 const DOUBTS: u8 = 16;
+
+/// The pace of a node at which calls run as long as here.
+const SAME: i64 = 1000;
+/// The paces between which others are believed to be.
+const PACES: core::ops::RangeInclusive<u64> = 125..=8000;
+/// What was seen of a node's pace is forgotten after this time.
+const PACE_MEMORY: Duration = Duration::from_secs(120);
 
 /// The work around a node.
 #[derive(Debug)]
@@ -32,6 +40,7 @@ pub(in crate::node) struct Placing {
     due: Option<Instant>,
     /// Kept between calls, so that a call allocates nothing.
     neighbours: Vec<Neighbour>,
+    random: Random,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -46,17 +55,29 @@ struct Other {
     placed_at: Instant,
     /// How many calls it must acknowledge because one was not answered in time.
     doubts: u8,
+    /// How long calls run there, in thousandths of the time that they would run here, as seen last, and
+    /// when that was.
+    pace: u32,
+    paced_at: Instant,
 }
 
 impl Other {
     fn wait_at(&self, now: Instant) -> Duration {
         (self.wait + self.placed).saturating_sub(now - self.heard)
     }
+
+    /// How long calls run there, in thousandths of the time here: as was seen, and the more as here the
+    /// longer ago that is, so that a node which nobody asks any more is tried again.
+    fn pace_at(&self, now: Instant) -> u32 {
+        let fresh = PACE_MEMORY.saturating_sub(now - self.paced_at).as_millis() as i64;
+        let off = (i64::from(self.pace) - SAME) * fresh / PACE_MEMORY.as_millis() as i64;
+        (SAME + off) as u32
+    }
 }
 
 impl Placing {
     /// Room for what `limit` neighbours say, 0 if calls are not placed; a list has at most `listed`.
-    pub(in crate::node) fn new(limit: usize, listed: usize) -> Self {
+    pub(in crate::node) fn new(limit: usize, listed: usize, random: Random) -> Self {
         Self {
             others: Vec::with_capacity(limit),
             limit,
@@ -64,7 +85,13 @@ impl Placing {
             owed: false,
             due: None,
             neighbours: Vec::with_capacity(limit.max(listed)),
+            random,
         }
+    }
+
+    /// A random number for a decision.
+    pub(in crate::node) fn chance(&mut self) -> u32 {
+        self.random.below(1 << 32) as u32
     }
 
     /// Takes what a neighbour says of its work.
@@ -82,6 +109,8 @@ impl Placing {
             placed: on_way.map_or(Duration::ZERO, |other| other.placed),
             placed_at: on_way.map_or(Instant::ZERO, |other| other.placed_at),
             doubts: placed.map_or(0, |other| other.doubts),
+            pace: placed.map_or(SAME as u32, |other| other.pace),
+            paced_at: placed.map_or(Instant::ZERO, |other| other.paced_at),
         };
         match found {
             Ok(at) => self.others[at] = other,
@@ -112,20 +141,47 @@ impl Placing {
         }
     }
 
-    /// In what time a node that gets a call now, which runs for `work`, has its result back here, if
-    /// nothing that it said or was sent lately was lost; none if something was.
-    pub(in crate::node) fn expected(
+    /// How long a call that a node gets now waits there, and how long it runs there if it runs for
+    /// `work` here.
+    pub(in crate::node) fn outlook(
         &mut self,
         now: Instant,
         id: NodeId,
         work: Duration,
-    ) -> Option<Duration> {
-        let other = self.find(id)?;
-        if other.doubts > 0 {
-            other.doubts -= 1;
-            return None;
-        }
-        Some(other.wait_at(now) + work)
+    ) -> (Duration, Duration) {
+        let other = self.find(id);
+        other.map_or((Duration::ZERO, work), |other| {
+            let pace = other.pace_at(now);
+            (other.wait_at(now), work * pace / SAME as u32)
+        })
+    }
+
+    /// Whether a node that gets a call now must say that it works on it: something that it said or was
+    /// sent lately was lost.
+    pub(in crate::node) fn take_doubt(&mut self, id: NodeId) -> bool {
+        let other = self.find(id).filter(|other| other.doubts > 0);
+        other.map(|other| other.doubts -= 1).is_some()
+    }
+
+    /// Notes that a call which would run for `work` here ran for `ran` at a node, as far as that can be
+    /// seen from here. Both may be wrong by `blur`.
+    pub(in crate::node) fn note_ran(
+        &mut self,
+        now: Instant,
+        id: NodeId,
+        (work, ran): (Duration, Duration),
+        blur: Duration,
+    ) {
+        let Some(other) = self.find(id).filter(|_| !work.is_zero()) else {
+            return;
+        };
+        let seen = match work.abs_diff(ran) > blur {
+            true => micros(ran) * SAME as u64 / micros(work),
+            false => SAME as u64,
+        };
+        let seen = seen.clamp(*PACES.start(), *PACES.end()) as u32;
+        other.pace = (other.pace_at(now) + seen) / 2;
+        other.paced_at = now;
     }
 
     /// Notes that a node did not answer in time.
@@ -143,12 +199,13 @@ impl Placing {
         }
     }
 
-    /// The neighbours that take work of others, except `avoid`, for a call that may run these modules.
+    /// The neighbours that take work of others, except `avoid`, for a call that runs for `work` here and
+    /// may run these modules.
     pub(in crate::node) fn neighbours(
         &mut self,
         post: &Post<'_>,
         avoid: Option<NodeId>,
-        modules: &[(TaskletRef, Option<SlotId>)],
+        (work, modules): (Duration, &[(TaskletRef, Option<SlotId>)]),
     ) -> &[Neighbour] {
         let way = post.config.pace.hop * 2;
         self.neighbours.clear();
@@ -159,6 +216,7 @@ impl Placing {
                 self.neighbours.push(Neighbour {
                     id: other.id,
                     wait: other.wait_at(post.now),
+                    work: work * other.pace_at(post.now) / SAME as u32,
                     way,
                     executors: other.executors,
                     lacks: count(modules, |module| !post.holders.holds(other.id, module)),
@@ -170,7 +228,7 @@ impl Placing {
 
     /// The neighbours that take work of others; where none says that, those that hear this node.
     pub(in crate::node) fn takers(&mut self, post: &Post<'_>) -> &[Neighbour] {
-        if self.neighbours(post, None, &[]).is_empty() && self.limit == 0 {
+        if self.neighbours(post, None, (Duration::ZERO, &[])).is_empty() && self.limit == 0 {
             let near = post
                 .mesh
                 .neighbours()
@@ -178,6 +236,7 @@ impl Placing {
             let near = near.map(|id| Neighbour {
                 id,
                 wait: Duration::ZERO,
+                work: Duration::ZERO,
                 way: Duration::ZERO,
                 executors: 1,
                 lacks: 0,
@@ -251,14 +310,14 @@ mod tests {
     }
 
     fn waits(placing: &mut Placing, stage: &mut Stage) -> Vec<(NodeId, u64)> {
-        let neighbours = placing.neighbours(&stage.post(), None, &[]);
+        let neighbours = placing.neighbours(&stage.post(), None, (SECOND, &[]));
         let wait = |it: &Neighbour| (it.id, it.wait.as_secs());
         neighbours.iter().map(wait).collect()
     }
 
     #[test]
     fn what_a_neighbour_has_said_runs_down_and_grows_by_what_is_placed_there() {
-        let (mut stage, mut placing) = (Stage::new(), Placing::new(4, 4));
+        let (mut stage, mut placing) = (Stage::new(), Placing::new(4, 4, Random::new(1)));
         assert_eq!(
             waits(&mut placing, &mut stage),
             [],
@@ -286,8 +345,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_seen_of_a_nodes_pace_counts_and_is_forgotten() {
+        let (mut stage, mut placing) = (Stage::new(), Placing::new(4, 4, Random::new(1)));
+        placing.handle_load(&stage.post(), NEAR, load(0));
+        let work = |placing: &mut Placing, stage: &Stage| {
+            let (_, run) = placing.outlook(stage.now, NEAR, 8 * SECOND);
+            run.as_secs()
+        };
+        assert_eq!(work(&mut placing, &stage), 8);
+        placing.note_ran(stage.now, NEAR, (8 * SECOND, 9 * SECOND), SECOND);
+        assert_eq!(work(&mut placing, &stage), 8, "it may be no slower");
+        placing.note_ran(stage.now, NEAR, (8 * SECOND, 32 * SECOND), SECOND);
+        assert_eq!(work(&mut placing, &stage), 20, "half of it is believed");
+        placing.handle_load(&stage.post(), NEAR, load(3));
+        let near = placing.neighbours(&stage.post(), None, (8 * SECOND, &[]))[0];
+        assert_eq!((near.wait, near.work), (3 * SECOND, 20 * SECOND));
+        stage.pass(PACE_MEMORY / 2);
+        assert_eq!(work(&mut placing, &stage), 14);
+        stage.pass(PACE_MEMORY);
+        assert_eq!(work(&mut placing, &stage), 8);
+        for _ in 0..9 {
+            placing.note_ran(stage.now, NEAR, (8 * SECOND, Duration::ZERO), SECOND);
+        }
+        assert_eq!(work(&mut placing, &stage), 1, "nobody is that fast");
+    }
+
+    #[test]
     fn who_has_refused_a_call_gets_none_until_it_says_how_long_work_waits() {
-        let (mut stage, mut placing) = (Stage::new(), Placing::new(4, 4));
+        let (mut stage, mut placing) = (Stage::new(), Placing::new(4, 4, Random::new(1)));
         placing.handle_load(&stage.post(), NEAR, load(0));
         placing.note_refused(NEAR);
         assert_eq!(waits(&mut placing, &mut stage), []);
@@ -297,7 +382,7 @@ mod tests {
 
     #[test]
     fn neighbours_are_told_what_they_do_not_compute_and_not_too_often() {
-        let (mut stage, mut placing) = (Stage::new(), Placing::new(4, 4));
+        let (mut stage, mut placing) = (Stage::new(), Placing::new(4, 4, Random::new(1)));
         let mut tell =
             |stage: &Stage, wait_s: u32| placing.poll_load(stage.now, PAUSE, wait_s * SECOND);
         stage.pass(10 * SECOND);
@@ -322,7 +407,7 @@ mod tests {
 
     #[test]
     fn a_node_that_does_not_place_calls_tells_nothing_and_keeps_nothing() {
-        let (mut stage, mut placing) = (Stage::new(), Placing::new(0, 0));
+        let (mut stage, mut placing) = (Stage::new(), Placing::new(0, 0, Random::new(1)));
         placing.handle_load(&stage.post(), NEAR, load(3));
         placing.handle_newcomer();
         assert!(!placing.poll_load(stage.now, PAUSE, 9 * SECOND));
