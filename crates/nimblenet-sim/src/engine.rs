@@ -19,6 +19,8 @@ use nimblenet_core::{
     Reason, Transmit, drain, pump, wire::Frame,
 };
 use nimblenet_tasklet::{Answer, NodeId, Work};
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
 
 use self::agenda::{Agenda, Rank, Turn};
 use self::clock::Clock;
@@ -26,9 +28,16 @@ pub use self::wire::Lane;
 use self::wire::{Air, End, LaneAt, Wire, WireAt};
 use crate::executor::SimExecutor;
 use crate::link::{Bandwidth, LinkModel};
+use crate::tale::Tale;
 
 /// The most events at one moment; if there are more, some node never comes to rest.
 const RESTLESS: u32 = 1_000_000;
+
+/// The usual speed.
+const USUAL_PPM: u32 = 1_000_000;
+
+/// The stream of the random numbers of a node that says what is not so.
+const TALE_STREAM: u64 = 5 << 32;
 
 /// What became of frames. A frame to several neighbours counts once for each.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -135,6 +144,10 @@ struct Place {
     /// Until when the node is busy with earlier frames.
     busy_until: Instant,
     clock: Clock,
+    /// How fast its executors are, in millionths of their usual speed.
+    speed_ppm: u32,
+    /// What it says of its load instead of the truth.
+    tale: Option<(Tale, ChaCha8Rng)>,
 }
 
 enum Happening {
@@ -233,6 +246,8 @@ impl<O: Observer> Engine<O> {
             air: Air::QUIET,
             busy_until: Instant::ZERO,
             clock: Clock::RIGHT,
+            speed_ppm: USUAL_PPM,
+            tale: None,
         };
         self.places.insert(at, place);
     }
@@ -318,6 +333,31 @@ impl<O: Observer> Engine<O> {
         // What it waits for comes at another moment now.
         place.wake = None;
         self.pump(at, Input::Timeout);
+    }
+
+    /// Lets a node's executors work at `speed_ppm` millionths of their usual speed from their next work
+    /// on.
+    ///
+    /// # Panics
+    /// If the node does not exist, or its executors would stand still.
+    pub fn set_speed(&mut self, id: NodeId, speed_ppm: u32) {
+        assert!(speed_ppm > 0, "an executor that stands still never answers");
+        let at = self.find(id);
+        self.place_mut(at).speed_ppm = speed_ppm;
+    }
+
+    /// Lets a node say something else of its load than it has, or the truth again.
+    ///
+    /// # Panics
+    /// If the node does not exist.
+    pub fn set_tale(&mut self, id: NodeId, tale: Option<Tale>) {
+        let (at, seed) = (self.find(id), self.seed);
+        let tale = tale.map(|tale| {
+            let mut random = ChaCha8Rng::seed_from_u64(seed);
+            random.set_stream(TALE_STREAM | u64::from(id.0));
+            (tale, random)
+        });
+        self.place_mut(at).tale = tale;
     }
 
     /// Lets the clock of a node that is down begin at zero, as that of a daemon does when it starts.
@@ -595,6 +635,7 @@ impl<O: Observer> Engine<O> {
             frames,
             outcomes,
             now,
+            speed_ppm: place.speed_ppm,
             observer: &mut self.observer,
         };
         let due = act(node, place.clock.reads(now), &mut hands, frame);
@@ -624,6 +665,8 @@ impl<O: Observer> Engine<O> {
     /// Puts a frame on the wire to one neighbour, or on all wires of a link.
     fn carry(&mut self, from: PlaceAt, transmit: Transmit, bytes: &Rc<[u8]>) {
         let node = self.place(from).id;
+        let told = self.told(from, bytes);
+        let bytes = told.as_ref().unwrap_or(bytes);
         let parsed = Frame::parse(bytes).ok();
         let origin = parsed.map_or(node, |frame| frame.origin);
         let passing = Passing {
@@ -673,6 +716,15 @@ impl<O: Observer> Engine<O> {
             fates.sent += 1;
             fates.dead += 1;
         }
+    }
+
+    /// The frame that a node sends instead, if it says what is not so of its load.
+    fn told(&mut self, from: PlaceAt, bytes: &[u8]) -> Option<Rc<[u8]>> {
+        let place = self.place_mut(from);
+        let (tale, random) = place.tale.as_mut()?;
+        let frame = Frame::parse(bytes).ok()?;
+        let told = tale.told(place.id, &frame, random)?;
+        Some(told.into())
     }
 
     /// Takes the shared medium for a frame; returns when it has left.
@@ -736,6 +788,12 @@ pub fn flip(bytes: &[u8], bit: u32) -> Rc<[u8]> {
     bytes.into()
 }
 
+/// What takes `time` usually, at another speed.
+fn slowed(time: Duration, speed_ppm: u32) -> Duration {
+    let us = time.as_micros() * u128::from(USUAL_PPM) / u128::from(speed_ppm);
+    Duration::from_micros(us as u64)
+}
+
 /// Takes what a node that acts gives.
 struct Hands<'p, O> {
     id: NodeId,
@@ -744,6 +802,7 @@ struct Hands<'p, O> {
     outcomes: &'p mut Vec<(Duration, Answer<Vec<u8>>)>,
     /// The time, whatever the node's clock says.
     now: Instant,
+    speed_ppm: u32,
     observer: &'p mut O,
 }
 
@@ -755,6 +814,7 @@ impl<O: Observer> Driver for Hands<'_, O> {
     fn work(&mut self, _: Instant, executor: ExecutorId, work: Work<'_>) {
         let executor = &mut self.executors[usize::from(executor.0)];
         let answered = executor.execute(&work);
+        let answered = answered.map(|(time, answer)| (slowed(time, self.speed_ppm), answer));
         let time = answered.as_ref().map_or(Duration::ZERO, |(time, _)| *time);
         self.observer.worked(self.now, self.id, &work, time);
         self.outcomes.extend(answered);

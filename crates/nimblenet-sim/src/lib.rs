@@ -47,6 +47,7 @@ pub mod plot;
 pub mod robot;
 pub mod scenario;
 pub mod swarm;
+pub mod tale;
 pub mod tally;
 pub mod trace;
 pub use churn::Churn;
@@ -56,7 +57,7 @@ pub use interpreted::{Device, WasmExecutor};
 pub use layout::Layout;
 pub use link::{Bandwidth, Bursts, LinkModel};
 pub use publisher::{Draft, Publisher, Sign, shelve, sign};
-pub use report::{AirBytes, HEADERS, RESPONSE_WINDOW_S, Replay, Report, Sources};
+pub use report::{AirBytes, HEADERS, RESPONSE_WINDOW_S, Replay, Report, Responses, Sources};
 pub use run::{
     Cut, NAMESPACE, Profile, Run, Settings, UnknownName, algorithm_name, chain_name, paper,
 };

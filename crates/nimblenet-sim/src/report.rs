@@ -28,6 +28,15 @@ pub struct Sources {
     pub registry: u64,
 }
 
+/// The responses to the clients of a node.
+#[derive(Clone, Copy, PartialEq, Default, Debug, Serialize)]
+pub struct Responses {
+    /// Calls that had a result by the end.
+    pub finished: u64,
+    /// From the trigger to the result, in the mean, in seconds.
+    pub mean_s: f64,
+}
+
 /// The bytes on air by both accountings, for the two headers that are always reported.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize)]
 pub struct AirBytes {
@@ -104,6 +113,8 @@ pub struct Report {
     pub mean_response_s: Option<f64>,
     /// The response that 99 of 100 calls do not exceed.
     pub p99_response_s: Option<f64>,
+    /// What the clients of each node have got.
+    pub responses_by_node: BTreeMap<u16, Responses>,
     /// The mean response if all executors were one pool and communication free; none if no call would
     /// end by the end.
     pub perfect_pool_mean_s: Option<f64>,
@@ -314,6 +325,14 @@ impl Report {
         self.first_acquisition_s = waited(&first);
         self.later_acquisition_s = waited(&later);
         self.mean_response_s = mean(&mut ended.clone().map(|call| call.took));
+        for call in &tally.ended {
+            let own = self.responses_by_node.entry(call.node.0).or_default();
+            own.finished += 1;
+            own.mean_s += call.took.as_secs_f64();
+        }
+        for own in self.responses_by_node.values_mut() {
+            own.mean_s /= own.finished as f64;
+        }
         let mut responses: Vec<Duration> = ended.map(|call| call.took).collect();
         responses.sort_unstable();
         let at = (responses.len() * 99).div_ceil(100) - 1;

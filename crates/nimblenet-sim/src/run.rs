@@ -14,6 +14,9 @@ use nimblenet_core::{
 use nimblenet_core::{StaticNeighbour, StaticRoute};
 use nimblenet_tasklet::{Capabilities, Delta, NodeId, TaskletName};
 
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
 use crate::churn::{Churn, Turn};
 use crate::code::Code;
 use crate::course::Course;
@@ -30,6 +33,9 @@ use crate::trace::{Distances, TaskSet, Trace, Trigger, duration, moment};
 
 /// The namespace of a trace's tasklets.
 pub const NAMESPACE: &str = "floor";
+
+/// The stream of the random numbers that make costs wrong.
+const COST_STREAM: u64 = 7 << 32;
 
 /// Tasklets declare a microsecond of work as one unit of fuel.
 const FUEL_MS: u32 = 1000;
@@ -175,6 +181,9 @@ pub struct Settings {
     pub preload: Option<bool>,
     /// Which tasklets are native, and which nodes lack a kind of executor.
     pub kinds: Kinds,
+    /// How wrong the declared costs are: each is, by chance, so many times what the tasklet uses, or
+    /// this part of it; 1 if they are right.
+    pub cost_error: f64,
     /// How nodes go down, if they do.
     pub churn: Option<Churn>,
     /// What each call between tasklets costs: the caller is saved and restored, the callee loaded.
@@ -206,6 +215,7 @@ impl Default for Settings {
             medium: None,
             preload: None,
             kinds: Kinds::default(),
+            cost_error: 1.0,
             churn: None,
             call_cost: Duration::from_millis(6),
             code_ratio: None,
@@ -254,6 +264,7 @@ impl<'t> Run<'t> {
         let tasks = settings.cut.of(&trace.taskset);
         let kinds = settings.kinds;
         let (mut drafts, names) = drafts(&tasks, kinds.natives);
+        misdeclare(&mut drafts, settings.cost_error, settings.seed);
         let mut publisher = Publisher::new(NAMESPACE);
         if let Some(ratio) = settings.code_ratio {
             let mut code = Code::new(ratio);
@@ -597,6 +608,16 @@ fn drafts(tasks: &TaskSet, natives: u32) -> (Vec<Draft>, Vec<TaskletName>) {
     });
     let names = names.collect();
     (drafts, names)
+}
+
+/// Makes declared costs wrong by this factor, up or down.
+fn misdeclare(drafts: &mut [Draft], error: f64, seed: u64) {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    random.set_stream(COST_STREAM);
+    for draft in drafts {
+        let factor = if random.random() { error } else { 1.0 / error };
+        draft.cost = (draft.cost as f64 * factor).round() as u64;
+    }
 }
 
 /// The paper's configuration, with the neighbours and routes of the mesh. Addresses on the link are

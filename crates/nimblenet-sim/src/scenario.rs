@@ -164,6 +164,9 @@ pub struct TaskTable {
     /// The share of the shared algorithms that are native: devices have them, so nodes fetch none of
     /// their modules.
     pub native: f64,
+    /// How wrong the declared costs are: each is so many times what the tasklet uses, or this part of
+    /// it.
+    pub cost_error: f64,
 }
 
 /// The nodes.
@@ -302,6 +305,7 @@ impl Default for TaskTable {
             zipf: 0.0,
             size_factor: 1.0,
             native: 0.0,
+            cost_error: 1.0,
         }
     }
 }
@@ -383,6 +387,7 @@ impl Scenario {
             without_native: self.nodes.without_native,
         };
         let (shortest, longest) = self.nodes.down_s;
+        settings.cost_error = self.tasks.cost_error;
         settings.churn = (self.nodes.crashes_per_h > 0.0).then(|| Churn {
             per_hour: self.nodes.crashes_per_h,
             down: (duration(shortest), duration(longest)),

@@ -173,6 +173,8 @@ pub(crate) struct Overrides {
     pub(crate) mtu: Option<u16>,
     /// Bits a second of each link.
     pub(crate) bandwidth: Option<u32>,
+    /// How wrong declared costs are.
+    pub(crate) cost_error: Option<f64>,
 }
 
 impl Overrides {
@@ -186,6 +188,7 @@ impl Overrides {
         set(&mut scenario.duration_s, self.seconds);
         set(&mut scenario.nodes.cache_bytes, self.cache_bytes);
         set(&mut scenario.nodes.executors, self.executors);
+        set(&mut scenario.tasks.cost_error, self.cost_error);
         set(&mut scenario.link.loss, self.loss);
         set(&mut scenario.link.mtu, self.mtu);
         if let Some(bits_per_s) = self.bandwidth {

@@ -152,6 +152,7 @@ impl TaskTable {
         limits.one("tasks.zipf", self.zipf, 0.0, 5.0);
         limits.one("tasks.size_factor", self.size_factor, 0.1, 100.0);
         limits.one("tasks.native", self.native, 0.0, 1.0);
+        limits.one("tasks.cost_error", self.cost_error, 1.0, 1000.0);
     }
 
     /// Checks what several fields lead to, each of which can be.

@@ -287,6 +287,8 @@ impl<'t> Stage<'t> {
                 self.replace(NodeId(*node), matches!(what, What::Rollback { .. }));
             }
             What::Clock { .. }
+            | What::Slow { .. }
+            | What::Misreport { .. }
             | What::Cut { .. }
             | What::Partition { .. }
             | What::Link { .. }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::link::LinkForm;
 use crate::scenario::{BadScenario, must, within};
+use crate::tale::Tale;
 use crate::trace::Trace;
 
 /// The most nodes of a trial, and the longest time of its faults in seconds.
@@ -16,7 +17,7 @@ const NODES_MAX: usize = 64;
 const SECONDS_MAX: f64 = 1e6;
 
 /// The kinds of faults that need neither publishers nor checkers.
-const OF_ANY_RUN: &str = "crash, clock, cut, partition and link";
+const OF_ANY_RUN: &str = "crash, clock, slow, misreport, cut, partition and link";
 
 /// A file of faults. With a mesh it is a whole trial; without one, its faults befall the run of a
 /// scenario or trace.
@@ -142,6 +143,20 @@ pub enum What {
         #[serde(default = "What::right")]
         rate: f64,
     },
+    /// A node's executors run slower.
+    Slow {
+        /// The node.
+        node: u16,
+        /// How fast they are; 1 is as fast as usual.
+        speed: f64,
+    },
+    /// A node says something else of its load than it has.
+    Misreport {
+        /// The node.
+        node: u16,
+        /// What it says.
+        says: Tale,
+    },
     /// Nothing passes a link in one direction.
     Cut {
         /// The node that is not heard.
@@ -256,6 +271,8 @@ impl What {
             Self::Crash { keeps: true, .. } => "crash-with-state",
             Self::Crash { keeps: false, .. } => "crash",
             Self::Clock { .. } => "clock",
+            Self::Slow { .. } => "slow",
+            Self::Misreport { says, .. } => says.name(),
             Self::Cut { .. } => "cut",
             Self::Partition { .. } => "partition",
             Self::Link { .. } => "link",
@@ -274,6 +291,8 @@ impl What {
         match self {
             Self::Crash { node, .. }
             | Self::Clock { node, .. }
+            | Self::Slow { node, .. }
+            | Self::Misreport { node, .. }
             | Self::Publish { node, .. }
             | Self::Swap { node }
             | Self::Rollback { node } => vec![*node],
@@ -289,6 +308,8 @@ impl What {
         match self {
             Self::Crash { .. }
             | Self::Clock { .. }
+            | Self::Slow { .. }
+            | Self::Misreport { .. }
             | Self::Cut { .. }
             | Self::Partition { .. }
             | Self::Link { .. } => true,
@@ -422,6 +443,7 @@ impl Trial {
                     within(field("leap_s"), *leap_s, 0.0, SECONDS_MAX)?;
                     within(field("rate"), *rate, 0.01, 100.0)?;
                 }
+                What::Slow { speed, .. } => within(field("speed"), *speed, 0.01, 100.0)?,
                 What::Cut { from, to } => is_link(field("to"), (*from, *to))?,
                 What::Link { from, to, link } => {
                     is_link(field("to"), (*from, *to))?;
@@ -443,7 +465,7 @@ impl Trial {
                     within(field("per_s"), *per_s, 0.01, 10_000.0)?;
                     within(field("origins"), *origins, 1, 1000)?;
                 }
-                What::Partition { .. } => {}
+                What::Partition { .. } | What::Misreport { .. } => {}
             }
         }
         Ok(())

@@ -51,6 +51,8 @@ impl Upheaval {
                 let leap = crate::trace::duration(*leap_s);
                 engine.set_clock(NodeId(*node), leap, (rate * 1e6) as u32);
             }
+            What::Slow { node, speed } => engine.set_speed(NodeId(*node), (speed * 1e6) as u32),
+            What::Misreport { node, says } => engine.set_tale(NodeId(*node), Some(*says)),
             What::Cut { .. } | What::Partition { .. } | What::Link { .. } => {
                 self.present.push(what.clone());
                 self.settle(engine);
@@ -72,6 +74,8 @@ impl Upheaval {
             What::Clock { node, .. } => {
                 engine.set_clock(NodeId(*node), Duration::ZERO, 1_000_000);
             }
+            What::Slow { node, .. } => engine.set_speed(NodeId(*node), 1_000_000),
+            What::Misreport { node, .. } => engine.set_tale(NodeId(*node), None),
             What::Cut { .. } | What::Partition { .. } | What::Link { .. } => {
                 let at = self.present.iter().position(|present| present == what);
                 if let Some(at) = at {

@@ -28,6 +28,8 @@ const CACHE_BYTES: core::ops::RangeInclusive<i64> = 1024..=100_000_000;
 const SECONDS_MAX: f64 = 1e6;
 /// What compressed modules may have of their length.
 const CODE_RATIO: core::ops::RangeInclusive<f64> = 0.2..=1.0;
+/// How wrong declared costs may be.
+const COST_ERROR: core::ops::RangeInclusive<f64> = 1.0..=1000.0;
 /// Most runs of a swarm.
 const SWARM_MAX: u64 = 10_000_000;
 /// Most seeds of one command.
@@ -48,6 +50,8 @@ const SEEDS_MAX: u64 = 10_000;
     nimblenet sim --sweep cache-bytes=8192,32768 --seeds 1..3\n  \
     nimblenet sim --seeds 1..6 --html report.html --plots figures\n  \
     nimblenet sim --sweep size-factor=1,4,8 --bandwidth 250000 --plots sweeps\n  \
+    nimblenet sim --executors 1 --placement two-choices --cost-error 5\n  \
+    nimblenet sim --executors 1 --faults liar.toml --json\n  \
     nimblenet sim --explain slowest\n  \
     nimblenet sim --record hour.json\n  \
     nimblenet sim --swarm 1000\n  \
@@ -79,6 +83,9 @@ pub(crate) struct Args {
     /// Policy that decides where calls run [default: the profile's]
     #[arg(long, value_name = "NAME", value_parser = placements())]
     placement: Option<String>,
+    /// Declared costs of tasklets are so many times too high or too low, by chance.
+    #[arg(long, value_name = "FACTOR", value_parser = cost_error, allow_negative_numbers = true)]
+    cost_error: Option<f64>,
     /// Compress modules, whose contents are made so that they keep this share of their length.
     #[arg(long, value_name = "SHARE", value_parser = code_ratio)]
     code_ratio: Option<f64>,
@@ -270,6 +277,7 @@ impl Args {
             loss: self.loss,
             mtu: self.mtu,
             bandwidth: self.bandwidth,
+            cost_error: self.cost_error,
         }
     }
 
@@ -411,6 +419,12 @@ pub(super) fn share(text: &str) -> Result<f64, String> {
     let share: Option<f64> = text.parse().ok();
     let share = share.filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| "a number from 0 to 1 is expected".to_owned())
+}
+
+fn cost_error(text: &str) -> Result<f64, String> {
+    let factor = text.parse().ok().filter(|factor| COST_ERROR.contains(factor));
+    let (least, most) = (COST_ERROR.start(), COST_ERROR.end());
+    factor.ok_or_else(|| format!("a number from {least} to {most} is expected"))
 }
 
 fn code_ratio(text: &str) -> Result<f64, String> {
