@@ -34,7 +34,9 @@ impl Place for LeastWork {
         // A call that gains little more than the waits may be wrong is not worth its packets.
         let gain = facts.blur + facts.blur / 2;
         let here = facts.wait + facts.work + fetch * facts.lacks as u32;
-        match best.filter(|best| there(best) + gain < here) {
+        // What has no work before it here stays, unless it runs faster there.
+        let stays = |best: &Neighbour| facts.wait.is_zero() && best.work >= facts.work;
+        match best.filter(|best| there(best) + gain < here && !stays(best)) {
             Some(best) => Decision::Send(best.id),
             None => Decision::Here,
         }

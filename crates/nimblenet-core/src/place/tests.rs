@@ -172,6 +172,11 @@ fn least_work_asks_the_one_that_fetches_least_of_those_that_seem_equal_and_those
         ..neighbour((2, 0, 200))
     }];
     assert_eq!(place(&facts(0, &faster)), Decision::Send(NodeId(2)));
+    let lacks = Facts {
+        lacks: 9,
+        ..facts(0, &equal)
+    };
+    assert_eq!(place(&lacks), Decision::Here, "nothing waits here");
     let slower = [Neighbour {
         work: seconds(20),
         ..neighbour((2, 0, 200))
