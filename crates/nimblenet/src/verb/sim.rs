@@ -29,7 +29,7 @@ const SECONDS_MAX: f64 = 1e6;
 /// What compressed modules may have of their length.
 const CODE_RATIO: core::ops::RangeInclusive<f64> = 0.2..=1.0;
 /// How wrong declared costs may be.
-const COST_ERROR: core::ops::RangeInclusive<f64> = 1.0..=1000.0;
+const COST_ERROR: core::ops::RangeInclusive<i64> = 1..=1000;
 /// Most runs of a swarm.
 const SWARM_MAX: u64 = 10_000_000;
 /// Most seeds of one command.
@@ -84,8 +84,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", value_parser = placements())]
     placement: Option<String>,
     /// Declared costs of tasklets are so many times too high or too low, by chance.
-    #[arg(long, value_name = "FACTOR", value_parser = cost_error, allow_negative_numbers = true)]
-    cost_error: Option<f64>,
+    #[arg(long, value_name = "FACTOR", value_parser = clap::value_parser!(u16).range(COST_ERROR), allow_negative_numbers = true)]
+    cost_error: Option<u16>,
     /// Compress modules, whose contents are made so that they keep this share of their length.
     #[arg(long, value_name = "SHARE", value_parser = code_ratio)]
     code_ratio: Option<f64>,
@@ -277,7 +277,7 @@ impl Args {
             loss: self.loss,
             mtu: self.mtu,
             bandwidth: self.bandwidth,
-            cost_error: self.cost_error,
+            cost_error: self.cost_error.map(f64::from),
         }
     }
 
@@ -419,12 +419,6 @@ pub(super) fn share(text: &str) -> Result<f64, String> {
     let share: Option<f64> = text.parse().ok();
     let share = share.filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| "a number from 0 to 1 is expected".to_owned())
-}
-
-fn cost_error(text: &str) -> Result<f64, String> {
-    let factor = text.parse().ok().filter(|factor| COST_ERROR.contains(factor));
-    let (least, most) = (COST_ERROR.start(), COST_ERROR.end());
-    factor.ok_or_else(|| format!("a number from {least} to {most} is expected"))
 }
 
 fn code_ratio(text: &str) -> Result<f64, String> {
