@@ -397,7 +397,7 @@ impl Cache {
         namespace: NamespaceId,
         len: usize,
     ) -> Result<(), NoRoom> {
-        self.clear(len, Need::Module(Some(namespace)))
+        self.clear(len, Need::Module(FULL.then_some(namespace)))
     }
 
     fn clear(&mut self, len: usize, need: Need) -> Result<(), NoRoom> {
@@ -478,7 +478,7 @@ impl Cache {
         now: Instant,
     ) -> Result<SlotId, NoRoom> {
         self.now = self.now.max(now);
-        let module = |tasklet: TaskletRef| Need::Module(Some(tasklet.namespace));
+        let module = |tasklet: TaskletRef| Need::Module(FULL.then_some(tasklet.namespace));
         self.clear(len, tasklet.map_or(Need::Object, module))?;
         let (at, offset) = self.gap(len).ok_or(NoRoom)?;
         let free = self.slots.iter().position(Option::is_none).ok_or(NoRoom)?;

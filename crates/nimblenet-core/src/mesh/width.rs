@@ -61,10 +61,13 @@ impl Width {
     }
 }
 
+// Not inlined: it divides, which takes more code than a call.
+#[inline(never)]
 fn seconds(at: Instant) -> u32 {
     u32::try_from(at.as_micros() / 1_000_000).unwrap_or(u32::MAX)
 }
 
+#[inline(never)]
 fn lives(since: u32, now: Instant) -> bool {
     u64::from(seconds(now).saturating_sub(since)) <= NARROW_LIFETIME.as_secs()
 }

@@ -280,7 +280,7 @@ impl Calls {
         request: CallRequest<'_>,
     ) -> Result<CallId, Fault> {
         self.vacate(post);
-        let call = match self.admit(post.now, &request, None) {
+        let call = match self.admit_here(post.now, &request, None) {
             Err(fault) => {
                 post.counters.calls += 1;
                 post.counters.failed += 1;
@@ -299,22 +299,35 @@ impl Calls {
     /// Takes note that somebody wants a place among the jobs.
     ///
     /// # Errors
-    /// [`Fault::Busy`] if it has its share of them, and others ask, or this node drains.
+    /// [`Fault::Busy`] if it has its share of them, and others ask.
     fn admit(
         &mut self,
         now: Instant,
         request: &CallRequest<'_>,
         caller: Option<Caller>,
     ) -> Result<(), Fault> {
-        if self.is_draining() {
-            return Err(Fault::Busy);
-        }
         let namespace = &request.name.namespace;
         let admitted = self
             .runs
             .execution
             .admit(now, (caller, request.from), namespace);
         admitted.then_some(()).ok_or(Fault::Busy)
+    }
+
+    /// Takes note that somebody wants a call to run here.
+    ///
+    /// # Errors
+    /// [`Fault::Busy`] as [`admit`](Self::admit), or if this node drains.
+    fn admit_here(
+        &mut self,
+        now: Instant,
+        request: &CallRequest<'_>,
+        caller: Option<Caller>,
+    ) -> Result<(), Fault> {
+        match self.is_draining() {
+            true => Err(Fault::Busy),
+            false => self.admit(now, request, caller),
+        }
     }
 
     /// Whether another call must wait, and may: the table of jobs is full.
@@ -775,8 +788,9 @@ impl Calls {
                 exchanges::send(post, caller, answer);
                 return;
             }
+            let left = Duration::from_millis(call.deadline_ms.into());
             if let Some(to) = self.place_on(post, &frame, &call, &request)
-                && self.answers.note_passed(post, caller, to)
+                && self.answers.note_passed(post, caller, (to, left))
             {
                 post.counters.passed += 1;
                 pass_on(post, frame, call, to);
@@ -786,7 +800,7 @@ impl Calls {
         }
         let admitted = match known {
             Some(_) => Ok(()),
-            None => self.admit(post.now, &request, Some(caller)),
+            None => self.admit_here(post.now, &request, Some(caller)),
         };
         let accepted = match known {
             Some(at) => Ok(at),

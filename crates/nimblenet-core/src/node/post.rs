@@ -23,6 +23,8 @@ const ASKS: u8 = 6;
 /// A node that has said that it works is asked again after this many times the patience for an
 /// answer.
 pub(in crate::node) const ASK_AFTER: u32 = 8;
+/// A node that works is asked again after this many times the usual pause at the latest.
+pub(in crate::node) const LONGEST_WAIT: u32 = 8;
 
 /// On lossy links, where frames are repeated, a hop takes so many times as long as usual.
 const LOSSY_HOP: u32 = 2;

@@ -10,9 +10,9 @@ use core::time::Duration;
 
 use nimblenet_tasklet::{Fault, NodeId, Trap};
 
-use crate::config::Limits;
+use crate::config::{FULL, Limits};
 use crate::job::{Caller, Job, State};
-use crate::node::post::Post;
+use crate::node::post::{ASK_AFTER, LONGEST_WAIT, Post};
 use crate::time::Instant;
 use crate::wire::{Answer, GoNumber};
 
@@ -92,15 +92,16 @@ impl Answers {
         room
     }
 
-    /// Remembers, while the caller may ask, that a call was passed on to a node; false if there is no
-    /// room.
+    /// Remembers, while the caller may ask, that a call was passed on to a node, which has the time `left` for
+    /// it; false if there is no room.
     pub(in crate::node) fn note_passed(
         &mut self,
         post: &Post<'_>,
         caller: Caller,
-        to: NodeId,
+        (to, left): (NodeId, Duration),
     ) -> bool {
-        let until = may_ask_until(post, caller, post.now, None);
+        // Until it asks the first time it may be silent for as long as the call may take.
+        let until = (post.now + left).max(may_ask_until(post, caller, post.now, None));
         self.note(post.now, caller, until, End::Passed(to))
     }
 
@@ -123,7 +124,7 @@ impl Answers {
         let End::Passed(to) = own.end else {
             return None;
         };
-        own.until = may_ask_until(post, caller, post.now, None);
+        own.until = own.until.max(may_ask_until(post, caller, post.now, None));
         Some(to)
     }
 
@@ -226,8 +227,15 @@ fn may_ask_until(
     ended: Instant,
     deadline: Option<Instant>,
 ) -> Instant {
-    let patience: Duration = post.patience_for(node).max(post.config.pace.global_search);
-    let until = ended + patience * MAY_ASK;
+    let own = post.patience_for(node);
+    let patience: Duration = own.max(post.config.pace.global_search);
+    // Who has placed the call may expect its end late, and does not ask before.
+    let silent = if FULL {
+        own * ASK_AFTER * LONGEST_WAIT
+    } else {
+        Duration::ZERO
+    };
+    let until = ended + patience * MAY_ASK + silent;
     // At its deadline the caller ends the call.
     deadline.map_or(until, |deadline| until.min(deadline + patience))
 }
@@ -268,11 +276,11 @@ mod tests {
         }
         let third = job(&stage, (OTHER, 1), &[0x80]);
         assert!(!answers.keep(&stage.post(), &third), "no room");
-        stage.pass(Duration::from_secs(10));
+        stage.pass(Duration::from_secs(25));
         assert!(!answers.keep(&stage.post(), &third), "still no room");
         let found = answers.find(&stage.post(), (NEAR, 2));
         assert_eq!(found, Some(Answer::Done(&[0x81, 2])));
-        stage.pass(Duration::from_secs(7));
+        stage.pass(Duration::from_secs(17));
         let third = job(&stage, (OTHER, 1), &[0x80]);
         assert!(answers.keep(&stage.post(), &third));
         assert_eq!(
@@ -317,21 +325,22 @@ mod tests {
     fn where_a_call_was_passed_and_that_one_was_refused_is_kept_while_the_caller_may_ask() {
         let mut stage = Stage::new();
         let mut answers = answers(2, 0);
-        assert!(answers.note_passed(&stage.post(), (NEAR, 1), OTHER));
+        let left = Duration::from_secs(60);
+        assert!(answers.note_passed(&stage.post(), (NEAR, 1), (OTHER, left)));
         assert!(answers.note_refused(&stage.post(), (NEAR, 2), Fault::Busy));
         assert!(
-            !answers.note_passed(&stage.post(), (NEAR, 3), OTHER),
+            !answers.note_passed(&stage.post(), (NEAR, 3), (OTHER, left)),
             "no room"
         );
         assert_eq!(answers.find(&stage.post(), (NEAR, 1)), None);
         let refused = Some(Answer::Refused(Fault::Busy, None));
         assert_eq!(answers.find(&stage.post(), (NEAR, 2)), refused);
-        stage.pass(Duration::from_secs(10));
+        stage.pass(Duration::from_secs(25));
         let to = answers.passed_to(&stage.post(), (NEAR, 1));
         assert_eq!(to, Some(OTHER), "it asks again");
         assert_eq!(answers.passed_to(&stage.post(), (NEAR, 2)), None);
-        stage.pass(Duration::from_secs(7));
-        assert!(answers.note_passed(&stage.post(), (NEAR, 3), OTHER));
+        stage.pass(Duration::from_secs(17));
+        assert!(answers.note_passed(&stage.post(), (NEAR, 3), (OTHER, left)));
         assert_eq!(answers.passed_to(&stage.post(), (NEAR, 1)), Some(OTHER));
         assert_eq!(
             answers.find(&stage.post(), (NEAR, 2)),

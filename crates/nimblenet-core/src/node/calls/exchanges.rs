@@ -9,7 +9,7 @@ use nimblenet_tasklet::{Fault, NodeId, Trap};
 
 use crate::config::FULL;
 use crate::job::{Caller, Job, State, whole_us};
-use crate::node::post::{ASK_AFTER, Ask, Gone, Post};
+use crate::node::post::{ASK_AFTER, Ask, Gone, LONGEST_WAIT, Post};
 use crate::places::JobAt;
 use crate::table::Table;
 use crate::time::Instant;
@@ -19,9 +19,6 @@ use crate::wire::{
 
 /// How long a call to another node may take if the caller sets no limit.
 pub(in crate::node) const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
-
-/// A node that works is asked again after this many times the usual pause at the latest.
-const LONGEST_WAIT: u32 = 8;
 
 /// The jobs that other nodes work on.
 #[derive(Debug)]
@@ -179,10 +176,10 @@ impl Exchanges {
         let is = |held: &Exchange| held.request == request && (held.to == from || held.may_pass());
         let at = self.table.position(is)?;
         let exchange = self.table.get_mut(at)?;
-        if exchange.to != from {
-            exchange.to = from;
+        if FULL && exchange.to != from {
             exchange.thought = None;
         }
+        exchange.to = from;
         Some(JobAt::new(at))
     }
 

@@ -228,7 +228,11 @@ impl Placing {
 
     /// The neighbours that take work of others; where none says that, those that hear this node.
     pub(in crate::node) fn takers(&mut self, post: &Post<'_>) -> &[Neighbour] {
-        if self.neighbours(post, None, (Duration::ZERO, &[])).is_empty() && self.limit == 0 {
+        if self
+            .neighbours(post, None, (Duration::ZERO, &[]))
+            .is_empty()
+            && self.limit == 0
+        {
             let near = post
                 .mesh
                 .neighbours()

@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use nimblenet_tasklet::{Fault, NodeId};
 
+use crate::config::FULL;
 use crate::event::{ClientId, PartyId};
 use crate::job::{CallId, Caller};
 use crate::places::SubscriptionAt;
@@ -164,7 +165,7 @@ impl Waiter {
     fn of(wish: &Wish<'_>) -> Option<Self> {
         let mut args = [0; ARGS_BYTES];
         args.get_mut(..wish.args.len())?.copy_from_slice(wish.args);
-        let from = wish.from.map_or(0, |from| from.0);
+        let from = wish.from.filter(|_| FULL).map_or(0, |from| from.0);
         let (node, request) = wish.caller.unwrap_or((NodeId::EVERYONE, from));
         let (accepted, call) = wish.since;
         Some(Self {
@@ -177,7 +178,7 @@ impl Waiter {
             number: wish.tasklet.1,
             namespace: u8::try_from(wish.tasklet.0.index()).ok()?,
             has_client: wish.client.is_some(),
-            has_party: wish.from.is_some(),
+            has_party: FULL && wish.from.is_some(),
             ended: None,
             len: wish.args.len() as u8,
             args,
@@ -194,7 +195,7 @@ impl Waiter {
             caller: self.caller(),
             deadline: Some(self.deadline).filter(|at| *at != NEVER),
             client: self.has_client.then_some(ClientId(self.client)),
-            from: self.has_party.then_some(PartyId(self.request)),
+            from: (FULL && self.has_party).then_some(PartyId(self.request)),
         }
     }
 
