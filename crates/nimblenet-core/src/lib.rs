@@ -65,6 +65,7 @@ mod costs;
 mod counters;
 mod earliest;
 mod event;
+mod full;
 mod holders;
 mod job;
 mod latency;

@@ -218,11 +218,10 @@ impl<S: Seal> Mesh<S> {
         counters: &mut Counters,
     ) {
         let next = self.next(now, other);
-        let vanish = |next: &Neighbour| !next.is_wide(now, part + 1);
-        if next
-            .filter(vanish)
-            .is_some_and(|next| self.neighbours.narrow(now, next.id, part))
-        {
+        let narrows = next.is_some_and(|next| {
+            !next.is_wide(now, part + 1) && self.neighbours.narrow(now, next.id, part)
+        });
+        if narrows {
             counters.narrowed += 1;
         }
     }

@@ -85,7 +85,10 @@ impl Trickle {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         let speak = due(self.fires) || FULL && due(self.also);
         if speak {
-            (self.fires, self.also) = (None, None);
+            self.fires = None;
+            if FULL {
+                self.also = None;
+            }
         }
         if self.interval_ends <= now {
             self.interval = (self.interval * 2).min(self.config.max);

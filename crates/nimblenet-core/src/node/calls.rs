@@ -32,6 +32,7 @@ use crate::config::FULL;
 use crate::config::{Config, ExecutorId};
 use crate::earliest::Earliest;
 use crate::event::{CallRequest, Progress, Reason, Standing};
+use crate::full::Full;
 use crate::job::{CallId, Caller, ExportName, Job, State};
 use crate::place::{Decision, Facts};
 use crate::places::JobAt;
@@ -59,7 +60,7 @@ pub(super) struct Calls {
     moves: Moves,
     answers: Answers,
     placing: Placing,
-    draining: Draining,
+    draining: Full<Draining>,
     /// Kept between calls, so that a call allocates nothing.
     modules: Vec<(TaskletRef, Option<SlotId>)>,
     waiting: Waiting,
@@ -83,7 +84,7 @@ impl Calls {
                 if FULL { config.limits.neighbours } else { 0 },
                 Random::new(config.seed ^ u64::from(config.id.0) << 48 ^ 2),
             ),
-            draining: Draining::new(),
+            draining: Full::new(Draining::new),
             modules: Vec::with_capacity(match config.places_calls() {
                 true => config.limits.preload + 1,
                 false => 0,
@@ -205,7 +206,7 @@ impl Calls {
             caller,
             left: request.deadline,
             backlog: self.runs.execution.jobs.live_here() + self.waiting.live().count(),
-            wait: match FULL && self.draining.is_on() {
+            wait: match self.is_draining() {
                 true => DRAINED,
                 false => self.runs.execution.wait(post.now),
             },
@@ -247,7 +248,7 @@ impl Calls {
         let wait = self.runs.execution.wait(post.now);
         let pause = post.config.pace.load;
         if self.placing.poll_load(post.now, pause, wait) {
-            let executors = match FULL && self.draining.is_on() {
+            let executors = match self.is_draining() {
                 true => 0,
                 false => u8::try_from(post.config.limits.executors).unwrap_or(u8::MAX),
             };
@@ -474,7 +475,8 @@ impl Calls {
 
     /// Begins to give all jobs to other nodes and to take no new ones, or ends that.
     pub(super) fn drain(&mut self, post: &mut Post<'_>, drains: bool) {
-        if self.draining.set(drains) {
+        let draining = self.draining.get_mut();
+        if draining.is_some_and(|draining| draining.set(drains)) {
             // Neighbours place no calls here, or do so again.
             self.placing.handle_newcomer();
             self.carry(post);
@@ -483,7 +485,7 @@ impl Calls {
 
     /// Whether this node gives its jobs to others.
     pub(super) fn is_draining(&self) -> bool {
-        FULL && self.draining.is_on()
+        self.draining.get().is_some_and(Draining::is_on)
     }
 
     /// Orders the next job to leave, if this node is to give its jobs away and none is on its way; false
@@ -500,7 +502,9 @@ impl Calls {
         let offered = here().filter(|(_, job)| stands(job) || !any_stands);
         let calls = offered.map(|(_, job)| job.call);
         let neighbours = self.placing.takers(post);
-        let Some((call, to)) = self.draining.next(post.now, calls, neighbours) else {
+        let draining = self.draining.get_mut();
+        let next = draining.and_then(|draining| draining.next(post.now, calls, neighbours));
+        let Some((call, to)) = next else {
             return false;
         };
         let Some(at) = self.runs.execution.jobs.by_call(call) else {
@@ -592,9 +596,8 @@ impl Calls {
         earliest.note(self.exchanges.poll_timeout(), Reason::RemoteCall);
         earliest.note(self.moves.poll_timeout(), Reason::Move);
         earliest.note(self.placing.poll_timeout(), Reason::Load);
-        if FULL {
-            earliest.note(self.draining.poll_timeout(), Reason::Move);
-        }
+        let offered = self.draining.get().and_then(Draining::poll_timeout);
+        earliest.note(offered, Reason::Move);
     }
 
     /// Whether the node `to` may fetch this object because it was offered the job.

@@ -53,6 +53,7 @@ use crate::config::{Config, ConfigError, ExecutorId, LinkId};
 use crate::counters::Counters;
 use crate::earliest::Earliest;
 use crate::event::{CallRequest, Event, Input, Progress, Reason};
+use crate::full::Full;
 use crate::job::CallId;
 use crate::mesh::{Delivery, Mesh, Reach, Transmit};
 use crate::time::Instant;
@@ -85,7 +86,7 @@ pub struct Node {
     servings: Servings,
     reports: Reports,
     announcements: Announcements,
-    contradictions: Contradictions,
+    contradictions: Full<Contradictions>,
 }
 
 impl Node {
@@ -140,10 +141,9 @@ impl Node {
             calls: Calls::new(&config, catalogues),
             reports: Reports::new(archive.is_some()),
             announcements: Announcements::new(archive.is_some()),
-            contradictions: Contradictions::new(
-                archive.is_some(),
-                if FULL { config.namespaces.len() } else { 0 },
-            ),
+            contradictions: Full::new(|| {
+                Contradictions::new(archive.is_some(), config.namespaces.len())
+            }),
             servings: Servings::new(archive, limits.servings),
             ground: Ground::new(config, mesh, cache, Buffer::new(image)),
         }
@@ -445,7 +445,9 @@ impl Node {
                 epoch,
             });
         }
-        if FULL && let Some(Contradiction { node, note, held }) = self.contradictions.poll_news() {
+        let contradictions = self.contradictions.get_mut();
+        let contradiction = contradictions.and_then(Contradictions::poll_news);
+        if let Some(Contradiction { node, note, held }) = contradiction {
             let EpochNote {
                 namespace, epoch, ..
             } = note;
@@ -527,8 +529,8 @@ impl Node {
         let spoke = mesh.handle_timeout(now, notes.clone(), counters);
         let post = &mut self.ground.post(now);
         if let Some(held) = spoke.then_some(notes) {
-            if FULL {
-                self.contradictions.handle_hello(post, held);
+            if let Some(contradictions) = self.contradictions.get_mut() {
+                contradictions.handle_hello(post, held);
             }
             let (mesh, holders) = (&post.mesh, &mut post.holders);
             holders.handle_neighbours(|id| mesh.is_hearing(id));
@@ -618,9 +620,8 @@ impl Node {
                     post.mesh.hear_listed(now, origin, &hello);
                     post.mesh.hear_registries(now, origin, &hello);
                 }
-                if FULL && !is_own {
+                if !is_own && let Some(contradictions) = self.contradictions.get_mut() {
                     let held = subscriptions.settled(now, origin);
-                    let contradictions = &mut self.contradictions;
                     if contradictions.handle_registry(post, origin, &hello, held) {
                         self.announcements.begin();
                     }
@@ -636,8 +637,10 @@ impl Node {
                     let held = || subscriptions.note(note.namespace);
                     let own = archived.map(|own| (own, true));
                     let own = own.or_else(|| held().map(|own| (own, false)));
-                    if FULL && let Some(own) = own {
-                        self.contradictions.handle_note(post, origin, note, own);
+                    if let Some(own) = own
+                        && let Some(contradictions) = self.contradictions.get_mut()
+                    {
+                        contradictions.handle_note(post, origin, note, own);
                     }
                     if FULL && (is_own || is_near) {
                         self.announcements.handle_note(origin, note);

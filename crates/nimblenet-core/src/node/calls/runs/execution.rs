@@ -23,6 +23,7 @@ use crate::config::{Config, ExecutorId};
 use crate::costs::Costs;
 use crate::counters::DropReason;
 use crate::event::PartyId;
+use crate::full::Full;
 use crate::job::{Caller, Job, Next, State, Station};
 use crate::node::post::{ImageWork, Post};
 use crate::places::{Depth, JobAt};
@@ -36,7 +37,7 @@ pub(in crate::node) struct Execution {
     pub(in crate::node) costs: Costs,
     bench: Bench,
     shelf: Shelf,
-    shares: Shares,
+    shares: Full<Shares>,
 }
 
 /// What follows from an executor's answer.
@@ -71,7 +72,7 @@ impl Execution {
             ),
             bench: Bench::new(limits),
             shelf: Shelf::new(limits),
-            shares: Shares::new(limits.jobs),
+            shares: Full::new(|| Shares::new(limits.jobs)),
         }
     }
 
@@ -91,7 +92,11 @@ impl Execution {
     ) -> Result<JobAt, Fault> {
         if self.bench.takes_jobs() {
             let opened = self.jobs.open(now, opening);
-            opened.inspect(|at| self.shares.note_opened(*at, opening.from))
+            opened.inspect(|at| {
+                if let Some(shares) = self.shares.get_mut() {
+                    shares.note_opened(*at, opening.from);
+                }
+            })
         } else {
             Err(Fault::Busy)
         }
@@ -109,7 +114,8 @@ impl Execution {
             (None, Some(from)) => Party::Outside(from),
             (None, None) => Party::Unknown,
         };
-        self.shares.admit(now, party, namespace, self.jobs.live())
+        let shares = self.shares.get_mut();
+        shares.is_none_or(|shares| shares.admit(now, party, namespace, self.jobs.live()))
     }
 
     /// Frees the place of a job that was never reported to anyone.
@@ -231,7 +237,10 @@ impl Execution {
             shares,
             ..
         } = self;
-        let yields = |at: JobAt| shares.lets_others(at, &jobs[at]);
+        let yields = |at: JobAt| {
+            let shares = shares.get();
+            shares.is_some_and(|shares| shares.lets_others(at, &jobs[at]))
+        };
         let demand = |at: JobAt, may_begin: bool| {
             let job = &jobs[at];
             let place = || Demand::Place {
@@ -256,7 +265,9 @@ impl Execution {
             Turn::MakePlace(_) => self.clear_place(executor, cache, victim?),
             Turn::Run(at) => {
                 if self.bench.last_was_sliced() {
-                    self.shares.note_turn(at, &self.jobs[at]);
+                    if let Some(shares) = self.shares.get_mut() {
+                        shares.note_turn(at, &self.jobs[at]);
+                    }
                 }
                 if self.costs.remembers() {
                     self.jobs.note_step(at, now);

@@ -10,7 +10,6 @@ use core::time::Duration;
 
 use nimblenet_tasklet::{Name, NodeId};
 
-use crate::config::FULL;
 use crate::event::PartyId;
 use crate::job::Job;
 use crate::places::JobAt;
@@ -55,19 +54,18 @@ pub(in crate::node) struct Shares {
 impl Shares {
     /// Shares of so many places.
     pub(in crate::node) fn new(jobs: usize) -> Self {
-        let (places, callers) = if FULL { (jobs, CALLERS) } else { (0, 0) };
-        let mut outside = Vec::with_capacity(places);
-        outside.resize(places, None);
+        let mut outside = Vec::with_capacity(jobs);
+        outside.resize(jobs, None);
         Self {
             outside,
-            asked: Vec::with_capacity(callers),
+            asked: Vec::with_capacity(CALLERS),
             last: Party::Unknown,
         }
     }
 
     /// Notes for whom the job at `at` is opened.
     pub(in crate::node) fn note_opened(&mut self, at: JobAt, from: Option<PartyId>) {
-        if FULL && let Some(outside) = self.outside.get_mut(at.index()) {
+        if let Some(outside) = self.outside.get_mut(at.index()) {
             *outside = from;
         }
     }
@@ -81,9 +79,6 @@ impl Shares {
         namespace: &Name,
         jobs: impl Iterator<Item = (JobAt, &'j Job)>,
     ) -> bool {
-        if !FULL {
-            return true;
-        }
         self.asked.retain(|asked| now - asked.at <= ASKED_FOR);
         let share = (self.outside.len() / 2).max(LEAST_SHARE);
         let of_party = |asked: Party| asked == party;
@@ -112,14 +107,12 @@ impl Shares {
     /// Whether a job that waits after a slice lets jobs of other parties go before: its party had the last
     /// such turn.
     pub(in crate::node) fn lets_others(&self, at: JobAt, job: &Job) -> bool {
-        FULL && self.last != Party::Unknown && self.party(at, job) == self.last
+        self.last != Party::Unknown && self.party(at, job) == self.last
     }
 
     /// Notes that a job has a turn after a slice.
     pub(in crate::node) fn note_turn(&mut self, at: JobAt, job: &Job) {
-        if FULL {
-            self.last = self.party(at, job);
-        }
+        self.last = self.party(at, job);
     }
 
     fn party(&self, at: JobAt, job: &Job) -> Party {
