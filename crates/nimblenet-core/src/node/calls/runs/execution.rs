@@ -264,10 +264,9 @@ impl Execution {
         match bench.poll_turn(executor, victim.is_some(), yields, demand)? {
             Turn::MakePlace(_) => self.clear_place(executor, cache, victim?),
             Turn::Run(at) => {
-                if self.bench.last_was_sliced() {
-                    if let Some(shares) = self.shares.get_mut() {
-                        shares.note_turn(at, &self.jobs[at]);
-                    }
+                let sliced = self.bench.last_was_sliced();
+                if let Some(shares) = self.shares.get_mut().filter(|_| sliced) {
+                    shares.note_turn(at, &self.jobs[at]);
                 }
                 if self.costs.remembers() {
                     self.jobs.note_step(at, now);
