@@ -21,8 +21,8 @@ const ASKED_EVERY: Duration = Duration::from_millis(300);
 ///
 /// Waits until the node has no call in progress: results of calls that its own clients have made still come
 /// back to them over this node. New calls go to neighbours if the node places calls, and are refused as
-/// `busy` else. A job that no neighbour takes goes on here and is offered again; so does one that runs
-/// without calling another tasklet, until it ends. The node drains until it ends or `--end` is given.
+/// `busy` else. A job that runs leaves at its next call of a tasklet or slice of work; one that no
+/// neighbour takes goes on here and is offered again. The node drains until it ends or `--end` is given.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  \
     nimblenet drain --node 127.0.0.1:5684\n  \
