@@ -314,7 +314,7 @@ impl Node {
     /// [`Fault::Busy`]. Its jobs move to neighbours, one after the other, as with
     /// [`move_call`](Self::move_call), whose events they cause; a job that nobody takes goes on here and is
     /// offered again. Results still come back here for whoever has called here, so the node is empty once
-    /// [`progress`](Self::progress) shows nothing more (spec/behaviour.md, section 14). Boards do not
+    /// [`calls`](Self::calls) shows nothing more (spec/behaviour.md, section 14). Boards do not
     /// drain: there this has no effect.
     pub fn drain(&mut self, now: Instant, drains: bool) {
         if FULL {
