@@ -412,8 +412,8 @@ const SLOW: &str = "(module
         (br_if 0 (local.get 0)))
       (call $add (local.get 2) (local.get 2))))";
 
-#[test]
-fn a_long_call_moves_from_one_daemon_to_another_while_it_runs() {
+/// Two nodes that hold the catalogue with `shop/slow` and what it calls.
+fn slow_mesh() -> Mesh {
     let mesh = Mesh::new(2);
     let module = wat::parse_str(SLOW).unwrap();
     let slow = processes::package_with_fuel("shop/slow", ADD, &module, &["shop/add"], 1 << 50);
@@ -423,12 +423,19 @@ fn a_long_call_moves_from_one_daemon_to_another_while_it_runs() {
     for node in [1, 2] {
         mesh.wait_for_epoch(node, "shop", 1);
     }
+    mesh
+}
+
+/// The calls in progress at a node.
+fn listed(node: &str) -> Vec<Json> {
+    let listed: Json = serde_json::from_str(&succeed(&["ps", "--node", node, "--json"])).unwrap();
+    listed["calls"].as_array().unwrap().clone()
+}
+
+#[test]
+fn a_long_call_moves_from_one_daemon_to_another_while_it_runs() {
+    let mesh = slow_mesh();
     let (first, second) = (mesh.coap(1), mesh.coap(2));
-    let listed = |node: &str| -> Vec<Json> {
-        let listed: Json =
-            serde_json::from_str(&succeed(&["ps", "--node", node, "--json"])).unwrap();
-        listed["calls"].as_array().unwrap().clone()
-    };
     let call = Command::new(env!("CARGO_BIN_EXE_nimblenet"))
         .args(["call", "shop/slow", "500000000", "20", "--node", &first])
         .stdout(Stdio::piped())
@@ -470,21 +477,8 @@ fn a_long_call_moves_from_one_daemon_to_another_while_it_runs() {
 
 #[test]
 fn a_node_drains_while_a_call_runs_and_its_clients_get_their_results() {
-    let mesh = Mesh::new(2);
-    let module = wat::parse_str(SLOW).unwrap();
-    let slow = processes::package_with_fuel("shop/slow", ADD, &module, &["shop/add"], 1 << 50);
-    let slow = mesh.bench.write("slow.nnp", slow);
-    let adder = mesh.bench.package("shop/add", ADD, &add(0), &[]);
-    mesh.publish(&[&slow, &adder]);
-    for node in [1, 2] {
-        mesh.wait_for_epoch(node, "shop", 1);
-    }
+    let mesh = slow_mesh();
     let (first, second) = (mesh.coap(1), mesh.coap(2));
-    let listed = |node: &str| -> Vec<Json> {
-        let listed: Json =
-            serde_json::from_str(&succeed(&["ps", "--node", node, "--json"])).unwrap();
-        listed["calls"].as_array().unwrap().clone()
-    };
     let begin = |args: &[&str]| {
         Command::new(env!("CARGO_BIN_EXE_nimblenet"))
             .args(args)
