@@ -208,6 +208,7 @@ mod tests {
             registry: NodeId(1),
             key: [7; 32],
             capabilities: Capabilities::NONE,
+            stays: false,
         };
         let node = Node::new(config(NodeId(7), vec![shop], &[], 0, 1)).unwrap();
         let caller = CoapCaller::new(0, incoming.receiver(), outgoing.sender());

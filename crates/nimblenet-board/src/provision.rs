@@ -290,6 +290,7 @@ impl<'a> Reader<'a> {
             registry: NodeId(u16::from_be_bytes(self.array()?)),
             key: self.array()?,
             capabilities: Capabilities(self.byte()?),
+            stays: false,
         })
     }
 }
@@ -379,6 +380,7 @@ mod tests {
             registry: NodeId(65534),
             key: [7; 32],
             capabilities: Capabilities(0b1001),
+            stays: false,
         }
     }
 
@@ -403,6 +405,7 @@ mod tests {
                 registry: NodeId(registry),
                 key,
                 capabilities: Capabilities(capabilities),
+                stays: false,
             })
     }
 

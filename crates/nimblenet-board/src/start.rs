@@ -148,6 +148,7 @@ mod tests {
             registry: NodeId(1),
             key: [7; 32],
             capabilities: Capabilities::NONE,
+            stays: false,
         };
         Provision::new(NodeId(7), vec![shop]).unwrap()
     }

@@ -83,6 +83,8 @@ pub struct NamespaceConfig {
     pub key: [u8; 32],
     /// The capabilities that its tasklets may have on this node.
     pub capabilities: Capabilities,
+    /// Whether calls of its tasklets never leave the node that takes them, unless they name a node.
+    pub stays: bool,
 }
 
 /// How often a node says hello: Trickle's bounds (RFC 6206).

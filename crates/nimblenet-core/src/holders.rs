@@ -10,6 +10,7 @@ use core::time::Duration;
 use nimblenet_tasklet::{NamespaceId, NodeId, TaskletRef};
 
 use crate::cache::{Cache, Nearby};
+use crate::full::Full;
 use crate::random::Random;
 use crate::repute::BAD_POINTS;
 use crate::time::{Instant, micros};
@@ -50,6 +51,8 @@ pub(crate) struct Holders {
     noticed: u64,
     /// The own page that is told next although it has not changed, in case it was lost.
     refreshed: usize,
+    /// The native tasklets that this node has, which are told of as modules are.
+    natives: Full<Vec<TaskletRef>>,
     random: Random,
 }
 
@@ -109,6 +112,7 @@ impl Holders {
             due: None,
             noticed: 0,
             refreshed: 0,
+            natives: Full::new(Vec::new),
             random,
         }
     }
@@ -212,7 +216,8 @@ impl Holders {
         for page in &mut self.pages {
             page.fresh = true;
         }
-        if !self.own.is_empty() || !self.pages.is_empty() {
+        let natives = self.natives.get().is_some_and(|own| !own.is_empty());
+        if !self.own.is_empty() || !self.pages.is_empty() || natives {
             self.tell(now, SOON);
         }
     }
@@ -267,6 +272,14 @@ impl Holders {
         if self.delay.is_some() && self.noticed != cache.changes() {
             self.noticed = cache.changes();
             self.tell(now, 1);
+        }
+    }
+
+    /// Takes the native tasklets that this node has.
+    pub(crate) fn set_natives(&mut self, now: Instant, natives: Vec<TaskletRef>) {
+        if let Some(own) = self.natives.get_mut().filter(|own| **own != natives) {
+            *own = natives;
+            self.tell(now, SOON);
         }
     }
 
@@ -359,7 +372,8 @@ impl Holders {
         for page in &mut self.own {
             page.bits = 0;
         }
-        for tasklet in cache.modules().map(|module| module.tasklet) {
+        let natives = self.natives.get().into_iter().flatten().copied();
+        for tasklet in cache.modules().map(|module| module.tasklet).chain(natives) {
             let Some((number, bit)) = place(tasklet) else {
                 continue;
             };

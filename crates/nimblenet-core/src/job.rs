@@ -209,7 +209,7 @@ pub(crate) struct Need {
     pub(crate) bytes: usize,
     /// How long all of it runs, in microseconds, as far as that is known.
     pub(crate) time_us: u32,
-    /// Whether it needs a device of this node.
+    /// Whether no other node may run it: it needs what is different on each node, or its namespace stays.
     pub(crate) pinned: bool,
 }
 

@@ -94,7 +94,7 @@ pub use counters::{Acquired, Counters, DropReason, Traffic};
 pub use event::{CallRequest, ClientId, Event, Input, PartyId, Progress, Reason, Standing};
 pub use job::{CallId, Source, Step};
 pub use mesh::Transmit;
-pub use node::{Node, Occupancy};
+pub use node::{Abilities, Node, Occupancy};
 pub use place::Placement;
 pub use pump::{Driver, drain, pump};
 pub use time::Instant;

@@ -136,6 +136,8 @@ pub struct NamespaceConfig {
     pub registry: NodeId,
     /// What its tasklets may use of this node.
     pub capabilities: Capabilities,
+    /// Whether calls of its tasklets never leave the node that takes them.
+    pub stays: bool,
 }
 
 /// The configuration of a registry.
@@ -423,6 +425,8 @@ struct NamespaceFile {
     registry: Id,
     #[serde(default)]
     capabilities: Vec<CapabilityName>,
+    #[serde(default)]
+    stays: bool,
 }
 
 impl NamespaceFile {
@@ -432,6 +436,7 @@ impl NamespaceFile {
             key: self.key.0,
             registry: self.registry.0,
             capabilities: capabilities.fold(Capabilities::NONE, |all, one| all.with(one.0)),
+            stays: self.stays,
         }
     }
 }

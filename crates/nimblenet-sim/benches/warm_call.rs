@@ -72,6 +72,7 @@ impl Bench {
                 registry: NodeId(0),
                 key: publisher.key(),
                 capabilities: Capabilities::ALL,
+                stays: false,
             }];
             config.role = role;
             config

@@ -297,9 +297,13 @@ impl<O: Observer> Engine<O> {
     pub fn start(&mut self, id: NodeId) -> Result<(), ConfigError> {
         let at = self.find(id);
         let place = &self.places[at.0 as usize];
-        let node = Node::new(place.config.clone())?;
+        let mut node = Node::new(place.config.clone())?;
         let executors = (0..place.config.limits.executors).map(|_| (self.factory)(id));
-        let executors = executors.collect();
+        let executors: Vec<_> = executors.collect();
+        let now = place.clock.reads(self.now);
+        if let Some(executor) = executors.first() {
+            node.set_abilities(now, executor.abilities());
+        }
         let place = self.place_mut(at);
         place.node = Some(Box::new(node));
         place.executors = executors;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use core::time::Duration;
 
+use nimblenet_core::Abilities;
 use nimblenet_tasklet::{ActivationId, Answer, Fault, Start, Work};
 
 use crate::publisher::sign;
@@ -15,6 +16,11 @@ const FREEZE: Duration = Duration::from_micros(20);
 pub trait SimExecutor {
     /// Does `work`. The node gets the outcome after the returned time.
     fn execute(&mut self, work: &Work<'_>) -> Option<(Duration, Answer<Vec<u8>>)>;
+
+    /// What it can run.
+    fn abilities(&self) -> Abilities {
+        Abilities::new()
+    }
 }
 
 /// Answers a signature check; nothing for other work, which is the executor's.

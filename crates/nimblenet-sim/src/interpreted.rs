@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use core::time::Duration;
 
+use nimblenet_core::Abilities;
 use nimblenet_executor::{Counts, ExecutorOptions, HoldingExecutor};
 use nimblenet_tasklet::{
     ActivationId, Answer, Capabilities, Capability, Digest, Fault, Host, Outcome, TaskletName, Work,
@@ -72,6 +73,13 @@ impl SimExecutor for WasmExecutor {
         let left = self.budgets.after(work, outcome.as_ref());
         let took = Duration::from_micros(1 + budget.saturating_sub(left) / self.fuel_per_us);
         Some((took, outcome?.owned()))
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            modules: true,
+            natives: self.device.natives.keys().copied().collect(),
+        }
     }
 }
 

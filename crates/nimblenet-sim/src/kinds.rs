@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use core::time::Duration;
 
+use nimblenet_core::Abilities;
 use nimblenet_tasklet::{Answer, Executor, Fault, TaskletName, Work};
 
 use crate::executor::{SimExecutor, TimedExecutor, failed, nothing};
@@ -83,6 +84,14 @@ impl SimExecutor for KindsExecutor {
                 None => Some((Duration::ZERO, failed(activation, Fault::NoExecutor, 1))),
             },
             Executor::Wasm => Some((Duration::ZERO, failed(activation, Fault::NoExecutor, 1))),
+        }
+    }
+
+    fn abilities(&self) -> Abilities {
+        let natives = self.natives.iter().flat_map(|natives| natives.keys());
+        Abilities {
+            modules: self.runs_wasm,
+            natives: natives.copied().collect(),
         }
     }
 }

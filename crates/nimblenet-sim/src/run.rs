@@ -282,6 +282,7 @@ impl<'t> Run<'t> {
             registry,
             key: publisher.key(),
             capabilities: Capabilities::NONE,
+            stays: false,
         };
         let everyone = || [registry].into_iter().chain(trace.ids());
         let mesh = Distances::of(trace);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use core::time::Duration;
 
 use nimblenet_core::{
-    Archive, CallId, CallRequest, Config, Event, Instant, LinkId, NamespaceConfig, Node, PartyId,
-    Role, Source,
+    Abilities, Archive, CallId, CallRequest, Config, Event, Instant, LinkId, NamespaceConfig, Node,
+    PartyId, Role, Source,
 };
 use nimblenet_tasklet::{Capabilities, Delta, Fault, NodeId, TaskletName, Trap};
 
@@ -227,6 +227,18 @@ impl Net {
         self.engine.command(NodeId(id), |node, now| {
             node.move_call(now, call, NodeId(to))
         })
+    }
+
+    /// Lets the executors of the node `id` run modules and these native tasklets, and no others.
+    ///
+    /// # Panics
+    /// If the node is down.
+    pub fn restrict(&mut self, id: u16, natives: &[TaskletName]) {
+        let natives = natives.to_vec();
+        self.engine.command(NodeId(id), |node, now| {
+            let modules = true;
+            node.set_abilities(now, Abilities { modules, natives });
+        });
     }
 
     /// Has the node `id` give its jobs away and take no new ones, or ends that.
@@ -456,6 +468,7 @@ impl Net {
             registry: self.registry,
             key: publisher.key(),
             capabilities: Capabilities::ALL,
+            stays: false,
         });
         namespaces.collect()
     }

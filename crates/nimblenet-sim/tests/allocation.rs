@@ -130,6 +130,7 @@ fn a_node_allocates_nothing_after_its_start() {
         registry: NodeId(0),
         key: publisher.key(),
         capabilities: Capabilities::ALL,
+        stays: false,
     };
     let board = |id| {
         let mut config = Config::new(NodeId(id), 256);

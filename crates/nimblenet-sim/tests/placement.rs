@@ -41,7 +41,6 @@ struct WhenBusy;
 
 impl Place for WhenBusy {
     fn place(&self, facts: &Facts<'_>) -> Decision {
-        assert!(!facts.pinned);
         if facts.backlog < facts.executors {
             Decision::Here
         } else {

@@ -58,6 +58,7 @@ impl Pair {
             registry: REGISTRY,
             key: publisher.key(),
             capabilities: Capabilities::ALL,
+            stays: false,
         }];
         let mut node = Node::new(config).unwrap();
         let now = Instant::ZERO;

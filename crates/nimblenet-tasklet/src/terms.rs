@@ -109,6 +109,18 @@ impl Capabilities {
         self.0 & 1 << capability as u8 != 0
     }
 
+    /// What is different on each node: its devices, and the values that it keeps. Who needs that is bound
+    /// to the node.
+    pub const OF_THE_NODE: Self = Self::NONE
+        .with(Capability::Sensor)
+        .with(Capability::Actuator)
+        .with(Capability::Kv);
+
+    /// Whether some capability of `others` is in this set.
+    pub const fn has_any(self, others: Self) -> bool {
+        self.0 & others.0 != 0
+    }
+
     /// Whether every capability of `wanted` is in this set.
     pub const fn covers(self, wanted: Self) -> bool {
         wanted.0 & !self.0 == 0

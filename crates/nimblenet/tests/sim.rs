@@ -442,18 +442,22 @@ fn the_story_of_a_call_says_what_came_from_whom_what_ran_and_when_it_waited() {
 }
 
 #[test]
-fn calls_fail_where_a_kind_of_executor_is_missing_and_nowhere_else() {
-    let mixed = simulate(&["--scenario", "mixed", "--seconds", "300"]);
-    let failed = mixed["failed"].as_u64().unwrap();
-    assert!(failed > 10);
+fn calls_go_where_the_kinds_of_executors_are_that_they_need() {
+    let mixed = ["--scenario", "mixed", "--seconds", "300"];
+    // Node 12 has no interpreter and nodes 4, 8 and 12 no device functions.
+    let placed = simulate(&mixed);
+    let early = placed["failed"].as_u64().unwrap();
+    assert!(early <= 2, "before neighbours are known: {placed}");
+    let here = simulate(&[&mixed[..], &["--placement", "here"]].concat());
+    let failed = here["failed"].as_u64().unwrap();
+    assert!(failed > 10 * early.max(1), "{here}");
     assert_eq!(
-        mixed["failures"],
+        here["failures"],
         serde_json::json!({ "no-executor": failed })
     );
-    // Node 12 has no interpreter and nodes 4, 8 and 12 no device functions.
     for number in 1..30 {
-        let args = ["--scenario", "mixed", "--seconds", "300", "--explain"];
-        let story = simulate(&[&args[..], &[&number.to_string()]].concat());
+        let args = ["--placement", "here", "--explain", &number.to_string()];
+        let story = simulate(&[&mixed[..], &args].concat());
         if story["fault"] == "no-executor" {
             let node = story["node"].as_u64().unwrap();
             assert!([4, 8, 12].contains(&node), "{story}");

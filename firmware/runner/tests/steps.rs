@@ -16,6 +16,7 @@ fn image(id: u16) -> Image {
         registry: NodeId(1),
         key: [7; 32],
         capabilities: Capabilities::ALL,
+        stays: false,
     };
     let record = Provision::new(NodeId(id), vec![namespace]).expect("a board can be that");
     let image = Image::read(path.as_ref()).expect("it has been built");

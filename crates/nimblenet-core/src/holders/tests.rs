@@ -1,3 +1,5 @@
+use alloc::vec;
+
 use super::*;
 use crate::cache::{Disk, Eviction};
 use crate::wire::HOLDINGS_BYTES;
@@ -189,4 +191,24 @@ fn of_equally_near_holders_the_one_that_has_sent_least_is_asked() {
     }
     let sent: Vec<u32> = own.peers.iter().map(|peer| peer.sent).collect();
     assert!(sent.iter().all(|sent| *sent < 64), "{sent:?}");
+}
+
+#[test]
+fn native_tasklets_of_a_device_are_told_of_as_modules_are_and_soon() {
+    let (mut one, mut two) = (holders(16), holders(16));
+    let empty = cache(&[]);
+    one.set_natives(at(1), vec![tasklet(5), tasklet(40)]);
+    let due = one.poll_timeout().expect("there is something to tell");
+    assert!(due < at(1) + DELAY / 8, "{due:?}");
+    tell(&mut one, (OWN, &empty), &mut two, NEAR);
+    let known = |two: &Holders| [5, 6, 40].map(|number| two.holds(OWN, tasklet(number)));
+    assert_eq!(known(&two), [true, false, true]);
+    one.set_natives(at(200), vec![tasklet(40)]);
+    tell(&mut one, (OWN, &empty), &mut two, NEAR);
+    assert_eq!(known(&two), [false, false, true]);
+    let before = one.poll_timeout();
+    one.set_natives(at(300), vec![tasklet(40)]);
+    assert_eq!(one.poll_timeout(), before, "nothing has changed");
+    one.handle_newcomer(at(400));
+    assert!(one.poll_timeout().is_some(), "a newcomer is told too");
 }

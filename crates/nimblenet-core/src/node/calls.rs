@@ -15,14 +15,15 @@ mod waiting;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use nimblenet_tasklet::{Fault, NodeId, Outcome, TaskletRef, Work};
+use nimblenet_tasklet::{Fault, NodeId, Outcome, TaskletName, TaskletRef, Work};
 
 use self::answers::{Answers, FLIGHT, is_before};
 use self::draining::Draining;
 use self::exchanges::{Exchange, Exchanges, Heard, Thought};
 pub(super) use self::moves::Moved;
 use self::moves::{Moves, OfferAnswer, Passed};
-use self::placing::Placing;
+use self::placing::{Placing, Wanted};
+pub use self::runs::Abilities;
 use self::runs::{Happened, Opening, Runs};
 use self::waiting::{Waiter, Waiting, Wish};
 use super::post::Post;
@@ -42,8 +43,8 @@ use crate::wire::{
     Answer, Call, Frame, Go, Load, Message, Move, Object, Offer, Passes, Return, Wait,
 };
 
-/// How long new work waits, as policies see it, at a node that takes none.
-const DRAINED: Duration = Duration::from_secs(3600);
+/// How long new work waits, as policies see it, at a node that must not run it.
+const NEVER: Duration = Duration::from_secs(3600);
 
 /// Where a call runs that does not run here.
 struct Placed {
@@ -51,6 +52,17 @@ struct Placed {
     thought: Option<Thought>,
     /// When its result is expected, if nothing is to come before that.
     expected: Option<Duration>,
+}
+
+/// How a call fits this node.
+struct Fit {
+    tasklet: TaskletRef,
+    /// How long it runs here.
+    work: Duration,
+    /// Whether no other node may run it.
+    bound: bool,
+    /// Whether this node can run all that the call may run.
+    able: bool,
 }
 
 /// The calls of a node.
@@ -63,6 +75,7 @@ pub(super) struct Calls {
     draining: Full<Draining>,
     /// Kept between calls, so that a call allocates nothing.
     modules: Vec<(TaskletRef, Option<SlotId>)>,
+    natives: Vec<TaskletRef>,
     waiting: Waiting,
     /// When this run of the node has begun.
     began: Option<Instant>,
@@ -71,6 +84,10 @@ pub(super) struct Calls {
 impl Calls {
     pub(super) fn new(config: &Config, catalogues: Vec<Disk>) -> Self {
         let jobs = config.limits.jobs;
+        let listed = match config.places_calls() {
+            true => config.limits.preload + 1,
+            false => 0,
+        };
         Self {
             runs: Runs::new(config, catalogues),
             exchanges: Exchanges::new(jobs),
@@ -85,10 +102,8 @@ impl Calls {
                 Random::new(config.seed ^ u64::from(config.id.0) << 48 ^ 2),
             ),
             draining: Full::new(Draining::new),
-            modules: Vec::with_capacity(match config.places_calls() {
-                true => config.limits.preload + 1,
-                false => 0,
-            }),
+            modules: Vec::with_capacity(listed),
+            natives: Vec::with_capacity(listed),
             waiting: Waiting::new(config.limits.waiting),
             began: None,
         }
@@ -186,36 +201,45 @@ impl Calls {
         if !post.config.places_calls() {
             return None;
         }
+        let Fit {
+            tasklet,
+            work,
+            bound,
+            able,
+        } = self.fit(post, &request.name)?;
+        if bound {
+            return None;
+        }
         let policy = post.config.placement.policy;
-        let (tasklet, need) = self.runs.need_of(&request.name)?;
-        let work = Duration::from_micros(need.time_us.into());
-        let limit = post.config.limits.preload;
-        self.modules.clear();
-        let subscriptions = &self.runs.supply.subscriptions;
-        subscriptions.list_callees(tasklet, &[], &mut self.modules, limit);
-        self.modules.push((tasklet, None));
         let chance = self.placing.chance();
         let lacks = |module| post.cache.find(module).is_none();
+        let must_leave = !able || self.is_draining();
+        let wanted = Wanted {
+            work,
+            modules: &self.modules,
+            natives: &self.natives,
+        };
         let facts = Facts {
             lacks: placing::count(&self.modules, lacks),
             fetch: post.patience(1),
             blur: post.config.pace.load / 2,
             tasklet,
             work,
-            pinned: need.pinned,
             caller,
             left: request.deadline,
             backlog: self.runs.execution.jobs.live_here() + self.waiting.live().count(),
-            wait: match self.is_draining() {
-                true => DRAINED,
+            wait: match must_leave {
+                true => NEVER,
                 false => self.runs.execution.wait(post.now),
             },
             executors: post.config.limits.executors,
             chance,
-            neighbours: self.placing.neighbours(post, caller, (work, &self.modules)),
+            neighbours: self.placing.neighbours(post, caller, wanted),
         };
-        let Decision::Send(to) = policy.place(&facts) else {
-            return None;
+        let to = match policy.place(&facts) {
+            Decision::Send(to) => to,
+            Decision::Here if must_leave => facts.first_neighbour()?,
+            Decision::Here => return None,
         };
         let (wait, run) = self.placing.outlook(post.now, to, work);
         let doubt = self.placing.take_doubt(to);
@@ -226,6 +250,46 @@ impl Calls {
             thought: Some(Thought::new(wait + way, work)),
             expected: (!doubt).then_some(wait + run),
         })
+    }
+
+    /// How a call of a tasklet fits this node, and lists what it may run; none if the tasklet is not in a
+    /// catalogue.
+    fn fit(&mut self, post: &Post<'_>, name: &TaskletName) -> Option<Fit> {
+        let (tasklet, need) = self.runs.need_of(name)?;
+        let limit = post.config.limits.preload;
+        let Self {
+            runs,
+            modules,
+            natives,
+            ..
+        } = self;
+        modules.clear();
+        natives.clear();
+        let subscriptions = &runs.supply.subscriptions;
+        subscriptions.list_callees(tasklet, &[], modules, limit);
+        modules.push((tasklet, None));
+        let mut able = true;
+        modules.retain(|(tasklet, _)| {
+            let (suits, native) = runs.suits(*tasklet).unwrap_or((true, false));
+            able &= suits;
+            if native {
+                natives.push(*tasklet);
+            }
+            !native
+        });
+        Some(Fit {
+            tasklet,
+            work: Duration::from_micros(need.time_us.into()),
+            bound: need.pinned,
+            able,
+        })
+    }
+
+    /// Takes what the executors of this node can run.
+    pub(super) fn set_abilities(&mut self, post: &mut Post<'_>, abilities: Abilities) {
+        self.runs.set_abilities(post, abilities);
+        self.placing.handle_newcomer();
+        self.carry(post);
     }
 
     /// Takes what a neighbour says of the work that waits there.
@@ -248,7 +312,7 @@ impl Calls {
         let wait = self.runs.execution.wait(post.now);
         let pause = post.config.pace.load;
         if self.placing.poll_load(post.now, pause, wait) {
-            let executors = match self.is_draining() {
+            let executors = match self.is_draining() || !self.runs.runs_modules() {
                 true => 0,
                 false => u8::try_from(post.config.limits.executors).unwrap_or(u8::MAX),
             };
@@ -495,7 +559,8 @@ impl Calls {
             return false;
         }
         let jobs = &self.runs.execution.jobs;
-        let here = || jobs.live().filter(|(_, job)| job.state != State::Remote);
+        let leaves = |job: &Job| job.state != State::Remote && !job.need.pinned;
+        let here = || jobs.live().filter(|(_, job)| leaves(job));
         let stands = |job: &Job| !matches!(job.state, State::Running(_) | State::Thawing(..));
         // One that runs leaves when it next stands still: until then others would wait for it.
         let any_stands = here().any(|(_, job)| stands(job));
@@ -803,14 +868,17 @@ impl Calls {
         }
         let admitted = match known {
             Some(_) => Ok(()),
+            None if call.passes.is_placed() && !self.takes(post, &request.name) => {
+                Err(Fault::NoExecutor)
+            }
             None => self.admit_here(post.now, &request, Some(caller)),
         };
         let accepted = match known {
             Some(at) => Ok(at),
-            None if admitted.is_err() => {
+            None if let Err(fault) = admitted => {
                 post.counters.calls += 1;
                 post.counters.failed += 1;
-                Err(Fault::Busy)
+                Err(fault)
             }
             None if self.must_wait() => {
                 let answer = match self.wait(post, request, Some(caller)) {
@@ -838,6 +906,12 @@ impl Calls {
             }
             Err(fault) => exchanges::send(post, caller, Answer::Failed(fault, None)),
         }
+    }
+
+    /// Whether this node runs a call that another node has placed here.
+    fn takes(&mut self, post: &Post<'_>, name: &TaskletName) -> bool {
+        let fit = if FULL { self.fit(post, name) } else { None };
+        fit.is_none_or(|fit| fit.able && !fit.bound)
     }
 
     /// Where a call of another node runs that may be passed on.
@@ -908,7 +982,9 @@ impl Calls {
                     self.placing.note_refused(node);
                 }
                 self.exchanges.forget(at);
-                self.runs.take_back(post, at);
+                if !self.place_again(post, at) {
+                    self.runs.take_back(post, at);
+                }
                 self.carry(post);
             }
             Heard::Ask => self.exchanges.ask(post, at, job),
@@ -918,6 +994,39 @@ impl Calls {
             }
             Heard::Stray => post.unexpected(),
         }
+    }
+
+    /// Places a call at another node once more, which one has refused, if this node must not run it itself;
+    /// false if it runs here.
+    fn place_again(&mut self, post: &mut Post<'_>, at: JobAt) -> bool {
+        let job = &self.runs.execution.jobs[at];
+        let (name, deadline) = (job.name, job.deadline);
+        let fit = self.fit(post, &name);
+        if !self.is_draining() && fit.is_none_or(|fit| fit.able) {
+            return false;
+        }
+        let request = CallRequest {
+            name,
+            export: "",
+            args: &[],
+            deadline: deadline.map(|deadline| deadline.since(post.now)),
+            client: None,
+            from: None,
+        };
+        let Some(placed) = self.place(post, &request, None) else {
+            return false;
+        };
+        let Placed {
+            to,
+            thought,
+            expected,
+        } = placed;
+        let number = post.mesh.next_sequence();
+        let exchange = Exchange::call(post.now, to, number, Passes::PLACED);
+        self.exchanges
+            .begin(at, exchange.expecting(thought, expected));
+        self.exchanges.ask(post, at, &self.runs.execution.jobs[at]);
+        true
     }
 
     /// Takes the order of another node to move its call elsewhere.

@@ -37,6 +37,7 @@ use alloc::vec::Vec;
 
 use nimblenet_tasklet::{ActivationId, Delta, Digest, Fault, NamespaceId, NodeId, Work};
 
+pub use self::calls::Abilities;
 pub use self::occupancy::Occupancy;
 
 use self::announcements::Announcements;
@@ -307,6 +308,17 @@ impl Node {
         let ordered = self.calls.move_call(post, call, to);
         self.assert_invariants();
         ordered
+    }
+
+    /// Says what the executors of the node can run, so that calls which need something else are placed at a
+    /// neighbour. Until then it is what [`Abilities::new`] says. Boards do not place calls: there this has
+    /// no effect.
+    pub fn set_abilities(&mut self, now: Instant, abilities: Abilities) {
+        if FULL {
+            self.calls
+                .set_abilities(&mut self.ground.post(now), abilities);
+            self.assert_invariants();
+        }
     }
 
     /// Empties the node, which is to be taken away, or with false ends that. While it lasts the node takes

@@ -237,6 +237,7 @@ fn namespace(name: &str) -> NamespaceConfig {
         registry: REGISTRY,
         key: Digest::of(name.as_bytes()).0,
         capabilities: Capabilities::NONE,
+        stays: false,
     }
 }
 

@@ -17,9 +17,6 @@ struct LeastWork;
 
 impl Place for LeastWork {
     fn place(&self, facts: &Facts<'_>) -> Decision {
-        if facts.pinned {
-            return Decision::Here;
-        }
         let fetch = facts.fetch * FETCH_COST;
         let there = |other: &Neighbour| {
             other.wait + other.work + other.way + fetch * other.lacks as u32

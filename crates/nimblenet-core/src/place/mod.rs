@@ -2,7 +2,7 @@
 //!
 //! A policy is a file in this folder and a line in the list below. It is a pure function: the node
 //! gathers the [`Facts`] when it takes a call, the policy answers with a [`Decision`], and the node
-//! carries it out. A policy keeps nothing between two calls, so the same facts always lead to the
+//! carries it out. A call that no other node may run is none of its business. A policy keeps nothing between two calls, so the same facts always lead to the
 //! same decision.
 
 use core::fmt;
@@ -18,8 +18,6 @@ pub struct Facts<'a> {
     pub tasklet: TaskletRef,
     /// How long the call runs here, with all that it may call, as far as the node knows.
     pub work: Duration,
-    /// Whether something that it may call needs a device of this node.
-    pub pinned: bool,
     /// The node that calls; none for a call from outside the mesh.
     pub caller: Option<NodeId>,
     /// The time until the call must have ended; none if it may take any time.
@@ -38,8 +36,19 @@ pub struct Facts<'a> {
     pub blur: Duration,
     /// A random number, another one for each call.
     pub chance: u32,
-    /// The nodes in direct reach that take work of others, lowest id first.
+    /// The nodes in direct reach that take work of others and can run the call, lowest id first.
     pub neighbours: &'a [Neighbour],
+}
+
+impl Facts<'_> {
+    /// The neighbour other than the caller where the call will have ended first, for a call that this node
+    /// must not run.
+    pub fn first_neighbour(&self) -> Option<NodeId> {
+        let others = self.neighbours.iter();
+        let others = others.filter(|other| Some(other.id) != self.caller);
+        let first = others.min_by_key(|other| (other.wait + other.work + other.way, other.id));
+        first.map(|first| first.id)
+    }
 }
 
 /// What a node knows of another in direct reach.

@@ -16,7 +16,7 @@ struct Steal;
 
 impl Place for Steal {
     fn place(&self, facts: &Facts<'_>) -> Decision {
-        if facts.pinned || facts.wait <= facts.blur {
+        if facts.wait <= facts.blur {
             return Decision::Here;
         }
         let others = facts.neighbours.iter().filter(|other| Some(other.id) != facts.caller);

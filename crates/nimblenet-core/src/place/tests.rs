@@ -35,7 +35,6 @@ fn facts(wait: u32, neighbours: &[Neighbour]) -> Facts<'_> {
     Facts {
         tasklet: TASKLET,
         work: seconds(5),
-        pinned: false,
         caller: None,
         left: None,
         backlog: 1,
@@ -53,7 +52,7 @@ proptest! {
     #[test]
     fn a_decision_follows_from_the_facts_and_names_a_neighbour_other_than_the_caller(
         neighbours in proptest::collection::btree_map(0u16..20, (0u32..20, 0u32..500), 0..8),
-        (work, wait, pinned) in (0u32..20, 0u32..20, any::<bool>()),
+        (work, wait) in (0u32..20, 0u32..20),
         caller in proptest::option::of(0u16..20),
         left in proptest::option::of(0u32..100),
         (backlog, executors, chance) in (0usize..64, 1usize..8, any::<u32>()),
@@ -63,7 +62,6 @@ proptest! {
         let neighbours: Vec<Neighbour> = neighbours.collect();
         let facts = Facts {
             work: seconds(work),
-            pinned,
             caller: caller.map(NodeId),
             left: left.map(seconds),
             backlog,
@@ -76,7 +74,6 @@ proptest! {
             prop_assert_eq!(placement.policy.place(&facts), decision, "{:?}", placement);
             let here = decision == Decision::Here;
             prop_assert!(here || placement.policy.needs_facts(), "{:?}", placement);
-            prop_assert!(here || !pinned, "{:?}", placement);
             let alone = Facts { neighbours: &[], ..facts };
             prop_assert_eq!(placement.policy.place(&alone), Decision::Here, "{:?}", placement);
             // Where nothing waits a call stays, unless it runs faster elsewhere.
@@ -148,11 +145,6 @@ fn least_work_sends_a_call_to_where_it_ends_first_with_the_way_counted() {
         ..other
     });
     assert_eq!(place(&facts(6, &lacks)), Decision::Send(NodeId(4)));
-    let pinned = Facts {
-        pinned: true,
-        ..facts(6, &others)
-    };
-    assert_eq!(place(&pinned), Decision::Here);
 }
 
 #[test]

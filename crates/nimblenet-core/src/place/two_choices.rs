@@ -16,7 +16,7 @@ struct TwoChoices;
 
 impl Place for TwoChoices {
     fn place(&self, facts: &Facts<'_>) -> Decision {
-        if facts.pinned || facts.wait == Duration::ZERO {
+        if facts.wait == Duration::ZERO {
             return Decision::Here;
         }
         let others = || facts.neighbours.iter().filter(|other| Some(other.id) != facts.caller);

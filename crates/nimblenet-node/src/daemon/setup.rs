@@ -7,7 +7,7 @@ use std::net::UdpSocket;
 use std::sync::mpsc;
 use std::thread::Builder;
 
-use nimblenet_core::{Config, Limits, NamespaceConfig, Node, Pace, Role};
+use nimblenet_core::{Abilities, Config, Limits, NamespaceConfig, Node, Pace, Role};
 use nimblenet_tasklet::{Delta, Name, NamespaceId, TaskletName};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinSet;
@@ -80,6 +80,7 @@ impl Setup {
                 registry: namespace.registry,
                 key: namespace.key.0,
                 capabilities: namespace.capabilities,
+                stays: namespace.stays,
             });
             keys.insert(*name, namespace.key);
             let dir = file.state.as_deref();
@@ -203,6 +204,13 @@ impl Setup {
             namespaces: self.namespaces,
         };
         let mut node = Node::new(self.config).map_err(StartError::Config)?;
+        node.set_abilities(
+            clock.now(),
+            Abilities {
+                modules: true,
+                natives: self.natives.clone(),
+            },
+        );
         for name in self.keys.keys() {
             let floor = self.floors.as_ref().map_or(0, |floors| floors.of(name));
             node.set_floor(NamespaceId::of(name), floor);

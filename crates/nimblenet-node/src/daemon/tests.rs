@@ -58,6 +58,7 @@ impl Mesh {
                 key: key().public(),
                 registry: DEFAULT_REGISTRY,
                 capabilities: Capabilities::NONE,
+                stays: false,
             };
             let shop = Name::new("shop").unwrap();
             config.namespaces.insert(shop, namespace);

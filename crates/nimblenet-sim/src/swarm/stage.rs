@@ -625,6 +625,7 @@ fn config(id: u16, seed: u64, mesh: &Mesh, goods: &Goods, archive: Archive) -> C
             registry: NodeId(*registry),
             key: goods.publisher(at).key(),
             capabilities: Capabilities::ALL,
+            stays: false,
         })
         .collect();
     config.limits = limits(id, mesh);

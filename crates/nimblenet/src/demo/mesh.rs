@@ -141,6 +141,7 @@ impl Plan {
                 capabilities: Capabilities::NONE
                     .with(Capability::Sensor)
                     .with(Capability::Actuator),
+                stays: false,
             };
             config.namespaces.insert(name, namespace);
         }

@@ -486,6 +486,7 @@ fn published(load: &Load, registry: NodeId) -> anyhow::Result<(Archive, Namespac
         registry,
         key: publisher.key(),
         capabilities: Capabilities::NONE.with(Capability::Clock),
+        stays: false,
     };
     Ok((archive, namespace))
 }

@@ -236,6 +236,7 @@ impl NamespaceArgument {
             registry: self.registry,
             key: key.0,
             capabilities: self.capabilities,
+            stays: false,
         })
     }
 }

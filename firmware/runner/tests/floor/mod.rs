@@ -187,6 +187,7 @@ impl Floor {
             registry: REGISTRY,
             key: publisher.key(),
             capabilities: Capabilities::ALL,
+            stays: false,
         };
         Self {
             bench: Bench::new(),

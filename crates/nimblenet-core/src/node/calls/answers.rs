@@ -100,8 +100,7 @@ impl Answers {
         caller: Caller,
         (to, left): (NodeId, Duration),
     ) -> bool {
-        // Until it asks the first time it may be silent for as long as the call may take.
-        let until = (post.now + left).max(may_ask_until(post, caller, post.now, None));
+        let until = may_ask_until(post, caller, post.now, Some(post.now + left));
         self.note(post.now, caller, until, End::Passed(to))
     }
 
@@ -347,6 +346,26 @@ mod tests {
             None,
             "it asks no more"
         );
+    }
+
+    #[test]
+    fn a_deadline_of_weeks_keeps_no_room_for_longer_than_its_caller_may_be_silent() {
+        let mut stage = Stage::new();
+        let mut answers = answers(2, 0);
+        let weeks = Duration::from_secs(30 * 86_400);
+        for request in [1, 2] {
+            let caller = (NEAR, request);
+            assert!(answers.note_passed(&stage.post(), caller, (OTHER, weeks)));
+        }
+        stage.pass(Duration::from_secs(25));
+        let soon = Duration::from_secs(1);
+        assert!(
+            !answers.note_passed(&stage.post(), (OTHER, 3), (NEAR, soon)),
+            "they may still ask"
+        );
+        stage.pass(Duration::from_secs(35));
+        assert!(answers.note_passed(&stage.post(), (OTHER, 3), (NEAR, soon)));
+        assert_eq!(answers.passed_to(&stage.post(), (NEAR, 1)), None);
     }
 
     #[test]

@@ -61,6 +61,17 @@ struct Other {
     paced_at: Instant,
 }
 
+/// What a call runs.
+#[derive(Clone, Copy, Default)]
+pub(in crate::node) struct Wanted<'a> {
+    /// How long all of it runs here.
+    pub(in crate::node) work: Duration,
+    /// The modules that it may run.
+    pub(in crate::node) modules: &'a [(TaskletRef, Option<SlotId>)],
+    /// The native tasklets that it may run.
+    pub(in crate::node) natives: &'a [TaskletRef],
+}
+
 impl Other {
     fn wait_at(&self, now: Instant) -> Duration {
         (self.wait + self.placed).saturating_sub(now - self.heard)
@@ -199,20 +210,26 @@ impl Placing {
         }
     }
 
-    /// The neighbours that take work of others, except `avoid`, for a call that runs for `work` here and
-    /// may run these modules.
+    /// The neighbours that take work of others, except `avoid`, and can run a call, as far as this node
+    /// knows.
     pub(in crate::node) fn neighbours(
         &mut self,
         post: &Post<'_>,
         avoid: Option<NodeId>,
-        (work, modules): (Duration, &[(TaskletRef, Option<SlotId>)]),
+        wanted: Wanted<'_>,
     ) -> &[Neighbour] {
+        let Wanted {
+            work,
+            modules,
+            natives,
+        } = wanted;
         let way = post.config.pace.hop * 2;
         self.neighbours.clear();
         for other in &self.others {
             let takes = other.executors > 0 && Some(other.id) != avoid;
             let near = || post.mesh.neighbours().any(|id| id == other.id);
-            if takes && near() {
+            let has = |native| post.holders.holds(other.id, native);
+            if takes && near() && natives.iter().copied().all(has) {
                 self.neighbours.push(Neighbour {
                     id: other.id,
                     wait: other.wait_at(post.now),
@@ -228,11 +245,7 @@ impl Placing {
 
     /// The neighbours that take work of others; where none says that, those that hear this node.
     pub(in crate::node) fn takers(&mut self, post: &Post<'_>) -> &[Neighbour] {
-        if self
-            .neighbours(post, None, (Duration::ZERO, &[]))
-            .is_empty()
-            && self.limit == 0
-        {
+        if self.neighbours(post, None, Wanted::default()).is_empty() && self.limit == 0 {
             let near = post
                 .mesh
                 .neighbours()
@@ -313,8 +326,15 @@ mod tests {
         }
     }
 
+    fn running(work: Duration) -> Wanted<'static> {
+        Wanted {
+            work,
+            ..Wanted::default()
+        }
+    }
+
     fn waits(placing: &mut Placing, stage: &mut Stage) -> Vec<(NodeId, u64)> {
-        let neighbours = placing.neighbours(&stage.post(), None, (SECOND, &[]));
+        let neighbours = placing.neighbours(&stage.post(), None, running(SECOND));
         let wait = |it: &Neighbour| (it.id, it.wait.as_secs());
         neighbours.iter().map(wait).collect()
     }
@@ -362,7 +382,7 @@ mod tests {
         placing.note_ran(stage.now, NEAR, (8 * SECOND, 32 * SECOND), SECOND);
         assert_eq!(work(&mut placing, &stage), 20, "half of it is believed");
         placing.handle_load(&stage.post(), NEAR, load(3));
-        let near = placing.neighbours(&stage.post(), None, (8 * SECOND, &[]))[0];
+        let near = placing.neighbours(&stage.post(), None, running(8 * SECOND))[0];
         assert_eq!((near.wait, near.work), (3 * SECOND, 20 * SECOND));
         stage.pass(PACE_MEMORY / 2);
         assert_eq!(work(&mut placing, &stage), 14);

@@ -5,6 +5,7 @@
 //! called, and gives the modules to the jobs that wait for them. [`Runs::poll`] returns what
 //! concerns other nodes.
 
+mod abilities;
 mod execution;
 mod supply;
 
@@ -12,6 +13,7 @@ use alloc::vec::Vec;
 
 use nimblenet_tasklet::{Fault, Outcome, TaskletName, TaskletRef, Trap, Work, abi};
 
+pub use self::abilities::Abilities;
 pub(super) use self::execution::Opening;
 use self::execution::{Effect, Execution};
 use self::supply::{Acquired, Missing, Supplied, Supply, Wanted};
@@ -20,6 +22,7 @@ use crate::catalogue::Catalogue;
 use crate::config::{Config, ExecutorId};
 use crate::earliest::Earliest;
 use crate::event::{CallRequest, Reason};
+use crate::full::Full;
 use crate::job::{Caller, ExportName, Need, Next, State, Step};
 use crate::node::post::{FetchEnd, ImageWork, Post};
 use crate::places::{AcquisitionAt, Depth, JobAt, SubscriptionAt};
@@ -31,6 +34,7 @@ use crate::wire::job::MovedJob;
 pub(in crate::node) struct Runs {
     pub(in crate::node) execution: Execution,
     pub(in crate::node) supply: Supply,
+    abilities: Full<Abilities>,
     /// The most activations of a job.
     depth: usize,
     happened: Queue<Happened>,
@@ -53,6 +57,7 @@ impl Runs {
         Self {
             execution: Execution::new(config),
             supply: Supply::new(config, catalogues),
+            abilities: Full::new(Abilities::new),
             depth: limits.depth,
             // Each job ends once, and one job arrives, with a module and a record.
             happened: Queue::with_capacity(limits.jobs + 2),
@@ -188,7 +193,10 @@ impl Runs {
             match self.supply.poll(post) {
                 Some(Supplied::Module(acquired)) => self.acquired(post, &acquired),
                 Some(Supplied::Record(end)) => self.happened.push_back(Happened::Image(end)),
-                Some(Supplied::Catalogue) => self.resolve_waiting(post),
+                Some(Supplied::Catalogue) => {
+                    self.tell_natives(post);
+                    self.resolve_waiting(post);
+                }
                 None => {
                     let Some(at) = self.execution.poll_stuck(post.cache) else {
                         break;
@@ -437,6 +445,44 @@ impl Runs {
         // Without epochs every entry is the newest.
         let need = subscriptions.need(called, &[], self.depth, costs);
         Some((entry.reference(catalogue.id()), need))
+    }
+
+    /// Takes what the executors of this node can run.
+    pub(in crate::node) fn set_abilities(&mut self, post: &mut Post<'_>, abilities: Abilities) {
+        if let Some(own) = self.abilities.get_mut() {
+            *own = abilities;
+        }
+        self.tell_natives(post);
+    }
+
+    /// Whether this node can run modules.
+    pub(in crate::node) fn runs_modules(&self) -> bool {
+        self.abilities.get().is_none_or(|own| own.modules)
+    }
+
+    /// Whether this node can run a tasklet, and whether that is a native one; none if it is not in a
+    /// catalogue.
+    pub(in crate::node) fn suits(&self, tasklet: TaskletRef) -> Option<(bool, bool)> {
+        let callee = self.supply.subscriptions.callee_of(tasklet, &[])?;
+        let own = self.abilities.get();
+        let suits = own.is_none_or(|own| own.suit(&callee.name, &callee.entry));
+        Some((suits, !callee.entry.has_module()))
+    }
+
+    /// Lets the neighbours know which native tasklets of the catalogues this node has.
+    fn tell_natives(&self, post: &mut Post<'_>) {
+        let Some(own) = self.abilities.get() else {
+            return;
+        };
+        let mut natives = Vec::new();
+        for name in &own.natives {
+            let catalogue = self.supply.subscriptions.catalogue_named(&name.namespace);
+            let held = catalogue.and_then(|held| Some((held.id(), held.find(&name.name)?)));
+            if let Some((namespace, entry)) = held.filter(|(_, entry)| !entry.has_module()) {
+                natives.push(entry.reference(namespace));
+            }
+        }
+        post.holders.set_natives(post.now, natives);
     }
 
     /// Runs a job here that was placed at another node, which has refused it.

@@ -189,6 +189,11 @@ impl Subscriptions {
         held.unwrap_or(Capabilities::NONE)
     }
 
+    /// Whether calls of a namespace's tasklets run on the node that takes them.
+    pub(in crate::node) fn stays(&self, id: NamespaceId) -> bool {
+        self.of(id).is_some_and(|at| self.at(at).config.stays)
+    }
+
     /// Looks a tasklet up for a call that was accepted at `accepted`, and checks that the
     /// catalogues of its whole chain are here.
     ///

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use nimblenet_tasklet::{Entry, NamespaceId, TaskletRef};
+use nimblenet_tasklet::{Capabilities, Entry, NamespaceId, TaskletRef};
 
 use super::Subscriptions;
 use crate::cache::SlotId;
@@ -82,7 +82,9 @@ impl Subscriptions {
         let mut deepest = Need::NONE;
         if costs.remembers() {
             deepest.time_us = costs.time_us(entry.reference(namespace), entry.terms.cost);
-            deepest.pinned = !entry.has_module();
+            let capabilities = entry.terms.capabilities;
+            let bound = capabilities.has_any(Capabilities::OF_THE_NODE);
+            deepest.pinned = bound || self.stays(namespace);
         }
         if depth > 1 {
             for import in entry.imports() {
@@ -105,11 +107,15 @@ impl Subscriptions {
                 let Some(callee) = self.callee_of(callee, epochs) else {
                     continue;
                 };
+                let called = (callee.namespace, &callee.entry);
                 if !callee.entry.has_module() {
-                    deepest.pinned = true;
+                    if costs.remembers() {
+                        let native = self.need_after(reads, called, epochs, 1, costs);
+                        deepest.time_us = deepest.time_us.saturating_add(native.time_us);
+                        deepest.pinned |= native.pinned;
+                    }
                     continue;
                 }
-                let called = (callee.namespace, &callee.entry);
                 let need = self.need_after(reads, called, epochs, depth - 1, costs);
                 deepest.places = deepest.places.max(need.places);
                 deepest.bytes = deepest.bytes.max(need.bytes);
