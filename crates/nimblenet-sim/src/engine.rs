@@ -727,7 +727,7 @@ impl<O: Observer> Engine<O> {
         let place = self.place_mut(from);
         let (tale, random) = place.tale.as_mut()?;
         let frame = Frame::parse(bytes).ok()?;
-        let told = tale.told(place.id, &frame, random)?;
+        let told = tale.told(place.id, (&frame, bytes.len()), random)?;
         Some(told.into())
     }
 

@@ -25,6 +25,9 @@ pub enum Tale {
 }
 
 impl Tale {
+    /// Every tale.
+    pub const ALL: [Self; 4] = [Self::Idle, Self::Full, Self::Random, Self::Half];
+
     /// The name of this kind of fault, in tables.
     pub const fn name(self) -> &'static str {
         match self {
@@ -44,12 +47,12 @@ impl Tale {
         }
     }
 
-    /// The frame that the node `teller` sends instead of `frame`; none if that says nothing of its
-    /// load.
+    /// The frame that the node `teller` sends instead of `frame`, which has `len` bytes with its checksum, if
+    /// it has one; none if that says nothing of its load.
     pub(crate) fn told(
         self,
         teller: NodeId,
-        frame: &Frame<'_>,
+        (frame, len): (&Frame<'_>, usize),
         random: &mut ChaCha8Rng,
     ) -> Option<Vec<u8>> {
         if frame.origin != teller {
@@ -67,8 +70,11 @@ impl Tale {
             return None;
         };
         let frame = Frame { message, ..*frame };
-        let mut bytes = vec![0; frame.len()];
-        frame.emit(&mut bytes)?;
+        let mut bytes = vec![0; len.max(frame.len())];
+        match len > frame.len() {
+            true => frame.emit_checked(&mut bytes)?,
+            false => frame.emit(&mut bytes)?,
+        };
         Some(bytes)
     }
 }
@@ -76,6 +82,8 @@ impl Tale {
 #[cfg(test)]
 mod tests {
     use rand::SeedableRng as _;
+
+    use nimblenet_core::wire::CHECKSUM_LEN;
 
     use super::*;
 
@@ -94,7 +102,12 @@ mod tests {
 
     fn said(tale: Tale, origin: u16, message: Message<'_>) -> Option<u16> {
         let mut random = ChaCha8Rng::seed_from_u64(1);
-        let told = tale.told(NodeId(3), &frame(origin, message), &mut random)?;
+        let frame = frame(origin, message);
+        let told = tale.told(NodeId(3), (&frame, frame.len()), &mut random)?;
+        let checked = frame.len() + CHECKSUM_LEN;
+        let checked = tale.told(NodeId(3), (&frame, checked), &mut random)?;
+        assert_eq!(checked.len(), told.len() + CHECKSUM_LEN);
+        assert!(Frame::parse(&checked).is_ok(), "its checksum is right");
         let told = Frame::parse(&told).unwrap();
         assert_eq!((told.origin, told.sequence), (NodeId(3), 7));
         if let Message::Load(load) = told.message {

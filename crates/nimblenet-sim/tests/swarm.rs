@@ -73,6 +73,12 @@ fn a_thousand_runs_show_nothing_but_known_faults_and_everything_that_may_go_wron
         "withdraw",
         "swap",
         "rollback",
+        "drain",
+        "slow",
+        "says-idle",
+        "says-full",
+        "says-random",
+        "says-half",
         "crowd",
         "frame-lost",
         "frame-swallowed",
@@ -109,6 +115,7 @@ fn lies() -> impl Iterator<Item = &'static str> {
         Lie::Floods,
         Lie::Mutants,
         Lie::Replays,
+        Lie::Offers,
     ];
     lies.into_iter().map(Lie::name)
 }
@@ -163,6 +170,7 @@ mended! {
     false_results_in_a_nodes_name_do_not_make_it_unheard "muted-by-results",
     a_link_that_passes_one_way_only_is_left_for_a_way_around "one-way-link",
     a_node_whose_numbers_fall_back_is_heard "restarted-unheard",
+    offers_of_jobs_that_nobody_has_make_no_board_busy "forged-offers",
     fault_04_nodes_tell_of_a_registry_with_an_old_backup_and_follow_it_back "registry-rolled-back",
     fault_04_calls_are_served_after_the_way_back_of_an_old_backup "registry-rolled-back-calls",
     fault_04_nodes_tell_of_a_registry_with_other_content_and_follow_it_back "registry-swapped",

@@ -27,6 +27,7 @@ use core::time::Duration;
 use nimblenet_core::{CallId, Event, Instant, Node, wire::Frame};
 use nimblenet_tasklet::{Answer, Fault, NamespaceId, NodeId, Work};
 
+use super::trial::Mesh;
 use crate::engine::Balance;
 
 /// What must hold, in a few words.
@@ -49,6 +50,8 @@ pub(super) struct Asked {
 
 /// Something that happens.
 pub(super) enum Sight<'a> {
+    /// A trial in this mesh begins.
+    Begins(&'a Mesh),
     /// A node has put a frame on its link.
     Sent(NodeId, &'a Frame<'a>, usize),
     /// A frame has reached a node.
@@ -112,7 +115,7 @@ macro_rules! checkers {
 }
 
 checkers! {
-    "frame-once" "each node sends a packet at most once, so no packet goes round for ever"
+    "frame-once" "each node sends a packet at most once, and repeats it at most as often as links allow"
         frames::FrameOnce,
     "runs-once" "no call runs twice, wherever it runs" runs::RunsOnce,
     "right-result" "a call that succeeds has its own result" result::RightResult,

@@ -8,6 +8,7 @@ use super::goods::{NAMESPACES, TASKLETS};
 use super::link::LinkForm;
 use super::trial::{Call, Incident, Lie, Mesh, Trial, What};
 use crate::scenario::{BandwidthTable, BurstTable};
+use crate::tale::Tale;
 
 /// Of nodes, links and calls, and of faults.
 const STREAM: u64 = 3 << 32;
@@ -17,9 +18,16 @@ pub fn draw(seed: u64) -> Trial {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(STREAM);
     let mut drawer = Drawer { random };
-    let mesh = drawer.mesh();
+    let mut mesh = drawer.mesh();
     let calls = drawer.calls(&mesh);
-    let incidents = drawer.incidents(&mesh, &calls);
+    let mut incidents = drawer.incidents(&mesh, &calls);
+    if drawer.chance(30) {
+        incidents.push(drawer.trouble(&mesh));
+    }
+    if drawer.chance(20) {
+        mesh.repeats = drawer.one(&[1, 2]);
+    }
+    mesh.compressed = drawer.chance(25);
     Trial {
         seed,
         mesh: Some(mesh),
@@ -76,6 +84,8 @@ impl Drawer {
             tiny,
             cache_bytes: self.one(&[1024, 2048, 4096, 32_768]),
             mtu: self.one(&[127, 256, 600, 1200]),
+            repeats: 0,
+            compressed: false,
             link: self.link(),
         }
     }
@@ -221,6 +231,38 @@ impl Drawer {
             incidents.extend(self.crash_of_callee(mesh, call));
         }
         incidents
+    }
+
+    /// Something that makes calls go elsewhere.
+    fn trouble(&mut self, mesh: &Mesh) -> Incident {
+        let turmoil_ms = (mesh.turmoil_s * 1000.0) as u32;
+        let nodes: Vec<u16> = mesh.nodes().into_iter().collect();
+        let node = self.one(&nodes);
+        let (a, b) = self.one(&mesh.links);
+        let (from, to) = if self.chance(50) { (a, b) } else { (b, a) };
+        let what = match self.random.random_range(0..4) {
+            0 => What::Drain { node },
+            1 => What::Slow {
+                node,
+                speed: self.one(&[0.1, 0.25, 0.5]),
+            },
+            2 => What::Misreport {
+                node,
+                says: self.one(&Tale::ALL),
+            },
+            _ => What::Forge {
+                from,
+                to,
+                what: Lie::Offers,
+                per_s: self.one(&[1.0, 5.0, 20.0]),
+                origins: 1,
+            },
+        };
+        Incident {
+            at_s: self.seconds(200, turmoil_ms),
+            for_s: Some(self.seconds(100, turmoil_ms / 2)),
+            what,
+        }
     }
 
     /// A backup is older only if something was published since; and who starts anew afterwards hears

@@ -12,6 +12,8 @@ pub(super) const NAMESPACES: [&str; 2] = ["alpha", "beta"];
 pub(super) const TASKLETS: [&str; 6] = ["leaf", "pair", "chain", "deep", "large", "slow"];
 /// The tasklet that is withdrawn and published again; no other one calls it.
 const WITHDRAWN: &str = "large";
+/// What modules are compressed with: little else than zeros is in them.
+const DICTIONARY: [u8; 64] = [0; 64];
 /// The signature of all of them: a number in, a number out.
 const SIGNATURE: &str = "func(u32) -> u32";
 
@@ -26,6 +28,7 @@ pub(super) fn is_published(name: &str, namespaces: usize) -> bool {
 
 /// Publishers, and what each of their registries has.
 pub(super) struct Goods {
+    compressed: bool,
     publishers: Vec<Publisher>,
     /// As they were after the first epoch.
     first: Vec<Publisher>,
@@ -50,19 +53,28 @@ impl Change {
 
 impl Goods {
     /// The first epoch of so many namespaces, and its change for each.
-    pub(super) fn new(namespaces: usize) -> (Self, Vec<Change>) {
-        let publishers = NAMESPACES[..namespaces]
-            .iter()
-            .map(|name| Publisher::new(name));
+    /// Modules travel as they run, or compressed.
+    pub(super) fn new(namespaces: usize, compressed: bool) -> (Self, Vec<Change>) {
         let mut goods = Self {
-            publishers: publishers.collect(),
+            compressed,
+            publishers: Vec::new(),
             first: Vec::new(),
             newest: vec![0; namespaces],
             version: 0,
         };
+        goods.publishers = (0..namespaces).map(|at| goods.anew(at)).collect();
         let changes = (0..namespaces).map(|at| goods.publish(at)).collect();
         goods.first = goods.publishers.clone();
         (goods, changes)
+    }
+
+    /// A publisher of a namespace that has published nothing.
+    fn anew(&self, at: usize) -> Publisher {
+        let publisher = Publisher::new(NAMESPACES[at]);
+        match self.compressed {
+            true => publisher.compressing(DICTIONARY.to_vec()),
+            false => publisher,
+        }
     }
 
     /// The publisher of a namespace.
@@ -112,7 +124,7 @@ impl Goods {
     /// Loses everything of a namespace, and publishes until it has the same epoch again.
     pub(super) fn swap(&mut self, at: usize) -> Vec<Change> {
         let epochs = self.publishers[at].catalogue().epoch();
-        self.publishers[at] = Publisher::new(NAMESPACES[at]);
+        self.publishers[at] = self.anew(at);
         (0..epochs).map(|_| self.publish(at)).collect()
     }
 

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use nimblenet_core::MIN_MTU;
 use nimblenet_core::wire::{
-    Answer, CHECKSUM_LEN, Found, Frame, HELLO_BYTES, HOLDINGS_BYTES, Hello, HoldingsWriter,
-    MAX_TTL, Message, Page, Return, Search, check,
+    Answer, CHECKSUM_LEN, Found, Frame, Go, GoNumber, HELLO_BYTES, HOLDINGS_BYTES, Hello,
+    HoldingsWriter, MAX_TTL, Message, Move, Offer, Page, Return, Search, check,
 };
-use nimblenet_tasklet::{NamespaceId, NodeId, TaskletRef};
+use nimblenet_tasklet::{Digest, NamespaceId, NodeId, TaskletRef};
 use rand::{Rng as _, RngExt as _};
 use rand_chacha::ChaCha8Rng;
 
@@ -94,7 +94,42 @@ impl Tap {
                 .into_iter()
                 .collect(),
             Lie::Replays => self.heard(random).into_iter().collect(),
+            Lie::Offers => self.offers(&place, turn),
         }
+    }
+
+    /// The neighbour offers a job that it does not have, says go for it, and orders that calls move.
+    fn offers(&self, place: &Spoken, turn: u32) -> Vec<Vec<u8>> {
+        let from = place.from;
+        let newest = self.newest.get(&from).copied().unwrap_or(1);
+        let mut sequence = newest.wrapping_add(100 + turn * (2 + REMEMBERED as u32));
+        let request = sequence;
+        let offer = Message::Offer(Offer {
+            request,
+            deadline_ms: 60_000,
+            caller: self
+                .calls
+                .back()
+                .map_or((NodeId::EVERYONE, 0), |call| (call.0, call.1)),
+            mtu: u16::MAX,
+            size: SIZE_OF_NOBODY,
+            digest: Digest::of(FALSE_RESULT),
+        });
+        let number = GoNumber::new(turn + 1);
+        let go = number.map(|number| Message::Go(Go { request, number }));
+        let moves = self.calls.iter().map(|(_, request, _)| {
+            let to = NodeId(NOBODY);
+            Message::Move(Move {
+                request: *request,
+                to,
+            })
+        });
+        let messages = [offer].into_iter().chain(go).chain(moves);
+        let frames = messages.map(|message| {
+            sequence = sequence.wrapping_add(1);
+            place.frame(from, place.to, sequence, message)
+        });
+        frames.collect()
     }
 
     fn heard(&self, random: &mut ChaCha8Rng) -> Option<Vec<u8>> {

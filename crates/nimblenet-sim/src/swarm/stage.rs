@@ -103,8 +103,10 @@ struct Stage<'t> {
 
 impl<'t> Stage<'t> {
     fn new(trial: &'t Trial, mesh: &'t Mesh) -> Self {
-        let (goods, changes) = Goods::new(mesh.registries.len());
-        let mut engine = Engine::new(trial.seed, Watch::new(), |_| Box::<EchoExecutor>::default());
+        let (goods, changes) = Goods::new(mesh.registries.len(), mesh.compressed);
+        let mut watch = Watch::new();
+        watch.see(Instant::ZERO, &Sight::Begins(mesh));
+        let mut engine = Engine::new(trial.seed, watch, |_| Box::<EchoExecutor>::default());
         let archive = |node: u16| {
             let mut archive = Archive::new();
             let all = mesh.registries.iter().zip(&changes);
@@ -288,6 +290,7 @@ impl<'t> Stage<'t> {
             }
             What::Clock { .. }
             | What::Slow { .. }
+            | What::Drain { .. }
             | What::Misreport { .. }
             | What::Cut { .. }
             | What::Partition { .. }
@@ -615,7 +618,8 @@ fn forgeries(
 
 fn config(id: u16, seed: u64, mesh: &Mesh, goods: &Goods, archive: Archive) -> Config {
     let mut config = Config::new(NodeId(id), mesh.mtu);
-    config.links = vec![LinkConfig::new(mesh.mtu).with_checksum()];
+    let link = LinkConfig::new(mesh.mtu).with_checksum();
+    config.links = vec![link.with_repeats(mesh.repeats)];
     config.seed = seed;
     config.first_sequence = first_sequence(Instant::ZERO, 0.0);
     let namespaces = mesh.registries.iter().enumerate();

@@ -17,7 +17,7 @@ const NODES_MAX: usize = 64;
 const SECONDS_MAX: f64 = 1e6;
 
 /// The kinds of faults that need neither publishers nor checkers.
-const OF_ANY_RUN: &str = "crash, clock, slow, misreport, cut, partition and link";
+const OF_ANY_RUN: &str = "crash, clock, slow, drain, misreport, cut, partition and link";
 
 /// A file of faults. With a mesh it is a whole trial; without one, its faults befall the run of a
 /// scenario or trace.
@@ -72,6 +72,12 @@ pub struct Mesh {
     /// The longest frame that nodes send, in bytes.
     #[serde(default = "Mesh::mtu")]
     pub mtu: u16,
+    /// How often nodes repeat frames that a neighbour does not acknowledge.
+    #[serde(default, skip_serializing_if = "Mesh::is_zero")]
+    pub repeats: u8,
+    /// Whether modules travel compressed.
+    #[serde(default, skip_serializing_if = "Mesh::is_false")]
+    pub compressed: bool,
     /// How all links behave.
     #[serde(default)]
     pub link: LinkForm,
@@ -149,6 +155,11 @@ pub enum What {
         node: u16,
         /// How fast they are; 1 is as fast as usual.
         speed: f64,
+    },
+    /// A node is asked to give its jobs away and to take no new ones.
+    Drain {
+        /// The node.
+        node: u16,
     },
     /// A node says something else of its load than it has.
     Misreport {
@@ -228,6 +239,8 @@ pub enum Lie {
     Mutants,
     /// Frames that were heard, once more.
     Replays,
+    /// Jobs that nobody has are offered, and calls are ordered to move.
+    Offers,
 }
 
 impl Mesh {
@@ -237,6 +250,16 @@ impl Mesh {
 
     const fn mtu() -> u16 {
         1200
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+    const fn is_zero(number: &u8) -> bool {
+        *number == 0
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+    const fn is_false(is: &bool) -> bool {
+        !*is
     }
 
     /// Every node, in order.
@@ -272,6 +295,7 @@ impl What {
             Self::Crash { keeps: false, .. } => "crash",
             Self::Clock { .. } => "clock",
             Self::Slow { .. } => "slow",
+            Self::Drain { .. } => "drain",
             Self::Misreport { says, .. } => says.name(),
             Self::Cut { .. } => "cut",
             Self::Partition { .. } => "partition",
@@ -292,6 +316,7 @@ impl What {
             Self::Crash { node, .. }
             | Self::Clock { node, .. }
             | Self::Slow { node, .. }
+            | Self::Drain { node }
             | Self::Misreport { node, .. }
             | Self::Publish { node, .. }
             | Self::Swap { node }
@@ -309,6 +334,7 @@ impl What {
             Self::Crash { .. }
             | Self::Clock { .. }
             | Self::Slow { .. }
+            | Self::Drain { .. }
             | Self::Misreport { .. }
             | Self::Cut { .. }
             | Self::Partition { .. }
@@ -331,12 +357,13 @@ impl Lie {
             Self::Floods => "forged-floods",
             Self::Mutants => "mutants",
             Self::Replays => "replays",
+            Self::Offers => "forged-offers",
         }
     }
 }
 
 /// What a trial may have besides kinds of faults.
-pub(super) const FEATURES: [&str; 17] = [
+pub(super) const FEATURES: [&str; 19] = [
     "loss",
     "bursts",
     "duplication",
@@ -348,6 +375,8 @@ pub(super) const FEATURES: [&str; 17] = [
     "tiny",
     "small-cache",
     "small-frames",
+    "repeats",
+    "compressed",
     "crowd",
     "remote",
     "move",
@@ -465,7 +494,7 @@ impl Trial {
                     within(field("per_s"), *per_s, 0.01, 10_000.0)?;
                     within(field("origins"), *origins, 1, 1000)?;
                 }
-                What::Partition { .. } | What::Misreport { .. } => {}
+                What::Partition { .. } | What::Misreport { .. } | What::Drain { .. } => {}
             }
         }
         Ok(())
@@ -488,6 +517,8 @@ impl Trial {
                 "tiny" => mesh.tiny.clear(),
                 "small-cache" => mesh.cache_bytes = Mesh::cache_bytes(),
                 "small-frames" => mesh.mtu = Mesh::mtu(),
+                "repeats" => mesh.repeats = 0,
+                "compressed" => mesh.compressed = false,
                 _ => {}
             }
         }
@@ -593,6 +624,7 @@ impl Mesh {
         }
         within("mesh.cache_bytes", self.cache_bytes, 1024, 1 << 24)?;
         within("mesh.mtu", self.mtu, MIN_MTU, 4096)?;
+        within("mesh.repeats", self.repeats, 0, 7)?;
         self.link.check("mesh.link")
     }
 }

@@ -52,6 +52,7 @@ impl Upheaval {
                 engine.set_clock(NodeId(*node), leap, (rate * 1e6) as u32);
             }
             What::Slow { node, speed } => engine.set_speed(NodeId(*node), (speed * 1e6) as u32),
+            What::Drain { node } => drain(engine, NodeId(*node), true),
             What::Misreport { node, says } => engine.set_tale(NodeId(*node), Some(*says)),
             What::Cut { .. } | What::Partition { .. } | What::Link { .. } => {
                 self.present.push(what.clone());
@@ -75,6 +76,7 @@ impl Upheaval {
                 engine.set_clock(NodeId(*node), Duration::ZERO, 1_000_000);
             }
             What::Slow { node, .. } => engine.set_speed(NodeId(*node), 1_000_000),
+            What::Drain { node } => drain(engine, NodeId(*node), false),
             What::Misreport { node, .. } => engine.set_tale(NodeId(*node), None),
             What::Cut { .. } | What::Partition { .. } | What::Link { .. } => {
                 let at = self.present.iter().position(|present| present == what);
@@ -158,6 +160,13 @@ impl Upheaval {
             let installed = engine.command(id, |node, now| node.install(now, &delta));
             installed.expect("a node takes up what it has held");
         }
+    }
+}
+
+/// Asks a node that is up to give its jobs away, or takes that back.
+fn drain<O: Observer>(engine: &mut Engine<O>, id: NodeId, drains: bool) {
+    if engine.node(id).is_some() {
+        engine.command(id, |node, now| node.drain(now, drains));
     }
 }
 

@@ -66,7 +66,9 @@ impl Answers {
             return true;
         };
         let until = may_ask_until(post, caller, job.accepted + job.took, job.deadline);
-        if until <= post.now {
+        // A job that was never ready here gets no go, and whoever offers it again hears the same again.
+        let was_offered = matches!(job.state, State::Declined(_)) && job.number.is_none();
+        if until <= post.now || was_offered {
             return true;
         }
         let (end, result) = if let State::Declined(fault) = job.state {
@@ -379,8 +381,21 @@ mod tests {
         assert_eq!(found, Some(Answer::Failed(Fault::Deadline, None)));
         let mut declined = job(&stage, (NEAR, 2), &[]);
         declined.state = State::Declined(Fault::Busy);
+        declined.number = GoNumber::new(7);
         assert!(answers.keep(&stage.post(), &declined));
         let found = answers.find(&stage.post(), (NEAR, 2));
-        assert_eq!(found, Some(Answer::Refused(Fault::Busy, None)));
+        assert_eq!(found, Some(Answer::Refused(Fault::Busy, declined.number)));
+    }
+
+    #[test]
+    fn offers_of_jobs_that_were_never_ready_here_take_no_room() {
+        let stage = &mut Stage::new();
+        let mut answers = answers(1, 0);
+        for request in 1..100 {
+            let mut declined = job(stage, (NEAR, request), &[]);
+            declined.state = State::Declined(Fault::Unreachable);
+            assert!(answers.keep(&stage.post(), &declined));
+        }
+        assert_eq!(answers.count(), 0);
     }
 }

@@ -12,9 +12,11 @@ use super::{Checker, Finding, Sight};
 type Packet = (NodeId, u32, u64);
 
 /// Counts how often each node sends each packet. A packet is as often in the mesh as its origin, or an
-/// intruder, has put it there; a node passes it on as often at most.
+/// intruder, has put it there; a node passes it on as often at most, and repeats a frame for one neighbour
+/// as often as its links allow. Acknowledgements have the number of what they acknowledge, and go no further.
 #[derive(Default)]
 pub(super) struct FrameOnce {
+    repeats: u32,
     made: HashMap<Packet, u32>,
     sent: HashMap<(NodeId, Packet), u32>,
 }
@@ -39,6 +41,8 @@ fn packet(frame: &Frame<'_>) -> Packet {
 impl Checker for FrameOnce {
     fn see(&mut self, _: Instant, sight: &Sight<'_>) -> Finding {
         match sight {
+            Sight::Begins(mesh) => self.repeats = mesh.repeats.into(),
+            Sight::Sent(_, frame, _) if matches!(frame.message, Message::Ack(_)) => {}
             Sight::Sent(node, frame, _) if *node == frame.origin => {
                 *self.made.entry(packet(frame)).or_default() += 1;
             }
@@ -49,7 +53,11 @@ impl Checker for FrameOnce {
                 *sent += 1;
                 // A frame with a wrong bit is nobody's.
                 let made = self.made.get(&packet).copied().unwrap_or(1);
-                if *sent > made {
+                let times = match frame.receiver {
+                    NodeId::EVERYONE => 1,
+                    _ => 1 + self.repeats,
+                };
+                if *sent > made * times {
                     let (kind, number) = (frame.message.kind().name(), frame.sequence);
                     let (node, origin) = (node.0, frame.origin.0);
                     return Err(format!(
