@@ -19,6 +19,7 @@ mod image;
 mod imports;
 mod licences;
 mod no_std;
+mod prove;
 mod same_seed;
 mod step;
 mod tasklets;
@@ -125,9 +126,12 @@ enum Task {
         /// Only the breaks of these checkers.
         checkers: Vec<String>,
     },
-    /// Runs what takes too long for continuous integration: the breaks of core.
-    #[command(after_help = "Example:\n  cargo xtask prove")]
-    Prove,
+    /// Runs what takes too long for continuous integration: a large swarm, a soak, the breaks of core.
+    #[command(
+        after_help = "Examples:\n  cargo xtask prove\n  cargo xtask prove --only swarm --runs 5000\n  \
+        cargo xtask prove --only soak --soak-s 600"
+    )]
+    Prove(prove::Options),
     /// Checks licences and versions of all dependencies against deny.toml.
     #[command(after_help = "Example:\n  cargo xtask deny")]
     Deny,
@@ -162,7 +166,7 @@ fn run(task: Task) -> anyhow::Result<()> {
         Task::Runner { build: true } => emulator::build(),
         Task::Runner { build: false } => emulator::test(),
         Task::Breaks { checkers } => breaks::run(&checkers),
-        Task::Prove => breaks::run(&[]),
+        Task::Prove(options) => prove::run(&options),
         Task::Deny => licences::run(),
         Task::Doc => host::doc(),
     }

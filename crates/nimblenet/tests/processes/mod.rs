@@ -89,6 +89,11 @@ impl Daemon {
         }
     }
 
+    /// The number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it in order; it must report success.
     pub(crate) fn terminate(mut self) {
         let id = self.child.id().to_string();
