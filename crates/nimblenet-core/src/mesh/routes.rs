@@ -199,6 +199,12 @@ impl Route {
         self.sent.map_or(Duration::ZERO, |at| now - at)
     }
 
+    /// Of ways of the same length that one packet teaches, the one with the least turn is taken. It is
+    /// another one for each packet, so that neighbours share what is sent on.
+    fn turn(&self, next: NodeId) -> u32 {
+        (u32::from(next.0) ^ self.sequence).wrapping_mul(0x9e37_79b9) >> 16
+    }
+
     fn expired(&self, now: Instant) -> bool {
         self.sent.is_some_and(|at| now - at > LIFETIME)
     }
@@ -213,7 +219,9 @@ impl Route {
             false => YOUNGER,
         };
         // The neighbour's own distance is one less than the length of the route over it.
-        let nearer = other.hops < self.hops || other.hops == self.hops && !self.usable;
+        let equal = other.hops == self.hops;
+        let first = || self.turn(other.next) < self.turn(self.next);
+        let nearer = other.hops < self.hops || equal && (!self.usable || first());
         let better = match other.sequence == self.sequence {
             true => nearer,
             false => is_newer(other.sequence, self.sequence),
@@ -281,6 +289,24 @@ mod tests {
             Some(3),
             "a newer packet, although the route is longer"
         );
+    }
+
+    #[test]
+    fn packets_take_turns_among_ways_of_the_same_length_whichever_is_heard_first() {
+        let taken = |ways: [u16; 3], sequence| {
+            let mut routes = routes();
+            for via in ways {
+                routes.learn(Instant::ZERO, FRESH, NodeId(9), NodeId(via), 3, sequence);
+            }
+            next(&routes, 9).unwrap()
+        };
+        let mut times = [0; 3];
+        for sequence in 0..300 {
+            let via = taken([1, 2, 3], sequence);
+            assert_eq!(taken([3, 1, 2], sequence), via, "{sequence}");
+            times[usize::from(via) - 1] += 1;
+        }
+        assert!(times.iter().all(|times| *times > 60), "{times:?}");
     }
 
     #[test]
