@@ -24,7 +24,7 @@ pub(crate) fn project() -> PathBuf {
 
 /// Checks the runner and tests it, with the image of each board.
 pub(crate) fn test() -> Result<()> {
-    let images = firmware::build()?;
+    let [images, others] = firmware::build()?;
     uf2::convert(&images, &["pico-uart"])?;
     let nimblenet = binary()?;
     prepare()?;
@@ -35,7 +35,8 @@ pub(crate) fn test() -> Result<()> {
         .env("NIMBLENET", nimblenet)
         .env("PICO_UART", images.join("pico-uart"))
         .env("PICO_UART_UF2", uf2::file(&images, "pico-uart"))
-        .env("PICO_UART_SINGLE", images.join("pico-uart-single"));
+        .env("PICO_UART_SINGLE", images.join("pico-uart-single"))
+        .env("MPS2_AN385", others.join("mps2-an385"));
     let totals = host::counted(&mut tests)?;
     eprintln!("{totals}");
     Ok(())

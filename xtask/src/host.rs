@@ -10,7 +10,12 @@ use anyhow::{Context as _, Result, bail};
 use crate::workspace::{cargo, run, shown, target_directory};
 
 /// Projects beside the workspace: other targets, or other versions of dependencies.
-const BESIDE: [&str; 3] = ["firmware/rp2040", "firmware/runner", "tasklets"];
+const BESIDE: [&str; 4] = [
+    "firmware/mps2",
+    "firmware/rp2040",
+    "firmware/runner",
+    "tasklets",
+];
 
 /// Formats all Rust code or, with `check`, fails if it is not formatted.
 pub(crate) fn fmt(check: bool) -> Result<()> {

@@ -15,7 +15,7 @@ use spdx::{Expression, ParseMode};
 use crate::{emulator, workspace};
 
 /// Projects with dependencies of their own.
-const PROJECTS: [&str; 3] = ["", "firmware/rp2040", "firmware/runner"];
+const PROJECTS: [&str; 4] = ["", "firmware/mps2", "firmware/rp2040", "firmware/runner"];
 
 /// Checks with cargo-deny or, where that is not installed, without.
 pub(crate) fn run() -> Result<()> {

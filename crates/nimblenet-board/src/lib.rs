@@ -15,7 +15,8 @@
 //! [`orchestrator`] drives the node, [`worker`] the interpreter, and [`parcel`] has what passes
 //! between the two. [`neighbours`] numbers the other ends of a radio link. [`host`] is what the
 //! board offers to tasklets, [`coap`] reads the requests of robots, and [`calls`] makes their calls
-//! at the node. [`provision`] is the record of who a board is. Registers and fixed addresses are
+//! at the node. `datagrams`, with the feature `net`, has the tasks of
+//! boards on a network. [`provision`] is the record of who a board is. Registers and fixed addresses are
 //! left to the firmware of each chip.
 #![no_std]
 
@@ -25,6 +26,8 @@ pub mod calls;
 pub mod clock;
 pub mod coap;
 pub mod crash;
+#[cfg(feature = "net")]
+pub mod datagrams;
 pub mod framing;
 pub mod heap;
 pub mod host;

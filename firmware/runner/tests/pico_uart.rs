@@ -1,5 +1,6 @@
 //! The image `pico-uart` on emulated boards, in virtual time: a run repeats to the cycle.
 
+mod awkward;
 mod floor;
 mod lines;
 

@@ -1,5 +1,6 @@
 //! The image `pico-uart-single` on emulated boards: one core does what two do in `pico-uart`.
 
+mod awkward;
 mod floor;
 mod lines;
 

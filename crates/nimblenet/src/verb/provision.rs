@@ -25,6 +25,8 @@ const SECTOR_BYTES: usize = 4096;
 const ERASED: u8 = 0xff;
 /// The mode of a file with a WiFi passphrase in it.
 const SECRET_MODE: u32 = 0o600;
+/// The name of a network by cable, which has none (spec/board.md, section 2).
+const CABLE: &str = "ethernet";
 /// No passphrase file is longer.
 const MAX_PASSWORD_FILE_BYTES: u64 = 256;
 
@@ -39,7 +41,8 @@ const MAX_PASSWORD_FILE_BYTES: u64 = 256;
     nimblenet provision --id 8 --namespace shop=d75a98...511a@65534:sensor,log \\\n      \
     --namespace std=std.key@65533 -o board-8.uf2\n  \
     nimblenet provision --id 9 --namespace shop=shop.key@65534 --wifi shop-floor \\\n      \
-    --wifi-password-file wifi.txt --neighbour 192.168.1.2:4000 -o board-9.uf2")]
+    --wifi-password-file wifi.txt --neighbour 192.168.1.2:4000 -o board-9.uf2\n  \
+    nimblenet provision --id 10 --namespace shop=shop.key@65534 --ethernet --raw -o board-10.bin")]
 pub(crate) struct Args {
     /// The board's id, unique in the mesh; 0 to 65534.
     #[arg(long, value_name = "ID", value_parser = remote::node_id)]
@@ -53,16 +56,19 @@ pub(crate) struct Args {
     #[arg(long = "namespace", value_name = "NAME=KEY@REGISTRY[:CAP,CAP...]")]
     namespaces: Vec<NamespaceArgument>,
     /// The WiFi network of a board with a radio.
-    #[arg(long, value_name = "SSID")]
+    #[arg(long, value_name = "SSID", group = "on")]
     wifi: Option<String>,
     /// A file with nothing but the network's passphrase; an open network has none.
     ///
     /// The passphrase stands in the written file and on the board as it is.
     #[arg(long, value_name = "FILE", requires = "wifi")]
     wifi_password_file: Option<PathBuf>,
+    /// The board is on a network by cable, and may have neighbours there.
+    #[arg(long, group = "on")]
+    ethernet: bool,
     /// A node on that network that is the board's neighbour; up to four. Without any, the board
     /// says hello to the whole network, and whoever sends to it becomes a neighbour.
-    #[arg(long = "neighbour", value_name = "ADDR:PORT", requires = "wifi")]
+    #[arg(long = "neighbour", value_name = "ADDR:PORT", requires = "on")]
     neighbours: Vec<SocketAddrV4>,
     /// What the board's links are like: `wired`, where a frame takes milliseconds, or `radio`, where a
     /// hop takes 100 ms. It decides how long the board waits for others.
@@ -146,8 +152,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn network(args: &Args) -> anyhow::Result<Option<Network>> {
-    let Some(name) = &args.wifi else {
-        return Ok(None);
+    let name = match &args.wifi {
+        Some(name) => name,
+        None if args.ethernet => CABLE,
+        None => return Ok(None),
     };
     let passphrase = args.wifi_password_file.as_deref();
     let passphrase = passphrase.map(read_passphrase).transpose()?;

@@ -10,9 +10,7 @@ use aligned::{A4, Aligned as InWords};
 use cyw43::{JoinOptions, NetDriver, PowerManagementMode, SpiBus};
 use cyw43_pio::{DEFAULT_CLOCK_DIVIDER, PioSpi};
 use embassy_executor::{Spawner, task};
-use embassy_futures::select::{Either, select};
-use embassy_net::udp::{PacketMetadata, UdpMetadata, UdpSocket};
-use embassy_net::{Config as NetConfig, IpAddress, Stack, StackResources};
+use embassy_net::{Config as NetConfig, Stack, StackResources};
 use embassy_rp::gpio::{Level, Output};
 use embassy_rp::interrupt::typelevel::{Binding, DMA_IRQ_0, PIO0_IRQ_0};
 use embassy_rp::peripherals::{CORE1, DMA_CH0, PIO0};
@@ -21,12 +19,11 @@ use embassy_rp::uart::BufferedUart;
 use embassy_rp::{Peri, Peripherals, dma, pio};
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex as Shared;
 use embassy_sync::channel::Channel;
-use embassy_time::{Duration, Timer, with_timeout};
+use embassy_time::{Duration, Timer};
 use nimblenet_board::calls::{ANSWERS, CoapCaller, Datagram, MAX_REQUEST_BYTES, REQUESTS};
 use nimblenet_board::coap::MAX_MESSAGE_BYTES;
-use nimblenet_board::framing::{Frame, MAX_FRAME_BYTES};
-use nimblenet_board::neighbours::{Neighbours, PORT};
-use nimblenet_board::orchestrator::{Arrival, Departure};
+use nimblenet_board::datagrams::{self, SOCKETS};
+use nimblenet_board::neighbours::Neighbours;
 use nimblenet_board::provision::{Network, Provision};
 use nimblenet_board::start::{LINE, NETWORK};
 use nimblenet_core::LinkId;
@@ -45,20 +42,12 @@ use nvram::NVRAM;
 
 /// The link of the radio; the serial line is link 0.
 const RADIO: LinkId = LinkId(1);
-/// The UDP port for CoAP.
-const COAP_PORT: u16 = 5683;
 /// The length of the arena: the memory that radio and network leave.
 const ARENA_BYTES: usize = 96 << 10;
 /// The length of the disk: the radio and the network leave 10 KiB for the entries of catalogues.
 const DISK_BYTES: usize = 54 << 10;
 /// The time after which a board looks again for a network that it has not found.
 const REJOIN: Duration = Duration::from_secs(5);
-/// The longest time for which a missing neighbour holds up frames for others.
-const HOLDUP: Duration = Duration::from_millis(200);
-/// How many frames the network holds in each direction.
-const FRAMES: usize = 4;
-/// The number of sockets: for frames, CoAP and DHCP.
-const SOCKETS: usize = 3;
 
 static ARENA: ConstStaticCell<Arena<ARENA_BYTES>> = ConstStaticCell::new(Arena([0; ARENA_BYTES]));
 static DISK: ConstStaticCell<[u8; DISK_BYTES]> = ConstStaticCell::new([0; DISK_BYTES]);
@@ -211,7 +200,7 @@ pub async fn join(tasks: Spawner, side: RadioSide) {
     let by_dhcp = NetConfig::dhcpv4(Default::default());
     let (stack, runner) = embassy_net::new(device, by_dhcp, resources, seed);
     start_task(tasks, carry(runner));
-    let mut neighbours = heapless::Vec::<_, FRAMES>::new();
+    let mut neighbours = heapless::Vec::<_, 4>::new();
     neighbours.extend(network.neighbours());
     start_task(tasks, exchange(stack, Neighbours::new(&neighbours)));
     start_task(tasks, answer(stack));
@@ -243,84 +232,15 @@ async fn carry(mut runner: embassy_net::Runner<'static, NetDriver<'static>>) {
     runner.run().await
 }
 
-/// The sender of a datagram.
-fn sender(about: &UdpMetadata) -> SocketAddrV4 {
-    let IpAddress::Ipv4(address) = about.endpoint.addr;
-    SocketAddrV4::new(address, about.endpoint.port)
-}
-
 /// Carries frames between the node and its neighbours on the network.
 #[task]
-async fn exchange(stack: Stack<'static>, mut neighbours: Neighbours) {
-    let mut about = (
-        [PacketMetadata::EMPTY; FRAMES],
-        [PacketMetadata::EMPTY; FRAMES],
-    );
-    let mut room = ([0; FRAMES * MAX_FRAME_BYTES], [0; FRAMES * MAX_FRAME_BYTES]);
-    let mut socket = UdpSocket::new(stack, &mut about.0, &mut room.0, &mut about.1, &mut room.1);
-    socket.bind(PORT).expect("the port is free");
-    let outgoing = OUTGOING[usize::from(RADIO.0)].receiver();
-    let mut bytes = [0; MAX_FRAME_BYTES];
-    loop {
-        match select(socket.recv_from(&mut bytes), outgoing.receive()).await {
-            Either::First(Ok((length, about))) => {
-                let own = stack.config_v4().map(|config| config.address.address());
-                let from = own.and_then(|own| neighbours.receive(sender(&about), own));
-                let frame = Frame::from_slice(&bytes[..length]);
-                if let (Some(from), Ok(frame)) = (from, frame) {
-                    let link = RADIO;
-                    // A frame for which there is no room is lost, as it may be lost in the air.
-                    let _ = INCOMING.try_send(Arrival { link, from, frame });
-                }
-            }
-            // The datagram is longer than any frame.
-            Either::First(Err(_)) => {}
-            Either::Second(Departure { to, frame }) => {
-                ROOM.signal(());
-                for neighbour in neighbours.targets(to) {
-                    let sent = socket.send_to(&frame, *neighbour);
-                    if with_timeout(HOLDUP, sent).await.is_err() {
-                        // The first datagram is for a host whose hardware address is not found.
-                        socket.close();
-                        socket.bind(PORT).expect("the port is free");
-                    }
-                }
-            }
-        }
-    }
+async fn exchange(stack: Stack<'static>, neighbours: Neighbours) {
+    let (incoming, outgoing) = (INCOMING.sender(), OUTGOING[usize::from(RADIO.0)].receiver());
+    datagrams::exchange(stack, RADIO, neighbours, incoming, outgoing, &ROOM).await
 }
 
 /// Carries CoAP messages between clients and the node's caller.
 #[task]
 async fn answer(stack: Stack<'static>) {
-    let mut about = (
-        [PacketMetadata::EMPTY; REQUESTS],
-        [PacketMetadata::EMPTY; ANSWERS],
-    );
-    let mut room = (
-        [0; REQUESTS * MAX_REQUEST_BYTES],
-        [0; ANSWERS * MAX_MESSAGE_BYTES],
-    );
-    let mut socket = UdpSocket::new(stack, &mut about.0, &mut room.0, &mut about.1, &mut room.1);
-    socket.bind(COAP_PORT).expect("the port is free");
-    let mut bytes = [0; MAX_REQUEST_BYTES];
-    loop {
-        match select(socket.recv_from(&mut bytes), ANSWER.receive()).await {
-            Either::First(Ok((length, about))) => {
-                let peer = sender(&about);
-                if let Ok(bytes) = heapless::Vec::from_slice(&bytes[..length]) {
-                    // If there is no room for a request, its client repeats it.
-                    let _ = REQUEST.try_send(Datagram { peer, bytes });
-                }
-            }
-            Either::First(Err(_)) => {}
-            Either::Second(Datagram { peer, bytes }) => {
-                let sent = socket.send_to(&bytes, peer);
-                if with_timeout(HOLDUP, sent).await.is_err() {
-                    socket.close();
-                    socket.bind(COAP_PORT).expect("the port is free");
-                }
-            }
-        }
-    }
+    datagrams::answer(stack, REQUEST.sender(), ANSWER.receiver()).await
 }
