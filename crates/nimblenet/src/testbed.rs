@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, bail, ensure};
-use nimblenet_core::{Acquired, Catalogue, DropReason, Instant};
+use nimblenet_core::{Acquired, Catalogue, Config, DropReason, Instant};
 use nimblenet_node::SigningKey;
 use nimblenet_node::remote::{Form, Remote};
 use nimblenet_sim::course::Course;
@@ -31,7 +31,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
 
 use self::air::Air;
-use self::load::{Load, Room};
+use self::load::{Load, Needs, Room};
 use self::processes::{Process, Site};
 use self::progress::Progress;
 use self::radio::{Pace, Radio};
@@ -146,8 +146,13 @@ async fn work(plan: &Plan<'_>, progress: &Progress) -> anyhow::Result<Outcome> {
     } = plan;
     let before = used();
     let tasks = settings.cut.of(&trace.taskset);
-    let load = Load::of(&tasks, SLEEP_US_MAX)?;
     let registry = NodeId(trace.registry.id);
+    let fuel_ms = Config::new(registry, settings.mtu).fuel_ms;
+    let needs = Needs {
+        sleep_us: SLEEP_US_MAX,
+        fuel_us: u64::from(fuel_ms) / 1000,
+    };
+    let load = Load::of(&tasks, needs)?;
     let everyone = [registry].into_iter().chain(trace.ids());
     let tally = Tally::new(everyone, trace.duration(), tasks.chains.len() as u16);
     let pace = Pace::start(plan.speedup);

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use anyhow::{Context as _, bail, ensure};
 use nimblenet_board::framing::MAX_FRAME_BYTES;
+use nimblenet_board::host::LONGEST_SLEEP_US;
 use nimblenet_board::provision::Provision;
 use nimblenet_core::wire::{Frame, Message};
 use nimblenet_core::{
@@ -26,7 +27,7 @@ use nimblenet_tasklet::{
 };
 
 use super::air::Air;
-use super::load::Load;
+use super::load::{Load, Needs};
 use super::peers::{Peer, request};
 use super::progress::Progress;
 use super::robots::{self, Answered, Ended};
@@ -36,8 +37,12 @@ use crate::scratch::Scratch;
 
 /// The longest frame that a board's line carries.
 pub(crate) const MTU: u16 = MAX_FRAME_BYTES as u16;
-/// The longest time that a tasklet may sleep at once.
-pub(super) const SLEEP_US_MAX: u32 = nimblenet_board::host::LONGEST_SLEEP_US;
+/// What boards need of modules and entries.
+const NEEDS: Needs = Needs {
+    sleep_us: LONGEST_SLEEP_US,
+    // A board asks nobody to take its calls, so an entry need not say how long it runs.
+    fuel_us: 0,
+};
 /// The secret of the publisher: the same in each replay, so that each repeats.
 const SECRET: [u8; 32] = [0x5e; 32];
 /// The ids of the robots' nodes are those of their boards and this.
@@ -52,7 +57,7 @@ const REST: Duration = Duration::from_secs(2);
 /// # Errors
 /// If they do not.
 pub(crate) fn fits(tasks: &TaskSet) -> anyhow::Result<()> {
-    let load = Load::of(tasks, SLEEP_US_MAX)?;
+    let load = Load::of(tasks, NEEDS)?;
     let (publisher, delta) = publication(&load)?;
     let (limits, limit) = (CatalogueLimits::SMALL, Limits::board().delta_bytes);
     let mut catalogue = Catalogue::new(publisher.name(), limits);
@@ -83,7 +88,7 @@ pub(super) fn replay(plan: &Plan<'_>, firmware: &Firmware) -> anyhow::Result<Out
     } = plan;
     let progress = Progress::new(settings.cut, trace.duration_s);
     let tasks = settings.cut.of(&trace.taskset);
-    let load = Load::of(&tasks, SLEEP_US_MAX)?;
+    let load = Load::of(&tasks, NEEDS)?;
     progress.step("starting the boards");
     let mut floor = Floor::start(plan, &tasks, &load, firmware)?;
     progress.step("waiting until all boards have the catalogue");

@@ -31,8 +31,16 @@ pub(crate) struct Load {
     pub(crate) room: Room,
     /// How long each chain waits, with all that it calls.
     pub(crate) waits: Vec<Duration>,
-    /// The longest sleep, in microseconds.
-    sleep_us: u32,
+    needs: Needs,
+}
+
+/// What nodes need of modules and entries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Needs {
+    /// The longest sleep, in microseconds: a longer wait is several.
+    pub(crate) sleep_us: u32,
+    /// The fuel that a tasklet declares for each microsecond of its waits; 0 where nobody reads that.
+    pub(crate) fuel_us: u64,
 }
 
 /// How the modules fit the lengths that the trace gives.
@@ -53,17 +61,16 @@ pub(crate) struct Room {
 }
 
 impl Load {
-    /// The packages of a task set, for nodes on which a tasklet may sleep for so many microseconds at
-    /// once: a longer wait is several.
+    /// The packages of a task set, for nodes with these needs.
     ///
     /// # Errors
     /// If a tasklet cannot be packed.
-    pub(crate) fn of(tasks: &TaskSet, sleep_us: u32) -> anyhow::Result<Self> {
+    pub(crate) fn of(tasks: &TaskSet, needs: Needs) -> anyhow::Result<Self> {
         let mut load = Self {
             packages: Vec::new(),
             room: Room::default(),
             waits: Vec::new(),
-            sleep_us,
+            needs,
         };
         let algorithms = tasks.algorithms.iter();
         let algorithms: Vec<String> = algorithms.map(|it| algorithm_name(it.id)).collect();
@@ -98,25 +105,22 @@ impl Load {
         let waits: Vec<u64> = waits.collect();
         let wanted = chain.size_bytes as usize;
         let (calls, sum) = (chain.calls.len(), waits.iter().sum());
-        let sleep_us = self.sleep_us;
+        let Needs { sleep_us, fuel_us } = self.needs;
         let module = Module {
             waits,
             calls,
             sleep_us,
         };
         let (module, waits) = module.of_length(wanted, &mut self.room);
-        let capabilities = match waits {
-            true => Capabilities::NONE.with(Capability::Clock),
-            false => Capabilities::NONE,
+        let (capabilities, waited_us) = match waits {
+            true => (Capabilities::NONE.with(Capability::Clock), sum),
+            false => (Capabilities::NONE, 0),
         };
-        let package = pack(name, &module, capabilities, &callees);
+        let cost = waited_us * fuel_us;
+        let package = pack(name, &module, capabilities, cost, &callees);
         self.packages
             .push(package.with_context(|| format!("packing {name}"))?);
-        Ok(if waits {
-            Duration::from_micros(sum)
-        } else {
-            Duration::ZERO
-        })
+        Ok(Duration::from_micros(waited_us))
     }
 }
 
@@ -290,12 +294,14 @@ fn pack(
     name: &str,
     module: &[u8],
     capabilities: Capabilities,
+    cost: u64,
     callees: &[&str],
 ) -> anyhow::Result<Vec<u8>> {
     let full = |name: &str| TaskletName::new(&format!("{NAMESPACE}/{name}"));
     let signature: Signature = SIGNATURE.parse().context("the signature of all tasklets")?;
     let mut terms = Terms::empty();
     terms.capabilities = capabilities;
+    terms.cost = cost;
     let mut space = [0; 64];
     let terms = terms.with_exports(&[Export::run(signature)], &mut space);
     let terms = terms.context("one export fits")?;
@@ -370,7 +376,11 @@ mod tests {
     #[test]
     fn packages_have_the_calls_of_the_trace_and_want_the_clock() {
         let trace = nimblenet_sim::scenario::Scenario::default().trace(1);
-        let load = Load::of(&trace.taskset, SLEEP_US_MAX).unwrap();
+        let needs = Needs {
+            sleep_us: SLEEP_US_MAX,
+            fuel_us: 3,
+        };
+        let load = Load::of(&trace.taskset, needs).unwrap();
         assert_eq!(load.packages.len(), 250);
         assert_eq!(load.waits.len(), 200);
         for (chain, bytes) in trace.taskset.chains.iter().zip(&load.packages) {
@@ -384,7 +394,7 @@ mod tests {
             let wanted = chain.calls.iter().map(|id| algorithm_name(*id));
             assert!(callees.map(|name| name.as_str().to_owned()).eq(wanted));
         }
-        let inlined = Load::of(&trace.taskset.inlined(), SLEEP_US_MAX).unwrap();
+        let inlined = Load::of(&trace.taskset.inlined(), needs).unwrap();
         assert_eq!(inlined.room.longer + inlined.room.wait_once, 0);
         assert_eq!(inlined.packages.len(), 200);
     }

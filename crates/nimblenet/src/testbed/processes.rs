@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::sleep;
 
 use anyhow::{Context as _, anyhow, bail};
-use nimblenet_core::{Catalogue, Pace};
+use nimblenet_core::{Catalogue, Pace, Placement};
 use nimblenet_node::PublicKey;
 use nimblenet_node::daemon::keep_catalogue;
 use nimblenet_sim::trace::{Distances, Trace};
@@ -122,12 +122,14 @@ impl Site<'_> {
         let Settings {
             cache_bytes,
             executors,
+            placement,
             ..
         } = self.settings;
+        let placement = placement.unwrap_or(&Placement::HERE).name;
         let _ = write!(
             text,
             "cache_bytes = {cache_bytes}\nexecutors = {}\njobs = {JOBS}\nshelf_bytes = 0\n\
-             arena_bytes = {ARENA_BYTES}\nplacement = \"here\"\nstate = {:?}\n",
+             arena_bytes = {ARENA_BYTES}\nplacement = {placement:?}\nstate = {:?}\n",
             executors.unwrap_or(1),
             state.display().to_string(),
         );
@@ -137,13 +139,14 @@ impl Site<'_> {
         let _ = write!(
             text,
             "[timeouts]\nlocal_search_ms = {}\nglobal_search_ms = {}\nhop_ms = {}\n\
-             announce_ms = {}\ncall_ms = {}\n\
+             announce_ms = {}\nload_ms = {}\ncall_ms = {}\n\
              [namespaces.{NAMESPACE}]\nkey = \"{}\"\nregistry = {registry}\n\
              capabilities = [\"clock\"]\n",
             (pace.local_search + slack).as_millis(),
             (pace.global_search + slack).as_millis(),
             pace.hop.as_millis(),
             pace.announce.as_millis(),
+            pace.load.as_millis(),
             CALL_MAX.as_millis(),
             self.key,
         );

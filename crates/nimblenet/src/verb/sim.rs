@@ -401,7 +401,7 @@ fn evictions() -> PossibleValuesParser {
     PossibleValuesParser::new(Eviction::ALL.iter().map(|policy| policy.name))
 }
 
-fn placements() -> PossibleValuesParser {
+pub(super) fn placements() -> PossibleValuesParser {
     PossibleValuesParser::new(Placement::ALL.iter().map(|policy| policy.name))
 }
 

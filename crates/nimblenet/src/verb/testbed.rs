@@ -41,6 +41,7 @@ const SEED: u64 = 1;
     nimblenet testbed --trace minute.json\n  \
     nimblenet testbed --trace hour.json --speedup 10 --seconds 600 --json\n  \
     nimblenet testbed --trace hour.json --speedup 10 --plots figures\n  \
+    nimblenet testbed --trace hour.json --speedup 10 --placement least-work\n  \
     nimblenet testbed --trace hour.json --boards pico --seconds 300")]
 pub(crate) struct Args {
     /// Recorded trace.
@@ -65,6 +66,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", default_value = "default",
           value_parser = names::<Profile>(&Profile::NAMES))]
     profile: Profile,
+    /// Where calls run, of processes; boards run the calls that are made at them.
+    #[arg(long, value_name = "NAME", default_value = "here", value_parser = super::sim::placements())]
+    placement: String,
     /// How many times as fast as real time everything goes.
     #[arg(long, value_name = "X", default_value_t = 1, allow_negative_numbers = true,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SPEEDUP)))]
@@ -173,6 +177,8 @@ impl Args {
             Some("--speedup: boards run in virtual time, as fast as the machine can")
         } else if self.profile == Profile::Paper {
             Some("--profile paper: boards have the default profile only")
+        } else if self.placement != Placement::HERE.name {
+            Some("--placement: boards run the calls that are made at them")
         } else if self.mtu.is_some_and(|mtu| mtu > BOARD_MTU) {
             Some("--mtu: a board's line carries frames of at most 256 bytes")
         } else {
@@ -215,7 +221,7 @@ impl Args {
             seeds: vec![SEED],
             sweep: None,
             pairs: cuts.iter().map(|cut| (self.profile, *cut)).collect(),
-            placement: Some(Placement::HERE),
+            placement: Placement::named(&self.placement),
             eviction: None,
             code_ratio: None,
             accounting: Accounting::Real,
