@@ -78,7 +78,7 @@ use nimblenet_tasklet::{
 
 pub use constructor::with_constructor;
 pub use error::PackError;
-pub use inline::{InlineError, Inlined, InlinedPart, inline};
+pub use inline::{InlineError, Inlined, InlinedPart, inline, inline_shortened};
 pub use manifest::Manifest;
 pub use names::{named, param_names};
 pub use needs::Needs;

@@ -8,6 +8,7 @@
 mod build;
 mod compile;
 mod language;
+mod optimiser;
 mod programs;
 mod template;
 mod trials;
@@ -24,6 +25,7 @@ use crate::local::file;
 
 pub(crate) use build::{Build, Built};
 pub(crate) use language::{Language, Source, is_source};
+pub(crate) use optimiser::Optimiser;
 pub(crate) use programs::Programs;
 pub(crate) use template::Template;
 pub(crate) use trials::{Expected, Trial, Trials};

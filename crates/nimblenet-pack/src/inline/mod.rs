@@ -19,6 +19,7 @@ mod helper;
 mod merge;
 mod part;
 mod plan;
+mod shorter;
 
 use std::collections::BTreeMap;
 
@@ -90,8 +91,24 @@ pub fn inline(
     with: &[(TaskletName, &[u8])],
     name: Option<TaskletName>,
 ) -> Result<Inlined, InlineError> {
+    inline_shortened(chain, with, name, &mut |_| None)
+}
+
+/// The same, with a module that `optimise` has made shorter, such as `wasm-opt -Oz` does: a module that
+/// does the same and has the same imports and exports, or nothing. What is no shorter is not taken. It
+/// is shown a memory of ordinary pages, which may be larger than that of the module.
+///
+/// # Errors
+/// As [`inline`].
+pub fn inline_shortened(
+    chain: &[u8],
+    with: &[(TaskletName, &[u8])],
+    name: Option<TaskletName>,
+    optimise: &mut dyn FnMut(&[u8]) -> Option<Vec<u8>>,
+) -> Result<Inlined, InlineError> {
     let plan = Plan::make(chain, with)?;
-    let merged = Merge::write(&plan)?;
+    let mut merged = Merge::write(&plan)?;
+    merged.module = shorter::shorter(merged.module, optimise);
     features::check(&merged.module)?;
     let needs = Needs::of(&merged.module, plan.memory_bytes);
     if let (None, Some(problem)) = (needs.linux_bytes, &needs.linux_problem) {

@@ -15,7 +15,7 @@ use crate::local::file::write_package;
 
 /// The features of WebAssembly beyond its first version that tasklets may use: nodes run them, and
 /// they make code shorter.
-const OPTIMISER_FLAGS: [&str; 6] = [
+pub(super) const OPTIMISER_FLAGS: [&str; 6] = [
     "-Oz",
     // Keeps names, which the packer puts into a file of their own.
     "-g",

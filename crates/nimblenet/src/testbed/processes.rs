@@ -125,7 +125,7 @@ impl Site<'_> {
             placement,
             ..
         } = self.settings;
-        let placement = placement.unwrap_or(&Placement::HERE).name;
+        let placement = placement.unwrap_or(Placement::HERE).name;
         let _ = write!(
             text,
             "cache_bytes = {cache_bytes}\nexecutors = {}\njobs = {JOBS}\nshelf_bytes = 0\n\

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use nimblenet_pack::{Inlined, inline};
+use nimblenet_pack::{Inlined, inline_shortened};
 use nimblenet_tasklet::TaskletName;
 use serde_json::json;
 
 use crate::local::With;
 use crate::local::file::{self, Content};
 use crate::output;
+use crate::project::{Optimiser, Programs};
 
 /// Makes one module of a chain and the tasklets that it calls.
 ///
@@ -17,6 +18,9 @@ use crate::output;
 /// copied from one to the other as a node does it. Each call finds its tasklet as it is at the
 /// start. Results, calls to the outside and traps are those of the chain; a node has to get, load and
 /// keep only one module.
+///
+/// If wasm-opt is there, it makes the module shorter; what belongs to one tasklet only and is called at
+/// one place needs no function of its own any longer.
 ///
 /// Native tasklets and those that no --with is given for stay calls. What a node fails because it
 /// cannot carry a value (a list that is longer than the area for it) traps in the module.
@@ -53,8 +57,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let files = files.collect::<anyhow::Result<Vec<_>>>()?;
     let names = args.with.iter().map(|with| with.name);
     let with: Vec<_> = names.zip(files.iter().map(Vec::as_slice)).collect();
-    let inlined = inline(&chain, &with, args.name);
-    let inlined = inlined.with_context(|| format!("inlining {}", args.chain.display()))?;
+    let mut note = None;
+    let inlined = inline_shortened(&chain, &with, args.name, &mut |module| {
+        let found = Optimiser::find(&Programs::of_environment());
+        let short = found.and_then(|optimiser| optimiser.shorten(module));
+        short.map_err(|error| note = Some(error.to_string())).ok()
+    });
+    let mut inlined = inlined.with_context(|| format!("inlining {}", args.chain.display()))?;
+    inlined.packed.report.notes.extend(note);
     file::write_package(&args.output, &inlined.packed)?;
     if args.json {
         let mut report = serde_json::to_value(&inlined.packed.report)?;
