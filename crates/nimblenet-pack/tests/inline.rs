@@ -11,10 +11,10 @@ mod inline {
 
 use alloc::collections::BTreeMap;
 use core::cell::Cell;
+use core::sync::atomic::{AtomicU32, Ordering};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use inline::floor::{End, Floor};
 use inline::generator::{Chain, Random};

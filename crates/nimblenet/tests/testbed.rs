@@ -118,6 +118,34 @@ fn a_short_replay_on_thirteen_processes_is_like_the_simulator_and_leaves_nothing
 }
 
 #[test]
+fn placed_calls_relieve_busy_processes_as_they_do_in_the_simulator() {
+    let bench = Bench::new();
+    let trace = recorded(&bench, "60");
+    let replay = |placement: &str| -> Json {
+        let args = ["testbed", "--trace", &trace, "--speedup", "6", "--json"];
+        let output = succeed(&[&args[..], &["--placement", placement]].concat());
+        serde_json::from_str(&output).unwrap()
+    };
+    let (placed, here) = (replay("least-work"), replay("here"));
+    for (both, moves) in [(&placed, true), (&here, false)] {
+        let number = |key: &str| both[key].as_u64().unwrap();
+        // No call is lost, and none is answered twice.
+        let ended = number("finished_by_end") + number("cut_off");
+        assert_eq!(
+            (ended, number("failed"), number("unanswered")),
+            (number("triggered"), 0, 0),
+            "{both}"
+        );
+        assert_eq!(number("calls_moved") > 10, moves, "{both}");
+        // A busy machine delays nodes.
+        let (response, sim) = (&both["mean_response_s"], &both["sim"]["mean_response_s"]);
+        assert!(near(response, sim, 0.25), "{response} {sim}");
+    }
+    let finished = |both: &Json| both["finished_by_end"].as_u64().unwrap();
+    assert!(finished(&placed) > finished(&here), "{placed} {here}");
+}
+
+#[test]
 fn a_process_that_ends_ends_the_replay_with_its_name_and_its_log() {
     let bench = Bench::new();
     let (trace, logs) = (recorded(&bench, "600"), bench.path("logs"));

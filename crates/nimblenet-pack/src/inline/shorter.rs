@@ -119,20 +119,16 @@ fn with_memory(module: &[u8], memory: Option<MemoryType>) -> Result<Vec<u8>, Bin
 fn interface(module: &[u8]) -> Result<Vec<(String, String)>, BinaryReaderError> {
     let mut names = Vec::new();
     for payload in Parser::new(0).parse_all(module) {
-        match payload? {
-            Payload::ImportSection(section) => {
-                for import in section.into_imports() {
-                    let import = import?;
-                    names.push((import.module.into(), import.name.into()));
-                }
+        let payload = payload?;
+        if let Payload::ImportSection(section) = payload {
+            for import in section.into_imports() {
+                let import = import?;
+                names.push((import.module.into(), import.name.into()));
             }
-            Payload::ExportSection(section) => {
-                for export in section {
-                    let export = export?;
-                    names.push((String::new(), export.name.into()));
-                }
+        } else if let Payload::ExportSection(section) = payload {
+            for export in section {
+                names.push((String::new(), export?.name.into()));
             }
-            _ => {}
         }
     }
     Ok(names)
