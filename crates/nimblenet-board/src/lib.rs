@@ -16,7 +16,8 @@
 //! between the two. [`neighbours`] numbers the other ends of a radio link. [`host`] is what the
 //! board offers to tasklets, [`coap`] reads the requests of robots, and [`calls`] makes their calls
 //! at the node. `datagrams`, with the feature `net`, has the tasks of
-//! boards on a network. [`provision`] is the record of who a board is. Registers and fixed addresses are
+//! boards on a network. [`provision`] is the record of who a board is, and [`ledger`] keeps the numbers that
+//! must not fall. Registers and fixed addresses are
 //! left to the firmware of each chip.
 #![no_std]
 
@@ -31,6 +32,7 @@ pub mod datagrams;
 pub mod framing;
 pub mod heap;
 pub mod host;
+pub mod ledger;
 pub mod lent;
 pub mod link;
 pub mod neighbours;
