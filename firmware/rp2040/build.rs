@@ -9,7 +9,7 @@ fn main() {
     println!("cargo:rerun-if-changed=memory.x");
     if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "none") {
         println!("cargo:rustc-link-search={}", out.display());
-        for argument in ["--nmagic", "-Tlink.x", "-Tlink-rp.x"] {
+        for argument in ["--nmagic", "-Tlink.x", "-Tlink-rp.x", "--icf=all"] {
             println!("cargo:rustc-link-arg-bins={argument}");
         }
     }

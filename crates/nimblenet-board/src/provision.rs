@@ -115,6 +115,21 @@ impl Provision {
     /// # Errors
     /// [`ProvisionError::Absent`] for erased flash, others for bytes that are no whole record.
     pub fn decode(bytes: &[u8]) -> Result<Self, ProvisionError> {
+        Self::decode_with(bytes, |fields| Network::decode(fields).map(Some))
+    }
+
+    /// The same for a board without a radio, which ignores the network.
+    ///
+    /// # Errors
+    /// The same, but none of a network.
+    pub fn decode_without_network(bytes: &[u8]) -> Result<Self, ProvisionError> {
+        Self::decode_with(bytes, |fields| Network::skip(fields).map(|()| None))
+    }
+
+    fn decode_with(
+        bytes: &[u8],
+        network: impl FnOnce(&mut Reader<'_>) -> Result<Option<Network>, ProvisionError>,
+    ) -> Result<Self, ProvisionError> {
         let mut reader = Reader(bytes);
         let magic = reader.array::<4>()?;
         if magic == [ERASED; 4] {
@@ -146,7 +161,7 @@ impl Provision {
             [] => return Ok(provision),
             [NO_NETWORK, rest @ ..] => fields.0 = rest,
             _ => {
-                provision = provision.with_network(Network::decode(&mut fields)?);
+                provision.network = network(&mut fields)?;
                 if fields.0.is_empty() {
                     return Ok(provision);
                 }
@@ -468,9 +483,13 @@ mod tests {
             prop_assert!(bytes.len() <= Provision::MAX_BYTES);
             let mut sector = bytes.clone();
             sector.extend(vec![ERASED; padding]);
+            let ignored = Provision { network: None, ..provision.clone() };
+            prop_assert_eq!(Provision::decode_without_network(&sector), Ok(ignored));
             prop_assert_eq!(Provision::decode(&sector), Ok(provision));
             let cut = cut.index(bytes.len());
-            prop_assert_eq!(Provision::decode(&bytes[..cut]), Err(ProvisionError::Damaged));
+            for decode in [Provision::decode, Provision::decode_without_network] {
+                prop_assert_eq!(decode(&bytes[..cut]), Err(ProvisionError::Damaged));
+            }
             let flip = flip.index(bytes.len() * 8);
             let mut flipped = bytes;
             flipped[flip / 8] ^= 1 << (flip % 8);
@@ -489,6 +508,7 @@ mod tests {
                 bytes = record;
             }
             let _ = Provision::decode(&bytes);
+            let _ = Provision::decode_without_network(&bytes);
         }
     }
 

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use nimblenet_tasklet::NodeId;
 
-use crate::config::FULL;
+use crate::full::Full;
 use crate::time::Instant;
 
 /// Points of a source that has not answered.
@@ -24,7 +24,7 @@ const POINTS_HALVE: Duration = Duration::from_secs(30);
 /// The sources that have points.
 #[derive(Debug)]
 pub(crate) struct Repute {
-    sources: Vec<Blamed>,
+    sources: Full<Vec<Blamed>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,14 +39,15 @@ impl Repute {
     /// Room for `limit` sources.
     pub(crate) fn new(limit: usize) -> Self {
         Self {
-            sources: Vec::with_capacity(limit),
+            sources: Full::new(|| Vec::with_capacity(limit)),
         }
     }
 
     /// The points of a source.
     pub(crate) fn points(&self, now: Instant, source: NodeId) -> u8 {
-        let held = self.sources.iter().find(|held| held.source == source);
-        held.filter(|_| FULL).map_or(0, |held| held.points(now))
+        let mut held = self.sources.get().into_iter().flatten();
+        let held = held.find(|held| held.source == source);
+        held.map_or(0, |held| held.points(now))
     }
 
     /// Whether a source is not asked at present.
@@ -56,19 +57,19 @@ impl Repute {
 
     /// A source has failed. Of too many the one with the fewest points is forgotten.
     pub(crate) fn blame(&mut self, now: Instant, source: NodeId, points: u8) {
-        if !FULL {
-            return;
-        }
         let points = self.points(now, source).saturating_add(points);
-        self.sources.retain(|held| held.source != source);
-        if self.sources.len() == self.sources.capacity() {
-            let held = (0..self.sources.len()).min_by_key(|at| self.sources[*at].points(now));
+        let Some(sources) = self.sources.get_mut() else {
+            return;
+        };
+        sources.retain(|held| held.source != source);
+        if sources.len() == sources.capacity() {
+            let held = (0..sources.len()).min_by_key(|at| sources[*at].points(now));
             let Some(least) = held else {
                 return;
             };
-            self.sources.remove(least);
+            sources.remove(least);
         }
-        self.sources.push(Blamed {
+        sources.push(Blamed {
             source,
             points,
             since: now,
@@ -77,8 +78,8 @@ impl Repute {
 
     /// A module of a source came whole.
     pub(crate) fn forgive(&mut self, now: Instant, source: NodeId) {
-        let mut held = self.sources.iter_mut();
-        if FULL && let Some(held) = held.find(|held| held.source == source) {
+        let mut held = self.sources.get_mut().into_iter().flatten();
+        if let Some(held) = held.find(|held| held.source == source) {
             (held.points, held.since) = (held.points(now) / 2, now);
         }
     }

@@ -13,6 +13,8 @@ const MIN_PASSPHRASE_BYTES: usize = 8;
 const MAX_PASSPHRASE_BYTES: usize = 63;
 /// The most neighbours in one record.
 pub(super) const MAX_NEIGHBOURS: usize = 4;
+/// An address and a port.
+const NEIGHBOUR_BYTES: usize = 6;
 
 /// A WiFi network, and the board's neighbours on it. It needs no allocation.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -72,7 +74,7 @@ impl fmt::Debug for Passphrase {
 impl Network {
     /// Bytes of the longest network in a record.
     pub(super) const MAX_BYTES: usize =
-        1 + MAX_NAME_BYTES + 1 + MAX_PASSPHRASE_BYTES + 1 + MAX_NEIGHBOURS * 6;
+        1 + MAX_NAME_BYTES + 1 + MAX_PASSPHRASE_BYTES + 1 + MAX_NEIGHBOURS * NEIGHBOUR_BYTES;
 
     /// The network `name`, an open one if there is no passphrase, with at most four neighbours.
     /// Without any, a node says hello to everyone on the network and learns who answers.
@@ -143,6 +145,17 @@ impl Network {
             bytes.extend(neighbour.ip().octets());
             bytes.extend(neighbour.port().to_be_bytes());
         }
+    }
+
+    /// Reads over a network, for a board that has no use for it.
+    pub(super) fn skip(fields: &mut Reader<'_>) -> Result<(), ProvisionError> {
+        for _ in 0..2 {
+            let text = fields.byte()?;
+            fields.take(text.into())?;
+        }
+        let count = usize::from(fields.byte()?);
+        fields.take(count * NEIGHBOUR_BYTES)?;
+        Ok(())
     }
 
     pub(super) fn decode(fields: &mut Reader<'_>) -> Result<Self, ProvisionError> {

@@ -35,6 +35,7 @@ use self::trickle::Trickle;
 use crate::config::FULL;
 use crate::config::{Config, LinkAddress, LinkConfig, LinkId, MIN_MTU};
 use crate::counters::{Counters, DropReason};
+use crate::full::Full;
 use crate::random::Random;
 use crate::time::Instant;
 use crate::wire::{Ack, Frame, HEADER_LEN, MAX_TTL, Message, OVERHEAD, Object};
@@ -87,7 +88,7 @@ pub(crate) struct Mesh<S = Plain> {
     /// Frames that wait, by link.
     outboxes: Vec<Outbox>,
     /// Frames that neighbours on lossy links have not acknowledged.
-    repeats: Repeats,
+    repeats: Full<Repeats>,
     trickle: Option<Trickle>,
     /// Registries that hellos told of, with the smallest frame size on the route.
     registries: Vec<(NodeId, u16)>,
@@ -132,7 +133,7 @@ impl<S: Seal> Mesh<S> {
         let lifetime = longest.saturating_mul(SILENT_INTERVALS);
         let registries = config.namespaces.len().max(crate::wire::MAX_NOTES);
         let mtu = config.links.iter().map(|link| link.mtu).max().unwrap_or(0);
-        let lossy = FULL && config.links.iter().any(|link| link.repeats > 0);
+        let lossy = config.links.iter().any(|link| link.repeats > 0);
         let places = if lossy { REPEATED_FRAMES } else { 0 };
         Self {
             id: config.id,
@@ -148,7 +149,7 @@ impl<S: Seal> Mesh<S> {
                 .iter()
                 .map(|_| Outbox::new(limits.outbox_bytes))
                 .collect(),
-            repeats: Repeats::new(places, mtu, config.pace.hop),
+            repeats: Full::new(|| Repeats::new(places, mtu, config.pace.hop)),
             trickle,
             registries: Vec::with_capacity(registries),
             on_path: config.acquisition.on_path,
@@ -287,13 +288,12 @@ impl<S: Seal> Mesh<S> {
         if is_ours && frame.sender != self.id {
             self.routes.doubt_way(frame.destination, frame.sender);
         }
-        if FULL
+        if let Some(repeats) = self.repeats.get_mut()
             && let Message::Ack(_) = frame.message
             && is_ours
             && frame.sender != self.id
         {
-            self.repeats
-                .acknowledge(frame.sender, (frame.origin, frame.sequence));
+            repeats.acknowledge(frame.sender, (frame.origin, frame.sequence));
             counters.received(frame.message.kind(), bytes.len());
             return None;
         }
@@ -405,7 +405,7 @@ impl<S: Seal> Mesh<S> {
 
     /// Repeats frames that were not acknowledged in time.
     pub(crate) fn repeat(&mut self, now: Instant, counters: &mut Counters) {
-        while let Some(due) = self.repeats.poll(now) {
+        while let Some(due) = self.repeats.get_mut().and_then(|it| it.poll(now)) {
             match due {
                 Ok(frame) => {
                     let link = usize::from(frame.link.0);
@@ -425,7 +425,7 @@ impl<S: Seal> Mesh<S> {
 
     /// When frames are to be repeated.
     pub(crate) fn poll_repeat(&self) -> Option<Instant> {
-        self.repeats.poll_timeout().filter(|_| FULL)
+        self.repeats.get().and_then(Repeats::poll_timeout)
     }
 
     fn is_registry(&self) -> bool {
@@ -667,13 +667,13 @@ impl<S: Seal> Mesh<S> {
                 let sent = len + self.seal.added(&config);
                 counters.sent(frame.message.kind(), sent, frame.origin == self.id);
                 if let Some(address) = to
-                    && FULL
+                    && let Some(repeats) = self.repeats.get_mut()
                     && config.repeats > 0
                     && frame.message != Message::Ack(Ack)
                 {
                     let to = (frame.receiver, link, address);
                     let frame = (frame.message.kind(), &self.scratch[..len]);
-                    self.repeats.hold(now, packet, to, config.repeats, frame);
+                    repeats.hold(now, packet, to, config.repeats, frame);
                 }
             }
             Err(_) => counters.drop(DropReason::QueueFull),

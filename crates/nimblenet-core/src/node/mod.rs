@@ -535,9 +535,7 @@ impl Node {
         let notes = held.filter(|catalogue| catalogue.epoch() > 0);
         let notes = notes.map(EpochNote::of);
         let Ground { mesh, counters, .. } = &mut self.ground;
-        if FULL {
-            mesh.repeat(now, counters);
-        }
+        mesh.repeat(now, counters);
         let spoke = mesh.handle_timeout(now, notes.clone(), counters);
         let post = &mut self.ground.post(now);
         if let Some(held) = spoke.then_some(notes) {

@@ -6,7 +6,7 @@ use nimblenet_tasklet::{NodeId, TaskletRef};
 
 use crate::cache::SlotId;
 use crate::cache::{Buffer, Cache};
-use crate::config::{Config, FULL};
+use crate::config::Config;
 use crate::counters::{Counters, DropReason};
 use crate::holders::{Holders, Source};
 use crate::latency::Latency;
@@ -63,7 +63,7 @@ impl Ground {
         Self {
             now: Instant::ZERO,
             latency: Latency::new(sources, config.limits.cache_bytes),
-            repute: Repute::new(if FULL { sources } else { 0 }),
+            repute: Repute::new(sources),
             holders: Holders::new(
                 config.limits.holdings,
                 2 * config.limits.neighbours,

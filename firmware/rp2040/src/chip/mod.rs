@@ -24,7 +24,7 @@ pub(crate) use time::ChipClock;
 use embassy_executor::{SendSpawner, SpawnError, SpawnToken, Spawner};
 
 use nimblenet_board::heap::SealedHeap;
-use nimblenet_board::provision::Provision;
+use nimblenet_board::provision::{Provision, ProvisionError};
 
 /// The heap: memory of the node besides its disk. The node allocates nearly all of it at its start with four
 /// namespaces. A board that needs more than this does not start.
@@ -38,13 +38,16 @@ pub(crate) fn seal_heap() {
     HEAP.seal();
 }
 
-/// The board's record, in the last sector of the flash; none if no node can be made from it.
-pub(crate) fn record() -> Option<Provision> {
+/// The board's record, in the last sector of the flash, as `decode` reads it; none if no node can be made
+/// from it.
+pub(crate) fn record(
+    decode: impl FnOnce(&[u8]) -> Result<Provision, ProvisionError>,
+) -> Option<Provision> {
     const PLACE: usize = 0x101f_f000;
     const BYTES: usize = 4096;
     // SAFETY: the flash is mapped there, is read-only, and nothing in this program writes to it.
     let sector = unsafe { core::slice::from_raw_parts(PLACE as *const u8, BYTES) };
-    Provision::decode(sector).ok()
+    decode(sector).ok()
 }
 
 /// Starts a task. Each is started only once, so its place is free.

@@ -9,6 +9,7 @@ use embassy_rp::uart::{
 use embassy_rp::{Peri, Peripherals};
 use nimblenet_board::calls::Nobody;
 use nimblenet_board::link::{self, Counters};
+use nimblenet_board::provision::Provision;
 use nimblenet_board::start::{DISK_BYTES, LINE};
 use nimblenet_core::LinkId;
 use static_cell::ConstStaticCell;
@@ -101,7 +102,7 @@ impl UartBoard {
         let (interpreter, ends) = InterpreterSide::new(&mut ARENA.take().0, devices);
         let node = NodeSide::new(
             &NODE,
-            (&boot, record()),
+            (&boot, record(Provision::decode_without_network)),
             &[LINE; LINKS],
             DISK.take(),
             watchdog,

@@ -125,7 +125,7 @@ impl WifiBoard {
         let devices = ChipDevices::new(chip.ADC, chip.ADC_TEMP_SENSOR, pins);
         let (interpreter, ends) = InterpreterSide::new(&mut ARENA.take().0, devices);
         let caller = CoapCaller::new(boot.seed as u16, REQUEST.receiver(), ANSWER.sender());
-        let record = record();
+        let record = record(Provision::decode);
         let network = record.as_ref().and_then(Provision::network).cloned();
         let node = NodeSide::new(
             &NODE,
