@@ -212,7 +212,7 @@ mod tests {
         };
         let node = Node::new(config(NodeId(7), vec![shop], &[], 0, 1)).unwrap();
         let caller = CoapCaller::new(0, incoming.receiver(), outgoing.sender());
-        let mut board = Orchestrator::new(node, [], give, caller);
+        let mut board = Orchestrator::new(node, [], give, caller, None);
         let mut sent = Vec::new();
         for request in requests {
             let bytes = heapless::Vec::from_slice(request).unwrap();

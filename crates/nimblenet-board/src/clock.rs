@@ -16,8 +16,8 @@ pub trait Clock {
 pub trait Watchdog {
     /// Starts the timer; from here on it must be fed.
     fn start(&mut self);
-    /// Feeds the timer: the board works, and its next packet has the number `sequence`.
-    fn feed(&mut self, sequence: u32);
+    /// Feeds the timer: the board works.
+    fn feed(&mut self);
     /// The interpreter does not answer. The node stops feeding, so the reset follows.
     fn interpreter_lost(&mut self);
 }

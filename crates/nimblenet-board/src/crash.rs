@@ -3,9 +3,7 @@
 use nimblenet_core::wire::{Cause, REPORT_ADDRESSES, Report};
 
 /// Distinguishes a record from what memory holds after power-on.
-const MAGIC: u32 = 0x4e4e_4b32;
-/// The most packets that a program sends between two updates of the kept packet number.
-const AHEAD: u32 = 256;
+const MAGIC: u32 = 0x4e4e_4b33;
 
 /// Addresses where a program was when it crashed.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -66,6 +64,17 @@ pub struct Crash {
 }
 
 impl Crash {
+    /// No end of a program, but what a registry hears of in the same way: the ledger's numbers were lost.
+    pub(crate) const LEDGER_DAMAGED: Self = Self {
+        cause: Cause::LedgerDamaged,
+        core: 0,
+        micros: 0,
+        places: Places {
+            words: [0; REPORT_ADDRESSES],
+            len: 0,
+        },
+    };
+
     /// Calls `tell` with the report of this crash under `number`.
     pub fn report(&self, number: u32, tell: impl FnOnce(&Report<'_>)) {
         let bytes = self.places.bytes();
@@ -84,7 +93,6 @@ impl Crash {
 #[repr(C)]
 pub struct Kept {
     magic: u32,
-    sequence: u32,
     cause: u32,
     core: u32,
     micros: u32,
@@ -93,20 +101,10 @@ pub struct Kept {
     check: u32,
 }
 
-/// What the previous program has left.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Before {
-    /// A packet number above all that it has used.
-    pub sequence: u32,
-    /// How it ended, unless it was reset from outside.
-    pub crash: Option<Crash>,
-}
-
 impl Kept {
     /// No record.
     pub const NOTHING: Self = Self {
         magic: 0,
-        sequence: 0,
         cause: 0,
         core: 0,
         micros: 0,
@@ -115,36 +113,17 @@ impl Kept {
         check: 0,
     };
 
-    /// Takes the record of the previous program, if there is one; `hungry` says that the watchdog
-    /// has reset it.
-    pub fn take(&mut self, hungry: bool) -> Option<Before> {
+    /// Takes how the previous program ended, unless that is not known or it was reset from outside, and
+    /// begins the record of this one; `hungry` says that the watchdog has reset the previous one.
+    pub fn take(&mut self, hungry: bool) -> Option<Crash> {
         let whole = self.magic == MAGIC && self.check == self.sum();
-        let before = whole.then(|| Before {
-            sequence: self.sequence.wrapping_add(AHEAD),
-            crash: self.read(hungry),
-        });
-        *self = Self::NOTHING;
-        before
-    }
-
-    /// Begins the record of a program that starts with this packet number.
-    pub fn begin(&mut self, sequence: u32) {
+        let crash = self.read(hungry).filter(|_| whole);
         *self = Self {
             magic: MAGIC,
-            sequence,
             ..Self::NOTHING
         };
         self.check = self.sum();
-    }
-
-    /// The program is well and has come to this packet number.
-    pub fn go_on(&mut self, sequence: u32) {
-        // Two words change. A reset between the two writes loses the record, and nothing else.
-        self.check = self
-            .check
-            .wrapping_sub(self.sequence)
-            .wrapping_add(sequence);
-        self.sequence = sequence;
+        crash
     }
 
     /// The program ends. Only the first cause is kept, since it may have caused the others.
@@ -178,13 +157,7 @@ impl Kept {
     }
 
     fn sum(&self) -> u32 {
-        let words = [
-            self.sequence,
-            self.cause,
-            self.core,
-            self.micros,
-            self.places_len,
-        ];
+        let words = [self.cause, self.core, self.micros, self.places_len];
         let words = words.into_iter().chain(self.places);
         words.fold(0x6b65_7074, u32::wrapping_add)
     }
@@ -196,40 +169,39 @@ mod tests {
 
     use super::*;
 
-    fn running(sequence: u32) -> Kept {
+    fn running() -> Kept {
         let mut kept = Kept::NOTHING;
-        kept.begin(1);
-        kept.go_on(sequence);
+        assert_eq!(kept.take(true), None);
         kept
     }
 
     fn crashed(cause: Cause) -> Kept {
-        let mut kept = running(9);
+        let mut kept = running();
         kept.crash(cause, 1, 1_234_567, &Places::default());
         kept
     }
 
     #[test]
     fn memory_after_power_on_is_no_record() {
-        assert_eq!(Kept::NOTHING.clone().take(false), None);
-        let mut noise = running(7);
+        assert_eq!(Kept::NOTHING.clone().take(true), None);
+        let mut noise = running();
         noise.micros ^= 0x5555;
-        assert_eq!(noise.take(false), None);
+        assert_eq!(noise.take(true), None);
     }
 
     #[test]
-    fn packet_numbers_go_on_after_a_reset_from_outside() {
-        let mut kept = running(700);
-        let before = kept.take(false).unwrap();
-        assert_eq!((before.sequence, before.crash), (700 + AHEAD, None));
-        assert_eq!(kept.take(false), None, "it is taken once");
+    fn a_reset_from_outside_is_no_crash_and_a_crash_is_taken_once() {
+        assert_eq!(running().take(false), None);
+        let mut kept = crashed(Cause::Panic);
+        assert!(kept.take(false).is_some());
+        assert_eq!(kept.take(false), None);
     }
 
     #[test]
     fn the_first_cause_of_a_crash_is_kept() {
         let mut kept = crashed(Cause::Panic);
         kept.crash(Cause::Fault, 0, 7, &Places::default());
-        let crash = kept.take(true).unwrap().crash.unwrap();
+        let crash = kept.take(true).unwrap();
         let mut told = None;
         crash.report(5, |report| {
             told = Some((report.number, report.cause, report.core, report.uptime_ms))
@@ -239,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_watchdog_that_was_not_fed_is_a_crash_too() {
-        let crash = running(9).take(true).unwrap().crash.unwrap();
+        let crash = running().take(true).unwrap();
         assert_eq!(crash.cause, Cause::Watchdog);
     }
 
@@ -257,10 +229,10 @@ mod tests {
         for _ in 0..9 {
             places.push(1);
         }
-        let mut kept = running(3);
+        let mut kept = running();
         kept.crash(Cause::Fault, 0, 0, &places);
         let mut told = Vec::new();
-        let crash = kept.take(false).unwrap().crash.unwrap();
+        let crash = kept.take(false).unwrap();
         crash.report(1, |report| told.extend(report.addresses()));
         assert_eq!(told, [0xabc, 0x104, 0x108, 1, 1, 1]);
     }

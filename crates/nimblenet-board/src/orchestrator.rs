@@ -11,11 +11,12 @@ use nimblenet_core::{
     Counters, Driver, Event, ExecutorId, Input, Instant, LinkAddress, LinkId, Node, Transmit,
     drain, pump,
 };
-use nimblenet_tasklet::Work;
+use nimblenet_tasklet::{NamespaceId, Work};
 
 use crate::calls::{Caller, Nobody};
 use crate::clock::{Clock, Watchdog};
 use crate::framing::{Frame, MAX_FRAME_BYTES};
+use crate::ledger::BoardLedger;
 use crate::lent::Lent;
 use crate::parcel::{Parcel, Reply};
 
@@ -67,6 +68,8 @@ struct Outside<'c, M: RawMutex, const LINKS: usize, C> {
     /// Since when the interpreter owes an answer.
     waits: Option<Instant>,
     caller: C,
+    /// What must not fall; none if it was lost.
+    ledger: Option<&'c mut BoardLedger>,
 }
 
 impl<M: RawMutex, const LINKS: usize, C: Caller> Driver for Outside<'_, M, LINKS, C> {
@@ -103,6 +106,12 @@ impl<M: RawMutex, const LINKS: usize, C: Caller> Driver for Outside<'_, M, LINKS
         }
     }
 
+    fn keep(&mut self, namespace: NamespaceId, epoch: u32) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.raise(namespace, epoch);
+        }
+    }
+
     fn event(&mut self, now: Instant, event: Event<'_>) {
         // The node sends results to callers on other nodes itself, as frames.
         if let Event::Finished {
@@ -115,12 +124,14 @@ impl<M: RawMutex, const LINKS: usize, C: Caller> Driver for Outside<'_, M, LINKS
 }
 
 impl<'c, M: RawMutex, const LINKS: usize, C: Caller> Orchestrator<'c, M, LINKS, C> {
-    /// Connects `node` to `links`, to the interpreter through `work`, and to `caller`.
+    /// Connects `node` to `links`, to the interpreter through `work`, to `caller`, and to the `ledger` that
+    /// keeps what must not fall, unless that was lost.
     pub fn new(
         node: Node,
         links: [Outgoing<'c, M>; LINKS],
         work: zerocopy_channel::Sender<'c, M, Parcel>,
         caller: C,
+        ledger: Option<&'c mut BoardLedger>,
     ) -> Self {
         Self {
             node,
@@ -129,6 +140,7 @@ impl<'c, M: RawMutex, const LINKS: usize, C: Caller> Orchestrator<'c, M, LINKS, 
                 work,
                 waits: None,
                 caller,
+                ledger,
             },
             frame: [0; MAX_FRAME_BYTES],
         }
@@ -197,7 +209,10 @@ impl<'c, M: RawMutex, const LINKS: usize, C: Caller> Orchestrator<'c, M, LINKS, 
                 watchdog.interpreter_lost();
                 pending::<()>().await;
             }
-            watchdog.feed(self.node.next_sequence());
+            watchdog.feed();
+            if let Some(ledger) = &mut self.outside.ledger {
+                ledger.come_to(self.node.next_sequence());
+            }
             if due.is_some_and(|due| due <= now) {
                 due = self.handle(now, Input::Timeout);
             }

@@ -1,5 +1,6 @@
 //! The counters of a node.
 
+use crate::config::FULL;
 use crate::job::Source;
 use crate::wire::Kind;
 
@@ -93,11 +94,16 @@ pub struct Acquired {
     pub registry: u64,
 }
 
-/// Everything a node counts since its start.
+/// A node that is not a full one counts the traffic of all kinds together.
+const KINDS: usize = if FULL { Kind::ALL.len() } else { 1 };
+const REASONS: usize = if FULL { DropReason::ALL.len() } else { 0 };
+
+/// Everything a node counts since its start. A node that is not a full one shows nobody more than its calls
+/// and its bytes, so it counts nothing else.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counters {
-    traffic: [Traffic; Kind::ALL.len()],
-    drops: [u64; DropReason::ALL.len()],
+    traffic: [Traffic; KINDS],
+    drops: [u64; REASONS],
     /// Tasklets acquired, by source.
     pub acquired: Acquired,
     /// Acquisitions that failed.
@@ -136,15 +142,24 @@ pub struct Counters {
     pub moves_failed: u64,
 }
 
+/// Counts one more of what only a full node counts.
+pub(crate) fn count(counter: &mut u64) {
+    *counter += u64::from(FULL);
+}
+
 impl Counters {
+    fn place(kind: Kind) -> usize {
+        if FULL { kind as usize - 1 } else { 0 }
+    }
+
     /// Traffic of one kind of message.
     pub fn traffic(&self, kind: Kind) -> &Traffic {
-        &self.traffic[kind as usize - 1]
+        &self.traffic[Self::place(kind)]
     }
 
     /// Frames dropped for one reason.
     pub fn dropped(&self, reason: DropReason) -> u64 {
-        self.drops[reason as usize]
+        self.drops.get(reason as usize).copied().unwrap_or(0)
     }
 
     /// Bytes of all frames sent.
@@ -163,20 +178,22 @@ impl Counters {
     /// Counts a tasklet that was acquired from `source`, unless it is native.
     pub(crate) fn count_acquired(&mut self, source: Source) {
         match source {
-            Source::Local => self.acquired.local += 1,
-            Source::Neighbour => self.acquired.neighbour += 1,
-            Source::Global => self.acquired.global += 1,
-            Source::Registry => self.acquired.registry += 1,
+            Source::Local => count(&mut self.acquired.local),
+            Source::Neighbour => count(&mut self.acquired.neighbour),
+            Source::Global => count(&mut self.acquired.global),
+            Source::Registry => count(&mut self.acquired.registry),
             Source::Native => {}
         }
     }
 
     pub(crate) fn drop(&mut self, reason: DropReason) {
-        self.drops[reason as usize] += 1;
+        if let Some(drops) = self.drops.get_mut(reason as usize) {
+            *drops += 1;
+        }
     }
 
     pub(crate) fn sent(&mut self, kind: Kind, bytes: usize, own: bool) {
-        let traffic = &mut self.traffic[kind as usize - 1];
+        let traffic = &mut self.traffic[Self::place(kind)];
         traffic.sent += 1;
         traffic.sent_bytes += bytes as u64;
         traffic.originated += u64::from(own);
@@ -189,7 +206,7 @@ impl Counters {
     }
 
     pub(crate) fn received(&mut self, kind: Kind, bytes: usize) {
-        let traffic = &mut self.traffic[kind as usize - 1];
+        let traffic = &mut self.traffic[Self::place(kind)];
         traffic.received += 1;
         traffic.received_bytes += bytes as u64;
     }

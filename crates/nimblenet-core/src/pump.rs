@@ -1,6 +1,6 @@
 //! The one loop that every driver uses.
 
-use nimblenet_tasklet::Work;
+use nimblenet_tasklet::{NamespaceId, Work};
 
 use crate::config::{ExecutorId, LinkId};
 use crate::event::{Event, Input, Reason};
@@ -20,6 +20,11 @@ pub trait Driver {
     fn takes_work(&self, executor: ExecutorId) -> bool {
         let _ = executor;
         true
+    }
+    /// Keeps, durably, that a catalogue is at `epoch`: after a restart the node must not take an older one
+    /// ([`Node::set_floor`]). Called before anything else follows from that epoch.
+    fn keep(&mut self, namespace: NamespaceId, epoch: u32) {
+        let _ = (namespace, epoch);
     }
     /// Puts `frame` on its link.
     fn transmit(&mut self, now: Instant, transmit: Transmit, frame: &[u8]);
@@ -51,6 +56,9 @@ pub fn drain(
     driver: &mut impl Driver,
     frame: &mut [u8],
 ) -> Option<(Instant, Reason)> {
+    while let Some((namespace, epoch)) = node.poll_floor() {
+        driver.keep(namespace, epoch);
+    }
     for link in (0..node.config().links.len()).map(|link| LinkId(link as u8)) {
         while driver.takes_frame(link)
             && let Some(transmit) = node.poll_transmit(now, link, frame)

@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rp2040_emu::{Config, Emulator, EmulatorBuilder, ExecutionModel};
 
 use crate::Image;
+use crate::flash::{Flash, Torn};
+use crate::rom;
 
 /// The system clock that firmware sets up.
 pub(crate) const CLOCK_HZ: u64 = 125_000_000;
@@ -65,6 +67,7 @@ impl Incoming {
 /// A board that runs in virtual time.
 pub struct Board {
     emulator: Emulator,
+    flash: Flash,
     /// Cycles since power-on.
     now: u64,
     resets: u64,
@@ -90,14 +93,13 @@ impl Board {
         .build()
         .ok()
         .context("the emulator refuses its configuration")?;
-        // Firmware reads only pointers to functions from the boot ROM, and firmware in Rust has
-        // functions of its own for them.
-        emulator.load_bootrom(&[0; 64]);
+        emulator.load_bootrom(&rom::bytes());
         emulator.load_flash(image.bytes());
         emulator.reset();
         emulator.direct_boot_from_flash(VECTORS);
         Ok(Self {
             emulator,
+            flash: Flash::new(image.bytes()),
             now: 0,
             resets: 0,
             fault_cycles: [0; 2],
@@ -114,14 +116,20 @@ impl Board {
 
     /// Runs until the given cycle or a little longer, since instructions are not cut short.
     ///
-    /// A reset, by the watchdog or by a core, boots from flash again, with RAM as it was.
+    /// A reset, by the watchdog or by a core, boots from flash again, with RAM as it was. Without power only
+    /// time passes.
     ///
     /// # Errors
     ///
     /// If a core has locked up or does not come back from a fault, and no watchdog is on that
-    /// would reset the board.
+    /// would reset the board; or if a core reads flash while that is not mapped, or asks for what flash
+    /// cannot do.
     pub fn run_until(&mut self, cycle: u64) -> Result<()> {
         while self.now < cycle {
+            if self.is_off() {
+                self.now = cycle;
+                return Ok(());
+            }
             for uart in Uart::ALL {
                 self.deliver(uart);
             }
@@ -138,9 +146,56 @@ impl Board {
                 self.emulator.direct_boot_from_flash(VECTORS);
                 self.resets += 1;
             }
+            self.serve_flash()?;
             self.check_faults(cycles)?;
         }
         Ok(())
+    }
+
+    /// Does what a function of the boot ROM asks of the flash.
+    fn serve_flash(&mut self) -> Result<()> {
+        if let Some(address) = self.emulator.flash_missed() {
+            let now = self.now;
+            bail!("a core reads flash at {address:#010x} by cycle {now}, while it is not mapped");
+        }
+        let Some((arguments, what)) = self.emulator.flash_request() else {
+            return Ok(());
+        };
+        let (emulator, now) = (&self.emulator, self.now);
+        let ram = |address| emulator.peek(address);
+        if self.flash.serve(now, arguments, what, ram)? {
+            self.emulator.load_flash(self.flash.bytes());
+            self.emulator.flash_done();
+        }
+        Ok(())
+    }
+
+    /// Cuts the board's power at an operation of its flash, which is done as far as `torn` says; erases
+    /// of a sector and programmed pages count from 0 on.
+    pub fn cut_power_at(&mut self, operation: u64, torn: Torn) {
+        self.flash.cut_at(operation, torn);
+    }
+
+    /// Whether the power was cut.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.flash.is_cut()
+    }
+
+    /// How many sectors were erased and pages programmed since power-on.
+    #[must_use]
+    pub fn flash_operations(&self) -> u64 {
+        self.flash.operations()
+    }
+
+    /// The content of the flash, with which a board can be powered on again.
+    ///
+    /// # Panics
+    ///
+    /// Never: a flash is as long as an image may be.
+    #[must_use]
+    pub fn flash(&self) -> Image {
+        Image::raw(self.flash.bytes()).expect("it has the length of a flash")
     }
 
     /// Fails if a core is lost for good.

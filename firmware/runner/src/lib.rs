@@ -21,15 +21,18 @@
 mod bench;
 mod board;
 mod dialogue;
+mod flash;
 mod image;
 mod live;
 mod lockstep;
+mod rom;
 mod tie;
 mod uf2;
 
 pub use bench::{Bench, BoardId, Port};
 pub use board::{Board, Uart};
 pub use dialogue::Dialogue;
+pub use flash::Torn;
 pub use image::Image;
 pub use live::Pace;
 pub use lockstep::{Lockstep, Sent};

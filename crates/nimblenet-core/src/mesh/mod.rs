@@ -34,7 +34,7 @@ use self::seal::{Plain, Seal};
 use self::trickle::Trickle;
 use crate::config::FULL;
 use crate::config::{Config, LinkAddress, LinkConfig, LinkId, MIN_MTU};
-use crate::counters::{Counters, DropReason};
+use crate::counters::{Counters, DropReason, count};
 use crate::full::Full;
 use crate::random::Random;
 use crate::time::Instant;
@@ -223,7 +223,7 @@ impl<S: Seal> Mesh<S> {
             !next.is_wide(now, part + 1) && self.neighbours.narrow(now, next.id, part)
         });
         if narrows {
-            counters.narrowed += 1;
+            count(&mut counters.narrowed);
         }
     }
 

@@ -31,6 +31,7 @@ use crate::cache::{Buffer, Cache, Disk, SlotId};
 use crate::catalogue::Catalogue;
 use crate::config::FULL;
 use crate::config::{Config, ExecutorId};
+use crate::counters::count;
 use crate::earliest::Earliest;
 use crate::event::{CallRequest, Progress, Reason, Standing};
 use crate::full::Full;
@@ -1075,7 +1076,7 @@ impl Calls {
         match admitted {
             Ok(at) => self.moves.take_in(post, at, origin, offer),
             Err(fault) => {
-                post.counters.moves_refused += 1;
+                count(&mut post.counters.moves_refused);
                 exchanges::send(post, caller, Answer::Refused(fault, None));
             }
         }

@@ -51,7 +51,7 @@ use crate::cache::{Buffer, Cache, Disk};
 use crate::catalogue::{BadDelta, Catalogue};
 use crate::config::FULL;
 use crate::config::{Config, ConfigError, ExecutorId, LinkId};
-use crate::counters::Counters;
+use crate::counters::{Counters, count};
 use crate::earliest::Earliest;
 use crate::event::{CallRequest, Event, Input, Progress, Reason};
 use crate::full::Full;
@@ -74,7 +74,8 @@ const OBJECTS: usize = 2;
 /// - commands ([`call`](Self::call), [`call_here`](Self::call_here),
 ///   [`call_at`](Self::call_at), [`move_call`](Self::move_call), [`stop`](Self::stop),
 ///   [`publish`](Self::publish), [`install`](Self::install)) ask for something and may be refused;
-/// - `poll_*` say what to do: [`poll_transmit`](Self::poll_transmit) gives frames for links,
+/// - `poll_*` say what to do: [`poll_floor`](Self::poll_floor) gives what must be kept before anything
+///   else, [`poll_transmit`](Self::poll_transmit) frames for links,
 ///   [`poll_work`](Self::poll_work) work for the executor, [`poll_event`](Self::poll_event) news
 ///   for the user, [`poll_timeout`](Self::poll_timeout) when to call again.
 ///
@@ -394,6 +395,11 @@ impl Node {
         subscriptions.set_floor(namespace, epoch);
     }
 
+    /// A namespace whose catalogue is newer than the node's floor, and its epoch, which is the floor now.
+    pub fn poll_floor(&mut self) -> Option<(NamespaceId, u32)> {
+        self.calls.runs.supply.subscriptions.poll_floor()
+    }
+
     /// Tells the registry of the node's first namespace how the previous program of this node
     /// ended. A registry does not report.
     pub fn report(&mut self, report: &Report<'_>) {
@@ -600,7 +606,7 @@ impl Node {
                 }
             }
             Message::Refuse(refuse) => {
-                post.counters.refusals += 1;
+                count(&mut post.counters.refusals);
                 let request = refuse.request;
                 self.calls.runs.supply.handle_refusal(post, origin, request);
             }

@@ -20,6 +20,8 @@ pub enum Cause {
     InterpreterLost = 3,
     /// The watchdog was not fed.
     Watchdog = 4,
+    /// It goes on, but the numbers that must not fall were lost: it takes no catalogue.
+    LedgerDamaged = 5,
 }
 
 impl Cause {
@@ -30,6 +32,7 @@ impl Cause {
             2 => Some(Self::Fault),
             3 => Some(Self::InterpreterLost),
             4 => Some(Self::Watchdog),
+            5 => Some(Self::LedgerDamaged),
             _ => None,
         }
     }
@@ -41,6 +44,7 @@ impl Cause {
             Self::Fault => "fault",
             Self::InterpreterLost => "interpreter-lost",
             Self::Watchdog => "watchdog",
+            Self::LedgerDamaged => "ledger-damaged",
         }
     }
 }

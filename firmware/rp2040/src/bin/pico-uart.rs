@@ -3,7 +3,7 @@
 #![no_main]
 
 use chip::uart::{self, UartBoard};
-use chip::{interpret, start};
+use chip::{interpret, park, start};
 use embassy_rp::executor::Executor;
 use embassy_rp::multicore::{Stack, spawn_core1};
 use static_cell::{ConstStaticCell, StaticCell};
@@ -24,9 +24,11 @@ fn main() -> ! {
         core1,
     } = UartBoard::start(embassy_rp::init(embassy_rp::config::Config::default()));
     spawn_core1(core1, CORE1_STACK.take(), || {
+        park::join();
         let executor = CORE1.init(Executor::new());
         executor.run(|tasks| start(tasks, interpret(interpreter)));
     });
+    park::wait_for_second_core();
     CORE0.init(Executor::new()).run(|tasks| {
         for (at, line) in (0..).zip(lines) {
             let (sending, receiving) = line.split();

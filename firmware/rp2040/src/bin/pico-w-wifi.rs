@@ -3,7 +3,7 @@
 #![no_main]
 
 use chip::wifi::{self, WifiBoard};
-use chip::{interpret, start, uart};
+use chip::{interpret, park, start, uart};
 use embassy_rp::executor::Executor;
 use embassy_rp::multicore::{Stack, spawn_core1};
 use embassy_rp::peripherals::{DMA_CH0, PIO0};
@@ -33,9 +33,11 @@ fn main() -> ! {
         core1,
     } = WifiBoard::start(chip, Interrupts);
     spawn_core1(core1, CORE1_STACK.take(), || {
+        park::join();
         let executor = CORE1.init(Executor::new());
         executor.run(|tasks| start(tasks, interpret(interpreter)));
     });
+    park::wait_for_second_core();
     CORE0.init(Executor::new()).run(|tasks| {
         let (sending, receiving) = line.split();
         start(tasks, uart::receive(0, receiving));

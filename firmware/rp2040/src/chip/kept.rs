@@ -1,4 +1,4 @@
-//! What outlives a reset: the record of a crash, and the packet number to go on with.
+//! What outlives a reset in RAM: the record of a crash.
 
 use core::mem::MaybeUninit;
 use core::ops::Range;
@@ -18,6 +18,7 @@ use nimblenet_core::wire::Cause;
 
 use nimblenet_board::clock;
 use nimblenet_board::crash::{Kept, Places};
+use nimblenet_board::ledger::BoardLedger;
 use nimblenet_board::start::Boot;
 
 /// The board is reset if nobody feeds the watchdog for this long.
@@ -41,10 +42,10 @@ fn change<T>(change: impl FnOnce(&mut Kept) -> T) -> T {
     result
 }
 
-/// Takes what the previous program has left.
-pub(crate) fn boot(watchdog: &ChipWatchdog) -> Boot {
+/// Takes what the previous program has left, also in `ledger`.
+pub(crate) fn boot(watchdog: &ChipWatchdog, ledger: Option<&mut BoardLedger>) -> Boot {
     let hungry = watchdog.0.reset_reason() == Some(ResetReason::TimedOut);
-    change(|kept| Boot::new(kept, hungry, || RoscRng.next_u32()))
+    change(|kept| Boot::new(kept, hungry, || RoscRng.next_u32(), ledger))
 }
 
 /// The chip's watchdog.
@@ -62,8 +63,7 @@ impl clock::Watchdog for ChipWatchdog {
         self.0.start(HUNGER);
     }
 
-    fn feed(&mut self, sequence: u32) {
-        change(|kept| kept.go_on(sequence));
+    fn feed(&mut self) {
         self.0.feed(HUNGER);
     }
 

@@ -6,9 +6,11 @@
 
 mod alarm;
 mod devices;
+mod flash;
 mod interpreter;
 mod kept;
 mod node;
+pub mod park;
 mod time;
 pub mod uart;
 #[cfg(feature = "wifi")]
@@ -45,7 +47,7 @@ pub(crate) fn record(
 ) -> Option<Provision> {
     const PLACE: usize = 0x101f_f000;
     const BYTES: usize = 4096;
-    // SAFETY: the flash is mapped there, is read-only, and nothing in this program writes to it.
+    // SAFETY: the flash is mapped there, is read-only, and nothing in this program writes to this sector.
     let sector = unsafe { core::slice::from_raw_parts(PLACE as *const u8, BYTES) };
     decode(sector).ok()
 }

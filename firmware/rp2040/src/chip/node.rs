@@ -5,6 +5,7 @@ use embassy_sync::channel::Channel;
 use embassy_sync::signal::Signal;
 use embassy_sync::zerocopy_channel::Receiver;
 use nimblenet_board::calls::{Caller, Nobody};
+use nimblenet_board::ledger::BoardLedger;
 use nimblenet_board::orchestrator::{
     Arrival, Departure, INCOMING_FRAMES, OUTGOING_FRAMES, Orchestrator,
 };
@@ -41,7 +42,7 @@ pub struct NodeSide<C: 'static = Nobody> {
 
 impl<C: Caller> NodeSide<C> {
     /// Makes the node that `record` names, with these links and what it keeps on `disk`, and connects it
-    /// to the interpreter and to `caller`.
+    /// to the interpreter, to `caller` and to the board's `ledger`.
     pub(crate) fn new(
         place: &'static Place<C>,
         (boot, record): (&Boot, Option<Provision>),
@@ -49,13 +50,13 @@ impl<C: Caller> NodeSide<C> {
         disk: &'static mut [u8],
         watchdog: ChipWatchdog,
         interpreter: NodeEnds,
-        caller: C,
+        (caller, mut ledger): (C, Option<&'static mut BoardLedger>),
     ) -> Self {
-        let node = start::node(boot, record, links, disk);
+        let node = start::node(boot, record, links, disk, ledger.as_deref_mut());
         let links = [OUTGOING[0].sender(), OUTGOING[1].sender()];
         let NodeEnds { work, replies } = interpreter;
         Self {
-            orchestrator: place.init_with(|| Orchestrator::new(node, links, work, caller)),
+            orchestrator: place.init_with(|| Orchestrator::new(node, links, work, caller, ledger)),
             replies,
             watchdog,
         }

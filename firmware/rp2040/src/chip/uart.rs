@@ -8,6 +8,7 @@ use embassy_rp::uart::{
 };
 use embassy_rp::{Peri, Peripherals};
 use nimblenet_board::calls::Nobody;
+use nimblenet_board::ledger::BoardLedger;
 use nimblenet_board::link::{self, Counters};
 use nimblenet_board::provision::Provision;
 use nimblenet_board::start::{DISK_BYTES, LINE};
@@ -15,6 +16,7 @@ use nimblenet_core::LinkId;
 use static_cell::ConstStaticCell;
 
 use crate::devices::pins;
+use crate::flash::ledger;
 use crate::interpreter::Arena;
 use crate::node::{INCOMING, LINKS, OUTGOING, Place, ROOM};
 use crate::{
@@ -84,7 +86,8 @@ impl UartBoard {
         static NODE: Place<Nobody> = Place::new();
 
         let watchdog = ChipWatchdog::new(chip.WATCHDOG);
-        let boot = boot(&watchdog);
+        let mut ledger = ledger().map(|ledger| ledger as &mut BoardLedger);
+        let boot = boot(&watchdog, ledger.as_deref_mut());
         let [first, second] = &BUFFERS;
         let line = line_config();
         let (sending, received) = (first.sending.take(), first.received.take());
@@ -107,7 +110,7 @@ impl UartBoard {
             DISK.take(),
             watchdog,
             ends,
-            Nobody,
+            (Nobody, ledger),
         );
         seal_heap();
         Self {

@@ -23,6 +23,7 @@ use embassy_time::{Duration, Timer};
 use nimblenet_board::calls::{ANSWERS, CoapCaller, Datagram, MAX_REQUEST_BYTES, REQUESTS};
 use nimblenet_board::coap::MAX_MESSAGE_BYTES;
 use nimblenet_board::datagrams::{self, SOCKETS};
+use nimblenet_board::ledger::BoardLedger;
 use nimblenet_board::neighbours::Neighbours;
 use nimblenet_board::provision::{Network, Provision};
 use nimblenet_board::start::{LINE, NETWORK};
@@ -30,6 +31,7 @@ use nimblenet_core::LinkId;
 use static_cell::{ConstStaticCell, StaticCell};
 
 use crate::devices::pins;
+use crate::flash::ledger;
 use crate::interpreter::Arena;
 use crate::node::{INCOMING, OUTGOING, Place, ROOM};
 use crate::uart::{Buffers, Interrupts, line_config};
@@ -97,7 +99,8 @@ impl WifiBoard {
         static NODE: Place<WifiCaller> = Place::new();
 
         let watchdog = ChipWatchdog::new(chip.WATCHDOG);
-        let boot = boot(&watchdog);
+        let mut ledger = ledger().map(|ledger| ledger as &mut BoardLedger);
+        let boot = boot(&watchdog, ledger.as_deref_mut());
         let (sending, received, line) = (
             BUFFERS.sending.take(),
             BUFFERS.received.take(),
@@ -134,7 +137,7 @@ impl WifiBoard {
             DISK.take(),
             watchdog,
             ends,
-            caller,
+            (caller, ledger),
         );
         seal_heap();
         Self {

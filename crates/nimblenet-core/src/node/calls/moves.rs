@@ -11,6 +11,7 @@ use nimblenet_tasklet::{Fault, NamespaceId, NodeId, Outcome};
 use self::arrival::Arrival;
 pub(in crate::node) use self::arrival::Settled;
 use self::departure::{Departure, Leaving};
+use crate::counters::count;
 use crate::job::{CallId, Job, Next};
 use crate::node::post::{Ask, FetchEnd, Gone, ImageWork, Post};
 use crate::places::{Depth, JobAt};
@@ -137,7 +138,7 @@ impl Moves {
             && departure.job == at
         {
             self.transit = Transit::Idle;
-            post.counters.moves_failed += 1;
+            count(&mut post.counters.moves_failed);
             let (to, result) = (departure.to, Err(fault));
             self.note(Moved { call, to, result });
         }
@@ -192,7 +193,7 @@ impl Moves {
         let (heard, passed) = departure.handle_answer(post, origin, answer, job);
         if let OfferAnswer::HandedOver(gone) = heard {
             self.transit = Transit::Idle;
-            post.counters.moved_out += 1;
+            count(&mut post.counters.moved_out);
             let (call, to, result) = (job.call, gone.to, Ok(()));
             self.note(Moved { call, to, result });
         } else {
@@ -295,7 +296,7 @@ impl Moves {
         };
         let settled = arrival.settle(post.config.id);
         self.transit = Transit::Idle;
-        post.counters.moved_in += 1;
+        count(&mut post.counters.moved_in);
         Some(settled)
     }
 
@@ -359,7 +360,7 @@ impl Moves {
     fn pass(&mut self, post: &mut Post<'_>, job: &Job, passed: Option<Passed>) {
         if let (Some(Passed::Stays(..)), Transit::Out(departure)) = (passed, self.transit) {
             self.transit = Transit::Idle;
-            post.counters.moves_failed += 1;
+            count(&mut post.counters.moves_failed);
             let (call, to, result) = (job.call, departure.to, Err(departure.fault));
             self.note(Moved { call, to, result });
         }

@@ -20,6 +20,7 @@ use self::supply::{Acquired, Missing, Supplied, Supply, Wanted};
 use crate::cache::{Buffer, Cache, Disk, NotExpanded, SlotId};
 use crate::catalogue::Catalogue;
 use crate::config::{Config, ExecutorId};
+use crate::counters::count;
 use crate::earliest::Earliest;
 use crate::event::{CallRequest, Reason};
 use crate::full::Full;
@@ -377,7 +378,7 @@ impl Runs {
         if let Some(acquisition) = waited {
             self.abandon(post, acquisition);
         }
-        post.counters.moves_refused += 1;
+        count(&mut post.counters.moves_refused);
         self.forget_replaced();
     }
 
@@ -711,7 +712,7 @@ impl Runs {
 
     /// Tells a job that the module that it waits for cannot be had.
     fn miss_module(&mut self, post: &mut Post<'_>, at: JobAt, fault: Fault) {
-        post.counters.not_acquired += 1;
+        count(&mut post.counters.not_acquired);
         let state = self.execution.jobs[at].state;
         if let State::Preloading { item, .. } = state {
             // A tasklet that cannot be preloaded may never be called.

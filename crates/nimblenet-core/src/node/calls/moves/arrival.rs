@@ -6,6 +6,7 @@
 use nimblenet_tasklet::{Digest, Fault, NodeId, Outcome};
 
 use super::{Ask, FetchEnd, ImageWork, Passed, Post};
+use crate::counters::count;
 use crate::job::{Caller, Job, Next, Station};
 use crate::node::post::{Order, Owner, SOURCE_ASKS};
 use crate::places::{Depth, JobAt};
@@ -104,7 +105,7 @@ impl Arrival {
                 Ok(Passed::Arrived(self.job))
             }
             FetchEnd::Complete(_) => {
-                post.counters.digest_mismatches += 1;
+                count(&mut post.counters.digest_mismatches);
                 Err(Fault::DigestMismatch)
             }
             FetchEnd::Changed => Err(Fault::DigestMismatch),

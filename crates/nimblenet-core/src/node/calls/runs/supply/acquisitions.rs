@@ -15,6 +15,7 @@ use nimblenet_tasklet::{Digest, Fault, NodeId, TaskletName, TaskletRef};
 use self::searching::Scope;
 use crate::cache::{Nearby, Origin, SlotId};
 use crate::config::Discovery;
+use crate::counters::count;
 use crate::event::ClientId;
 use crate::holders;
 use crate::job::{Callee, Source, Step};
@@ -534,7 +535,7 @@ impl Acquisition {
 
     /// Goes on with the registry after a source has sent what is not the module.
     fn misled(&mut self, post: &mut Post<'_>, at: AcquisitionAt, source: NodeId) {
-        post.counters.digest_mismatches += 1;
+        count(&mut post.counters.digest_mismatches);
         self.blame(post, source, FALSE_POINTS);
         if self.knows(post) {
             self.misses = self.misses.max(HOLDER_ATTEMPTS - 1);

@@ -17,7 +17,7 @@ use nimblenet_tasklet::{
 use crate::cache::{Disk, SlotId};
 use crate::catalogue::{BadDelta, Catalogue, CatalogueLimits};
 use crate::config::NamespaceConfig;
-use crate::counters::DropReason;
+use crate::counters::{DropReason, count};
 use crate::job::Callee;
 use crate::node::post::{FetchEnd, Order, Owner, Post, SOURCE_ASKS};
 use crate::places::SubscriptionAt;
@@ -48,7 +48,7 @@ struct Subscription {
     config: NamespaceConfig,
     catalogue: Catalogue,
     sync: Sync,
-    /// The newest epoch that the node has held before it started; it takes none that is older.
+    /// The newest epoch that the node has held, also before it started; it takes none that is older.
     floor: u32,
     /// When the catalogue that is held came; none if it was there from the start.
     taken: Option<Instant>,
@@ -378,7 +378,7 @@ impl Subscriptions {
         }
         let at = SubscriptionAt::new(ticket as usize);
         if !good {
-            post.counters.bad_signatures += 1;
+            count(&mut post.counters.bad_signatures);
             self.failed(post, at, Fault::BadSignature);
             return;
         }
@@ -425,6 +425,14 @@ impl Subscriptions {
         if let Some(at) = self.of(id) {
             self.at_mut(at).floor = epoch;
         }
+    }
+
+    /// A namespace whose catalogue is newer than its floor, and its epoch, which is the floor now.
+    pub(in crate::node) fn poll_floor(&mut self) -> Option<(NamespaceId, u32)> {
+        let mut held = self.table.iter_mut();
+        let risen = held.find(|held| held.floor < held.catalogue.epoch())?;
+        risen.floor = risen.catalogue.epoch();
+        Some((risen.catalogue.id(), risen.floor))
     }
 
     /// Whether a catalogue has changed, or could not be had, since this was last asked. If so, it
