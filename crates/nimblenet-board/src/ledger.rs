@@ -195,6 +195,11 @@ impl<F: Flash> Ledger<F> {
         Ok(ledger)
     }
 
+    /// The flash, with all that was written.
+    pub fn into_flash(self) -> F {
+        self.flash
+    }
+
     /// Writes the record with these numbers to both sectors, first to the one that is not sound.
     fn write(&mut self, mut record: Record) {
         record.0[SEQUENCE] = record.0[SEQUENCE].wrapping_add(1);

@@ -176,6 +176,18 @@ impl Board {
         self.flash.cut_at(operation, torn);
     }
 
+    /// Takes the power away and gives it again: only the flash keeps its content.
+    ///
+    /// # Errors
+    ///
+    /// If the emulator refuses its configuration.
+    pub fn power_on_again(&mut self) -> Result<()> {
+        let now = self.now;
+        *self = Self::new(&self.flash())?;
+        self.now = now;
+        Ok(())
+    }
+
     /// Whether the power was cut.
     #[must_use]
     pub fn is_off(&self) -> bool {

@@ -98,6 +98,8 @@ pub(crate) struct Floor {
     namespace: NamespaceConfig,
     archive: Archive,
     publisher: Publisher,
+    /// Frames that have come to the nodes of the host since they were last cleared.
+    pub(crate) heard: Vec<Frame>,
 }
 
 /// A frame as it goes onto a line.
@@ -195,6 +197,7 @@ impl Floor {
             namespace,
             archive,
             publisher,
+            heard: Vec::new(),
         }
     }
 
@@ -205,6 +208,18 @@ impl Floor {
 
     /// Puts a board on the floor that takes tasklets of other namespaces too.
     pub(crate) fn board_of(&mut self, id: NodeId, others: &[&str]) -> BoardId {
+        let image = self.image_of(id, others);
+        self.power_on(&image)
+    }
+
+    /// Puts a board with this flash on the floor.
+    pub(crate) fn power_on(&mut self, flash: &Image) -> BoardId {
+        let board = self.bench.add(flash);
+        board.expect("the emulator takes the image")
+    }
+
+    /// The flash of a new board.
+    pub(crate) fn image_of(&self, id: NodeId, others: &[&str]) -> Image {
         let mut namespaces = vec![self.namespace];
         namespaces.extend(others.iter().map(|name| NamespaceConfig {
             name: Name::new(name).expect("it is a name"),
@@ -212,8 +227,7 @@ impl Floor {
         }));
         let provision = Provision::new(id, namespaces).expect("a board can be that");
         let image = image().provisioned(&provision.encode());
-        let board = self.bench.add(&image.expect("the record fits"));
-        board.expect("the emulator takes the image")
+        image.expect("the record fits")
     }
 
     /// Puts the registry at the other end of a line.
@@ -298,6 +312,7 @@ impl Floor {
                     let (link, from) = (LinkId(0), LinkAddress(0));
                     let bytes = &frame[..];
                     peer.handle(now, Input::Frame { link, from, bytes });
+                    self.heard.push(frame);
                 }
             }
             while let Some((_, outcome)) = peer.outside.outcomes.pop_front_if(|(at, _)| *at <= now)
