@@ -322,6 +322,11 @@ impl Board {
         self.emulator.peek(address)
     }
 
+    /// Changes a word of the board's RAM, as a debugger does.
+    pub fn poke(&mut self, address: u32, word: u32) {
+        self.emulator.poke(address, word);
+    }
+
     /// Makes a core go on at another address, as a debugger does; a core that sleeps goes on there
     /// once it wakes.
     pub fn jump(&mut self, core: u8, address: u32) {

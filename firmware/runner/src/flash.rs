@@ -95,7 +95,7 @@ impl Flash {
             .checked_add(length)
             .is_some_and(|end| end <= self.bytes.len());
         ensure!(
-            fits && at % unit == 0,
+            fits && at.is_multiple_of(unit),
             "{length} bytes at {offset:#x} are no flash"
         );
         ensure!(

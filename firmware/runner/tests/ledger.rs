@@ -78,7 +78,15 @@ fn heard(floor: &Floor) -> (Option<u32>, u32) {
 fn drafts() -> Vec<Draft> {
     let wat = r#"(module (func (export "run") (param i32) (result i32)
         (i32.mul (local.get 0) (i32.const 3))))"#;
-    vec![draft("triple", wat, "func(s32) -> s32")]
+    // Counts down; with a large number that takes long.
+    let busy = r#"(module (func (export "run") (param i32) (result i32)
+        (loop $next
+            (local.set 0 (i32.sub (local.get 0) (i32.const 1)))
+            (br_if $next (local.get 0)))
+        (i32.const 7)))"#;
+    let mut busy = draft("busy", busy, "func(s32) -> s32");
+    busy.fuel = 100_000_000;
+    vec![draft("triple", wat, "func(s32) -> s32"), busy]
 }
 
 /// Lets time pass until something is so; false if it is not so in time.
@@ -192,6 +200,45 @@ fn a_board_that_is_reset_goes_on_with_its_ledger() {
         (before.0..before.0 + (1 << 16)).contains(&number),
         "{number:x}"
     );
+}
+
+/// The node comes near the end of the packet numbers that are set aside, while the other core interprets a
+/// tasklet: that core is parked, in the middle of whatever it does, while flash is written.
+#[test]
+fn packet_numbers_are_set_aside_while_the_other_core_is_busy() {
+    const RAM: core::ops::Range<u32> = 0x2000_0000..0x2004_2000;
+    let (mut floor, board) = floor_with(&used(5));
+    floor.run(SOON);
+    assert_eq!(floor.ask(REGISTRY, BOARD, "shop/busy", &[9]).number(), 7);
+    let before = known(&floor.look(board).flash()).0;
+    let newest = heard(&floor).0.expect("it is heard");
+    let call = floor.call(REGISTRY, BOARD, "shop/busy", &[3_000_000]);
+    floor.wait_for_work(board, 1_000_000);
+    let operations = floor.look(board).flash_operations();
+    // As if it had sent nearly as many packets as one index has: its next number is somewhere in RAM.
+    let is_next = |word: u32| (newest..newest + 16).contains(&word);
+    let chip = floor.look(board);
+    for at in RAM
+        .step_by(4)
+        .filter(|at| is_next(chip.peek(*at)))
+        .collect::<Vec<_>>()
+    {
+        let word = chip.peek(at);
+        chip.poke(at, word + 0xfff0);
+    }
+    let ran = floor.look(board).instructions(1);
+    let written = |floor: &mut Floor| floor.look(board).flash_operations() == operations + 2;
+    assert!(runs_until(&mut floor, SOON, written), "more are set aside");
+    floor.run(100);
+    let after = known(&floor.look(board).flash()).0;
+    assert_eq!(after - before, 2 << 16);
+    assert!(
+        floor.look(board).instructions(1) > ran + 100_000,
+        "it is busy"
+    );
+    assert!(!floor.has_ended(call, REGISTRY));
+    assert_eq!(floor.end(call, REGISTRY).number(), 7);
+    assert_eq!(floor.look(board).resets(), 0);
 }
 
 #[test]
