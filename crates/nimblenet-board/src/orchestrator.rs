@@ -106,7 +106,7 @@ impl<M: RawMutex, const LINKS: usize, C: Caller> Driver for Outside<'_, M, LINKS
         }
     }
 
-    fn keep(&mut self, namespace: NamespaceId, epoch: u32) {
+    fn keep(&mut self, _: Instant, namespace: NamespaceId, epoch: u32) {
         if let Some(ledger) = &mut self.ledger {
             ledger.raise(namespace, epoch);
         }

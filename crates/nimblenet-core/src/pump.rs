@@ -23,8 +23,8 @@ pub trait Driver {
     }
     /// Keeps, durably, that a catalogue is at `epoch`: after a restart the node must not take an older one
     /// ([`Node::set_floor`]). Called before anything else follows from that epoch.
-    fn keep(&mut self, namespace: NamespaceId, epoch: u32) {
-        let _ = (namespace, epoch);
+    fn keep(&mut self, now: Instant, namespace: NamespaceId, epoch: u32) {
+        let _ = (now, namespace, epoch);
     }
     /// Puts `frame` on its link.
     fn transmit(&mut self, now: Instant, transmit: Transmit, frame: &[u8]);
@@ -57,7 +57,7 @@ pub fn drain(
     frame: &mut [u8],
 ) -> Option<(Instant, Reason)> {
     while let Some((namespace, epoch)) = node.poll_floor() {
-        driver.keep(namespace, epoch);
+        driver.keep(now, namespace, epoch);
     }
     for link in (0..node.config().links.len()).map(|link| LinkId(link as u8)) {
         while driver.takes_frame(link)

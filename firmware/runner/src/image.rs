@@ -15,6 +15,8 @@ const FLASH_BEGIN: u64 = 0x1000_0000;
 const FLASH_BYTES: usize = 2 * 1024 * 1024;
 /// The start of the board's record: the last sector (spec/board.md, section 4).
 const RECORD_OFFSET: usize = FLASH_BYTES - SECTOR_BYTES;
+/// The start of the board's ledger, two sectors (spec/board.md, section 6).
+const LEDGER_OFFSET: usize = RECORD_OFFSET - 2 * SECTOR_BYTES;
 const SECTOR_BYTES: usize = 4096;
 /// The value of each byte of erased flash.
 const ERASED: u8 = 0xff;
@@ -128,14 +130,16 @@ impl Image {
     /// that a board of this version could use.
     pub fn provisioned_by(&self, path: &Path) -> Result<Self> {
         let bytes = read(path)?;
-        let sector = if uf2::is(&bytes) {
-            sector(&bytes)
+        let (sector, ledger) = if uf2::is(&bytes) {
+            sectors(&bytes)?
         } else {
-            Ok(bytes)
+            (bytes, Vec::new())
         };
-        let provisioned = sector.and_then(|sector| {
-            Provision::decode(&sector)?;
-            self.provisioned(&sector)
+        let provisioned = Provision::decode(&sector).map_err(Into::into);
+        let provisioned = provisioned.and_then(|_| self.provisioned(&sector));
+        let provisioned = provisioned.and_then(|image| match ledger.is_empty() {
+            true => Ok(image),
+            false => image.with(LEDGER_OFFSET, &ledger),
         });
         provisioned.with_context(|| {
             format!(
@@ -166,16 +170,20 @@ impl Image {
     }
 }
 
-/// The sector of a UF2 file that holds nothing else.
-fn sector(file: &[u8]) -> Result<Vec<u8>> {
-    let mut sector = vec![ERASED; SECTOR_BYTES];
+/// The sectors of a UF2 file that holds nothing else: that of the record, and those of the ledger, if it
+/// has them.
+fn sectors(file: &[u8]) -> Result<(Vec<u8>, Vec<u8>)> {
+    let (mut sectors, mut renews) = (vec![ERASED; FLASH_BYTES - LEDGER_OFFSET], false);
     for (address, part) in uf2::parts(file)? {
-        let at = offset(address)?.checked_sub(RECORD_OFFSET);
-        let place = at.and_then(|at| sector.get_mut(at..at + part.len()));
-        let place = place.context("it writes elsewhere than the last sector of the flash")?;
+        let at = offset(address)?.checked_sub(LEDGER_OFFSET);
+        let place = at.and_then(|at| sectors.get_mut(at..at + part.len()));
+        let place = place.context("it writes elsewhere than the last sectors of the flash")?;
         place.copy_from_slice(part);
+        renews |= offset(address)? < RECORD_OFFSET;
     }
-    Ok(sector)
+    let record = sectors.split_off(RECORD_OFFSET - LEDGER_OFFSET);
+    sectors.truncate(if renews { sectors.len() } else { 0 });
+    Ok((record, sectors))
 }
 
 /// The offset of an address from the beginning of the flash.

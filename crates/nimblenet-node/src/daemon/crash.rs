@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use nimblenet_core::Instant;
-use nimblenet_core::wire::Report;
+use nimblenet_core::wire::{Cause, Report};
 use nimblenet_tasklet::NodeId;
 
 /// The most reports that are kept; the oldest goes first.
@@ -21,7 +21,8 @@ const LINES: usize = 16;
 pub struct Crash {
     /// The node.
     pub node: NodeId,
-    /// The cause: `panic`, `fault`, `interpreter-lost` or `watchdog`.
+    /// The cause: `panic`, `fault`, `interpreter-lost` or `watchdog`; `ledger-damaged` if the program goes
+    /// on without the numbers that must not fall.
     pub cause: &'static str,
     /// The core on which it ended.
     pub core: u8,
@@ -86,6 +87,13 @@ impl Crash {
         // Escape the text, so that no board controls the operator's terminal.
         let (node, text) = (self.node.0, self.text.escape_debug());
         let (cause, uptime_ms) = (self.cause, self.uptime_ms);
+        if cause == Cause::LedgerDamaged.name() {
+            tracing::warn!(
+                node,
+                "a board's ledger is damaged: it takes no catalogue until `nimblenet provision --renew`"
+            );
+            return;
+        }
         tracing::warn!(node, cause, uptime_ms, %text, addresses = %Hex(&self.addresses),
             "a node's program has crashed");
     }
@@ -105,8 +113,6 @@ impl core::fmt::Display for Hex<'_> {
 
 #[cfg(test)]
 mod tests {
-    use nimblenet_core::wire::Cause;
-
     use super::*;
 
     fn report(crashes: &mut Crashes, seconds: u64, node: u16, number: u32) {

@@ -30,13 +30,19 @@ pub(super) struct Numbers {
     first: u32,
     /// Where the index is kept, and the first one that is not set aside.
     kept: Option<(Twin, u32)>,
+    /// Whether the last try to set more aside has failed.
+    unkept: bool,
 }
 
 impl Numbers {
     /// Numbers of a daemon that keeps nothing: they begin with its clock.
     pub(super) fn by_clock() -> Self {
         let first = fresh_index() << COUNT_BITS;
-        Self { first, kept: None }
+        Self {
+            first,
+            kept: None,
+            unkept: false,
+        }
     }
 
     /// Numbers that are newer than all before, as the file in `dir` says. If there is none, they begin
@@ -57,6 +63,7 @@ impl Numbers {
         Ok(Self {
             first: index << COUNT_BITS,
             kept: Some((twin, aside)),
+            unkept: false,
         })
     }
 
@@ -76,10 +83,15 @@ impl Numbers {
         }
         match set_aside(twin, *aside) {
             Ok(more) => *aside = more,
-            Err(error) => {
-                tracing::warn!(%error, "the boot index was not kept")
+            // The clock stands in for it until it can be written: a restart takes the one that is ahead.
+            Err(error) if !self.unkept => {
+                tracing::warn!(%error, "the boot index was not kept");
+                self.unkept = true;
+                return;
             }
+            Err(_) => return,
         }
+        self.unkept = false;
     }
 }
 
@@ -184,6 +196,29 @@ mod tests {
         }
         let error = Numbers::open(&dir).unwrap_err().to_string();
         assert!(error.contains("remove both"), "{error}");
+        fs::remove_dir_all(&dir).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_stops_a_start_and_a_run_that_comes_to_its_end_goes_on() {
+        let dir = dir("numbers-full");
+        let mut numbers = Numbers::open(&dir).unwrap();
+        let full = ["boot-index.new", "boot-index.2.new"].map(|file| dir.join(file));
+        for file in &full {
+            std::os::unix::fs::symlink("/dev/full", file).unwrap();
+        }
+        let error = Numbers::open(&dir).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
+        let end = numbers.first().wrapping_add(ASIDE << COUNT_BITS);
+        numbers.come_to(end.wrapping_sub(1));
+        assert!(numbers.unkept);
+        for file in &full {
+            fs::remove_file(file).unwrap();
+        }
+        numbers.come_to(end.wrapping_sub(1));
+        assert!(!numbers.unkept);
+        let ahead = Numbers::open(&dir).unwrap().first().wrapping_sub(end);
+        assert!(ahead < 1 << 31, "{ahead}");
         fs::remove_dir_all(&dir).unwrap();
     }
 }

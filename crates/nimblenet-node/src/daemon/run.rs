@@ -72,6 +72,8 @@ pub(super) struct Edge {
     pub(super) crashes: Crashes,
     /// The epochs that nodes hold of a registry's namespaces.
     pub(super) holders: Holders,
+    /// The floors of a node that keeps its state.
+    pub(super) floors: Option<Floors>,
 }
 
 /// A move that has ended.
@@ -82,6 +84,12 @@ pub(super) struct Moved {
 }
 
 impl Driver for Edge {
+    fn keep(&mut self, now: Instant, namespace: NamespaceId, epoch: u32) {
+        if let Some(floors) = &mut self.floors {
+            floors.raise(now, namespace, epoch);
+        }
+    }
+
     fn transmit(&mut self, _: Instant, transmit: Transmit, frame: &[u8]) {
         self.links.send(transmit, frame);
     }
@@ -164,7 +172,6 @@ pub(super) struct Service {
     /// The clients that wait for a move: the call, the node that it moves to, and the answer.
     pub(super) moves: Vec<(CallId, NodeId, Answer)>,
     pub(super) keys: BTreeMap<Name, PublicKey>,
-    pub(super) floors: Option<Floors>,
     pub(super) keeper: Option<Keeper>,
     pub(super) timeouts: Timeouts,
     pub(super) facts: Facts,
@@ -280,6 +287,9 @@ impl Service {
             contradicted.tell(self.keys.keys());
         }
         self.numbers.come_to(self.node.next_sequence());
+        if let Some(floors) = &mut self.edge.floors {
+            floors.poll_retry(self.clock.now());
+        }
         self.tell_changes();
         self.notices.look(self.clock.now(), &self.node);
     }
@@ -341,9 +351,6 @@ impl Service {
         let (Some(keeper), Some(catalogue)) = (&self.keeper, self.node.catalogue(namespace)) else {
             return;
         };
-        if let Some(floors) = &mut self.floors {
-            floors.raise(catalogue.name(), catalogue.epoch());
-        }
         let mut bytes = vec![0; catalogue.delta_bytes()];
         if let Some(len) = catalogue.encode_delta(0, &mut bytes) {
             bytes.truncate(len);

@@ -211,8 +211,9 @@ impl Setup {
                 natives: self.natives.clone(),
             },
         );
+        let mut floors = self.floors;
         for name in self.keys.keys() {
-            let floor = self.floors.as_ref().map_or(0, |floors| floors.of(name));
+            let floor = floors.as_mut().map_or(0, |floors| floors.of(name));
             node.set_floor(NamespaceId::of(name), floor);
         }
         for bytes in &self.kept {
@@ -261,6 +262,7 @@ impl Setup {
                 contradicted: Vec::new(),
                 crashes: Crashes::default(),
                 holders: Holders::default(),
+                floors,
             },
             frame: vec![0; usize::from(frame_bytes)],
             wake: None,
@@ -275,7 +277,6 @@ impl Setup {
             waiters: Waiters::default(),
             moves: Vec::new(),
             keys: self.keys,
-            floors: self.floors,
             keeper: self.keeper,
             timeouts: self.timeouts,
             facts,

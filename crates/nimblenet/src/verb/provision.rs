@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use anyhow::{Context, bail, ensure};
 use clap::builder::PossibleValuesParser;
+use nimblenet_board::ledger;
 use nimblenet_board::provision::{Network, Provision};
 use nimblenet_core::{NamespaceConfig, Pace};
 use nimblenet_node::{PublicKey, SigningKey};
@@ -22,6 +23,9 @@ use crate::remote;
 /// The address of the record in flash (spec/board.md, section 4).
 const ADDRESS: u32 = 0x101f_f000;
 const SECTOR_BYTES: usize = 4096;
+/// The address of the ledger, two sectors in front of that of the record (spec/board.md, section 6).
+const LEDGER_ADDRESS: u32 = 0x101f_d000;
+const LEDGER_BYTES: usize = ledger::SECTORS * ledger::SECTOR_BYTES;
 const ERASED: u8 = 0xff;
 /// The mode of a file with a WiFi passphrase in it.
 const SECRET_MODE: u32 = 0o600;
@@ -81,6 +85,10 @@ pub(crate) struct Args {
     /// Write the 4096 bytes of the sector as they are, instead of UF2.
     #[arg(long)]
     raw: bool,
+    /// Erase the board's ledger too, for a board that says that it is damaged. The board then takes
+    /// whatever catalogue it finds first, however old.
+    #[arg(long, conflicts_with = "raw")]
+    renew: bool,
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
@@ -118,6 +126,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     } else {
         let mut image = Image::new();
         image.put(ADDRESS, &sector).context("the record has no place in flash")?;
+        if args.renew {
+            let erased = image.put(LEDGER_ADDRESS, &[ERASED; LEDGER_BYTES]);
+            erased.context("the ledger has no place in flash")?;
+        }
         image.file()
     };
     let path = args.output.display();
@@ -132,6 +144,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let names: Vec<String> = names.map(|namespace| namespace.name.to_string()).collect();
     if args.json {
         let mut fields = json!({ "id": args.id.0, "namespaces": names, "address": ADDRESS });
+        if args.renew {
+            fields["renewed"] = true.into();
+        }
         if let Some(network) = provision.network() {
             fields["wifi"] = network.name().into();
             let neighbours = network.neighbours().map(|it| it.to_string());
@@ -147,6 +162,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     if let Some(network) = provision.network() {
         line.push_str(&format!(", network {}", network.name()));
+    }
+    if args.renew {
+        line.push_str(", the ledger begins anew");
     }
     output::text(&line)
 }
