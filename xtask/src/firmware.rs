@@ -62,7 +62,7 @@ const LIMITS: &[Limit] = &[
         // the interpreter's core rests while a tasklet sleeps, and the record says how long a board waits for
         // others. 3 kB: parts shrink on links that swallow long frames, frames on a radio have a checksum,
         // neighbours are answered whether they are heard, and a catalogue that a registry has lost is told
-        // apart.
+        // apart. 2 kB: the ledger, and flash that is written; in return a board counts only what it shows.
         flash_bytes: 220_000,
         ram_bytes: 262_144,
         // 2 kB of it keep what tasklets keep apart: the values, and each activation's full name.

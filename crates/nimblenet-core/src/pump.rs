@@ -81,3 +81,60 @@ pub fn drain(
     }
     node.poll_timeout()
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use nimblenet_tasklet::{Capabilities, Delta, Name, NodeId};
+
+    use super::*;
+    use crate::config::{Config, NamespaceConfig};
+
+    /// What a node wanted, in order.
+    #[derive(Default)]
+    struct Wanted(Vec<(&'static str, u32)>);
+
+    impl Driver for Wanted {
+        fn keep(&mut self, _: Instant, _: NamespaceId, epoch: u32) {
+            self.0.push(("keep", epoch));
+        }
+        fn transmit(&mut self, _: Instant, _: Transmit, _: &[u8]) {
+            self.0.push(("transmit", 0));
+        }
+        fn work(&mut self, _: Instant, _: ExecutorId, _: Work<'_>) {}
+        fn event(&mut self, _: Instant, event: Event<'_>) {
+            if let Event::Catalogue { epoch, .. } = event {
+                self.0.push(("event", epoch));
+            }
+        }
+    }
+
+    #[test]
+    fn att_60_an_epoch_is_kept_before_anything_follows_from_it_and_once() {
+        let name = Name::new("shop").unwrap();
+        let mut config = Config::new(NodeId(2), 256);
+        config.namespaces.push(NamespaceConfig {
+            name,
+            registry: NodeId(1),
+            key: [7; 32],
+            capabilities: Capabilities::NONE,
+        });
+        let mut node = Node::new(config).unwrap();
+        // A catalogue of epoch 3 without entries.
+        let mut bytes = b"\x86\x64shop\x00\x03\x00\x58\x40".to_vec();
+        bytes.extend([0; 64]);
+        bytes.push(0x80);
+        let delta = Delta::decode(&bytes).unwrap();
+        node.install(Instant::ZERO, &delta).unwrap();
+        let (mut wanted, mut frame) = (Wanted::default(), [0; 256]);
+        let second = Instant::from_micros(1_000_000);
+        for now in [Instant::ZERO, second, Instant::from_micros(60_000_000)] {
+            pump(&mut node, now, Input::Timeout, &mut wanted, &mut frame);
+        }
+        let firsts = wanted.0.iter().filter(|(what, _)| *what == "keep");
+        assert_eq!(firsts.count(), 1);
+        assert_eq!(wanted.0[0], ("keep", 3));
+        assert!(wanted.0.contains(&("event", 3)) && wanted.0.contains(&("transmit", 0)));
+    }
+}

@@ -86,6 +86,26 @@ fn a_uf2_file_fills_exactly_the_last_sector_of_the_flash() {
 }
 
 #[test]
+fn a_renewed_board_has_an_erased_ledger_in_front_of_its_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let args = ["--id", "7"];
+    let plain = written(&dir, &args);
+    let file = written(&dir, &[&args[..], &["--renew"]].concat());
+    let (ledger, record) = file.split_at(32 * 512);
+    for (number, block) in (0..).zip(ledger.chunks(512)) {
+        assert_eq!(word(block, 12), 0x101f_d000 + 256 * number);
+        assert_eq!(block[32..][..256], [0xff; 256]);
+    }
+    for (block, plain) in record.chunks(512).zip(plain.chunks(512)) {
+        assert_eq!(word(block, 12), word(plain, 12));
+        assert_eq!(block[32..][..256], plain[32..][..256]);
+    }
+    assert_eq!(record.len(), plain.len());
+    let raw = ["provision", "-o", "out", "--id", "7", "--raw", "--renew"];
+    assert!(!nimblenet(dir.path(), &raw).status.success());
+}
+
+#[test]
 fn a_key_file_gives_its_public_half_only() {
     let dir = tempfile::tempdir().unwrap();
     let made = nimblenet(dir.path(), &["keygen", "-o", "a@b.key"]);

@@ -212,7 +212,18 @@ fn a_program_finds_the_record_of_who_it_is_in_its_last_sector() {
         found(program.image().provisioned_by(&file).unwrap()),
         *b"NNPR"
     );
-    for (address, record) in [(RECORD - 0x1000, &record[..]), (RECORD, b"NNPR")] {
+    // A file that renews the ledger too: a page of it, at the sector before, and the record.
+    let renews = [block(RECORD - 0x1000, &[0xff; 256]), block(RECORD, &record)].concat();
+    std::fs::write(&file, renews).unwrap();
+    let damaged = program.image().with(0x1f_d000, &[0; 0x2000]).unwrap();
+    let renewed = damaged.provisioned_by(&file).unwrap();
+    assert_eq!(renewed.bytes()[0x1f_d000..][..0x2000], [0xff; 0x2000]);
+    assert_eq!(found(renewed), *b"NNPR");
+    for (address, record) in [
+        (RECORD - 0x1000, &record[..]),
+        (RECORD - 0x3000, &record),
+        (RECORD, b"NNPR"),
+    ] {
         std::fs::write(&file, block(address, record)).unwrap();
         assert!(
             program.image().provisioned_by(&file).is_err(),

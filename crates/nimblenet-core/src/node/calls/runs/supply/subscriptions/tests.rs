@@ -167,6 +167,8 @@ fn a_delta_is_checked_by_the_namespace_s_key_and_applied() {
     assert!(subscriptions.poll_renewed());
     assert_eq!(subscriptions.poll_news().unwrap().id(), shop());
     assert!(subscriptions.poll_news().is_none());
+    assert_eq!(subscriptions.poll_floor(), Some((shop(), 1)));
+    assert_eq!(subscriptions.poll_floor(), None, "once");
     subscriptions.assert_invariants();
 }
 
