@@ -46,6 +46,12 @@ const FIRST_FLOOR: usize = 2;
 const FORMAT: usize = FIRST_FLOOR + 2 * FLOORS;
 const CHECK: usize = RECORD_WORDS - 1;
 const FORMAT_1: u32 = u32::from_le_bytes(*b"NNL1");
+/// The checksum of the first record, of which all other words are 0.
+const FIRST_CHECK: u32 = {
+    let mut words = [0; RECORD_WORDS];
+    words[FORMAT] = FORMAT_1;
+    check(&words)
+};
 /// The value of each word of erased flash.
 const ERASED: u32 = u32::MAX;
 
@@ -97,12 +103,12 @@ struct Record([u32; RECORD_WORDS]);
 
 impl Record {
     /// The first record of a new ledger.
-    const FIRST: Self = {
+    fn first() -> Self {
         let mut words = [0; RECORD_WORDS];
         words[FORMAT] = FORMAT_1;
-        words[CHECK] = check(&words);
+        words[CHECK] = FIRST_CHECK;
         Self(words)
-    };
+    }
 
     fn is_erased(&self) -> bool {
         self.0.iter().all(|word| *word == ERASED)
@@ -112,10 +118,9 @@ impl Record {
         self.0[FORMAT] == FORMAT_1 && self.0[CHECK] == check(&self.0)
     }
 
-    /// Whether this may be what a cut has left of the first record.
+    /// Whether this may be what a cut has left of the first record: no bit is clear that is set there.
     fn begins(&self) -> bool {
-        let mut words = self.0.iter().zip(Self::FIRST.0);
-        words.all(|(word, first)| word & first == first)
+        self.0[FORMAT] & FORMAT_1 == FORMAT_1 && self.0[CHECK] & FIRST_CHECK == FIRST_CHECK
     }
 
     fn epoch_at(&mut self, place: usize) -> &mut u32 {
@@ -175,7 +180,7 @@ impl<F: Flash> Ledger<F> {
         }
         let mut ledger = Self {
             flash,
-            newest: newest.unwrap_or(Record::FIRST),
+            newest: newest.unwrap_or_else(Record::first),
             next: [None; SECTORS],
             present: 0,
         };
@@ -244,12 +249,18 @@ impl<F: Flash> Keep for Ledger<F> {
             return;
         }
         let mut risen = self.newest;
-        let at = risen.place(namespace).or_else(|| {
-            let gone = (0..FLOORS).filter(|at| self.present >> at & 1 == 0);
-            gone.min_by_key(|at| *risen.epoch_at(*at) > 0)
-        });
-        let Some(at) = at else {
-            return;
+        let at = match risen.place(namespace) {
+            Some(at) => at,
+            None => {
+                // A free place, else that of a namespace that the board has no more.
+                let free = |at: &usize| *risen.epoch_at(*at) == 0;
+                let gone = |at: &usize| self.present >> *at & 1 == 0;
+                let found = (0..FLOORS).find(free);
+                let Some(at) = found.or_else(|| (0..FLOORS).find(gone)) else {
+                    return;
+                };
+                at
+            }
         };
         *risen.namespace_at(at) = namespace.0;
         *risen.epoch_at(at) = epoch;

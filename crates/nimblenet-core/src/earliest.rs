@@ -1,5 +1,6 @@
 //! The earliest of several moments, with its reason.
 
+use crate::config::FULL;
 use crate::event::Reason;
 use crate::time::Instant;
 
@@ -12,9 +13,11 @@ impl Earliest {
         Self(None)
     }
 
+    /// Nobody sees the reasons of a node that is not a full one.
     // Not inlined: it has many callers, and its code is longer than a call.
     #[inline(never)]
     pub(crate) fn note(&mut self, at: Option<Instant>, reason: Reason) {
+        let reason = if FULL { reason } else { Reason::Hello };
         if let Some(at) = at
             && self.0.is_none_or(|(earliest, _)| at < earliest)
         {

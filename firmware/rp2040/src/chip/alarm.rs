@@ -9,8 +9,8 @@ use embassy_rp::pac::{Interrupt, TIMER};
 /// The number of the alarm.
 const ALARM: usize = 1;
 
-/// Lets the alarm raise its interrupt. Called before the other core starts: nothing else writes this
-/// register later.
+/// Lets the alarm raise its interrupt. Called before the other core starts, which alone writes this
+/// register later, once ([park](crate::park)).
 pub(crate) fn start() {
     TIMER.inte().modify(|alarms| alarms.set_alarm(ALARM, true));
 }

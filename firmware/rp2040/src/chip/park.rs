@@ -21,8 +21,10 @@ static WANTED: AtomicBool = AtomicBool::new(false);
 /// Whether it is.
 static PARKED: AtomicBool = AtomicBool::new(false);
 
-/// Lets this core, the second one, be parked from now on.
+/// Lets this core, the second one, be parked from now on. The first one waits for that, so nothing else
+/// writes the timer's registers meanwhile.
 pub fn join() {
+    TIMER.inte().modify(|alarms| alarms.set_alarm(ALARM, true));
     // SAFETY: the handler only waits, which no critical section relies on.
     unsafe { NVIC::unmask(Interrupt::TIMER_IRQ_2) };
     RUNS.store(true, Ordering::Release);
@@ -40,7 +42,6 @@ pub(crate) fn while_parked(act: impl FnOnce()) {
     let runs = RUNS.load(Ordering::Acquire);
     if runs {
         WANTED.store(true, Ordering::Release);
-        TIMER.inte().modify(|alarms| alarms.set_alarm(ALARM, true));
         TIMER.intf().modify(|alarms| alarms.set_alarm(ALARM, true));
         while !PARKED.load(Ordering::Acquire) {
             asm::nop();
