@@ -119,6 +119,7 @@ mod tests {
             registry: NodeId(1),
             key: [7; 32],
             capabilities: Capabilities::NONE,
+            stays: false,
         });
         let mut node = Node::new(config).unwrap();
         // A catalogue of epoch 3 without entries.
