@@ -1,5 +1,5 @@
-//! What outlives a reset: the record of a crash, the packet number to go on with, and random numbers. And
-//! what the board is given at its start: who it is, and a seed.
+//! What outlives a reset: the record of a crash, and random numbers. And what the board is given at its
+//! start: who it is, and a seed.
 #![allow(unsafe_code)]
 
 use core::ops::Range;
@@ -10,6 +10,7 @@ use cortex_m::peripheral::SCB;
 use cortex_m_rt::{ExceptionFrame, exception};
 use nimblenet_board::clock;
 use nimblenet_board::crash::{Kept, Places};
+use nimblenet_board::ledger::BoardLedger;
 use nimblenet_board::provision::Provision;
 use nimblenet_board::start::Boot;
 use nimblenet_core::wire::Cause;
@@ -76,9 +77,10 @@ fn change<T>(change: impl FnOnce(&mut Kept) -> T) -> T {
     result
 }
 
-/// Takes what the previous program has left. A watchdog that nobody fed has written why it ended.
-pub(crate) fn boot() -> Boot {
-    change(|kept| Boot::new(kept, false, random))
+/// Takes what the previous program has left, also in `ledger`. A watchdog that nobody fed has written why it
+/// ended.
+pub(crate) fn boot(ledger: Option<&mut BoardLedger>) -> Boot {
+    change(|kept| Boot::new(kept, false, random, ledger))
 }
 
 /// The chip's watchdog.
@@ -91,8 +93,7 @@ impl clock::Watchdog for ChipWatchdog {
         WATCHDOG.write(CONTROL, RUN);
     }
 
-    fn feed(&mut self, sequence: u32) {
-        change(|kept| kept.go_on(sequence));
+    fn feed(&mut self) {
         // It begins to count again.
         WATCHDOG.write(CLEAR, 1);
     }

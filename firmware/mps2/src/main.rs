@@ -5,6 +5,7 @@
 
 mod devices;
 mod ethernet;
+mod flash;
 mod kept;
 mod registers;
 mod tasks;

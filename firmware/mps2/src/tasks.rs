@@ -16,6 +16,7 @@ use nimblenet_board::coap::MAX_MESSAGE_BYTES;
 use nimblenet_board::datagrams::{self, SOCKETS};
 use nimblenet_board::heap::SealedHeap;
 use nimblenet_board::host::BoardHost;
+use nimblenet_board::ledger::BoardLedger;
 use nimblenet_board::neighbours::Neighbours;
 use nimblenet_board::orchestrator::{
     Arrival, Departure, INCOMING_FRAMES, OUTGOING_FRAMES, Orchestrator,
@@ -29,6 +30,7 @@ use static_cell::{ConstStaticCell, StaticCell};
 
 use crate::devices::ChipDevices;
 use crate::ethernet::{self, Ethernet};
+use crate::flash;
 use crate::kept::{self, ChipWatchdog};
 use crate::registers::Interrupt;
 use crate::time::{self, ChipClock};
@@ -74,7 +76,8 @@ pub(crate) fn start() {
     static WORKER: StaticCell<ChipWorker> = StaticCell::new();
     static ORCHESTRATOR: StaticCell<ChipOrchestrator> = StaticCell::new();
 
-    let boot = kept::boot();
+    let mut ledger = flash::ledger().map(|ledger| ledger as &mut BoardLedger);
+    let boot = kept::boot(ledger.as_deref_mut());
     let record = kept::record();
     let network = record.as_ref().and_then(Provision::network);
     let mut neighbours = heapless::Vec::<_, 4>::new();
@@ -87,9 +90,11 @@ pub(crate) fn start() {
         .split();
     let worker = WORKER.init_with(|| Worker::new(&mut ARENA.take().0, BoardHost::new(ChipDevices)));
     let caller = CoapCaller::new(boot.seed as u16, REQUEST.receiver(), ANSWER.sender());
-    let node = board::node(&boot, record, &[NETWORK], DISK.take());
+    let disk = DISK.take();
+    let node = board::node(&boot, record, &[NETWORK], disk, ledger.as_deref_mut());
     let links = [OUTGOING.sender()];
-    let orchestrator = ORCHESTRATOR.init_with(|| Orchestrator::new(node, links, give, caller));
+    let orchestrator =
+        ORCHESTRATOR.init_with(|| Orchestrator::new(node, links, give, caller, ledger));
     HEAP.seal();
 
     let tasks = in_interrupt(&NODE, Interrupt::Node, NODE_PRIORITY);
