@@ -1,6 +1,11 @@
 //! Twelve nodes and a registry as processes for a long time: nodes are killed and come back, strangers
 //! send nonsense, something is published again and again, and everybody calls.
-#![allow(clippy::unwrap_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::std_instead_of_alloc,
+    clippy::disallowed_methods,
+    reason = "a soak lasts for a real time"
+)]
 
 mod processes;
 
@@ -56,7 +61,7 @@ impl Floor {
         }
         .into_iter()
         .chain((at % COLUMNS != 1).then(|| at - 1))
-        .chain((at % COLUMNS != 0).then_some(at + 1))
+        .chain((!at.is_multiple_of(COLUMNS)).then_some(at + 1))
         .chain(at.checked_sub(COLUMNS).filter(|above| *above > 0))
         .chain(Some(at + COLUMNS).filter(|below| *below <= NODES))
         .collect()
@@ -170,7 +175,7 @@ fn make_noise(floor: &Floor, over: &AtomicBool) -> u64 {
 
 /// The resident memory of the daemons that stay up, in bytes.
 fn resident(daemons: &[Option<Daemon>]) -> Vec<u64> {
-    let stay = (0..daemons.len()).filter(|at| at % CHURN != 0);
+    let stay = (0..daemons.len()).filter(|at| !at.is_multiple_of(CHURN));
     let stay = stay.filter_map(|at| daemons[at].as_ref());
     let page = 4096;
     let pages = stay.map(|daemon| {
@@ -209,7 +214,7 @@ fn soak(time: Duration) -> (Vec<Vec<u64>>, Seen) {
             killed += u64::from(up.is_some_and(|mut daemon| daemon.kill()));
             thread::sleep(pause);
             daemons[victim] = Some(floor.start(victim));
-            if killed % 20 == 0 {
+            if killed.is_multiple_of(20) {
                 floor.publish(killed as u32 / 20);
             }
             samples.push(resident(&daemons));
