@@ -33,7 +33,17 @@ fn native(_name: &str, args: &[u8]) -> Vec<u8> {
     answer
 }
 
-/// A module that `wasm-opt` has made shorter, as `nimblenet inline` lets it do.
+/// Whether `wasm-opt` of binaryen is there: it need not be, except in continuous integration.
+fn has_optimiser() -> bool {
+    let found = Command::new("wasm-opt").arg("--version").output().is_ok();
+    assert!(
+        found || std::env::var_os("CI").is_none(),
+        "wasm-opt is missing"
+    );
+    found
+}
+
+/// A module that `wasm-opt` has made shorter, as `nimblenet inline` lets it do; none where it is missing.
 fn shortened(module: &[u8]) -> Option<Vec<u8>> {
     static CALLS: AtomicU32 = AtomicU32::new(0);
     let number = CALLS.fetch_add(1, Ordering::Relaxed);
@@ -50,8 +60,9 @@ fn shortened(module: &[u8]) -> Option<Vec<u8>> {
     command
         .args(["--enable-reference-types", "-o", "-"])
         .arg(&place);
-    let output = command.output().expect("wasm-opt of binaryen is installed");
+    let output = command.output();
     fs::remove_file(&place).unwrap();
+    let output = output.ok().filter(|_| has_optimiser())?;
     // It does not know all instructions.
     output.status.success().then_some(output.stdout)
 }
@@ -135,7 +146,8 @@ fn compare_all(chains: u64, inputs: u64) {
     println!("{ends:?}");
     let least = ends.done.min(ends.trapped).min(ends.refused);
     assert!(least >= chains * inputs / 20, "{ends:?}");
-    assert!(ends.shorter > chains / 4, "{ends:?}");
+    let shortens = has_optimiser();
+    assert!(!shortens || ends.shorter > chains / 4, "{ends:?}");
 }
 
 #[test]
@@ -198,7 +210,8 @@ const SHORTENED: f64 = 5.0;
 fn the_module_of_a_chain_is_about_as_long_as_those_of_its_parts() {
     let packed = packed();
     for (name, percent) in CHAINS {
-        for (inlined, percent) in whole(&packed, name).iter().zip([percent, SHORTENED]) {
+        let afterwards = if has_optimiser() { SHORTENED } else { percent };
+        for (inlined, percent) in whole(&packed, name).iter().zip([percent, afterwards]) {
             let parts: usize = inlined.parts.iter().map(|part| part.module_bytes).sum();
             let module = inlined.packed.report.module_bytes;
             let more = module as f64 / parts as f64 * 100.0 - 100.0;

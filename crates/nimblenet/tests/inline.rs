@@ -3,6 +3,8 @@
 
 mod processes;
 
+use std::process::Command;
+
 use processes::{Bench, fail, packed, succeed};
 use serde_json::{Value as Json, json};
 
@@ -30,12 +32,14 @@ fn a_chain_that_has_become_one_module_runs_without_its_sub_tasklets() {
     let parts = report["parts"].as_array().unwrap();
     assert_eq!(parts.len(), 3);
     // With what the optimiser does, which `wasm-opt` of binaryen is: without it the calls take more bytes
-    // than the parts have in common.
+    // than the parts have in common. It need not be there, except in continuous integration.
+    let shortens = Command::new("wasm-opt").arg("--version").output().is_ok();
+    assert!(shortens || std::env::var_os("CI").is_none());
     let bytes = parts
         .iter()
         .map(|part| part["module_bytes"].as_u64().unwrap());
     assert!(
-        report["module_bytes"].as_u64().unwrap() < bytes.sum(),
+        !shortens || report["module_bytes"].as_u64().unwrap() < bytes.sum(),
         "{report}"
     );
     let values = "[1, 2, -3]";
