@@ -505,8 +505,8 @@ fn wrong_usage_is_told_apart() {
 
 #[test]
 fn a_swarm_counts_what_has_happened_and_finds_nothing_new() {
-    let document = simulate(&["--swarm", "40", "--seed", "7"]);
-    assert_eq!(document["runs"], 40);
+    let document = simulate(&["--swarm", "150", "--seed", "7"]);
+    assert_eq!(document["runs"], 150);
     assert_eq!(document["failures"], Json::Array(Vec::new()));
     assert!(document["cpu_ms_median"].as_f64().unwrap() > 0.0);
     for kind in ["crash", "frame-lost", "call-completed"] {
