@@ -171,6 +171,8 @@ mended! {
     a_link_that_passes_one_way_only_is_left_for_a_way_around "one-way-link",
     a_node_whose_numbers_fall_back_is_heard "restarted-unheard",
     offers_of_jobs_that_nobody_has_make_no_board_busy "forged-offers",
+    numbers_that_were_used_in_a_nodes_name_do_not_make_it_unheard_later "muted-by-offers",
+    a_call_that_is_repeated_does_not_run_again_after_a_restart "repeated-call-after-restart",
     fault_04_nodes_tell_of_a_registry_with_an_old_backup_and_follow_it_back "registry-rolled-back",
     fault_04_calls_are_served_after_the_way_back_of_an_old_backup "registry-rolled-back-calls",
     fault_04_nodes_tell_of_a_registry_with_other_content_and_follow_it_back "registry-swapped",

@@ -59,10 +59,17 @@ impl Duplicates {
         self.windows.len()
     }
 
-    /// Whether a packet was seen before, or may have been.
-    pub(crate) fn has_seen(&self, origin: NodeId, sequence: u32) -> bool {
-        let mut own = self.windows[self.of(origin)].iter();
-        own.any(|window| window.has_seen(sequence))
+    /// Whether a packet was seen before, or may have been. A window whose packets have all left the mesh
+    /// cannot claim numbers that it does not know where another one goes on: these are those of the node,
+    /// whoever spoke in its name before.
+    pub(crate) fn has_seen(&self, now: Instant, origin: NodeId, sequence: u32) -> bool {
+        let at = millis(now);
+        let own = &self.windows[self.of(origin)];
+        let goes_on = own.iter().any(|window| window.goes_on(sequence));
+        own.iter().any(|window| {
+            let travels = at.wrapping_sub(window.at) <= FLIGHT_MS;
+            window.has_seen(sequence, travels || !goes_on)
+        })
     }
 
     /// Notes a packet that was not seen before; false if there is no room for it. Floods take only a
@@ -76,9 +83,11 @@ impl Duplicates {
     ) -> bool {
         let at = millis(now);
         let own = self.of(origin);
-        let mut held = self.windows[own.clone()].iter_mut();
-        if let Some(window) = held.find(|window| window.takes(sequence)) {
-            window.note(at, sequence);
+        let held = &mut self.windows[own.clone()];
+        let goes_on = held.iter().position(|window| window.goes_on(sequence));
+        let takes = || held.iter().position(|window| window.takes(sequence));
+        if let Some(found) = goes_on.or_else(takes) {
+            held[found].note(at, sequence);
             return true;
         }
         let age = |window: &Window| at.wrapping_sub(window.at);
@@ -133,16 +142,22 @@ impl Duplicates {
 }
 
 impl Window {
-    fn has_seen(&self, sequence: u32) -> bool {
+    /// Whether a number was seen; if it is too far behind to tell, it counts as seen if that is `unclear`.
+    fn has_seen(&self, sequence: u32, unclear: bool) -> bool {
         let behind = self.newest.wrapping_sub(sequence);
-        let bit = 1u32.checked_shl(behind).unwrap_or(0);
-        behind <= u32::from(self.span) && (bit == 0 || self.before & bit != 0)
+        let known = 1u32.checked_shl(behind).map(|bit| self.before & bit != 0);
+        behind <= u32::from(self.span) && known.unwrap_or(unclear)
+    }
+
+    /// Whether a number is the next one here, or comes soon after it.
+    fn goes_on(&self, sequence: u32) -> bool {
+        self.newest.wrapping_sub(sequence).wrapping_neg() <= AHEAD
     }
 
     /// Whether a number that was not seen belongs here.
     fn takes(&self, sequence: u32) -> bool {
         let behind = self.newest.wrapping_sub(sequence);
-        behind <= u32::from(self.span) || behind.wrapping_neg() <= AHEAD
+        behind <= u32::from(self.span) || self.goes_on(sequence)
     }
 
     fn note(&mut self, at: u32, sequence: u32) {
@@ -177,7 +192,8 @@ mod tests {
 
     /// Whether a packet counts: it was not seen before, and there is room for it.
     fn counts(seen: &mut Duplicates, millis: u64, node: NodeId, sequence: u32) -> bool {
-        !seen.has_seen(node, sequence) && seen.note(at(millis), node, sequence, false)
+        let now = at(millis);
+        !seen.has_seen(now, node, sequence) && seen.note(now, node, sequence, false)
     }
 
     #[test]
@@ -242,6 +258,34 @@ mod tests {
                 assert!(!first(1_000_001 + step), "{next}");
             }
         }
+    }
+
+    #[test]
+    fn numbers_that_somebody_used_in_a_nodes_name_are_its_own_again_once_that_has_ended() {
+        let mut seen = Duplicates::new(4);
+        let (forged, late) = (1100..2900, u64::from(FLIGHT_MS) + 1);
+        assert!((1000..1050).all(|number| counts(&mut seen, 0, NODE, number)));
+        assert!(
+            forged
+                .clone()
+                .all(|number| counts(&mut seen, 0, NODE, number))
+        );
+        assert!(
+            !counts(&mut seen, late, NODE, 1200),
+            "nobody has come to it"
+        );
+        let mut first = |number| counts(&mut seen, late, NODE, number);
+        assert!((1050..2860).all(&mut first));
+        assert!(!first(1500) && !first(1020), "each once");
+        // Those of the node may be the newer window too.
+        let mut seen = Duplicates::new(4);
+        assert!(
+            forged
+                .clone()
+                .all(|number| counts(&mut seen, 0, NODE, number))
+        );
+        assert!((1000..1050).all(|number| counts(&mut seen, 0, NODE, number)));
+        assert!((1050..2860).all(|number| counts(&mut seen, late, NODE, number)));
     }
 
     #[test]

@@ -321,7 +321,7 @@ impl<S: Seal> Mesh<S> {
         if FULL && frame.receiver == self.id && self.links[usize::from(link.0)].repeats > 0 {
             self.acknowledge(now, &frame, (link, from), counters);
         }
-        if self.duplicates.has_seen(frame.origin, frame.sequence) {
+        if self.duplicates.has_seen(now, frame.origin, frame.sequence) {
             counters.drop(DropReason::Duplicate);
             return None;
         }

@@ -8,7 +8,7 @@ use nimblenet_tasklet::NodeId;
 
 use crate::config::{LinkAddress, LinkId};
 use crate::time::Instant;
-use crate::wire::Kind;
+use crate::wire::{Kind, note_repeated};
 
 /// A frame is repeated after this many times the time of a hop: there and back, and half as much.
 const REPEAT_AFTER: u32 = 3;
@@ -75,6 +75,9 @@ impl Repeats {
             place.kind = kind;
             place.bytes.clear();
             place.bytes.extend_from_slice(frame);
+            if kind == Kind::Call {
+                note_repeated(&mut place.bytes);
+            }
         }
     }
 
@@ -107,7 +110,10 @@ impl Repeats {
 
 #[cfg(test)]
 mod tests {
+    use nimblenet_tasklet::TaskletName;
+
     use super::*;
+    use crate::wire::{Call, Frame, Message, Passes};
 
     const HOP: Duration = Duration::from_millis(100);
     const TO: (NodeId, LinkId, LinkAddress) = (NodeId(2), LinkId(0), LinkAddress(2));
@@ -116,9 +122,9 @@ mod tests {
     fn a_frame_is_repeated_until_it_is_acknowledged_or_was_repeated_often_enough() {
         let mut now = Instant::from_micros(5);
         let mut repeats = Repeats::new(2, 200, HOP);
-        repeats.hold(now, (NodeId(1), 7), TO, 2, (Kind::Call, b"seven"));
-        repeats.hold(now, (NodeId(1), 8), TO, 2, (Kind::Call, b"eight"));
-        repeats.hold(now, (NodeId(1), 9), TO, 2, (Kind::Call, b"one too many"));
+        repeats.hold(now, (NodeId(1), 7), TO, 2, (Kind::Data, b"seven"));
+        repeats.hold(now, (NodeId(1), 8), TO, 2, (Kind::Data, b"eight"));
+        repeats.hold(now, (NodeId(1), 9), TO, 2, (Kind::Data, b"one too many"));
         assert!(repeats.poll(now).is_none());
         repeats.acknowledge(NodeId(3), (NodeId(1), 7));
         repeats.acknowledge(NodeId(2), (NodeId(1), 8));
@@ -131,5 +137,41 @@ mod tests {
         now = repeats.poll_timeout().unwrap();
         assert_eq!(repeats.poll(now).map(Result::err), Some(Some(NodeId(2))));
         assert_eq!(repeats.poll_timeout(), None);
+    }
+
+    #[test]
+    fn a_call_that_is_repeated_says_that_it_was_asked_before() {
+        let now = Instant::from_micros(5);
+        let mut repeats = Repeats::new(1, 200, HOP);
+        let call = Call {
+            request: 7,
+            deadline_ms: 1000,
+            run: 0,
+            asked_ds: 0,
+            oldest: 0,
+            passes: Passes::PINNED,
+            name: TaskletName::new("shop/add").unwrap(),
+            export: "",
+            args: &[0x80],
+        };
+        let frame = Frame {
+            ttl: 3,
+            sender: NodeId(1),
+            receiver: NodeId(2),
+            origin: NodeId(1),
+            destination: NodeId(2),
+            sequence: 9,
+            hops: 1,
+            message: Message::Call(call),
+        };
+        let mut bytes = [0; 100];
+        let len = frame.emit(&mut bytes).unwrap();
+        repeats.hold(now, (NodeId(1), 9), TO, 1, (Kind::Call, &bytes[..len]));
+        let due = repeats.poll_timeout().unwrap();
+        let repeated = repeats.poll(due).unwrap().unwrap();
+        let asked_ds = 1;
+        let message = Message::Call(Call { asked_ds, ..call });
+        let expected = Frame { message, ..frame };
+        assert_eq!(Frame::parse(&repeated.bytes), Ok(expected));
     }
 }

@@ -2,7 +2,7 @@
 
 use nimblenet_tasklet::{Fault, Name, NodeId, TaskletName, Trap};
 
-use super::{GoNumber, Malformed, Reader, Wait, Writer};
+use super::{GoNumber, HEADER_LEN, Malformed, Reader, Wait, Writer};
 
 /// Asks a node to run a tasklet. The caller repeats it until it is answered; the node runs it once
 /// (spec/wire.md, section 9).
@@ -29,6 +29,18 @@ pub struct Call<'a> {
     pub export: &'a str,
     /// The arguments: a CBOR array.
     pub args: &'a [u8],
+}
+
+/// Where an encoded call has [`asked_ds`](Call::asked_ds).
+const ASKED_AT: usize = 12;
+
+/// Notes in the encoded frame of a call that this is not the first time that it is sent: a node that has
+/// started anew meanwhile may have run it.
+pub(crate) fn note_repeated(frame: &mut [u8]) {
+    let asked = frame.get_mut(HEADER_LEN + ASKED_AT..).and_then(|rest| rest.first_chunk_mut());
+    if let Some(asked) = asked {
+        *asked = u16::from_be_bytes(*asked).saturating_add(1).to_be_bytes();
+    }
 }
 
 impl<'a> Call<'a> {

@@ -21,6 +21,7 @@ mod checksum;
 mod frame;
 pub(crate) mod job;
 
+pub(crate) use call::note_repeated;
 pub use call::{Answer, Passes};
 pub(crate) use checksum::checked;
 pub use checksum::{CHECKED, CHECKSUM_LEN, check};
