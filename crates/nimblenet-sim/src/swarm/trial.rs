@@ -459,8 +459,8 @@ impl Trial {
             within(field("at_s"), incident.at_s, 0.0, until_s)?;
             within(
                 field("for_s"),
-                incident.for_s.unwrap_or_default(),
-                0.0,
+                incident.for_s.unwrap_or(SECONDS_MAX),
+                0.000_001,
                 SECONDS_MAX,
             )?;
             for node in incident.what.nodes() {
