@@ -73,7 +73,8 @@ const OBJECTS: usize = 2;
 /// - [`handle`](Self::handle) tells what happened; it cannot fail;
 /// - commands ([`call`](Self::call), [`call_here`](Self::call_here),
 ///   [`call_at`](Self::call_at), [`move_call`](Self::move_call), [`stop`](Self::stop),
-///   [`publish`](Self::publish), [`install`](Self::install)) ask for something and may be refused;
+///   [`publish`](Self::publish), [`install`](Self::install), [`drain`](Self::drain)) ask for something
+///   and may be refused;
 /// - `poll_*` say what to do: [`poll_floor`](Self::poll_floor) gives what must be kept before anything
 ///   else, [`poll_transmit`](Self::poll_transmit) frames for links,
 ///   [`poll_work`](Self::poll_work) work for the executor, [`poll_event`](Self::poll_event) news
