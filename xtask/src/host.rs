@@ -68,6 +68,19 @@ pub(crate) fn test_compact() -> Result<()> {
     Ok(())
 }
 
+/// Runs the tests of a core that is built as for a board which places calls.
+pub(crate) fn test_boards() -> Result<()> {
+    let mut command = cargo();
+    command
+        .args(["test", "--package", "nimblenet-core"])
+        .args(["--no-default-features", "--features", "placement"])
+        .args(["--test", "boards"])
+        .env("CARGO_TARGET_DIR", target_directory()?.join("boards"));
+    let totals = counted(&mut command)?;
+    eprintln!("{totals}");
+    Ok(())
+}
+
 /// What test programs reported, summed up.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 pub(crate) struct Totals {

@@ -47,6 +47,28 @@ pub(crate) fn target_directory() -> Result<PathBuf> {
         .context("cargo metadata names no target directory")
 }
 
+/// Removes folders of builds, as far as they are there.
+pub(crate) fn remove_builds(folders: &[&str]) {
+    let Ok(target) = target_directory() else {
+        return;
+    };
+    for folder in folders {
+        // It may not have been made; and what is left over only takes room.
+        let _ = std::fs::remove_dir_all(target.join(folder));
+    }
+}
+
+/// Bytes of the disk that everything built so far takes.
+pub(crate) fn built_bytes() -> Result<u64> {
+    let mut du = Command::new("du");
+    let sum = output(du.args(["-sk"]).arg(target_directory()?))?;
+    let kilobytes = sum
+        .split_whitespace()
+        .next()
+        .context("du printed nothing")?;
+    Ok(kilobytes.parse::<u64>().context("du printed no number")? * 1024)
+}
+
 /// Paths of all files that are or would be part of a commit, relative to the root.
 pub(crate) fn files() -> Result<Vec<String>> {
     let mut git = Command::new("git");

@@ -6,9 +6,10 @@ use core::future::{Future, pending};
 use embassy_futures::select::select;
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::channel::{Receiver, Sender};
-use nimblenet_core::{CallId, Instant, Node};
+use nimblenet_core::{CallId, CallRequest, Instant, Node};
 use nimblenet_tasklet::{Fault, Trap};
 
+use crate::PLACES;
 use crate::clock::Clock;
 use crate::coap::{Endpoint, MAX_EXCHANGES, MAX_MESSAGE_BYTES, Reaction, RequestId};
 
@@ -92,6 +93,8 @@ impl<'c, M: RawMutex, P: Copy + PartialEq> CoapCaller<'c, M, P> {
             ("calls", counters.calls),
             ("completed", counters.completed),
             ("failed", counters.failed),
+            #[cfg(feature = "placement")]
+            ("placed", counters.placed),
             ("rx_bytes", counters.received_bytes()),
             ("tx_bytes", counters.sent_bytes()),
         ];
@@ -99,7 +102,7 @@ impl<'c, M: RawMutex, P: Copy + PartialEq> CoapCaller<'c, M, P> {
         let (id, refused) = match reaction {
             Reaction::Ignore => return,
             Reaction::Reply(bytes) => return send(self.answers, peer, bytes),
-            Reaction::Call(id, call) => match node.call_here(now, call) {
+            Reaction::Call(id, call) => match make(node, now, call) {
                 Ok(call) => (id, self.running.push((call, id)).err().map(|_| Fault::Busy)),
                 Err(fault) => (id, Some(fault)),
             },
@@ -109,6 +112,15 @@ impl<'c, M: RawMutex, P: Copy + PartialEq> CoapCaller<'c, M, P> {
         {
             send(self.answers, answer.to, answer.bytes);
         }
+    }
+}
+
+/// Makes a call of a client: at the node where placement has it run, if the image places calls.
+#[inline(always)]
+fn make(node: &mut Node, now: Instant, call: CallRequest<'_>) -> Result<CallId, Fault> {
+    match PLACES {
+        true => node.call(now, call),
+        false => node.call_here(now, call),
     }
 }
 

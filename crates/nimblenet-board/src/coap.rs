@@ -22,7 +22,7 @@ use core::time::Duration;
 use coap_numbers::code;
 use minicbor::Encoder;
 use minicbor::encode::write::Cursor;
-use nimblenet_core::{CallRequest, ClientId, Instant};
+use nimblenet_core::{CallRequest, ClientId, Instant, Priority};
 use nimblenet_tasklet::api::{Problem, Status, failure, segment};
 use nimblenet_tasklet::{Fault, TaskletName, Trap};
 
@@ -482,7 +482,9 @@ fn call<'d>(namespace: &str, name: &str, request: &Request<'d>) -> Result<Route<
             args => args,
         },
         deadline: None,
+        priority: Priority::Normal,
         client: request.client.map(ClientId),
+        key: None,
         from: None,
     }))
 }

@@ -41,3 +41,6 @@ pub mod parcel;
 pub mod provision;
 pub mod start;
 pub mod worker;
+
+/// Whether the image has what it takes to place calls at other nodes.
+const PLACES: bool = cfg!(feature = "placement");

@@ -7,7 +7,9 @@ use core::time::Duration;
 
 use nimblenet_tasklet::{Capabilities, Digest, Name, NamespaceId, NodeId};
 
-use nimblenet_core::{NamespaceConfig, Pace};
+use nimblenet_core::{NamespaceConfig, Pace, Placement};
+
+use crate::PLACES;
 
 mod network;
 
@@ -23,13 +25,48 @@ const HEAD_BYTES: usize = 7;
 const CHECK_BYTES: usize = 8;
 /// Bytes of the times that a board waits for others.
 const PACE_BYTES: usize = 10;
+/// Bytes of where its calls run.
+const POLICY_BYTES: usize = 1;
 /// Stands where a network would begin, if there is none and something follows.
 const NO_NETWORK: u8 = 0;
 /// The value of each byte of erased flash.
 const ERASED: u8 = 0xff;
 
-/// A node's id, the namespaces that it takes tasklets from, the network of its radio, and how long it
-/// waits for others.
+/// Where calls run that clients make at a board.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Policy {
+    /// On the board.
+    Here = 0,
+    /// Where they will have ended first: on the board, or at a neighbour.
+    LeastWork = 1,
+}
+
+impl Policy {
+    /// Every policy, in the order of their numbers.
+    pub const ALL: [Self; 2] = [Self::Here, Self::LeastWork];
+
+    /// The policy of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|policy| policy.name() == name)
+    }
+
+    /// Its name in configurations.
+    pub fn name(self) -> &'static str {
+        self.placement().name
+    }
+
+    /// The same for a node.
+    pub fn placement(self) -> &'static Placement {
+        match self {
+            Self::Here => Placement::HERE,
+            Self::LeastWork => Placement::LEAST_WORK,
+        }
+    }
+}
+
+/// A node's id, the namespaces that it takes tasklets from, the network of its radio, how long it
+/// waits for others, and where its calls run.
 ///
 /// A node can be configured with every value of this type.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -38,6 +75,7 @@ pub struct Provision {
     namespaces: Vec<NamespaceConfig>,
     network: Option<Network>,
     pace: Option<Pace>,
+    policy: Option<Policy>,
 }
 
 impl Provision {
@@ -47,6 +85,7 @@ impl Provision {
         + MAX_NAMESPACES * (1 + 32 + 2 + 32 + 1)
         + Network::MAX_BYTES
         + PACE_BYTES
+        + POLICY_BYTES
         + CHECK_BYTES;
 
     /// A node with these namespaces, at most four.
@@ -81,6 +120,7 @@ impl Provision {
             namespaces,
             network: None,
             pace: None,
+            policy: None,
         })
     }
 
@@ -108,6 +148,17 @@ impl Provision {
             pace: Some(pace),
             ..self
         })
+    }
+
+    /// The same for a board whose image places calls, as `policy` says. It waits for others as on serial
+    /// lines, unless it was said how.
+    #[must_use]
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self {
+            pace: Some(self.pace.unwrap_or(Pace::BOARD)),
+            policy: Some(policy),
+            ..self
+        }
     }
 
     /// Reads the record at the beginning of `bytes`, and ignores what follows.
@@ -168,6 +219,11 @@ impl Provision {
             }
         }
         provision.pace = Some(fields.pace()?);
+        if PLACES && !fields.0.is_empty() {
+            let number = usize::from(fields.byte()?);
+            let policy = Policy::ALL.get(number).copied();
+            provision.policy = Some(policy.ok_or(ProvisionError::Policy)?);
+        }
         if !fields.0.is_empty() {
             return Err(ProvisionError::Damaged);
         }
@@ -199,6 +255,7 @@ impl Provision {
             for time in times(pace) {
                 bytes.extend((time.as_millis() as u16).to_be_bytes());
             }
+            bytes.extend(self.policy.map(|policy| policy as u8));
         }
         let length = (bytes.len() - HEAD_BYTES) as u16;
         bytes[HEAD_BYTES - 2..HEAD_BYTES].copy_from_slice(&length.to_be_bytes());
@@ -225,6 +282,11 @@ impl Provision {
     /// How long it waits for others, if the record says so.
     pub fn pace(&self) -> Option<Pace> {
         self.pace
+    }
+
+    /// Where its calls run, if the record says so.
+    pub fn policy(&self) -> Option<Policy> {
+        self.policy
     }
 
     /// The network of its radio, if it has one.
@@ -342,6 +404,8 @@ pub enum ProvisionError {
     Neighbour,
     /// A time to wait for others is zero or too long.
     Pace,
+    /// A number that is no policy's.
+    Policy,
 }
 
 impl fmt::Display for ProvisionError {
@@ -376,6 +440,7 @@ impl fmt::Display for ProvisionError {
                 f.write_str("a neighbour has one host's address and a port, and is named once")
             }
             Self::Pace => f.write_str("times to wait for others are 1 to 65535 milliseconds"),
+            Self::Policy => f.write_str("the record names a placement that does not exist"),
         }
     }
 }
@@ -431,13 +496,19 @@ mod tests {
                 Provision::new(NodeId(id), namespaces).ok()
             });
         let network = proptest::option::of(any_network());
-        (plain, network, proptest::option::of(any_pace())).prop_map(|(plain, network, pace)| {
+        let policy = proptest::option::of(prop::sample::select(&Policy::ALL[..]));
+        let rest = (proptest::option::of(any_pace()), policy);
+        (plain, network, rest).prop_map(|(plain, network, (pace, policy))| {
             let provision = match network {
                 Some(network) => plain.with_network(network),
                 None => plain,
             };
-            match pace {
+            let provision = match pace {
                 Some(pace) => provision.with_pace(pace).unwrap(),
+                None => provision,
+            };
+            match policy.filter(|_| PLACES) {
+                Some(policy) => provision.with_policy(policy),
                 None => provision,
             }
         })
@@ -522,7 +593,8 @@ mod tests {
         let provision = provision
             .with_network(network)
             .with_pace(Pace::PAPER)
-            .unwrap();
+            .unwrap()
+            .with_policy(Policy::Here);
         assert_eq!(provision.encode().len(), Provision::MAX_BYTES);
     }
 
@@ -562,6 +634,7 @@ mod tests {
                 namespaces,
                 network,
                 pace: None,
+                policy: None,
             };
             assert_eq!(Provision::decode(&forged.encode()), Err(error));
         }
@@ -651,5 +724,27 @@ mod tests {
             ..Pace::PAPER
         };
         assert_eq!(plain.with_pace(long), Err(ProvisionError::Pace));
+    }
+
+    #[test]
+    fn a_placement_stands_behind_a_pace_and_only_for_images_that_place_calls() {
+        let plain = Provision::new(NodeId(7), vec![namespace("shop")]).unwrap();
+        for policy in Policy::ALL {
+            assert_eq!(Policy::named(policy.name()), Some(policy));
+            let placing = plain.clone().with_policy(policy);
+            assert_eq!(placing.pace(), Some(Pace::BOARD));
+            let bytes = placing.encode();
+            let read = Provision::decode(&bytes);
+            if !PLACES {
+                assert_eq!(read, Err(ProvisionError::Damaged));
+                continue;
+            }
+            assert_eq!(read, Ok(placing));
+            let mut other = bytes;
+            let at = other.len() - CHECK_BYTES - POLICY_BYTES;
+            other[at] = Policy::ALL.len() as u8;
+            let refused = Provision::decode(&sealed(other));
+            assert_eq!(refused, Err(ProvisionError::Policy));
+        }
     }
 }

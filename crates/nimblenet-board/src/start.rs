@@ -6,10 +6,12 @@ use nimblenet_core::cache::Disk;
 use nimblenet_core::{Config, Limits, LinkConfig, NamespaceConfig, Node, Pace, Placement};
 use nimblenet_tasklet::{NamespaceId, NodeId};
 
+use crate::PLACES;
+use crate::coap::MAX_EXCHANGES;
 use crate::crash::{Crash, Kept};
 use crate::framing::MAX_FRAME_BYTES;
 use crate::ledger::BoardLedger;
-use crate::provision::Provision;
+use crate::provision::{Policy, Provision};
 
 /// How the board has started.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,12 +67,16 @@ pub fn node(
     mut ledger: Option<&mut BoardLedger>,
 ) -> Node {
     let pace = record.as_ref().and_then(Provision::pace);
+    let policy = record.as_ref().and_then(Provision::policy);
     let (id, namespaces) = match record {
         Some(record) => (record.id(), record.into_namespaces()),
         None => (NodeId(boot.seed as u16 & 0x7fff), Vec::new()),
     };
     let mut config = config(id, namespaces, links, boot.first_sequence, boot.seed);
     config.pace = pace.unwrap_or(config.pace);
+    if PLACES {
+        place_calls(&mut config, policy.unwrap_or(Policy::LeastWork));
+    }
     share_catalogues(&mut config, disk.len());
     let mut node = Node::with_disk(config, Disk::from(disk));
     let lost = ledger.is_none().then_some(Crash::LEDGER_DAMAGED);
@@ -106,6 +112,20 @@ pub(crate) fn config(
     config.seed = seed;
     config.limits = Limits::board();
     config
+}
+
+/// How much fuel a board is taken to use in a millisecond until it has seen that: a guess, an instruction in a
+/// microsecond.
+const FUEL_MS: u32 = 1000;
+
+/// Has calls of the board's clients run where the policy says.
+fn place_calls(config: &mut Config, policy: Policy) {
+    config.placement = policy.placement();
+    config.fuel_ms = FUEL_MS;
+    if policy == Policy::LeastWork {
+        // A call that runs elsewhere keeps a place here, and clients have at most so many calls in progress.
+        config.limits.jobs += MAX_EXCHANGES;
+    }
 }
 
 /// Gives the catalogues, in equal shares, what a disk of `disk` bytes has besides modules and the
@@ -259,6 +279,27 @@ mod tests {
     fn a_board_is_who_its_record_says() {
         let boot = boot(&mut Kept::NOTHING.clone(), false);
         assert_eq!(started(&boot, Some(record())).id(), NodeId(7));
+    }
+
+    #[test]
+    fn the_record_says_where_calls_run_if_the_image_places_any() {
+        let boot = boot(&mut Kept::NOTHING.clone(), false);
+        let placement = |record: Provision| {
+            let node = started(&boot, Some(record));
+            (node.config().placement.name, node.config().limits.jobs)
+        };
+        let records = [
+            record(),
+            record().with_policy(Policy::Here),
+            record().with_policy(Policy::LeastWork),
+        ];
+        let jobs = Limits::board().jobs;
+        let (here, least_work) = (("here", jobs), ("least-work", jobs + MAX_EXCHANGES));
+        let expected = match PLACES {
+            true => [least_work, here, least_work],
+            false => [here; 3],
+        };
+        assert_eq!(records.map(placement), expected);
     }
 
     #[test]

@@ -15,6 +15,10 @@ use crate::place::Placement;
 /// Whether the node does what a microcontroller has no room for.
 pub(crate) const FULL: bool = cfg!(feature = "full");
 
+/// Whether the node places calls of its clients at neighbours, and runs what others place here. Every full node
+/// does.
+pub(crate) const PLACES: bool = cfg!(feature = "placement");
+
 /// A link of the node, by its place in [`Config::links`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct LinkId(pub u8);
@@ -302,7 +306,7 @@ impl Config {
                 preload: false,
             },
             eviction: Eviction::NEARBY,
-            placement: match FULL {
+            placement: match PLACES {
                 true => Placement::LEAST_WORK,
                 false => Placement::HERE,
             },
@@ -361,7 +365,7 @@ impl Config {
 
     /// Whether the node places calls, and takes calls that others have placed.
     pub(crate) fn places_calls(&self) -> bool {
-        FULL && self.placement.policy.needs_facts() && !self.role.is_registry()
+        PLACES && self.placement.policy.needs_facts() && !self.role.is_registry()
     }
 
     /// Checks that the parts fit each other.
@@ -414,6 +418,11 @@ pub struct Limits {
     pub answers: usize,
     /// Bytes of these results.
     pub answer_bytes: usize,
+    /// Calls with numbers of their clients whose results are kept; a node that is not a full one keeps
+    /// none.
+    pub results: usize,
+    /// Bytes of these results.
+    pub result_bytes: usize,
     /// Tasklets of which the node remembers how long they run.
     pub costs: usize,
     /// Executors, each of which runs one tasklet at a time.
@@ -454,6 +463,14 @@ pub struct Limits {
     pub steps: usize,
     /// Bytes of a job that moves to or from another node.
     pub image_bytes: usize,
+    /// Flows that begin here, and flows that end here; and a quarter of the operators, and of the sources
+    /// of flows that end here. 0 if the node has nothing to do with flows, as every node that is not a
+    /// full one.
+    pub flows: usize,
+    /// Items of flows that are kept in all.
+    pub flow_items: usize,
+    /// Bytes of one of them.
+    pub item_bytes: usize,
 }
 
 impl Limits {
@@ -467,6 +484,8 @@ impl Limits {
             waiting: 0,
             answers: 1024,
             answer_bytes: 256 << 10,
+            results: 256,
+            result_bytes: 64 << 10,
             costs: 512,
             executors: 1,
             places: 16,
@@ -486,6 +505,9 @@ impl Limits {
             delta_bytes: 256 << 10,
             steps: 64,
             image_bytes: 256 << 10,
+            flows: 16,
+            flow_items: 1024,
+            item_bytes: 256,
         }
     }
 
@@ -499,6 +521,8 @@ impl Limits {
             waiting: 32,
             answers: 16,
             answer_bytes: 512,
+            results: 0,
+            result_bytes: 0,
             costs: 16,
             executors: 1,
             places: 12,
@@ -518,6 +542,9 @@ impl Limits {
             delta_bytes: 28 << 10,
             steps: 0,
             image_bytes: 6 << 10,
+            flows: 0,
+            flow_items: 0,
+            item_bytes: 0,
         }
     }
 }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use nimblenet_tasklet::TaskletRef;
 
-use crate::config::FULL;
+use crate::config::PLACES;
 
 /// The speed forgets half of what it is made of when that has become so much time.
 const MEMORY_US: u64 = 64_000_000;
@@ -48,7 +48,7 @@ impl Costs {
 
     /// Whether anything is remembered.
     pub(crate) fn remembers(&self) -> bool {
-        FULL && self.limit > 0
+        PLACES && self.limit > 0
     }
 
     /// How many microseconds an activation of a tasklet runs, without its callees, if it declares
@@ -61,6 +61,11 @@ impl Costs {
                 u32::try_from(time).unwrap_or(u32::MAX)
             }
         }
+    }
+
+    /// Whether it is remembered how long a tasklet has run here.
+    pub(crate) fn has_seen(&self, tasklet: TaskletRef) -> bool {
+        self.find(tasklet).is_ok()
     }
 
     /// Notes that an activation of a tasklet that declares `cost` ran for `time_us`.

@@ -98,8 +98,8 @@ pub struct Acquired {
 const KINDS: usize = if FULL { Kind::ALL.len() } else { 1 };
 const REASONS: usize = if FULL { DropReason::ALL.len() } else { 0 };
 
-/// Everything a node counts since its start. A node that is not a full one shows nobody more than its calls
-/// and its bytes, so it counts nothing else.
+/// Everything a node counts since its start. A node that is not a full one shows nobody more than its calls,
+/// those that it has placed and its bytes, so it counts nothing else.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counters {
     traffic: [Traffic; KINDS],
@@ -132,6 +132,8 @@ pub struct Counters {
     pub placed: u64,
     /// Calls of other nodes that placement has passed on.
     pub passed: u64,
+    /// Results given to other nodes, where their clients had gone.
+    pub handed_over: u64,
     /// Jobs that went on at another node.
     pub moved_out: u64,
     /// Jobs of other nodes that went on here.

@@ -5,6 +5,7 @@ use core::time::Duration;
 use nimblenet_tasklet::{Fault, NamespaceId, NodeId, Outcome, Place, TaskletName, Trap};
 
 use crate::config::{LinkAddress, LinkId};
+use crate::flow::FlowId;
 use crate::job::{CallId, Step};
 use crate::time::Instant;
 use crate::wire::Report;
@@ -37,6 +38,78 @@ pub struct ClientId(pub u32);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct PartyId(pub u32);
 
+/// A call of a client, by a number that the client gives to no other one.
+///
+/// The node that takes the call keeps its result for five minutes, for the client that has gone on to
+/// another node meanwhile ([`Node::claim`](crate::Node::claim)). A call with the same key as an earlier one
+/// runs nothing: it gets the result of that one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct CallKey {
+    /// The client.
+    pub client: ClientId,
+    /// Its number for the call.
+    pub number: u32,
+}
+
+impl CallKey {
+    /// The key as the arguments of a call that claims a result.
+    pub fn to_bytes(self) -> [u8; 8] {
+        let Self { client, number } = self;
+        (u64::from(client.0) << 32 | u64::from(number)).to_be_bytes()
+    }
+
+    /// The key that these bytes are; none if they are none.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let bits = u64::from_be_bytes(bytes.try_into().ok()?);
+        Some(Self {
+            client: ClientId((bits >> 32) as u32),
+            number: bits as u32,
+        })
+    }
+}
+
+/// How urgent a call is. Of the calls that wait, those of a higher priority come first; a call that has
+/// waited for 30 s counts as one of the next higher priority, so none waits for ever (spec/behaviour.md,
+/// section 18). Boards heed no priorities.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
+pub enum Priority {
+    /// It may wait while others do not.
+    Low,
+    /// That of a call that says nothing.
+    #[default]
+    Normal,
+    /// It goes before others.
+    High,
+}
+
+impl Priority {
+    /// Every priority, the lowest first.
+    pub const ALL: &'static [Self] = &[Self::Low, Self::Normal, Self::High];
+
+    /// The priority's name in requests and tables.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
+
+    /// The priority with this name; none if there is none.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|priority| priority.name() == name)
+    }
+
+    /// The next higher one, or the highest.
+    pub(crate) const fn above(self) -> Self {
+        match self {
+            Self::Low => Self::Normal,
+            Self::Normal | Self::High => Self::High,
+        }
+    }
+}
+
 /// A call from outside.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct CallRequest<'a> {
@@ -48,8 +121,12 @@ pub struct CallRequest<'a> {
     pub args: &'a [u8],
     /// How long the call may take.
     pub deadline: Option<Duration>,
+    /// How urgent it is.
+    pub priority: Priority,
     /// Who calls; none if it does not say.
     pub client: Option<ClientId>,
+    /// By what the client asks for the result later; none if it does not. Boards keep no results.
+    pub key: Option<CallKey>,
     /// Whom it comes from; none if nobody can tell, as of the node's own triggers.
     pub from: Option<PartyId>,
 }
@@ -107,6 +184,19 @@ pub enum Event<'a> {
         /// The epoch that this node holds, or has held.
         held: u32,
     },
+    /// An item has arrived at the sink of its flow: in order, and once.
+    Item {
+        /// Which flow.
+        flow: FlowId,
+        /// The node where it began.
+        source: NodeId,
+        /// The number of the first item of the source that it was made of.
+        first: u32,
+        /// The number of the last one.
+        last: u32,
+        /// Its value in CBOR, or why an operator has failed.
+        result: Result<&'a [u8], Fault>,
+    },
     /// A namespace's catalogue is at a newer epoch.
     Catalogue {
         /// The namespace.
@@ -150,7 +240,9 @@ pub struct Progress {
 pub enum Standing {
     /// It waits for catalogues or modules, or for another call to end.
     Waiting,
-    /// It runs, or waits for an executor.
+    /// It waits for its turn on an executor: nothing of it has run yet, or others run for a while.
+    Queued,
+    /// An executor works on it.
     Running,
     /// It is on its way from or to another node.
     Moving,
@@ -158,11 +250,23 @@ pub enum Standing {
     At(NodeId),
 }
 
+/// What a call waits for in a line, the most urgent first (spec/behaviour.md, section 18).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Awaited {
+    /// A place among the jobs.
+    Place,
+    /// Room in the cache for its chain.
+    Room,
+    /// An executor, with new work.
+    Executor,
+}
+
 impl Standing {
     /// The standing's name in tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Waiting => "waiting",
+            Self::Queued => "queued",
             Self::Running => "running",
             Self::Moving => "moving",
             Self::At(_) => "remote",
@@ -191,4 +295,6 @@ pub enum Reason {
     Load,
     /// A call waits, and there is a place for it.
     Waiting,
+    /// It is time for an item of a flow, or to tell something of one.
+    Flow,
 }

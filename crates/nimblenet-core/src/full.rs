@@ -4,7 +4,7 @@ use crate::config::FULL;
 
 /// A part of a node. Where the node is not a full one there is none, and it takes no room, nor the code
 /// that makes it.
-#[derive(Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Full<T>([T; FULL as usize]);
 
 impl<T> Full<T> {
@@ -21,5 +21,17 @@ impl<T> Full<T> {
     /// The same, to change it.
     pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
         self.0.first_mut()
+    }
+}
+
+impl<T: Copy + Default> Full<T> {
+    /// The value `value`, where it is kept.
+    pub(crate) fn of(value: T) -> Self {
+        Self::new(|| value)
+    }
+
+    /// The value, or the default one where it is not kept.
+    pub(crate) fn value(&self) -> T {
+        self.get().copied().unwrap_or_default()
     }
 }

@@ -4,14 +4,16 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use nimblenet_tasklet::{
-    ActivationId, Digest, Entry, Fault, NamespaceId, NodeId, Place, TaskletName, TaskletRef, Trap,
+    ActivationId, Entry, Fault, Module, NamespaceId, NodeId, Place, TaskletName, TaskletRef, Trap,
 };
 
 use crate::cache::SlotId;
 use crate::config::{ExecutorId, Limits};
-use crate::event::ClientId;
+use crate::event::{ClientId, Priority};
+use crate::full::Full;
 use crate::places::{AcquisitionAt, Depth};
 use crate::time::{Instant, micros};
+use crate::urgency::{Urgency, class};
 use crate::wire::GoNumber;
 pub(crate) use crate::wire::job::Next;
 
@@ -194,8 +196,7 @@ impl Activation {
         Entry::reread(&self.entry).expect("entries were read before they were kept")
     }
 
-    /// The digest and the length of its module.
-    pub(crate) fn module(&self) -> (Digest, u32) {
+    pub(crate) fn module(&self) -> Module {
         Entry::reread_module(&self.entry).expect("entries were read before they were kept")
     }
 }
@@ -207,6 +208,8 @@ pub(crate) struct Need {
     pub(crate) places: usize,
     /// Bytes of their images.
     pub(crate) bytes: usize,
+    /// Bytes that its modules take in the cache at one time.
+    pub(crate) cache: usize,
     /// How long all of it runs, in microseconds, as far as that is known.
     pub(crate) time_us: u32,
     /// Whether no other node may run it: it needs what is different on each node, or its namespace stays.
@@ -218,6 +221,7 @@ impl Need {
     pub(crate) const NONE: Self = Self {
         places: 0,
         bytes: 0,
+        cache: 0,
         time_us: 0,
         pinned: false,
     };
@@ -356,6 +360,7 @@ pub(crate) struct Job {
     pub(crate) number: Option<GoNumber>,
     pub(crate) accepted: Instant,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) priority: Full<Priority>,
     /// Arguments or results on their way in or out of the executor.
     pub(crate) message: Vec<u8>,
     /// The epoch of each of the node's namespaces when the job started.
@@ -371,6 +376,8 @@ pub(crate) struct Job {
     pub(crate) left_us: u32,
     /// When an executor has begun the present step.
     pub(crate) stepped: Instant,
+    /// Whether any of it has begun to run, or another node had it.
+    pub(crate) ran: Full<bool>,
     /// The preload list: versions to acquire before the start, and their modules once they are
     /// reserved.
     pub(crate) preload: Vec<(TaskletRef, Option<SlotId>)>,
@@ -414,6 +421,7 @@ impl Job {
             number: None,
             accepted: Instant::ZERO,
             deadline: None,
+            priority: Full::of(Priority::Normal),
             message: Vec::with_capacity(limits.message_bytes),
             epochs: Vec::with_capacity(namespaces),
             trap: None,
@@ -423,6 +431,7 @@ impl Job {
             need: Need::NONE,
             left_us: 0,
             stepped: Instant::ZERO,
+            ran: Full::of(false),
             preload: Vec::with_capacity(limits.preload),
             stack: (0..limits.depth).map(|_| activation()).collect(),
             depth: 0,
@@ -477,6 +486,14 @@ impl Job {
 
     pub(crate) fn activation_mut(&mut self, at: Depth) -> Option<&mut Activation> {
         self.stack[..self.depth].get_mut(at.index())
+    }
+
+    /// Takes the fuel that the top activation has used from all that wait for it.
+    pub(crate) fn charge_callers(&mut self, used: u64) {
+        let callers = self.stack[..self.depth].split_last_mut();
+        for caller in callers.into_iter().flat_map(|(_, callers)| callers) {
+            caller.fuel = caller.fuel.saturating_sub(used);
+        }
     }
 
     /// Whether an executor holds it.
@@ -575,6 +592,17 @@ impl Job {
             0
         };
         self.left_us.saturating_sub(ran)
+    }
+
+    /// The priority that it counts as at the moment `now`: it rises while no executor works for the job.
+    pub(crate) fn class(&self, now: Instant) -> Priority {
+        let since = self.accepted.max(self.stepped);
+        class(self.priority.value(), now - since)
+    }
+
+    /// Its place among the jobs that wait at the moment `now`.
+    pub(crate) fn urgency(&self, now: Instant) -> Urgency {
+        Urgency::new(self.class(now), (self.accepted, self.call), self.deadline)
     }
 
     /// Notes that the present step of the top activation has ended.

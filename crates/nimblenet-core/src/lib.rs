@@ -12,7 +12,7 @@
 //!
 //! ```
 //! use nimblenet_core::{
-//!     CallRequest, Config, Driver, Event, ExecutorId, Input, Instant, Node, Transmit, pump,
+//!     CallRequest, Config, Driver, Event, ExecutorId, Input, Instant, Node, Priority, Transmit, pump,
 //! };
 //! use nimblenet_tasklet::{Fault, NodeId, Work};
 //!
@@ -44,7 +44,7 @@
 //!
 //! // It was told of no namespace, so it takes no calls.
 //! let name = "shop/rms".parse().unwrap();
-//! let request = CallRequest { name, export: "", args: &[0x80], deadline: None, client: None, from: None };
+//! let request = CallRequest { name, export: "", args: &[0x80], deadline: None, priority: Priority::Normal, client: None, key: None, from: None };
 //! assert_eq!(node.call(now, request), Err(Fault::UnknownNamespace));
 //! ```
 //!
@@ -65,6 +65,7 @@ mod costs;
 mod counters;
 mod earliest;
 mod event;
+mod flow;
 mod full;
 mod holders;
 mod job;
@@ -80,9 +81,10 @@ mod random;
 mod repute;
 mod table;
 mod time;
+mod urgency;
 pub mod wire;
 
-pub use archive::Archive;
+pub use archive::{Archive, Modules};
 pub use cache::{CachedModule, Eviction};
 pub use catalogue::{BadDelta, Catalogue, CatalogueLimits};
 pub use config::{
@@ -91,10 +93,17 @@ pub use config::{
     StaticRoute, Topology,
 };
 pub use counters::{Acquired, Counters, DropReason, Traffic};
-pub use event::{CallRequest, ClientId, Event, Input, PartyId, Progress, Reason, Standing};
+pub use event::{
+    Awaited, CallKey, CallRequest, ClientId, Event, Input, PartyId, Priority, Progress, Reason,
+    Standing,
+};
+pub use flow::{
+    Feed, FlowError, FlowId, FlowPlan, FlowStatus, MAX_STAGES, OperatorStatus, SinkStatus, Stage,
+    StageKind, StagePlan, Stages,
+};
 pub use job::{CallId, Source, Step};
 pub use mesh::Transmit;
-pub use node::{Abilities, Node, Occupancy};
+pub use node::{Abilities, Node, Occupancy, RESULTS_KEPT};
 pub use place::Placement;
 pub use pump::{Driver, drain, pump};
 pub use time::Instant;

@@ -28,6 +28,8 @@ places! {
     AcquisitionAt;
     /// A place in the table of subscriptions, which is that of the node's namespaces.
     SubscriptionAt;
+    /// A place among the items of flows that a node keeps.
+    ItemAt;
     /// A place in a job's stack of activations, 0 at the bottom.
     Depth;
 }

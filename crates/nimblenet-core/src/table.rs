@@ -61,6 +61,11 @@ impl<T> Table<T> {
         self.places[..self.end].iter().flatten()
     }
 
+    /// All items, to change them, in the order of their places.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.places[..self.end].iter_mut().flatten()
+    }
+
     /// Places that may have items.
     pub(crate) fn places(&self) -> impl Iterator<Item = usize> + use<T> {
         0..self.end

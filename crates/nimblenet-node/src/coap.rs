@@ -29,6 +29,8 @@ pub struct Timers {
     pub processing: Duration,
     /// The time within which a server answers a request to a group (RFC 7252 section 8.2).
     pub leisure: Duration,
+    /// A client asks a server that works on its request after so long a silence whether it is still there.
+    pub silence: Duration,
 }
 
 impl Timers {
@@ -38,6 +40,7 @@ impl Timers {
         max_retransmit: 4,
         processing: Duration::from_secs(1),
         leisure: Duration::from_secs(5),
+        silence: Duration::from_secs(15),
     };
     /// For peers on the same machine or site: a lost datagram costs 0.3 s.
     pub const NEAR: Self = Self {
@@ -45,6 +48,7 @@ impl Timers {
         max_retransmit: 5,
         processing: Duration::from_millis(150),
         leisure: Duration::from_secs(1),
+        silence: Duration::from_secs(3),
     };
 }
 

@@ -12,6 +12,8 @@ use alloc::sync::Arc;
 use core::mem::take;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use nimblenet_core::{Eviction, Limits, MIN_MTU, Pace, Placement};
@@ -52,6 +54,9 @@ const CACHE_MIN: u64 = 128;
 const ARENA_MIN: u64 = 4096;
 /// A configuration with more bytes is taken for a mistake.
 const BYTES_MAX: u64 = 1 << 30;
+
+/// The most bytes of a file.
+const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// The configuration of a node.
 #[derive(Clone, Debug)]
@@ -552,7 +557,17 @@ fn check_neighbours(mesh: &MeshConfig, text: &str, path: &Path) -> Result<(), Ba
 }
 
 fn read(path: &Path) -> Result<String, BadConfig> {
-    std::fs::read_to_string(path).map_err(|error| BadConfig::unreadable(path, error))
+    text(path).map_err(|error| BadConfig::unreadable(path, error))
+}
+
+fn text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let mut file = File::open(path)?.take(FILE_BYTES_MAX + 1);
+    if file.read_to_string(&mut text)? as u64 > FILE_BYTES_MAX {
+        let words = format!("it has more than {FILE_BYTES_MAX} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, words));
+    }
+    Ok(text)
 }
 
 fn parse<T: DeserializeOwned>(text: &str, path: &Path) -> Result<T, BadConfig> {
@@ -612,14 +627,23 @@ mod tests {
         let good = "id = 1\nlisten = \"127.0.0.1:4001\"\n";
         assert!(NodeConfig::parse(good, path()).is_ok());
         for (bad, line, word) in [
-            ("colour = 1", 3, "colour"),
+            (
+                "colour = 1",
+                3,
+                "there is no `colour` here; there are `id`, ",
+            ),
+            ("jobs = \"many\"", 3, "a whole number"),
             ("coap = \"nowhere\"", 3, "coap"),
             (
                 "natives = [\"shop/laser\"]",
                 3,
                 "no device for shop/laser; there are shop/vibration, ",
             ),
-            ("preload = 3", 3, "preload"),
+            (
+                "preload = 3",
+                3,
+                "true or false is expected, not integer `3`",
+            ),
             (
                 "eviction = \"best\"",
                 3,
@@ -680,12 +704,12 @@ mod tests {
                 5,
                 "the node's own id",
             ),
-            ("serial = \"ttyACM0\"", 3, "sequence"),
+            ("serial = \"ttyACM0\"", 3, "a list is expected, not string"),
             ("serial = [1]", 3, "a device, or a table"),
             (
                 "serial = [\n \"a\",\n { device = \"b\", baud = 0 },\n]",
                 5,
-                "nonzero",
+                "a whole number from 1 to 4294967295 is expected, not integer `0`",
             ),
             ("serial = [{ device = \"b\", speed = 1 }]", 3, "speed"),
             ("serial = [{ baud = 1 }]", 3, "device"),

@@ -18,6 +18,7 @@ pub(crate) mod api;
 mod crash;
 mod failure;
 mod floors;
+mod flows;
 mod holders;
 mod keeper;
 mod links;
@@ -37,7 +38,9 @@ use std::net::UdpSocket;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use nimblenet_core::{CachedModule, ClientId, ConfigError, Counters, PartyId, Step};
+use nimblenet_core::{
+    CachedModule, CallKey, ClientId, ConfigError, Counters, PartyId, Priority, Step,
+};
 use nimblenet_tasklet::{Fault, Name, NodeId, Place, TaskletName, Trap};
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -90,8 +93,12 @@ pub struct Call {
     pub at: Option<NodeId>,
     /// How long it may take; if none, as long as the configuration says.
     pub deadline: Option<Duration>,
+    /// How urgent it is.
+    pub priority: Priority,
     /// Who calls; none if it does not say.
     pub client: Option<ClientId>,
+    /// By what the client asks for the result later, here or at another node; none if it does not.
+    pub key: Option<CallKey>,
     /// Whom it comes from, as its carrier tells callers apart; none if nobody can tell.
     pub from: Option<PartyId>,
 }
@@ -150,6 +157,8 @@ pub struct Status {
     pub coap: ServerCounters,
     /// Jobs that run or wait.
     pub jobs: usize,
+    /// Results of calls with numbers that are kept for their clients.
+    pub results: usize,
     /// Bytes of modules in the cache.
     pub cache_used: usize,
     /// Bytes that the cache may hold.

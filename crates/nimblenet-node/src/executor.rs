@@ -5,6 +5,7 @@
 //! are kept for a while, so that another start of the same module does not copy it again.
 
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -23,6 +24,9 @@ use crate::key::PublicKey;
 
 /// Fuel of one slice: a few milliseconds, after which the node may run another job.
 const SLICE: u64 = 1_000_000;
+/// How long a tasklet may sleep before it yields, in microseconds: many sleeps in a row keep neither others
+/// from their turn nor a stop from its effect.
+const SLEPT_US: u64 = 10_000;
 /// The most modules that are kept for another start, and below the most bytes of them.
 const MODULES: usize = 64;
 const MODULES_BYTES: usize = 1 << 20;
@@ -49,6 +53,8 @@ pub(crate) struct Workers {
     outcomes: UnboundedSender<OwnedOutcome>,
     shelf: Shelf,
     threads: Vec<JoinHandle<()>>,
+    /// Whether they are to end: then nobody sleeps on.
+    ends: Arc<AtomicBool>,
 }
 
 impl Workers {
@@ -62,7 +68,9 @@ impl Workers {
         outcomes: UnboundedSender<OwnedOutcome>,
     ) -> std::io::Result<Self> {
         let spawn = |name: String| Builder::new().name(name);
+        let ends = Arc::new(AtomicBool::new(false));
         let host = SharedHost {
+            ends: ends.clone(),
             clock: host.clock(),
             host: Arc::new(Mutex::new(host)),
             runs: None,
@@ -86,6 +94,7 @@ impl Workers {
             outcomes,
             shelf: Shelf::default(),
             threads,
+            ends,
         })
     }
 
@@ -120,8 +129,9 @@ impl Workers {
         })
     }
 
-    /// Ends the threads, after the slice that runs.
+    /// Ends the threads, after the slice that runs; who sleeps there is woken.
     pub(crate) fn stop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
         self.work.clear();
         self.checks = None;
         for thread in self.threads.drain(..) {
@@ -157,6 +167,7 @@ impl Shelf {
 /// A device whose functions the executors call one at a time.
 #[derive(Clone)]
 struct SharedHost {
+    ends: Arc<AtomicBool>,
     clock: Clock,
     host: Arc<Mutex<LinuxHost>>,
     /// Whom the executor of this handle runs.
@@ -187,7 +198,7 @@ impl Host for SharedHost {
     ) -> Result<u64, Fault> {
         if (capability, function) == (Capability::Clock, "sleep-us") {
             // The other executors can use the device meanwhile.
-            return host::sleep(self.clock, args);
+            return host::sleep(self.clock, args, || self.ends.load(Ordering::Relaxed));
         }
         self.lock()
             .call(tasklet, capability, function, args, memory)
@@ -220,6 +231,7 @@ fn execute(
     let mut out = vec![0; OUTPUT_BYTES];
     let options = ExecutorOptions {
         slice: SLICE,
+        slept_us: SLEPT_US,
         ..ExecutorOptions::default()
     };
     let mut executor = HoldingExecutor::new(&mut arena, options);
@@ -289,6 +301,7 @@ mod tests {
             outcomes,
             shelf: Shelf::default(),
             threads: Vec::new(),
+            ends: Arc::default(),
         };
         let activation = ActivationId;
         let stops = 5000;
@@ -340,6 +353,18 @@ mod tests {
             let refused = work.refused(Fault::Busy).unwrap();
             assert_eq!(heard.try_recv(), Ok(refused.owned()));
         }
+    }
+
+    #[test]
+    fn a_long_sleep_ends_with_the_threads() {
+        let ends = Arc::new(AtomicBool::new(false));
+        let clock = Clock::start();
+        let told = ends.clone();
+        let sleeper = std::thread::spawn(move || {
+            host::sleep(clock, &[60_000_000], || told.load(Ordering::Relaxed))
+        });
+        ends.store(true, Ordering::Relaxed);
+        assert_eq!(sleeper.join().unwrap(), Err(Fault::Stopped));
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::lines::Lines;
 use crate::random::Random;
 use crate::values::Values;
 
+/// Who sleeps looks up after this time at the latest.
+const NAP: Duration = Duration::from_millis(100);
+
 /// The host of one node.
 #[derive(Debug)]
 pub(crate) struct LinuxHost {
@@ -94,7 +97,7 @@ impl Host for LinuxHost {
                 Ok(0)
             }
             (Capability::Clock, "now-us") => Ok(self.clock.now().as_micros()),
-            (Capability::Clock, "sleep-us") => sleep(self.clock, args),
+            (Capability::Clock, "sleep-us") => sleep(self.clock, args, || false),
             (Capability::Log, "write") => {
                 let from = first? as usize;
                 let len = word(1).ok_or(Fault::WrongArguments)? as usize;
@@ -134,13 +137,22 @@ impl Host for LinuxHost {
     }
 }
 
-/// Holds the thread up for the time of `nimblenet:clock` `sleep-us`.
-pub(crate) fn sleep(clock: Clock, args: &[u64]) -> Result<u64, Fault> {
+/// Holds the thread up for the time of `nimblenet:clock` `sleep-us`, or until it `ends`.
+pub(crate) fn sleep(clock: Clock, args: &[u64], ends: impl Fn() -> bool) -> Result<u64, Fault> {
     let time = args.first().map(|bits| *bits as u32);
     let time = time.filter(|time| *time <= SLEEP_US_MAX);
-    let time = time.ok_or(Fault::WrongArguments)?;
-    clock.sleep(Duration::from_micros(time.into()));
-    Ok(0)
+    let time = Duration::from_micros(time.ok_or(Fault::WrongArguments)?.into());
+    let until = clock.now() + time;
+    loop {
+        let left = until.since(clock.now());
+        if left.is_zero() {
+            return Ok(0);
+        }
+        if ends() {
+            return Err(Fault::Stopped);
+        }
+        clock.sleep(left.min(NAP));
+    }
 }
 
 #[cfg(test)]

@@ -136,8 +136,14 @@ impl SigningKey {
         );
         let mut options = OpenOptions::new();
         let mut file = options.write(true).create_new(true).mode(MODE).open(path)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
+        let written = file
+            .write_all(text.as_bytes())
+            .and_then(|()| file.sync_all());
+        if written.is_err() {
+            // It is new, and what it has is no key.
+            let _ = std::fs::remove_file(path);
+        }
+        written
     }
 
     /// Reads a key file.

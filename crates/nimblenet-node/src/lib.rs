@@ -9,6 +9,7 @@ pub mod config;
 pub mod daemon;
 mod device;
 mod executor;
+pub mod flow;
 mod host;
 mod key;
 mod lines;

@@ -10,7 +10,7 @@ use std::io;
 
 use minicbor::Decoder;
 use nimblenet_core::publication::BadPackages;
-use nimblenet_core::{BadDelta, Catalogue, CatalogueLimits};
+use nimblenet_core::{BadDelta, Catalogue, CatalogueLimits, Priority};
 use nimblenet_tasklet::api::{Problem, Resource, failure, query};
 use nimblenet_tasklet::compression::expand;
 use nimblenet_tasklet::{Delta, Digest, Entry, Name, NodeId, Place, TaskletName};
@@ -18,11 +18,13 @@ use tokio::net::ToSocketAddrs;
 use tokio::time::Instant;
 
 use crate::coap::{Client, ClientError, Code, Format, Request, Response, Timers};
+use crate::flow::Plan;
 use crate::key::PublicKey;
 
 pub use self::publishing::{Form, History, PublishReport, Stopped};
 pub use self::summary::{
-    JobSummary, LineSummary, ModuleSummary, NamespaceSummary, TriggerList, TriggerSummary,
+    FlowList, FlowSummary, ItemSummary, JobSummary, LineSummary, ModuleSummary, NamespaceSummary,
+    OperatorSummary, TriggerList, TriggerSummary,
 };
 
 /// A node or registry at a CoAP address.
@@ -46,8 +48,16 @@ pub struct CallOptions<'a> {
     pub logs: bool,
     /// The number of the client that calls, by which a node tells clients apart.
     pub client: Option<u32>,
+    /// The client's number for the call, by which it asks for the result later.
+    pub number: Option<u32>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// How long it may take; as long as the node's configuration says if there is none.
+    pub deadline: Option<Duration>,
 }
 
+/// How often a request is made anew whose body has not come whole.
+const BEGINNINGS: usize = 3;
 /// The most bytes of a compressed module when it is expanded.
 const PLAIN_BYTES_MAX: usize = 1 << 16;
 
@@ -87,6 +97,9 @@ impl Remote {
             explain,
             logs,
             client,
+            number,
+            priority,
+            deadline,
         } = options;
         let path = [name.namespace.as_str(), name.name.as_str()];
         let mut request = ask(Resource::Call, &path);
@@ -99,9 +112,53 @@ impl Remote {
         request.query.extend(logs.then(|| query::LOGS.to_owned()));
         let client = client.map(|client| format!("{}={client}", query::CLIENT));
         request.query.extend(client);
+        let number = number.map(|number| format!("{}={number}", query::NUMBER));
+        request.query.extend(number);
+        let urgent = (priority != Priority::Normal).then(|| priority.name());
+        let urgent = urgent.map(|name| format!("{}={name}", query::PRIORITY));
+        request.query.extend(urgent);
+        let deadline = deadline.map(|time| format!("{}={}", query::DEADLINE, time.as_millis()));
+        request.query.extend(deadline);
         request.format = Some(Format::CBOR);
         request.payload = args.to_vec();
         Ok(self.request(&request).await?.payload)
+    }
+
+    /// The result of the call of a tasklet that the client with the first number has made, with the second
+    /// one, at the node `at` of the mesh; at this one if there is none. Waits until the call has ended.
+    ///
+    /// # Errors
+    /// [`RemoteError`]: of the call, if it failed.
+    pub async fn claim(
+        &mut self,
+        name: &TaskletName,
+        at: Option<NodeId>,
+        (client, number): (u32, u32),
+    ) -> Result<Vec<u8>, RemoteError> {
+        let path = [name.namespace.as_str(), name.name.as_str()];
+        let mut request = ask(Resource::Claim, &path);
+        let at = at.map(|at| format!("{}={at}", query::AT));
+        request.query.extend(at);
+        request.query.push(format!("{}={client}", query::CLIENT));
+        request.query.push(format!("{}={number}", query::NUMBER));
+        Ok(self.request(&request).await?.payload)
+    }
+
+    /// Cancels the call of a tasklet that the client with the first number has made at the node with the second
+    /// one. Whoever waits for its result hears that.
+    ///
+    /// # Errors
+    /// [`RemoteError`], with the code `unknown-call` if it is not in progress there.
+    pub async fn cancel(
+        &mut self,
+        name: &TaskletName,
+        (client, number): (u32, u32),
+    ) -> Result<(), RemoteError> {
+        let path = [name.namespace.as_str(), name.name.as_str()];
+        let mut request = ask(Resource::Cancel, &path);
+        request.query.push(format!("{}={client}", query::CLIENT));
+        request.query.push(format!("{}={number}", query::NUMBER));
+        self.request(&request).await.map(drop)
     }
 
     /// The calls in progress at the node.
@@ -170,6 +227,60 @@ impl Remote {
         request.query = vec![format!("{}={from}", query::FROM)];
         let payload = self.request(&request).await?.payload;
         summary::read_triggers(&payload).ok_or(RemoteError::Malformed)
+    }
+
+    /// Begins a flow at the node or, if it is the plan's sink, ends it there. The plan that the node has
+    /// already changes nothing.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn begin_flow(&mut self, name: &Name, plan: &Plan) -> Result<(), RemoteError> {
+        let mut request = ask(Resource::BeginFlow, &[name.as_str()]);
+        request.format = Some(Format::CBOR);
+        request.payload = plan.write();
+        self.request(&request).await.map(drop)
+    }
+
+    /// Ends a flow at the node.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn end_flow(&mut self, name: &Name) -> Result<(), RemoteError> {
+        let request = ask(Resource::EndFlow, &[name.as_str()]);
+        self.request(&request).await.map(drop)
+    }
+
+    /// Gives an item, one CBOR value, to a flow that begins at the node.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn give_item(&mut self, name: &Name, value: &[u8]) -> Result<(), RemoteError> {
+        let mut request = ask(Resource::Give, &[name.as_str()]);
+        request.format = Some(Format::CBOR);
+        request.payload = value.to_vec();
+        self.request(&request).await.map(drop)
+    }
+
+    /// The flows of the node, and what its operators have done.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn flows(&mut self) -> Result<FlowList, RemoteError> {
+        let request = ask(Resource::Flows, &[]);
+        let payload = self.request(&request).await?.payload;
+        summary::read_flows(&payload).ok_or(RemoteError::Malformed)
+    }
+
+    /// Items that have arrived of a flow that ends at the node, after item number `from`, oldest first: as
+    /// many as it lists at a time.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn items(&mut self, name: &Name, from: u64) -> Result<Vec<ItemSummary>, RemoteError> {
+        let mut request = ask(Resource::Items, &[name.as_str()]);
+        request.query = vec![format!("{}={from}", query::FROM)];
+        let payload = self.request(&request).await?.payload;
+        summary::read_items(&payload).ok_or(RemoteError::Malformed)
     }
 
     /// The numbers of a node or registry, by the keys of its status.
@@ -268,12 +379,20 @@ impl Remote {
     }
 
     async fn request(&mut self, request: &Request) -> Result<Response, RemoteError> {
-        let response = self.client.request(request).await;
-        let response = response.map_err(RemoteError::Client)?;
-        if response.code.is_success() {
-            return Ok(response);
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let response = self.client.request(request).await;
+            let response = response.map_err(RemoteError::Client)?;
+            if response.code.is_success() {
+                return Ok(response);
+            }
+            let refused = refused(&response);
+            // It has started anew, and has lost the first blocks: nothing has come of them.
+            if attempt >= BEGINNINGS || refused.code() != Problem::Incomplete.code() {
+                return Err(refused);
+            }
         }
-        Err(refused(&response))
     }
 }
 
@@ -366,6 +485,15 @@ pub enum RemoteError {
     OtherKey,
     /// The registry keeps no epoch before the present one.
     NothingBefore,
+    /// There is nothing to publish, but a node holds a newer epoch than the registry, which has lost something.
+    Behind {
+        /// The node.
+        node: NodeId,
+        /// Its epoch.
+        held: u32,
+        /// The registry's.
+        here: u32,
+    },
     /// It is a node and no registry.
     NotARegistry,
     /// The module that it sent has another digest.
@@ -402,6 +530,7 @@ impl RemoteError {
             | Self::Catalogue(_)
             | Self::OtherKey
             | Self::NothingBefore
+            | Self::Behind { .. }
             | Self::NotARegistry
             | Self::WrongDigest
             | Self::Malformed => &[],
@@ -418,6 +547,7 @@ impl RemoteError {
             Self::Catalogue(_) => Problem::BadCatalogue.code(),
             Self::OtherKey => Problem::UnknownKey.code(),
             Self::NothingBefore => Problem::UnknownEpoch.code(),
+            Self::Behind { .. } => Problem::RegistryBehind.code(),
             Self::NotARegistry => Problem::NotARegistry.code(),
             Self::WrongDigest => Problem::DigestMismatch.code(),
             Self::Malformed => Problem::Malformed.code(),
@@ -445,6 +575,13 @@ impl fmt::Display for RemoteError {
             Self::NothingBefore => {
                 f.write_str("the registry keeps no epoch before the present one")
             }
+            Self::Behind { node, held, here } => write!(
+                f,
+                "nothing is new for the registry, which is at epoch {here}; but node {node} holds epoch {held}: \
+                 the registry has lost something, and nodes go by what they hold; publish with \
+                 --epoch-at-least {}",
+                held.saturating_add(1)
+            ),
             Self::NotARegistry => f.write_str(
                 "this is a node, which takes no publications; give the address of the registry",
             ),

@@ -1,13 +1,79 @@
 //! Files of the state directory.
 
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use nimblenet_tasklet::Digest;
 
 /// Hexadecimal digits of the checksum in front of a text that is kept twice.
 const CHECK_DIGITS: usize = 16;
+
+/// No file of the state is longer.
+const FILE_BYTES: u64 = 16 << 20;
+
+/// The file that a process locks which uses a directory.
+const LOCK: &str = "lock";
+
+/// A directory that no other daemon uses as long as this lives. The system ends that with the process,
+/// however it ends; the file stays and says nothing.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    /// What is locked.
+    file: File,
+}
+
+impl Hold {
+    /// Takes the directory, which is made if it is not there.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ResourceBusy`](io::ErrorKind::ResourceBusy) if another daemon has it, or if the system
+    /// refuses.
+    pub(crate) fn take(dir: &Path) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        let path = dir.join(LOCK);
+        let mut options = OpenOptions::new();
+        let file = options
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let dir = dir.display();
+                let why = format!(
+                    "another node or registry uses {dir}; stop it, or give each a directory of its own"
+                );
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, why));
+            }
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                tracing::warn!(path = %path.display(), "this file system has no locks");
+            }
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        Ok(Self { file })
+    }
+}
+
+/// The lock ends with the hold and not with the last copy of its descriptor: a process that another
+/// thread is about to start has one until it runs its program.
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // Where locks are not supported there is none to give back.
+        let _ = self.file.unlock();
+    }
+}
+
+/// What a file of the state has. Of one that is longer than any, and so is damaged, it is the beginning.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(file)?.take(FILE_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
 
 /// A text that must not be lost or fall back, such as a number that only rises: two files have it, each
 /// with a checksum, and what either has counts.
@@ -36,7 +102,7 @@ impl Twin {
     ) -> io::Result<Vec<T>> {
         let (mut whole, mut damaged) = (Vec::new(), false);
         for file in &self.files {
-            match fs::read(file) {
+            match read(file) {
                 Ok(bytes) => match checked(&bytes).and_then(&parse) {
                     Some(value) => whole.push(value),
                     None => {
@@ -105,6 +171,32 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_of_the_lock_that_a_starting_process_has_holds_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = Hold::take(dir.path()).unwrap();
+        let inherited = held.file.try_clone().unwrap();
+        drop(held);
+        Hold::take(dir.path()).unwrap();
+        drop(inherited);
+    }
+
+    #[test]
+    fn a_directory_is_held_once_and_a_lock_file_alone_holds_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(LOCK), b"").unwrap();
+        let held = Hold::take(dir.path()).unwrap();
+        let refused = Hold::take(dir.path()).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ResourceBusy);
+        assert!(
+            refused
+                .to_string()
+                .contains(&dir.path().display().to_string())
+        );
+        drop(held);
+        Hold::take(dir.path()).unwrap();
+    }
 
     #[test]
     fn either_file_is_enough_and_two_damaged_ones_are_no_empty_ones() {

@@ -22,8 +22,10 @@ use nimblenet_tasklet::{Delta, Digest, Entry, Name, NamespaceId, TaskletName};
 use nimblenet_wasm::{InvalidModule, Limits};
 
 use crate::key::PublicKey;
+use crate::state::Hold;
 use history::Folded;
 pub use history::{Change, EpochSummary};
+pub(crate) use log::is_unwritable;
 use log::{Log, Record};
 use quiet::quietly;
 pub use refusal::{Refusal, StorageFault};
@@ -80,6 +82,8 @@ pub struct Store {
     failed: bool,
     /// Modules that publications have forgotten and the archive has not.
     gone: Vec<Digest>,
+    /// The directory, which nobody else uses meanwhile.
+    _hold: Option<Hold>,
 }
 
 #[derive(Debug)]
@@ -110,16 +114,33 @@ impl Store {
     /// [`OpenError`], also when another process uses the directory or its content is damaged.
     pub fn open(dir: &Path, trust: Trust, limits: StoreLimits) -> Result<Self, OpenError> {
         std::fs::create_dir_all(dir).map_err(OpenError::Directory)?;
+        let hold = match Hold::take(dir) {
+            Ok(hold) => Some(hold),
+            // Whoever has it only reads what is there.
+            Err(error) if is_unwritable(&error) => None,
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+                return Err(OpenError::InUse(error.to_string()));
+            }
+            Err(error) => return Err(OpenError::Directory(error)),
+        };
         let open = || {
-            let log = Log::open(dir).map_err(OpenError::database)?;
-            Self::with_log(log, Some(dir.to_path_buf()), trust, limits)
+            let log = match Log::is_there(dir) {
+                true => Log::open(dir),
+                false => Log::create(dir),
+            };
+            let log = log.map_err(OpenError::database)?;
+            let store = Self::with_log(log, Some(dir.to_path_buf()), trust, limits)?;
+            Ok(Self {
+                _hold: hold,
+                ..store
+            })
         };
         let opened =
             quietly(open).unwrap_or_else(|tripped| Err(OpenError::Tripped(tripped.into())));
         opened.map_err(|error| error.in_file(&dir.join(log::FILE)))
     }
 
-    /// Whether its file cannot be written: then it is served as it is, and takes no publications.
+    /// Whether its file cannot be written, also since the disk is full: then it is served as it is, and takes no publications.
     pub fn is_read_only(&self) -> bool {
         self.log.is_read_only()
     }
@@ -148,6 +169,7 @@ impl Store {
             staging: Staging::new(limits.staged_bytes),
             failed: false,
             gone: Vec::new(),
+            _hold: None,
         })
     }
 
@@ -165,7 +187,7 @@ impl Store {
     }
 
     fn read_archive(&self) -> Result<Archive, OpenError> {
-        let mut archive = Archive::new();
+        let mut archive = Archive::over(self.log.modules());
         for name in self.namespaces.keys() {
             for bytes in self.log.deltas(name.as_str()).map_err(OpenError::Storage)? {
                 let damaged = OpenError::Damaged { namespace: *name };
@@ -344,14 +366,11 @@ impl Store {
         let Some(dir) = &self.dir else {
             return Err(Refusal::Damaged);
         };
-        // The old handle holds the file's lock; an empty one in memory takes its place.
-        self.log = Log::with_backend(redb::backends::InMemoryBackend::new())
-            .map_err(|error| StorageFault(Box::new(error.into())))?;
         self.failed = true;
-        let log = Log::open(dir).map_err(|error| StorageFault(Box::new(error.into())))?;
-        log.prepare()?;
-        self.namespaces = load(&log).map_err(|_| Refusal::Damaged)?;
-        self.log = log;
+        let opened = self.log.reopen(dir);
+        opened.map_err(|error| StorageFault(Box::new(error)))?;
+        self.log.prepare()?;
+        self.namespaces = load(&self.log).map_err(|_| Refusal::Damaged)?;
         if self.log.is_read_only() {
             return Err(Refusal::ReadOnly);
         }
@@ -613,10 +632,8 @@ fn rewritten(error: BadDelta, delta: &Delta<'_>, catalogue: &Catalogue) -> Refus
 pub enum OpenError {
     /// The directory cannot be made or reached.
     Directory(std::io::Error),
-    /// Another process uses the directory.
-    InUse,
-    /// The database cannot be opened.
-    Database(Box<redb::DatabaseError>),
+    /// Another process uses the directory; the words say which, and what to do.
+    InUse(String),
     /// The disk failed.
     Storage(StorageFault),
     /// The database's file is damaged: it was changed, or cut short, by something else.
@@ -643,24 +660,23 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    fn database(error: redb::DatabaseError) -> Self {
-        if matches!(error, redb::DatabaseError::DatabaseAlreadyOpen) {
-            Self::InUse
-        } else {
-            Self::Database(Box::new(error))
+    fn database(error: impl Into<redb::Error>) -> Self {
+        let error = error.into();
+        if matches!(error, redb::Error::DatabaseAlreadyOpen) {
+            let words = "another process uses the registry's database; stop it, or choose another directory";
+            return Self::InUse(words.into());
         }
+        Self::Storage(StorageFault(Box::new(error)))
     }
 
     /// The same error, with the file named if it is the file that is damaged.
     fn in_file(self, file: &Path) -> Self {
         let found: Box<dyn core::error::Error + Send + Sync> = match self {
-            Self::Database(error) if is_damage(&*error) => error,
             Self::Storage(StorageFault(error)) if is_damage(&*error) => error,
             Self::Tripped(tripped) => tripped,
             Self::Name | Self::Damaged { .. } => Box::new(self),
             Self::Directory(_)
-            | Self::InUse
-            | Self::Database(_)
+            | Self::InUse(_)
             | Self::Storage(_)
             | Self::Corrupt { .. }
             | Self::OtherKey { .. } => return self,
@@ -698,10 +714,7 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Directory(error) => error.fmt(f),
-            Self::InUse => f.write_str(
-                "another process uses this data directory; stop it or choose another directory",
-            ),
-            Self::Database(error) => error.fmt(f),
+            Self::InUse(words) => f.write_str(words),
             Self::Storage(error) => error.fmt(f),
             Self::Corrupt { file, found } => write!(
                 f,

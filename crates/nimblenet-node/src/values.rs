@@ -77,7 +77,7 @@ impl Values {
     pub(crate) fn open(dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
         let path = dir.join(FILE);
-        let table = match fs::read(&path) {
+        let table = match state::read(&path) {
             Ok(bytes) => read(&bytes).unwrap_or_else(|| set_aside(&path)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Table::default(),
             Err(error) => return Err(error),
@@ -330,6 +330,11 @@ mod tests {
             assert!(read(&damaged).is_none(), "byte {at}");
             assert!(read(&whole[..at]).is_none(), "cut at {at}");
         }
+        // A file that was made longer than any is not read into the memory.
+        let long = fs::File::options().append(true).open(&file).unwrap();
+        long.set_len(1 << 31).unwrap();
+        assert_eq!(state::read(&file).unwrap().len(), 16 << 20);
+        assert!(read(&state::read(&file).unwrap()).is_none());
         fs::write(&file, &whole[1..]).unwrap();
         let values = Values::open(dir.path()).unwrap();
         assert_eq!(values.get(&tasklet("shop/count"), 7), 0);

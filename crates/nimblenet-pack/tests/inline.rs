@@ -368,8 +368,12 @@ fn what_does_not_fit_the_chain_is_refused() {
     let double = tasklet("a/double", DOUBLE);
     let refused = |with: &[(TaskletName, &[u8])]| inline(&chain, with, None).unwrap_err();
 
-    let error = refused(&[(named("a/other"), &double)]);
+    let other = tasklet("a/other", DOUBLE);
+    let error = refused(&[(named("a/other"), &other)]);
     assert_eq!(error, InlineError::CalledByNobody(named("a/other")));
+    let error = refused(&[(named("a/double"), &other)]);
+    let names = Box::new([named("a/double"), named("a/other")]);
+    assert_eq!(error, InlineError::OtherName(names));
     let error = refused(&[(named("a/double"), &double), (named("a/double"), &double)]);
     assert_eq!(error, InlineError::Twice(named("a/double")));
     let error = refused(&[(named("a/double"), b"no package")]);

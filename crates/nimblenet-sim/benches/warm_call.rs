@@ -24,7 +24,7 @@ use std::collections::VecDeque;
 
 use nimblenet_core::{
     Archive, CallRequest, Config, Driver, Event, ExecutorId, Input, Instant, LinkAddress, LinkId,
-    NamespaceConfig, Node, Role, Transmit, drain, pump,
+    NamespaceConfig, Node, Priority, Role, Transmit, drain, pump,
 };
 use nimblenet_sim::{Device, Draft, Publisher, SimExecutor, WasmExecutor, shelve};
 use nimblenet_tasklet::{Answer, Capabilities, NodeId, Package, Work};
@@ -160,7 +160,9 @@ impl Place {
             export: "",
             args: ARGS,
             deadline: Some(Duration::from_secs(60)),
+            priority: Priority::Normal,
             client: None,
+            key: None,
             from: None,
         };
         self.node.call(now, request).unwrap();

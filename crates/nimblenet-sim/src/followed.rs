@@ -56,10 +56,12 @@ pub struct Span {
 }
 
 impl Followed {
-    /// The times in which nothing of the call ran: a module was on its way, or no executor was free.
+    /// The times in which nothing of the call ran: a module, the call or its result was on its way, or no
+    /// executor was free.
     pub fn waits(&self) -> impl Iterator<Item = (Instant, Instant)> + '_ {
         let ends = once(self.begun).chain(self.spans.iter().map(|span| span.to));
-        let gaps = ends.zip(self.spans.iter().map(|span| span.from));
+        let begins = self.spans.iter().map(|span| span.from);
+        let gaps = ends.zip(begins.chain(once(self.ended)));
         gaps.filter(|(from, to)| from < to)
     }
 }

@@ -25,7 +25,9 @@
 )]
 
 mod churn;
+mod energy;
 mod engine;
+mod errands;
 mod executor;
 mod interpreted;
 mod layout;
@@ -34,6 +36,7 @@ mod publisher;
 mod report;
 mod run;
 mod story;
+mod urgency;
 
 pub mod bound;
 pub mod claims;
@@ -50,8 +53,11 @@ pub mod swarm;
 pub mod tale;
 pub mod tally;
 pub mod trace;
+pub mod vibration;
 pub use churn::Churn;
+pub use energy::{Duty, Energy};
 pub use engine::{Balance, Engine, Factory, Fates, Lane, Observer, Passing, flip};
+pub use errands::{Errands, HandOver, Question};
 pub use executor::{SimExecutor, TimedExecutor};
 pub use interpreted::{Device, WasmExecutor};
 pub use layout::Layout;
@@ -61,4 +67,5 @@ pub use report::{AirBytes, HEADERS, RESPONSE_WINDOW_S, Replay, Report, Responses
 pub use run::{
     Cut, NAMESPACE, Profile, Run, Settings, UnknownName, algorithm_name, chain_name, paper,
 };
-pub use story::{Finished, Net};
+pub use story::{Arrival, Finished, Net};
+pub use urgency::{Deadlines, Urgency};

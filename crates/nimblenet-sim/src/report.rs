@@ -11,9 +11,12 @@ use serde::Serialize;
 
 use crate::bound::{LowerBound, perfect_pool_mean};
 use crate::course::Course;
+use crate::energy::Duty;
+use crate::errands::HandOver;
 use crate::run::Settings;
 use crate::tally::{Accounting, Ended, Load, Tally, kind_name};
 use crate::trace::{TaskSet, Trace, duration};
+use crate::urgency::Deadlines;
 
 /// Where acquired tasklets came from.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize)]
@@ -84,6 +87,11 @@ pub struct Report {
     pub tx_bytes: BTreeMap<u16, u64>,
     /// What each node has received; duplicates count.
     pub rx_bytes: BTreeMap<u16, u64>,
+    /// How much of the time each node ran tasklets, sent and received; empty if nobody has said when nodes
+    /// compute.
+    pub duty_cycle: BTreeMap<u16, Duty>,
+    /// What each node has used, in joules; empty likewise.
+    pub energy_j: BTreeMap<u16, f64>,
     /// What all nodes have sent.
     pub air_bytes: u64,
     /// Packets that all nodes have sent.
@@ -122,6 +130,13 @@ pub struct Report {
     pub placement_bytes: u64,
     /// Calls that another node took.
     pub calls_moved: u64,
+    /// How robots got the results of their calls; none if they did not ask for them elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hand_over: Option<HandOver>,
+    /// How many calls of each priority have ended in time, of those that were due by the end; none if they
+    /// had no deadlines.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deadlines: Option<BTreeMap<&'static str, Deadlines>>,
     /// Jain's index of what nodes have sent and received: 1 if all are equal. Without the registry.
     pub jain_txrx: f64,
     /// The coefficient of variation of the same.
@@ -189,6 +204,7 @@ impl Report {
             report.failures.insert("node-down", replay.refused);
         }
         report.balance(NodeId(trace.registry.id), tally, settings);
+        report.energy(tally, settings, trace.duration_s);
         let acquired = replay.acquired.iter();
         acquired.for_each(|acquired| report.acquired(acquired));
         let held = &replay.held_bytes;
@@ -263,7 +279,8 @@ impl Report {
                 | Kind::Hello
                 | Kind::Holdings
                 | Kind::Report
-                | Kind::Ack => {}
+                | Kind::Ack
+                | Kind::Flow => {}
             }
         }
         report
@@ -286,6 +303,23 @@ impl Report {
             let mean = sum / count;
             let variance = (squares / count - mean * mean).max(0.0);
             self.cv_txrx = variance.sqrt() / mean;
+        }
+    }
+
+    /// What nodes have done, and what they have used for it. The radio carries frames as they are sent,
+    /// with their headers.
+    fn energy(&mut self, tally: &Tally, settings: &Settings, seconds: f64) {
+        if tally.ran().all(|(_, ran)| ran.is_zero()) {
+            // Real nodes do not tell when they compute.
+            return;
+        }
+        let energy = &settings.energy;
+        let bytes = |load: Load| load.bytes(Accounting::Real, settings.header_bytes);
+        for ((id, sent, received), (_, ran)) in tally.nodes().zip(tally.ran()) {
+            let radio = (bytes(sent), bytes(received));
+            let duty = energy.duty(seconds, ran.as_secs_f64(), radio);
+            self.duty_cycle.insert(id.0, duty);
+            self.energy_j.insert(id.0, energy.joules(duty, seconds));
         }
     }
 

@@ -8,11 +8,12 @@ use core::str::FromStr;
 use core::time::Duration;
 
 use nimblenet_core::{
-    Acquired, AcquisitionConfig, Archive, CallRequest, CatalogueLimits, ClientId, Config, Eviction,
-    Instant, Limits, LinkAddress, LinkId, NamespaceConfig, Placement, Role,
+    Acquired, AcquisitionConfig, Archive, CallId, CallKey, CallRequest, CatalogueLimits, ClientId,
+    Config, Eviction, Instant, Limits, LinkAddress, LinkId, NamespaceConfig, Placement, Priority,
+    Role,
 };
 use nimblenet_core::{StaticNeighbour, StaticRoute};
-use nimblenet_tasklet::{Capabilities, Delta, NodeId, TaskletName};
+use nimblenet_tasklet::{Capabilities, Delta, Fault, NodeId, TaskletName};
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -20,16 +21,19 @@ use rand_chacha::ChaCha8Rng;
 use crate::churn::{Churn, Turn};
 use crate::code::Code;
 use crate::course::Course;
+use crate::energy::Energy;
 use crate::engine::Engine;
+use crate::errands::{Errands, Question};
 use crate::executor::TimedExecutor;
 use crate::kinds::{Kinds, KindsExecutor, lacks};
 use crate::link::{Bandwidth, LinkModel};
 use crate::publisher::{Draft, Publisher, shelve};
 use crate::report::{Replay, Report};
-use crate::scenario::BadScenario;
+use crate::scenario::{BadScenario, must};
 use crate::swarm::{Incident, Trial, Upheaval, What, schedule};
 use crate::tally::{Accounting, Tally};
 use crate::trace::{Distances, TaskSet, Trace, Trigger, duration, moment};
+use crate::urgency::{Book, Urgency};
 
 /// The namespace of a trace's tasklets.
 pub const NAMESPACE: &str = "floor";
@@ -66,6 +70,11 @@ impl fmt::Display for UnknownName {
 }
 
 impl core::error::Error for UnknownName {}
+
+/// Bytes of room for catalogues that are given on, besides the cache.
+const DELTA_BYTES: usize = 32 << 10;
+/// What a whole catalogue takes besides its entries, at most.
+const DELTA_BYTES_BESIDE: usize = 128;
 
 /// What the protocol is.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -162,6 +171,10 @@ pub struct Settings {
     pub acquisition: Option<AcquisitionConfig>,
     /// Whether calls say which robot makes them.
     pub clients: bool,
+    /// Whether robots that have driven on ask for the results of their calls where they are.
+    pub hand_over: bool,
+    /// How urgent the calls of robots are; none if all are alike and have as much time as they need.
+    pub urgency: Option<Urgency>,
     /// How long a change of a cache waits until neighbours hear of it; none for the profile's own
     /// time.
     pub announce: Option<Duration>,
@@ -175,6 +188,8 @@ pub struct Settings {
     pub link: LinkModel,
     /// The longest frame, in bytes.
     pub mtu: u16,
+    /// How often nodes repeat a frame that a neighbour does not acknowledge; 0: frames are not acknowledged.
+    pub repeats: u8,
     /// The medium that each node shares with its neighbours, if they do.
     pub medium: Option<Bandwidth>,
     /// Whether calls begin only when their whole chain is here; none for the profile's own way.
@@ -186,11 +201,16 @@ pub struct Settings {
     pub cost_error: f64,
     /// How nodes go down, if they do.
     pub churn: Option<Churn>,
+    /// What nodes use, in reports.
+    pub energy: Energy,
     /// What each call between tasklets costs: the caller is saved and restored, the callee loaded.
     pub call_cost: Duration,
     /// What compressed modules have of their length, from 0.2 to 1; none if modules travel as they
     /// run. The contents of modules are made so that they can be compressed that far.
     pub code_ratio: Option<f64>,
+    /// Whether a node may lose its catalogue: then all have room to give it on and to get it again. Without
+    /// that, nodes have less besides their caches than the largest catalogue.
+    pub catalogue_moves: bool,
 }
 
 impl Default for Settings {
@@ -206,19 +226,24 @@ impl Default for Settings {
             eviction: None,
             acquisition: None,
             clients: true,
+            hand_over: false,
+            urgency: None,
             announce: None,
             header_bytes: 28,
             accounting: Accounting::Nominal,
             seed: 1,
             link: LinkModel::PAPER,
             mtu: 4096,
+            repeats: 0,
             medium: None,
             preload: None,
             kinds: Kinds::default(),
             cost_error: 1.0,
             churn: None,
+            energy: Energy::default(),
             call_cost: Duration::from_millis(6),
             code_ratio: None,
+            catalogue_moves: false,
         }
     }
 }
@@ -243,6 +268,10 @@ pub struct Run<'t> {
     /// What nodes had acquired before they went down.
     acquired: Vec<Acquired>,
     faults: Faults,
+    /// What robots wait for; none if they do not ask for it.
+    errands: Option<Errands>,
+    /// The deadlines of calls; none if they have none.
+    deadlines: Option<Book>,
 }
 
 /// The faults that befall a run.
@@ -305,6 +334,9 @@ impl<'t> Run<'t> {
                 Profile::Paper => paper(id, settings.mtu, &mesh),
                 Profile::Default => Config::new(id, settings.mtu),
             };
+            for link in &mut config.links {
+                *link = link.with_repeats(settings.repeats);
+            }
             config.seed = settings.seed;
             config.namespaces = vec![namespace];
             config.limits = limits;
@@ -363,7 +395,11 @@ impl<'t> Run<'t> {
                 schedule: Vec::new(),
                 next: 0,
             },
+            errands: settings.hand_over.then(|| Errands::new(&trace.contacts)),
+            deadlines: settings.urgency.map(|_| Book::default()),
         };
+        run.engine.observer_mut().ends = settings.urgency.map(|_| Vec::new());
+        run.engine.observer_mut().results = settings.hand_over.then(Vec::new);
         for id in everyone() {
             run.start(id);
         }
@@ -390,6 +426,12 @@ impl<'t> Run<'t> {
     /// have.
     pub fn befall(&mut self, faults: &Trial) -> Result<(), BadScenario> {
         faults.check_for(self.trace)?;
+        let lost = faults.loses_catalogue() && self.settings.profile == Profile::Default;
+        must(
+            self.settings.catalogue_moves || !lost,
+            "fault.keeps",
+            || "a node would lose the catalogue, which no other has room to give on".to_owned(),
+        )?;
         self.faults.incidents.clone_from(&faults.incidents);
         self.faults.schedule = schedule(&faults.incidents);
         Ok(())
@@ -403,6 +445,16 @@ impl<'t> Run<'t> {
             let turn = self.turns.last().filter(|turn| turn.at <= to).copied();
             let trigger = self.trace.triggers.get(self.next);
             let trigger = trigger.filter(|trigger| moment(trigger.at_s) <= to);
+            let before = trigger.map_or(to, |trigger| moment(trigger.at_s));
+            let before = turn.map_or(before, |turn| before.min(turn.at));
+            let arrival = self.errands.as_ref().and_then(Errands::next_contact);
+            if let Some(at) = arrival.filter(|at| *at <= before) {
+                self.go_on(at);
+                self.engine.advance(at);
+                let asked = self.errands.as_mut().map(Errands::arrive);
+                asked.into_iter().flatten().for_each(|it| self.claim(&it));
+                continue;
+            }
             match (turn, trigger) {
                 (Some(turn), trigger) if trigger.is_none_or(|it| turn.at <= moment(it.at_s)) => {
                     self.turns.pop();
@@ -419,7 +471,79 @@ impl<'t> Run<'t> {
         }
         self.go_on(to);
         self.engine.run(to);
+        self.hand_over();
+        self.note_ends();
         to < end
+    }
+
+    /// A robot asks for the result of an earlier call at the node in its reach.
+    fn claim(&mut self, question: &Question) {
+        let Question {
+            node,
+            at,
+            key,
+            name,
+        } = *question;
+        if self.engine.node(node).is_none() {
+            return;
+        }
+        self.engine.observer_mut().claims = true;
+        let claimed = self.engine.command(node, |node, now| {
+            let request = CallRequest {
+                name,
+                export: "",
+                args: &[],
+                deadline: None,
+                priority: Priority::Normal,
+                client: Some(key.client),
+                key: None,
+                from: None,
+            };
+            node.claim(now, at, (key, request))
+        });
+        let now = self.engine.now();
+        let tally = self.engine.observer_mut();
+        tally.claims = false;
+        let Some(errands) = &mut self.errands else {
+            return;
+        };
+        match claimed {
+            Ok(call) => {
+                errands.asked(now, question, call);
+                tally.note_claim(node, call);
+            }
+            // What is refused at once ends at once.
+            Err(fault) => {
+                let call = (node, CallId(0));
+                errands.asked(now, question, CallId(0));
+                let results = tally.results.iter_mut();
+                results.for_each(|results| results.push((now, call, Err(fault))));
+            }
+        }
+    }
+
+    /// Gives robots the results that have come since this was done last.
+    fn hand_over(&mut self) {
+        while let Some(errands) = &mut self.errands {
+            let told = self.engine.observer_mut().results.as_mut();
+            let told = told.map(core::mem::take).unwrap_or_default();
+            if told.is_empty() {
+                break;
+            }
+            let ended = told.into_iter();
+            let ended = ended.filter_map(|(at, call, result)| errands.ended(at, call, result));
+            let again: Vec<Question> = ended.collect();
+            again.iter().for_each(|question| self.claim(question));
+        }
+    }
+
+    /// Notes which calls with deadlines have ended since this was done last.
+    fn note_ends(&mut self) {
+        let told = self.engine.observer_mut().ends.as_mut();
+        let told = told.map(core::mem::take).unwrap_or_default();
+        if let Some(deadlines) = &mut self.deadlines {
+            told.into_iter().for_each(|told| deadlines.told(told));
+        }
     }
 
     /// A node goes down, and with it the calls that it had taken, or comes back.
@@ -444,24 +568,53 @@ impl<'t> Run<'t> {
             return;
         };
         self.engine.advance(moment(trigger.at_s));
+        self.hand_over();
+        self.note_ends();
         self.triggered += 1;
+        let wish = self.settings.urgency.map(|urgency| {
+            let wish = urgency.wish(self.trace.seed, self.next - 1);
+            (wish, urgency.told)
+        });
         if self.engine.node(node).is_none() {
             self.refused += 1;
+            if let (Some(deadlines), Some((wish, _))) = (&mut self.deadlines, wish) {
+                let now = self.engine.now();
+                deadlines.called(now, node, wish, Err(Fault::Unreachable));
+            }
+            if let Some(errands) = &mut self.errands {
+                errands.not_taken();
+            }
             return;
         }
         let name = self.names[trigger.chain as usize];
-        let client = self.settings.clients;
+        let client = ClientId(trigger.robot);
+        let number = self.triggered as u32;
+        let key = self.errands.as_ref().map(|_| CallKey { client, number });
+        let client = self.settings.clients.then_some(client);
+        let told = wish.filter(|(_, told)| *told).map(|(wish, _)| wish);
         let taken = self.engine.command(node, |node, now| {
             let request = CallRequest {
                 name,
                 export: "",
                 args: &[0x80],
-                deadline: None,
-                client: client.then_some(ClientId(trigger.robot)),
+                deadline: told.map(|wish| wish.deadline),
+                priority: told.map_or(Priority::Normal, |wish| wish.priority),
+                client,
+                key,
                 from: None,
             };
             node.call(now, request)
         });
+        if let (Some(errands), Some(key)) = (&mut self.errands, key) {
+            let now = self.engine.now();
+            match taken {
+                Ok(call) => errands.called(now, (node, call), (key, name)),
+                Err(_) => errands.not_taken(),
+            }
+        }
+        if let (Some(deadlines), Some((wish, _))) = (&mut self.deadlines, wish) {
+            deadlines.called(self.engine.now(), node, wish, taken);
+        }
         match taken {
             Ok(call) if self.triggered == self.follow => {
                 let now = self.engine.now();
@@ -500,6 +653,13 @@ impl<'t> Run<'t> {
 
     /// Notes what a node that goes down had acquired, and the calls that end with it.
     fn note_lost(&mut self, id: NodeId) {
+        self.note_ends();
+        if let Some(deadlines) = &mut self.deadlines {
+            deadlines.lose(id);
+        }
+        if let Some(errands) = &mut self.errands {
+            errands.lose(id);
+        }
         if let Some(node) = self.engine.node(id) {
             self.acquired.push(node.counters().acquired);
             let lost = node.calls().filter(|call| call.caller.is_none());
@@ -525,6 +685,24 @@ impl<'t> Run<'t> {
                 true => upheaval.begin(&mut self.engine, &what),
                 false => upheaval.end(&mut self.engine, &what),
             }
+            if let What::Crash { node, .. } = what
+                && !begins
+            {
+                self.give_catalogue(NodeId(node));
+            }
+        }
+    }
+
+    /// Gives a node that has started anew the catalogue, if its protocol has no way to get it: the
+    /// paper's nodes hold it from the start.
+    fn give_catalogue(&mut self, id: NodeId) {
+        let is_up = self.engine.node(id).is_some() && id != NodeId(self.trace.registry.id);
+        if self.settings.profile == Profile::Paper && is_up {
+            let decoded = Delta::decode(&self.delta).expect("a published delta is well formed");
+            // One that has kept it has it already.
+            let _ = self
+                .engine
+                .command(id, |node, now| node.install(now, &decoded));
         }
     }
 
@@ -555,6 +733,17 @@ impl<'t> Run<'t> {
             held_bytes: nodes().map(|node| node.cache().used() as u64).collect(),
         };
         let mut report = Report::of(&replay);
+        report.hand_over = self.errands.as_ref().map(|errands| {
+            let claimed = self.engine.observer().claimed();
+            let Settings {
+                accounting,
+                header_bytes,
+                ..
+            } = self.settings;
+            errands.outcome(claimed.bytes(accounting, header_bytes))
+        });
+        let deadlines = self.deadlines.as_ref();
+        report.deadlines = deadlines.map(|book| book.outcome(self.engine.now()));
         report.event_log_hash = format!("{:016x}", self.engine.event_log_hash());
         report
     }
@@ -677,6 +866,12 @@ fn limits(trace: &Trace, settings: &Settings, delta: &Delta<'_>, mesh: &Distance
         Some(executors) => (executors.into(), 1024),
     };
     let nodes = trace.nodes.len() + 8;
+    let catalogue = CatalogueLimits {
+        entries,
+        bytes: lengths().sum::<usize>() + entries * CatalogueLimits::BESIDE_ENTRY,
+        entry_bytes: lengths().max().unwrap_or(0),
+        retired: 0,
+    };
     let degrees = (0..mesh.ids().len()).map(|at| mesh.neighbours(at).len());
     Limits {
         cache_bytes: settings.cache_bytes,
@@ -695,17 +890,18 @@ fn limits(trace: &Trace, settings: &Settings, delta: &Delta<'_>, mesh: &Distance
         neighbours: degrees.max().unwrap_or(0).max(16),
         outbox_bytes: 4 * usize::from(settings.mtu.max(4096)),
         servings: 64,
-        catalogue: CatalogueLimits {
-            entries,
-            bytes: lengths().sum::<usize>() + entries * CatalogueLimits::BESIDE_ENTRY,
-            entry_bytes: lengths().max().unwrap_or(0),
-            retired: 0,
-        },
+        catalogue,
         // Every node holds the catalogue from the start. Its room lets modules lie where there is no
         // gap for them among those that are in use.
-        delta_bytes: 32 << 10,
+        delta_bytes: match settings.catalogue_moves {
+            true => DELTA_BYTES.max(DELTA_BYTES_BESIDE + catalogue.bytes),
+            false => DELTA_BYTES,
+        },
+        results: if settings.hand_over { 2 * jobs } else { 0 },
+        result_bytes: if settings.hand_over { 64 << 10 } else { 0 },
         steps: 1 + longest_chain.unwrap_or(0),
         image_bytes: 1024,
+        flows: 0,
         ..Limits::linux()
     }
 }

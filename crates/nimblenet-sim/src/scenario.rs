@@ -26,11 +26,13 @@ use nimblenet_core::Limits;
 use serde::{Deserialize, Serialize};
 
 use crate::churn::Churn;
+use crate::energy::Energy;
 use crate::floor::{CONTACT_RADIUS_M, SPACING_M};
 use crate::kinds::Kinds;
 use crate::link::{Bandwidth, Bursts, LinkModel};
 use crate::run::Settings;
 use crate::trace::duration;
+use crate::urgency::Urgency;
 
 pub(crate) use check::{must, within};
 pub use generate::{CONTACT_STEP, path};
@@ -76,6 +78,8 @@ pub struct Scenario {
     pub robots: RobotTable,
     /// What is triggered.
     pub tasks: TaskTable,
+    /// How urgent it is, if calls have priorities and deadlines.
+    pub urgency: Option<Urgency>,
     /// What nodes have.
     pub nodes: NodeTable,
     /// How links behave.
@@ -84,6 +88,8 @@ pub struct Scenario {
     pub medium: Option<BandwidthTable>,
     /// The processor that run times are computed for, if they are.
     pub target: Option<TargetTable>,
+    /// What nodes use.
+    pub energy: Energy,
 }
 
 /// How nodes stand.
@@ -134,6 +140,8 @@ pub struct RobotTable {
     pub trigger_interval_s: Span<f64>,
     /// How many of the chains each robot triggers.
     pub chains: u32,
+    /// Whether a robot that has driven on asks for the results of its calls at the node where it is.
+    pub hand_over: bool,
 }
 
 /// The task set.
@@ -219,6 +227,9 @@ pub struct LinkTable {
     pub corruption: f64,
     /// The longest frame that nodes send, in bytes.
     pub mtu: u16,
+    /// How often a frame for one neighbour is repeated that the neighbour does not acknowledge; 0: frames
+    /// are not acknowledged.
+    pub repeats: u8,
     /// Loss in bursts, besides the other.
     pub bursts: Option<BurstTable>,
     /// How fast frames leave; without it their transmission takes no time.
@@ -260,10 +271,12 @@ impl Default for Scenario {
             floor: FloorTable::default(),
             robots: RobotTable::default(),
             tasks: TaskTable::default(),
+            urgency: None,
             nodes: NodeTable::default(),
             link: LinkTable::default(),
             medium: None,
             target: None,
+            energy: Energy::default(),
         }
     }
 }
@@ -287,6 +300,7 @@ impl Default for RobotTable {
             speed_m_s: (0.0, 1.0),
             trigger_interval_s: (9.0, 11.0),
             chains: 20,
+            hand_over: false,
         }
     }
 }
@@ -333,6 +347,7 @@ impl Default for LinkTable {
             duplication: 0.0,
             corruption: 0.0,
             mtu: 4096,
+            repeats: 0,
             bursts: None,
             bandwidth: None,
         }
@@ -381,6 +396,9 @@ impl Scenario {
         settings.cache_bytes = self.nodes.cache_bytes as usize;
         settings.executors = self.nodes.executors;
         settings.preload = self.nodes.preload;
+        settings.energy = self.energy;
+        settings.hand_over = self.robots.hand_over;
+        settings.urgency = self.urgency;
         settings.kinds = Kinds {
             natives: (self.tasks.native * f64::from(self.tasks.algorithms)).round() as u32,
             without_wasm: self.nodes.without_wasm,
@@ -394,6 +412,7 @@ impl Scenario {
         });
         settings.link = self.link.model();
         settings.mtu = self.link.mtu;
+        settings.repeats = self.link.repeats;
         settings.medium = self.medium.map(BandwidthTable::bandwidth);
     }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use core::time::Duration;
 
 use nimblenet_core::{
-    Abilities, Archive, CallId, CallRequest, Config, Event, Instant, LinkId, NamespaceConfig, Node,
-    PartyId, Role, Source,
+    Abilities, Archive, CallId, CallKey, CallRequest, ClientId, Config, Event, FlowError, FlowId,
+    FlowPlan, Instant, LinkId, NamespaceConfig, Node, PartyId, Priority, Role, Source,
 };
 use nimblenet_tasklet::{Capabilities, Delta, Fault, NodeId, TaskletName, Trap};
 
@@ -34,15 +34,60 @@ pub struct Finished {
     pub took: Duration,
 }
 
-/// What a story keeps: how calls and moves ended.
+/// An item of a flow that has arrived at its sink.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Arrival {
+    /// When it arrived.
+    pub at: Instant,
+    /// The sink.
+    pub sink: NodeId,
+    /// Its flow.
+    pub flow: FlowId,
+    /// The node where it began.
+    pub source: NodeId,
+    /// The first and the last item of the source that it was made of.
+    pub range: (u32, u32),
+    /// Its value in CBOR, or why an operator has failed.
+    pub result: Result<Vec<u8>, Fault>,
+}
+
+/// What a story keeps: how calls and moves ended, and what flows have brought.
 #[derive(Default)]
 struct Diary {
+    arrivals: Vec<Arrival>,
     finished: BTreeMap<(NodeId, CallId), Finished>,
     moves: Vec<(NodeId, Result<(), Fault>)>,
+    /// What nodes have announced to registries since these began, and when the last time.
+    announced: BTreeMap<(NodeId, NodeId), (Instant, u32)>,
 }
 
 impl Observer for Diary {
     fn event(&mut self, now: Instant, node: NodeId, event: &Event<'_>) {
+        if let Event::Announced {
+            node: holder,
+            epoch,
+            ..
+        } = event
+        {
+            self.announced.insert((node, *holder), (now, *epoch));
+        }
+        if let Event::Item {
+            flow,
+            source,
+            first,
+            last,
+            result,
+        } = event
+        {
+            self.arrivals.push(Arrival {
+                at: now,
+                sink: node,
+                flow: *flow,
+                source: *source,
+                range: (*first, *last),
+                result: result.map(<[u8]>::to_vec),
+            });
+        }
         if let Event::Moved { result, .. } = event {
             self.moves.push((node, *result));
         }
@@ -183,7 +228,9 @@ impl Net {
                     export: "",
                     args,
                     deadline,
+                    priority: Priority::Normal,
                     client: None,
+                    key: None,
                     from,
                 },
             )
@@ -209,10 +256,104 @@ impl Net {
                     export: "",
                     args,
                     deadline,
+                    priority: Priority::Normal,
                     client: None,
+                    key: None,
                     from: None,
                 },
             )
+        })
+    }
+
+    /// Calls a tasklet at a node for a client that gives the call a number.
+    ///
+    /// # Errors
+    /// [`Fault`] if the node refuses the call at once.
+    ///
+    /// # Panics
+    /// If the name is not valid or the node is down.
+    pub fn call_by(
+        &mut self,
+        id: u16,
+        key: (u32, u32),
+        name: &str,
+        args: &[u8],
+    ) -> Result<CallId, Fault> {
+        let (key, mut request) = numbered(key, name, args);
+        request.key = Some(key);
+        self.engine
+            .command(NodeId(id), |node, now| node.call(now, request))
+    }
+
+    /// Lets a client ask the node `id` for the result of a call that it has made at the node `at`.
+    ///
+    /// # Errors
+    /// [`Fault`] if the node refuses that at once.
+    ///
+    /// # Panics
+    /// If the name is not valid or the node is down.
+    pub fn claim(
+        &mut self,
+        id: u16,
+        at: u16,
+        key: (u32, u32),
+        name: &str,
+    ) -> Result<CallId, Fault> {
+        let claim = numbered(key, name, &[]);
+        self.engine
+            .command(NodeId(id), |node, now| node.claim(now, NodeId(at), claim))
+    }
+
+    /// Calls a tasklet at the node `id` without arguments, with this priority and this deadline.
+    ///
+    /// # Errors
+    /// [`Fault`] if the node refuses the call at once.
+    ///
+    /// # Panics
+    /// If the name is not valid or the node is down.
+    pub fn call_urgently(
+        &mut self,
+        id: u16,
+        (priority, deadline): (Priority, Duration),
+        name: &str,
+    ) -> Result<CallId, Fault> {
+        let request = CallRequest {
+            name: name.parse().expect("a test calls valid names"),
+            export: "",
+            args: &[0x80],
+            deadline: Some(deadline),
+            priority,
+            client: None,
+            key: None,
+            from: None,
+        };
+        self.engine
+            .command(NodeId(id), |node, now| node.call(now, request))
+    }
+
+    /// Cancels the call `call` of the node `id`.
+    ///
+    /// # Errors
+    /// [`Fault`] if there is no such call in progress.
+    ///
+    /// # Panics
+    /// If the node is down.
+    pub fn cancel(&mut self, id: u16, call: CallId) -> Result<(), Fault> {
+        self.engine
+            .command(NodeId(id), |node, now| node.cancel(now, call))
+    }
+
+    /// Lets a client cancel a call that it has made at the node `id`.
+    ///
+    /// # Errors
+    /// [`Fault`] if the node knows no such call in progress.
+    ///
+    /// # Panics
+    /// If the name is not valid or the node is down.
+    pub fn cancel_for(&mut self, id: u16, key: (u32, u32), name: &str) -> Result<(), Fault> {
+        let (key, request) = numbered(key, name, &[]);
+        self.engine.command(NodeId(id), |node, now| {
+            node.cancel_for(now, key, &request.name)
         })
     }
 
@@ -241,6 +382,17 @@ impl Net {
         });
     }
 
+    /// Lets the executors of the node `id` run no modules.
+    ///
+    /// # Panics
+    /// If the node is down.
+    pub fn take_interpreter(&mut self, id: u16) {
+        self.engine.command(NodeId(id), |node, now| {
+            let (modules, natives) = (false, Vec::new());
+            node.set_abilities(now, Abilities { modules, natives });
+        });
+    }
+
     /// Has the node `id` give its jobs away and take no new ones, or ends that.
     ///
     /// # Panics
@@ -248,6 +400,72 @@ impl Net {
     pub fn drain(&mut self, id: u16, drains: bool) {
         self.engine
             .command(NodeId(id), |node, now| node.drain(now, drains));
+    }
+
+    /// Begins a flow at the node `id`, and has its sink take it.
+    ///
+    /// # Errors
+    /// [`FlowError`] if a node refuses it.
+    ///
+    /// # Panics
+    /// If a node is down.
+    pub fn begin_flow(&mut self, id: u16, plan: &FlowPlan<'_>) -> Result<FlowId, FlowError> {
+        let flow = FlowId::of(&plan.name);
+        self.engine
+            .command(plan.sink, |node, _| node.take_flow(flow))?;
+        self.engine
+            .command(NodeId(id), |node, now| node.begin_flow(now, plan))
+    }
+
+    /// Gives an item to a flow that begins at the node `id`.
+    ///
+    /// # Errors
+    /// [`FlowError`] if the node refuses it.
+    ///
+    /// # Panics
+    /// If the node is down.
+    pub fn give(&mut self, id: u16, flow: FlowId, value: &[u8]) -> Result<u32, FlowError> {
+        self.engine
+            .command(NodeId(id), |node, now| node.give(now, flow, value))
+    }
+
+    /// Has the node `id` take a flow as its sink.
+    ///
+    /// # Errors
+    /// [`FlowError`] if the node refuses it.
+    ///
+    /// # Panics
+    /// If the node is down.
+    pub fn take_flow(&mut self, id: u16, flow: FlowId) -> Result<(), FlowError> {
+        self.engine
+            .command(NodeId(id), |node, _| node.take_flow(flow))
+    }
+
+    /// Ends a flow at the node `id`.
+    ///
+    /// # Errors
+    /// [`FlowError`] if the node has no such flow.
+    ///
+    /// # Panics
+    /// If the node is down.
+    pub fn end_flow(&mut self, id: u16, flow: FlowId) -> Result<(), FlowError> {
+        self.engine
+            .command(NodeId(id), |node, _| node.end_flow(flow))
+    }
+
+    /// What flows have brought to sinks, in the order in which it came.
+    pub fn arrivals(&self) -> &[Arrival] {
+        &self.engine.observer().arrivals
+    }
+
+    /// The epochs that the registry `id` was told since `since`, by the nodes that hold them.
+    pub fn announced(&self, id: u16, since: Instant) -> Vec<(NodeId, u32)> {
+        let heard = self.engine.observer().announced.iter();
+        let heard =
+            heard.filter(|((registry, _), (at, _))| *registry == NodeId(id) && *at >= since);
+        heard
+            .map(|((_, node), (_, epoch))| (*node, *epoch))
+            .collect()
     }
 
     /// Ends a call of the node `id` early.
@@ -483,4 +701,24 @@ impl Net {
             .find(&name.name)
             .map(|entry| entry.number)
     }
+}
+
+/// A request of the client with the first number, which gives its call the second one.
+fn numbered<'a>(
+    (client, number): (u32, u32),
+    name: &str,
+    args: &'a [u8],
+) -> (CallKey, CallRequest<'a>) {
+    let client = ClientId(client);
+    let request = CallRequest {
+        name: name.parse().expect("a test calls valid names"),
+        export: "",
+        args,
+        deadline: Some(Duration::from_secs(120)),
+        priority: Priority::Normal,
+        client: Some(client),
+        key: None,
+        from: None,
+    };
+    (CallKey { client, number }, request)
 }

@@ -1,7 +1,7 @@
 //! Swarms: many short random runs that look for the protocol's faults.
 //!
-//! A seed makes a [`Trial`]: a small mesh, calls, and faults of nodes, links, clocks, registries and
-//! neighbours that lie. While it runs, checkers look at everything that happens. What a checker finds
+//! A seed makes a [`Trial`]: a small mesh, calls, flows, and faults of nodes, links, clocks, registries
+//! and neighbours that lie. While it runs, checkers look at everything that happens. What a checker finds
 //! is compared with the list of faults that are [known](KNOWN), and made as small as possible if it is
 //! none of them.
 //!
@@ -13,8 +13,12 @@
 //! ```
 
 mod check;
+mod deed;
 mod draw;
 mod echo;
+mod feeding;
+mod flow;
+mod form;
 mod goods;
 mod intruder;
 mod known;
@@ -28,10 +32,11 @@ mod watch;
 use std::collections::BTreeMap;
 
 pub use draw::draw;
+pub use flow::{Flow, Operator};
 pub use known::{KNOWN, Known};
 pub use link::LinkForm;
 pub use minimise::minimise;
-pub use trial::{Call, Incident, Lie, Mesh, Trial, What};
+pub use trial::{Call, Incident, Level, Lie, Mesh, Trial, What};
 pub use upheaval::{Upheaval, schedule};
 
 use check::{CHECKERS, OWN};

@@ -1,13 +1,13 @@
 //! The tally of a run: what nodes sent and received, and how calls ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use core::str::FromStr;
 use core::time::Duration;
 
 use nimblenet_core::wire::{Frame, Holdings, Kind, Message, OVERHEAD, Page};
-use nimblenet_core::{Event, Instant, Step};
-use nimblenet_tasklet::{NamespaceId, NodeId, Work};
+use nimblenet_core::{CallId, Event, Instant, Step};
+use nimblenet_tasklet::{Fault, NamespaceId, NodeId, Work};
 use serde::{Deserialize, Serialize};
 
 use crate::bound::Needs;
@@ -61,10 +61,10 @@ pub struct Load {
 
 /// What nodes have told of caches: the teller, the holder, the namespace and the number of the page,
 /// and its bits.
-type Told = BTreeMap<(NodeId, NodeId, NamespaceId, u8), u32>;
+type News = BTreeMap<(NodeId, NodeId, NamespaceId, u8), u32>;
 
 /// The nominal payload of news of caches.
-fn news(told: &mut Told, teller: NodeId, holdings: &Holdings<'_>) -> u64 {
+fn news(told: &mut News, teller: NodeId, holdings: &Holdings<'_>) -> u64 {
     let namespace = holdings.namespace;
     let mut changed = |holder, page: Page| {
         let key = (teller, holder, namespace, page.number);
@@ -81,7 +81,7 @@ fn news(told: &mut Told, teller: NodeId, holdings: &Holdings<'_>) -> u64 {
 }
 
 impl Load {
-    fn of(passing: &Passing<'_>, told: &mut Told) -> Self {
+    fn of(passing: &Passing<'_>, told: &mut News) -> Self {
         // What seals a frame is in its overhead.
         let len = passing.frame.map_or(passing.bytes.len(), Frame::len);
         let real = len as u64;
@@ -102,7 +102,8 @@ impl Load {
             | Message::Go(_)
             | Message::Load(_)
             | Message::Report(_)
-            | Message::Ack(_) => real,
+            | Message::Ack(_)
+            | Message::Flow(_) => real,
         });
         Self {
             packets: 1,
@@ -146,7 +147,8 @@ pub const fn kind_name(kind: Kind) -> &'static str {
         | Kind::Go
         | Kind::Load
         | Kind::Report
-        | Kind::Ack => kind.name(),
+        | Kind::Ack
+        | Kind::Flow => kind.name(),
     }
 }
 
@@ -177,6 +179,8 @@ pub struct Tally {
     sent: Vec<Load>,
     /// What each node has received, duplicates included.
     received: Vec<Load>,
+    /// How long executors of each node have run tasklets.
+    ran: Vec<Duration>,
     /// What was sent of each kind.
     by_kind: [Load; Kind::ALL.len()],
     /// Messages of each kind at their origin.
@@ -186,7 +190,7 @@ pub struct Tally {
     /// Bytes of modules and catalogues that reached the nodes that had asked for them.
     module_bytes: u64,
     /// What was told of caches before.
-    told: Told,
+    told: News,
     /// The last news of each node: those who hear it receive as much as it has sent.
     news: BTreeMap<NodeId, (u32, Load)>,
     /// Calls that ended with a result.
@@ -197,6 +201,27 @@ pub struct Tally {
     pub(crate) needs: Needs,
     /// The call that is followed.
     pub(crate) follower: Follower,
+    /// What became of robots' results since it was last looked at; none if nobody looks.
+    pub(crate) results: Option<Vec<Told>>,
+    /// What became of calls since it was last looked at; none if nobody looks.
+    pub(crate) ends: Option<Vec<Told>>,
+    /// Whether what ends now is no call, but a question for a result.
+    pub(crate) claims: bool,
+    claimed: Claimed,
+}
+
+/// A call, or a question for a result, that has ended at a node.
+pub(crate) type Told = (Instant, (NodeId, CallId), Result<(), Fault>);
+
+/// Questions for results.
+#[derive(Clone, Default, Debug)]
+struct Claimed {
+    /// Those in progress at each node.
+    calls: BTreeSet<(NodeId, CallId)>,
+    /// Their request numbers between nodes.
+    requests: BTreeSet<(NodeId, u32)>,
+    /// What they and their answers were.
+    load: Load,
 }
 
 impl Tally {
@@ -215,18 +240,48 @@ impl Tally {
             at,
             sent: vec![Load::default(); ids.len()],
             received: vec![Load::default(); ids.len()],
+            ran: vec![Duration::ZERO; ids.len()],
             ids,
             by_kind: [Load::default(); Kind::ALL.len()],
             originated: [0; Kind::ALL.len()],
             windows: vec![Load::default(); windows + 1],
             module_bytes: 0,
-            told: Told::new(),
+            told: News::new(),
             news: BTreeMap::new(),
             ended: Vec::new(),
             failed: BTreeMap::new(),
             needs: Needs::default(),
             follower: Follower::default(),
+            results: None,
+            ends: None,
+            claims: false,
+            claimed: Claimed::default(),
         }
+    }
+
+    /// Notes that a question for a result is in progress, unless it has ended.
+    pub(crate) fn note_claim(&mut self, node: NodeId, call: CallId) {
+        self.claimed.calls.insert((node, call));
+    }
+
+    /// What questions for results, and their answers, were.
+    pub fn claimed(&self) -> Load {
+        self.claimed.load
+    }
+
+    /// Whether a frame has to do with a question for a result.
+    fn is_claim(&mut self, frame: &Frame<'_>) -> bool {
+        if let Message::Call(call) = &frame.message
+            && call.passes.is_claim()
+        {
+            self.claimed.requests.insert((frame.origin, call.request));
+            return true;
+        }
+        let Message::Return(answer) = &frame.message else {
+            return false;
+        };
+        let request = (frame.destination, answer.request);
+        self.claimed.requests.contains(&request)
     }
 
     /// What each node has sent, and what it has received.
@@ -234,6 +289,17 @@ impl Tally {
         let loads = self.sent.iter().zip(&self.received);
         let nodes = self.ids.iter().zip(loads);
         nodes.map(|(id, (sent, received))| (*id, *sent, *received))
+    }
+
+    /// How long executors of each node have run tasklets.
+    pub fn ran(&self) -> impl Iterator<Item = (NodeId, Duration)> {
+        self.ids.iter().copied().zip(self.ran.iter().copied())
+    }
+
+    /// Notes that an executor of a node has run a tasklet for so long.
+    pub fn note_ran(&mut self, node: NodeId, time: Duration) {
+        let at = self.place(node);
+        self.ran[at] += time;
     }
 
     /// Each kind of message with what was sent of it, and how many nodes originated.
@@ -314,6 +380,9 @@ impl Observer for Tally {
         let at = self.place(passing.node);
         self.sent[at].add(load);
         if let Some(frame) = passing.frame {
+            if self.is_claim(frame) {
+                self.claimed.load.add(load);
+            }
             let kind = frame.message.kind() as usize - 1;
             self.by_kind[kind].add(load);
             // Each node that passes a flood on originates a message; a packet for one node has one
@@ -343,18 +412,29 @@ impl Observer for Tally {
         if let Some(start) = work.begin().filter(|start| start.entry.has_module()) {
             self.started(node, start.entry.number);
         }
+        if matches!(work, Work::Start(_) | Work::Resume { .. }) {
+            self.note_ran(node, time);
+        }
         self.follower.worked(now, node, work, time);
     }
 
     fn event(&mut self, now: Instant, node: NodeId, event: &Event<'_>) {
         self.follower.event(now, node, event);
         if let Event::Finished {
+            call,
             result,
             steps,
             took,
             ..
         } = event
         {
+            let listening = [&mut self.results, &mut self.ends];
+            for told in listening.into_iter().flatten() {
+                told.push((now, (node, *call), result.map(drop)));
+            }
+            if self.claims || self.claimed.calls.remove(&(node, *call)) {
+                return;
+            }
             match result {
                 Ok(_) => self.ended.push(Ended {
                     at: now,

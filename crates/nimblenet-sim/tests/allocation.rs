@@ -9,7 +9,7 @@ use std::alloc::System;
 
 use nimblenet_core::{
     Archive, CallRequest, Config, Event, Eviction, ExecutorId, Input, Instant, Limits, LinkAddress,
-    LinkId, NamespaceConfig, Node, Role,
+    LinkId, NamespaceConfig, Node, Priority, Role,
     cache::{Cache, Disk, Nearby},
 };
 use nimblenet_sim::{Draft, Publisher, SimExecutor, TimedExecutor, shelve};
@@ -157,7 +157,9 @@ fn a_node_allocates_nothing_after_its_start() {
                 export: "",
                 args: &[0x80],
                 deadline,
+                priority: Priority::Normal,
                 client: None,
+                key: None,
                 from: None,
             };
             let _ = counted(|| node.call(now, request));

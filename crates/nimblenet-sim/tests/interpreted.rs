@@ -18,15 +18,7 @@ const TRIPLE: &str = r#"(module (func (export "run") (param i32) (result i32)
     (i32.mul (local.get 0) (i32.const 3))))"#;
 
 /// Returns the sum of a list of floats that is in the argument area.
-const SUM: &str = r#"(module (memory 1) (func (export "run") (param i32 i32) (result f32)
-    (local f32)
-    (block (loop
-        (br_if 1 (i32.eqz (local.get 1)))
-        (local.set 2 (f32.add (local.get 2) (f32.load (local.get 0))))
-        (local.set 0 (i32.add (local.get 0) (i32.const 4)))
-        (local.set 1 (i32.sub (local.get 1) (i32.const 1)))
-        (br 0)))
-    (local.get 2)))"#;
+const SUM: &str = include_str!("modules/sum.wat");
 
 /// Reads the device's sensor into its memory at 0 and passes the list on to `std/sum`.
 const SENSE: &str = r#"(module

@@ -215,8 +215,13 @@ fn five_made_up_holders_fail_no_call() {
             on: None,
             deadline_s: 12.0,
             times: 1,
+            every_s: None,
             stop_after_s: None,
             move_to: None,
+            claim_at: None,
+            claim_after_s: None,
+            priority: None,
+            cancel_after_s: None,
         };
         let mesh = "turmoil_s = 60.0\nlinks = [[0, 1], [1, 2], [2, 3]]\nregistries = [0]";
         let forge = What::Forge {

@@ -124,3 +124,22 @@ fn a_registry_that_restarts_or_publishes_contradicts_nobody() {
         assert_eq!(contradictions(&net), [0; NODES as usize]);
     }
 }
+
+#[test]
+fn a_registry_that_has_started_anew_soon_knows_again_who_holds_what() {
+    for (loss, within) in [(0.0, 30), (0.05, 240)] {
+        let mut net = settled(loss);
+        net.crash(0);
+        net.run_for(SECOND);
+        net.restart(0);
+        let since = net.now();
+        let knows = |net: &Net| net.announced(0, since).len() == usize::from(NODES);
+        assert!(
+            net.run_until(within * SECOND, knows),
+            "loss {loss}: {:?}",
+            net.announced(0, since)
+        );
+        let told = net.announced(0, since);
+        assert!(told.iter().all(|(_, epoch)| *epoch == 3), "{told:?}");
+    }
+}

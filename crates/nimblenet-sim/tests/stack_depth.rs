@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use nimblenet_core::{
     Archive, CallId, CallRequest, Config, ExecutorId, Input, Instant, LinkAddress, LinkId,
-    NamespaceConfig, Node, Role,
+    NamespaceConfig, Node, Priority, Role,
 };
 use nimblenet_sim::{Draft, Publisher, TimedExecutor, shelve};
 use nimblenet_tasklet::{Capabilities, Delta, NodeId, Work};
@@ -119,7 +119,9 @@ fn call(node: &mut Node, now: Instant) -> CallId {
         export: "",
         args: &[0x80],
         deadline: None,
+        priority: Priority::Normal,
         client: None,
+        key: None,
         from: None,
     };
     node.call(now, request).unwrap()

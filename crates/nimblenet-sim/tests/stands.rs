@@ -226,8 +226,13 @@ fn crowd(incidents: Vec<Incident>) -> Trial {
         on: Some(2),
         deadline_s: 20.0,
         times,
+        every_s: None,
         stop_after_s: None,
         move_to: None,
+        claim_at: None,
+        claim_after_s: None,
+        priority: None,
+        cancel_after_s: None,
     };
     let mut trial = ring(5, Lie::Floods, (50.0, 20.0), 10);
     let mesh = trial.mesh.as_mut().unwrap();

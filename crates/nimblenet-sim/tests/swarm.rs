@@ -94,6 +94,16 @@ fn a_thousand_runs_show_nothing_but_known_faults_and_everything_that_may_go_wron
         "call-refused",
         "call-stopped",
         "call-moved",
+        "claim",
+        "call-again",
+        "call-cancelled",
+        "overload",
+        "flow-begun",
+        "flow-refused",
+        "flow-stopped",
+        "flow-through",
+        "item",
+        "item-refused",
     ]
     .into_iter()
     .chain(lies())
@@ -172,11 +182,17 @@ mended! {
     a_node_whose_numbers_fall_back_is_heard "restarted-unheard",
     offers_of_jobs_that_nobody_has_make_no_board_busy "forged-offers",
     numbers_that_were_used_in_a_nodes_name_do_not_make_it_unheard_later "muted-by-offers",
+    numbers_that_a_node_came_to_while_another_spoke_in_its_name_are_heard_later "muted-while-forged",
     a_call_that_is_repeated_does_not_run_again_after_a_restart "repeated-call-after-restart",
+    a_call_that_was_offered_to_another_node_does_not_run_again "repeated-call-after-move",
+    what_a_source_sends_again_at_once_has_room_at_its_first_operator "output-sent-again",
+    an_item_that_has_failed_at_the_sink_is_not_covered_again "failed-and-dropped",
+    a_flow_goes_on_after_its_source_has_started_again_with_numbers_that_fall_back "source-fallen-back",
     fault_04_nodes_tell_of_a_registry_with_an_old_backup_and_follow_it_back "registry-rolled-back",
     fault_04_calls_are_served_after_the_way_back_of_an_old_backup "registry-rolled-back-calls",
     fault_04_nodes_tell_of_a_registry_with_other_content_and_follow_it_back "registry-swapped",
     fault_04_calls_are_served_after_the_way_back_of_a_lost_disk "registry-swapped-calls",
+    fault_04_a_registry_hears_what_nodes_hold_behind_one_that_has_followed_it "registry-swapped-untold",
 }
 
 /// Runs the trial of a mended fault with many seeds: what caused it happens, and nothing is found.
@@ -293,6 +309,58 @@ fn a_wrong_file_is_refused_with_field_and_range() {
         ),
     ] {
         let error = Trial::read(&format!("{mesh}{text}")).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+    let flow =
+        "[[flow]]\nat_s = 1.0\nsink = 1\nsources = [2]\nroom = 8\nitems = 9\nevery_s = 0.1\n";
+    for (text, expected) in [
+        (
+            "sources = [1]",
+            "flow[0].sources: 1 is the sink, or named twice",
+        ),
+        ("sources = [4]", "flow[0].sources: 4 is no node of the mesh"),
+        ("room = 1", "flow[0].room: 1 is not within 2 to 256"),
+        (
+            "every_s = 0.0",
+            "flow[0].every_s: 0 is not within 0.001 to 600",
+        ),
+        (
+            "sensed = true",
+            "flow[0].sensed: without stop_after_s up to 5 it would never end",
+        ),
+        (
+            "operators = [{ tasklet = 'alpha/none' }]",
+            "flow[0].operators[0].tasklet: alpha/none is not published as an operator",
+        ),
+        (
+            "operators = [{ tasklet = 'alpha/pass', count = 2 }]",
+            "flow[0].operators[0].count: 2 is not within 1 to 1",
+        ),
+        (
+            "operators = [{ tasklet = 'alpha/mix', count = 5 }]",
+            "flow[0].room: 8 is not within 10 to 256",
+        ),
+        (
+            "operators = [{ tasklet = 'alpha/mix', count = 120 }]\nroom = 240",
+            "flow: they may need 1 operators and 496 items at a node; 16 and 256 can be",
+        ),
+    ] {
+        // What the case says stands instead of the usual.
+        let own: Vec<&str> = text
+            .split(" = ")
+            .take(1)
+            .chain(text.split('\n').skip(1))
+            .collect();
+        let own: Vec<&str> = own
+            .iter()
+            .filter_map(|line| line.split(" =").next())
+            .collect();
+        let usual = flow
+            .lines()
+            .filter(|line| !own.iter().any(|name| line.starts_with(name)));
+        let usual: Vec<&str> = usual.collect();
+        let file = format!("{mesh}{}\n{text}", usual.join("\n"));
+        let error = Trial::read(&file).unwrap_err();
         assert_eq!(error.to_string(), expected);
     }
     for (text, word) in [

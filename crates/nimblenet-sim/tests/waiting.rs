@@ -130,3 +130,56 @@ fn a_call_takes_the_place_of_what_is_only_fetched_ahead() {
         assert_eq!(net.run_until_finished(3, call).result, Ok(vec![0x80]));
     }
 }
+
+/// Chains of modules of 250 bytes, each of which calls four of eight others of this length.
+fn chains(count: usize) -> Vec<Draft> {
+    let part = |at: usize| {
+        let module = TimedExecutor::module(&[100_000], 250);
+        Draft::new(&format!("part-{at}"), module, "func()")
+    };
+    let chain = |at: usize| {
+        let module = TimedExecutor::module(&[100_000; 5], 250);
+        let draft = Draft::new(&format!("chain-{at}"), module, "func()");
+        (0..4).fold(draft, |draft, call| {
+            let callee = format!("shop/part-{}", (at * 3 + call) % 8);
+            draft.calling(&callee, "func()")
+        })
+    };
+    (0..8).map(part).chain((0..count).map(chain)).collect()
+}
+
+#[test]
+fn chains_that_wait_never_hold_the_whole_cache() {
+    // Each chain has five modules, and needs the room of two of them at a time.
+    for (cache_bytes, executors) in [(1000, 4), (600, 4), (1000, 1), (520, 2)] {
+        let configure = move |config: &mut Config| {
+            config.limits.cache_bytes = cache_bytes;
+            config.limits.executors = executors;
+            config.placement = nimblenet_core::Placement::HERE;
+        };
+        let mut net = Net::new(
+            1,
+            &Layout::line(2),
+            LinkModel::perfect(Duration::from_millis(5)),
+            vec![(Publisher::new("shop"), chains(12))],
+            configure,
+            |_| Box::new(TimedExecutor::default()),
+        );
+        net.run_for(5 * SECOND);
+        let calls: Vec<CallId> = (0..36)
+            .map(|number| {
+                let name = format!("shop/chain-{}", number % 12);
+                net.call(2, &name, &[0x80]).unwrap()
+            })
+            .collect();
+        for (number, call) in calls.into_iter().enumerate() {
+            let ended = net.run_until_finished(2, call);
+            let setup = (cache_bytes, executors, number);
+            assert_eq!(ended.result, Ok(vec![0x80]), "{setup:?}");
+        }
+        assert!(
+            net.node(2).cache().evicted() > 20,
+            "chains displace each other"
+        );
+    }
+}

@@ -11,8 +11,9 @@ use core::fmt;
 use crate::Fault;
 
 pub use document::{
-    DOCUMENTS, Key, Value, change, crash, epoch, explained, failure, history, job, line, link,
-    module, namespace, published, status, step, trigger, triggers,
+    DOCUMENTS, Key, Value, change, crash, epoch, explained, failure, flow, flows, history, item,
+    job, line, link, module, namespace, operator, plan, published, stage, status, step, trigger,
+    triggers,
 };
 
 /// What a request does with a resource. The numbers are those of CoAP (RFC 7252 section 12.1.1).
@@ -66,6 +67,8 @@ pub mod segment {
     pub const TRIGGERS: &str = "triggers";
     /// Whether a node gives its jobs away.
     pub const DRAIN: &str = "drain";
+    /// Flows that begin or end at a node.
+    pub const FLOWS: &str = "flows";
     /// Namespaces and their catalogues.
     pub const NAMESPACES: &str = "r";
     /// The epochs of a catalogue, below its namespace.
@@ -92,13 +95,20 @@ pub mod query {
     pub const LOGS: &str = "logs";
     /// The number of the client that calls.
     pub const CLIENT: &str = "client";
+    /// The number of a call, by which its client asks for the result later.
+    pub const NUMBER: &str = "number";
+    /// How urgent a call is.
+    pub const PRIORITY: &str = "priority";
+    /// How long a call may take, in milliseconds.
+    pub const DEADLINE: &str = "deadline";
     /// The node that a call moves to.
     pub const TO: &str = "to";
     /// The kind of the resources that are listed.
     pub const RT: &str = "rt";
     /// The path of the resources that are listed.
     pub const HREF: &str = "href";
-    /// The epoch, or the number of a line or trigger, after which changes are wanted; 0 without it.
+    /// The epoch, or the number of a line, trigger or item, after which changes are wanted; 0 without
+    /// it.
     pub const FROM: &str = "from";
     /// The public key that a publication is signed by, in hexadecimal digits.
     pub const KEY: &str = "key";
@@ -148,7 +158,11 @@ macro_rules! resources {
 
 resources! {
     /// Runs a tasklet.
-    Call = Post [Is(segment::TASKLETS), Any("NS"), Any("NAME")] [query::EXPORT, query::AT, query::EXPLAIN, query::LOGS, query::CLIENT],
+    Call = Post [Is(segment::TASKLETS), Any("NS"), Any("NAME")] [query::EXPORT, query::AT, query::EXPLAIN, query::LOGS, query::CLIENT, query::NUMBER, query::PRIORITY, query::DEADLINE],
+    /// Returns the result of a call that a client has made, here or at another node.
+    Claim = Get [Is(segment::TASKLETS), Any("NS"), Any("NAME")] [query::AT, query::CLIENT, query::NUMBER],
+    /// Cancels a call that a client has made here.
+    Cancel = Delete [Is(segment::TASKLETS), Any("NS"), Any("NAME")] [query::CLIENT, query::NUMBER],
     /// Lists the resources.
     Discovery = Get [Is(segment::WELL_KNOWN), Is(segment::CORE)] [query::RT, query::HREF],
     /// Returns a node's status.
@@ -167,6 +181,16 @@ resources! {
     Move = Post [Is(segment::JOBS), Any("CALL")] [query::TO],
     /// Has the node give its jobs to its neighbours and take no new ones.
     Drain = Post [Is(segment::DRAIN)] [query::END],
+    /// Lists the flows of a node and the operators that it applies.
+    Flows = Get [Is(segment::FLOWS)] [],
+    /// Begins a flow at a node: at its sink it ends there, at every other node it begins there.
+    BeginFlow = Put [Is(segment::FLOWS), Any("NAME")] [],
+    /// Lists the newest items that have arrived at the sink of a flow.
+    Items = Get [Is(segment::FLOWS), Any("NAME")] [query::FROM],
+    /// Gives an item to a source of a flow.
+    Give = Post [Is(segment::FLOWS), Any("NAME")] [],
+    /// Ends a flow at a node.
+    EndFlow = Delete [Is(segment::FLOWS), Any("NAME")] [],
     /// Lists the namespaces.
     Namespaces = Get [Is(segment::NAMESPACES)] [],
     /// Returns a catalogue's changes since an epoch.
@@ -246,6 +270,8 @@ impl fmt::Display for Path<'_> {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[repr(u8)]
 pub enum Status {
+    /// What the request names is gone.
+    Deleted = number(2, 2),
     /// The client has the newest state.
     Valid = number(2, 3),
     /// The node has done what was asked, and something has changed.
@@ -301,8 +327,10 @@ impl Status {
             | Fault::NoCatalogue
             | Fault::CacheFull
             | Fault::NoMemory
-            | Fault::Stopped => Self::Unavailable,
+            | Fault::Stopped
+            | Fault::TooLate => Self::Unavailable,
             Fault::Deadline => Self::GatewayTimeout,
+            Fault::Cancelled => Self::Conflict,
             Fault::WrongSignature
             | Fault::DigestMismatch
             | Fault::BadSignature
@@ -385,6 +413,28 @@ problems! {
     NotARegistry = NotFound "not-a-registry",
     /// A registry runs no tasklets.
     NotANode = NotFound "not-a-node",
+    /// The plan of a flow is not what the format says.
+    BadPlan = BadRequest "bad-plan",
+    /// A flow has four operators at most.
+    TooManyStages = BadRequest "too-many-stages",
+    /// The inputs of an operator are none, or more than one of a map or a filter, or too many for the items that the source keeps.
+    BadCount = BadRequest "bad-count",
+    /// The period of a source is zero.
+    BadPeriod = BadRequest "bad-period",
+    /// The node has as many flows as it may.
+    TooManyFlows = Unavailable "too-many-flows",
+    /// No such flow begins or ends at this node.
+    UnknownFlow = NotFound "unknown-flow",
+    /// Another flow of this node has the same short identifier.
+    FlowClash = Conflict "flow-clash",
+    /// A flow of this name with another plan begins or ends at this node.
+    FlowDiffers = Conflict "flow-differs",
+    /// An item is longer than the node keeps, or than a frame.
+    ItemTooLong = TooLarge "item-too-long",
+    /// An item is not one value that a tasklet can take.
+    NotAValue = BadRequest "not-a-value",
+    /// The source keeps as many items as it may, since the sink has not got them yet.
+    FlowFull = Unavailable "flow-full",
     /// No catalogue of the namespace is here, or the registry is not for it.
     UnknownNamespace = NotFound "unknown-namespace",
     /// The registry does not keep this epoch.
@@ -451,6 +501,21 @@ impl Problem {
             Self::UnknownModule => "look the digest up with `nimblenet ls --json`",
             Self::NotARegistry => "give the address of a registry",
             Self::NotANode => "give the address of a node",
+            Self::BadPlan => "compare the flow with spec/api.md, or start it with `nimblenet flow`",
+            Self::TooManyStages => "join operators into one tasklet",
+            Self::BadCount => "make windows shorter, or raise the flow's `room`",
+            Self::BadPeriod => "give a period of 1 ms or more",
+            Self::TooManyFlows => "end a flow that `nimblenet flow list` shows",
+            Self::UnknownFlow => "look its name up with `nimblenet flow list`",
+            Self::FlowClash => "choose another name for the flow",
+            Self::FlowDiffers => {
+                "end it with `nimblenet flow stop` and the file that began it, or choose another name"
+            }
+            Self::ItemTooLong => "give shorter items",
+            Self::NotAValue => "give a number, a bool, a text, or a list of numbers or bools",
+            Self::FlowFull => {
+                "try again later, and look with `nimblenet flow show` whether the sink answers"
+            }
             Self::UnknownNamespace => "add the namespace to the configuration, or look its name up",
             Self::UnknownEpoch => "choose one that `nimblenet history` lists",
             Self::Stopped => "try again once the registry is back",
@@ -492,8 +557,13 @@ mod tests {
             let words: Vec<&str> = path.split('/').collect();
             let found = Resource::find(resource.method(), &words);
             assert_eq!(found, Ok(*resource), "{path}");
+            let others = Resource::ALL.iter().filter(|other| other.is_at(&words));
+            let deletes = others
+                .filter(|other| other.method() == Method::Delete)
+                .count();
             let deleted = Resource::find(Method::Delete, &words);
-            assert_eq!(deleted, Err(Problem::MethodNotAllowed));
+            assert_eq!(deleted.is_ok(), deletes == 1, "{path}");
+            assert!(deleted.is_ok() || deleted == Err(Problem::MethodNotAllowed));
         }
         for nothing in [&[][..], &["t"], &["t", "shop"], &["jobs", "1", "2"], &["x"]] {
             let found = Resource::find(Method::Get, nothing);

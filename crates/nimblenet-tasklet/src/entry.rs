@@ -52,6 +52,17 @@ pub struct Entry<'a> {
     encoded: &'a [u8],
 }
 
+/// What an entry says of the bytes of its tasklet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Module {
+    /// See [`Entry::digest`].
+    pub digest: Digest,
+    /// See [`Entry::size`].
+    pub size: u32,
+    /// See [`Entry::compression`].
+    pub compression: Option<Compression>,
+}
+
 impl<'a> Entry<'a> {
     /// Reads an entry.
     ///
@@ -74,9 +85,9 @@ impl<'a> Entry<'a> {
         read_name(&mut Items::new(encoded))
     }
 
-    /// The digest and the length of the module in an entry that [`decode`](Self::decode) has
-    /// accepted before; nothing if it is none.
-    pub fn reread_module(encoded: &[u8]) -> Option<(Digest, u32)> {
+    /// What there is to know of the module in an entry that [`decode`](Self::decode) has accepted
+    /// before; nothing if the bytes are no entry.
+    pub fn reread_module(encoded: &[u8]) -> Option<Module> {
         let mut items = Items::new(encoded);
         read_name(&mut items)?;
         // Sequence, digest and, unless it is 0, size follow the name.
@@ -84,11 +95,15 @@ impl<'a> Entry<'a> {
         items.head(0)?;
         items.key()?;
         let digest = items.content(2)?;
-        let size = match items.key()? {
-            4 => read_size(&mut items)?.0,
-            _ => 0,
+        let (size, compression) = match items.key()? {
+            4 => read_size(&mut items)?,
+            _ => (0, None),
         };
-        Some((Digest(digest.try_into().ok()?), size))
+        Some(Module {
+            digest: Digest(digest.try_into().ok()?),
+            size,
+            compression,
+        })
     }
 
     fn read(encoded: &'a [u8], trust: Trust) -> Result<Self, Malformed> {
@@ -404,6 +419,14 @@ mod tests {
         .unwrap()
     }
 
+    fn module_of(entry: &Entry<'_>) -> Module {
+        Module {
+            digest: entry.digest,
+            size: entry.size,
+            compression: entry.compression,
+        }
+    }
+
     #[test]
     fn the_specification_s_vectors_are_this_entry_and_a_delta_that_holds_it() {
         let spec = include_str!("../../../spec/catalogue.md");
@@ -431,7 +454,7 @@ mod tests {
         assert_eq!((read.compression, read.plain_bytes()), (compression, 300));
         assert_eq!(Entry::reread(&expected), Some(read));
         let module = Entry::reread_module(&expected);
-        assert_eq!(module, Some((read.digest, read.size)));
+        assert_eq!(module, Some(module_of(&read)));
 
         let read = crate::Delta::decode(delta).unwrap();
         assert_eq!((read.from, read.to, read.count), (1, 2, 4));
@@ -468,7 +491,7 @@ mod tests {
         assert_eq!(Entry::reread(&bytes[..len]), Some(entry));
         assert_eq!(Entry::reread_name(&bytes[..len]), Some(&b"rms"[..]));
         let module = Entry::reread_module(&bytes[..len]);
-        assert_eq!(module, Some((entry.digest, entry.size)));
+        assert_eq!(module, Some(module_of(&entry)));
         assert_eq!(entry.terms.export("").unwrap().name, "run");
         assert_eq!(
             entry.terms.area,
@@ -506,7 +529,7 @@ mod tests {
         assert!(!entry.has_module());
         assert_eq!(entry.fuel_ceiling(), DEFAULT_FUEL);
         let module = Entry::reread_module(&bytes[..len]);
-        assert_eq!(module, Some((Digest::of(b""), 0)));
+        assert_eq!(module, Some(module_of(&entry)));
     }
 
     #[test]

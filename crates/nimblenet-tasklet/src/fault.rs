@@ -104,6 +104,10 @@ coded! {
         TooManyCalls = 34 "too-many-calls",
         /// The node has no such call in progress.
         UnknownCall = 35 "unknown-call",
+        /// Who made the call has cancelled it.
+        Cancelled = 36 "cancelled",
+        /// The job could not have ended before its deadline, so it did not begin.
+        TooLate = 37 "too-late",
     }
 }
 
@@ -140,6 +144,8 @@ impl Fault {
             Self::Stopped => "call again once the node is back",
             Self::TooManyCalls => "let the tasklet make fewer calls",
             Self::UnknownCall => "list the calls in progress with `nimblenet ps`",
+            Self::Cancelled => "call again under another number if it is wanted after all",
+            Self::TooLate => "allow more time, give it a higher priority, or call another node",
         }
     }
 }

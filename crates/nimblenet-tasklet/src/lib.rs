@@ -40,7 +40,7 @@ mod work;
 pub use capability::{CapabilityFunction, SLEEP_US_MAX};
 pub use catalogue::{Delta, PAGE_ENTRIES, RootHasher, SIGNED_BYTES, signed_bytes};
 pub use digest::{Digest, DigestHasher};
-pub use entry::{Entry, EntryFields, Import};
+pub use entry::{Entry, EntryFields, Import, Module};
 pub use fault::{Fault, Trap};
 pub use id::{ActivationId, NamespaceId, NodeId, TaskletRef};
 pub use name::{BadName, MAX_NAME_BYTES, Name, TaskletName};

@@ -16,7 +16,7 @@ use anyhow::{Context, bail, ensure};
 use nimblenet_node::SigningKey;
 use nimblenet_node::remote::{Form, Remote};
 use nimblenet_sim::floor::{CONTACT_RADIUS_M, Floor, SPACING_M};
-use nimblenet_tasklet::Name;
+use nimblenet_tasklet::{Name, Package, TaskletName};
 use tokio::time;
 
 use crate::interrupt::Interrupt;
@@ -32,6 +32,16 @@ const PUBLISH_MAX: Duration = Duration::from_secs(30);
 const CATALOGUES_MAX: Duration = Duration::from_secs(30);
 /// The pause between two checks of that.
 const CATALOGUES_POLL: Duration = Duration::from_millis(20);
+
+/// The built-in package of a tasklet that is for everyone.
+///
+/// # Errors
+/// If there is none, or it cannot be read.
+pub(crate) fn built_in(name: &TaskletName) -> anyhow::Result<Package<'static>> {
+    let mut packages = shelf::global()?.into_iter();
+    let package = packages.find(|package| package.name == *name);
+    package.with_context(|| format!("{name} is no built-in tasklet"))
+}
 
 /// The options of a demonstration.
 #[derive(Clone, Copy, Debug)]

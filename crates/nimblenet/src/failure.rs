@@ -42,6 +42,8 @@ pub(crate) const NOT_SPREAD: &str = "not-spread";
 pub(crate) const NOTHING_COMPLETED: &str = "nothing-completed";
 /// A scenario's file, or the command line, says what cannot be.
 pub(crate) const BAD_SCENARIO: &str = "bad-scenario";
+/// The file of a flow is wrong.
+pub(crate) const BAD_FLOW: &str = "bad-flow";
 /// A file is no trace that can be run.
 pub(crate) const BAD_TRACE: &str = "bad-trace";
 /// A process of a testbed has ended, or does not start.
@@ -119,10 +121,18 @@ pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
 
 /// Reports clap's message about a command line: wrong usage, or the help that `--help` asks for.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
-    // The reader of the help may have closed standard output.
-    let _ = error.print();
+    let printed = error.print();
     if !error.use_stderr() {
-        return ExitCode::SUCCESS;
+        return match printed {
+            Err(lost) if lost.kind() != io::ErrorKind::BrokenPipe => {
+                complain(&format!(
+                    "error: standard output does not take the help: {lost}\n"
+                ));
+                ExitCode::FAILURE
+            }
+            // The reader of the help may have closed standard output.
+            Ok(()) | Err(_) => ExitCode::SUCCESS,
+        };
     }
     if std::env::args_os().any(|arg| arg == OsStr::new("--json")) {
         let text = error.render().to_string();
@@ -233,6 +243,7 @@ mod tests {
         let client = [
             ClientError::Refused,
             ClientError::NoAnswer,
+            ClientError::Silent,
             ClientError::Reset,
             ClientError::Malformed,
             ClientError::Changed,
@@ -255,6 +266,7 @@ mod tests {
             UNKNOWN_HOST,
             NOTHING_COMPLETED,
             BAD_SCENARIO,
+            BAD_FLOW,
             BAD_TRACE,
             PROCESS_FAILED,
             NOT_SPREAD,

@@ -13,9 +13,12 @@ mod clock;
 mod demo;
 mod explained;
 mod failure;
+mod flow;
+mod inlet;
 mod interrupt;
 mod local;
 mod names;
+mod outlet;
 mod output;
 mod project;
 mod remote;
@@ -46,7 +49,10 @@ fn main() -> ExitCode {
         Ok(line) => line,
         Err(error) => return failure::usage(&error),
     };
-    match verb.run() {
+    match verb
+        .run()
+        .map_err(|error| output::of_verb(error, &verb.name()))
+    {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error, verb.json()),
     }

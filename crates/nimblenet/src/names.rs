@@ -1,11 +1,12 @@
 //! Names of functions, from the files that `pack` writes.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use nimblenet_pack::Names;
 use nimblenet_tasklet::TaskletName;
+
+use crate::inlet;
 
 /// The names of functions of several tasklets.
 pub(crate) struct FunctionNames(Vec<Names>);
@@ -29,7 +30,7 @@ impl FunctionNames {
 
 fn read(path: &Path) -> anyhow::Result<Names> {
     let context = || format!("reading {}", path.display());
-    let text = fs::read_to_string(path).with_context(context)?;
+    let text = inlet::text(path, inlet::FILE_BYTES)?;
     let names = Names::parse(&text).context("it is no file of names that `pack` has written");
     names.with_context(context)
 }

@@ -1,5 +1,6 @@
 //! Printing to standard output, and a line of progress. If the reader has closed its end, that is an error and no panic.
 
+use core::fmt;
 use core::time::Duration;
 use std::io::{self, Write as _};
 
@@ -18,17 +19,47 @@ pub(crate) fn spinner() -> ProgressBar {
 /// Prints one JSON document.
 ///
 /// # Errors
-/// If standard output is closed.
+/// If standard output does not take it.
 pub(crate) fn json(document: &Json) -> anyhow::Result<()> {
-    Ok(writeln!(io::stdout().lock(), "{document}")?)
+    print(format_args!("{document}"))
 }
 
 /// Prints text, with a line end after it.
 ///
 /// # Errors
-/// If standard output is closed.
+/// If standard output does not take it.
 pub(crate) fn text(text: &str) -> anyhow::Result<()> {
-    Ok(writeln!(io::stdout().lock(), "{}", text.trim_end())?)
+    print(format_args!("{}", text.trim_end()))
+}
+
+fn print(line: fmt::Arguments<'_>) -> anyhow::Result<()> {
+    Ok(writeln!(io::stdout().lock(), "{line}").map_err(Lost)?)
+}
+
+/// Standard output did not take what was printed.
+#[derive(Debug)]
+struct Lost(io::Error);
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("standard output cannot be written")
+    }
+}
+
+impl core::error::Error for Lost {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// The same error; if it is of standard output, it says that the output of the verb is lost.
+pub(crate) fn of_verb(error: anyhow::Error, verb: &str) -> anyhow::Error {
+    if !error.chain().any(|cause| cause.is::<Lost>()) {
+        return error;
+    }
+    error.context(format!(
+        "the output of `nimblenet {verb}` is lost, or a part of it: send it elsewhere and run it again"
+    ))
 }
 
 /// So many of something, whose plural ends in s.

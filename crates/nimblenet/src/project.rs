@@ -21,6 +21,7 @@ use nimblenet_pack::Manifest;
 use nimblenet_tasklet::TaskletName;
 use serde::Deserialize;
 
+use crate::inlet;
 use crate::local::file;
 
 pub(crate) use build::{Build, Built};
@@ -159,7 +160,7 @@ fn folder_name(root: &Path) -> TaskletName {
 }
 
 fn read_manifest(path: &Path) -> anyhow::Result<(Manifest, Settings)> {
-    let text = fs::read_to_string(path)?;
+    let text = inlet::text(path, inlet::TEXT_BYTES)?;
     let manifest = Manifest::parse(&text)?;
     let Written { build } = toml::from_str(&text)?;
     Ok((manifest, build))

@@ -8,6 +8,7 @@ mod sheet;
 mod story;
 mod swarm;
 mod text;
+mod vibration;
 
 use core::time::Duration;
 use std::path::PathBuf;
@@ -22,12 +23,13 @@ use nimblenet_sim::{Cut, Profile, Report, Settings};
 use crate::failure::{BAD_SCENARIO, Coded};
 
 pub(crate) use drawing::{Contest, contests, figures, page as html, write as draw};
-pub(crate) use files::{Files, prepare_file};
+pub(crate) use files::Files;
 pub(crate) use input::{Input, Recipe, faults};
 pub(crate) use sheet::csv;
 pub(crate) use story::{Story, Which};
 pub(crate) use swarm::{replay, run as swarm};
 pub(crate) use text::page;
+pub(crate) use vibration::{NAME as VIBRATION, run as vibration};
 
 /// What a call between tasklets costs on an emulated board, in place of the model's 6 ms: by so much
 /// longer than its waits a chain takes for each of its calls, if it is alone and acquires nothing.
@@ -136,6 +138,7 @@ impl Experiment {
             header_bytes: self.header_bytes,
             accounting: self.accounting,
             seed: recipe.seed(),
+            catalogue_moves: self.faults.as_ref().is_some_and(Trial::loses_catalogue),
             ..Settings::default()
         };
         recipe.scenario().settle(&mut settings);
@@ -169,12 +172,16 @@ pub(crate) struct Overrides {
     pub(crate) executors: Option<Option<u16>>,
     /// Share of frames lost.
     pub(crate) loss: Option<f64>,
+    /// How often a frame is repeated that is not acknowledged.
+    pub(crate) repeats: Option<u8>,
     /// The longest frame.
     pub(crate) mtu: Option<u16>,
     /// Bits a second of each link.
     pub(crate) bandwidth: Option<u32>,
     /// How wrong declared costs are.
     pub(crate) cost_error: Option<f64>,
+    /// Whether robots ask for results where they are.
+    pub(crate) hand_over: bool,
 }
 
 impl Overrides {
@@ -190,7 +197,9 @@ impl Overrides {
         set(&mut scenario.nodes.executors, self.executors);
         set(&mut scenario.tasks.cost_error, self.cost_error);
         set(&mut scenario.link.loss, self.loss);
+        set(&mut scenario.link.repeats, self.repeats);
         set(&mut scenario.link.mtu, self.mtu);
+        scenario.robots.hand_over |= self.hand_over;
         if let Some(bits_per_s) = self.bandwidth {
             scenario.link.set_bits_per_s(bits_per_s);
         }

@@ -24,7 +24,7 @@ use nimblenet_node::remote::{Form, Remote};
 use nimblenet_sim::course::Course;
 use nimblenet_sim::tally::Tally;
 use nimblenet_sim::trace::{TaskSet, Trace};
-use nimblenet_sim::{Balance, Fates, NAMESPACE, Replay, Report, Settings};
+use nimblenet_sim::{Balance, Fates, HandOver, NAMESPACE, Replay, Report, Settings};
 use nimblenet_tasklet::api::status;
 use nimblenet_tasklet::{Name, NodeId, Package, SLEEP_US_MAX};
 use nix::sys::resource::{UsageWho, getrusage};
@@ -178,7 +178,7 @@ async fn work(plan: &Plan<'_>, progress: &Progress) -> anyhow::Result<Outcome> {
     let doors = nodes.iter().map(|node| (node.id(), node.coap)).collect();
     let (begun, end) = (pace.now(), pace.now() + trace.duration());
     radio.begin(begun, end);
-    let mut robots = Robots::new(trace, doors, pace, begun)?;
+    let mut robots = Robots::new(trace, doors, pace, begun, settings.hand_over)?;
     let mut ended = Vec::new();
     loop {
         let now = pace.now();
@@ -200,7 +200,9 @@ async fn work(plan: &Plan<'_>, progress: &Progress) -> anyhow::Result<Outcome> {
     ended.extend(robots.come_home().await);
     stopping.await.context("stopping the nodes")??;
     processes::end(vec![shop])?;
+    let hand_over = robots.outcome();
     let facts = Facts {
+        hand_over,
         plan,
         tasks: &tasks,
         load: &load,
@@ -277,6 +279,8 @@ fn used() -> Duration {
 
 /// All that is known when the processes have ended.
 struct Facts<'a> {
+    /// How robots got their results, but for the bytes.
+    hand_over: Option<HandOver>,
     plan: &'a Plan<'a>,
     tasks: &'a TaskSet,
     load: &'a Load,
@@ -324,6 +328,10 @@ impl Facts<'_> {
             refused: 0,
             acquired: self.numbers.acquired.clone(),
             held_bytes: self.numbers.held_bytes.clone(),
+        });
+        report.hand_over = self.hand_over.map(|hand_over| HandOver {
+            bytes: (tally.claimed()).bytes(settings.accounting, settings.header_bytes),
+            ..hand_over
         });
         report.mean_execution_s = self
             .waits_s(&in_time)

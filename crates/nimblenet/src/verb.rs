@@ -28,6 +28,13 @@ macro_rules! verbs {
                 }
             }
 
+            /// Its name on the command line.
+            pub(crate) fn name(&self) -> String {
+                match self {
+                    $(Self::$name(_) => stringify!($name).to_ascii_lowercase(),)+
+                }
+            }
+
             /// Whether it prints JSON, an error included.
             pub(crate) fn json(&self) -> bool {
                 match self {
@@ -63,10 +70,12 @@ verbs! {
     ls Ls,
     pull Pull,
     call Call,
+    cancel Cancel,
     ps Ps,
     top Top,
     logs Logs,
     record Record,
     relocate Move,
     drain Drain,
+    flow Flow,
 }

@@ -5,7 +5,7 @@ mod processes;
 
 use std::process::Command;
 
-use processes::{Bench, fail, packed, succeed};
+use processes::{Bench, fail, nimblenet, packed, succeed};
 use serde_json::{Value as Json, json};
 
 /// A package of the repository.
@@ -72,6 +72,30 @@ fn what_cannot_be_inlined_is_said_with_what_to_do() {
     let mean = format!("std/mean={mean}");
     let said = fail(&["inline", &crest, "--with", &mean, "-o", &out]);
     assert!(said.contains("calls std/mean; leave it out"), "{said}");
+    // The wrong package under the right name, and a name that is still called.
+    let (rms, peak) = (example("std-rms.nnp"), example("std-peak.nnp"));
+    let wrong = format!("std/rms={peak}");
+    let said = fail(&["inline", &crest, "--with", &wrong, "-o", &out]);
+    assert!(
+        said.contains("given for std/rms is that of std/peak"),
+        "{said}"
+    );
+    let rms = format!("std/rms={rms}");
+    let inline = ["inline", &crest, "--with", &rms, "-o", &out];
+    let said = fail(&[&inline[..], &["--name", "std/peak"]].concat());
+    assert!(said.contains("std/peak stays a call"), "{said}");
+    succeed(&[&inline[..], &["--name", "std/crest-half"]].concat());
+    let module = bench.write(
+        "round.wat",
+        r#"(module (import "shop/round" "run" (func))
+        (func (export "run") (call 0)))"#,
+    );
+    let round = bench.path("round.nnp");
+    succeed(&["pack", &module, "--name", "shop/round", "-o", &round]);
+    let checked = nimblenet(&["check", &round]);
+    let said = String::from_utf8(checked.stderr).unwrap();
+    assert_eq!(checked.status.code(), Some(1), "{said}");
+    assert!(said.contains("it calls itself"), "{said}");
     let module = bench.write("bare.wat", "(module (func (export \"run\")))");
     let said = fail(&["inline", &module, "-o", &out]);
     assert!(said.contains("nimblenet pack"), "{said}");

@@ -7,6 +7,7 @@ mod processes;
 use core::time::Duration;
 use std::process::{Command, Stdio};
 
+use nimblenet_tasklet::{Capabilities, Capability};
 use processes::{ADD, Bench, Daemon, add, fail, free_ports, packed, soon, succeed};
 use serde_json::Value as Json;
 
@@ -51,7 +52,7 @@ impl Mesh {
         let namespace = |name: &str| {
             let key = self.bench.public("shop.key");
             format!(
-                "[namespaces.{name}]\nkey = \"{key}\"\ncapabilities = [\"sensor\", \"actuator\"]\n"
+                "[namespaces.{name}]\nkey = \"{key}\"\ncapabilities = [\"sensor\", \"actuator\", \"clock\"]\n"
             )
         };
         let config = format!(
@@ -509,6 +510,156 @@ fn a_node_drains_while_a_call_runs_and_its_clients_get_their_results() {
     succeed(&["drain", "--node", &first, "--end"]);
     let sum = succeed(&["call", "shop/add", "1", "2", "--node", &second, "--at", "1"]);
     assert_eq!(sum.trim(), "3");
+}
+
+#[test]
+fn a_client_drives_on_while_its_call_runs_and_gets_the_result_at_the_next_node() {
+    let mesh = slow_mesh();
+    let (first, second) = (mesh.coap(1), mesh.coap(2));
+    let robot = ["--client", "7", "--number", "1"];
+    let mut call = Command::new(env!("CARGO_BIN_EXE_nimblenet"))
+        .args(["call", "shop/slow", "500000000", "20", "--node", &first])
+        .args(robot)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    soon("the call runs", || {
+        listed(&first).iter().any(|held| held["state"] == "running")
+    });
+    // It is out of reach from now on.
+    call.kill().unwrap();
+    call.wait().unwrap();
+    let asks = |node: &str, at: &str, client: &str, number: &str| {
+        let result = ["call", "shop/slow", "--result", "--node", node, "--at", at];
+        let key = ["--client", client, "--number", number];
+        result
+            .into_iter()
+            .chain(key)
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let ask = |args: Vec<String>| {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        (succeed(&args), listed(&first).len())
+    };
+    for at in ["1", "2"] {
+        let args = asks(&second, at, "7", "2");
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let said = fail(&args);
+        assert!(said.contains("unknown-call"), "{said}");
+    }
+    let claimed = ask(asks(&second, "1", "7", "1"));
+    assert_eq!(claimed, ("42\n".to_owned(), 0), "it has ended where it ran");
+    assert_eq!(
+        ask(asks(&second, "1", "7", "1")).0,
+        "42\n",
+        "it is asked again"
+    );
+    // The robot is back, and makes its call again: nothing runs.
+    let again = ["call", "shop/slow", "500000000", "20", "--node", &first];
+    assert_eq!(succeed(&[&again[..], &robot].concat()), "42\n");
+    // The number is taken.
+    let other = ["call", "shop/add", "1", "2", "--node", &first];
+    let said = fail(&[&other[..], &robot].concat());
+    assert!(
+        said.contains("another tasklet here under this number"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_cancelled_call_ends_for_who_waits_and_at_the_node_that_runs_it() {
+    let mesh = slow_mesh();
+    let (first, second) = (mesh.coap(1), mesh.coap(2));
+    let robot = ["--client", "7", "--number", "1"];
+    let call = Command::new(env!("CARGO_BIN_EXE_nimblenet"))
+        .args(["call", "shop/slow", "4000000000", "20", "--node", &first])
+        .args(["--at", "2", "--priority", "high", "--deadline", "50"])
+        .args(robot)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    soon("the call runs at the other node", || {
+        listed(&second)
+            .iter()
+            .any(|held| held["state"] == "running")
+    });
+    let cancel = ["cancel", "shop/slow", "--node"];
+    let unknown = [&cancel[..], &[&second], &robot].concat();
+    let said = fail(&unknown);
+    assert!(said.contains("unknown-call"), "{said}");
+    let known = [&cancel[..], &[&first], &robot].concat();
+    assert!(succeed(&known).contains("cancelled"));
+    let ended = call.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(
+        !ended.status.success() && said.contains("cancelled"),
+        "{said}"
+    );
+    soon("nobody works on it", || {
+        listed(&first).is_empty() && listed(&second).is_empty()
+    });
+    let result = ["call", "shop/slow", "--result", "--node", &first];
+    let said = fail(&[&result[..], &robot].concat());
+    assert!(said.contains("cancelled"), "{said}");
+}
+
+/// Sleeps half a second as often as its first argument says.
+const NAPS: &str = "(module
+    (import \"nimblenet:clock\" \"sleep-us\" (func $sleep (param i32)))
+    (func (export \"run\") (param i32 i32) (result i32)
+      (loop
+        (call $sleep (i32.const 500000))
+        (local.set 0 (i32.sub (local.get 0) (i32.const 1)))
+        (br_if 0 (local.get 0)))
+      (local.get 1)))";
+
+#[test]
+fn a_tasklet_that_sleeps_again_and_again_lets_others_run_and_ends_when_it_is_cancelled() {
+    let mesh = Mesh::new(1);
+    let clock = Capabilities::NONE.with(Capability::Clock);
+    let module = wat::parse_str(NAPS).unwrap();
+    let naps = processes::package_with_capabilities("shop/naps", ADD, &module, clock);
+    let naps = mesh.bench.write("naps.nnp", naps);
+    let adder = mesh.bench.package("shop/add", ADD, &add(0), &[]);
+    mesh.publish(&[&naps, &adder]);
+    mesh.wait_for_epoch(1, "shop", 1);
+    let node = mesh.coap(1);
+    let robot = ["--client", "7", "--number", "1"];
+    let sleeps = Command::new(env!("CARGO_BIN_EXE_nimblenet"))
+        .args([
+            "call",
+            "shop/naps",
+            "1000",
+            "20",
+            "--node",
+            &node,
+            "--deadline",
+            "600",
+        ])
+        .args(robot)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    soon("it runs", || {
+        listed(&node).iter().any(|held| held["state"] == "running")
+    });
+    // Another one has its turn between two sleeps: its deadline is far shorter than they are together.
+    let add = [
+        "call",
+        "shop/add",
+        "1",
+        "2",
+        "--node",
+        &node,
+        "--deadline",
+        "9",
+    ];
+    assert_eq!(succeed(&add).trim(), "3");
+    let cancel = ["cancel", "shop/naps", "--node", &node];
+    succeed(&[&cancel[..], &robot].concat());
+    assert!(!sleeps.wait_with_output().unwrap().status.success());
+    assert_eq!(succeed(&add).trim(), "3");
 }
 
 #[test]

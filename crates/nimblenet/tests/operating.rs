@@ -250,3 +250,96 @@ fn a_node_that_is_terminated_answers_its_calls_and_is_gone_within_five_seconds()
         }
     });
 }
+
+#[test]
+fn a_node_that_is_asked_to_publish_says_that_it_is_no_registry() {
+    let bench = Bench::new();
+    let held = bench.package("shop/add", ADD, &add(0), &[]);
+    let more = bench.package("shop/more", ADD, &add(1), &[]);
+    let (_registry, node, at) = pair(&bench, &[&held, &more]);
+    let new = bench.package("shop/new", ADD, &add(2), &[]);
+    let key = bench.path("shop.key");
+    for package in [&held, &new] {
+        let said = bench.publish(&at, &[package], &key).unwrap_err();
+        assert!(said.contains("not-a-registry"), "{said}");
+    }
+    let out = bench.path("pulled.nnp");
+    let said = fail(&["pull", "shop/add", "--registry", &at, "-o", &out]);
+    assert!(said.contains("not-a-registry"), "{said}");
+    node.terminate();
+}
+
+#[test]
+fn a_node_that_drains_says_so_and_a_call_that_went_elsewhere_may_have_run_there() {
+    let bench = Bench::new();
+    let spin =
+        "(module (func (export \"run\") (param i32 i32) (result i32) (loop (br 0)) unreachable))";
+    let spin = processes::package_with_fuel(
+        "shop/spin",
+        ADD,
+        &wat::parse_str(spin).unwrap(),
+        &[],
+        1 << 60,
+    );
+    let spin = bench.write("spin.nnp", spin);
+    let sum = bench.package("shop/add", ADD, &add(0), &[]);
+    let ports = free_ports(3);
+    let registry = registry(&bench, ports[0], ports[1]);
+    let config = node(&bench, 1, ports[1], &[ports[0], ports[2]]);
+    let one = Daemon::start(&["node", "--config", &config]);
+    let at = one.coap.to_string();
+    let key = bench.path("shop.key");
+    let published = bench.publish(
+        &registry.coap.to_string(),
+        &["--wait", &at, &spin, &sum],
+        &key,
+    );
+    published.unwrap();
+    succeed(&["drain", "--node", &at]);
+    let call = [
+        "call",
+        "shop/add",
+        "1",
+        "2",
+        "--node",
+        &at,
+        "--timeout",
+        "20",
+    ];
+    let said = fail(&call);
+    assert!(
+        said.contains("busy") && said.contains("the node drains"),
+        "{said}"
+    );
+
+    let config = node(&bench, 2, ports[2], &[ports[1]]);
+    let mut other = Daemon::start(&["node", "--config", &config]);
+    soon("the neighbour takes calls of the node that drains", || {
+        nimblenet(&call).status.success()
+    });
+    let said = thread::scope(|scope| {
+        let call = [
+            "call",
+            "shop/spin",
+            "1",
+            "2",
+            "--node",
+            &at,
+            "--timeout",
+            "60",
+        ];
+        let call = scope.spawn(move || fail(&call));
+        let there = other.coap.to_string();
+        soon("the call runs at the neighbour", || {
+            let jobs = json(&["ps", "--node", &there, "--json"]);
+            jobs["calls"]
+                .as_array()
+                .is_some_and(|jobs| !jobs.is_empty())
+        });
+        other.kill();
+        call.join().unwrap()
+    });
+    assert!(said.contains("unreachable"), "{said}");
+    assert!(said.contains("node 2, which was to run it"), "{said}");
+    assert!(said.contains("may have run there"), "{said}");
+}

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use nimblenet_board::provision::Provision;
+use nimblenet_board::provision::{Policy, Provision};
 use nimblenet_tasklet::{Capabilities, Capability, NodeId};
 use tempfile::TempDir;
 
@@ -143,6 +143,31 @@ fn a_network_is_recorded_and_its_passphrase_is_not_shown() {
     let open = written(&dir, &["--raw", "--id", "7", "--wifi", "guests"]);
     let open = Provision::decode(&open).unwrap();
     assert_eq!(open.network().unwrap().passphrase(), None);
+}
+
+#[test]
+fn a_placement_is_recorded_for_boards_that_place_calls_and_for_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let board = ["--id", "7", "--raw", "--ethernet"];
+    let silent = Provision::decode(&written(&dir, &board)).unwrap();
+    assert_eq!(silent.policy(), None);
+    for policy in Policy::ALL {
+        let placement = ["--placement", policy.name()];
+        let sector = written(&dir, &[&board[..], &placement].concat());
+        let provision = Provision::decode(&sector).unwrap();
+        assert_eq!(provision.policy(), Some(policy));
+    }
+    for (word, args) in [
+        ("--raw", &["--placement", "here"][..]),
+        ("least-work", &["--raw", "--placement", "two-choices"]),
+    ] {
+        let args = [&["provision", "-o", "other", "--id", "7"][..], args].concat();
+        let output = nimblenet(dir.path(), &args);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(word), "{args:?}: {said}");
+        assert!(!dir.path().join("other").exists());
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use core::time::Duration;
 use std::net::UdpSocket;
 use std::thread;
 
-use processes::{ADD, Bench, add, fail, nimblenet, succeed};
+use processes::{ADD, Bench, Daemon, add, fail, free_ports, nimblenet, succeed};
 use serde_json::Value as Json;
 
 /// The number of the method PUT in a CoAP message (RFC 7252 section 12.1.1).
@@ -74,6 +74,79 @@ fn a_publication_whose_answer_is_lost_is_given_again() {
     let listed = succeed(&["ls", "--registry", &registry.coap.to_string(), "--json"]);
     let listed: Json = serde_json::from_str(&listed).unwrap();
     assert_eq!(listed["namespaces"][0]["epoch"], 1, "it is published once");
+}
+
+#[test]
+fn a_registry_that_starts_anew_within_an_upload_gets_it_from_the_beginning() {
+    let bench = Bench::new();
+    let port = free_ports(1)[0];
+    let listen = format!("127.0.0.1:{port}");
+    let data = bench.path("data");
+    let start = || Daemon::start(&["registry", "--listen", &listen, "--data", &data]);
+    let mut registry = Some(start());
+    let front = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let back = UdpSocket::bind("127.0.0.1:0").unwrap();
+    back.connect(&listen).unwrap();
+    back.set_read_timeout(Some(Duration::from_millis(300)))
+        .unwrap();
+    front
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let address = front.local_addr().unwrap().to_string();
+    let wat = format!(
+        "(module (memory 1) (data (i32.const 0) \"{}\") (func (export \"run\") (param i32 i32) \
+         (result i32) (local.get 0)))",
+        (0..4000)
+            .map(|at| format!("\\{:02x}", at * 7 % 251))
+            .collect::<String>()
+    );
+    let package = bench.package("shop/long", ADD, &wat, &[]);
+    let key = bench.path("shop.key");
+    let publish = [
+        "publish",
+        &package,
+        "--registry",
+        &address,
+        "--key",
+        &key,
+        "--plain",
+    ];
+    let said = thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let said = succeed(&[&publish[..], &["--timeout", "15"]].concat());
+            // A last datagram ends the network.
+            let end = UdpSocket::bind("127.0.0.1:0").unwrap();
+            end.send_to(b"end", &address).unwrap();
+            said
+        });
+        let mut buffer = [0; 2048];
+        let mut blocks = Vec::new();
+        while let Ok((len, client)) = front.recv_from(&mut buffer) {
+            if &buffer[..len] == b"end" {
+                break;
+            }
+            let id = [buffer[2], buffer[3]];
+            if buffer[1] == PUT && len > 500 && !blocks.contains(&id) {
+                blocks.push(id);
+                if blocks.len() == 2 {
+                    registry.take().unwrap().kill();
+                    registry = Some(start());
+                }
+            }
+            back.send(&buffer[..len]).unwrap();
+            if let Ok(len) = back.recv(&mut buffer) {
+                front.send_to(&buffer[..len], client).unwrap();
+            }
+        }
+        assert!(
+            blocks.len() > 5,
+            "it was uploaded in blocks, and again: {}",
+            blocks.len()
+        );
+        client.join().unwrap()
+    });
+    assert!(said.contains("epoch 1"), "{said}");
+    registry.unwrap().terminate();
 }
 
 #[test]

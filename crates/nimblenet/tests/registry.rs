@@ -6,7 +6,7 @@ mod processes;
 use core::time::Duration;
 use std::process::{Command, Stdio};
 
-use processes::{ADD, Bench, add, fail, nimblenet, package, succeed};
+use processes::{ADD, Bench, Daemon, add, fail, nimblenet, package, succeed};
 use serde_json::Value as Json;
 
 fn json(text: &str) -> Json {
@@ -204,11 +204,71 @@ fn att_64_a_second_registry_on_the_same_directory_says_so() {
     let registry = bench.registry();
     let data = bench.path("data");
     let said = fail(&["registry", "--listen", "127.0.0.1:0", "--data", &data]);
+    let holds = format!("another node or registry uses {data}; stop it, or give each");
+    assert!(said.contains(&holds), "{said}");
+    registry.terminate();
+    bench.registry().terminate();
+}
+
+#[test]
+fn a_second_node_on_the_same_directory_says_so_and_one_after_a_killed_one_starts() {
+    let bench = Bench::new();
+    let state = bench.path("state");
+    let config = |id: u16, state: &str| {
+        let lines = format!(
+            "id = {id}\nlisten = \"127.0.0.1:0\"\ncoap = \"127.0.0.1:0\"\nstate = \"{state}\"\n"
+        );
+        bench.write(&format!("node-{id}.toml"), lines)
+    };
+    let (one, other) = (config(1, &state), config(2, &state));
+    let mut node = Daemon::start(&["node", "--config", &one]);
+    let said = fail(&["node", "--config", &other]);
+    let holds = format!("another node or registry uses {state}; stop it, or give each");
     assert!(
-        said.contains("another process uses this data directory"),
+        said.contains(&holds) && said.contains("node-2.toml:4"),
         "{said}"
     );
+    // Nor does a registry use it, or a node what a registry has.
+    let said = fail(&["registry", "--listen", "127.0.0.1:0", "--data", &state]);
+    assert!(said.contains(&holds), "{said}");
+    let registry = bench.registry();
+    let said = fail(&["node", "--config", &config(3, &bench.path("data"))]);
+    assert!(said.contains("another node or registry uses "), "{said}");
     registry.terminate();
+    // The lock of a killed process is no lock.
+    assert!(node.kill());
+    assert!(std::path::Path::new(&state).join("lock").exists());
+    Daemon::start(&["node", "--config", &other]).terminate();
+}
+
+#[test]
+fn an_empty_or_cut_store_is_refused_with_the_way_back() {
+    let bench = Bench::new();
+    let registry = bench.registry();
+    let add = bench.package("shop/add", ADD, &add(0), &[]);
+    let key = bench.path("shop.key");
+    bench
+        .publish(&registry.coap.to_string(), &[&add], &key)
+        .unwrap();
+    registry.terminate();
+    let data = bench.path("data");
+    let file = std::path::Path::new(&data).join("registry.redb");
+    let whole = std::fs::read(&file).unwrap();
+    for len in [0, 100, 4096, whole.len() / 2] {
+        std::fs::write(&file, &whole[..len]).unwrap();
+        let said = fail(&["registry", "--listen", "127.0.0.1:0", "--data", &data]);
+        assert!(said.contains("registry.redb is damaged: "), "{len}: {said}");
+        assert!(
+            said.contains("restore it from a copy, or move it away"),
+            "{said}"
+        );
+        assert_eq!(
+            std::fs::metadata(&file).unwrap().len(),
+            len as u64,
+            "it is left as it is"
+        );
+    }
+    std::fs::write(&file, &whole).unwrap();
     bench.registry().terminate();
 }
 

@@ -4,7 +4,7 @@
 mod processes;
 
 use processes::{Bench, nimblenet, succeed};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 fn simulate(args: &[&str]) -> Json {
     let all = [&["sim", "--json"], args].concat();
@@ -543,6 +543,47 @@ fn a_trial_of_a_file_runs_again_and_tells_what_it_finds() {
 }
 
 #[test]
+fn flags_that_a_trial_or_a_swarm_does_not_heed_are_refused() {
+    let bench = Bench::new();
+    let mesh = "[mesh]\nturmoil_s = 10.0\nlinks = [[0, 1]]\nregistries = [0]\n";
+    let file = &bench.write("trial.toml", mesh);
+    simulate(&["--faults", file]);
+    let out = &bench.path("out");
+    let shaping: [&[&str]; 13] = [
+        &["--taskset", "nimble"],
+        &["--profile", "default"],
+        &["--executors", "1"],
+        &["--cache-bytes", "4096"],
+        &["--eviction", "lru"],
+        &["--placement", "here"],
+        &["--loss", "0.1"],
+        &["--mtu", "256"],
+        &["--header-bytes", "28"],
+        &["--accounting", "nominal"],
+        &["--nodes", "3"],
+        &["--robots", "3"],
+        &["--seconds", "60"],
+    ];
+    let others: [&[&str]; 6] = [
+        &["--seeds", "1..2"],
+        &["--seed", "1"],
+        &["--csv", out],
+        &["--html", out],
+        &["--record", out],
+        &["--plots", out],
+    ];
+    for flag in shaping.iter().chain(&others) {
+        let (message, _) = refused(2, &[&["--faults", file], *flag].concat());
+        assert!(message.contains(flag[0]), "{flag:?}: {message}");
+        assert!(!std::path::Path::new(out).exists(), "{flag:?}");
+    }
+    for flag in shaping {
+        let (message, _) = refused(2, &[&["--swarm", "1"], flag].concat());
+        assert!(message.contains(flag[0]), "{flag:?}: {message}");
+    }
+}
+
+#[test]
 fn faults_befall_a_run_and_are_refused_with_field_and_range_if_they_cannot() {
     let bench = Bench::new();
     let crash = "[[fault]]\nkind = 'crash'\nat_s = 10.0\nfor_s = 40.0\nnode = 6\nkeeps = true\n";
@@ -573,5 +614,55 @@ fn faults_befall_a_run_and_are_refused_with_field_and_range_if_they_cannot() {
         let (message, code) = refused(1, &run);
         assert!(message.contains(expected), "{message}");
         assert_eq!(code, "bad-scenario");
+    }
+}
+
+#[test]
+fn a_flow_of_vibrations_saves_bytes_and_brings_what_the_sink_would_have_made() {
+    let document = simulate(&[
+        "--scenario",
+        "vibration",
+        "--seconds",
+        "64",
+        "--seeds",
+        "3..4",
+    ]);
+    let runs = document["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 6, "{document}");
+    for run in runs {
+        assert_eq!((&run["items"], &run["arrived"]), (&json!(704), &json!(88)));
+        assert_eq!(run["equal"], true, "{run}");
+        let fewer = run["fewer_air_bytes"].as_f64().unwrap();
+        let (least, operators) = match run["place"].as_str().unwrap() {
+            "source" => (0.8, json!([2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])),
+            "between" => (0.25, json!([2, 5])),
+            _ => (0.0, json!([1])),
+        };
+        assert!(fewer >= least, "{run}");
+        assert_eq!(run["operators"], operators);
+    }
+    let page = succeed(&["sim", "--scenario", "vibration", "--seconds", "16"]);
+    assert!(
+        page.contains("std/rms") && page.contains("between"),
+        "{page}"
+    );
+    assert!(
+        page.lines().all(|line| line.chars().count() <= 80),
+        "{page}"
+    );
+    let out = &Bench::new().path("out");
+    let others: [&[&str]; 8] = [
+        &["--mtu", "256"],
+        &["--robots", "3"],
+        &["--hand-over"],
+        &["--csv", out],
+        &["--explain", "1"],
+        &["--executors", "1"],
+        &["--seconds", "7"],
+        &["--loss", "0.4"],
+    ];
+    for flag in others {
+        let (message, _) = refused(2, &[&["--scenario", "vibration"], flag].concat());
+        assert!(message.contains(flag[0]), "{flag:?}: {message}");
     }
 }

@@ -198,7 +198,7 @@ fn wrong_usage_says_what_would_be_right() {
         (
             1,
             &["--trace", "/nowhere.json"][..],
-            "reading the trace /nowhere.json",
+            "reading /nowhere.json",
         ),
         (
             1,

@@ -185,6 +185,24 @@ fn what_is_no_business_of_a_registry_or_of_a_node_is_refused() {
 }
 
 #[test]
+fn a_registry_that_has_just_started_anew_gives_nodes_time_to_tell_what_they_hold() {
+    let mut line = Line::new(3);
+    let old = line.bench.package("shop/add", ADD, &add(0), &[]);
+    line.publish(&[&old]);
+    assert!(line.kill(0));
+    line.restart(0);
+    let new = line.bench.package("shop/add", ADD, &add(1), &[]);
+    let (registry, key) = (line.coap(0), line.bench.path("shop.key"));
+    line.bench
+        .publish(&registry, &[&new, "--wait"], &key)
+        .unwrap();
+    let listed = json(&["ls", "--registry", &registry, "--json"]);
+    let nodes = listed["namespaces"][0]["nodes"].as_object().unwrap();
+    assert_eq!(nodes.len(), 3, "{nodes:?}");
+    assert!(nodes.values().all(|epoch| *epoch == 2), "{nodes:?}");
+}
+
+#[test]
 fn a_publication_waits_for_the_nodes_that_the_registry_knows() {
     let mut line = Line::new(3);
     let old = line.bench.package("shop/add", ADD, &add(0), &[]);

@@ -37,7 +37,7 @@ use crate::time::{self, ChipClock};
 
 /// The heap: memory of the node besides its disk. The node allocates nearly all of it at its start with four
 /// namespaces. A board that needs more than this does not start.
-const HEAP_BYTES: usize = 32_512;
+const HEAP_BYTES: usize = 63_488;
 /// The only link.
 const LINK: LinkId = LinkId(0);
 /// Urgency of the interrupts; devices have 0, the most urgent.

@@ -6,6 +6,7 @@
 
 mod awkward;
 mod people;
+mod qemu;
 mod tap;
 
 use core::net::SocketAddr;
@@ -13,7 +14,6 @@ use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use awkward::AWKWARD;
 use minicbor::Decoder;
@@ -22,6 +22,7 @@ use people::{
     PATIENCE, Place, Process, REGISTRY, boards, call, daemon, daemon_that_logs, free, image,
     move_on, nimblenet, packed, soon,
 };
+use qemu::{HOST, Mps2};
 use serde_json::Value;
 use tap::{Record, Tap};
 
@@ -31,11 +32,6 @@ const M0: &str = "7";
 const M3: &str = "9";
 /// A Linux node.
 const LINUX: &str = "20";
-/// Addresses in the emulated network: this machine, as a board sees it.
-const HOST: &str = "10.0.2.2";
-/// Where QEMU puts the record of who the board is, and the seed (spec/board.md, section 4).
-const RECORD_AT: &str = "0x003ff000";
-const SEED_AT: &str = "0x003feff8";
 
 /// Sleeps and calls another tasklet `n` times, and keeps state in memory, a global and locals of several
 /// types, so that lost or changed state shows in the result.
@@ -62,29 +58,6 @@ const FUEL: u64 = 50_000_000;
 /// How often. Longer than a move takes, and shorter than the two seconds after which sleepers let others
 /// have their turn.
 const TIMES: u32 = 95;
-
-/// An emulated board that has the record in `file`, with frames, calls and a debugger at three addresses of this
-/// machine.
-fn mps2(file: &str, [frames, calls, debugger]: [SocketAddr; 3]) -> Process {
-    let image = std::env::var("MPS2_AN385").expect("`cargo xtask runner` sets MPS2_AN385");
-    let forward = |from: SocketAddr, to: u16| format!("hostfwd=udp:{from}-:{to}");
-    let network = ["user", &forward(frames, 4000), &forward(calls, 5683)].join(",");
-    let mut qemu = Command::new("qemu-system-arm");
-    qemu.args(["-M", "mps2-an385", "-display", "none", "-monitor", "none"])
-        .args(["-serial", "none", "-nic", &network, "-kernel", &image])
-        .args(["-gdb", &format!("tcp:{debugger}")])
-        .args([
-            "-device",
-            &format!("loader,file={file},addr={RECORD_AT},force-raw=on"),
-        ])
-        .args([
-            "-device",
-            &format!("loader,addr={SEED_AT},data=0x6e696d626c65,data-len=8"),
-        ])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null());
-    Process(qemu.spawn().expect("qemu-system-arm is installed"))
-}
 
 /// The mesh of this test: a registry, a Linux node, and a board of each kind behind a tap.
 struct Mesh {
@@ -190,7 +163,13 @@ impl Mesh {
         let first = boards(&["--board", &first, "--tie", &tie]);
         let neighbour = format!("{HOST}:{}", taps[1].back.port());
         let record = place.board(M3, &["--raw", "--ethernet", "--neighbour", &neighbour]);
-        let second = mps2(&record, [frames, calls, debugger]);
+        let second = Mps2 {
+            record: &record,
+            frames,
+            calls,
+            debugger: Some(debugger),
+        };
+        let second = second.start();
         let (node, at_node) = daemon(&["node", "--config", &place.node(node, mesh)]);
         for at in [M0, M3, LINUX] {
             soon("the mesh is there", || {

@@ -23,6 +23,7 @@ use nimblenet_tasklet::compression::{self, BadCompression};
 use nimblenet_tasklet::{Digest, NamespaceId, TaskletRef};
 
 use self::clients::{Clients, Users};
+use self::evict::Demand;
 use crate::config::FULL;
 use crate::event::ClientId;
 use crate::time::Instant;
@@ -100,7 +101,7 @@ impl Slot {
     }
 
     /// The facts for a policy at `now`; none unless this is a complete module.
-    fn facts(&self, now: Instant, clients: &Clients) -> Option<Facts> {
+    fn facts<'c>(&self, now: Instant, clients: &'c Clients) -> Option<Facts<'c>> {
         let tasklet = self.module()?;
         Some(Facts {
             tasklet,
@@ -108,7 +109,11 @@ impl Slot {
             last_used: self.last_used,
             bytes: self.len as u32,
             nearby: self.nearby,
-            demand: clients.demand(now, self.users, self.last_used),
+            demand: Demand {
+                clients,
+                users: self.users,
+                now,
+            },
         })
     }
 }
@@ -416,14 +421,16 @@ impl Cache {
         loop {
             let over = for_module && self.used + len > self.capacity;
             let full = self.order.len() == self.slots.len();
-            if !over && !full && self.gap(len).is_some() {
-                return Ok(());
-            }
-            let held: usize = self.held().map(|slot| slot.len).sum();
-            if !over && !full && held + len <= self.bytes.len() {
-                self.compact();
+            if !over && !full {
                 if self.gap(len).is_some() {
                     return Ok(());
+                }
+                let held: usize = self.held().map(|slot| slot.len).sum();
+                if held + len <= self.bytes.len() {
+                    self.compact();
+                    if self.gap(len).is_some() {
+                        return Ok(());
+                    }
                 }
             }
             self.evict_one(len, need).ok_or(NoRoom)?;
@@ -616,9 +623,10 @@ impl Cache {
         let mut least = None;
         for id in self.order.iter().map(|id| SlotId(*id)) {
             let slot = self.slot(id);
-            let free = slot.reservations == 0 && slot.tasklet.is_some_and(&may);
-            let facts = slot.facts(self.now, &self.clients);
-            if let Some(facts) = facts.filter(|_| free) {
+            if slot.reservations > 0 || !slot.tasklet.is_some_and(&may) {
+                continue;
+            }
+            if let Some(facts) = slot.facts(self.now, &self.clients) {
                 let worth = (self.policy.worth(id, &facts), facts.tasklet);
                 if least.is_none_or(|(held, _)| worth < held) {
                     least = Some((worth, id));

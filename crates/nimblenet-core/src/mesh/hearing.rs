@@ -5,10 +5,13 @@
 //! say in its own hellos that it was asked is deaf, until it does.
 //!
 //! Links lose frames, and one answer that is missing is no reason to ask: hellos would cost more than what
-//! was lost. So a doubt waits for a second one, and whatever the neighbour answers in between ends it.
+//! was lost. So a doubt waits for a second one, and whatever the neighbour answers in between ends it. Of
+//! packets that are flooded since nobody knows a way, only those are a sign that come again.
 
 use core::num::NonZeroU32;
 use core::time::Duration;
+
+use nimblenet_tasklet::NodeId;
 
 use crate::config::FULL;
 use crate::time::Instant;
@@ -20,7 +23,7 @@ const ANSWER_TAKES: Duration = Duration::from_millis(120);
 /// A neighbour that has said that it hears this node is not asked again for this long.
 const HEARING_SETTLES: Duration = Duration::from_secs(3);
 
-/// Floods over a neighbour say something only if they come in so short a time.
+/// Floods from one node for another say something only if they come again in so short a time.
 const HINTS_TOGETHER: Duration = Duration::from_secs(5);
 
 /// A moment in little room: its milliseconds, which begin anew after 24 days. What is asked a second time
@@ -55,6 +58,8 @@ pub(super) struct Hearing {
     told: bool,
     /// When a packet was flooded over it that may have been sent in vain before.
     hinted: Option<Stamp>,
+    /// From which node that was, and for which.
+    pair: u16,
     /// Whether something that was sent over it was not answered.
     doubted: bool,
 }
@@ -68,6 +73,7 @@ impl Hearing {
         owes: false,
         told: false,
         hinted: None,
+        pair: 0,
         doubted: false,
     };
 
@@ -77,11 +83,13 @@ impl Hearing {
         FULL && !self.is_settled(now) && core::mem::replace(&mut self.doubted, true) && self.begin()
     }
 
-    /// A packet for one node was flooded over it, from it or to it: the first time because nobody knows a
-    /// way yet, as it seems. True if it is to be asked for that.
-    pub(super) fn hint(&mut self, now: Instant) -> bool {
+    /// A packet from one node for another was flooded over it, from it or to it: the first time because
+    /// nobody knows a way yet, as it seems. True if it is to be asked for that.
+    pub(super) fn hint(&mut self, now: Instant, (from, to): (NodeId, NodeId)) -> bool {
         let before = self.hinted.replace(Stamp::of(now));
-        let again = before.is_some_and(|before| before.is_within(HINTS_TOGETHER, now));
+        let pair = from.0.rotate_left(7) ^ to.0;
+        let same = core::mem::replace(&mut self.pair, pair) == pair;
+        let again = same && before.is_some_and(|before| before.is_within(HINTS_TOGETHER, now));
         FULL && again && !self.is_settled(now) && self.begin()
     }
 
@@ -138,6 +146,11 @@ impl Hearing {
             self.asks = self.asks.map(|asks| asks.saturating_add(1));
             self.asked = Some(Stamp::of(now));
         }
+    }
+
+    /// Whether it was asked in vain, as it seems.
+    pub(super) fn is_asked_again(self) -> bool {
+        FULL && self.asks.is_some_and(|asks| asks > 1)
     }
 
     /// It has shown that it hears this node.
@@ -204,14 +217,18 @@ mod tests {
     }
 
     #[test]
-    fn floods_over_a_neighbour_are_a_reason_to_ask_if_there_are_several_in_a_short_time() {
+    fn floods_over_a_neighbour_are_a_reason_to_ask_if_they_come_again_in_a_short_time() {
         let at = |seconds: u64| Instant::from_micros(seconds * 1_000_000);
+        let pair = |to| (NodeId(7), NodeId(to));
         let mut hearing = Hearing::UNKNOWN;
         hearing.show(at(1));
         for seconds in [10, 20, 30, 40] {
-            assert!(!hearing.hint(at(seconds)));
+            assert!(!hearing.hint(at(seconds), pair(1)));
         }
-        assert!(hearing.hint(at(42)) && hearing.is_asked());
+        for to in 2..100 {
+            assert!(!hearing.hint(at(42), pair(to)), "others ask for a way");
+        }
+        assert!(hearing.hint(at(44), pair(99)) && hearing.is_asked());
     }
 
     #[test]

@@ -22,6 +22,19 @@ impl<S: Seal> Mesh<S> {
         core::mem::take(&mut self.newcomer)
     }
 
+    /// Whether a registry has started anew, so that it does not know who holds what; asked once for each.
+    pub(crate) fn poll_registry_anew(&mut self) -> bool {
+        FULL && core::mem::take(&mut self.registry_anew)
+    }
+
+    /// A node has started anew; if it is a registry, neighbours hear of that soon.
+    pub(super) fn hear_start(&mut self, now: Instant, id: NodeId) {
+        if FULL && self.registries.iter().any(|(registry, _)| *registry == id) {
+            self.registry_anew = true;
+            self.speak_also(now, false);
+        }
+    }
+
     /// Asks a neighbour soon whether it hears this node.
     pub(super) fn doubt_neighbour(&mut self, now: Instant, id: NodeId) {
         if FULL && self.trickle.is_some() && self.neighbours.doubt(now, id) {
@@ -29,10 +42,10 @@ impl<S: Seal> Mesh<S> {
         }
     }
 
-    /// Asks a neighbour soon whether it hears this node if packets for single nodes are flooded again
-    /// and again over it.
-    pub(super) fn hint_neighbour(&mut self, now: Instant, id: NodeId) {
-        if FULL && self.trickle.is_some() && self.neighbours.hint(now, id) {
+    /// Asks a neighbour soon whether it hears this node if packets from one node for another are flooded
+    /// again and again over it.
+    pub(super) fn hint_neighbour(&mut self, now: Instant, id: NodeId, pair: (NodeId, NodeId)) {
+        if FULL && self.trickle.is_some() && self.neighbours.hint(now, id, pair) {
             self.speak_also(now, false);
         }
     }
@@ -40,7 +53,7 @@ impl<S: Seal> Mesh<S> {
     /// Answers do not seem to come to `destination`: hints at the neighbour that is the next hop there.
     pub(crate) fn hint(&mut self, now: Instant, destination: NodeId) {
         if FULL && let Some(next) = self.next(now, destination) {
-            self.hint_neighbour(now, next.id);
+            self.hint_neighbour(now, next.id, (self.id, destination));
         }
     }
 
@@ -101,11 +114,16 @@ impl<S: Seal> Mesh<S> {
             self.speak_soon(now);
         }
         let mtu = self.smallest_mtu();
-        for note in hello.registries().filter(|note| note.registry != self.id) {
+        let own = self.id;
+        for note in hello.registries().filter(|note| note.registry != own) {
             let hops = note.hops.saturating_add(1);
             let age = Duration::from_secs(note.age_s.into());
-            self.routes
+            let anew = self
+                .routes
                 .learn(now, age, note.registry, from, hops, note.sequence);
+            if anew {
+                self.hear_start(now, note.registry);
+            }
             let mtu = mtu.min(note.mtu);
             let mut known = self.registries.iter_mut();
             if let Some((_, held)) = known.find(|(id, _)| *id == note.registry) {
@@ -132,7 +150,13 @@ impl<S: Seal> Mesh<S> {
     /// A neighbour is asked, or asks: says hello soon, which changes nothing else.
     fn speak_also(&mut self, now: Instant, again: bool) {
         if let Some(trickle) = &mut self.trickle {
-            trickle.speak_also(now, again, &mut self.random);
+            // Who has not answered the first time has lost it, or hears nothing: it is asked soon.
+            let takes = match self.neighbours.is_asking_again() {
+                false => self.answer_takes.value(),
+                true => Duration::ZERO,
+            };
+            let answered = again.then_some(takes);
+            trickle.speak_also(now, answered, &mut self.random);
         }
     }
 

@@ -66,8 +66,8 @@ pub(crate) enum Reach {
     Here,
     /// Everyone.
     Everyone,
-    /// Another node. It asks for a module, which this node may have, or is a part of an object,
-    /// which this node may keep; [`Mesh::pass_on`] sends it on.
+    /// Another node. It asks for a module, which this node may have, is a part of an object, which
+    /// this node may keep, or an item of a flow, which it may work on; [`Mesh::pass_on`] sends it on.
     Passing,
 }
 
@@ -90,14 +90,20 @@ pub(crate) struct Mesh<S = Plain> {
     /// Frames that neighbours on lossy links have not acknowledged.
     repeats: Full<Repeats>,
     trickle: Option<Trickle>,
+    /// How long a neighbour on the link takes to answer a hello, besides the time that it takes to speak.
+    answer_takes: Full<Duration>,
     /// Registries that hellos told of, with the smallest frame size on the route.
     registries: Vec<(NodeId, u16)>,
     /// Whether requests for modules stop here on their way to another node.
     on_path: bool,
     /// Whether parts of objects are looked at on their way to another node.
     keep_passing: bool,
+    /// Whether items of flows are looked at on their way to another node.
+    works_on_flows: bool,
     /// Whether there is a neighbour that knows nothing of this node.
     newcomer: bool,
+    /// Whether a registry has started anew.
+    registry_anew: bool,
     sequence: u32,
     /// Which notes a hello begins with if not all fit.
     turn: u8,
@@ -151,10 +157,13 @@ impl<S: Seal> Mesh<S> {
                 .collect(),
             repeats: Full::new(|| Repeats::new(places, mtu, config.pace.hop)),
             trickle,
+            answer_takes: Full::of(config.pace.hop * 2),
             registries: Vec::with_capacity(registries),
             on_path: config.acquisition.on_path,
             keep_passing: config.acquisition.keep_passing,
+            works_on_flows: FULL && config.limits.flows > 0,
             newcomer: false,
+            registry_anew: false,
             sequence: config.first_sequence,
             turn: 0,
             random,
@@ -189,6 +198,12 @@ impl<S: Seal> Mesh<S> {
     /// Whether `other` is a neighbour, or the node has, or had, a route to it.
     pub(crate) fn has_heard(&self, other: NodeId) -> bool {
         self.neighbours.find(other).is_some() || self.routes.remembers(other)
+    }
+
+    /// When a packet of `other` was sent that this node has heard, or heard of, last; at the earliest,
+    /// as far as that is known. None if it never was.
+    pub(crate) fn last_heard(&self, other: NodeId) -> Option<Instant> {
+        self.neighbours.heard(other).max(self.routes.sent(other))
     }
 
     /// The smallest frame size among the node's links.
@@ -346,7 +361,7 @@ impl<S: Seal> Mesh<S> {
             self.speak_soon(now);
         }
         if !deaf {
-            self.routes.learn(
+            let anew = self.routes.learn(
                 now,
                 Duration::ZERO,
                 frame.origin,
@@ -354,10 +369,13 @@ impl<S: Seal> Mesh<S> {
                 frame.hops,
                 frame.sequence,
             );
+            if anew {
+                self.hear_start(now, frame.origin);
+            }
         }
         // Its origin may not have got the answers that went back over here.
         if frame.receiver == NodeId::EVERYONE && frame.destination != NodeId::EVERYONE {
-            self.hint_neighbour(now, frame.sender);
+            self.hint_neighbour(now, frame.sender, (frame.origin, frame.destination));
         }
         if FULL
             && frame.receiver == self.id
@@ -475,6 +493,9 @@ impl<S: Seal> Mesh<S> {
         if let Message::Fetch(fetch) = message {
             let module = matches!(fetch.object, Object::Module(_));
             return module && (self.on_path || self.keep_passing);
+        }
+        if FULL && let Message::Flow(flow) = message {
+            return self.works_on_flows && flow.may_stop();
         }
         self.keep_passing && matches!(message, Message::Data(_))
     }
@@ -602,7 +623,7 @@ impl<S: Seal> Mesh<S> {
         if let Some(next) = next {
             // spec/behaviour.md, section 3: whoever floods it may have sent it over here in vain.
             if frame.origin != self.id && frame.receiver == NodeId::EVERYONE {
-                self.hint_neighbour(now, next.id);
+                self.hint_neighbour(now, next.id, (frame.origin, frame.destination));
             }
             self.emit(
                 now,

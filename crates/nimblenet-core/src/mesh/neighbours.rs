@@ -79,6 +79,11 @@ impl Neighbours {
         Some(&self.neighbours[at])
     }
 
+    /// When `id` was heard last; none if it is no neighbour, or is one by the configuration only.
+    pub(crate) fn heard(&self, id: NodeId) -> Option<Instant> {
+        self.find(id)?.heard
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Neighbour> {
         self.neighbours.iter()
     }
@@ -160,6 +165,12 @@ impl Neighbours {
         self.neighbours.iter().any(asked)
     }
 
+    /// Whether a neighbour is asked that has not answered in time.
+    pub(crate) fn is_asking_again(&self) -> bool {
+        let mut neighbours = self.neighbours.iter();
+        neighbours.any(|it| it.hearing.is_asked_again())
+    }
+
     /// The neighbours that the next hello answers that this node hears them.
     pub(crate) fn answer(&mut self) -> impl Iterator<Item = NodeId> {
         let known = self.neighbours.iter_mut();
@@ -233,10 +244,10 @@ impl Neighbours {
         }
     }
 
-    /// A packet for one node was flooded over a neighbour; true if it is to be asked for that.
-    pub(crate) fn hint(&mut self, now: Instant, id: NodeId) -> bool {
+    /// A packet from one node for another was flooded over a neighbour; true if it is to be asked for that.
+    pub(crate) fn hint(&mut self, now: Instant, id: NodeId, pair: (NodeId, NodeId)) -> bool {
         let neighbour = self.find_mut(id);
-        neighbour.is_some_and(|neighbour| neighbour.hearing.hint(now))
+        neighbour.is_some_and(|neighbour| neighbour.hearing.hint(now, pair))
     }
 
     /// Forgets neighbours that were silent for long.

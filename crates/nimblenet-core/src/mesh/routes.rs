@@ -101,8 +101,14 @@ impl Routes {
         found.is_ok()
     }
 
+    /// When `destination` sent the packet that taught the route to it, whether that is used or not.
+    pub(crate) fn sent(&self, destination: NodeId) -> Option<Instant> {
+        let mut routes = self.routes.iter();
+        routes.find(|it| it.destination == destination)?.sent
+    }
+
     /// Learns a route to `destination` over the neighbour `next`, `hops` links long, from a packet that
-    /// the destination sent `age` ago.
+    /// the destination sent `age` ago. Returns whether that shows that the destination has started anew.
     pub(crate) fn learn(
         &mut self,
         now: Instant,
@@ -111,9 +117,9 @@ impl Routes {
         next: NodeId,
         hops: u8,
         sequence: u32,
-    ) {
+    ) -> bool {
         if age > LIFETIME {
-            return;
+            return false;
         }
         let sent = Some(now.before(age));
         let route = Route {
@@ -133,11 +139,13 @@ impl Routes {
                 let held = &mut self.routes[at];
                 match held.compare(&route, now) {
                     Other::Better => {
-                        let passed = match same_run(held.sequence, sequence) {
-                            true => held.passed,
-                            false => held.sequence,
+                        let anew = !same_run(held.sequence, sequence);
+                        let passed = match anew {
+                            false => held.passed,
+                            true => held.sequence,
                         };
                         *held = Route { passed, ..route };
+                        return anew;
                     }
                     Other::Worse => {}
                     Other::Unclear => {
@@ -153,7 +161,7 @@ impl Routes {
                     let learnt =
                         (0..self.routes.len()).filter(|at| self.routes[*at].sent.is_some());
                     let Some(oldest) = learnt.min_by_key(|at| self.routes[*at].sent) else {
-                        return;
+                        return false;
                     };
                     self.routes.remove(oldest);
                     at -= usize::from(oldest < at);
@@ -161,6 +169,7 @@ impl Routes {
                 self.routes.insert(at, route);
             }
         }
+        false
     }
 
     /// The neighbour `next` has restarted and knows no routes, or it does not hear this node: the routes

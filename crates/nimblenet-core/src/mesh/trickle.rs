@@ -43,13 +43,18 @@ impl Trickle {
     }
 
     /// A neighbour waits for a word, and nothing has changed: speaks within a quarter of the shortest
-    /// interval, or, to repeat what it has said, in the second half of it. After that it speaks as often as
-    /// before.
-    pub(crate) fn speak_also(&mut self, now: Instant, again: bool, random: &mut Random) {
+    /// interval. To repeat what was said, if `answered` is how long words take there and back, it waits until
+    /// an answer can have come. After that it speaks as often as before.
+    pub(crate) fn speak_also(
+        &mut self,
+        now: Instant,
+        answered: Option<Duration>,
+        random: &mut Random,
+    ) {
         let min = self.config.min;
-        let (least, span) = match again {
-            true => (min / 2, min / 2),
-            false => (Duration::ZERO, min / 4),
+        let (least, span) = match answered.filter(|_| FULL) {
+            Some(travel) => ((min / 4 + travel).max(min / 2), min / 2),
+            None => (Duration::ZERO, min / 4),
         };
         let within = random.below(micros(span).max(1));
         let soon = now + least + Duration::from_micros(within);
@@ -146,11 +151,30 @@ mod tests {
         }
         let regular = timer.poll_timeout();
         assert!(regular - now > config.min);
-        timer.speak_also(now, true, &mut random);
+        timer.speak_also(now, Some(Duration::ZERO), &mut random);
         assert!(timer.poll_timeout() - now <= config.min);
         timer.fall_silent();
         assert_eq!(timer.poll_timeout(), regular);
-        timer.speak_also(now, false, &mut random);
+        timer.speak_also(now, None, &mut random);
         assert!(timer.handle_timeout(timer.poll_timeout(), &mut random));
+    }
+
+    #[test]
+    fn a_question_is_not_asked_again_before_its_answer_can_have_come() {
+        let config = HelloConfig {
+            min: Duration::from_millis(100),
+            max: Duration::from_secs(64),
+        };
+        let travel = Duration::from_millis(200);
+        for seed in 0..100 {
+            let mut random = Random::new(seed);
+            let mut timer = Trickle::new(config, Instant::ZERO, &mut random);
+            timer.fires = None;
+            timer.interval_ends = Instant::from_micros(1_000_000);
+            timer.speak_also(Instant::ZERO, Some(travel), &mut random);
+            let after = timer.poll_timeout() - Instant::ZERO;
+            let first = travel + config.min / 4;
+            assert!(after >= first && after <= first + config.min / 2);
+        }
     }
 }

@@ -92,19 +92,18 @@ impl Contradictions {
     }
 
     /// Takes what another node says that it holds of a namespace of which this node holds `own`. A
-    /// registry is the `judge` of its namespaces: nobody can hold a newer epoch.
+    /// registry is the `judge` of its namespaces: nobody can hold a newer epoch. Returns whether that is a
+    /// contradiction after none for long: the registry may not have heard of it, so it has to be told.
     pub(in crate::node) fn handle_note(
         &mut self,
         post: &mut Post<'_>,
         node: NodeId,
         note: EpochNote,
         (own, judge): (EpochNote, bool),
-    ) {
+    ) -> bool {
         let known = note.root != 0 && own.root != 0;
         let other = note.epoch == own.epoch && note.root != own.root && known;
-        if other || judge && note.epoch > own.epoch {
-            self.note(post, node, note, own.epoch);
-        }
+        (other || judge && note.epoch > own.epoch) && self.note(post, node, note, own.epoch)
     }
 
     /// Notes a contradiction; returns whether it is the first one for long.

@@ -18,7 +18,8 @@
 //! - [`servings`]: objects on their way from this node;
 //! - [`reports`]: crashes, reported to the registry;
 //! - [`announcements`]: the epochs that nodes hold, announced to registries;
-//! - [`contradictions`]: nodes that hold what cannot be.
+//! - [`contradictions`]: nodes that hold what cannot be;
+//! - [`flows`]: items on their way from sources to sinks, and the operators on them.
 //!
 //! No part gives anything to another part. `Calls::carry` takes what one part says, and tells the
 //! next part what follows from it, until nothing is left.
@@ -26,6 +27,7 @@
 mod announcements;
 mod calls;
 mod contradictions;
+mod flows;
 mod occupancy;
 mod post;
 mod reports;
@@ -34,15 +36,19 @@ mod servings;
 mod stage;
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use nimblenet_tasklet::{ActivationId, Delta, Digest, Fault, NamespaceId, NodeId, Work};
+use nimblenet_tasklet::{
+    ActivationId, Delta, Digest, Fault, NamespaceId, NodeId, TaskletName, TaskletRef, Work,
+};
 
-pub use self::calls::Abilities;
+pub use self::calls::{Abilities, RESULTS_KEPT};
 pub use self::occupancy::Occupancy;
 
 use self::announcements::Announcements;
 use self::calls::{Calls, Moved};
 use self::contradictions::{Contradiction, Contradictions};
+use self::flows::{Applicable, Arrived, Flows, Newest, Order, Tasklets};
 use self::post::{Ground, Post};
 use self::reports::Reports;
 use self::servings::{Holding, Servings};
@@ -53,7 +59,8 @@ use crate::config::FULL;
 use crate::config::{Config, ConfigError, ExecutorId, LinkId};
 use crate::counters::{Counters, count};
 use crate::earliest::Earliest;
-use crate::event::{CallRequest, Event, Input, Progress, Reason};
+use crate::event::{Awaited, CallKey, CallRequest, Event, Input, Priority, Progress, Reason};
+use crate::flow::{FlowError, FlowId, FlowPlan, FlowStatus, OperatorStatus, SinkStatus};
 use crate::full::Full;
 use crate::job::CallId;
 use crate::mesh::{Delivery, Mesh, Reach, Transmit};
@@ -71,7 +78,8 @@ const OBJECTS: usize = 2;
 ///
 /// - getters change nothing;
 /// - [`handle`](Self::handle) tells what happened; it cannot fail;
-/// - commands ([`call`](Self::call), [`call_here`](Self::call_here),
+/// - commands ([`call`](Self::call), [`call_here`](Self::call_here), [`begin_flow`](Self::begin_flow),
+///   [`take_flow`](Self::take_flow), [`end_flow`](Self::end_flow), [`give`](Self::give),
 ///   [`call_at`](Self::call_at), [`move_call`](Self::move_call), [`stop`](Self::stop),
 ///   [`publish`](Self::publish), [`install`](Self::install), [`drain`](Self::drain)) ask for something
 ///   and may be refused;
@@ -82,7 +90,8 @@ const OBJECTS: usize = 2;
 ///
 /// After every `handle` or command the driver drains the `poll_*` methods in that order; the
 /// function [`pump`](crate::pump) does exactly this, and every driver uses it. Time only moves
-/// forward. [`new`](Self::new) allocates all memory; only the archive of a registry may grow.
+/// forward. [`new`](Self::new) allocates all memory; only the archive of a registry may grow, and
+/// [`begin_flow`](Self::begin_flow) allocates a list of the items that its source keeps.
 pub struct Node {
     ground: Ground,
     calls: Calls,
@@ -90,6 +99,7 @@ pub struct Node {
     reports: Reports,
     announcements: Announcements,
     contradictions: Full<Contradictions>,
+    flows: Full<Flows>,
 }
 
 impl Node {
@@ -148,6 +158,7 @@ impl Node {
                 Contradictions::new(archive.is_some(), config.namespaces.len())
             }),
             servings: Servings::new(archive, limits.servings),
+            flows: Full::new(|| Flows::new(&limits)),
             ground: Ground::new(config, mesh, cache, Buffer::new(image)),
         }
     }
@@ -218,6 +229,11 @@ impl Node {
         self.calls.progress()
     }
 
+    /// The calls that wait in a line, and for what: of those that wait for the same the most urgent is next.
+    pub fn awaiting(&self) -> impl Iterator<Item = (CallId, Awaited)> {
+        self.calls.awaiting()
+    }
+
     /// The call whose job runs this activation on an executor at the moment.
     pub fn running_call(&self, activation: ActivationId) -> Option<CallId> {
         let jobs = &self.calls.runs.execution.jobs;
@@ -249,7 +265,7 @@ impl Node {
     /// Those of [`call_here`](Self::call_here) or [`call_at`](Self::call_at).
     pub fn call(&mut self, now: Instant, request: CallRequest<'_>) -> Result<CallId, Fault> {
         let post = &mut self.ground.post(now);
-        let call = self.calls.call(post, request);
+        let call = self.calls.take(post, request, Calls::call);
         self.assert_invariants();
         call
     }
@@ -261,7 +277,7 @@ impl Node {
     /// arguments are wrong, or the node has as many jobs and calls that wait as it may.
     pub fn call_here(&mut self, now: Instant, request: CallRequest<'_>) -> Result<CallId, Fault> {
         let post = &mut self.ground.post(now);
-        let call = self.calls.call_here(post, request);
+        let call = self.calls.take(post, request, Calls::call_here);
         self.assert_invariants();
         call
     }
@@ -284,14 +300,81 @@ impl Node {
         if node == self.config().id {
             return self.call_here(now, request);
         }
-        self.calls
-            .call_at(&mut self.ground.post(now), node, request)
+        let post = &mut self.ground.post(now);
+        self.calls.take(post, request, |calls, post, request| {
+            calls.call_at(post, node, request)
+        })
+    }
+
+    /// Waits for the result of a call that a client has made with this key at the node `at`, which is or
+    /// was in reach of the client; the request has the tasklet's name and a deadline, and no arguments. Its
+    /// end is an [`Event::Finished`]: with the result of that call, or with [`Fault::UnknownCall`] if `at`
+    /// does not know the call or keeps its result no more. Nothing runs because of it.
+    ///
+    /// # Errors
+    /// [`Fault::UnknownCall`] if `at` is this node, and as said; [`Fault::Busy`] if the node has as many
+    /// jobs as it may.
+    pub fn claim(
+        &mut self,
+        now: Instant,
+        at: NodeId,
+        (key, request): (CallKey, CallRequest<'_>),
+    ) -> Result<CallId, Fault> {
+        let post = &mut self.ground.post(now);
+        let claimed = self.calls.claim(post, at, (key, request));
+        self.assert_invariants();
+        claimed
+    }
+
+    /// Results that the node keeps at the moment `now` for clients that have given numbers to their calls.
+    pub fn results(&self, now: Instant) -> usize {
+        self.calls.results(now)
     }
 
     /// Ends a call before its result; its end is reported as [`Fault::Stopped`].
     pub fn stop(&mut self, now: Instant, call: CallId) {
         self.calls.stop(&mut self.ground.post(now), call);
         self.assert_invariants();
+    }
+
+    /// Cancels a call in progress: its end is reported as [`Fault::Cancelled`], and what it holds is free. A
+    /// tasklet of it that runs stops before its next slice. If another node runs the call, that node is told;
+    /// if it does not hear of that, it works in vain until the deadline.
+    ///
+    /// # Errors
+    /// [`Fault::UnknownCall`] if there is no such call in progress.
+    pub fn cancel(&mut self, now: Instant, call: CallId) -> Result<(), Fault> {
+        let cancelled = self.calls.cancel(&mut self.ground.post(now), call);
+        self.assert_invariants();
+        cancelled
+    }
+
+    /// Cancels the call of a tasklet that a client has made at this node with this key, as
+    /// [`cancel`](Self::cancel). Whoever asks for its result hears that it was cancelled.
+    ///
+    /// # Errors
+    /// [`Fault::UnknownCall`] if this node knows no such call, or it has ended otherwise.
+    pub fn cancel_for(
+        &mut self,
+        now: Instant,
+        key: CallKey,
+        name: &TaskletName,
+    ) -> Result<(), Fault> {
+        let post = &mut self.ground.post(now);
+        let cancelled = self.calls.cancel_for(post, key, name);
+        self.assert_invariants();
+        cancelled
+    }
+
+    /// How long the call that was refused last as [`Fault::TooLate`] would have taken at the soonest, as far as
+    /// this node knows; none if none was, or another node has refused it.
+    pub fn wanted_time(&self) -> Option<Duration> {
+        self.calls.wanted_time()
+    }
+
+    /// Calls that were cancelled here, of which the nodes that work on them are still being told.
+    pub fn withdrawn(&self) -> usize {
+        self.calls.withdrawn()
     }
 
     /// Moves a call in progress to the node `to`, at its next suspension; the result still comes
@@ -340,6 +423,71 @@ impl Node {
     /// Whether the node empties itself.
     pub fn is_draining(&self) -> bool {
         self.calls.is_draining()
+    }
+
+    /// Begins a flow at this node, which is one of its sources, or begins it anew. Its items are sent to
+    /// [`FlowPlan::sink`] until they arrive there; on their way, from here on, the first node that can
+    /// applies each operator.
+    ///
+    /// # Errors
+    /// [`FlowError`] if it cannot begin. Boards have no flows.
+    pub fn begin_flow(&mut self, now: Instant, plan: &FlowPlan<'_>) -> Result<FlowId, FlowError> {
+        let flows = self.flows.get_mut().ok_or(FlowError::TooManyFlows)?;
+        let post = self.ground.post(now);
+        let flow = flows.begin(&post, plan, &Known(&self.calls))?;
+        self.carry(now);
+        Ok(flow)
+    }
+
+    /// Takes the items of a flow, for which this node is the sink: each is an [`Event::Item`].
+    ///
+    /// # Errors
+    /// [`FlowError`] if there is no room for another flow. Boards have no flows.
+    pub fn take_flow(&mut self, flow: FlowId) -> Result<(), FlowError> {
+        let flows = self.flows.get_mut();
+        flows.ok_or(FlowError::TooManyFlows)?.want(flow)
+    }
+
+    /// Ends a flow at this node, whether it begins or ends here. Items that the sink has not got are lost.
+    ///
+    /// # Errors
+    /// [`FlowError::UnknownFlow`] if the node has no such flow.
+    pub fn end_flow(&mut self, flow: FlowId) -> Result<(), FlowError> {
+        let flows = self.flows.get_mut();
+        let ended = flows.is_some_and(|flows| flows.end(flow));
+        ended.then_some(()).ok_or(FlowError::UnknownFlow)
+    }
+
+    /// Takes an item, one CBOR value, for a flow that begins here, and returns its number.
+    ///
+    /// # Errors
+    /// [`FlowError`] if it is not taken: [`FlowError::Full`] while the sink lacks as many as the flow may
+    /// keep.
+    pub fn give(&mut self, now: Instant, flow: FlowId, value: &[u8]) -> Result<u32, FlowError> {
+        let flows = self.flows.get_mut().ok_or(FlowError::UnknownFlow)?;
+        let number = flows.give(&self.ground.post(now), flow, value)?;
+        self.carry(now);
+        Ok(number)
+    }
+
+    /// How the flows that begin here stand.
+    pub fn flows(&self) -> impl Iterator<Item = FlowStatus> {
+        self.flows.get().into_iter().flat_map(Flows::status)
+    }
+
+    /// How the flows that end here stand.
+    pub fn taken_flows(&self) -> impl Iterator<Item = SinkStatus> {
+        self.flows.get().into_iter().flat_map(Flows::taken)
+    }
+
+    /// What operators of flows have done here lately, each for one source.
+    pub fn operators(&self) -> impl Iterator<Item = OperatorStatus> {
+        self.flows.get().into_iter().flat_map(Flows::operators)
+    }
+
+    /// How many items of flows the node keeps.
+    pub fn kept_items(&self) -> usize {
+        self.flows.get().map_or(0, Flows::count)
     }
 
     /// Publishes a delta and its modules into the archive of a registry. The driver must have
@@ -477,6 +625,25 @@ impl Node {
                 held,
             });
         }
+        // Asked first, since the returned value borrows the whole part.
+        if self.flows.get().is_some_and(Flows::has_arrived)
+            && let Some(flows) = self.flows.get_mut()
+            && let Some(Arrived {
+                flow,
+                source,
+                first,
+                last,
+                result,
+            }) = flows.poll_arrived()
+        {
+            return Some(Event::Item {
+                flow,
+                source,
+                first,
+                last,
+                result,
+            });
+        }
         if let Some(Moved { call, to, result }) = self.calls.poll_moved() {
             return Some(Event::Moved { call, to, result });
         }
@@ -508,6 +675,9 @@ impl Node {
     pub fn poll_timeout(&self) -> Option<(Instant, Reason)> {
         let mut earliest = Earliest::new();
         self.calls.note_timeouts(&mut earliest);
+        if let Some(flows) = self.flows.get() {
+            flows.note_timeouts(&mut earliest);
+        }
         earliest.note(self.ground.mesh.poll_timeout(), Reason::Hello);
         earliest.note(self.ground.mesh.poll_repeat(), Reason::Repeat);
         earliest.note(self.ground.holders.poll_timeout(), Reason::Hello);
@@ -524,6 +694,9 @@ impl Node {
         }
         self.calls.assert_invariants();
         self.servings.assert_invariants();
+        if let Some(flows) = self.flows.get() {
+            flows.assert_invariants();
+        }
         debug_assert_eq!(
             self.ground.cache.reservations(),
             self.calls.runs.execution.reservations(),
@@ -656,8 +829,9 @@ impl Node {
                     let own = own.or_else(|| held().map(|own| (own, false)));
                     if let Some(own) = own
                         && let Some(contradictions) = self.contradictions.get_mut()
+                        && contradictions.handle_note(post, origin, note, own)
                     {
-                        contradictions.handle_note(post, origin, note, own);
+                        self.announcements.begin();
                     }
                     if FULL && (is_own || is_near) {
                         self.announcements.handle_note(origin, note);
@@ -669,11 +843,28 @@ impl Node {
             }
             Message::Call(call) => self.calls.handle_call(post, frame, call),
             Message::Return(answer) => self.calls.handle_return(post, origin, answer),
+            Message::Move(order) if FULL && order.is_nowhere() => {
+                self.calls.handle_cancel(post, frame, order.request);
+            }
             Message::Move(order) => self.calls.handle_move(post, origin, order),
             Message::Offer(offer) => self.calls.handle_offer(post, origin, &offer),
             Message::Go(go) => self.calls.handle_go(post, origin, go),
             // The mesh has taken it.
             Message::Ack(_) => {}
+            Message::Flow(flow) => {
+                let Some(flows) = self.flows.get_mut() else {
+                    return;
+                };
+                let tasklets = Known(&self.calls);
+                if reach == Reach::Here {
+                    flows.handle(post, origin, &flow, &tasklets);
+                } else if reach == Reach::Passing
+                    && !flows.handle_passing(post, &frame, &flow, &tasklets)
+                {
+                    post.mesh
+                        .pass_on(now, frame, frame.destination, post.counters);
+                }
+            }
         }
     }
 
@@ -681,12 +872,66 @@ impl Node {
     fn carry(&mut self, now: Instant) {
         let post = &mut self.ground.post(now);
         self.calls.carry(post);
+        if let Some(flows) = self.flows.get_mut() {
+            work_on_flows(post, &mut self.calls, flows);
+        }
+        if post.mesh.poll_registry_anew() {
+            self.announcements.begin();
+        }
         if post.mesh.poll_newcomer() {
             post.holders.handle_newcomer(now);
             self.calls.handle_newcomer();
         }
         post.holders.notice(now, post.cache);
         self.assert_invariants();
+    }
+}
+
+/// What the calls of a node know of tasklets.
+struct Known<'c>(&'c Calls);
+
+impl Tasklets for Known<'_> {
+    fn newest(&self, name: &TaskletName) -> Result<Newest, Fault> {
+        let (tasklet, signature) = self.0.newest(name)?;
+        Ok(Newest { tasklet, signature })
+    }
+
+    fn applicable(&self, tasklet: TaskletRef, any: bool) -> Result<Applicable, Fault> {
+        let (name, state) = self.0.applicable(tasklet, any)?;
+        Ok(Applicable { name, state })
+    }
+}
+
+/// Runs the tasklets of flows, and gives their results to the flows, until there is nothing left to do.
+fn work_on_flows(post: &mut Post<'_>, calls: &mut Calls, flows: &mut Flows) {
+    loop {
+        if let Some((at, number)) = calls.poll_own() {
+            let result = calls.own_result(at);
+            flows.handle_ran(post, number, result, &Known(calls));
+            calls.close_own(at);
+        } else if let Some(order) = flows.poll(post, &Known(calls)) {
+            let Order {
+                number,
+                name,
+                deadline,
+            } = order;
+            let request = CallRequest {
+                name,
+                export: "",
+                args: flows.args(),
+                deadline: Some(deadline),
+                priority: Priority::Normal,
+                client: None,
+                key: None,
+                from: None,
+            };
+            match calls.call_own(post, number, request) {
+                Ok(()) => calls.carry(post),
+                Err(fault) => flows.handle_ran(post, number, Err(fault), &Known(calls)),
+            }
+        } else {
+            break;
+        }
     }
 }
 

@@ -19,13 +19,16 @@ use crate::time::Instant;
 use crate::wire::{GoNumber, Message, Object};
 
 /// How often a question is asked without any answer before it is given up: frames get lost.
-const ASKS: u8 = 6;
+pub(in crate::node) const ASKS: u8 = 6;
 /// A node that has said that it works is asked again after this many times the patience for an
 /// answer.
 pub(in crate::node) const ASK_AFTER: u32 = 8;
 /// A node that works is asked again after this many times the usual pause at the latest.
 pub(in crate::node) const LONGEST_WAIT: u32 = 8;
 
+/// Answers over more links than this are waited for as over so many: that is longer than frames take there and
+/// back over 50.
+const FURTHEST: u8 = 33;
 /// On lossy links, where frames are repeated, a hop takes so many times as long as usual.
 const LOSSY_HOP: u32 = 2;
 
@@ -153,13 +156,14 @@ impl Post<'_> {
     }
 
     /// How long to wait for an answer over `hops` links: there and back, half as much again, and
-    /// one hop for the work at the other end.
+    /// one hop for the work at the other end. No longer than over [`FURTHEST`]: somebody may have told of a
+    /// way that is not there.
     pub(in crate::node) fn patience(&self, hops: u8) -> Duration {
         let hop = match self.mesh.is_lossy() {
             true => self.config.pace.hop * LOSSY_HOP,
             false => self.config.pace.hop,
         };
-        hop * (3 * u32::from(hops.max(1)) + 1)
+        hop * (3 * u32::from(hops.clamp(1, FURTHEST)) + 1)
     }
 
     /// How long to wait for an answer of `node`, as far as it has been measured.
@@ -232,6 +236,11 @@ impl Ask {
     /// Makes it a new question, which is asked at once.
     pub(in crate::node) fn renew(&mut self) {
         self.unanswered = 0;
+    }
+
+    /// How often it was asked since the last answer.
+    pub(in crate::node) fn unanswered(&self) -> u8 {
+        self.unanswered
     }
 
     /// Whether it was asked often enough.

@@ -2,7 +2,9 @@
 //!
 //! A part is made when its link has nothing else to send, so that parts never wait in a queue.
 
-use nimblenet_tasklet::{Digest, NamespaceId, NodeId};
+use alloc::vec::Vec;
+
+use nimblenet_tasklet::{Digest, NamespaceId, NodeId, TaskletRef};
 
 use super::post::Post;
 use crate::archive::Archive;
@@ -10,6 +12,7 @@ use crate::cache::SlotId;
 use crate::catalogue::Catalogue;
 use crate::config::FULL;
 use crate::config::LinkId;
+use crate::full::Full;
 use crate::queue::Queue;
 use crate::wire::{
     Data, Fetch, Found, Message, Metadata, MetadataRequest, Object, Refusal, Refuse, Search,
@@ -24,6 +27,8 @@ pub(in crate::node) struct Servings {
     limit: usize,
     /// The delta that is being served.
     delta: Option<ServedDelta>,
+    /// The module of the archive that was read last.
+    read: Full<Option<(TaskletRef, Vec<u8>)>>,
 }
 
 /// A fetch that is served.
@@ -59,6 +64,7 @@ impl Servings {
             queue: Queue::with_capacity(limit),
             limit,
             delta: None,
+            read: Full::new(|| None),
         }
     }
 
@@ -88,6 +94,7 @@ impl Servings {
             return;
         }
         let request = search.request;
+        self.read_module(search.tasklet);
         let size = match self.find(post, Object::Module(search.tasklet)) {
             Some((module, _)) => module.len() as u32,
             None if flooded => return,
@@ -109,11 +116,12 @@ impl Servings {
         published: Option<Digest>,
     ) {
         let number = request.request;
+        self.read_module(request.tasklet);
         let held = self.find(post, Object::Module(request.tasklet));
         let archive = self.archive.as_ref().filter(|_| FULL);
         let digest = |module| {
             // What is held was checked against the catalogue when it came.
-            let archived = archive.and_then(|archive| archive.digest(request.tasklet));
+            let archived = archive.and_then(|archive| archive.digest(request.tasklet).copied());
             published.or(archived).unwrap_or_else(|| Digest::of(module))
         };
         let known = held.map(|(module, _)| (module.len() as u32, digest(module)));
@@ -133,7 +141,12 @@ impl Servings {
     /// asked on the path in vain.
     pub(in crate::node) fn stops(&self, post: &Post<'_>, fetch: &Fetch) -> bool {
         let may = post.config.acquisition.on_path && !fetch.direct;
-        may && self.queue.len() < self.limit && self.find(post, fetch.object).is_some()
+        let archived = |archive: &Archive| match fetch.object {
+            Object::Module(tasklet) => archive.digest(tasklet).is_some(),
+            Object::Catalogue { .. } | Object::Job { .. } => false,
+        };
+        let has = || self.archive().is_some_and(archived);
+        may && self.queue.len() < self.limit && (self.find(post, fetch.object).is_some() || has())
     }
 
     /// Takes a fetch, or refuses it. A repeated fetch of the same node replaces the one before.
@@ -265,8 +278,9 @@ impl Servings {
         match object {
             Object::Module(tasklet) => {
                 let cached = cache.find(tasklet).map(|slot| cache.code(slot));
-                let archive = self.archive.as_ref().filter(|_| FULL);
-                let bytes = cached.or_else(|| archive?.version(tasklet))?;
+                let read = self.read.get().and_then(Option::as_ref);
+                let read = read.filter(|(held, _)| *held == tasklet);
+                let bytes = cached.or(read.map(|(_, bytes)| &bytes[..]))?;
                 Some((bytes, u32::from(tasklet.sequence)))
             }
             Object::Catalogue { namespace, since } => {
@@ -279,8 +293,23 @@ impl Servings {
         }
     }
 
-    /// Encodes the delta that `object` asks for, unless it is encoded already.
+    /// Reads a module of the archive, unless it is the one that was read last.
+    fn read_module(&mut self, tasklet: TaskletRef) {
+        let archive = self.archive.as_ref().filter(|_| FULL);
+        if let (Some(archive), Some(read)) = (archive, self.read.get_mut())
+            && read.as_ref().is_none_or(|(held, _)| *held != tasklet)
+        {
+            let module = archive.digest(tasklet);
+            let module = module.and_then(|digest| archive.module(digest));
+            *read = module.map(|module| (tasklet, module));
+        }
+    }
+
+    /// Encodes the delta or reads the module that `object` asks for, unless that has been done.
     fn prepare(&mut self, post: &mut Post<'_>, object: Object, holding: Holding<'_>) {
+        if let Object::Module(tasklet) = object {
+            self.read_module(tasklet);
+        }
         let Object::Catalogue { namespace, since } = object else {
             return;
         };

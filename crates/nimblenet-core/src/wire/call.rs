@@ -3,6 +3,7 @@
 use nimblenet_tasklet::{Fault, Name, NodeId, TaskletName, Trap};
 
 use super::{GoNumber, HEADER_LEN, Malformed, Reader, Wait, Writer};
+use crate::event::Priority;
 
 /// Asks a node to run a tasklet. The caller repeats it until it is answered; the node runs it once
 /// (spec/wire.md, section 9).
@@ -91,7 +92,7 @@ impl<'a> Call<'a> {
 
 /// How far placement may take a call: 0 for a call to this node and no other, else one more than
 /// the number of times that it may still be passed on; with [`QUIET`](Self::QUIET) added if the node
-/// that is asked need not say that it works.
+/// that is asked need not say that it works, and a bit for a [`priority`](Self::priority). [`CLAIM`](Self::CLAIM) alone runs nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Passes(pub u8);
 
@@ -103,9 +104,24 @@ impl Passes {
     /// The bit of a call whose caller waits for nothing but the result.
     pub const QUIET: u8 = 0x80;
 
+    /// The result of an earlier call is wanted, which a client has made at the node that is asked. The
+    /// arguments are its [`CallKey`](crate::CallKey).
+    pub const CLAIM: Self = Self(0x40);
+    /// The bit of a call that goes before others.
+    const HIGH: u8 = 0x10;
+    /// The bit of a call that may wait while others do not.
+    const LOW: u8 = 0x20;
+    /// The bits of the number.
+    const LEFT: u8 = 0x0f;
+
     /// Whether placement has chosen the node.
     pub fn is_placed(self) -> bool {
-        self.0 & !Self::QUIET > 0
+        self.0 & Self::LEFT > 0
+    }
+
+    /// Whether nothing is to run: the result of an earlier call is wanted.
+    pub fn is_claim(self) -> bool {
+        self.0 & Self::CLAIM.0 > 0
     }
 
     /// Whether the caller waits for nothing but the result.
@@ -119,11 +135,31 @@ impl Passes {
         Self(self.0 | Self::QUIET)
     }
 
+    /// The same for a call of this priority.
+    #[must_use]
+    pub fn of(self, priority: Priority) -> Self {
+        let rest = self.0 & !(Self::HIGH | Self::LOW);
+        Self(match priority {
+            Priority::Low => rest | Self::LOW,
+            Priority::Normal => rest,
+            Priority::High => rest | Self::HIGH,
+        })
+    }
+
+    /// The priority of the call.
+    pub fn priority(self) -> Priority {
+        match (self.0 & Self::HIGH > 0, self.0 & Self::LOW > 0) {
+            (true, false) => Priority::High,
+            (false, true) => Priority::Low,
+            (false, false) | (true, true) => Priority::Normal,
+        }
+    }
+
     /// What is left after the call is passed on once more; none if it may not. The node that it is
     /// passed to says that it works, since the caller does not know that node.
     pub fn next(self) -> Option<Self> {
-        let left = self.0 & !Self::QUIET;
-        (left > 1).then(|| Self(left - 1))
+        let left = self.0 & Self::LEFT;
+        (left > 1).then(|| Self(left - 1).of(self.priority()))
     }
 }
 

@@ -5,6 +5,8 @@
 use nimblenet_tasklet::{Fault, Name, NamespaceId, TaskletName, TaskletRef, Trap};
 
 use super::{Malformed, Reader};
+use crate::event::Priority;
+use crate::full::Full;
 
 const VERSION: u8 = 1;
 
@@ -12,6 +14,12 @@ const START: u8 = 0;
 const CONTINUE: u8 = 1;
 const RESUME: u8 = 2;
 const FAIL: u8 = 3;
+/// The bits of the byte with these numbers.
+const NEXT: u8 = 0x0f;
+/// The bit of a job that goes before others.
+const HIGH: u8 = 0x10;
+/// The bit of a job that may wait while others do not.
+const LOW: u8 = 0x20;
 
 /// What a job that stands still does next.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -37,6 +45,7 @@ pub(crate) struct JobHead<'a> {
     /// Activations.
     pub(crate) depth: u8,
     pub(crate) calls_left: u32,
+    pub(crate) priority: Full<Priority>,
     pub(crate) name: TaskletName,
     pub(crate) export: &'a str,
     /// Arguments of the activation that starts, or the results that one waits for; otherwise empty
@@ -87,7 +96,19 @@ pub(crate) fn write_head(
         Next::Resume(Err(fault)) => (FAIL, fault.number()),
     };
     let trap = head.trap.map_or(0, Trap::number);
-    to.bytes(&[VERSION, next, fault, trap, head.depth, epochs.len() as u8])?;
+    let priority = match head.priority.value() {
+        Priority::Low => LOW,
+        Priority::Normal => 0,
+        Priority::High => HIGH,
+    };
+    to.bytes(&[
+        VERSION,
+        next | priority,
+        fault,
+        trap,
+        head.depth,
+        epochs.len() as u8,
+    ])?;
     to.u32(head.calls_left)?;
     to.text(head.name.namespace.as_str())?;
     to.text(head.name.name.as_str())?;
@@ -161,8 +182,13 @@ impl<'a> MovedJob<'a> {
         if reader.u8()? != VERSION {
             return Err(Malformed);
         }
-        let (next, fault) = (reader.u8()?, reader.u8()?);
-        let next = match (next, Fault::from_number(fault)) {
+        let (first, fault) = (reader.u8()?, reader.u8()?);
+        let priority = match first & !NEXT {
+            LOW => Priority::Low,
+            HIGH => Priority::High,
+            _ => Priority::Normal,
+        };
+        let next = match (first & NEXT, Fault::from_number(fault)) {
             (START, None) => Next::Start,
             (CONTINUE, None) => Next::Continue,
             (RESUME, None) => Next::Resume(Ok(())),
@@ -199,6 +225,7 @@ impl<'a> MovedJob<'a> {
                 trap,
                 depth,
                 calls_left,
+                priority: Full::of(priority),
                 name: TaskletName { namespace, name },
                 export,
                 message,

@@ -26,6 +26,7 @@ pub use call::{Answer, Passes};
 pub(crate) use checksum::checked;
 pub use checksum::{CHECKED, CHECKSUM_LEN, check};
 pub use fetch::Object;
+pub use flow::{Begin, FlowContent, Item, ItemValue, Taken};
 pub use frame::{AUTHENTICATED, Frame, HEADER_LEN, MAX_TTL, OVERHEAD};
 pub use hello::{
     EPOCH_LEN, EpochNote, HELLO_BYTES, LISTED_BYTES, Listed, MAX_LISTED, MAX_NOTES, RegistryNote,
@@ -171,6 +172,10 @@ messages! {
         ack {
             /// This frame has arrived.
             Ack = 17 "ack",
+        }
+        flow {
+            /// This is for the sink of a flow, or from it.
+            Flow<'a> = 18 "flow",
         }
     }
 }

@@ -16,11 +16,16 @@ use super::{Malformed, Reader, Writer};
 pub struct Move {
     /// The call's request number.
     pub request: u32,
-    /// The node that is to run it.
+    /// The node that is to run it; [`NodeId::EVERYONE`] if none is, since the call was cancelled.
     pub to: NodeId,
 }
 
 impl Move {
+    /// Whether it says that nobody wants the call any more.
+    pub(crate) fn is_nowhere(self) -> bool {
+        self.to == NodeId::EVERYONE
+    }
+
     pub(super) fn len(&self) -> usize {
         6
     }

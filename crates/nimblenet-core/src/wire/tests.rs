@@ -1,10 +1,21 @@
 use super::job::{JobHead, MovedJob, Next, image, write_activation, write_head, write_image};
 use super::*;
 use crate::MIN_MTU;
+use crate::event::Priority;
+use crate::flow::{FlowId, Stage, StageKind, Stages};
+use crate::full::Full;
 use alloc::vec;
 use alloc::vec::Vec;
 use nimblenet_tasklet::{Digest, Fault, NodeId, Trap};
 use proptest::prelude::*;
+
+/// The bytes of a value that may be cut: what is left of it is one too.
+fn item_value(value: &ItemValue<'_>) -> usize {
+    match value {
+        ItemValue::Value(value) => value.len() - 1,
+        ItemValue::Nothing | ItemValue::Failed(_) => 0,
+    }
+}
 
 fn tasklet() -> impl Strategy<Value = TaskletRef> {
     any::<(u32, u16, u16)>().prop_map(|(namespace, number, sequence)| TaskletRef {
@@ -35,7 +46,11 @@ fn round_trip(message: Message<'_>) {
     }
     let open_ended = matches!(
         message,
-        Message::Data(_) | Message::Call(_) | Message::Return(_) | Message::Report(_)
+        Message::Data(_)
+            | Message::Call(_)
+            | Message::Return(_)
+            | Message::Report(_)
+            | Message::Flow(_)
     );
     if !open_ended {
         for cut in HEADER_LEN..bytes.len() {
@@ -46,7 +61,58 @@ fn round_trip(message: Message<'_>) {
     }
 }
 
+fn stage() -> impl Strategy<Value = Stage> {
+    let kind = proptest::sample::select(&StageKind::ALL[..]);
+    (kind, 1u16.., tasklet()).prop_map(|(kind, count, tasklet)| Stage {
+        kind,
+        count: if kind.gathers() { count } else { 1 },
+        tasklet,
+    })
+}
+
 proptest! {
+    #[test]
+    fn flows_round_trip(
+        flow: u32, run: u32, source: u16, oldest in 0u32..1 << 30, ahead: u16, more: u16, unit in 1u16..,
+        at_sink: bool, stages in proptest::collection::vec(stage(), 0..=4), kind in 0..3,
+        value in proptest::collection::vec(any::<u8>(), 1..60), next: u32, until: u32, wanted: bool,
+    ) {
+        let flow = FlowId(flow);
+        let value = match kind {
+            0 => ItemValue::Nothing,
+            1 => ItemValue::Value(&value),
+            _ => ItemValue::Failed(Fault::Trapped),
+        };
+        let first = oldest + u32::from(ahead);
+        let item = Item {
+            flow, run, source: NodeId(source), first, last: first + u32::from(more), oldest, unit, at_sink,
+            stages: Stages::new(stages.iter().copied()).unwrap(), value,
+        };
+        let taken = Taken { flow, run, next, until, wanted };
+        let begin = Begin { flow, run, oldest };
+        let contents = [FlowContent::Item(item), FlowContent::Taken(taken), FlowContent::Begin(begin)];
+        for content in contents {
+            let mut bytes = [0; 200];
+            let len = content.write(&mut bytes).unwrap();
+            prop_assert_eq!(content.write(&mut [0; 200][..len - 1]), None);
+            let message = Flow::new(&bytes[..len]);
+            round_trip(Message::Flow(message));
+            prop_assert_eq!(message.content(), Ok(content));
+            let is_item = matches!(content, FlowContent::Item(_));
+            // A node on the way looks at what may be for it, and only at that.
+            prop_assert!(!message.may_stop() || is_item);
+            prop_assert!(message.may_stop() || !is_item || at_sink);
+            let end = if is_item { len - item_value(&value) } else { len };
+            for cut in 0..end {
+                prop_assert_eq!(Flow::new(&bytes[..cut]).content(), Err(Malformed), "cut at {}", cut);
+            }
+            if matches!(value, ItemValue::Value(_)) && is_item {
+                continue;
+            }
+            prop_assert_eq!(Flow::new(&bytes[..=len]).content(), Err(Malformed));
+        }
+    }
+
     #[test]
     fn requests_round_trip(tasklet in tasklet(), request: u16, mtu: u16, size: u32, digest: [u8; 32]) {
         round_trip(Message::Search(Search { tasklet, request, mtu }));
@@ -340,8 +406,49 @@ fn the_specification_s_moved_job_is_what_is_written() {
 }
 
 #[test]
+fn a_priority_goes_with_a_call_and_with_a_record_and_hides_nothing_else() {
+    for priority in Priority::ALL.iter().copied() {
+        for (passes, next) in [(Passes::PINNED, None), (Passes::PLACED, Some(2))] {
+            let urgent = passes.of(priority);
+            assert_eq!(urgent.priority(), priority);
+            assert_eq!(urgent.quiet().priority(), priority);
+            assert_eq!(
+                (urgent.is_placed(), urgent.is_claim()),
+                (passes.is_placed(), false)
+            );
+            assert_eq!(urgent.of(Priority::Normal), passes);
+            let passed = next.map(|left| Passes(left).of(priority));
+            assert_eq!(urgent.next(), passed);
+        }
+        let head = JobHead {
+            priority: Full::of(priority),
+            next: Next::Resume(Err(Fault::Trapped)),
+            trap: None,
+            depth: 1,
+            calls_left: 5,
+            name: "shop/top".parse().unwrap(),
+            export: "",
+            message: &[],
+        };
+        let mut record = [0; 100];
+        let mut len = write_head(&mut record, &head, core::iter::empty()).unwrap();
+        let tasklet = TaskletRef {
+            namespace: NamespaceId(5),
+            number: 2,
+            sequence: 1,
+        };
+        len += write_activation(&mut record[len..], tasklet, 9, "").unwrap();
+        len += write_image(&mut record[len..], &[1]).unwrap();
+        let read = MovedJob::parse(&record[..len]).unwrap();
+        assert_eq!(read.head.priority, head.priority);
+        assert_eq!(read.head.next, head.next);
+    }
+}
+
+#[test]
 fn a_record_never_outgrows_its_buffer() {
     let head = JobHead {
+        priority: Full::of(Priority::Normal),
         next: Next::Start,
         trap: None,
         depth: 0,
@@ -373,6 +480,12 @@ fn the_specification_s_vectors_hold() {
             _ => frame.emit_checked(&mut again),
         };
         assert_eq!((len, &again), (Some(bytes.len()), &bytes));
+        if let Message::Flow(flow) = frame.message {
+            let content = flow.content().unwrap();
+            let mut again = vec![0; flow.len()];
+            assert_eq!(content.write(&mut again), Some(again.len()));
+            assert_eq!(Flow::new(&again), flow);
+        }
         checked[frame.message.kind() as usize - 1] += 1;
     }
     assert!(!checked.contains(&0), "a vector for each kind: {checked:?}");

@@ -10,13 +10,17 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::Timers;
 use super::block::Block;
 use super::message::{
-    Code, Header, Incoming, Kind, Reply, Request, Response, empty, write_request,
+    Code, Header, Incoming, Kind, Reply, Request, Response, empty, ping, write_request,
 };
 
 /// The largest body that the client takes from a server.
 const MAX_BODY_BYTES: usize = 16 << 20;
 /// How often a request is repeated although nothing listens at the address.
 const MAX_REFUSALS: u32 = 3;
+/// After so many questions in a row whether it is there a server that says nothing is not.
+const MAX_PINGS: u32 = 6;
+/// So many are enough if nothing listens at the address any more.
+const MAX_REFUSED_PINGS: u32 = 2;
 /// The longest datagram.
 const MAX_DATAGRAM_BYTES: usize = 65_536;
 
@@ -31,6 +35,8 @@ pub struct Client {
     echo: Option<Vec<u8>>,
     /// Whether the server has acknowledged the present message, or answered it.
     heard: bool,
+    /// The last message that asked whether the server is there.
+    pinged: Option<u16>,
     next_message: u16,
     next_token: u32,
     sent_bytes: u64,
@@ -67,6 +73,7 @@ impl Client {
             deadline: None,
             echo: None,
             heard: false,
+            pinged: None,
             next_message: u16::from_be_bytes([a, b]),
             next_token: u32::from_be_bytes([c, d, e, f]),
             sent_bytes: 0,
@@ -223,17 +230,40 @@ impl Client {
         Ok(())
     }
 
-    /// Waits for the answer to a request that was acknowledged.
+    /// Waits for the answer to a request that was acknowledged, as long as the server is there.
     async fn answer(&mut self, header: &Header) -> Result<Reply, ClientError> {
+        let (mut pings, mut refused) = (0, 0);
         loop {
-            if let Some(reply) = self.receive(header).await? {
-                return Ok(*reply);
+            match timeout(self.timers.silence, self.receive(header)).await {
+                Ok(Ok(Some(reply))) => return Ok(*reply),
+                Ok(Ok(None)) => (pings, refused) = (0, 0),
+                Ok(Err(ClientError::Refused)) => refused += 1,
+                Ok(Err(error)) => return Err(error),
+                Err(_) if pings == MAX_PINGS => return Err(ClientError::Silent),
+                Err(_) => {
+                    pings += 1;
+                    match self.ping().await {
+                        Ok(()) | Err(ClientError::Refused) => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+            }
+            if refused == MAX_REFUSED_PINGS {
+                return Err(ClientError::Silent);
             }
         }
     }
 
+    /// Asks the server whether it is there: an empty confirmable message, which it answers by a reset (RFC
+    /// 7252, section 4.3).
+    async fn ping(&mut self) -> Result<(), ClientError> {
+        self.next_message = self.next_message.wrapping_add(1);
+        self.pinged = Some(self.next_message);
+        self.send(&ping(self.next_message)).await
+    }
+
     /// Waits for a message that belongs to the request with this header: its answer, or none for
-    /// an acknowledgement alone.
+    /// an acknowledgement alone, or for the answer to a ping.
     async fn receive(&mut self, header: &Header) -> Result<Option<Box<Reply>>, ClientError> {
         let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
         loop {
@@ -247,6 +277,7 @@ impl Client {
                     }
                     return Ok(None);
                 }
+                Incoming::Empty { id, reset: true } if self.pinged == Some(id) => return Ok(None),
                 Incoming::Response(answer, reply) => {
                     let ours = answer.token == header.token;
                     if answer.kind == Kind::Confirmable {
@@ -277,6 +308,8 @@ pub enum ClientError {
     Unreachable,
     /// The request was acknowledged, but its answer did not come in time.
     NoAnswer,
+    /// The request was acknowledged, and then the server was gone.
+    Silent,
     /// The server has answered with a reset: it does not understand the message.
     Reset,
     /// The answer's blocks do not make up a body.
@@ -300,7 +333,7 @@ impl ClientError {
 
     /// Whether the server may have served the request, although no answer came.
     pub fn is_lost(&self) -> bool {
-        matches!(self, Self::Unreachable | Self::NoAnswer)
+        matches!(self, Self::Unreachable | Self::NoAnswer | Self::Silent)
     }
 
     /// The stable code: lower-case words joined by hyphens.
@@ -308,6 +341,7 @@ impl ClientError {
         match self {
             Self::Refused | Self::Unreachable => "unreachable",
             Self::NoAnswer => "no-answer",
+            Self::Silent => "silent",
             Self::Reset => "reset",
             Self::Malformed => "malformed",
             Self::Changed => "changed",
@@ -323,6 +357,9 @@ impl fmt::Display for ClientError {
             Self::Refused => f.write_str("nothing listens there; is it running?"),
             Self::Unreachable => f.write_str("it does not answer; is it running and reachable?"),
             Self::NoAnswer => f.write_str("it took the request but did not answer in time"),
+            Self::Silent => {
+                f.write_str("it took the request and does not answer any more; did it stop?")
+            }
             Self::Reset => f.write_str("it does not understand the request"),
             Self::Malformed => f.write_str("its answer's blocks do not fit together"),
             Self::Changed => f.write_str("its answer changed while it was fetched; try again"),

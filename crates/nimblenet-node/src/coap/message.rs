@@ -386,6 +386,12 @@ impl Reply {
     }
 }
 
+/// An empty confirmable message, which asks for a reset.
+pub(super) fn ping(id: u16) -> Vec<u8> {
+    let [high, low] = id.to_be_bytes();
+    vec![VERSION << 6, 0, high, low]
+}
+
 /// An empty message: an acknowledgement, or a reset.
 pub(super) fn empty(id: u16, reset: bool) -> Vec<u8> {
     let first = VERSION << 6 | if reset { 3 << 4 } else { 2 << 4 };

@@ -13,6 +13,7 @@ const TIMERS: Timers = Timers {
     max_retransmit: 6,
     processing: Duration::from_millis(30),
     leisure: Duration::ZERO,
+    silence: Duration::from_millis(40),
 };
 
 /// A server that loses every `lose`-th datagram in each direction. It answers each request with the
@@ -121,6 +122,33 @@ async fn a_server_that_is_not_there_or_says_nothing_is_reported() {
     drop(gone);
     let error = to_gone.request(&post(1)).await.unwrap_err();
     assert!(matches!(error, ClientError::Refused));
+}
+
+/// A server that acknowledges one request and, if it is to, goes on receiving; returns how many pings came.
+fn acknowledge(socket: &UdpSocket, goes_on: bool) -> usize {
+    let mut buffer = [0; 2000];
+    let (_, from) = socket.recv_from(&mut buffer).unwrap();
+    let acknowledgement = [0x60, 0, buffer[2], buffer[3]];
+    socket.send_to(&acknowledgement, from).unwrap();
+    let receive = || socket.recv_from(&mut buffer).map(|(len, _)| len);
+    let times = if goes_on { usize::MAX } else { 0 };
+    let lens = core::iter::repeat_with(receive).take(times);
+    lens.take_while(Result::is_ok).count()
+}
+
+#[tokio::test]
+async fn a_server_that_is_gone_after_it_took_the_request_is_noticed_long_before_the_patience_is_over()
+ {
+    for goes_on in [true, false] {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let mut client = client(socket.local_addr().unwrap()).await;
+        let pause = Some(Duration::from_secs(1));
+        socket.set_read_timeout(pause).unwrap();
+        let server = std::thread::spawn(move || acknowledge(&socket, goes_on));
+        let error = client.request(&post(1)).await.unwrap_err();
+        assert!(matches!(error, ClientError::Silent), "{error:?}");
+        assert_eq!(server.join().unwrap(), if goes_on { 6 } else { 0 });
+    }
 }
 
 #[tokio::test]

@@ -68,10 +68,44 @@ impl BadConfig {
             path: path.to_path_buf(),
             reason: Reason::Line {
                 place: Some((line + 1, source.into())),
-                message: error.message().into(),
+                message: plain(error.message()).into(),
             },
         }
     }
+}
+
+/// The words of the parser in those of an author: what is there, and what may be written.
+fn plain(message: &str) -> String {
+    if let Some(key) = message.strip_prefix("missing field ") {
+        return format!("the key {key} is missing");
+    }
+    let Some((found, expected)) = message.split_once(", expected ") else {
+        return message.to_owned();
+    };
+    let expected = expected.trim_start_matches("one of ");
+    let unknown = ["unknown field ", "unknown variant "];
+    if let Some(name) = unknown.iter().find_map(|it| found.strip_prefix(it)) {
+        return format!("there is no {name} here; there are {expected}");
+    }
+    let kinds = ["invalid type: ", "invalid value: "];
+    let Some(found) = kinds.iter().find_map(|it| found.strip_prefix(it)) else {
+        return message.to_owned();
+    };
+    let expected = match expected {
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "a nonzero u32" => "a whole number from 1 to 4294967295",
+        "u64" | "usize" => "a whole number from 0",
+        "i64" | "i128" | "u128" => "a whole number",
+        "a boolean" => "true or false",
+        "a string" => "a text in quotes",
+        "a sequence" => "a list",
+        "a map" => "a table",
+        other if other.starts_with("struct ") => "a table",
+        other => other,
+    };
+    format!("{expected} is expected, not {found}")
 }
 
 impl fmt::Display for BadConfig {

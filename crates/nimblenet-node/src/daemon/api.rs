@@ -9,11 +9,13 @@ mod read;
 
 use core::fmt;
 
-use nimblenet_core::{CallId, Instant, Progress};
+use nimblenet_core::{CallId, CallKey, Instant, Progress};
 use nimblenet_tasklet::api::Problem;
 use nimblenet_tasklet::{Digest, Fault, Name, NodeId, TaskletName};
 
 use super::{Cached, Call, CallReport, Status};
+use crate::daemon::flows::{FlowList, Item};
+use crate::flow::Plan;
 use crate::key::PublicKey;
 use crate::lines::Line;
 use crate::remote::NamespaceSummary;
@@ -34,6 +36,11 @@ pub(crate) enum Request {
         /// What the answer has besides the results.
         wanted: Wanted,
     },
+    /// Give the result of the call that a client has made with this key at a node, which is `call.at` or
+    /// this one.
+    Claim { call: Call, key: CallKey },
+    /// Cancel the call of a tasklet that a client has made here with this key.
+    Cancel { name: TaskletName, key: CallKey },
     /// List the links of resources that match each of `filters`.
     Discovery { filters: Vec<Filter> },
     /// Give the node's numbers.
@@ -57,6 +64,16 @@ pub(crate) enum Request {
     Move { call: CallId, to: NodeId },
     /// Give all jobs to neighbours and take no new ones, or, if not `drains`, keep them again.
     Drain { drains: bool },
+    /// List the flows of the node, and what its operators have done.
+    Flows,
+    /// Begin a flow, or end it here if this node is its sink.
+    BeginFlow { name: Name, plan: Plan },
+    /// List the items of a flow that ends here after a number.
+    Items { name: Name, from: u64 },
+    /// Give an item to a flow that begins here.
+    Give { name: Name, value: Vec<u8> },
+    /// End a flow of this node.
+    EndFlow { name: Name },
     /// List the namespaces.
     Namespaces,
     /// Give a catalogue's changes since an epoch.
@@ -152,8 +169,18 @@ pub(crate) enum Reply {
     },
     /// A move has ended, or was refused.
     Moved(Result<(), NotMoved>),
+    /// A call is cancelled.
+    Cancelled,
     /// The node drains, or does so no more.
     Drains,
+    /// The flows of the node, and what its operators have done.
+    Flows(Box<FlowList>),
+    /// Items that have arrived.
+    Items(Vec<Item>),
+    /// A flow has begun, or has got an item.
+    FlowChanged,
+    /// A flow has ended here.
+    FlowEnded,
     /// The namespaces.
     Namespaces(Vec<NamespaceSummary>),
     /// A catalogue's changes; nothing if there are none.

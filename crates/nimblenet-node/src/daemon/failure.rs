@@ -91,7 +91,10 @@ impl Facts {
             )),
             Fault::OutOfFuel => Some(format!("its ceiling is {}", entry?.terms.fuel)),
             Fault::Busy => Some(format!("at most {} calls at a time", self.limits.jobs)),
-            Fault::Deadline => Some(format!("call_ms = {}", self.call_ms)),
+            Fault::Deadline => Some(match call.deadline {
+                Some(deadline) => format!("its client allows {} ms", deadline.as_millis()),
+                None => format!("call_ms = {}", self.call_ms),
+            }),
             Fault::TooDeep => Some(format!("at most {}", self.limits.depth)),
             Fault::TooManyCalls => Some(format!("at most {}", self.limits.calls)),
             _ => None,

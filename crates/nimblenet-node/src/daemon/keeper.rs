@@ -65,7 +65,7 @@ pub fn keep_catalogue(dir: &Path, catalogue: &Catalogue) -> io::Result<()> {
 /// The kept catalogue of a namespace, if there is one and it is signed by the key.
 pub(super) fn kept(dir: &Path, namespace: &Name, key: &PublicKey) -> Option<Vec<u8>> {
     let path = file(dir, namespace);
-    let bytes = fs::read(&path).ok()?;
+    let bytes = state::read(&path).ok()?;
     let good = Delta::decode(&bytes).ok().and_then(|delta| {
         let empty = Catalogue::new(*namespace, CatalogueLimits::LARGE);
         let root = empty.root_after(&delta).ok()?;

@@ -2,12 +2,14 @@
 
 use alloc::collections::BTreeMap;
 use core::future::pending;
+use core::mem;
 use core::time::Duration;
 use std::io;
 use std::sync::mpsc::Sender;
 
 use nimblenet_core::{
-    CallId, Driver, Event, ExecutorId, Input, Instant, Node, Transmit, drain, pump,
+    CallId, CallKey, Driver, Event, ExecutorId, FlowId, Input, Instant, Node, Standing, Transmit,
+    drain, pump,
 };
 use nimblenet_tasklet::{Fault, Name, NamespaceId, NodeId, Work};
 use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
@@ -18,6 +20,7 @@ use super::api::{Answer, Wanted};
 use super::crash::Crashes;
 use super::failure::Facts;
 use super::floors::Floors;
+use super::flows::{self, Flows};
 use super::holders::Holders;
 use super::keeper::Keeper;
 use super::links::Links;
@@ -33,6 +36,7 @@ use crate::executor::{OwnedOutcome, Workers};
 use crate::key::PublicKey;
 use crate::lines::Lines;
 use crate::link::Heard;
+use crate::state::Hold;
 use crate::triggers::Triggers;
 
 /// The most frames that the loop takes before it serves other inputs.
@@ -55,9 +59,13 @@ pub(super) struct Inputs {
 /// A call in progress, and the answer to its client.
 pub(super) struct Waiting {
     pub(super) call: Call,
+    /// The call whose result the client asks for; then nothing is run.
+    pub(super) claimed: Option<CallKey>,
     pub(super) wanted: Wanted,
     /// The other node that it has moved to.
     pub(super) moved_to: Option<NodeId>,
+    /// The other node to which placement has sent it.
+    pub(super) placed_at: Option<NodeId>,
     pub(super) answer: Answer,
 }
 
@@ -69,6 +77,8 @@ pub(super) struct Edge {
     pub(super) moved: Vec<Moved>,
     pub(super) renewed: Vec<NamespaceId>,
     pub(super) contradicted: Vec<Contradicted>,
+    /// Items at the sinks of their flows.
+    pub(super) arrived: Vec<(FlowId, flows::Item)>,
     pub(super) crashes: Crashes,
     /// The epochs that nodes hold of a registry's namespaces.
     pub(super) holders: Holders,
@@ -140,6 +150,23 @@ impl Driver for Edge {
                 epoch,
                 held,
             }),
+            Event::Item {
+                flow,
+                source,
+                first,
+                last,
+                result,
+            } => {
+                let item = flows::Item {
+                    number: 0,
+                    at: now,
+                    source,
+                    first,
+                    last,
+                    result: result.map(<[u8]>::to_vec),
+                };
+                self.arrived.push((flow, item));
+            }
             Event::Catalogue { namespace, epoch } => {
                 tracing::debug!(namespace = namespace.0, epoch, "a catalogue is newer");
                 self.renewed.push(namespace);
@@ -166,6 +193,8 @@ pub(super) struct Service {
     pub(super) notices: Notices,
     /// The newest ended calls of clients.
     pub(super) triggers: Triggers,
+    /// The flows that clients have begun here.
+    pub(super) flows: Flows,
     /// The results of the newest calls.
     pub(super) results: Results,
     pub(super) waiters: Waiters,
@@ -177,6 +206,10 @@ pub(super) struct Service {
     pub(super) facts: Facts,
     /// Set when the daemon is told to stop.
     pub(super) stopping: Option<Stopping>,
+    /// How many calls placement has sent to others, as far as is noted.
+    pub(super) placed: u64,
+    /// The state directory, which nobody else uses meanwhile.
+    pub(super) _hold: Option<Hold>,
 }
 
 /// The end of a daemon that was told to stop.
@@ -274,24 +307,46 @@ impl Service {
 
     /// Handles what followed from the last input: ended moves and calls, newer catalogues.
     fn settle(&mut self) {
-        for moved in core::mem::take(&mut self.edge.moved) {
+        for moved in mem::take(&mut self.edge.moved) {
             self.moved(&moved);
         }
-        for (call, report) in core::mem::take(&mut self.edge.finished) {
+        for (call, report) in mem::take(&mut self.edge.finished) {
             self.finish(call, report);
         }
-        for namespace in core::mem::take(&mut self.edge.renewed) {
+        for namespace in mem::take(&mut self.edge.renewed) {
             self.keep(namespace);
         }
-        for contradicted in core::mem::take(&mut self.edge.contradicted) {
+        for (flow, item) in mem::take(&mut self.edge.arrived) {
+            self.flows.note(flow, item);
+        }
+        for contradicted in mem::take(&mut self.edge.contradicted) {
             contradicted.tell(self.keys.keys());
         }
+        self.note_placed();
         self.numbers.come_to(self.node.next_sequence());
         if let Some(floors) = &mut self.edge.floors {
             floors.poll_retry(self.clock.now());
         }
         self.tell_changes();
         self.notices.look(self.clock.now(), &self.node);
+    }
+
+    /// Notes at which nodes the calls are that placement has sent away since.
+    fn note_placed(&mut self) {
+        let placed = self.node.counters().placed;
+        if mem::replace(&mut self.placed, placed) == placed {
+            return;
+        }
+        for progress in self.node.calls() {
+            if let Some(waiting) = self.calls.get_mut(&progress.call) {
+                waiting.placed_at = match progress.standing {
+                    Standing::At(node) => Some(node),
+                    Standing::Waiting | Standing::Queued | Standing::Running | Standing::Moving => {
+                        None
+                    }
+                };
+            }
+        }
     }
 
     fn wake_up(&mut self) {
@@ -369,6 +424,7 @@ impl Service {
             links: self.edge.links.status(),
             coap: self.endpoint().counters,
             jobs: self.node.jobs(),
+            results: self.node.results(self.clock.now()),
             cache_used: self.node.cache().used(),
             cache_bytes: self.node.cache().capacity(),
             evicted: self.node.cache().evicted(),

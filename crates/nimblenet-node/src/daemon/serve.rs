@@ -1,14 +1,16 @@
 //! Requests and their replies.
 
-use nimblenet_core::{CallId, CallRequest, Catalogue, Instant, Progress, Standing};
+use nimblenet_core::{
+    CallId, CallKey, CallRequest, Catalogue, Instant, Progress, RESULTS_KEPT, Standing,
+};
 use nimblenet_tasklet::api::Problem;
 use nimblenet_tasklet::{Delta, Digest, Fault, Name, NamespaceId, NodeId, TaskletName, TaskletRef};
 
-use super::api::{self, Answer, Filter, NotMoved, Recorded, Refused, Reply, Request};
+use super::api::{self, Answer, Filter, NotMoved, Recorded, Refused, Reply, Request, Wanted};
 use super::registry::{self, Done};
 use super::run::{Moved, Service, Waiting};
 use super::watch::Ended;
-use super::{Cached, Call, CallReport};
+use super::{Cached, CallReport};
 use crate::remote::NamespaceSummary;
 use crate::store::Refusal;
 use crate::triggers::{self, Trigger};
@@ -24,10 +26,21 @@ impl Service {
         match request {
             Request::Call { call, wanted } => self.call(Waiting {
                 call,
+                claimed: None,
                 wanted,
                 moved_to: None,
+                placed_at: None,
                 answer,
             }),
+            Request::Claim { call, key } => self.call(Waiting {
+                call,
+                claimed: Some(key),
+                wanted: Wanted::default(),
+                moved_to: None,
+                placed_at: None,
+                answer,
+            }),
+            Request::Cancel { name, key } => self.cancel(name, key, answer),
             Request::Discovery { filters } => answer.give(self.discovery(filters)),
             Request::Status => answer.give(Reply::Status(Box::new(self.status()))),
             Request::Jobs => {
@@ -49,6 +62,11 @@ impl Service {
                 answer.give(Reply::Drains);
                 self.drain();
             }
+            Request::Flows => answer.give(self.flow_list()),
+            Request::BeginFlow { name, plan } => self.begin_flow(name, plan, answer),
+            Request::Items { name, from } => answer.give(self.items(&name, from)),
+            Request::Give { name, value } => self.give_item(&name, &value, answer),
+            Request::EndFlow { name } => self.end_flow(&name, answer),
             Request::Namespaces => answer.give(self.namespaces()),
             Request::Delta { namespace, from } => answer.give(self.delta(&namespace, from)),
             Request::History { namespace } => {
@@ -96,12 +114,12 @@ impl Service {
         let accepted = if self.stopping.is_some() {
             Err(Fault::Stopped)
         } else {
-            self.begin(&waiting.call)
+            self.begin(&waiting)
         };
         match accepted {
             Ok(id) => drop(self.calls.insert(id, waiting)),
             Err(fault) => {
-                self.note_trigger(&waiting.call, &CallReport::refused(fault));
+                self.note_trigger(&waiting, &CallReport::refused(fault));
                 let (place, detail) = self.blame(fault, &waiting, None);
                 let refused = Reply::refused_call(fault, place, detail);
                 waiting.answer.give(refused);
@@ -110,24 +128,48 @@ impl Service {
         self.drain();
     }
 
-    fn begin(&mut self, call: &Call) -> Result<CallId, Fault> {
+    fn cancel(&mut self, name: TaskletName, key: CallKey, answer: Answer) {
+        match self.node.cancel_for(self.clock.now(), key, &name) {
+            Ok(()) => answer.give(Reply::Cancelled),
+            Err(fault) => {
+                let place = format!("{name} at node {}", self.node.id());
+                let detail = "this client has no call with this number in progress here: it has ended, or was \
+                              made at another node, which is the one to ask";
+                answer.give(Reply::refused_call(fault, place, Some(detail.to_owned())));
+            }
+        }
+        self.drain();
+    }
+
+    fn begin(&mut self, waiting: &Waiting) -> Result<CallId, Fault> {
+        let call = &waiting.call;
         let request = CallRequest {
             name: call.name,
             export: &call.export,
             args: &call.args,
             deadline: Some(call.deadline.unwrap_or(self.timeouts.call)),
+            priority: call.priority,
             client: call.client,
+            key: call.key,
             from: call.from,
         };
         let now = self.clock.now();
+        if let Some(key) = waiting.claimed {
+            let at = call.at.unwrap_or(self.node.id());
+            return self.node.claim(now, at, (key, request));
+        }
         match call.at {
             Some(node) => self.node.call_at(now, node, request),
             None => self.node.call(now, request),
         }
     }
 
-    /// Notes that a client's call has ended.
-    fn note_trigger(&mut self, call: &Call, report: &CallReport) {
+    /// Notes that a client's call has ended. Who only asks for a result has called elsewhere, or before.
+    fn note_trigger(&mut self, waiting: &Waiting, report: &CallReport) {
+        let call = &waiting.call;
+        if waiting.claimed.is_some() {
+            return;
+        }
         let took = report.took.as_micros() as u64;
         self.triggers.note(Trigger {
             number: 0,
@@ -152,13 +194,43 @@ impl Service {
         let catalogue = self.catalogue(&failed.namespace);
         let runs_it = waiting
             .moved_to
+            .or(waiting.placed_at)
             .or(call.at)
             .filter(|at| *at != self.node.id());
         let detail = match runs_it {
+            // A call made again that is not known is one of another tasklet.
+            _ if fault == Fault::UnknownCall && call.key.is_some() => Some(
+                "the client has called another tasklet here under this number; give the call a number of its own"
+                    .to_owned(),
+            ),
+            _ if fault == Fault::UnknownCall && waiting.claimed.is_some() => Some(format!(
+                "node {} knows no such call of this client: it was made at another node (`--at`, ?at=), the node \
+                 has started anew, or it has kept the result for {} s and no longer",
+                call.at.unwrap_or(self.node.id()),
+                RESULTS_KEPT.as_secs(),
+            )),
+            Some(other) if fault == Fault::Unreachable && waiting.claimed.is_some() => {
+                Some(format!(
+                    "node {other}, where the call was made, is silent, or the node that was to run it was; ask \
+                     again: the result is kept for {} s, and an answer that comes at once is how the call ended",
+                    RESULTS_KEPT.as_secs(),
+                ))
+            }
             Some(other) if fault == Fault::Unreachable => Some(format!(
                 "node {other}, which was to run it, or a node that it needs is silent; the call \
                  may have run there"
             )),
+            None if fault == Fault::Busy && self.node.is_draining() => Some(
+                "the node drains: it takes no new calls; ask another one, or let it go on with \
+                 `nimblenet drain --end`"
+                    .to_owned(),
+            ),
+            None if fault == Fault::TooLate => self.node.wanted_time().map(|wanted| {
+                format!(
+                    "as far as the node knows, it could end in {:.1} s at the soonest",
+                    wanted.as_secs_f64(),
+                )
+            }),
             _ => self.facts.detail(fault, call, failed, catalogue),
         };
         (self.facts.place(call, blamed), detail)
@@ -309,7 +381,7 @@ impl Service {
         let Some(waiting) = self.calls.remove(&id) else {
             return;
         };
-        self.note_trigger(&waiting.call, &report);
+        self.note_trigger(&waiting, &report);
         let fault = report.result.as_ref().err();
         let blame = fault.map(|fault| self.blame(*fault, &waiting, report.blamed));
         let (place, detail) = blame.unwrap_or_default();
@@ -441,9 +513,13 @@ impl Service {
     }
 
     fn module(&self, digest: &Digest) -> Reply {
+        if self.store.is_none() {
+            let message = "this node is no registry, which has the modules";
+            return Refused::new(Problem::NotARegistry, message).into();
+        }
         let archive = self.node.archive();
         match archive.and_then(|archive| archive.module(digest)) {
-            Some(module) => Reply::Module(module.to_vec()),
+            Some(module) => Reply::Module(module),
             None => {
                 let message = "no such module is published here";
                 Refused::new(Problem::UnknownModule, message).into()

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use super::crash::Crashes;
 use super::failure::Facts;
 use super::floors::Floors;
+use super::flows::Flows;
 use super::holders::Holders;
 use super::keeper::{self, Keeper};
 use super::links::Links;
@@ -32,7 +33,8 @@ use crate::host::LinuxHost;
 use crate::key::PublicKey;
 use crate::lines::Lines;
 use crate::link::{LinkPlan, UdpPlan};
-use crate::store::{Refusal, Store};
+use crate::state::Hold;
+use crate::store::{Refusal, Store, is_unwritable};
 use crate::triggers::Triggers;
 use crate::values::Values;
 
@@ -52,12 +54,15 @@ pub(super) struct Setup {
     floors: Option<Floors>,
     keeper: Option<Keeper>,
     store: Option<Store>,
+    hold: Option<Hold>,
     keys: BTreeMap<Name, PublicKey>,
     namespaces: BTreeMap<Name, config::NamespaceConfig>,
 }
 
 impl Setup {
     pub(super) fn node(file: NodeConfig) -> Result<Self, StartError> {
+        let hold = file.state.as_deref().map(Hold::take).transpose();
+        let hold = hold.map_err(StartError::State)?;
         let numbers = match &file.state {
             Some(dir) => Numbers::open(dir).map_err(StartError::State)?,
             None => Numbers::by_clock(),
@@ -104,6 +109,7 @@ impl Setup {
             floors: floors.map_err(StartError::State)?,
             keeper: keeper.map_err(StartError::State)?,
             store: None,
+            hold,
             keys,
             namespaces: file.namespaces,
         })
@@ -112,14 +118,18 @@ impl Setup {
     pub(super) fn registry(file: &RegistryConfig, store: Store) -> Result<Self, StartError> {
         let timeouts = Timeouts::default();
         let numbers = match store.is_read_only() {
-            false => Numbers::open(&file.data).map_err(StartError::Data)?,
-            true => {
+            false => Numbers::open(&file.data),
+            true => Err(io::ErrorKind::ReadOnlyFilesystem.into()),
+        };
+        let numbers = match numbers {
+            Err(error) if is_unwritable(&error) => {
                 tracing::warn!(
                     data = %file.data.display(),
-                    "the disk is read-only: what it has is served, and publications are refused"
+                    "the disk is read-only or full: what it has is served, and publications are refused"
                 );
                 Numbers::by_clock()
             }
+            numbers => numbers.map_err(StartError::Data)?,
         };
         let mut config = core_config(&file.mesh, timeouts.pace, &numbers);
         config.role = Role::Registry(store.archive().map_err(StartError::Store)?);
@@ -139,6 +149,8 @@ impl Setup {
             keys: keys.collect(),
             namespaces: BTreeMap::new(),
             store: Some(store),
+            // The store has one itself.
+            hold: None,
         })
     }
 
@@ -260,6 +272,7 @@ impl Setup {
                 moved: Vec::new(),
                 renewed: Vec::new(),
                 contradicted: Vec::new(),
+                arrived: Vec::new(),
                 crashes: Crashes::default(),
                 holders: Holders::default(),
                 floors,
@@ -273,6 +286,7 @@ impl Setup {
             lines,
             notices: Notices::default(),
             triggers: Triggers::default(),
+            flows: Flows::default(),
             results: Results::default(),
             waiters: Waiters::default(),
             moves: Vec::new(),
@@ -281,6 +295,8 @@ impl Setup {
             timeouts: self.timeouts,
             facts,
             stopping: None,
+            placed: 0,
+            _hold: self.hold,
         };
         Ok((service, inputs))
     }

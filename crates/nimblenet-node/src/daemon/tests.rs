@@ -2,6 +2,7 @@ use super::*;
 use crate::config::{DEFAULT_REGISTRY, MeshConfig, NamespaceConfig};
 use crate::key::SigningKey;
 use crate::remote::{CallOptions, Form, PublishReport, Remote, RemoteError};
+use nimblenet_core::Priority;
 use nimblenet_core::Source;
 use nimblenet_tasklet::{
     Capabilities, Export, NamedImport, Package, PackageFields, Signature, Terms,
@@ -131,7 +132,9 @@ impl Mesh {
             export: String::new(),
             args: minicbor::to_vec(args).unwrap(),
             deadline: None,
+            priority: Priority::Normal,
             client: None,
+            key: None,
             from: None,
             at: None,
         })
@@ -321,7 +324,9 @@ fn fault_01_of_a_hundred_callers_at_once_as_many_get_results_as_there_are_places
                         export: String::new(),
                         args,
                         deadline: None,
+                        priority: Priority::Normal,
                         client: None,
+                        key: None,
                         from: None,
                         at: None,
                     })
@@ -362,7 +367,9 @@ fn fault_01_a_quick_call_is_answered_while_sixteen_long_ones_run() {
             export: String::new(),
             args: minicbor::to_vec([1u32, 2]).unwrap(),
             deadline: None,
+            priority: Priority::Normal,
             client: None,
+            key: None,
             from: None,
             at: None,
         })

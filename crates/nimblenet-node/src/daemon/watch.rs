@@ -164,7 +164,7 @@ impl Service {
         for job in of_interest {
             let at = match job.standing {
                 Standing::At(node) => Some(node.0),
-                Standing::Waiting | Standing::Running | Standing::Moving => None,
+                Standing::Waiting | Standing::Queued | Standing::Running | Standing::Moving => None,
             };
             (job.call.0, job.standing.name(), at, job.depth).hash(&mut hasher);
         }
@@ -181,8 +181,19 @@ impl Request {
     /// has no answer. Calls that another node runs are its business.
     pub(super) fn is_about_runs_at(&self, own: NodeId) -> bool {
         match self {
-            Self::Call { call, .. } => call.at.is_none_or(|at| at == own),
-            Self::Cache | Self::Logs { .. } | Self::Triggers { .. } | Self::Drain { .. } => true,
+            Self::Call { call, .. } | Self::Claim { call, .. } => {
+                call.at.is_none_or(|at| at == own)
+            }
+            Self::Cancel { .. }
+            | Self::Cache
+            | Self::Logs { .. }
+            | Self::Triggers { .. }
+            | Self::Drain { .. }
+            | Self::Flows
+            | Self::BeginFlow { .. }
+            | Self::Items { .. }
+            | Self::Give { .. }
+            | Self::EndFlow { .. } => true,
             Self::Jobs
             | Self::Job { .. }
             | Self::Move { .. }
@@ -206,6 +217,8 @@ impl Request {
             Self::Jobs => Some(Watched::Jobs),
             Self::Job { call } => Some(Watched::Job(*call)),
             Self::Call { .. }
+            | Self::Claim { .. }
+            | Self::Cancel { .. }
             | Self::Discovery { .. }
             | Self::Watch { .. }
             | Self::Cache
@@ -213,6 +226,11 @@ impl Request {
             | Self::Triggers { .. }
             | Self::Move { .. }
             | Self::Drain { .. }
+            | Self::Flows
+            | Self::BeginFlow { .. }
+            | Self::Items { .. }
+            | Self::Give { .. }
+            | Self::EndFlow { .. }
             | Self::Namespaces
             | Self::Delta { .. }
             | Self::History { .. }

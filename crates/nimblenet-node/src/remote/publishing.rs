@@ -248,9 +248,13 @@ impl Remote {
             if !changes {
                 // A node has the catalogue too, but nothing can be published there.
                 let held = self.namespaces().await?;
-                let mut nodes = held.iter().filter(|it| it.nodes.is_none());
-                if nodes.any(|it| it.name == *namespace) {
-                    return Err(RemoteError::NotARegistry);
+                if let Some(held) = held.iter().find(|it| it.name == *namespace) {
+                    let nodes = held.nodes.as_ref().ok_or(RemoteError::NotARegistry)?;
+                    let here = catalogue.epoch();
+                    let newest = nodes.iter().max_by_key(|(_, held)| *held);
+                    if let Some(&(node, held)) = newest.filter(|(_, held)| *held > here) {
+                        return Err(RemoteError::Behind { node, held, here });
+                    }
                 }
                 report.claimed = false;
                 return Ok(report);

@@ -6,7 +6,8 @@ use core::time::Duration;
 use minicbor::Decoder;
 use minicbor::data::Type;
 use nimblenet_tasklet::api::{
-    change, epoch, history, job, line, module, namespace, trigger, triggers,
+    change, epoch, flow, flows, history, item, job, line, module, namespace, operator, trigger,
+    triggers,
 };
 use nimblenet_tasklet::{Name, NodeId, Place, TaskletName};
 
@@ -25,7 +26,7 @@ pub struct NamespaceSummary {
     pub entries: u16,
     /// The key that it belongs to, as the registry says.
     pub key: Option<PublicKey>,
-    /// The epoch of each node that has told the registry in the last four minutes; none if this is
+    /// The epoch of each node that has told the registry in the last hour; none if this is
     /// the list of a node.
     pub nodes: Option<Vec<(NodeId, u32)>>,
 }
@@ -125,6 +126,84 @@ pub struct TriggerSummary {
     /// The part of that in which it waited for tasklets that the node lacked.
     pub waited: Duration,
     /// The code of the fault, if it failed.
+    pub code: Option<String>,
+}
+
+/// The flows of a node, and what its operators have done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FlowList {
+    /// The node's id.
+    pub node: NodeId,
+    /// Flows that begin or end at it, by name.
+    pub flows: Vec<FlowSummary>,
+    /// What its operators have done lately.
+    pub operators: Vec<OperatorSummary>,
+}
+
+/// A flow at one of its sources, or at its sink.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct FlowSummary {
+    /// Its name.
+    pub name: String,
+    /// Its number in frames, by which operators name it.
+    pub id: u32,
+    /// The node that its items are for.
+    pub sink: u16,
+    /// At a source: items taken since it began.
+    pub taken: Option<u32>,
+    /// At a source: items that were not taken.
+    pub refused: Option<u32>,
+    /// At a source: items that the sink has.
+    pub arrived: Option<u32>,
+    /// At a source: items that were sent again.
+    pub repeated: Option<u32>,
+    /// At a source: whether the sink has said that it does not take the flow.
+    pub unwanted: bool,
+    /// At the sink: items that have arrived.
+    pub items: Option<u32>,
+    /// At the sink: items that it had no room to work on, which their sources send again.
+    pub dropped: Option<u32>,
+}
+
+/// What an operator has done at a node for one source of a flow.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct OperatorSummary {
+    /// The flow's number in frames.
+    pub flow: u32,
+    /// The source of its items.
+    pub source: u16,
+    /// `map`, `filter`, `window` or `accumulate`.
+    pub kind: String,
+    /// Its tasklet's full name.
+    pub tasklet: String,
+    /// Items that came in.
+    pub items_in: u64,
+    /// Bytes of the frames that they have, or would have.
+    pub bytes_in: u64,
+    /// Items that went on.
+    pub items_out: u64,
+    /// Bytes of the frames that they have, or would have.
+    pub bytes_out: u64,
+    /// Bytes of frames that links on the way to the sink did not carry.
+    pub saved: i64,
+}
+
+/// An item at the sink of its flow.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct ItemSummary {
+    /// Its number; items are numbered from 1 since the node takes the flow.
+    pub number: u64,
+    /// The time from the node's start to its arrival.
+    pub at: Duration,
+    /// The node that it comes from.
+    pub source: u16,
+    /// The first item of that source that it covers.
+    pub first: u32,
+    /// The last one.
+    pub last: u32,
+    /// Its value in CBOR, if no operator has failed.
+    pub value: Option<Vec<u8>>,
+    /// The code of the fault, if an operator has failed.
     pub code: Option<String>,
 }
 
@@ -354,6 +433,97 @@ fn read_trigger(decoder: &mut Decoder<'_>) -> Option<TriggerSummary> {
         }
     }
     Some(summary)
+}
+
+pub(super) fn read_flows(payload: &[u8]) -> Option<FlowList> {
+    let mut decoder = Decoder::new(payload);
+    let mut list = FlowList {
+        node: NodeId::EVERYONE,
+        flows: Vec::new(),
+        operators: Vec::new(),
+    };
+    for _ in 0..decoder.map().ok()?? {
+        match decoder.str().ok()? {
+            flows::NODE => list.node = NodeId(decoder.u16().ok()?),
+            flows::FLOWS => {
+                for _ in 0..decoder.array().ok()?? {
+                    list.flows.push(read_flow(&mut decoder)?);
+                }
+            }
+            flows::OPERATORS => {
+                for _ in 0..decoder.array().ok()?? {
+                    list.operators.push(read_operator(&mut decoder)?);
+                }
+            }
+            _ => decoder.skip().ok()?,
+        }
+    }
+    Some(list)
+}
+
+fn read_flow(decoder: &mut Decoder<'_>) -> Option<FlowSummary> {
+    let mut summary = FlowSummary::default();
+    for _ in 0..decoder.map().ok()?? {
+        match decoder.str().ok()? {
+            flow::NAME => summary.name = decoder.str().ok()?.to_owned(),
+            flow::ID => summary.id = decoder.u32().ok()?,
+            flow::SINK => summary.sink = decoder.u16().ok()?,
+            flow::TAKEN => summary.taken = Some(decoder.u32().ok()?),
+            flow::REFUSED => summary.refused = Some(decoder.u32().ok()?),
+            flow::ARRIVED => summary.arrived = Some(decoder.u32().ok()?),
+            flow::REPEATED => summary.repeated = Some(decoder.u32().ok()?),
+            flow::UNWANTED => summary.unwanted = decoder.bool().ok()?,
+            flow::ITEMS => summary.items = Some(decoder.u32().ok()?),
+            flow::DROPPED => summary.dropped = Some(decoder.u32().ok()?),
+            _ => decoder.skip().ok()?,
+        }
+    }
+    Some(summary)
+}
+
+fn read_operator(decoder: &mut Decoder<'_>) -> Option<OperatorSummary> {
+    let mut summary = OperatorSummary::default();
+    for _ in 0..decoder.map().ok()?? {
+        match decoder.str().ok()? {
+            operator::FLOW => summary.flow = decoder.u32().ok()?,
+            operator::SOURCE => summary.source = decoder.u16().ok()?,
+            operator::KIND => summary.kind = decoder.str().ok()?.to_owned(),
+            operator::TASKLET => summary.tasklet = decoder.str().ok()?.to_owned(),
+            operator::ITEMS_IN => summary.items_in = decoder.u64().ok()?,
+            operator::BYTES_IN => summary.bytes_in = decoder.u64().ok()?,
+            operator::ITEMS_OUT => summary.items_out = decoder.u64().ok()?,
+            operator::BYTES_OUT => summary.bytes_out = decoder.u64().ok()?,
+            operator::SAVED => summary.saved = decoder.i64().ok()?,
+            _ => decoder.skip().ok()?,
+        }
+    }
+    Some(summary)
+}
+
+pub(super) fn read_items(payload: &[u8]) -> Option<Vec<ItemSummary>> {
+    let mut decoder = Decoder::new(payload);
+    let mut items = Vec::new();
+    for _ in 0..decoder.array().ok()?? {
+        let mut summary = ItemSummary::default();
+        for _ in 0..decoder.map().ok()?? {
+            match decoder.str().ok()? {
+                item::NUMBER => summary.number = decoder.u64().ok()?,
+                item::AT_MS => summary.at = Duration::from_millis(decoder.u64().ok()?),
+                item::SOURCE => summary.source = decoder.u16().ok()?,
+                item::FIRST => summary.first = decoder.u32().ok()?,
+                item::LAST => summary.last = decoder.u32().ok()?,
+                item::VALUE => {
+                    let begin = decoder.position();
+                    decoder.skip().ok()?;
+                    summary.value = Some(payload.get(begin..decoder.position())?.to_vec());
+                }
+                item::CODE => summary.code = Some(decoder.str().ok()?.to_owned()),
+                _ => decoder.skip().ok()?,
+            }
+        }
+        items.push(summary);
+    }
+    Some(items)
 }
 
 /// What a document has under keys whose values are numbers.

@@ -4,10 +4,14 @@
 //! A publication is one transaction, so that after any crash it is either wholly there or not at
 //! all. Replaying the deltas gives the catalogue.
 
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
+use nimblenet_core::Modules;
 use nimblenet_tasklet::{Digest, Name};
 use redb::backends::InMemoryBackend;
 use redb::{
@@ -16,6 +20,7 @@ use redb::{
 };
 
 use super::history::Folded;
+use super::quiet::quietly;
 use super::refusal::StorageFault;
 use crate::key::PublicKey;
 
@@ -26,14 +31,20 @@ const DELTAS: TableDefinition<'_, (&str, u32), &[u8]> = TableDefinition::new("de
 /// Public keys by namespace.
 const KEYS: TableDefinition<'_, &str, [u8; 32]> = TableDefinition::new("keys");
 
+/// How many tables there are.
+const TABLES: usize = 3;
+
 /// The file within the data directory.
 pub(super) const FILE: &str = "registry.redb";
-/// Bytes of the page cache: modules are read once at the start and then seldom, so few are enough.
+/// The same, until it has its tables.
+const NEW_FILE: &str = "registry.redb.new";
+/// Bytes of the page cache. The system has its own, so few are enough.
 const CACHE_BYTES: usize = 4 << 20;
 
 #[derive(Debug)]
 pub(super) struct Log {
-    database: Database,
+    /// Others read modules of it, and it is replaced after a failure.
+    database: Arc<RwLock<Database>>,
     /// Whether the database is a copy in memory of a file that cannot be written.
     read_only: bool,
 }
@@ -50,37 +61,108 @@ pub(super) struct Record<'a> {
 }
 
 impl Log {
+    /// Whether there is a database in `dir`.
+    pub(super) fn is_there(dir: &Path) -> bool {
+        dir.join(FILE).exists()
+    }
+
+    /// Makes the database in `dir`. It has its name only when it has its tables: a file without them is
+    /// none that a process has left when it was killed.
+    pub(super) fn create(dir: &Path) -> Result<Self, redb::Error> {
+        let (new, path) = (dir.join(NEW_FILE), dir.join(FILE));
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let log = Self::of(builder().create(&new)?, false);
+        log.prepare().map_err(|StorageFault(error)| *error)?;
+        fs::rename(&new, &path)?;
+        fs::File::open(dir)?.sync_all()?;
+        Ok(log)
+    }
+
     /// Opens the database in `dir`, and reads all of it once, since the database library panics if
     /// it finds damage later. A file that cannot be written is read into memory, where it can be
     /// repaired if the last process was killed.
-    pub(super) fn open(dir: &Path) -> Result<Self, DatabaseError> {
+    ///
+    /// # Errors
+    /// [`redb::Error::Corrupted`] also if the file is empty, which the library would take for a new one, or
+    /// has lost its tables.
+    pub(super) fn open(dir: &Path) -> Result<Self, redb::Error> {
+        if fs::metadata(dir.join(FILE))?.len() == 0 {
+            return Err(redb::Error::Corrupted("the file is empty".into()));
+        }
+        let log = Self::open_file(dir)?;
+        let transaction = log.read().begin_read()?;
+        let tables = transaction.list_tables()?.count();
+        if tables < TABLES {
+            return Err(redb::Error::Corrupted("its tables are gone".into()));
+        }
+        Ok(log)
+    }
+
+    fn open_file(dir: &Path) -> Result<Self, DatabaseError> {
         let path = dir.join(FILE);
         match builder().create(&path) {
-            Ok(database) => Ok(Self {
-                database,
-                read_only: false,
-            }),
-            Err(DatabaseError::Storage(StorageError::Io(error))) if is_read_only(&error) => {
+            Ok(database) => Ok(Self::of(database, false)),
+            Err(DatabaseError::Storage(StorageError::Io(error))) if is_unwritable(&error) => {
                 let bytes = fs::read(&path).map_err(StorageError::Io)?;
                 let copy = InMemoryBackend::new();
                 copy.set_len(bytes.len() as u64)
                     .and_then(|()| copy.write(0, &bytes))
                     .map_err(StorageError::Io)?;
-                Ok(Self {
-                    database: builder().create_with_backend(copy)?,
-                    read_only: true,
-                })
+                Ok(Self::of(builder().create_with_backend(copy)?, true))
             }
             Err(error) => Err(error),
         }
     }
 
+    #[cfg(test)]
     pub(super) fn with_backend(backend: impl StorageBackend) -> Result<Self, DatabaseError> {
         let mut builder = Builder::new();
         let builder = builder.set_cache_size(CACHE_BYTES);
-        Ok(Self {
-            database: builder.create_with_backend(backend)?,
-            read_only: false,
+        Ok(Self::of(builder.create_with_backend(backend)?, false))
+    }
+
+    fn of(database: Database, read_only: bool) -> Self {
+        let database = Arc::new(RwLock::new(database));
+        Self {
+            database,
+            read_only,
+        }
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Database> {
+        self.database.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets go of the database and opens the one in `dir` instead, for everybody who reads of it.
+    ///
+    /// # Errors
+    /// If it cannot be opened; then this one is empty.
+    pub(super) fn reopen(&mut self, dir: &Path) -> Result<(), redb::Error> {
+        let mut held = self
+            .database
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        // The old handle holds the file's lock; an empty database takes its place meanwhile.
+        *held = builder().create_with_backend(InMemoryBackend::new())?;
+        let Self {
+            database,
+            read_only,
+        } = Self::open(dir)?;
+        let opened = Arc::into_inner(database).and_then(|it| it.into_inner().ok());
+        *held = opened.expect("nobody else has it yet");
+        drop(held);
+        self.read_only = read_only;
+        Ok(())
+    }
+
+    /// Its modules, for whoever serves them.
+    pub(super) fn modules(&self) -> Box<dyn Modules> {
+        Box::new(Shelf {
+            database: Arc::clone(&self.database),
+            fails: Arc::default(),
         })
     }
 
@@ -92,7 +174,7 @@ impl Log {
     /// Makes the tables, so that reading never meets a missing one.
     pub(super) fn prepare(&self) -> Result<(), StorageFault> {
         let write = || -> Result<(), redb::Error> {
-            let transaction = self.database.begin_write()?;
+            let transaction = self.read().begin_write()?;
             transaction.open_table(MODULES)?;
             transaction.open_table(DELTAS)?;
             transaction.open_table(KEYS)?;
@@ -104,7 +186,7 @@ impl Log {
     /// The namespaces that have a publication, with their keys.
     pub(super) fn keys(&self) -> Result<Vec<(String, PublicKey)>, StorageFault> {
         let read = || -> Result<Vec<_>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(KEYS)?;
+            let table = self.read().begin_read()?.open_table(KEYS)?;
             let row = |row: Result<(redb::AccessGuard<'_, &str>, _), StorageError>| {
                 let (name, key): (_, redb::AccessGuard<'_, [u8; 32]>) = row?;
                 Ok((name.value().to_owned(), PublicKey(key.value())))
@@ -117,7 +199,7 @@ impl Log {
     /// The namespace's deltas, in the order of their epochs.
     pub(super) fn deltas(&self, namespace: &str) -> Result<Vec<Vec<u8>>, StorageFault> {
         let read = || -> Result<Vec<_>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(DELTAS)?;
+            let table = self.read().begin_read()?.open_table(DELTAS)?;
             let range = table.range((namespace, 0)..=(namespace, u32::MAX))?;
             range.map(|row| Ok(row?.1.value().to_vec())).collect()
         };
@@ -126,7 +208,7 @@ impl Log {
 
     pub(super) fn delta(&self, namespace: &Name, to: u32) -> Result<Option<Vec<u8>>, StorageFault> {
         let read = || -> Result<_, redb::Error> {
-            let table = self.database.begin_read()?.open_table(DELTAS)?;
+            let table = self.read().begin_read()?.open_table(DELTAS)?;
             let delta = table.get((namespace.as_str(), to))?;
             Ok(delta.map(|delta| delta.value().to_vec()))
         };
@@ -135,7 +217,7 @@ impl Log {
 
     pub(super) fn module(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StorageFault> {
         let read = || -> Result<_, redb::Error> {
-            let table = self.database.begin_read()?.open_table(MODULES)?;
+            let table = self.read().begin_read()?.open_table(MODULES)?;
             Ok(table.get(digest.0)?.map(|module| module.value().to_vec()))
         };
         read().map_err(fault)
@@ -144,7 +226,8 @@ impl Log {
     /// Writes a publication, which is durable when this returns.
     pub(super) fn append(&self, record: &Record<'_>) -> Result<(), StorageFault> {
         let write = || -> Result<(), redb::Error> {
-            let mut transaction = self.database.begin_write()?;
+            let database = self.read();
+            let mut transaction = database.begin_write()?;
             transaction.set_durability(Durability::Immediate)?;
             {
                 let namespace = record.namespace.as_str();
@@ -172,6 +255,50 @@ impl Log {
     }
 }
 
+/// The modules of a database.
+#[derive(Clone, Debug)]
+struct Shelf {
+    database: Arc<RwLock<Database>>,
+    /// Whether the last one could not be read.
+    fails: Arc<AtomicBool>,
+}
+
+impl Shelf {
+    /// Reads a part of a module; false if it is not there.
+    fn part(&self, digest: &Digest, offset: usize, out: &mut [u8]) -> Result<bool, redb::Error> {
+        let database = self.database.read();
+        let database = database.unwrap_or_else(PoisonError::into_inner);
+        let table = database.begin_read()?.open_table(MODULES)?;
+        let module = table.get(digest.0)?;
+        let end = offset.saturating_add(out.len());
+        let part = module.as_ref().and_then(|it| it.value().get(offset..end));
+        Ok(part.map(|part| out.copy_from_slice(part)).is_some())
+    }
+
+    /// Says that modules cannot be read, once as long as that lasts.
+    fn fail(&self, error: &dyn core::fmt::Display) {
+        if !self.fails.swap(true, Ordering::Relaxed) {
+            tracing::error!(%error, "the registry's modules cannot be read; who asks for one is refused");
+        }
+    }
+}
+
+impl Modules for Shelf {
+    fn read(&self, digest: &Digest, offset: usize, out: &mut [u8]) -> bool {
+        let read = quietly(|| self.part(digest, offset, out));
+        match &read {
+            Ok(Ok(_)) => self.fails.store(false, Ordering::Relaxed),
+            Ok(Err(error)) => self.fail(error),
+            Err(tripped) => self.fail(tripped),
+        }
+        matches!(read, Ok(Ok(true)))
+    }
+
+    fn share(&self) -> Box<dyn Modules> {
+        Box::new(self.clone())
+    }
+}
+
 fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES);
@@ -179,9 +306,15 @@ fn builder() -> Builder {
     builder
 }
 
-fn is_read_only(error: &io::Error) -> bool {
-    let kind = error.kind();
-    kind == io::ErrorKind::ReadOnlyFilesystem || kind == io::ErrorKind::PermissionDenied
+/// Whether a file or directory can be read, but not written: it is read-only, or there is no room left.
+pub(crate) fn is_unwritable(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+    )
 }
 
 fn fault(error: redb::Error) -> StorageFault {

@@ -203,7 +203,7 @@ impl fmt::Display for Refusal {
                  (`namespace_bytes`)"
             ),
             Self::Storage(error) => error.fmt(f),
-            Self::ReadOnly => f.write_str("the registry's disk is read-only"),
+            Self::ReadOnly => f.write_str("the registry's disk is read-only or full"),
             Self::Damaged => {
                 f.write_str("the registry's disk failed; its operator must look at it")
             }

@@ -114,14 +114,14 @@ fn what_is_published_is_there_after_a_restart() {
     assert_eq!(archive.catalogues().count(), 2);
     for n in [1, 2] {
         let digest = Digest::of(&module(n));
-        assert_eq!(archive.module(&digest), Some(&module(n)[..]));
+        assert_eq!(archive.module(&digest), Some(module(n)));
     }
     let first = nimblenet_tasklet::TaskletRef {
         namespace: NamespaceId::of(&name("shop")),
         number: 0,
         sequence: 1,
     };
-    assert_eq!(archive.version(first), Some(&module(1)[..]));
+    assert_eq!(archive.digest(first), Some(&Digest::of(&module(1))));
 }
 
 /// Pseudo-random numbers, the same in every run.
@@ -536,8 +536,36 @@ fn after_a_failed_write_the_store_finds_back_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     let mut store = open(dir.path());
     publish(&mut store, "shop/add", 1).unwrap();
+    let archive = store.archive().unwrap();
     store.failed = true;
     assert_eq!(publish(&mut store, "shop/add", 2).unwrap().epoch, 2);
+    // Who serves modules reads from the database that was opened again.
+    assert_eq!(archive.module(&Digest::of(&module(1))), Some(module(1)));
+}
+
+#[test]
+fn an_archive_reads_modules_from_the_database_part_by_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = StoreLimits {
+        epochs: 1,
+        ..StoreLimits::DEFAULT
+    };
+    let mut store = Store::open(dir.path(), Trust::FirstUse, limits).unwrap();
+    publish(&mut store, "shop/add", 1).unwrap();
+    let archive = store.archive().unwrap();
+    let (module, digest) = (module(1), Digest::of(&module(1)));
+    assert_eq!(archive.module_len(&digest), Some(module.len()));
+    let mut part = [0; 8];
+    assert!(archive.read(&digest, 16, &mut part));
+    assert_eq!(part, module[16..24]);
+    assert!(
+        !archive.read(&digest, module.len() - 7, &mut part),
+        "it ends before"
+    );
+    // The database makes room: the archive has nothing of its own.
+    publish(&mut store, "shop/add", 2).unwrap();
+    assert_eq!(store.take_gone(), [digest]);
+    assert_eq!(archive.module(&digest), None);
 }
 
 #[test]
@@ -546,7 +574,7 @@ fn att_64_a_second_process_on_the_directory_is_told_so() {
     let _held = open(dir.path());
     let second = Store::open(dir.path(), Trust::FirstUse, StoreLimits::DEFAULT);
     let message = second.unwrap_err().to_string();
-    assert!(message.contains("another process uses this data directory"));
+    assert!(message.contains("another node or registry uses "));
 }
 
 #[test]

@@ -21,6 +21,10 @@ pub enum InlineError {
     NativeChain(TaskletName),
     /// A sub-tasklet is given twice.
     Twice(TaskletName),
+    /// The package that is given for the first tasklet is that of the second one.
+    OtherName(Box<[TaskletName; 2]>),
+    /// The tasklet would have the name of one that it still calls.
+    CallsItself(TaskletName),
     /// A sub-tasklet is given that no inlined tasklet calls.
     CalledByNobody(TaskletName),
     /// These tasklets call each other in a circle.
@@ -87,6 +91,19 @@ impl fmt::Display for InlineError {
                 "{name} is a native tasklet: it has no module that others could be put into"
             ),
             Self::Twice(name) => write!(f, "{name} is given twice"),
+            Self::OtherName(names) => {
+                let [wanted, found] = **names;
+                write!(
+                    f,
+                    "the package that is given for {wanted} is that of {found}; give the package of \
+                     {wanted}, or pack the module under that name"
+                )
+            }
+            Self::CallsItself(name) => write!(
+                f,
+                "{name} stays a call, so what calls it cannot have its name: choose another one, or \
+                 give the package of {name}"
+            ),
             Self::CalledByNobody(name) => write!(
                 f,
                 "neither the chain nor a given sub-tasklet calls {name}; leave it out, or look at \

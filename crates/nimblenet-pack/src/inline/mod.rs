@@ -118,8 +118,12 @@ pub fn inline_shortened(
     if interface.imports.len() > MAX_IMPORTS {
         return Err(PackError::TooManyImports.into());
     }
+    let name = name.unwrap_or(plan.parts[0].name);
+    if interface.imports.iter().any(|import| import.name == name) {
+        return Err(InlineError::CallsItself(name));
+    }
     let draft = Draft {
-        name: name.unwrap_or(plan.parts[0].name),
+        name,
         manifest: &manifest,
         interface: &interface,
         layout: &layout,

@@ -127,6 +127,10 @@ fn read<'m>(
             return Err(InlineError::Twice(*name));
         }
         let package = decode(Some(*name), file)?;
+        if package.name != *name {
+            let names = Box::new([*name, package.name]);
+            return Err(InlineError::OtherName(names));
+        }
         // What the device has stays a call.
         if package.terms.executor.has_module() {
             parts.push(Part::read(*name, package)?);

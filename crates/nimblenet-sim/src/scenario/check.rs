@@ -8,9 +8,12 @@ use super::{
     BadScenario, BandwidthTable, LinkTable, Scenario, Shape, Span, TargetTable, TaskTable,
 };
 use crate::trace::{CALLS_MAX, MODULE_BYTES_MAX, MODULE_BYTES_MIN};
+use crate::urgency::Urgency;
 
 /// The most nodes.
 const NODES_MAX: u16 = 4096;
+/// The most repetitions of a frame.
+const REPEATS_MAX: u8 = 8;
 /// The most nodes in a line: the hops of a packet are counted in one byte.
 const LINE_MAX: u16 = 250;
 /// The most nodes on a circle.
@@ -87,6 +90,10 @@ impl Scenario {
             within(field, value, from, to)?;
         }
         self.tasks.check()?;
+        let shares = self.urgency.map_or(0.0, |it| it.high + it.low);
+        must(shares <= 1.0, "urgency.low", || {
+            format!("with urgency.high it is {shares} of all calls; at most 1 can be")
+        })?;
         self.target.as_ref().map_or(Ok(()), TargetTable::check)
     }
 
@@ -110,6 +117,9 @@ impl Scenario {
         let interval = robots.trigger_interval_s;
         limits.span("robots.trigger_interval_s", interval, 0.01, 1e6);
         self.tasks.limits(&mut limits);
+        if let Some(urgency) = &self.urgency {
+            urgency.limits(&mut limits);
+        }
         limits.one("robots.chains", robots.chains, 1, self.tasks.chains);
         limits.one("nodes.cache_bytes", self.nodes.cache_bytes, 1024, 1e8);
         if let Some(executors) = self.nodes.executors {
@@ -122,11 +132,31 @@ impl Scenario {
         if let Some(target) = &self.target {
             target.limits(&mut limits);
         }
+        let energy = &self.energy;
+        limits.one("energy.idle_w", energy.idle_w, 0.0, 1000.0);
+        limits.one("energy.run_w", energy.run_w, 0.0, 1000.0);
+        limits.one("energy.send_w", energy.send_w, 0.0, 1000.0);
+        limits.one("energy.receive_w", energy.receive_w, 0.0, 1000.0);
+        limits.one("energy.bits_per_s", energy.bits_per_s, 1, 1e9);
         self.link.limits("link", &mut limits);
         if let Some(medium) = self.medium {
             medium.limits("medium", &mut limits);
         }
         limits.0
+    }
+}
+
+impl Urgency {
+    fn limits(&self, limits: &mut Limits) {
+        limits.one("urgency.high", self.high, 0.0, 1.0);
+        limits.one("urgency.low", self.low, 0.0, 1.0);
+        for (field, deadlines) in [
+            ("urgency.high_s", self.high_s),
+            ("urgency.normal_s", self.normal_s),
+            ("urgency.low_s", self.low_s),
+        ] {
+            limits.span(field, deadlines, 0.01, 600.0);
+        }
     }
 }
 
@@ -233,6 +263,7 @@ impl LinkTable {
         limits.one(field("duplication"), self.duplication, 0.0, 1.0);
         limits.one(field("corruption"), self.corruption, 0.0, 1.0);
         limits.one(field("mtu"), self.mtu, MIN_MTU, u16::MAX);
+        limits.one(field("repeats"), self.repeats, 0, REPEATS_MAX);
         if let Some(bursts) = self.bursts {
             limits.one(field("bursts.begin"), bursts.begin, 0.0, 1.0);
             limits.one(field("bursts.end"), bursts.end, 0.0, 1.0);
@@ -327,6 +358,18 @@ mod tests {
             (
                 "[target]\nfuel_per_s = 10\nalgorithm_fuel = [5]\nchain_fuel = []",
                 "target.chain_fuel: it is empty; at least one number is needed",
+            ),
+            (
+                "[urgency]\nlow = 1.5",
+                "urgency.low: 1.5 is not within 0 to 1",
+            ),
+            (
+                "[urgency]\nnormal_s = [5, 2]",
+                "urgency.normal_s[1]: 2 is not within 5 to 600",
+            ),
+            (
+                "[urgency]\nhigh = 0.6\nlow = 0.5",
+                "urgency.low: with urgency.high it is 1.1 of all calls; at most 1 can be",
             ),
             (
                 "[nodes]\nexecutors = 0",

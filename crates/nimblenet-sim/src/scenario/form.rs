@@ -3,6 +3,7 @@
 use toml::{Table, Value};
 
 use super::{BadScenario, BandwidthTable, BurstTable, Scenario, Shape, TargetTable};
+use crate::urgency::Urgency;
 
 /// Fields that a table needs if it is there.
 const NEEDED: [&str; 8] = [
@@ -88,6 +89,7 @@ impl Form {
         let mut all = Scenario::default();
         all.nodes.executors = Some(1);
         all.nodes.preload = Some(true);
+        all.urgency = Some(Urgency::default());
         all.target = Some(TargetTable {
             fuel_per_s: 1.0,
             algorithm_fuel: vec![1],
@@ -322,6 +324,14 @@ mod tests {
             (
                 "[nodes]\npreload = 1",
                 "line 2: nodes.preload: 1 is not true or false",
+            ),
+            (
+                "[urgency]\nhigh_s = 5",
+                "line 2: urgency.high_s: 5 is not two numbers from 0.01 to 600",
+            ),
+            (
+                "[urgency]\nhigh = 0.1\nlate = true",
+                "line 3: urgency.late: there is no such field; urgency has high, high_s, low,",
             ),
             (
                 "[target]\nfuel_per_s = 5\nalgorithm_fuel = 7\nchain_fuel = [5]",

@@ -52,6 +52,8 @@ parameters! {
     Algorithms "algorithms" [7, 15, 50, 150, 500],
     /// The share of frames lost on each link.
     Loss "loss" [0.0, 0.01, 0.05, 0.1],
+    /// How often a frame is repeated that a neighbour does not acknowledge.
+    Repeats "repeats" [0, 1, 2, 4],
     /// Bytes of each node's cache.
     CacheBytes "cache-bytes" [8192, 16_384, 32_768, 65_536],
     /// The longest frame in bytes.
@@ -130,6 +132,7 @@ impl Scenario {
             Parameter::Sharing => self.tasks.sharing = value,
             Parameter::Algorithms => self.tasks.algorithms = value as u32,
             Parameter::Loss => self.link.loss = value,
+            Parameter::Repeats => self.link.repeats = value as u8,
             Parameter::CacheBytes => self.nodes.cache_bytes = value as u32,
             Parameter::Mtu => self.link.mtu = value as u16,
             Parameter::Zipf => self.tasks.zipf = value,
@@ -153,6 +156,7 @@ impl Scenario {
             Parameter::Sharing => self.tasks.sharing,
             Parameter::Algorithms => self.tasks.algorithms.into(),
             Parameter::Loss => self.link.loss,
+            Parameter::Repeats => self.link.repeats.into(),
             Parameter::CacheBytes => self.nodes.cache_bytes.into(),
             Parameter::Mtu => self.link.mtu.into(),
             Parameter::Zipf => self.tasks.zipf,

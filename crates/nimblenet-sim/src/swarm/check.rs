@@ -9,25 +9,29 @@
 
 mod agreed;
 mod cache;
+mod cancelled;
 mod conserved;
 mod ends;
 mod epochs;
 mod executor;
 mod floods;
+pub(super) mod flow;
 mod frames;
 mod idle;
 pub(super) mod result;
 mod runs;
 mod served;
+mod starved;
 mod tables;
 mod told;
 
 use core::time::Duration;
 
-use nimblenet_core::{CallId, Event, Instant, Node, wire::Frame};
+use nimblenet_core::{CallId, Event, Instant, Node, Priority, wire::Frame};
 use nimblenet_tasklet::{Answer, Fault, NamespaceId, NodeId, Work};
 
-use super::trial::Mesh;
+use self::flow::FlowSight;
+use super::trial::Trial;
 use crate::engine::Balance;
 
 /// What must hold, in a few words.
@@ -44,14 +48,16 @@ pub(super) struct Asked {
     pub(super) until: Instant,
     /// Whether it must succeed, since all is calm.
     pub(super) must_succeed: bool,
+    /// How urgent it is, and how long it may take; none if nothing runs because of it.
+    pub(super) urgency: Option<(Priority, Duration)>,
     /// What the node said.
     pub(super) taken: Result<CallId, Fault>,
 }
 
 /// Something that happens.
 pub(super) enum Sight<'a> {
-    /// A trial in this mesh begins.
-    Begins(&'a Mesh),
+    /// A trial begins.
+    Begins(&'a Trial),
     /// A node has put a frame on its link.
     Sent(NodeId, &'a Frame<'a>, usize),
     /// A frame has reached a node.
@@ -68,6 +74,10 @@ pub(super) enum Sight<'a> {
     Rested(&'a Node),
     /// The trial has made a call.
     Asked(&'a Asked),
+    /// A node is told to cancel this call, if it has it; none once it has been told.
+    Cancels(NodeId, Option<CallId>),
+    /// Something happens to a flow.
+    Flow(FlowSight<'a>),
     /// A node has gone down.
     Down(NodeId),
     /// All has been calm for long; registries that have lost something have not found the way back.
@@ -120,6 +130,12 @@ checkers! {
     "runs-once" "no call runs twice, wherever it runs" runs::RunsOnce,
     "right-result" "a call that succeeds has its own result" result::RightResult,
     "call-ends" "each call ends once, within its deadline and a second" ends::CallEnds,
+    "cancelled" "a call that is cancelled ends at once, and keeps no node busy in vain once all is calm"
+        cancelled::Cancelled,
+    "starved" "a call that waits is passed by less urgent ones never, and it rises as it waits"
+        starved::Starved,
+    "flow" "the sink of a flow has in order and once what it would have made of all items"
+        flow::Flowing,
     "served" "once all is calm, every node serves calls and is served" served::Served,
     "cache-budget" "modules take no more than the cache may have" cache::CacheBudget,
     "idle-reservations" "a node without jobs reserves nothing" idle::IdleReservations,

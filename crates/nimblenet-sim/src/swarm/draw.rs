@@ -1,12 +1,13 @@
 //! Random trials.
 
-use rand::seq::IndexedRandom as _;
+use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
+use super::flow::{Flow, Operator};
 use super::goods::{NAMESPACES, TASKLETS};
 use super::link::LinkForm;
-use super::trial::{Call, Incident, Lie, Mesh, Trial, What};
+use super::trial::{Call, Incident, Level, Lie, Mesh, Trial, What};
 use crate::scenario::{BandwidthTable, BurstTable};
 use crate::tale::Tale;
 
@@ -19,7 +20,7 @@ pub fn draw(seed: u64) -> Trial {
     random.set_stream(STREAM);
     let mut drawer = Drawer { random };
     let mut mesh = drawer.mesh();
-    let calls = drawer.calls(&mesh);
+    let mut calls = drawer.calls(&mesh);
     let mut incidents = drawer.incidents(&mesh, &calls);
     if drawer.chance(30) {
         incidents.push(drawer.trouble(&mesh));
@@ -28,10 +29,26 @@ pub fn draw(seed: u64) -> Trial {
         mesh.repeats = drawer.one(&[1, 2]);
     }
     mesh.compressed = drawer.chance(25);
+    drawer.claims(&mesh, &mut calls);
+    drawer.urgencies(&mut calls);
+    let flows = match drawer.chance(26) {
+        true => drawer.flows(&mesh),
+        false => Vec::new(),
+    };
+    if flows.is_empty() && drawer.chance(8) {
+        let until_s = mesh.turmoil_s;
+        calls.extend(drawer.overload(&mut mesh));
+        // What has no end would go on for minutes.
+        for incident in &mut incidents {
+            let left_s = whole_ms((until_s - incident.at_s).max(0.1));
+            incident.for_s.get_or_insert(left_s);
+        }
+    }
     Trial {
         seed,
         mesh: Some(mesh),
         calls,
+        flows,
         incidents,
         ..Trial::default()
     }
@@ -185,6 +202,7 @@ impl Drawer {
             times: self.one(&[1, 2, 5, 20]),
             stop_after_s: None,
             move_to: None,
+            claim_at: None,
             ..model.clone()
         });
         let calls = calls.filter(|call| call.at_s < mesh.turmoil_s);
@@ -210,9 +228,152 @@ impl Drawer {
             on: if self.chance(40) { other(self) } else { None },
             deadline_s: self.seconds(500, 8000),
             times: 1,
+            every_s: None,
             stop_after_s: self.chance(8).then(|| self.seconds(1, 1000)),
             move_to: if self.chance(15) { other(self) } else { None },
+            claim_at: None,
+            claim_after_s: None,
+            priority: None,
+            cancel_after_s: None,
         }
+    }
+
+    /// Clients go on to other nodes, or call twice.
+    fn claims(&mut self, mesh: &Mesh, calls: &mut [Call]) {
+        let nodes = mesh.nodes().into_iter();
+        let nodes: Vec<u16> = nodes.filter(|id| !mesh.registries.contains(id)).collect();
+        for call in calls {
+            if self.chance(15) {
+                let other = self.one(&nodes);
+                call.claim_at = Some(if self.chance(25) { call.node } else { other });
+                call.claim_after_s = Some(self.seconds(0, 3000));
+            }
+        }
+    }
+
+    /// Calls are more or less urgent, some have little time, and some are not wanted any more.
+    fn urgencies(&mut self, calls: &mut [Call]) {
+        for call in calls {
+            if self.chance(40) {
+                call.priority = Some(self.one(&[Level::Low, Level::High]));
+            }
+            if self.chance(15) {
+                call.deadline_s = self.seconds(50, 1000);
+            }
+            if self.chance(12) {
+                call.cancel_after_s = Some(self.seconds(0, 2000));
+            }
+        }
+    }
+
+    /// One to three flows between nodes that have them; none if there are no two such nodes.
+    fn flows(&mut self, mesh: &Mesh) -> Vec<Flow> {
+        let nodes = mesh.nodes().into_iter();
+        let without = [&mesh.registries, &mesh.boards, &mesh.tiny];
+        let able = nodes.filter(|id| !without.iter().any(|ids| ids.contains(id)));
+        let mut able: Vec<u16> = able.collect();
+        if able.len() < 2 {
+            return Vec::new();
+        }
+        let count = self.random.random_range(1..=3);
+        let mut flows: Vec<Flow> = (0..count).map(|_| self.flow(mesh, &mut able)).collect();
+        while Flow::fit(&flows).is_err() {
+            let last = flows.last_mut().expect("one without operators fits");
+            match last.sources.len() {
+                1 if last.operators.is_empty() => drop(flows.pop()),
+                1 => drop(last.operators.pop()),
+                _ => drop(last.sources.pop()),
+            }
+        }
+        if self.chance(25)
+            && let Some(flow) = flows.first_mut()
+        {
+            flow.sensed = true;
+            flow.every_s = self.seconds(100, 800);
+            let most_s = mesh.turmoil_s - flow.at_s;
+            flow.stop_after_s = Some(self.seconds(1000, (most_s * 1000.0) as u32));
+        }
+        flows
+    }
+
+    fn flow(&mut self, mesh: &Mesh, able: &mut [u16]) -> Flow {
+        able.shuffle(&mut self.random);
+        let (sink, others) = able.split_first().expect("there are two");
+        let most = others.len().min(4);
+        let sources = self.random.random_range(1..=most);
+        let mut operators = Vec::new();
+        let mut span = 1;
+        for _ in 0..self.one(&[0, 1, 1, 2, 2, 3, 4]) {
+            let namespace = self.one(&NAMESPACES[..mesh.registries.len()]);
+            let name = self.one(&[
+                "scale", "scale", "pass", "pass", "digest", "digest", "mix", "mix", "leaf", "chain",
+            ]);
+            let gathers = matches!(name, "digest" | "mix");
+            let count = if gathers {
+                self.one(&[1, 2, 3, 5, 8])
+            } else {
+                1
+            };
+            if span * count <= 16 {
+                span *= count;
+                let tasklet = format!("{namespace}/{name}");
+                operators.push(Operator { tasklet, count });
+            }
+        }
+        let turmoil_ms = (mesh.turmoil_s * 1000.0) as u32;
+        Flow {
+            at_s: self.seconds(100, turmoil_ms / 2),
+            sink: *sink,
+            sources: others[..sources].to_vec(),
+            room: self.one(&[2 * span, 32.max(2 * span), 64]),
+            items: self.one(&[10, 30, 60]),
+            every_s: self.one(&[0.02, 0.1, 0.3, 1.0]),
+            sensed: false,
+            at_sink: self.chance(15),
+            stop_after_s: self.chance(15).then(|| self.seconds(500, turmoil_ms / 2)),
+            operators,
+        }
+    }
+
+    /// More work for a node than it can do, for minutes, and calls that have much time and little priority.
+    fn overload(&mut self, mesh: &mut Mesh) -> Vec<Call> {
+        let mut model = self.call(mesh);
+        model.at_s = self.seconds(500, 4000);
+        (model.on, model.stop_after_s, model.move_to) = (None, None, None);
+        let calls = |drawer: &mut Self, tasklet: &str, times: u32, every_s: f64| {
+            let namespace = drawer.one(&NAMESPACES[..mesh.registries.len()]);
+            Call {
+                tasklet: format!("{namespace}/{tasklet}"),
+                times,
+                every_s: Some(every_s),
+                at_s: whole_ms(model.at_s + drawer.seconds(0, 3000)),
+                deadline_s: drawer.seconds(60_000, 110_000),
+                ..model.clone()
+            }
+        };
+        // A call of any of these takes about half a second, or three times that.
+        let (tasklet, every_s) = self.one(&[("slow", 1.4), ("large", 0.38), ("deep", 0.45)]);
+        let lasts_s = self.seconds(70_000, 100_000);
+        let times = (lasts_s / every_s) as u32;
+        let mut all = vec![calls(self, tasklet, times, every_s)];
+        all[0].priority = self.one(&[None, None, Some(Level::High)]);
+        if self.chance(50) {
+            let tasklet = self.one(&["leaf", "pair", "slow"]);
+            let mut others = calls(self, tasklet, times / 4, 4.0 * every_s);
+            others.priority = self.one(&[None, Some(Level::High), Some(Level::Low)]);
+            all.push(others);
+        }
+        let few = self.one(&[1, 3, 8]);
+        let mut patient = calls(self, tasklet, few, 2.0);
+        patient.priority = Some(Level::Low);
+        patient.deadline_s = self.seconds(90_000, 180_000);
+        all.push(patient);
+        let ends = all.iter().map(|call| {
+            let times = f64::from(call.times) * call.every_s.unwrap_or_default();
+            call.at_s + times + call.deadline_s
+        });
+        mesh.turmoil_s = whole_ms(ends.fold(mesh.turmoil_s, f64::max));
+        all
     }
 
     fn incidents(&mut self, mesh: &Mesh, calls: &[Call]) -> Vec<Incident> {

@@ -1,12 +1,15 @@
-//! The executor of a trial: what a tasklet gets, it gives back.
+//! The executor of a trial: what a tasklet gets, it gives back, unless it is one for flows.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
+use core::cell::Cell;
 use core::time::Duration;
 
 use nimblenet_tasklet::{ActivationId, Answer, Fault, Start, Work};
 
-use crate::executor::{SimExecutor, verify};
+use super::deed::Deed;
+use crate::executor::{SimExecutor, TimedExecutor, verify};
 
 /// The time to freeze or thaw one activation.
 const FREEZE: Duration = Duration::from_micros(20);
@@ -17,6 +20,8 @@ const FREEZE: Duration = Duration::from_micros(20);
 #[derive(Default)]
 pub(super) struct EchoExecutor {
     runs: BTreeMap<ActivationId, Run>,
+    /// What is sensed next, by all executors of the trial.
+    sensed: Rc<Cell<u32>>,
 }
 
 /// A tasklet that runs.
@@ -53,6 +58,23 @@ fn failed(activation: ActivationId, fault: Fault) -> (Duration, Answer<Vec<u8>>)
 }
 
 impl EchoExecutor {
+    /// An executor that senses one number after the other, as others with the same do.
+    pub(super) fn new(sensed: Rc<Cell<u32>>) -> Self {
+        let runs = BTreeMap::new();
+        Self { runs, sensed }
+    }
+
+    /// What a tasklet makes of its arguments before its first call.
+    fn made(&self, start: &Start<'_>) -> Option<Vec<u8>> {
+        let place = TimedExecutor::times_bytes(start.code);
+        let deed = Deed::from_number(*start.code.get(place)?)?;
+        deed.results(start.args, || {
+            let sensed = self.sensed.get();
+            self.sensed.set(sensed.wrapping_add(1));
+            sensed
+        })
+    }
+
     fn take_in(&mut self, start: &Start<'_>, over: usize, value: &[u8]) -> bool {
         let run = Run::new(start, over, value);
         let taken = run.map(|run| self.runs.insert(start.activation, run));
@@ -103,7 +125,8 @@ impl SimExecutor for EchoExecutor {
     fn execute(&mut self, work: &Work<'_>) -> Option<(Duration, Answer<Vec<u8>>)> {
         match *work {
             Work::Start(start) => {
-                if !self.take_in(&start, 0, start.args) {
+                let made = self.made(&start);
+                if !made.is_some_and(|value| self.take_in(&start, 0, &value)) {
                     return Some(failed(start.activation, Fault::InvalidModule));
                 }
                 self.step(start.activation)

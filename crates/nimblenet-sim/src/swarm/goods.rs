@@ -3,6 +3,7 @@
 use nimblenet_core::Archive;
 use nimblenet_tasklet::{NamespaceId, TaskletName};
 
+use super::deed::Deed;
 use crate::executor::TimedExecutor;
 use crate::publisher::{Draft, Publisher, shelve};
 
@@ -10,6 +11,16 @@ use crate::publisher::{Draft, Publisher, shelve};
 pub(super) const NAMESPACES: [&str; 2] = ["alpha", "beta"];
 /// The tasklets of each.
 pub(super) const TASKLETS: [&str; 6] = ["leaf", "pair", "chain", "deep", "large", "slow"];
+/// The tasklets of each for flows, if the trial has some: what they do, and their signatures.
+const OPERATORS: [(&str, Deed, &str); 5] = [
+    ("scale", Deed::Scale, "func(u32) -> u32"),
+    ("pass", Deed::Pass, "func(u32) -> bool"),
+    ("digest", Deed::Digest, "func(list<u32>) -> u32"),
+    ("mix", Deed::Mix, "func(u32, u32) -> u32"),
+    ("sense", Deed::Sense, "func() -> u32"),
+];
+/// The tasklet that makes items of a flow.
+pub(super) const SENSE: &str = "alpha/sense";
 /// The tasklet that is withdrawn and published again; no other one calls it.
 const WITHDRAWN: &str = "large";
 /// What modules are compressed with: little else than zeros is in them.
@@ -26,9 +37,28 @@ pub(super) fn is_published(name: &str, namespaces: usize) -> bool {
     namespaces.contains(&namespace) && TASKLETS.contains(&tasklet)
 }
 
+/// Whether a name is that of a tasklet that takes items of flows, in a mesh with so many namespaces.
+pub(super) fn is_operator(name: &str, namespaces: usize) -> bool {
+    let Some((namespace, tasklet)) = name.split_once('/') else {
+        return false;
+    };
+    let namespaces = &NAMESPACES[..namespaces.min(NAMESPACES.len())];
+    let made = OPERATORS.iter().any(|(name, ..)| *name == tasklet);
+    let is = made && tasklet != "sense" || is_published(name, namespaces.len());
+    namespaces.contains(&namespace) && is && tasklet != WITHDRAWN
+}
+
+/// What a tasklet does.
+pub(super) fn deed(tasklet: &str) -> Deed {
+    let named = OPERATORS.iter().find(|(name, ..)| *name == tasklet);
+    named.map_or(Deed::Echo, |(_, deed, _)| *deed)
+}
+
 /// Publishers, and what each of their registries has.
 pub(super) struct Goods {
     compressed: bool,
+    /// Whether there are tasklets for flows.
+    flows: bool,
     publishers: Vec<Publisher>,
     /// As they were after the first epoch.
     first: Vec<Publisher>,
@@ -53,10 +83,11 @@ impl Change {
 
 impl Goods {
     /// The first epoch of so many namespaces, and its change for each.
-    /// Modules travel as they run, or compressed.
-    pub(super) fn new(namespaces: usize, compressed: bool) -> (Self, Vec<Change>) {
+    /// Modules travel as they run, or compressed; with flows there are tasklets for these too.
+    pub(super) fn new(namespaces: usize, compressed: bool, flows: bool) -> (Self, Vec<Change>) {
         let mut goods = Self {
             compressed,
+            flows,
             publishers: Vec::new(),
             first: Vec::new(),
             newest: vec![0; namespaces],
@@ -90,7 +121,10 @@ impl Goods {
     /// The next version of everything in a namespace.
     pub(super) fn publish(&mut self, at: usize) -> Change {
         self.version = self.version.wrapping_add(1);
-        let drafts = drafts(at, self.version);
+        let mut drafts = drafts(at, self.version);
+        if self.flows {
+            drafts.extend(operators(self.version));
+        }
         let mut publisher = self.publishers[at].clone();
         let delta = publisher.publish(&drafts, |name| self.number(name));
         let modules = publisher.modules().to_vec();
@@ -168,4 +202,15 @@ fn drafts(at: usize, version: u8) -> Vec<Draft> {
         draft("large", &[400_000], 3000),
         draft("slow", &[1_500_000], 100),
     ]
+}
+
+/// The tasklets for flows.
+fn operators(version: u8) -> impl Iterator<Item = Draft> {
+    OPERATORS.into_iter().map(move |(name, deed, signature)| {
+        let mut module = TimedExecutor::module(&[1500], 40);
+        let place = TimedExecutor::times_bytes(&module);
+        module[place] = deed as u8;
+        *module.last_mut().expect("a module has bytes") = version;
+        Draft::new(name, module, signature)
+    })
 }

@@ -26,6 +26,7 @@ macro_rules! known {
 known![
     "forged-results",
     "mutated-calls",
+    "mutated-items",
     "replayed-calls",
     "rollback-over-restart",
 ];

@@ -19,6 +19,7 @@ pub fn minimise(trial: &Trial, checker: &str, attempts: u32) -> Trial {
         let before = smallest.clone();
         without_runs(&mut smallest, &mut fails, |trial| &mut trial.incidents);
         without_runs(&mut smallest, &mut fails, |trial| &mut trial.calls);
+        without_runs(&mut smallest, &mut fails, |trial| &mut trial.flows);
         for feature in FEATURES {
             let mut smaller = smallest.clone();
             if smaller.remove(feature) && fails(&smaller) {
@@ -27,6 +28,7 @@ pub fn minimise(trial: &Trial, checker: &str, attempts: u32) -> Trial {
         }
         without_nodes(&mut smallest, &mut fails);
         fewer_at_once(&mut smallest, &mut fails);
+        shorter_flows(&mut smallest, &mut fails);
         if smallest == before {
             break;
         }
@@ -79,6 +81,22 @@ fn fewer_at_once(smallest: &mut Trial, fails: &mut impl FnMut(&Trial) -> bool) {
         while smallest.calls[at].times > 1 {
             let mut smaller = smallest.clone();
             smaller.calls[at].times /= 2;
+            if !fails(&smaller) {
+                break;
+            }
+            *smallest = smaller;
+        }
+    }
+}
+
+/// Flows with fewer sources, operators and items.
+fn shorter_flows(smallest: &mut Trial, fails: &mut impl FnMut(&Trial) -> bool) {
+    for at in 0..smallest.flows.len() {
+        without_runs(smallest, fails, |trial| &mut trial.flows[at].sources);
+        without_runs(smallest, fails, |trial| &mut trial.flows[at].operators);
+        while smallest.flows[at].items > 1 {
+            let mut smaller = smallest.clone();
+            smaller.flows[at].items /= 2;
             if !fails(&smaller) {
                 break;
             }

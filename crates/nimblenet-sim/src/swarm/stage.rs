@@ -2,24 +2,29 @@
 
 use std::collections::BTreeSet;
 use std::panic::catch_unwind;
+use std::rc::Rc;
 
+use core::cell::Cell;
 use core::panic::AssertUnwindSafe;
 use core::time::Duration;
 
 use nimblenet_core::wire::Frame;
 use nimblenet_core::{
-    Archive, CallId, CallRequest, CatalogueLimits, Config, Instant, Limits, LinkConfig,
-    NamespaceConfig, Role,
+    Archive, CallId, CallKey, CallRequest, CatalogueLimits, ClientId, Config, Instant, Limits,
+    LinkConfig, NamespaceConfig, Priority, Role,
 };
 use nimblenet_tasklet::{Capabilities, Delta, NodeId, TaskletName};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
+use super::check::flow::FlowSight;
 use super::check::result::{FIRST_TOKEN, value};
 use super::check::{Asked, End, GRACE, Sight};
 use super::echo::EchoExecutor;
+use super::feeding::{Feeding, Step};
+use super::flow;
 use super::goods::{Change, Goods, NAMESPACES};
-use super::trial::{Call, Incident, Mesh, Trial, What};
+use super::trial::{Call, Incident, Level, Mesh, Trial, What};
 use super::upheaval::{Upheaval, first_sequence};
 use super::watch::Watch;
 use super::{Failure, Verdict};
@@ -40,6 +45,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const WAY_BACK: Duration = Duration::from_secs(90);
 /// By then every node has heard of every catalogue: hellos are 64 s apart at most.
 const AGREED: Duration = Duration::from_secs(90);
+/// By then all that sources of flows were given has come to the sinks: of the pauses between their attempts,
+/// the longest that they can have come to is over.
+const COME: Duration = Duration::from_secs(300);
+/// How long after the end of a flow nothing of it is left.
+const LEFT: Duration = Duration::from_secs(930);
 /// An intruder without an end goes on for so long.
 const FORGING: Duration = Duration::from_secs(40);
 /// The most frames that one intruder forges.
@@ -77,14 +87,36 @@ enum Act {
     Forge(usize, u32),
     Call(usize),
     Stop(usize),
+    Cancel(usize),
     Move(usize),
+    Claim(usize),
     /// Links lose nothing any more.
     Calm,
     /// The operators of registries that have lost what they had find the way back.
     WayBack,
     /// A node serves and is served, or not: the number of the attempt.
     Try(NodeId, u32),
+    /// The user of a flow does something.
+    Flow(Step),
+    /// All that was given has arrived, and the flows are stopped.
+    Through,
 }
+
+/// What is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// A call.
+    Call,
+    /// A call whose result is kept for its client.
+    Keep,
+    /// The result of a call that was made at another node.
+    Claim,
+    /// A call that must succeed.
+    Attempt,
+}
+
+/// The client of calls whose results are kept.
+const CLIENT: u32 = 7;
 
 struct Stage<'t> {
     trial: &'t Trial,
@@ -98,15 +130,23 @@ struct Stage<'t> {
     token: u32,
     /// What each call of the trial has become, while its node is up.
     taken: Vec<Vec<CallId>>,
+    /// The tokens of calls whose results are to be asked for, and in which life of their node they were
+    /// made.
+    kept: Vec<Vec<(u32, u32)>>,
+    feeding: Feeding<'t>,
     steps: u64,
 }
 
 impl<'t> Stage<'t> {
     fn new(trial: &'t Trial, mesh: &'t Mesh) -> Self {
-        let (goods, changes) = Goods::new(mesh.registries.len(), mesh.compressed);
+        let flows = !trial.flows.is_empty();
+        let (goods, changes) = Goods::new(mesh.registries.len(), mesh.compressed, flows);
         let mut watch = Watch::new();
-        watch.see(Instant::ZERO, &Sight::Begins(mesh));
-        let mut engine = Engine::new(trial.seed, watch, |_| Box::<EchoExecutor>::default());
+        watch.see(Instant::ZERO, &Sight::Begins(trial));
+        let sensed = Rc::new(Cell::new(0));
+        let mut engine = Engine::new(trial.seed, watch, move |_| {
+            Box::new(EchoExecutor::new(sensed.clone()))
+        });
         let archive = |node: u16| {
             let mut archive = Archive::new();
             let all = mesh.registries.iter().zip(&changes);
@@ -116,7 +156,8 @@ impl<'t> Stage<'t> {
             archive
         };
         for id in mesh.nodes() {
-            engine.add(config(id, trial.seed, mesh, &goods, archive(id)));
+            let limits = limits(id, mesh, flows);
+            engine.add(config((id, limits), trial.seed, mesh, &goods, archive(id)));
         }
         for (a, b) in &mesh.links {
             engine.link(NodeId(*a), NodeId(*b), mesh.link.model());
@@ -134,6 +175,8 @@ impl<'t> Stage<'t> {
             random,
             token: FIRST_TOKEN,
             taken: vec![Vec::new(); trial.calls.len()],
+            kept: vec![Vec::new(); trial.calls.len()],
+            feeding: Feeding::new(&trial.flows),
             steps: 0,
         }
     }
@@ -151,7 +194,11 @@ impl<'t> Stage<'t> {
             }
             self.act(act);
         }
-        if self.advance(self.settled() + AGREED) {
+        let over = match self.trial.flows.is_empty() {
+            true => AGREED,
+            false => COME + LEFT,
+        };
+        if self.advance(self.settled() + over) {
             self.end();
         }
     }
@@ -193,12 +240,21 @@ impl<'t> Stage<'t> {
         }
         for (at, call) in self.trial.calls.iter().enumerate() {
             let begins = moment(call.at_s);
-            agenda.push((begins, Act::Call(at)));
+            let every = duration(call.every_s.unwrap_or_default());
+            let times = if every.is_zero() { 1 } else { call.times };
+            agenda.extend((0..times).map(|turn| (begins + every * turn, Act::Call(at))));
             if let Some(after_s) = call.stop_after_s {
                 agenda.push((begins + duration(after_s), Act::Stop(at)));
             }
+            if let Some(after_s) = call.cancel_after_s {
+                agenda.push((begins + duration(after_s), Act::Cancel(at)));
+            }
             if call.move_to.is_some() {
                 agenda.push((begins + MOVE_AFTER, Act::Move(at)));
+            }
+            if call.claim_at.is_some() {
+                let after = duration(call.claim_after_s.unwrap_or_default());
+                agenda.push((begins + after, Act::Claim(at)));
             }
         }
         agenda.push((calm, Act::Calm));
@@ -214,6 +270,11 @@ impl<'t> Stage<'t> {
         for (turn, (id, number)) in tries.enumerate() {
             let at = settled + NOTICED + BETWEEN * turn as u32;
             agenda.push((at, Act::Try(NodeId(id), number)));
+        }
+        if !self.trial.flows.is_empty() {
+            let steps = self.feeding.agenda(calm, settled + NOTICED);
+            agenda.extend(steps.into_iter().map(|(at, step)| (at, Act::Flow(step))));
+            agenda.push((settled + COME, Act::Through));
         }
         agenda
     }
@@ -253,7 +314,9 @@ impl<'t> Stage<'t> {
                     }
                 }
             }
+            Act::Cancel(at) => self.cancel(at, NodeId(trial.calls[at].node)),
             Act::Move(at) => self.order_move(at, &trial.calls[at]),
+            Act::Claim(at) => self.claim(at, &trial.calls[at]),
             Act::Calm => {
                 let link = &self.mesh.link;
                 let calm = LinkModel {
@@ -267,17 +330,34 @@ impl<'t> Stage<'t> {
             }
             Act::WayBack => self.find_way_back(),
             Act::Try(node, number) => self.attempt(node, number),
+            Act::Flow(step) => self.feeding.act(&mut self.engine, step),
+            Act::Through => self.through(),
         }
+    }
+
+    /// Compares what sinks of flows have with what their sources were given, and stops the flows.
+    fn through(&mut self) {
+        let now = self.engine.now();
+        let goes_on: Vec<_> = self.feeding.goes_on(&self.engine).collect();
+        for (flow, source, sink) in goes_on {
+            if self.reached(source).contains(&sink) {
+                let watch = self.engine.observer_mut();
+                watch.see(now, &Sight::Flow(FlowSight::Through(flow, source)));
+                watch.fire("flow-through", 1);
+            }
+        }
+        self.feeding.stop_all(&mut self.engine);
     }
 
     fn begin(&mut self, what: &What) {
         match what {
             What::Crash { node, .. } => {
                 let (id, now) = (NodeId(*node), self.engine.now());
-                if self.engine.node(id).is_none() {
+                let was_up = self.engine.node(id).is_some();
+                self.upheaval.begin(&mut self.engine, what);
+                if !was_up {
                     return;
                 }
-                self.upheaval.begin(&mut self.engine, what);
                 let calls = self.trial.calls.iter().zip(&mut self.taken);
                 calls
                     .filter(|(call, _)| call.node == *node)
@@ -404,14 +484,57 @@ impl<'t> Stage<'t> {
 
     fn call(&mut self, at: usize, call: &Call) {
         let name: TaskletName = call.tasklet.parse().expect("the trial was checked");
-        for _ in 0..call.times {
+        let at_once = if call.every_s.is_some() {
+            1
+        } else {
+            call.times
+        };
+        for _ in 0..at_once {
             let node = NodeId(call.node);
             let deadline = duration(call.deadline_s);
-            let taken = self.ask(node, call.on.map(NodeId), name, (deadline, false));
+            self.token += 1;
+            let to_keep = call.claim_at.is_some();
+            let purpose = match to_keep {
+                true => Purpose::Keep,
+                false => Purpose::Call,
+            };
+            let taken = self.ask(
+                node,
+                call.on.map(NodeId),
+                name,
+                (deadline, self.token, purpose),
+                Level::priority(call.priority),
+            );
+            if to_keep {
+                let life = self.engine.crashes(node);
+                self.kept[at].push((self.token, life));
+            }
             self.taken[at].extend(taken);
         }
-        if call.times > 4 {
+        let overload = call.every_s.is_some();
+        let watch = self.engine.observer_mut();
+        watch.fire("overload", overload.into());
+        if at_once > 4 {
             self.engine.observer_mut().fire("crowd", 1);
+        }
+    }
+
+    /// Cancels calls of a node, those that have not ended.
+    fn cancel(&mut self, at: usize, node: NodeId) {
+        for call in core::mem::take(&mut self.taken[at]) {
+            if self.engine.node(node).is_none() {
+                continue;
+            }
+            // The end may come within the command.
+            let now = self.engine.now();
+            let watch = self.engine.observer_mut();
+            watch.see(now, &Sight::Cancels(node, Some(call)));
+            let cancelled = self
+                .engine
+                .command(node, |node, now| node.cancel(now, call));
+            let watch = self.engine.observer_mut();
+            watch.see(now, &Sight::Cancels(node, None));
+            watch.fire("call-cancelled", u64::from(cancelled.is_ok()));
         }
     }
 
@@ -430,30 +553,62 @@ impl<'t> Stage<'t> {
         }
     }
 
-    /// Calls a tasklet, and tells the checkers.
+    /// The client of calls asks for their results, or makes them once more.
+    fn claim(&mut self, at: usize, call: &Call) {
+        let name: TaskletName = call.tasklet.parse().expect("the trial was checked");
+        let (node, claims_at) = (NodeId(call.node), call.claim_at.map(NodeId));
+        let deadline = duration(call.deadline_s);
+        for (token, life) in core::mem::take(&mut self.kept[at]) {
+            // Who knows nothing of the call any more, or keeps nothing, would run another one.
+            let keeps = self.engine.config_mut(node).limits.results > 0;
+            let remembers = keeps && self.engine.crashes(node) == life;
+            match claims_at {
+                Some(other) if other != node => {
+                    let wish = (deadline, token, Purpose::Claim);
+                    self.ask(other, Some(node), name, wish, Priority::Normal);
+                    self.engine.observer_mut().fire("claim", 1);
+                }
+                _ if remembers => {
+                    let on = call.on.map(NodeId);
+                    let (wish, level) = ((deadline, token, Purpose::Keep), call.priority);
+                    self.ask(node, on, name, wish, Level::priority(level));
+                    self.engine.observer_mut().fire("call-again", 1);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Calls a tasklet with a token as its argument, or asks for the result of such a call, and tells the
+    /// checkers.
     fn ask(
         &mut self,
         node: NodeId,
         on: Option<NodeId>,
         name: TaskletName,
-        (deadline, must_succeed): (Duration, bool),
+        (deadline, token, purpose): (Duration, u32, Purpose),
+        priority: Priority,
     ) -> Option<CallId> {
         self.engine.node(node)?;
-        self.token += 1;
-        let token = self.token;
         let args = value(token);
+        let client = ClientId(CLIENT);
+        let number = token;
+        let key = CallKey { client, number };
         let taken = self.engine.command(node, |node, now| {
             let request = CallRequest {
                 name,
                 export: "",
                 args: &args,
                 deadline: Some(deadline),
+                priority,
                 client: None,
+                key: (purpose == Purpose::Keep).then_some(key),
                 from: None,
             };
             match on {
-                None => node.call(now, request),
+                Some(on) if purpose == Purpose::Claim => node.claim(now, on, (key, request)),
                 Some(on) => node.call_at(now, on, request),
+                None => node.call(now, request),
             }
         });
         let now = self.engine.now();
@@ -461,7 +616,8 @@ impl<'t> Stage<'t> {
             node,
             token,
             until: now + duration(deadline.as_secs_f64() / self.slowest(node)) + GRACE,
-            must_succeed,
+            must_succeed: purpose == Purpose::Attempt,
+            urgency: (purpose != Purpose::Claim).then_some((priority, deadline)),
             taken,
         };
         let watch = self.engine.observer_mut();
@@ -505,7 +661,9 @@ impl<'t> Stage<'t> {
         let others: Vec<NodeId> = reached.iter().filter(is_other).copied().collect();
         let on = (number > 0 && !others.is_empty())
             .then(|| others[(usize::from(node.0) * 7 + number as usize) % others.len()]);
-        self.ask(node, on, name, (PATIENCE, true));
+        self.token += 1;
+        let wish = (PATIENCE, self.token, Purpose::Attempt);
+        self.ask(node, on, name, wish, Priority::Normal);
     }
 
     /// The nodes that are up and that frames reach from `node` and back, not through registries.
@@ -547,6 +705,11 @@ impl<'t> Stage<'t> {
         // The observer is lent apart from the nodes.
         let mut watch = core::mem::replace(self.engine.observer_mut(), Watch::new());
         watch.end(now, &self.ends());
+        if !self.trial.flows.is_empty() {
+            for node in self.engine.nodes() {
+                watch.see(now, &Sight::Flow(FlowSight::Over(node)));
+            }
+        }
         *self.engine.observer_mut() = watch;
     }
 
@@ -616,7 +779,13 @@ fn forgeries(
     moments.map(move |(moment, turn)| (moment, Act::Forge(at, turn)))
 }
 
-fn config(id: u16, seed: u64, mesh: &Mesh, goods: &Goods, archive: Archive) -> Config {
+fn config(
+    (id, limits): (u16, Limits),
+    seed: u64,
+    mesh: &Mesh,
+    goods: &Goods,
+    archive: Archive,
+) -> Config {
     let mut config = Config::new(NodeId(id), mesh.mtu);
     let link = LinkConfig::new(mesh.mtu).with_checksum();
     config.links = vec![link.with_repeats(mesh.repeats)];
@@ -632,7 +801,7 @@ fn config(id: u16, seed: u64, mesh: &Mesh, goods: &Goods, archive: Archive) -> C
             stays: false,
         })
         .collect();
-    config.limits = limits(id, mesh);
+    config.limits = limits;
     if mesh.registries.contains(&id) {
         config.role = Role::Registry(archive);
     }
@@ -641,7 +810,7 @@ fn config(id: u16, seed: u64, mesh: &Mesh, goods: &Goods, archive: Archive) -> C
 
 /// The limits of a node. Those of ordinary nodes are a Linux node's, with buffers of the length that a
 /// trial needs.
-fn limits(id: u16, mesh: &Mesh) -> Limits {
+fn limits(id: u16, mesh: &Mesh, flows: bool) -> Limits {
     let board = Limits {
         image_bytes: 2048,
         ..Limits::board()
@@ -672,6 +841,9 @@ fn limits(id: u16, mesh: &Mesh) -> Limits {
         shelf_bytes: 16 << 10,
         image_bytes: 4 << 10,
         holdings: 64,
+        flows: if flows { flow::FLOWS } else { 0 },
+        flow_items: flow::ITEMS,
+        item_bytes: 16,
         ..Limits::linux()
     }
 }

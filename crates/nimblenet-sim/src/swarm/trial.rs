@@ -4,9 +4,12 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 
 use nimblenet_core::MIN_MTU;
+use nimblenet_core::Priority;
 use nimblenet_tasklet::NodeId;
 use serde::{Deserialize, Serialize};
 
+use super::flow::{FLOWS, Flow};
+use super::form;
 use super::link::LinkForm;
 use crate::scenario::{BadScenario, must, within};
 use crate::tale::Tale;
@@ -44,6 +47,9 @@ pub struct Trial {
     /// What is called.
     #[serde(rename = "call", skip_serializing_if = "Vec::is_empty")]
     pub calls: Vec<Call>,
+    /// What flows.
+    #[serde(rename = "flow", skip_serializing_if = "Vec::is_empty")]
+    pub flows: Vec<Flow>,
     /// The faults.
     #[serde(rename = "fault", skip_serializing_if = "Vec::is_empty")]
     pub incidents: Vec<Incident>,
@@ -98,15 +104,52 @@ pub struct Call {
     pub on: Option<u16>,
     /// How long it may take, in seconds.
     pub deadline_s: f64,
-    /// How many such calls there are at once.
+    /// How many such calls there are.
     #[serde(default = "Call::once", skip_serializing_if = "Call::is_one")]
     pub times: u32,
+    /// The time from one to the next, in seconds; without it they come at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every_s: Option<f64>,
     /// Stop them after this time, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stop_after_s: Option<f64>,
     /// Move them to this node as soon as they may move.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub move_to: Option<u16>,
+    /// Their client goes on, and asks for the results at this node: it gives the calls numbers. If it is
+    /// the node that was asked, the calls are made there once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim_at: Option<u16>,
+    /// After this time, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim_after_s: Option<f64>,
+    /// How urgent they are; normal without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Level>,
+    /// Cancel them after this time, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancel_after_s: Option<f64>,
+}
+
+/// A priority other than the normal one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// They may wait while others do not.
+    Low,
+    /// They go before others.
+    High,
+}
+
+impl Level {
+    /// The priority of calls with this level.
+    pub(super) fn priority(level: Option<Self>) -> Priority {
+        match level {
+            Some(Self::Low) => Priority::Low,
+            None => Priority::Normal,
+            Some(Self::High) => Priority::High,
+        }
+    }
 }
 
 /// Something that goes wrong.
@@ -363,7 +406,7 @@ impl Lie {
 }
 
 /// What a trial may have besides kinds of faults.
-pub(super) const FEATURES: [&str; 19] = [
+pub(super) const FEATURES: [&str; 24] = [
     "loss",
     "bursts",
     "duplication",
@@ -381,6 +424,11 @@ pub(super) const FEATURES: [&str; 19] = [
     "remote",
     "move",
     "stop",
+    "claim",
+    "cancel",
+    "priority",
+    "flows",
+    "overload",
     "wrong-clock",
     "lasting",
 ];
@@ -403,7 +451,7 @@ impl Trial {
     /// # Errors
     /// [`BadScenario`] names the line, or the field with its value and what would be right.
     pub fn read(text: &str) -> Result<Self, BadScenario> {
-        let trial: Self = toml::from_str(text).map_err(BadScenario::Form)?;
+        let trial: Self = toml::from_str(text).map_err(|error| form::finding(text, error))?;
         if let Some(mesh) = &trial.mesh {
             mesh.check()?;
             trial.check(&mesh.nodes(), &mesh.links, mesh.turmoil_s)?;
@@ -440,16 +488,32 @@ impl Trial {
             call.on.map_or(Ok(()), |on| is_node(field("on"), on))?;
             call.move_to
                 .map_or(Ok(()), |to| is_node(field("move_to"), to))?;
+            call.claim_at
+                .map_or(Ok(()), |at| is_node(field("claim_at"), at))?;
+            let after = call.claim_after_s.unwrap_or_default();
+            within(field("claim_after_s"), after, 0.0, SECONDS_MAX)?;
             within(field("deadline_s"), call.deadline_s, 0.01, 600.0)?;
             within(field("times"), call.times, 1, 1000)?;
+            let every_s = call.every_s.unwrap_or(1.0);
+            within(field("every_s"), every_s, 0.001, 600.0)?;
             let after = call.stop_after_s.unwrap_or_default();
             within(field("stop_after_s"), after, 0.0, SECONDS_MAX)?;
+            let after = call.cancel_after_s.unwrap_or_default();
+            within(field("cancel_after_s"), after, 0.0, SECONDS_MAX)?;
             must(
                 super::goods::is_published(&call.tasklet, known),
                 field("tasklet"),
                 || format!("{} is not published", call.tasklet),
             )?;
         }
+        within("flow", self.flows.len(), 0, FLOWS)?;
+        for (at, flow) in self.flows.iter().enumerate() {
+            let field = |name: &str| format!("flow[{at}].{name}");
+            flow.check(field, (nodes, known), until_s)?;
+        }
+        Flow::fit(&self.flows).map_or_else(|what| must(false, "flow", || what), Ok)?;
+        let sensed = self.flows.iter().filter(|flow| flow.sensed).count();
+        within("flow.sensed", sensed, 0, 1)?;
         let is_link = |field: String, (from, to): (u16, u16)| {
             let is = links.contains(&(from, to)) || links.contains(&(to, from));
             must(is, field, || format!("nodes {from} and {to} have no link"))
@@ -523,13 +587,23 @@ impl Trial {
             }
         }
         match cause {
-            "crowd" => self.calls.retain(|call| call.times == 1),
+            "flows" => self.flows.clear(),
+            "crowd" => self
+                .calls
+                .retain(|call| call.times == 1 || call.every_s.is_some()),
+            "overload" => self.calls.retain(|call| call.every_s.is_none()),
             "remote" => self.calls.retain(|call| call.on.is_none()),
             "move" => self.calls.iter_mut().for_each(|call| call.move_to = None),
+            "claim" => self.calls.iter_mut().for_each(|call| call.claim_at = None),
             "stop" => self
                 .calls
                 .iter_mut()
                 .for_each(|call| call.stop_after_s = None),
+            "cancel" => self
+                .calls
+                .iter_mut()
+                .for_each(|call| call.cancel_after_s = None),
+            "priority" => self.calls.iter_mut().for_each(|call| call.priority = None),
             "wrong-clock" => {
                 for incident in &mut self.incidents {
                     if let What::Crash { clock_s, .. } = &mut incident.what {
@@ -565,6 +639,12 @@ impl Trial {
         })
     }
 
+    /// Whether a node loses its catalogue in a crash.
+    pub fn loses_catalogue(&self) -> bool {
+        let loses = |it: &Incident| matches!(it.what, What::Crash { keeps: false, .. });
+        self.incidents.iter().any(loses)
+    }
+
     /// Checks faults that are to befall the run of a trace.
     ///
     /// # Errors
@@ -576,6 +656,9 @@ impl Trial {
         })?;
         must(self.calls.is_empty(), "call", || {
             "a run has the calls of its trace".into()
+        })?;
+        must(self.flows.is_empty(), "flow", || {
+            "flows need a mesh of the file".into()
         })?;
         for (at, incident) in self.incidents.iter().enumerate() {
             let kind = incident.what.name();

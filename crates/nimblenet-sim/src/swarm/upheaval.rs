@@ -1,7 +1,5 @@
 //! What befalls the nodes and links of any run: crashes, clocks, cuts and bad links.
 
-use core::time::Duration;
-
 use nimblenet_core::Instant;
 use nimblenet_tasklet::{Delta, NamespaceId, NodeId};
 
@@ -45,47 +43,75 @@ impl Upheaval {
 
     /// Lets something begin.
     pub fn begin<O: Observer>(&mut self, engine: &mut Engine<O>, what: &What) {
-        match what {
-            What::Crash { node, keeps, .. } => self.crash(engine, NodeId(*node), *keeps),
-            What::Clock { node, leap_s, rate } => {
-                let leap = crate::trace::duration(*leap_s);
-                engine.set_clock(NodeId(*node), leap, (rate * 1e6) as u32);
-            }
-            What::Slow { node, speed } => engine.set_speed(NodeId(*node), (speed * 1e6) as u32),
-            What::Drain { node } => drain(engine, NodeId(*node), true),
-            What::Misreport { node, says } => engine.set_tale(NodeId(*node), Some(*says)),
-            What::Cut { .. } | What::Partition { .. } | What::Link { .. } => {
-                self.present.push(what.clone());
-                self.settle(engine);
-            }
-            What::Publish { .. }
-            | What::Swap { .. }
-            | What::Rollback { .. }
-            | What::Forge { .. } => {}
+        if let What::Crash { node, keeps, .. } = what {
+            self.crash(engine, NodeId(*node), *keeps);
         }
+        self.present.push(what.clone());
+        self.apply(engine, what, true);
     }
 
-    /// Ends it.
+    /// Ends it. Whatever else befalls the same node or link goes on.
     ///
     /// # Panics
     /// If a node refuses the configuration that it had before.
     pub fn end<O: Observer>(&mut self, engine: &mut Engine<O>, what: &What) {
+        let at = self.present.iter().position(|present| present == what);
+        let Some(at) = at else {
+            return;
+        };
+        self.present.remove(at);
+        if let What::Crash { node, clock_s, .. } = what {
+            let is_down =
+                |other: &What| matches!(other, What::Crash { node: it, .. } if it == node);
+            if !self.present.iter().any(is_down) {
+                self.restart(engine, NodeId(*node), *clock_s);
+            }
+        }
+        self.apply(engine, what, false);
+    }
+
+    /// Lets what `what` befalls be as all that goes on at the moment wants it; of several things that
+    /// contradict each other the last one to begin decides. `begins` says whether `what` begins now.
+    fn apply<O: Observer>(&self, engine: &mut Engine<O>, what: &What, begins: bool) {
+        let latest = |is: &dyn Fn(&What) -> bool| self.present.iter().rfind(|it| is(it));
         match what {
-            What::Crash { node, clock_s, .. } => self.restart(engine, NodeId(*node), *clock_s),
             What::Clock { node, .. } => {
-                engine.set_clock(NodeId(*node), Duration::ZERO, 1_000_000);
+                let found =
+                    latest(&|it| matches!(it, What::Clock { node: other, .. } if other == node));
+                let (leap_s, rate) = match found {
+                    Some(What::Clock { leap_s, rate, .. }) => (*leap_s, *rate),
+                    _ => (0.0, 1.0),
+                };
+                // A clock leaps once, when that begins.
+                let leap_s = if begins { leap_s } else { 0.0 };
+                let leap = crate::trace::duration(leap_s);
+                engine.set_clock(NodeId(*node), leap, (rate * 1e6) as u32);
             }
-            What::Slow { node, .. } => engine.set_speed(NodeId(*node), 1_000_000),
-            What::Drain { node } => drain(engine, NodeId(*node), false),
-            What::Misreport { node, .. } => engine.set_tale(NodeId(*node), None),
-            What::Cut { .. } | What::Partition { .. } | What::Link { .. } => {
-                let at = self.present.iter().position(|present| present == what);
-                if let Some(at) = at {
-                    self.present.remove(at);
-                }
-                self.settle(engine);
+            What::Slow { node, .. } => {
+                let found =
+                    latest(&|it| matches!(it, What::Slow { node: other, .. } if other == node));
+                let speed = match found {
+                    Some(What::Slow { speed, .. }) => *speed,
+                    _ => 1.0,
+                };
+                engine.set_speed(NodeId(*node), (speed * 1e6) as u32);
             }
-            What::Publish { .. }
+            What::Drain { node } => {
+                drain(engine, NodeId(*node), latest(&|it| it == what).is_some())
+            }
+            What::Misreport { node, .. } => {
+                let found = latest(
+                    &|it| matches!(it, What::Misreport { node: other, .. } if other == node),
+                );
+                let says = match found {
+                    Some(What::Misreport { says, .. }) => Some(*says),
+                    _ => None,
+                };
+                engine.set_tale(NodeId(*node), says);
+            }
+            What::Cut { .. } | What::Partition { .. } | What::Link { .. } => self.settle(engine),
+            What::Crash { .. }
+            | What::Publish { .. }
             | What::Swap { .. }
             | What::Rollback { .. }
             | What::Forge { .. } => {}
@@ -126,6 +152,11 @@ impl Upheaval {
 
     fn crash<O: Observer>(&mut self, engine: &mut Engine<O>, id: NodeId, keeps: bool) {
         let Some(node) = engine.node(id) else {
+            // It is down; what it has kept is lost if this crash leaves nothing.
+            let kept = self.kept.iter_mut().find(|(node, _)| *node == id);
+            if let Some((_, kept)) = kept.filter(|_| !keeps) {
+                kept.clear();
+            }
             return;
         };
         let mut kept = Vec::new();

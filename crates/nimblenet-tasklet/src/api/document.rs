@@ -5,6 +5,10 @@
 pub enum Value {
     /// A number that is not negative.
     Uint,
+    /// A number that may be negative.
+    Int,
+    /// Any value that a tasklet can take or return.
+    Any,
     /// True or false.
     Bool,
     /// Text.
@@ -20,6 +24,8 @@ impl Value {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Uint => "uint",
+            Self::Int => "int",
+            Self::Any => "any",
             Self::Bool => "bool",
             Self::Text => "text",
             Self::Array => "array",
@@ -158,6 +164,100 @@ documents! {
         /// The code of the fault, if it failed.
         CODE = "code" Text, optional;
     }
+    /// A flow as a client has it begin at a node.
+    plan {
+        /// The node that the items are for.
+        SINK = "sink" Uint;
+        /// A tasklet without parameters, which the source runs in each period; its result is an item.
+        TASKLET = "tasklet" Text, optional;
+        /// Milliseconds from run to run, if there is a tasklet.
+        PERIOD_MS = "period_ms" Uint, optional;
+        /// Its operators, in order: a `stage` each.
+        OPERATORS = "operators" Array;
+        /// Whether nobody but the sink applies them; false without it.
+        AT_SINK = "at_sink" Bool, optional;
+        /// How many items the source keeps until the sink has them; 64 without it.
+        ROOM = "room" Uint, optional;
+    }
+    /// An operator of a flow.
+    stage {
+        /// `map`, `filter`, `window` or `accumulate`.
+        KIND = "kind" Text;
+        /// Its tasklet's full name.
+        TASKLET = "tasklet" Text;
+        /// How many of its inputs make one output; 1 without it.
+        COUNT = "count" Uint, optional;
+    }
+    /// The flows of a node, and the operators that it applies to flows.
+    flows {
+        /// The node's id.
+        NODE = "node" Uint;
+        /// Those that begin or end here, by name: a `flow` each.
+        FLOWS = "flows" Array;
+        /// What operators have done here lately, for each source: an `operator` each.
+        OPERATORS = "operators" Array;
+    }
+    /// A flow at one of its sources, or at its sink.
+    flow {
+        /// Its name.
+        NAME = "name" Text;
+        /// Its number in frames, by which operators name it.
+        ID = "id" Uint;
+        /// The node that the items are for.
+        SINK = "sink" Uint;
+        /// At a source: items taken since it began.
+        TAKEN = "taken" Uint, optional;
+        /// At a source: items that were not taken, since there was no room, they were too long, or the tasklet failed.
+        REFUSED = "refused" Uint, optional;
+        /// At a source: items that the sink has.
+        ARRIVED = "arrived" Uint, optional;
+        /// At a source: items that were sent again.
+        REPEATED = "repeated" Uint, optional;
+        /// At a source: whether the sink has said that it does not take the flow.
+        UNWANTED = "unwanted" Bool, optional;
+        /// At the sink: items that have arrived since it takes the flow.
+        ITEMS = "items" Uint, optional;
+        /// At the sink: items that it had no room to work on, which their sources send again.
+        DROPPED = "dropped" Uint, optional;
+    }
+    /// What an operator has done at a node for one source of a flow.
+    operator {
+        /// The flow's number in frames.
+        FLOW = "flow" Uint;
+        /// The source of its items.
+        SOURCE = "source" Uint;
+        /// `map`, `filter`, `window` or `accumulate`.
+        KIND = "kind" Text;
+        /// Its tasklet's full name.
+        TASKLET = "tasklet" Text;
+        /// Items that came in.
+        ITEMS_IN = "items_in" Uint;
+        /// Bytes of the frames that they have, or would have.
+        BYTES_IN = "bytes_in" Uint;
+        /// Items that went on.
+        ITEMS_OUT = "items_out" Uint;
+        /// Bytes of the frames that they have, or would have.
+        BYTES_OUT = "bytes_out" Uint;
+        /// Bytes of frames that links on the way to the sink did not carry.
+        SAVED = "saved" Int;
+    }
+    /// An item at the sink of its flow.
+    item {
+        /// Its number; items are numbered from 1 since the node takes the flow.
+        NUMBER = "number" Uint;
+        /// Milliseconds from the node's start to its arrival.
+        AT_MS = "at_ms" Uint;
+        /// The node that it comes from.
+        SOURCE = "source" Uint;
+        /// The first item of that source that it covers.
+        FIRST = "first" Uint;
+        /// The last one.
+        LAST = "last" Uint;
+        /// What it is, if no operator has failed.
+        VALUE = "value" Any, optional;
+        /// The code of the fault, if an operator has failed.
+        CODE = "code" Text, optional;
+    }
     /// A module in the cache.
     module {
         /// Its tasklet's full name.
@@ -284,6 +384,10 @@ documents! {
         PLACED = "placed" Uint, optional;
         /// Calls of other nodes that placement has passed on.
         PASSED = "passed" Uint, optional;
+        /// Results of calls with numbers that are kept for their clients.
+        RESULTS = "results" Uint, optional;
+        /// Results given to other nodes, where their clients had gone.
+        HANDED_OVER = "handed_over" Uint, optional;
         /// Jobs of other nodes that were refused.
         MOVES_REFUSED = "moves_refused" Uint, optional;
         /// Moves that were begun here and failed.

@@ -7,8 +7,8 @@ use anyhow::{Context, ensure};
 use nimblenet_pack::{Names, Packed};
 use nimblenet_tasklet::{Name, Package, TaskletName};
 
-/// The longest file that is read.
-const FILE_BYTES_MAX: u64 = 64 << 20;
+use crate::{inlet, outlet};
+
 const WASM_MAGIC: &[u8] = b"\0asm";
 
 /// The content of a file.
@@ -63,14 +63,7 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Content> {
 /// # Errors
 /// If it cannot be read, or is too long.
 pub(crate) fn read_bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let context = || format!("reading {}", path.display());
-    let len = fs::metadata(path).with_context(context)?.len();
-    ensure!(
-        len <= FILE_BYTES_MAX,
-        "{} has {len} bytes; the longest file that is read has {FILE_BYTES_MAX}",
-        path.display()
-    );
-    fs::read(path).with_context(context)
+    inlet::read(path, inlet::FILE_BYTES)
 }
 
 /// Writes a package, and beside it the names of its functions if there are any. Names that an
@@ -79,19 +72,18 @@ pub(crate) fn read_bytes(path: &Path) -> anyhow::Result<Vec<u8>> {
 /// # Errors
 /// If a file cannot be written.
 pub(crate) fn write_package(path: &Path, packed: &Packed) -> anyhow::Result<()> {
-    let context = || format!("writing {}", path.display());
-    fs::write(path, &packed.file).with_context(context)?;
+    outlet::write(path, &packed.file)?;
     let beside = Names::beside(path);
     if beside == path {
         return Ok(());
     }
-    let context = || format!("writing {}", beside.display());
     if let Some(names) = &packed.names {
-        return fs::write(&beside, names.to_string()).with_context(context);
+        return outlet::write(&beside, names.to_string());
     }
-    let stale = fs::read_to_string(&beside).is_ok_and(|text| Names::parse(&text).is_some());
+    let stale =
+        inlet::text(&beside, inlet::FILE_BYTES).is_ok_and(|text| Names::parse(&text).is_some());
     if stale {
-        fs::remove_file(&beside).with_context(context)?;
+        fs::remove_file(&beside).with_context(|| format!("removing {}", beside.display()))?;
     }
     Ok(())
 }

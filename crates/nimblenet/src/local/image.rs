@@ -1,12 +1,12 @@
 //! The image of a job: all its activations, as a file (spec/snapshot.md, "Job image").
 
-use std::fs::{self, File};
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use minicbor::{Decoder, Encoder};
 use nimblenet_tasklet::{Digest, TaskletName};
+
+use crate::outlet;
 
 /// A file starts with these bytes, of which the last is the version.
 const MAGIC: [u8; 8] = *b"NIMBJOB\x01";
@@ -107,26 +107,13 @@ impl JobImage {
         })
     }
 
-    /// Replaces the file as a whole: at any time it is the old one or the new one.
+    /// Writes it to a file.
     ///
     /// # Errors
     /// If the file cannot be written.
     pub(crate) fn save(&self, path: &Path) -> anyhow::Result<usize> {
         let bytes = self.encode();
-        let mut name = path
-            .file_name()
-            .context("the image needs a file name")?
-            .to_owned();
-        name.push(format!(".{}.tmp", std::process::id()));
-        let beside = path.with_file_name(name);
-        let written = File::create(&beside)
-            .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()))
-            .and_then(|()| fs::rename(&beside, path));
-        if written.is_err() {
-            // Remove the rest of the failed attempt.
-            drop(fs::remove_file(&beside));
-        }
-        written.with_context(|| format!("writing {}", path.display()))?;
+        outlet::write(path, &bytes)?;
         Ok(bytes.len())
     }
 }

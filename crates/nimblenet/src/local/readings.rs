@@ -1,11 +1,12 @@
 //! The readings of a device, call by call: the lines of a CSV file.
 
-use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use nimblenet_pack::values::{self, Item};
 use nimblenet_tasklet::{Signature, Type, abi};
+
+use crate::inlet;
 
 /// Lines of values. Each call takes the next one, and the last stays.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -29,8 +30,7 @@ impl Readings {
     /// # Errors
     /// If it cannot be read, or a cell is no value.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
-        let text = fs::read_to_string(path);
-        let text = text.with_context(|| format!("reading {}", path.display()))?;
+        let text = inlet::text(path, inlet::FILE_BYTES)?;
         Self::parse(&text).with_context(|| format!("reading {}", path.display()))
     }
 

@@ -1,7 +1,7 @@
 //! The tasklets of a local job: files, resolved against each other, with catalogue entries.
 
 use std::collections::BTreeMap;
-use std::fs;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
@@ -16,6 +16,7 @@ use super::file::{self, Content};
 use super::image::JobImage;
 use super::readings::Readings;
 use super::shape::{Function, Shape};
+use crate::inlet;
 
 /// The most bytes that linear memory may grow to where neither the module nor the command line
 /// has a limit.
@@ -430,7 +431,7 @@ impl Source {
         if self.content.package().is_none() {
             return own;
         }
-        let beside = fs::read_to_string(Names::beside(&self.path)).ok();
+        let beside = inlet::text(&Names::beside(&self.path), inlet::FILE_BYTES).ok();
         let beside = beside.and_then(|text| Names::parse(&text));
         beside.filter(|it| it.digest == own.digest).unwrap_or(own)
     }

@@ -1,7 +1,6 @@
 //! The tests of a tasklet's folder, in TOML or CSV: what it must answer.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail, ensure};
@@ -9,6 +8,7 @@ use nimblenet_pack::values::Item;
 use nimblenet_tasklet::{Fault, TaskletName, Trap};
 use serde::Deserialize;
 
+use crate::inlet;
 use crate::local::{Readings, With, cells};
 
 const TOML: &str = "tests.toml";
@@ -100,7 +100,7 @@ impl Trials {
             }
             found = true;
             let context = || format!("reading {}", path.display());
-            let text = fs::read_to_string(&path).with_context(context)?;
+            let text = inlet::text(&path, inlet::TEXT_BYTES)?;
             match is_table {
                 true => trials.add_table(&text, root).with_context(context)?,
                 false => trials.add_list(&text).with_context(context)?,
@@ -330,7 +330,7 @@ mod tests {
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
         let dir = tempfile::tempdir().expect("a folder");
         for (name, text) in files {
-            fs::write(dir.path().join(name), text).expect("a file");
+            std::fs::write(dir.path().join(name), text).expect("a file");
         }
         dir
     }

@@ -1,9 +1,7 @@
 //! The outcomes as figures and as a page.
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::Context as _;
 use nimblenet_sim::claims;
 use nimblenet_sim::figures::{
     Comparison, Figure, Point, Sample, break_even, cumulative, first_call, load_per_node,
@@ -14,6 +12,7 @@ use nimblenet_sim::{Cut, Profile, Settings};
 use serde::Serialize;
 
 use super::{Outcome, Recipe};
+use crate::outlet;
 
 /// The robot of figure 5, and how long it is followed, in seconds.
 const ROBOT: u32 = 1;
@@ -128,7 +127,7 @@ pub(crate) fn write(folder: &Path, figures: &[Figure]) -> anyhow::Result<()> {
     for figure in figures {
         for (ending, text) in [("svg", &figure.svg), ("csv", &figure.csv)] {
             let path = folder.join(&figure.name).with_extension(ending);
-            fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+            outlet::write(&path, text)?;
         }
     }
     Ok(())

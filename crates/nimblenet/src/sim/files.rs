@@ -1,12 +1,10 @@
 //! The files that an experiment writes. They are tried before it runs, so that nobody waits for an
 //! outcome that has nowhere to go.
 
-use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf, absolute};
 
-use anyhow::Context as _;
-
 use crate::failure::misuse;
+use crate::outlet;
 
 /// Where outcomes go, as far as that is asked for.
 #[derive(Clone, Default, Debug)]
@@ -23,7 +21,7 @@ pub(crate) struct Files {
 
 impl Files {
     /// The flags that name a file, with the file.
-    fn named(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+    pub(crate) fn named(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         let files = [
             ("--csv", &self.csv),
             ("--html", &self.html),
@@ -59,44 +57,11 @@ impl Files {
     /// If one cannot.
     pub(crate) fn prepare(&self) -> anyhow::Result<()> {
         for (_, path) in self.named() {
-            prepare_file(path)?;
+            outlet::prepare(path)?;
         }
         if let Some(folder) = &self.plots {
-            make(folder)?;
-            try_to_write(&folder.join(".nimblenet"))?;
+            outlet::prepare_folder(folder)?;
         }
         Ok(())
     }
-}
-
-/// Makes the folder of a file, and sees that the file can be written. What is there stays as it is.
-///
-/// # Errors
-/// If it cannot.
-pub(crate) fn prepare_file(path: &Path) -> anyhow::Result<()> {
-    if let Some(folder) = path.parent().filter(|folder| *folder != Path::new("")) {
-        make(folder)?;
-    }
-    try_to_write(path)
-}
-
-fn make(folder: &Path) -> anyhow::Result<()> {
-    let place = folder.display();
-    fs::create_dir_all(folder).with_context(|| format!("making the folder {place}"))
-}
-
-/// Opens a file for writing; one that was not there is not there afterwards.
-fn try_to_write(path: &Path) -> anyhow::Result<()> {
-    let context = || format!("writing {}", path.display());
-    let is_new = !path.exists();
-    let mut options = OpenOptions::new();
-    options
-        .append(true)
-        .create(true)
-        .open(path)
-        .with_context(context)?;
-    if is_new {
-        fs::remove_file(path).with_context(context)?;
-    }
-    Ok(())
 }

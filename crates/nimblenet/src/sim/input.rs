@@ -1,6 +1,5 @@
 //! What is run: a trace from a file, or one that a scenario makes.
 
-use std::fs;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -9,8 +8,9 @@ use nimblenet_sim::scenario::{BadScenario, Parameter, Scenario, path};
 use nimblenet_sim::swarm::Trial;
 use nimblenet_sim::trace::Trace;
 
-use super::Overrides;
+use super::{Overrides, VIBRATION};
 use crate::failure::{BAD_SCENARIO, BAD_TRACE, Coded, misuse};
+use crate::inlet;
 
 /// Where traces come from, and the nodes and links that they run on.
 #[derive(Clone, Debug)]
@@ -28,16 +28,19 @@ impl Input {
     pub(crate) fn read(overrides: &Overrides) -> anyhow::Result<Self> {
         let (mut scenario, place) = match &overrides.scenario {
             None => (Scenario::default(), None),
-            Some(name) => match Scenario::built_in(name) {
-                Some(text) => (scenario(name, text)?, Some(name.as_str())),
-                None => {
-                    let text = fs::read_to_string(name).with_context(|| {
-                        let known = Scenario::BUILT_IN.join(", ");
-                        format!("reading the scenario {name}, which is none of {known}")
-                    })?;
-                    (scenario(name, &text)?, Some(name.as_str()))
+            Some(name) => {
+                match Scenario::built_in(name) {
+                    Some(text) => (scenario(name, text)?, Some(name.as_str())),
+                    None => {
+                        let text =
+                        inlet::text(Path::new(name), inlet::TEXT_BYTES).with_context(|| {
+                            let known = Scenario::BUILT_IN.join(", ");
+                            format!("reading the scenario {name}, which is none of {known}, {VIBRATION}")
+                        })?;
+                        (scenario(name, &text)?, Some(name.as_str()))
+                    }
                 }
-            },
+            }
         };
         overrides.apply(&mut scenario);
         check(place.unwrap_or("the command line"), &scenario)?;
@@ -72,6 +75,7 @@ impl Input {
         let name = parameter.name();
         let of_links = match parameter {
             Parameter::Loss
+            | Parameter::Repeats
             | Parameter::CacheBytes
             | Parameter::Mtu
             | Parameter::Preload
@@ -101,7 +105,7 @@ impl Input {
 /// If the file cannot be read, or says what cannot be.
 pub(crate) fn faults(path: &Path) -> anyhow::Result<Trial> {
     let place = path.display();
-    let text = fs::read_to_string(path).with_context(|| format!("reading the faults {place}"))?;
+    let text = inlet::text(path, inlet::TEXT_BYTES).context("reading the faults")?;
     Trial::read(&text).map_err(|error| bad_scenario(&place.to_string(), &error))
 }
 
@@ -120,7 +124,7 @@ fn bad_scenario(place: &str, error: &BadScenario) -> anyhow::Error {
 
 fn trace(path: &Path) -> anyhow::Result<Trace> {
     let place = path.display();
-    let bytes = fs::read(path).with_context(|| format!("reading the trace {place}"))?;
+    let bytes = inlet::read(path, inlet::TRACE_BYTES).context("reading the trace")?;
     let trace = Trace::read(&bytes);
     trace.map_err(|error| Coded::new(BAD_TRACE, format!("{place}: {error}")).into())
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::Context as _;
 use serde_json::{Map, Value as Json};
+
+use crate::outlet;
 
 /// Writes a row for each document: its numbers and names, and those of the maps in it under
 /// `MAP.KEY`. Lists are left out.
@@ -14,18 +15,17 @@ use serde_json::{Map, Value as Json};
 pub(crate) fn csv(path: &Path, runs: &[Json]) -> anyhow::Result<()> {
     let rows: Vec<Map<String, Json>> = runs.iter().map(flat).collect();
     let columns: BTreeSet<&String> = rows.iter().flat_map(Map::keys).collect();
-    let context = || format!("writing {}", path.display());
-    let mut writer = csv::Writer::from_path(path).with_context(context)?;
-    writer.write_record(&columns).with_context(context)?;
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(&columns)?;
     for row in &rows {
         let cells = columns.iter().map(|column| match row.get(*column) {
             None | Some(Json::Null) => String::new(),
             Some(Json::String(text)) => text.clone(),
             Some(other) => other.to_string(),
         });
-        writer.write_record(cells).with_context(context)?;
+        writer.write_record(cells)?;
     }
-    writer.flush().with_context(context)
+    outlet::write(path, writer.into_inner()?)
 }
 
 fn flat(document: &Json) -> Map<String, Json> {

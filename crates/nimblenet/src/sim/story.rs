@@ -140,17 +140,18 @@ impl<'t> Story<'t> {
         };
         let took = followed.ended - followed.begun;
         let ran: Duration = followed.spans.iter().map(|span| span.to - span.from).sum();
-        let modules: Duration = followed.steps.iter().map(|it| it.step.took).sum();
+        let waited: Duration = followed.waits().map(|(from, to)| to - from).sum();
         let text = match followed.fault {
             None => "a result".to_owned(),
             Some(fault) => format!("{}: {}", fault.code(), fault.meaning().trim()),
         };
         row(&mut page, "outcome", &text);
         let text = format!(
-            "{:.3} s; its tasklets ran for {:.3} s, and it waited {:.3} s for modules",
+            "{:.3} s; its tasklets ran for {:.3} s, and for {:.3} s it waited: for modules, for an \
+             executor, or for the way between nodes",
             took.as_secs_f64(),
             ran.as_secs_f64(),
-            modules.as_secs_f64()
+            waited.as_secs_f64()
         );
         row(&mut page, "response", &text);
         if followed.ran_on.0 != node {

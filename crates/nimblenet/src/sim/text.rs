@@ -1,11 +1,13 @@
 //! The outcomes for a person, 80 columns wide.
 
+use alloc::collections::BTreeMap;
 use core::cmp::Reverse;
 
 use comfy_table::{CellAlignment, Table, presets};
+use nimblenet_core::Priority;
 use nimblenet_sim::scenario::Sweep;
 use nimblenet_sim::tally::Accounting;
-use nimblenet_sim::{Cut, HEADERS, Report};
+use nimblenet_sim::{Cut, Deadlines, Duty, HEADERS, Report};
 
 use super::Outcome;
 use super::drawing::{Contest, contests};
@@ -80,6 +82,43 @@ fn calls(page: &mut String, report: &Report) {
             ),
         );
     }
+    if let Some(deadlines) = &report.deadlines {
+        say("deadlines", met(deadlines));
+    }
+    if let Some(results) = &report.hand_over {
+        say(
+            "results",
+            format!(
+                "{} where the robot had called, {} when it came back, {} at another node after {} \
+                 in the mean; {} lost, {} not yet, {} not taken; {} kB",
+                results.at_once,
+                results.back,
+                results.elsewhere,
+                seconds(results.mean_wait_s),
+                results.lost,
+                results.open,
+                results.not_taken,
+                kilobytes(results.bytes)
+            ),
+        );
+    }
+}
+
+/// How many calls of each priority have ended in time, the most urgent first.
+fn met(deadlines: &BTreeMap<&str, Deadlines>) -> String {
+    let priorities = Priority::ALL.iter().rev().map(|priority| priority.name());
+    let rows = priorities.filter_map(|name| {
+        let Deadlines {
+            calls,
+            met,
+            too_late,
+        } = deadlines.get(name)?;
+        let share = percent(*met as f64 / (*calls as f64).max(1.0));
+        Some(format!(
+            "{name} {share} of {calls} met, {too_late} given up as too late"
+        ))
+    });
+    rows.collect::<Vec<_>>().join("; ")
 }
 
 /// What was sent, and where tasklets came from.
@@ -114,6 +153,9 @@ fn traffic(page: &mut String, report: &Report) {
             report.jain_txrx, report.cv_txrx
         ),
     );
+    if !report.energy_j.is_empty() {
+        say("energy", energy(report));
+    }
     let sources = report.acquisitions_by_source;
     say(
         "tasklets",
@@ -122,6 +164,26 @@ fn traffic(page: &mut String, report: &Report) {
             sources.local, sources.neighbour, sources.global, sources.registry
         ),
     );
+}
+
+/// What nodes have used, without the registry, and what they did with it.
+fn energy(report: &Report) -> String {
+    let others = |id: &u16| *id != report.registry;
+    let used = report.energy_j.iter().filter(|(id, _)| others(id));
+    let used: Vec<f64> = used.map(|(_, joules)| *joules).collect();
+    let duties = report.duty_cycle.iter().filter(|(id, _)| others(id));
+    let duties: Vec<_> = duties.map(|(_, duty)| *duty).collect();
+    let count = duties.len().max(1) as f64;
+    let percent = |of: fn(&Duty) -> f64| 100.0 * duties.iter().map(of).sum::<f64>() / count;
+    format!(
+        "{:.1} J a node ({:.1} to {:.1}); a node runs {:.1} %, sends {:.2} %, receives {:.2} % of the time",
+        used.iter().sum::<f64>() / count,
+        used.iter().copied().fold(f64::INFINITY, f64::min),
+        used.iter().copied().fold(0.0, f64::max),
+        percent(|duty| duty.run),
+        percent(|duty| duty.send),
+        percent(|duty| duty.receive),
+    )
 }
 
 fn kinds(report: &Report) -> Table {

@@ -110,6 +110,7 @@ pub(super) fn replay(plan: &Plan<'_>, firmware: &Firmware) -> anyhow::Result<Out
     }
     let by_hops = floor.transfers.by_hops();
     let facts = Facts {
+        hand_over: None,
         plan,
         tasks: &tasks,
         load: &load,

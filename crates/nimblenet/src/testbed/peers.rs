@@ -3,7 +3,7 @@
 
 use nimblenet_core::{
     Archive, CallId, CallRequest, Config, Driver, Event, ExecutorId, Input, Instant, LinkAddress,
-    LinkId, Node, Placement, Role, Transmit, drain, pump,
+    LinkId, Node, Placement, Priority, Role, Transmit, drain, pump,
 };
 use nimblenet_tasklet::{Fault, NodeId, TaskletName, Work};
 
@@ -38,7 +38,8 @@ impl Driver for Outside {
             Event::Reported { .. }
             | Event::Catalogue { .. }
             | Event::Contradicted { .. }
-            | Event::Moved { .. } => {}
+            | Event::Moved { .. }
+            | Event::Item { .. } => {}
         }
     }
 }
@@ -136,7 +137,9 @@ pub(super) fn request(name: TaskletName) -> CallRequest<'static> {
         export: "",
         args: super::robots::NOTHING,
         deadline: Some(super::processes::CALL_MAX),
+        priority: Priority::Normal,
         client: None,
+        key: None,
         from: None,
     }
 }

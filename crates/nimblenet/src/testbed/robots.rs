@@ -5,11 +5,11 @@ use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use nimblenet_core::{CallId, Event, Instant, Source, Step};
+use nimblenet_core::{CallId, CallKey, ClientId, Event, Instant, Source, Step};
 use nimblenet_node::remote::{CallOptions, Remote};
 use nimblenet_sim::tally::Tally;
 use nimblenet_sim::trace::{Trace, Trigger};
-use nimblenet_sim::{NAMESPACE, Observer as _, chain_name};
+use nimblenet_sim::{Errands, HandOver, NAMESPACE, Observer as _, Question, chain_name};
 use nimblenet_tasklet::api::step;
 use nimblenet_tasklet::{Fault, NamespaceId, NodeId, TaskletName, TaskletRef};
 use tokio::task::JoinSet;
@@ -39,6 +39,16 @@ pub(crate) struct Ended {
     pub(crate) answer: Result<Answered, String>,
 }
 
+/// What has come to a robot.
+#[derive(Debug)]
+enum Came {
+    /// The answer to a call.
+    Answer(CallId, Ended),
+    /// The answer to its question for a result, at this node: the result's length, or the code of the
+    /// failure.
+    Result(NodeId, CallId, Result<(), String>),
+}
+
 /// The answer to a call that gave results.
 #[derive(Debug)]
 pub(crate) struct Answered {
@@ -57,7 +67,11 @@ pub(crate) struct Robots<'a> {
     pace: Pace,
     begun: Instant,
     end: Instant,
-    calls: JoinSet<Ended>,
+    calls: JoinSet<Came>,
+    /// What robots that have driven on ask for; none if they do not.
+    errands: Option<Errands>,
+    /// The number of the last call or question.
+    number: u32,
     /// Triggers that have been.
     pub(crate) triggered: usize,
     /// Calls that were made.
@@ -65,7 +79,8 @@ pub(crate) struct Robots<'a> {
 }
 
 impl<'a> Robots<'a> {
-    /// The robots of a trace, which begins now.
+    /// The robots of a trace, which begins now. With `hand_over`, those that have driven on ask for their
+    /// results where they are.
     ///
     /// # Errors
     /// If a chain has no name, which does not happen.
@@ -74,6 +89,7 @@ impl<'a> Robots<'a> {
         nodes: BTreeMap<NodeId, SocketAddr>,
         pace: Pace,
         begun: Instant,
+        hand_over: bool,
     ) -> anyhow::Result<Self> {
         let names = (0..trace.taskset.chains.len() as u32).map(name);
         Ok(Self {
@@ -84,6 +100,8 @@ impl<'a> Robots<'a> {
             begun,
             end: begun + trace.duration(),
             calls: JoinSet::new(),
+            errands: hand_over.then(|| Errands::new(&trace.contacts)),
+            number: 0,
             triggered: 0,
             made: 0,
         })
@@ -93,19 +111,28 @@ impl<'a> Robots<'a> {
     /// a call that has ended.
     pub(crate) async fn work(&mut self, until: Instant) -> Option<Ended> {
         loop {
-            let due = self
-                .triggers
-                .get(self.triggered)
-                .map(|trigger| self.moment(trigger.at_s));
-            let next = due
-                .filter(|due| *due < self.end)
-                .unwrap_or(until)
-                .min(until);
+            let in_time = |moment: &Instant| *moment < self.end;
+            let trigger = self.triggers.get(self.triggered);
+            let trigger = trigger.map(|trigger| self.moment(trigger.at_s));
+            let trigger = trigger.filter(in_time);
+            let contact = self.errands.as_ref().and_then(Errands::next_contact);
+            let contact = contact.map(|at| self.begun + at.since(Instant::ZERO));
+            let contact = contact.filter(in_time);
+            let due = trigger.into_iter().chain(contact).min();
+            let next = due.unwrap_or(until).min(until);
             tokio::select! {
-                Some(ended) = self.calls.join_next() => return ended.ok(),
+                Some(came) = self.calls.join_next() => {
+                    if let Some(ended) = came.ok().and_then(|came| self.take(came)) {
+                        return Some(ended);
+                    }
+                    continue;
+                }
                 () = sleep(self.pace.until(next)) => {}
             }
-            if due.is_some_and(|due| due <= next && due < self.end) {
+            if contact.is_some_and(|at| at <= next) {
+                let asked = self.errands.as_mut().map(Errands::arrive);
+                asked.into_iter().flatten().for_each(|it| self.ask(&it));
+            } else if trigger.is_some_and(|at| at <= next) {
                 self.trigger();
             } else {
                 return None;
@@ -117,14 +144,57 @@ impl<'a> Robots<'a> {
     pub(crate) async fn come_home(&mut self) -> Vec<Ended> {
         let mut ended = Vec::new();
         let all = async {
-            while let Some(call) = self.calls.join_next().await {
-                ended.extend(call.ok());
+            while let Some(came) = self.calls.join_next().await {
+                ended.extend(came.ok().and_then(|came| self.take(came)));
             }
         };
         // Whoever has no answer then has none.
         let _ = tokio::time::timeout(GRACE, all).await;
         self.calls.abort_all();
         ended
+    }
+
+    /// How robots got their results; none if they did not ask for them elsewhere.
+    pub(crate) fn outcome(&self) -> Option<HandOver> {
+        self.errands.as_ref().map(|errands| errands.outcome(0))
+    }
+
+    /// Takes what has come to a robot; returns the call that has ended with it.
+    fn take(&mut self, came: Came) -> Option<Ended> {
+        let now = Instant::ZERO + self.pace.now().since(self.begun);
+        let result = |answer: Result<(), &String>| answer.map_err(|code| fault(code));
+        let (at, call, result, ended) = match came {
+            Came::Answer(call, ended) => {
+                let result = result(ended.answer.as_ref().map(drop));
+                (ended.node, call, result, Some(ended))
+            }
+            Came::Result(at, call, answer) => (at, call, result(answer.as_ref().copied()), None),
+        };
+        let errands = self.errands.as_mut();
+        let again = errands.and_then(|errands| errands.ended(now, (at, call), result));
+        if let Some(question) = again {
+            self.ask(&question);
+        }
+        ended
+    }
+
+    /// A robot asks the node in its reach for the result of an earlier call.
+    fn ask(&mut self, question: &Question) {
+        let Some(address) = self.nodes.get(&question.node).copied() else {
+            return;
+        };
+        let now = Instant::ZERO + self.pace.now().since(self.begun);
+        self.number += 1;
+        let call = CallId(self.number);
+        if let Some(errands) = &mut self.errands {
+            errands.asked(now, question, call);
+        }
+        let patience = self.pace.until(self.end) + GRACE;
+        let question = *question;
+        self.calls.spawn(async move {
+            let answer = claim(address, &question, patience).await;
+            Came::Result(question.node, call, answer)
+        });
     }
 
     fn moment(&self, at_s: f64) -> Instant {
@@ -142,17 +212,26 @@ impl<'a> Robots<'a> {
         let name = self.names[trigger.chain as usize];
         let (pace, begun) = (self.pace, self.begun);
         let patience = self.pace.until(self.end) + GRACE;
+        self.number += 1;
+        let (client, number) = (ClientId(trigger.robot), self.number);
+        if let Some(errands) = &mut self.errands {
+            let at = Instant::ZERO + pace.now().since(begun);
+            let key = CallKey { client, number };
+            errands.called(at, (node, CallId(number)), (key, name));
+        }
+        let to_keep = self.errands.as_ref().map(|_| number);
         self.calls.spawn(async move {
             let now = || Instant::ZERO + pace.now().since(begun);
             let made = now();
-            let answer = call(address, &name, trigger.robot, patience).await;
-            Ended {
+            let answer = call(address, &name, (client, to_keep), patience).await;
+            let ended = Ended {
                 node,
                 chain: trigger.chain,
                 made,
                 at: now(),
                 answer,
-            }
+            };
+            Came::Answer(CallId(number), ended)
         });
     }
 }
@@ -169,14 +248,15 @@ pub(crate) fn name(chain: u32) -> anyhow::Result<TaskletName> {
 async fn call(
     node: SocketAddr,
     name: &TaskletName,
-    robot: u32,
+    (robot, number): (ClientId, Option<u32>),
     patience: Duration,
 ) -> Result<Answered, String> {
     let remote = Remote::connect(node, patience).await;
     let mut remote = remote.map_err(|error| error.kind().to_string())?;
     let options = CallOptions {
         explain: true,
-        client: Some(robot),
+        client: Some(robot.0),
+        number,
         ..CallOptions::default()
     };
     let answer = remote.call(name, NOTHING, options).await;
@@ -187,6 +267,16 @@ async fn call(
         took: Duration::from_micros(explained.took_us),
         steps: steps.collect::<Option<_>>().ok_or("malformed")?,
     })
+}
+
+/// A robot's question for the result of an earlier call, from its socket to the answer.
+async fn claim(node: SocketAddr, question: &Question, patience: Duration) -> Result<(), String> {
+    let remote = Remote::connect(node, patience).await;
+    let mut remote = remote.map_err(|error| error.kind().to_string())?;
+    let Question { at, key, name, .. } = question;
+    let at = Some(*at).filter(|at| *at != question.node);
+    let answer = remote.claim(name, at, (key.client.0, key.number)).await;
+    answer.map(drop).map_err(|error| error.code().to_owned())
 }
 
 /// An acquisition as the node that made it has it. Catalogue numbers are those of the order of

@@ -1,8 +1,10 @@
 //! `nimblenet call`: a tasklet on a node.
 
+use core::time::Duration;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use nimblenet_core::Priority;
 use nimblenet_tasklet::api::explained;
 use nimblenet_tasklet::{NodeId, TaskletName};
 use serde_json::json;
@@ -28,7 +30,12 @@ use crate::steps::milliseconds;
     -- -Infinity    (after --, for its minus)\n  \
     @FILE is what a file holds: a list in .csv, one value in .json or .cbor\n\n\
     Example:\n  \
-    nimblenet call shop/rms '[3, 4]' --node 127.0.0.1:5684 --explain")]
+    nimblenet call shop/rms '[3, 4]' --node 127.0.0.1:5684 --explain\n\n\
+    Within 2 seconds or not at all, before calls that are less urgent:\n  \
+    nimblenet call shop/rms '[3, 4]' --node 127.0.0.1:5684 --priority high --deadline 2\n\n\
+    A robot calls node 7, drives on, and gets the result where it is then:\n  \
+    nimblenet call shop/check --node 10.0.0.7 --client 3 --number 12\n  \
+    nimblenet call shop/check --node 10.0.0.8 --client 3 --number 12 --result --at 7")]
 pub(crate) struct Args {
     /// The tasklet.
     #[arg(value_name = "NS/NAME")]
@@ -55,6 +62,21 @@ pub(crate) struct Args {
     /// Number of who calls, the same each time: the node keeps what it calls while it is there.
     #[arg(long, value_name = "NUMBER")]
     client: Option<u32>,
+    /// Number of the call, which the client gives to no other one: the node keeps the result for five
+    /// minutes, and a call with this number runs once, however often it is made.
+    #[arg(long, value_name = "NUMBER", requires = "client")]
+    number: Option<u32>,
+    /// Run nothing: wait for the result of the call that the client has made with this number, at the
+    /// node --at or at this one.
+    #[arg(long, requires = "number", conflicts_with_all = ["args", "invoke", "explain", "logs"])]
+    result: bool,
+    /// How urgent it is: of the calls that wait at a node, those of a higher priority come first.
+    #[arg(long, value_enum, default_value_t, value_name = "LEVEL")]
+    priority: Level,
+    /// Seconds that it may take: within a priority the call that must end first comes first, and one that
+    /// cannot end in time is refused at once [default: the node's call_ms]
+    #[arg(long, value_name = "S", value_parser = deadline)]
+    deadline: Option<Duration>,
     /// File of function names that `pack` has written, to say where a tasklet failed; give it once
     /// for each tasklet.
     #[arg(long, value_name = "FILE")]
@@ -64,6 +86,37 @@ pub(crate) struct Args {
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// How urgent a call is.
+#[derive(clap::ValueEnum, Clone, Copy, Default, Debug)]
+enum Level {
+    /// It may wait while others do not.
+    Low,
+    /// As a call that says nothing.
+    #[default]
+    Normal,
+    /// It goes before others.
+    High,
+}
+
+impl From<Level> for Priority {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Low => Self::Low,
+            Level::Normal => Self::Normal,
+            Level::High => Self::High,
+        }
+    }
+}
+
+/// Seconds, to the millisecond, from a millisecond to a day.
+fn deadline(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "it is a number of seconds".to_owned())?;
+    match seconds {
+        0.001..=86_400.0 => Ok(Duration::from_millis((seconds * 1000.0).round() as u64)),
+        _ => Err("it is from 0.001 to 86400 seconds".to_owned()),
+    }
 }
 
 /// Runs the verb.
@@ -80,10 +133,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         explain: args.explain,
         logs: args.logs,
         client: args.client,
+        number: args.number,
+        priority: args.priority.into(),
+        deadline: args.deadline,
     };
     let answer = args.patience.ask(&args.node, async |wait| {
         let mut node = wait.connect(&args.node).await?;
-        let answer = node.call(&args.name, &values, options).await;
+        let answer = match (args.client, args.number) {
+            (Some(client), Some(number)) if args.result => {
+                node.claim(&args.name, args.at, (client, number)).await
+            }
+            _ => node.call(&args.name, &values, options).await,
+        };
         Ok((answer.map_err(|error| error.named(name_of)), wait.is_over()))
     });
     let (answer, in_vain) = answer?;
@@ -91,7 +152,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Ok(answer) => answer,
         Err(error) => {
             let lines: Vec<_> = error.lines().to_vec();
-            let mut context = format!("calling {} at {} failed", args.name, args.node);
+            let what = if args.result { "asking for the result of" } else { "calling" };
+            let mut context = format!("{what} {} at {} failed", args.name, args.node);
             if in_vain {
                 context.push_str("; ");
                 context.push_str(&args.patience.in_vain(&args.node));

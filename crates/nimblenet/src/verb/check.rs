@@ -162,6 +162,12 @@ impl Findings {
                     )),
                 }
             }
+            if self.name.is_some_and(|own| TaskletName::new(module).is_ok_and(|it| it == own)) {
+                self.problems.push(format!(
+                    "it calls itself ({name} of {module}), so its chain has no end; pack it under another \
+                     name, or call within the module"
+                ));
+            }
             if let Some(problem) = problem {
                 self.problems
                     .push(format!("it imports {name} from {module}, {problem}"));

@@ -102,7 +102,7 @@ async fn wait_until_empty(args: &Args, wait: Wait) -> anyhow::Result<Vec<JobSumm
 /// How many calls stand how.
 fn states(jobs: &[JobSummary]) -> String {
     let count = |state: &str| jobs.iter().filter(|job| job.state == state).count();
-    let known = ["running", "waiting", "moving", "remote"];
+    let known = ["running", "queued", "waiting", "moving", "remote"];
     let counted = known.map(|state| (count(state), state));
     let some = counted.iter().filter(|(count, _)| *count > 0);
     let texts: Vec<_> = some.map(|(count, state)| format!("{count} {state}")).collect();

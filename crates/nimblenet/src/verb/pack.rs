@@ -1,6 +1,5 @@
 //! `nimblenet pack`: from a module and a manifest to a package file.
 
-use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -8,6 +7,7 @@ use nimblenet_tasklet::TaskletName;
 
 use nimblenet_pack::{Manifest, pack};
 
+use crate::inlet;
 use crate::local::file;
 use crate::output;
 
@@ -43,7 +43,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let manifest = manifest(args)?;
     let module = match &args.module {
-        Some(path) => fs::read(path).with_context(|| format!("reading {}", path.display()))?,
+        Some(path) => file::read_bytes(path)?,
         None => Vec::new(),
     };
     let packed =
@@ -63,7 +63,7 @@ fn manifest(args: &Args) -> anyhow::Result<Manifest> {
         return Ok(Manifest::named(args.name.context("--name is missing")?));
     };
     let context = || format!("reading {}", path.display());
-    let text = fs::read_to_string(path).with_context(context)?;
+    let text = inlet::text(path, inlet::TEXT_BYTES)?;
     let manifest = Manifest::parse(&text).with_context(context)?;
     Ok(match args.name {
         Some(name) => manifest.with_name(name).with_context(context)?,

@@ -1,22 +1,22 @@
 //! `nimblenet provision`: writes a board's record as a file for its flash.
 
 use core::net::SocketAddrV4;
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, bail, ensure};
 use clap::builder::PossibleValuesParser;
 use nimblenet_board::ledger;
-use nimblenet_board::provision::{Network, Provision};
+use nimblenet_board::provision::{Network, Policy, Provision};
 use nimblenet_core::{NamespaceConfig, Pace};
 use nimblenet_node::{PublicKey, SigningKey};
 use nimblenet_tasklet::{Capabilities, Capability, Name, NodeId};
 use nimblenet_uf2::Image;
 use serde_json::json;
 
+use crate::outlet;
 use crate::output;
 use crate::remote;
 
@@ -28,7 +28,6 @@ const LEDGER_ADDRESS: u32 = 0x101f_d000;
 const LEDGER_BYTES: usize = ledger::SECTORS * ledger::SECTOR_BYTES;
 const ERASED: u8 = 0xff;
 /// The mode of a file with a WiFi passphrase in it.
-const SECRET_MODE: u32 = 0o600;
 /// The name of a network by cable, which has none (spec/board.md, section 2).
 const CABLE: &str = "ethernet";
 /// No passphrase file is longer.
@@ -79,6 +78,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "KIND", default_value = "wired",
           value_parser = PossibleValuesParser::new(["wired", "radio"]))]
     pace: String,
+    /// Where calls run that clients make at the board: `here`, on the board, or `least-work`, where they
+    /// will have ended first. For boards whose image places calls, which do `least-work` if nothing is said.
+    #[arg(long, value_name = "POLICY", requires = "raw",
+          value_parser = PossibleValuesParser::new(Policy::ALL.map(Policy::name)))]
+    placement: Option<String>,
     /// File to write.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -119,6 +123,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let paced = provision.with_pace(Pace::PAPER);
         provision = paced.context("a board cannot be provisioned so")?;
     }
+    let policy = args.placement.as_deref().and_then(Policy::named);
+    if let Some(policy) = policy {
+        provision = provision.with_policy(policy);
+    }
     let mut sector = provision.encode();
     sector.resize(SECTOR_BYTES, ERASED);
     let file = if args.raw {
@@ -134,12 +142,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     let path = args.output.display();
     let secret = provision.network().is_some_and(|it| it.passphrase().is_some());
-    let written = if secret {
-        write_secret(&args.output, &file)
-    } else {
-        fs::write(&args.output, file)
-    };
-    written.with_context(|| format!("cannot write {path}"))?;
+    match secret {
+        true => outlet::write_secret(&args.output, &file)?,
+        false => outlet::write(&args.output, &file)?,
+    }
     let names = provision.namespaces().iter();
     let names: Vec<String> = names.map(|namespace| namespace.name.to_string()).collect();
     if args.json {
@@ -152,6 +158,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             let neighbours = network.neighbours().map(|it| it.to_string());
             fields["neighbours"] = neighbours.collect::<Vec<_>>().into();
         }
+        if let Some(policy) = policy {
+            fields["placement"] = policy.name().into();
+        }
         return output::json(&fields);
     }
     let mut line = if names.is_empty() {
@@ -162,6 +171,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     if let Some(network) = provision.network() {
         line.push_str(&format!(", network {}", network.name()));
+    }
+    if let Some(policy) = policy {
+        line.push_str(&format!(", placement {}", policy.name()));
     }
     if args.renew {
         line.push_str(", the ledger begins anew");
@@ -192,17 +204,6 @@ fn read_passphrase(path: &Path) -> anyhow::Result<String> {
     // An empty passphrase would mean an open network.
     ensure!(!line.is_empty(), "{} holds no passphrase", path.display());
     Ok(line.into())
-}
-
-/// Writes a file that only its owner can read.
-fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).mode(SECRET_MODE);
-    let mut file = options.open(path)?;
-    // A file that exists keeps its mode when it is opened.
-    file.set_permissions(Permissions::from_mode(SECRET_MODE))?;
-    file.set_len(0)?;
-    file.write_all(bytes)
 }
 
 /// One `--namespace`.

@@ -8,15 +8,19 @@ use clap::ArgAction;
 use nimblenet_node::SigningKey;
 use nimblenet_node::remote::{Form, NamespaceSummary, PublishReport, Remote, RemoteError, Stopped};
 use nimblenet_tasklet::Package;
+use nimblenet_tasklet::api::status;
 use serde_json::{Value as Json, json};
 use tokio::time::sleep;
 
 use crate::failure::{Coded, NOT_SPREAD, complain};
+use crate::inlet;
 use crate::output;
 use crate::remote::{Address, Patience, Wait};
 
 /// How often a node is asked whether it has heard of a publication.
 const POLL: Duration = Duration::from_millis(50);
+/// Nodes have told a registry that has started anew what they hold when it has run for so long.
+const GATHERED_AFTER: Duration = Duration::from_secs(10);
 /// Requests between which the time is divided, so that a lost answer leaves time to ask again.
 pub(super) const REQUESTS: u32 = 4;
 /// A module is at most a few hundred kilobytes; what is larger is no package.
@@ -184,16 +188,26 @@ async fn spread_to_all(
             Err(error) => return Some(unheard(address, &error)),
         };
         let mut late = published.iter().filter_map(|report| missing(&held, report));
-        let Some(missing) = late.next() else {
+        let missing = late.next();
+        if missing.is_none() && (wait.is_over() || has_gathered(registry).await) {
             published.iter().for_each(|report| tell_if_nobody(&held, report));
             return None;
-        };
-        if wait.is_over() {
+        }
+        if let Some(missing) = missing
+            && wait.is_over()
+        {
             let sentence = format!("the registry has the change, but not all nodes yet: {missing}");
             return Some(Coded::new(NOT_SPREAD, sentence));
         }
         sleep(POLL).await;
     }
+}
+
+/// Whether the registry has run for so long that nodes have told it what they hold.
+async fn has_gathered(registry: &mut Remote) -> bool {
+    let numbers = registry.numbers().await;
+    let up = numbers.ok().and_then(|numbers| numbers.get(status::UPTIME_MS).copied());
+    up.is_none_or(|up| Duration::from_millis(up) >= GATHERED_AFTER)
 }
 
 /// Tells a person that no node was waited for, if the registry knows of none.
@@ -286,11 +300,7 @@ pub(super) fn report(
 
 fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let shown = path.display();
-    let reading = || format!("cannot read {shown}");
-    if std::fs::metadata(path).with_context(reading)?.len() > MAX_PACKAGE_BYTES {
-        bail!("{shown} is too large for a package");
-    }
-    let bytes = std::fs::read(path).with_context(reading)?;
+    let bytes = inlet::read(path, MAX_PACKAGE_BYTES)?;
     if !Package::recognise(&bytes) {
         bail!("{shown} is not a package; make one with nimblenet pack");
     }

@@ -9,6 +9,7 @@ use nimblenet_node::remote::Remote;
 use nimblenet_tasklet::{Entry, NamedImport, NamespaceId, PackageFields, TaskletName};
 use serde_json::json;
 
+use crate::outlet;
 use crate::output;
 use crate::remote::{Address, Patience};
 
@@ -54,8 +55,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let fetched = fetch(&mut registry, args).await;
         fetched.with_context(|| format!("pulling {} from {} failed", args.name, args.registry))
     })?;
-    let path = args.output.display();
-    std::fs::write(&args.output, &bytes).with_context(|| format!("cannot write {path}"))?;
+    outlet::write(&args.output, &bytes)?;
     if args.json {
         let name = args.name.to_string();
         return output::json(&json!({ "name": name, "version": version, "bytes": bytes.len() }));

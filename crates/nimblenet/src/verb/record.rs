@@ -2,9 +2,8 @@
 
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::fs;
 use std::io::{self, IsTerminal as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, anyhow};
@@ -18,9 +17,9 @@ use tokio::time::sleep_until;
 use crate::clock;
 use crate::failure::{self, Coded};
 use crate::interrupt::Interrupt;
+use crate::outlet;
 use crate::output::{self, counted};
 use crate::remote::{self, Address};
-use crate::sim;
 
 /// How often nodes are asked.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -74,7 +73,7 @@ fn seconds(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// If a node does not answer at the start, nobody calls anything, or the file cannot be written.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    sim::prepare_file(&args.output)?;
+    outlet::prepare(&args.output)?;
     let (recording, lasted, missed) = remote::block_on(record(args))?;
     let path = args.output.display();
     let made = recording.trace(lasted).map_err(|NothingSeen(left_out)| {
@@ -105,7 +104,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             restarted.join(", ")
         ));
     }
-    save(&args.output, &trace.write())?;
+    outlet::write(&args.output, trace.write())?;
     let (calls, robots, nodes) = (trace.triggers.len(), trace.robots, trace.nodes.len());
     if args.json {
         return output::json(&json!({
@@ -130,22 +129,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     page.push_str(&format!("\nnext: nimblenet sim --trace {path}"));
     output::text(&page)
-}
-
-/// Writes a file whole, or not at all. What is no file, as a pipe, is written to; a link stays one.
-fn save(path: &Path, content: &str) -> anyhow::Result<()> {
-    let context = || format!("writing {}", path.display());
-    let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if place.exists() && !place.is_file() {
-        return fs::write(&place, content).with_context(context);
-    }
-    let mut part = place.as_os_str().to_owned();
-    part.push(".part");
-    let written = fs::write(&part, content).and_then(|()| fs::rename(&part, &place));
-    written.with_context(|| {
-        let _ = fs::remove_file(&part);
-        context()
-    })
 }
 
 /// What a recording does not have.

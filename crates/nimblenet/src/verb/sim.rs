@@ -1,9 +1,7 @@
 //! `nimblenet sim`: an experiment in virtual time.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
 use clap::builder::PossibleValuesParser;
 use clap::builder::TypedValueParser as _;
 use nimblenet_core::{Eviction, MIN_MTU, Placement};
@@ -13,13 +11,20 @@ use nimblenet_sim::{Cut, Profile};
 use serde_json::{Value as Json, json};
 
 use crate::failure::misuse;
+use crate::outlet;
 use crate::output::{self, counted};
 use crate::sim::{
     self, Contest, Experiment, Files, Input, Outcome, Overrides, Recipe, Story, Which,
 };
 
+/// The seed of a run that is given none.
+const SEED: u64 = 1;
+/// Bytes of IP and UDP.
+const HEADER_BYTES: u32 = 28;
 /// Most nodes.
 const NODES_MAX: i64 = 4096;
+/// The most repetitions of a frame, as in scenarios.
+const REPEATS_MAX: i64 = 8;
 /// Most robots.
 const ROBOTS_MAX: i64 = 100_000;
 /// Bytes of a cache that holds a chain with what it calls, and of one that holds everything.
@@ -54,11 +59,14 @@ const SEEDS_MAX: u64 = 10_000;
     nimblenet sim --executors 1 --faults liar.toml --json\n  \
     nimblenet sim --explain slowest\n  \
     nimblenet sim --record hour.json\n  \
+    nimblenet sim --scenario vibration --seconds 600\n  \
     nimblenet sim --swarm 1000\n  \
     nimblenet sim --faults found.toml\n  \
     nimblenet sim --trace hour.json --mtu 256")]
 pub(crate) struct Args {
-    /// Scenario: paper, line, ring, geometric, warehouse, or a TOML file [default: paper]
+    /// Scenario: paper, line, ring, geometric, warehouse, mixed, calibrated, or a TOML file [default: paper]; or
+    /// vibration: a flow of eleven nodes to a gateway, with its operator on the way and at the gateway,
+    /// which heeds --seconds, --loss, --seed and --seeds alone.
     #[arg(long, value_name = "FILE", conflicts_with = "trace")]
     scenario: Option<String>,
     /// Recorded trace to run instead of a scenario.
@@ -67,10 +75,9 @@ pub(crate) struct Args {
     /// Chains that call shared algorithms, or that contain them [default: nimble; --sweep: both]
     #[arg(long, value_name = "NAME", value_parser = names::<Cut>(&Cut::NAMES))]
     taskset: Option<Cut>,
-    /// The paper's protocol, or the one that nodes have.
-    #[arg(long, value_name = "NAME", default_value = "default",
-          value_parser = names::<Profile>(&Profile::NAMES))]
-    profile: Profile,
+    /// The paper's protocol, or the one that nodes have [default: default]
+    #[arg(long, value_name = "NAME", value_parser = names::<Profile>(&Profile::NAMES))]
+    profile: Option<Profile>,
     /// Executors of each node: a number, or unlimited, so that no tasklet waits for one.
     #[arg(long, value_name = "N", value_parser = executors, allow_negative_numbers = true)]
     executors: Option<Executors>,
@@ -86,12 +93,19 @@ pub(crate) struct Args {
     /// Declared costs of tasklets are so many times too high or too low, by chance.
     #[arg(long, value_name = "FACTOR", value_parser = clap::value_parser!(u16).range(COST_ERROR), allow_negative_numbers = true)]
     cost_error: Option<u16>,
+    /// Have robots that drive on ask for the results of their calls at the nodes that they come to.
+    #[arg(long)]
+    hand_over: bool,
     /// Compress modules, whose contents are made so that they keep this share of their length.
     #[arg(long, value_name = "SHARE", value_parser = code_ratio)]
     code_ratio: Option<f64>,
     /// Share of frames that each link loses, 0 to 1.
     #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true)]
     loss: Option<f64>,
+    /// How often a frame is repeated that a neighbour does not acknowledge [default: it is not
+    /// acknowledged]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(..=REPEATS_MAX), allow_negative_numbers = true)]
+    repeats: Option<u8>,
     /// The longest frame in bytes.
     #[arg(long, value_name = "BYTES",
           value_parser = clap::value_parser!(u16).range(MIN_MTU as i64..), allow_negative_numbers = true)]
@@ -100,17 +114,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "BITS", allow_negative_numbers = true,
           value_parser = clap::value_parser!(u32).range(100..))]
     bandwidth: Option<u32>,
-    /// Bytes counted for each packet besides its payload.
-    #[arg(long, value_name = "BYTES", default_value_t = 28,
+    /// Bytes counted for each packet besides its payload [default: 28]
+    #[arg(long, value_name = "BYTES",
           value_parser = clap::value_parser!(u32).range(..=10_000), allow_negative_numbers = true)]
-    header_bytes: u32,
-    /// Count payloads as the paper's protocol has them, or frames as they are.
-    #[arg(long, value_name = "NAME", default_value = "nominal",
-          value_parser = names::<Accounting>(&Accounting::NAMES))]
-    accounting: Accounting,
-    /// What robots, links and nodes do at random follows from it.
-    #[arg(long, value_name = "N", default_value_t = 1, allow_negative_numbers = true)]
-    seed: u64,
+    header_bytes: Option<u32>,
+    /// Count payloads as the paper's protocol has them, or frames as they are [default: nominal]
+    #[arg(long, value_name = "NAME", value_parser = names::<Accounting>(&Accounting::NAMES))]
+    accounting: Option<Accounting>,
+    /// What robots, links and nodes do at random follows from it [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    seed: Option<u64>,
     /// Run with each of these seeds, the last one included.
     #[arg(long, value_name = "A..B", value_parser = seeds, conflicts_with = "seed")]
     seeds: Option<Seeds>,
@@ -124,7 +137,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true)]
     seconds: Option<f64>,
     /// Run with several values of a parameter, and both task sets: sharing, algorithms, loss,
-    /// cache-bytes, mtu, zipf, size-factor, nodes, preload (0 or 1), bandwidth, churn (crashes of
+    /// repeats, cache-bytes, mtu, zipf, size-factor, nodes, preload (0 or 1), bandwidth, churn (crashes of
     /// each node an hour) or speed (of robots, m/s).
     #[arg(long, value_name = "NAME[=V,V]", value_parser = sweep)]
     sweep: Option<Sweep>,
@@ -173,12 +186,40 @@ struct Seeds(Vec<u64>);
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     args.check()?;
     if let Some(count) = args.swarm {
-        return sim::swarm(args.seed, count, args.json);
+        let shaped = args.shaping();
+        if let Some(flag) = shaped.first() {
+            let message = format!(
+                "--swarm draws meshes, calls and faults itself, from --seed on: leave {flag} out"
+            );
+            return Err(misuse(message).into());
+        }
+        return sim::swarm(args.first_seed(), count, args.json);
+    }
+    if args.scenario.as_deref() == Some(sim::VIBRATION) {
+        let heeded = ["--scenario", "--seconds", "--loss", "--seeds"];
+        let shaping = args.shaping().into_iter().filter(|flag| !heeded.contains(flag));
+        let others = [
+            ("--faults", args.faults.is_some()),
+            ("--explain", args.explain.is_some()),
+        ];
+        let others = others.into_iter().filter_map(|(flag, is_given)| is_given.then_some(flag));
+        if let Some(flag) = shaping.chain(args.writing()).chain(others).next() {
+            let message = format!(
+                "--scenario vibration has no robots and calls, but a flow: leave {flag} out; it heeds \
+                 --seconds, --loss, --seed and --seeds"
+            );
+            return Err(misuse(message).into());
+        }
+        return sim::vibration(&args.seeds(), args.seconds, args.loss, args.json);
     }
     let faults = args.faults.as_deref().map(sim::faults).transpose()?;
     if let Some(trial) = faults.as_ref().filter(|faults| faults.mesh.is_some()) {
-        if args.scenario.is_some() || args.trace.is_some() {
-            let message = "the file of --faults has a mesh of its own: leave --scenario and --trace out";
+        let seed = args.seed.map(|_| "--seed");
+        if let Some(flag) = args.shaping().into_iter().chain(args.writing()).chain(seed).next() {
+            let message = format!(
+                "the file of --faults has a mesh of its own, with calls and a seed, and checkers judge \
+                 it: leave {flag} out, or take `[mesh]` and the calls out of the file"
+            );
             return Err(misuse(message).into());
         }
         return sim::replay(trial, args.json);
@@ -186,8 +227,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let input = Input::read(&args.overrides())?;
     args.files().prepare()?;
     if let Some(path) = &args.record {
-        let trace = Recipe::new(input.clone(), args.seed).trace().write();
-        fs::write(path, trace).with_context(|| format!("writing {}", path.display()))?;
+        let trace = Recipe::new(input.clone(), args.first_seed()).trace().write();
+        outlet::write(path, trace)?;
     }
     let recipe = Recipe::new(input.clone(), args.seeds()[0]);
     let experiment = Experiment {
@@ -236,6 +277,7 @@ impl Args {
         let parameter = sweep.parameter;
         let is_given = match parameter {
             Parameter::Loss => self.loss.is_some(),
+            Parameter::Repeats => self.repeats.is_some(),
             Parameter::CacheBytes => self.cache_bytes.is_some(),
             Parameter::Mtu => self.mtu.is_some(),
             Parameter::Nodes => self.nodes.is_some(),
@@ -254,6 +296,56 @@ impl Args {
             return Err(misuse(message).into());
         }
         Ok(())
+    }
+
+    fn header_bytes(&self) -> u32 {
+        self.header_bytes.unwrap_or(HEADER_BYTES)
+    }
+
+    fn first_seed(&self) -> u64 {
+        self.seed.unwrap_or(SEED)
+    }
+
+    /// The protocol that is asked for.
+    fn profile(&self) -> Profile {
+        self.profile.unwrap_or_default()
+    }
+
+    /// The flags that say what is run, as far as they are given, besides the seed and the faults.
+    fn shaping(&self) -> Vec<&'static str> {
+        let given = [
+            ("--scenario", self.scenario.is_some()),
+            ("--trace", self.trace.is_some()),
+            ("--taskset", self.taskset.is_some()),
+            ("--profile", self.profile.is_some()),
+            ("--executors", self.executors.is_some()),
+            ("--cache-bytes", self.cache_bytes.is_some()),
+            ("--eviction", self.eviction.is_some()),
+            ("--placement", self.placement.is_some()),
+            ("--cost-error", self.cost_error.is_some()),
+            ("--hand-over", self.hand_over),
+            ("--code-ratio", self.code_ratio.is_some()),
+            ("--loss", self.loss.is_some()),
+            ("--repeats", self.repeats.is_some()),
+            ("--mtu", self.mtu.is_some()),
+            ("--bandwidth", self.bandwidth.is_some()),
+            ("--header-bytes", self.header_bytes.is_some()),
+            ("--accounting", self.accounting.is_some()),
+            ("--seeds", self.seeds.is_some()),
+            ("--nodes", self.nodes.is_some()),
+            ("--robots", self.robots.is_some()),
+            ("--seconds", self.seconds.is_some()),
+            ("--sweep", self.sweep.is_some()),
+        ];
+        let given = given.into_iter().filter(|(_, is_given)| *is_given);
+        given.map(|(flag, _)| flag).collect()
+    }
+
+    /// The flags that name what is written besides the answer, as far as they are given.
+    fn writing(&self) -> Vec<&'static str> {
+        let files = self.files();
+        let plots = files.plots.iter().map(|_| "--plots");
+        files.named().map(|(flag, _)| flag).chain(plots).collect()
     }
 
     fn files(&self) -> Files {
@@ -275,15 +367,17 @@ impl Args {
             cache_bytes: self.cache_bytes,
             executors: self.executors.map(|executors| executors.0),
             loss: self.loss,
+            repeats: self.repeats,
             mtu: self.mtu,
             bandwidth: self.bandwidth,
             cost_error: self.cost_error.map(f64::from),
+            hand_over: self.hand_over,
         }
     }
 
     fn seeds(&self) -> Vec<u64> {
         let several = self.seeds.as_ref().map(|seeds| seeds.0.clone());
-        several.unwrap_or_else(|| vec![self.seed])
+        several.unwrap_or_else(|| vec![self.first_seed()])
     }
 
     /// What is to be printed.
@@ -292,14 +386,14 @@ impl Args {
             None if self.sweep.is_some() => vec![Cut::Nimble, Cut::Monolithic],
             cut => vec![cut.unwrap_or_default()],
         };
-        cuts.into_iter().map(|cut| (self.profile, cut)).collect()
+        cuts.into_iter().map(|cut| (self.profile(), cut)).collect()
     }
 
     /// The protocols that figures are drawn of.
     fn drawn(&self) -> Vec<Profile> {
         match self.html {
             Some(_) => vec![Profile::Paper, Profile::Default],
-            None => vec![self.profile],
+            None => vec![self.profile()],
         }
     }
 
@@ -322,8 +416,8 @@ impl Args {
             eviction: self.eviction.as_deref().and_then(Eviction::named),
             placement: self.placement.as_deref().and_then(Placement::named),
             code_ratio: self.code_ratio,
-            accounting: self.accounting,
-            header_bytes: self.header_bytes,
+            accounting: self.accounting.unwrap_or_default(),
+            header_bytes: self.header_bytes(),
             faults: None,
             boards: false,
         }
@@ -341,7 +435,7 @@ impl Args {
         }
         if let Some(path) = &self.html {
             let page = sim::html(outcomes, &profiles, &self.conditions(recipe), &figures);
-            fs::write(path, page).with_context(|| format!("writing {}", path.display()))?;
+            outlet::write(path, page)?;
         }
         Ok(())
     }
@@ -362,8 +456,8 @@ impl Args {
             trace.duration_s,
             if seeds.len() == 1 { "seed" } else { "seeds" },
             seeds.join(", "),
-            self.header_bytes,
-            Accounting::NAMES[self.accounting as usize],
+            self.header_bytes(),
+            Accounting::NAMES[self.accounting.unwrap_or_default() as usize],
         )
     }
 

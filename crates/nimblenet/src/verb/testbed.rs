@@ -69,6 +69,9 @@ pub(crate) struct Args {
     /// Where calls run, of processes; boards run the calls that are made at them.
     #[arg(long, value_name = "NAME", default_value = "here", value_parser = super::sim::placements())]
     placement: String,
+    /// Have robots that drive on ask for the results of their calls at the nodes that they come to.
+    #[arg(long)]
+    hand_over: bool,
     /// How many times as fast as real time everything goes.
     #[arg(long, value_name = "X", default_value_t = 1, allow_negative_numbers = true,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SPEEDUP)))]
@@ -171,12 +174,18 @@ impl Args {
     /// What boards need, if nodes are to be boards.
     fn firmware(&self) -> anyhow::Result<Option<Firmware>> {
         if self.boards == PROCESS {
-            return Ok(None);
+            let of_boards = [("--runner", &self.runner), ("--image", &self.image)];
+            return match of_boards.iter().find(|(_, path)| path.is_some()) {
+                Some((flag, _)) => Err(misuse(format!("{flag}: only --boards pico needs it")).into()),
+                None => Ok(None),
+            };
         }
         let wrong = if self.speedup != 1 {
             Some("--speedup: boards run in virtual time, as fast as the machine can")
         } else if self.profile == Profile::Paper {
             Some("--profile paper: boards have the default profile only")
+        } else if self.hand_over {
+            Some("--hand-over: boards keep no results")
         } else if self.placement != Placement::HERE.name {
             Some("--placement: boards run the calls that are made at them")
         } else if self.mtu.is_some_and(|mtu| mtu > BOARD_MTU) {
@@ -204,6 +213,7 @@ impl Args {
             loss: self.loss,
             mtu: self.mtu(),
             bandwidth: self.bandwidth,
+            hand_over: self.hand_over,
             ..Overrides::default()
         }
     }

@@ -8,15 +8,22 @@ use super::{Bench, Daemon, free_ports, soon, succeed};
 pub(crate) struct Line {
     pub(crate) bench: Bench,
     daemons: Vec<Daemon>,
+    /// The configuration of each.
+    configs: Vec<String>,
 }
 
 impl Line {
     /// A line of so many nodes.
     pub(crate) fn new(nodes: usize) -> Self {
+        Self::granting(nodes, |_| "\"log\"")
+    }
+
+    /// A line of so many nodes, each of which grants these capabilities.
+    pub(crate) fn granting(nodes: usize, capabilities: impl Fn(usize) -> &'static str) -> Self {
         let bench = Bench::new();
         let ports = free_ports(nodes + 1);
         let key = bench.public("shop.key");
-        let daemons = (0..=nodes).map(|at| {
+        let configs = (0..=nodes).map(|at| {
             let beside = [at.checked_sub(1), Some(at + 1)];
             let beside = beside.into_iter().flatten().filter_map(|at| ports.get(at));
             let beside: Vec<_> = beside.map(|port| format!("\"127.0.0.1:{port}\"")).collect();
@@ -25,7 +32,6 @@ impl Line {
                 ports[at],
                 beside.join(", "),
             );
-            let verb = if at == 0 { "registry" } else { "node" };
             config.push_str(&match at {
                 0 => format!(
                     "data = \"{}\"\n[namespaces.shop]\nkey = \"{key}\"\n",
@@ -33,14 +39,20 @@ impl Line {
                 ),
                 _ => format!(
                     "id = {at}\n[timeouts]\nhop_ms = 10\n\
-                     [namespaces.shop]\nkey = \"{key}\"\ncapabilities = [\"log\"]\n"
+                     [namespaces.shop]\nkey = \"{key}\"\ncapabilities = [{}]\n",
+                    capabilities(at)
                 ),
             });
-            let config = bench.write(&format!("{at}.toml"), config);
-            Daemon::start(&[verb, "--config", &config])
+            bench.write(&format!("{at}.toml"), config)
         });
-        let daemons = daemons.collect();
-        Self { bench, daemons }
+        let configs: Vec<_> = configs.collect();
+        let daemons = configs.iter().enumerate();
+        let daemons = daemons.map(|(at, config)| start(at, config)).collect();
+        Self {
+            bench,
+            daemons,
+            configs,
+        }
     }
 
     /// Where the registry, or a node, takes CoAP requests.
@@ -67,4 +79,14 @@ impl Line {
     pub(crate) fn kill(&mut self, at: usize) -> bool {
         self.daemons[at].kill()
     }
+
+    /// Starts a node again that was killed. It takes CoAP requests at another address.
+    pub(crate) fn restart(&mut self, at: usize) {
+        self.daemons[at] = start(at, &self.configs[at]);
+    }
+}
+
+fn start(at: usize, config: &str) -> Daemon {
+    let verb = if at == 0 { "registry" } else { "node" };
+    Daemon::start(&[verb, "--config", config])
 }

@@ -13,7 +13,7 @@ use nimblenet_board::provision::Provision;
 use nimblenet_core::wire::Cause;
 use nimblenet_core::{
     Archive, CallId, CallRequest, Config, Driver, Event, ExecutorId, Input, Instant, LinkAddress,
-    LinkId, NamespaceConfig, Node, Pace, Role, Step, Transmit, drain, pump,
+    LinkId, NamespaceConfig, Node, Pace, Priority, Role, Step, Transmit, drain, pump,
 };
 use nimblenet_sim::{Device, Draft, Publisher, SimExecutor, WasmExecutor, shelve};
 use nimblenet_tasklet::{
@@ -338,7 +338,9 @@ impl Floor {
             export: "",
             args: &args,
             deadline: Some(Duration::from_secs(30)),
+            priority: Priority::Normal,
             client: None,
+            key: None,
             from: None,
         };
         let peer = self.peers.iter_mut().find(|peer| peer.node.id() == from);

@@ -1,4 +1,5 @@
 //! Somebody between two nodes that hears every datagram, and keeps jobs that move.
+#![allow(dead_code, reason = "each test program uses a part")]
 
 use core::net::SocketAddr;
 use std::net::UdpSocket;

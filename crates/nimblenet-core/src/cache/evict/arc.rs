@@ -171,7 +171,7 @@ impl Arc {
 }
 
 impl Evict for Arc {
-    fn on_insert(&mut self, id: SlotId, facts: &Facts) {
+    fn on_insert(&mut self, id: SlotId, facts: &Facts<'_>) {
         let mut ghosts = self.ghosts.iter();
         let returns = ghosts.position(|ghost| ghost.tasklet == facts.tasklet);
         let list = match returns {
@@ -186,13 +186,13 @@ impl Evict for Arc {
         self.trim();
     }
 
-    fn on_hit(&mut self, id: SlotId, facts: &Facts) {
+    fn on_hit(&mut self, id: SlotId, facts: &Facts<'_>) {
         if self.take(id, facts.bytes).is_some() {
             self.put(id, List::Again, facts.bytes);
         }
     }
 
-    fn on_evict(&mut self, id: SlotId, facts: &Facts, exit: Exit) {
+    fn on_evict(&mut self, id: SlotId, facts: &Facts<'_>, exit: Exit) {
         if let Some(held) = self.take(id, facts.bytes)
             && exit == Exit::Evicted
         {
@@ -205,7 +205,7 @@ impl Evict for Arc {
         }
     }
 
-    fn worth(&self, id: SlotId, _: &Facts) -> (u64, u64) {
+    fn worth(&self, id: SlotId, _: &Facts<'_>) -> (u64, u64) {
         let gives = if self.once.held > self.target {
             List::Once
         } else {

@@ -40,7 +40,7 @@ struct Gdsf {
 }
 
 impl Gdsf {
-    fn rate(&mut self, id: SlotId, facts: &Facts) {
+    fn rate(&mut self, id: SlotId, facts: &Facts<'_>) {
         let uses = u64::from(facts.uses.max(1));
         let cost = u64::from(facts.nearby.hops.unwrap_or(1).max(1));
         let gain = (uses * cost).saturating_mul(1 << FRACTION_BITS);
@@ -52,22 +52,22 @@ impl Gdsf {
 }
 
 impl Evict for Gdsf {
-    fn on_insert(&mut self, id: SlotId, facts: &Facts) {
+    fn on_insert(&mut self, id: SlotId, facts: &Facts<'_>) {
         self.rate(id, facts);
     }
 
-    fn on_hit(&mut self, id: SlotId, facts: &Facts) {
+    fn on_hit(&mut self, id: SlotId, facts: &Facts<'_>) {
         self.rate(id, facts);
     }
 
-    fn on_evict(&mut self, id: SlotId, facts: &Facts, exit: Exit) {
+    fn on_evict(&mut self, id: SlotId, facts: &Facts<'_>, exit: Exit) {
         if exit == Exit::Evicted {
             // Not the lowest of all if lower ones are reserved; the age never falls.
             self.age = self.age.max(self.worth(id, facts).0);
         }
     }
 
-    fn worth(&self, id: SlotId, facts: &Facts) -> (u64, u64) {
+    fn worth(&self, id: SlotId, facts: &Facts<'_>) -> (u64, u64) {
         let priority = self.priorities.get(id.index()).copied().unwrap_or(0);
         (priority, facts.last_used.as_micros())
     }

@@ -16,7 +16,7 @@ pub(super) static EVICTION: Eviction = Eviction {
 struct Lfu;
 
 impl Evict for Lfu {
-    fn worth(&self, _: SlotId, facts: &Facts) -> (u64, u64) {
+    fn worth(&self, _: SlotId, facts: &Facts<'_>) -> (u64, u64) {
         (u64::from(facts.uses), facts.last_used.as_micros())
     }
 }

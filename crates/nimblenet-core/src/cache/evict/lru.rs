@@ -16,7 +16,7 @@ pub(super) static EVICTION: Eviction = Eviction {
 struct Lru;
 
 impl Evict for Lru {
-    fn worth(&self, _: SlotId, facts: &Facts) -> (u64, u64) {
+    fn worth(&self, _: SlotId, facts: &Facts<'_>) -> (u64, u64) {
         (facts.last_used.as_micros(), 0)
     }
 }

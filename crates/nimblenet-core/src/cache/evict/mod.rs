@@ -9,11 +9,12 @@ use core::fmt;
 use nimblenet_tasklet::TaskletRef;
 
 use super::SlotId;
+use super::clients::{Clients, Users};
 use crate::time::Instant;
 
 /// What a policy may look at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Facts {
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'c> {
     /// The tasklet whose module it is.
     pub tasklet: TaskletRef,
     /// How often the module was used since it came; the use that it was fetched for is the first.
@@ -24,9 +25,29 @@ pub struct Facts {
     pub bytes: u32,
     /// What is known of other copies.
     pub nearby: Nearby,
+    pub(super) demand: Demand<'c>,
+}
+
+impl Facts<'_> {
     /// How soon clients may want it: the more clients have used it, the less time they have been
-    /// silent for, and, if nobody knows them, the shorter its last use is ago, the more.
-    pub demand: u64,
+    /// silent for, and, if nobody knows them, the shorter its last use is ago, the more. It is computed
+    /// when it is asked for.
+    pub fn demand(&self) -> u64 {
+        let Demand {
+            clients,
+            users,
+            now,
+        } = self.demand;
+        clients.demand(now, users, self.last_used)
+    }
+}
+
+/// What the demand for a module is computed from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Demand<'c> {
+    pub(super) clients: &'c Clients,
+    pub(super) users: Users,
+    pub(super) now: Instant,
 }
 
 /// What a node knows of the other copies of a module that it holds.
@@ -55,16 +76,16 @@ pub enum Exit {
 /// beyond that, it remembers by [`Facts::tasklet`]. It takes all its memory in its constructor.
 pub trait Evict {
     /// A module is complete. If an earlier copy of it left, that is known by its tasklet only.
-    fn on_insert(&mut self, _id: SlotId, _facts: &Facts) {}
+    fn on_insert(&mut self, _id: SlotId, _facts: &Facts<'_>) {}
 
     /// A module that is here was used again. The use that it was fetched for is no hit.
-    fn on_hit(&mut self, _id: SlotId, _facts: &Facts) {}
+    fn on_hit(&mut self, _id: SlotId, _facts: &Facts<'_>) {}
 
     /// A module leaves.
-    fn on_evict(&mut self, _id: SlotId, _facts: &Facts, _exit: Exit) {}
+    fn on_evict(&mut self, _id: SlotId, _facts: &Facts<'_>, _exit: Exit) {}
 
     /// The worth of a module; compared from left to right, equal ones by their tasklets.
-    fn worth(&self, id: SlotId, facts: &Facts) -> (u64, u64);
+    fn worth(&self, id: SlotId, facts: &Facts<'_>) -> (u64, u64);
 }
 
 /// The size of the cache that a policy is made for.

@@ -17,9 +17,9 @@ pub(super) static EVICTION: Eviction = Eviction {
 struct NearbyPolicy;
 
 impl Evict for NearbyPolicy {
-    fn worth(&self, _: SlotId, facts: &Facts) -> (u64, u64) {
+    fn worth(&self, _: SlotId, facts: &Facts<'_>) -> (u64, u64) {
         // A miss takes time and a request, however near the copy is.
         let cost = u64::from(facts.nearby.hops.unwrap_or(1)) + 1;
-        (facts.demand * cost, facts.last_used.as_micros())
+        (facts.demand() * cost, facts.last_used.as_micros())
     }
 }

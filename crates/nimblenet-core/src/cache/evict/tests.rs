@@ -191,17 +191,17 @@ fn the_table_has_each_name_once_and_the_book_has_every_line_of_it() {
 struct Witness(std::sync::mpsc::Sender<(&'static str, u16, u32)>);
 
 impl Evict for Witness {
-    fn on_insert(&mut self, _: SlotId, facts: &Facts) {
+    fn on_insert(&mut self, _: SlotId, facts: &Facts<'_>) {
         let told = ("insert", facts.tasklet.number, facts.uses);
         self.0.send(told).unwrap();
     }
 
-    fn on_hit(&mut self, _: SlotId, facts: &Facts) {
+    fn on_hit(&mut self, _: SlotId, facts: &Facts<'_>) {
         let told = ("hit", facts.tasklet.number, facts.uses);
         self.0.send(told).unwrap();
     }
 
-    fn on_evict(&mut self, _: SlotId, facts: &Facts, exit: Exit) {
+    fn on_evict(&mut self, _: SlotId, facts: &Facts<'_>, exit: Exit) {
         let what = match exit {
             Exit::Evicted => "evicted",
             Exit::Removed => "removed",
@@ -211,7 +211,7 @@ impl Evict for Witness {
             .unwrap();
     }
 
-    fn worth(&self, _: SlotId, facts: &Facts) -> (u64, u64) {
+    fn worth(&self, _: SlotId, facts: &Facts<'_>) -> (u64, u64) {
         (facts.tasklet.number.into(), 0)
     }
 }
@@ -289,8 +289,13 @@ fn arc_gives_the_first_list_more_room_when_its_ghosts_come_back_and_less_when_ot
         entries: 8,
         bytes: 800,
     });
+    let clients = Clients::new(0);
     let facts = |number| Facts {
-        demand: 0,
+        demand: Demand {
+            clients: &clients,
+            users: 0,
+            now: at(0),
+        },
         tasklet: tasklet(number),
         uses: 1,
         last_used: at(0),

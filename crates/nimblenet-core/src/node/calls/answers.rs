@@ -10,7 +10,7 @@ use core::time::Duration;
 
 use nimblenet_tasklet::{Fault, NodeId, Trap};
 
-use crate::config::{FULL, Limits};
+use crate::config::{Limits, PLACES};
 use crate::job::{Caller, Job, State};
 use crate::node::post::{ASK_AFTER, LONGEST_WAIT, Post};
 use crate::time::Instant;
@@ -116,6 +116,17 @@ impl Answers {
     ) -> bool {
         let until = may_ask_until(post, caller, post.now, None);
         self.note(post.now, caller, until, End::Declined(fault, None))
+    }
+
+    /// Remembers, while the call itself may still be on its way, that its caller has cancelled it, so that it
+    /// never runs here. If there is no room, it may run in vain.
+    pub(in crate::node) fn note_cancelled(&mut self, now: Instant, caller: Caller) {
+        self.note(
+            now,
+            caller,
+            now + FLIGHT,
+            End::Failed(Fault::Cancelled, None),
+        );
     }
 
     /// The node to which a call was passed on.
@@ -231,7 +242,7 @@ fn may_ask_until(
     let own = post.patience_for(node);
     let patience: Duration = own.max(post.config.pace.global_search);
     // Who has placed the call may expect its end late, and does not ask before.
-    let silent = if FULL {
+    let silent = if PLACES {
         own * ASK_AFTER * LONGEST_WAIT
     } else {
         Duration::ZERO

@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use nimblenet_tasklet::{Fault, NodeId, Trap};
 
-use crate::config::FULL;
+use crate::config::PLACES;
 use crate::job::{Caller, Job, State, whole_us};
 use crate::node::post::{ASK_AFTER, Ask, Gone, LONGEST_WAIT, Post};
 use crate::places::JobAt;
@@ -70,6 +70,11 @@ impl Exchange {
         }
     }
 
+    /// The wait for a call that this node itself has in progress: nobody is asked before `end`.
+    pub(in crate::node) fn own(own: NodeId, request: u32, end: Instant) -> Self {
+        Self::call(end, own, request, Passes::CLAIM)
+    }
+
     /// A job that the other node was told to run.
     pub(in crate::node) fn gone(gone: Gone) -> Self {
         Self {
@@ -94,7 +99,7 @@ impl Exchange {
 
     /// Whether the call may be at another node than the one that was asked.
     fn may_pass(&self) -> bool {
-        FULL && self.passes.is_placed() && !self.known
+        PLACES && self.passes.is_placed() && !self.known
     }
 }
 
@@ -157,6 +162,14 @@ impl Exchanges {
         self.table.get(at.index()).map(|exchange| exchange.to)
     }
 
+    /// The node that runs the job at `at`, as far as is known, and the number under which it does; none if
+    /// only a result is waited for.
+    pub(in crate::node) fn runs_at(&self, at: JobAt) -> Option<Caller> {
+        let exchange = self.table.get(at.index());
+        let exchange = exchange.filter(|it| !it.passes.is_claim())?;
+        Some((exchange.to, exchange.request))
+    }
+
     /// The node that was asked for the placed call at `at`, if nobody has answered.
     pub(in crate::node) fn unheard(&self, at: JobAt) -> Option<NodeId> {
         let exchange = self.table.get(at.index());
@@ -176,7 +189,7 @@ impl Exchanges {
         let is = |held: &Exchange| held.request == request && (held.to == from || held.may_pass());
         let at = self.table.position(is)?;
         let exchange = self.table.get_mut(at)?;
-        if FULL && exchange.to != from {
+        if PLACES && exchange.to != from {
             exchange.thought = None;
         }
         exchange.to = from;
@@ -201,7 +214,7 @@ impl Exchanges {
             return;
         };
         let patience = post.patience_for(exchange.to);
-        let quiet = exchange.expected.take().filter(|_| FULL);
+        let quiet = exchange.expected.take().filter(|_| PLACES);
         let late = quiet.map(|time| patience + time + time / 2);
         let late = late.map(|late| late.min(patience * ASK_AFTER * LONGEST_WAIT));
         exchange.ask.asked(post.now, late.unwrap_or(patience));
@@ -353,7 +366,7 @@ impl Exchanges {
         // The result comes by itself, unless it is lost. Nobody is believed who says that this takes
         // very long.
         let wait = (wait.duration() + patience / 4).min(patience * LONGEST_WAIT);
-        let wait = if FULL { wait.max(patience) } else { patience };
+        let wait = if PLACES { wait.max(patience) } else { patience };
         exchange.ask.answered(post.now, wait);
         exchange.known = true;
         Some(exchange)

@@ -12,7 +12,7 @@ use self::arrival::Arrival;
 pub(in crate::node) use self::arrival::Settled;
 use self::departure::{Departure, Leaving};
 use crate::counters::count;
-use crate::job::{CallId, Job, Next};
+use crate::job::{CallId, Caller, Job, Next};
 use crate::node::post::{Ask, FetchEnd, Gone, ImageWork, Post};
 use crate::places::{Depth, JobAt};
 use crate::queue::Queue;
@@ -141,6 +141,15 @@ impl Moves {
             count(&mut post.counters.moves_failed);
             let (to, result) = (departure.to, Err(fault));
             self.note(Moved { call, to, result });
+        }
+    }
+
+    /// The node that may run the job at `at` already, since this node has told it to go, and the number of the
+    /// offer.
+    pub(in crate::node) fn told(&self, at: JobAt) -> Option<Caller> {
+        match &self.transit {
+            Transit::Out(departure) if departure.job == at => departure.told(),
+            Transit::Idle | Transit::Out(_) | Transit::In(_) => None,
         }
     }
 

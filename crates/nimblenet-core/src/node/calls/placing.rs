@@ -202,8 +202,8 @@ impl Placing {
         }
     }
 
-    /// Notes that a node has refused a call: it takes none until it has said again how long work
-    /// waits with it.
+    /// Notes that a node has refused a call, or is silent: it takes none until it has said again how long
+    /// work waits with it.
     pub(in crate::node) fn note_refused(&mut self, id: NodeId) {
         if let Some(other) = self.find(id) {
             other.executors = 0;

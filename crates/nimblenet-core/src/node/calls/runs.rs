@@ -89,6 +89,7 @@ impl Runs {
                 args: request.args,
                 caller,
                 deadline: request.deadline.map(|after| post.now + after),
+                priority: Full::of(request.priority),
                 client: request.client,
                 from: request.from,
                 state: State::Resolving,
@@ -190,6 +191,7 @@ impl Runs {
     /// The order is fixed: what is supplied goes to the jobs that wait for it before a stalled job
     /// must do without room.
     pub(in crate::node) fn carry(&mut self, post: &mut Post<'_>) {
+        self.execution.rise(post.now);
         loop {
             match self.supply.poll(post) {
                 Some(Supplied::Module(acquired)) => self.acquired(post, &acquired),
@@ -197,6 +199,11 @@ impl Runs {
                 Some(Supplied::Catalogue) => {
                     self.tell_natives(post);
                     self.resolve_waiting(post);
+                }
+                None if let Some(at) = self.execution.poll_room() => {
+                    if let Err(fault) = self.resolve(post, at) {
+                        self.end(post, at, Err(fault));
+                    }
                 }
                 None => {
                     let Some(at) = self.execution.poll_stuck(post.cache) else {
@@ -348,7 +355,7 @@ impl Runs {
                 .supply
                 .subscriptions
                 .need(called, &job.epochs, depth, costs);
-            self.execution.jobs.set_need(at, need);
+            self.execution.take_chain(at, need);
         }
         Ok(record.head.next)
     }
@@ -416,8 +423,10 @@ impl Runs {
         let costs = &self.execution.costs;
         let need = subscriptions.need(called, &job.epochs, self.depth, costs);
         let wanted = Wanted::of(&callee, job.client);
+        if !self.execution.admit_chain(at, need) {
+            return Ok(());
+        }
         self.execution.jobs.push(at, &callee, export, fuel)?;
-        self.execution.jobs.set_need(at, need);
         if post.config.acquisition.preload {
             let (first, limit) = (callee.tasklet(), post.config.limits.preload);
             let mut list = self.execution.jobs.take_preload(at);
@@ -595,7 +604,7 @@ impl Runs {
     ) -> Result<Wanted, Fault> {
         let job = &self.execution.jobs[at];
         let lacking = job.activation(depth).filter(|it| it.dictionary.is_none());
-        let compression = lacking.and_then(|it| it.entry().compression);
+        let compression = lacking.and_then(|it| it.module().compression);
         let Some(compression) = compression else {
             return Ok(module);
         };
@@ -630,7 +639,7 @@ impl Runs {
     ) -> Result<(), Fault> {
         post.cache.touch(slot, post.now);
         let activation = self.execution.jobs[at].activation(depth);
-        let compression = activation.and_then(|it| it.entry().compression);
+        let compression = activation.and_then(|it| it.module().compression);
         let Some(compression) = compression else {
             post.cache.reserve(slot);
             self.execution.jobs.give_module(at, depth, slot);

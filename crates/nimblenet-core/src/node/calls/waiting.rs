@@ -1,4 +1,4 @@
-//! Waiting: calls that have met a full table of jobs, in the order in which they came.
+//! Waiting: calls that have met a full table of jobs, the most urgent of which is next.
 //!
 //! A job is large, and a call that waits needs little of it: which tasklet, who calls, until when. So
 //! only a call of `run` with short arguments waits here; any other is refused.
@@ -7,12 +7,14 @@ use core::time::Duration;
 
 use nimblenet_tasklet::{Fault, NodeId};
 
-use crate::config::FULL;
-use crate::event::{ClientId, PartyId};
+use crate::config::{FULL, PLACES};
+use crate::event::{ClientId, PartyId, Priority};
+use crate::full::Full;
 use crate::job::{CallId, Caller};
 use crate::places::SubscriptionAt;
 use crate::queue::Queue;
 use crate::time::Instant;
+use crate::urgency::{Urgency, class};
 
 /// The most bytes of the arguments of a call that waits.
 pub(in crate::node) const ARGS_BYTES: usize = 11;
@@ -41,6 +43,9 @@ pub(in crate::node) struct Waiter {
     namespace: u8,
     has_client: bool,
     has_party: bool,
+    priority: Full<Priority>,
+    /// How long it runs, in microseconds, as far as that is known.
+    work_us: [u32; PLACES as usize],
     /// Why it has ended.
     ended: Option<Fault>,
     len: u8,
@@ -50,7 +55,7 @@ pub(in crate::node) struct Waiter {
 /// The deadline of a call without one.
 const NEVER: Instant = Instant::from_micros(u64::MAX);
 
-const _: () = assert!(size_of::<Waiter>() <= 48);
+const _: () = assert!(PLACES || size_of::<Waiter>() <= 48);
 
 /// What a call that is to wait says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,8 +67,11 @@ pub(in crate::node) struct Wish<'a> {
     pub(in crate::node) args: &'a [u8],
     pub(in crate::node) caller: Option<Caller>,
     pub(in crate::node) deadline: Option<Instant>,
+    pub(in crate::node) priority: Full<Priority>,
     pub(in crate::node) client: Option<ClientId>,
     pub(in crate::node) from: Option<PartyId>,
+    /// How long it runs here, where calls are placed.
+    pub(in crate::node) work_us: [u32; PLACES as usize],
 }
 
 impl Waiting {
@@ -99,6 +107,24 @@ impl Waiting {
         self.line.iter().filter(|waiter| waiter.ended.is_none())
     }
 
+    /// The tasklets of the calls that are more urgent at the moment `now` than another one is.
+    pub(in crate::node) fn before(
+        &self,
+        now: Instant,
+        urgency: Urgency,
+    ) -> impl Iterator<Item = (SubscriptionAt, u16)> {
+        let before = self
+            .live()
+            .filter(move |waiter| waiter.urgency(now) < urgency);
+        before.map(|waiter| waiter.wish().tasklet)
+    }
+
+    /// How long all of them run, one after the other, as far as that is known.
+    pub(in crate::node) fn work(&self) -> Duration {
+        let work = self.live().flat_map(|waiter| waiter.work_us);
+        Duration::from_micros(work.map(u64::from).sum())
+    }
+
     /// Whether this call of another node waits.
     pub(in crate::node) fn has(&self, caller: Caller) -> bool {
         self.line
@@ -106,14 +132,24 @@ impl Waiting {
             .any(|waiter| waiter.caller() == Some(caller))
     }
 
-    /// Takes the call out that has waited longest.
-    pub(in crate::node) fn pop(&mut self) -> Option<Waiter> {
-        self.pop_if(|_| true)
+    /// Takes the call out that is next: the most urgent one at the moment `now`, or, on a board, the one that
+    /// has waited longest.
+    pub(in crate::node) fn pop(&mut self, now: Instant) -> Option<Waiter> {
+        if !FULL {
+            return self.pop_if(|_| true);
+        }
+        let next = self.live().min_by_key(|waiter| waiter.urgency(now))?.call;
+        self.pop_call(next)
     }
 
     /// Takes this call out.
     pub(in crate::node) fn pop_call(&mut self, call: CallId) -> Option<Waiter> {
         self.pop_if(|it| it.call == call)
+    }
+
+    /// Takes this call of another node out.
+    pub(in crate::node) fn pop_caller(&mut self, caller: Caller) -> Option<Waiter> {
+        self.pop_if(|it| it.caller() == Some(caller))
     }
 
     /// Takes a call out whose time is up.
@@ -179,6 +215,8 @@ impl Waiter {
             namespace: u8::try_from(wish.tasklet.0.index()).ok()?,
             has_client: wish.client.is_some(),
             has_party: FULL && wish.from.is_some(),
+            priority: wish.priority,
+            work_us: wish.work_us,
             ended: None,
             len: wish.args.len() as u8,
             args,
@@ -194,9 +232,16 @@ impl Waiter {
             args: &self.args[..usize::from(self.len)],
             caller: self.caller(),
             deadline: Some(self.deadline).filter(|at| *at != NEVER),
+            priority: self.priority,
             client: self.has_client.then_some(ClientId(self.client)),
             from: (FULL && self.has_party).then_some(PartyId(self.request)),
+            work_us: self.work_us,
         }
+    }
+
+    fn urgency(&self, now: Instant) -> Urgency {
+        let class = class(self.priority.value(), now - self.accepted);
+        Urgency::new(class, (self.accepted, self.call), Some(self.deadline))
     }
 
     fn caller(&self) -> Option<Caller> {
@@ -222,13 +267,15 @@ mod tests {
             args: &[0x81, 7],
             caller,
             deadline: deadline.map(at),
+            priority: Full::of(Priority::Normal),
             client: Some(ClientId(5)),
             from: caller.is_none().then_some(PartyId(8)),
+            work_us: [5_000; PLACES as usize],
         }
     }
 
     fn order(waiting: &mut Waiting) -> Vec<u32> {
-        core::iter::from_fn(|| waiting.pop())
+        core::iter::from_fn(|| waiting.pop(at(1)))
             .map(|waiter| waiter.call.0)
             .collect()
     }
@@ -241,9 +288,40 @@ mod tests {
             assert!(waiting.push(&wish(number, Some(9), Some((NodeId(3), number)))));
         }
         assert!(!waiting.has_room());
-        let first = waiting.pop().unwrap();
+        let first = waiting.pop(at(1)).unwrap();
         assert_eq!(first.wish(), wish(4, Some(9), Some((NodeId(3), 4))));
         assert_eq!(order(&mut waiting), [5, 6]);
+    }
+
+    #[test]
+    fn the_most_urgent_call_leaves_first_and_none_waits_for_ever() {
+        let call = |number, taken, deadline, priority| Wish {
+            since: (at(taken), CallId(number)),
+            priority: Full::of(priority),
+            ..wish(number, deadline, None)
+        };
+        let calls = [
+            call(1, 0, None, Priority::Low),
+            call(2, 0, Some(90), Priority::Normal),
+            call(3, 1, Some(20), Priority::Normal),
+            call(4, 2, None, Priority::High),
+        ];
+        let mut waiting = Waiting::new(calls.len());
+        let push = |waiting: &mut Waiting| {
+            for call in &calls {
+                assert!(waiting.push(call));
+            }
+        };
+        push(&mut waiting);
+        assert_eq!(order(&mut waiting), [4, 3, 2, 1]);
+        push(&mut waiting);
+        // After a minute the low one counts as high, and as due: what comes then waits for it.
+        waiting.pop_call(CallId(4)).unwrap();
+        let late = call(5, 61, Some(61), Priority::High);
+        assert!(waiting.push(&late));
+        let rest = core::iter::from_fn(|| waiting.pop(at(61)));
+        let rest: Vec<_> = rest.map(|waiter| waiter.call.0).collect();
+        assert_eq!(rest, [3, 1, 2, 5]);
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use nimblenet_core::{Counters, DropReason, Instant, Progress, Standing, Step};
 use nimblenet_tasklet::api::{
-    self, change, crash, epoch, explained, failure, history, job, line, link, module, namespace,
-    published, status, step, trigger, triggers,
+    self, change, crash, epoch, explained, failure, flow, flows, history, item, job, line, link,
+    module, namespace, operator, published, status, step, trigger, triggers,
 };
 use nimblenet_tasklet::{Fault, NodeId, Place, TaskletName};
 
 use super::{Filter, NotMoved, Recorded, Reply};
+use crate::daemon::flows::{FlowList, FlowSummary, Item};
 use crate::daemon::{Cached, CallReport, Crash, Status};
 use crate::lines::Line;
 use crate::link::LinkStatus;
@@ -72,7 +73,14 @@ impl Reply {
             Self::Triggers(recorded) => content(|to| write_triggers(to, recorded)),
             Self::Job { now, job } => content(|to| write_job(to, *now, job)),
             Self::Watched { reply, .. } => reply.document(),
-            Self::Moved(Ok(())) | Self::Drains | Self::Staged => empty(api::Status::Changed),
+            Self::Moved(Ok(()))
+            | Self::Cancelled
+            | Self::Drains
+            | Self::Staged
+            | Self::FlowChanged => empty(api::Status::Changed),
+            Self::FlowEnded => empty(api::Status::Deleted),
+            Self::Flows(list) => content(|to| write_flows(to, list)),
+            Self::Items(items) => content(|to| write_items(to, items)),
             Self::Moved(Err(NotMoved { fault, detail })) => {
                 let report = CallReport::refused(*fault);
                 failed(*fault, &report, "the move", detail.as_deref(), None)
@@ -138,7 +146,7 @@ fn write_jobs<'w>(to: &'w mut Writer, now: Instant, jobs: &[Progress]) -> Writte
 fn write_job<'w>(to: &'w mut Writer, now: Instant, job: &Progress) -> Written<'w> {
     let node = match job.standing {
         Standing::At(node) => Some(node),
-        Standing::Waiting | Standing::Running | Standing::Moving => None,
+        Standing::Waiting | Standing::Queued | Standing::Running | Standing::Moving => None,
     };
     let optional = [
         job.name.is_some(),
@@ -238,6 +246,68 @@ fn write_triggers<'w>(to: &'w mut Writer, recorded: &Recorded) -> Written<'w> {
         if let Some(fault) = seen.fault {
             to.str(trigger::CODE)?.str(fault.code())?;
         }
+    }
+    Ok(to)
+}
+
+fn write_flows<'w>(to: &'w mut Writer, list: &FlowList) -> Written<'w> {
+    to.map(3)?.str(flows::NODE)?.u16(list.node.0)?;
+    to.str(flows::FLOWS)?.array(list.flows.len() as u64)?;
+    for summary in &list.flows {
+        write_flow(to, summary)?;
+    }
+    to.str(flows::OPERATORS)?
+        .array(list.operators.len() as u64)?;
+    for status in &list.operators {
+        to.map(9)?.str(operator::FLOW)?.u32(status.flow.0)?;
+        to.str(operator::SOURCE)?.u16(status.source.0)?;
+        to.str(operator::KIND)?.str(status.kind.name())?;
+        to.str(operator::TASKLET)?
+            .str(&status.tasklet.to_string())?;
+        to.str(operator::ITEMS_IN)?.u64(status.items_in)?;
+        to.str(operator::BYTES_IN)?.u64(status.bytes_in)?;
+        to.str(operator::ITEMS_OUT)?.u64(status.items_out)?;
+        to.str(operator::BYTES_OUT)?.u64(status.bytes_out)?;
+        to.str(operator::SAVED)?.i64(status.saved)?;
+    }
+    Ok(to)
+}
+
+fn write_flow<'w>(to: &'w mut Writer, summary: &FlowSummary) -> Written<'w> {
+    let fields = |there: bool, count| if there { count } else { 0 };
+    let (source, taken) = (summary.source.is_some(), summary.taken.is_some());
+    to.map(3 + fields(source, 5) + fields(taken, 2))?;
+    to.str(flow::NAME)?.str(summary.name.as_str())?;
+    to.str(flow::ID)?.u32(summary.id.0)?;
+    to.str(flow::SINK)?.u16(summary.sink.0)?;
+    if let Some(source) = summary.source {
+        to.str(flow::TAKEN)?.u32(source.taken)?;
+        to.str(flow::REFUSED)?.u32(source.refused)?;
+        to.str(flow::ARRIVED)?.u32(source.arrived)?;
+        to.str(flow::REPEATED)?.u32(source.repeated)?;
+        to.str(flow::UNWANTED)?.bool(source.unwanted)?;
+    }
+    if let Some(taken) = summary.taken {
+        to.str(flow::ITEMS)?.u32(taken.items)?;
+        to.str(flow::DROPPED)?.u32(taken.dropped)?;
+    }
+    Ok(to)
+}
+
+/// Items at the sink of their flow, oldest first.
+fn write_items<'w>(to: &'w mut Writer, items: &[Item]) -> Written<'w> {
+    to.array(items.len() as u64)?;
+    for arrived in items {
+        let since = arrived.at.since(Instant::ZERO);
+        to.map(6)?.str(item::NUMBER)?.u64(arrived.number)?;
+        to.str(item::AT_MS)?.u64(since.as_millis() as u64)?;
+        to.str(item::SOURCE)?.u16(arrived.source.0)?;
+        to.str(item::FIRST)?.u32(arrived.first)?;
+        to.str(item::LAST)?.u32(arrived.last)?;
+        match &arrived.result {
+            Ok(value) => raw(to.str(item::VALUE)?, value)?,
+            Err(fault) => to.str(item::CODE)?.str(fault.code())?,
+        };
     }
     Ok(to)
 }
@@ -371,6 +441,7 @@ fn links(tasklets: &[TaskletName], registry: bool, filters: &[Filter]) -> Docume
         api::Resource::Cache,
         api::Resource::Logs,
         api::Resource::Triggers,
+        api::Resource::Flows,
     ]
     .into_iter();
     let own = own.chain(registry.then_some(api::Resource::Namespaces));
@@ -499,6 +570,8 @@ fn numbers(status: &Status) -> Vec<(&'static str, u64)> {
         (status::MOVED_IN, node.moved_in),
         (status::PLACED, node.placed),
         (status::PASSED, node.passed),
+        (status::RESULTS, status.results as u64),
+        (status::HANDED_OVER, node.handed_over),
         (status::MOVES_REFUSED, node.moves_refused),
         (status::MOVES_FAILED, node.moves_failed),
         (status::TX_BYTES, status.sent_bytes()),

@@ -1,17 +1,22 @@
 //! Reads requests from methods on paths.
 
 use core::str::FromStr;
+use core::time::Duration;
 
-use nimblenet_core::{CallId, ClientId};
+use nimblenet_core::{CallId, CallKey, ClientId, Priority};
 use nimblenet_tasklet::api::{Method, Problem, Resource, query};
 use nimblenet_tasklet::{Digest, Name, NodeId, TaskletName};
 
 use super::{Filter, Media, Refused, Request, Wanted};
 use crate::daemon::Call;
+use crate::flow::Plan;
 use crate::key::hex_bytes;
 
 /// The arguments of a call without a payload: an empty CBOR array.
 const NO_ARGUMENTS: &[u8] = &[0x80];
+
+/// The longest deadline that a client may name, in milliseconds: a day.
+const LONGEST_MS: u32 = 86_400_000;
 
 /// A request as carriers of resources receive it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -74,6 +79,32 @@ impl Asked {
                 let name = TaskletName::new(&format!("{namespace}/{name}"));
                 self.call(name.map_err(|error| bad(error.to_string()))?)
             }
+            (Resource::Claim, [.., namespace, name]) => {
+                let name = TaskletName::new(&format!("{namespace}/{name}"));
+                self.claim(name.map_err(|error| bad(error.to_string()))?)
+            }
+            (Resource::Cancel, [.., namespace, name]) => {
+                let name = TaskletName::new(&format!("{namespace}/{name}"));
+                Ok(Request::Cancel {
+                    name: name.map_err(|error| bad(error.to_string()))?,
+                    key: self.whole_key()?,
+                })
+            }
+            (Resource::Flows, _) => Ok(Request::Flows),
+            (Resource::BeginFlow, [.., name]) => self.begin_flow(read_name(name)?),
+            (Resource::Items, [.., name]) => Ok(Request::Items {
+                name: read_name(name)?,
+                from: self.from("from is the number of an item")?,
+            }),
+            (Resource::Give, [.., name]) => {
+                let name = read_name(name)?;
+                self.is_cbor("an item is CBOR")?;
+                let value = self.payload;
+                Ok(Request::Give { name, value })
+            }
+            (Resource::EndFlow, [.., name]) => Ok(Request::EndFlow {
+                name: read_name(name)?,
+            }),
             (Resource::Namespaces, _) => Ok(Request::Namespaces),
             (Resource::Delta, [.., namespace]) => Ok(Request::Delta {
                 namespace: read_name(namespace)?,
@@ -108,10 +139,7 @@ impl Asked {
     }
 
     fn call(&self, name: TaskletName) -> Result<Request, Refused> {
-        if self.media.is_some_and(|media| media != Media::Cbor) {
-            let problem = Problem::UnsupportedFormat;
-            return Err(Refused::new(problem, "arguments are CBOR"));
-        }
+        self.is_cbor("arguments are CBOR")?;
         let args = match &self.payload[..] {
             [] => NO_ARGUMENTS,
             args => args,
@@ -122,8 +150,10 @@ impl Asked {
                 export: self.query(query::EXPORT).unwrap_or("").to_owned(),
                 args: args.to_vec(),
                 at: self.node(query::AT)?,
-                deadline: None,
-                client: self.client()?,
+                deadline: self.deadline()?,
+                priority: self.priority()?,
+                client: self.number(query::CLIENT)?.map(ClientId),
+                key: self.key()?,
                 from: None,
             },
             wanted: Wanted {
@@ -131,6 +161,40 @@ impl Asked {
                 logs: self.query(query::LOGS).is_some(),
             },
         })
+    }
+
+    /// Whether the payload is CBOR, as far as the client says.
+    fn is_cbor(&self, meaning: &str) -> Result<(), Refused> {
+        match self.media {
+            None | Some(Media::Cbor) => Ok(()),
+            Some(_) => Err(Refused::new(Problem::UnsupportedFormat, meaning)),
+        }
+    }
+
+    fn begin_flow(&self, name: Name) -> Result<Request, Refused> {
+        self.is_cbor("the plan of a flow is CBOR")?;
+        let plan = Plan::read(&self.payload);
+        let plan = plan.map_err(|what| {
+            let message = format!("the plan of flow {name}: {what}");
+            Refused::new(Problem::BadPlan, message)
+        })?;
+        Ok(Request::BeginFlow { name, plan })
+    }
+
+    fn claim(&self, name: TaskletName) -> Result<Request, Refused> {
+        let key = self.whole_key()?;
+        let call = Call {
+            name,
+            export: String::new(),
+            args: Vec::new(),
+            at: self.node(query::AT)?,
+            deadline: None,
+            priority: Priority::Normal,
+            client: Some(key.client),
+            key: None,
+            from: None,
+        };
+        Ok(Request::Claim { call, key })
     }
 
     /// The conditions on links. A bare name matches the empty value.
@@ -164,11 +228,50 @@ impl Asked {
         Ok(from.unwrap_or_default())
     }
 
-    /// The client that calls, if it says so.
-    fn client(&self) -> Result<Option<ClientId>, Refused> {
-        let client = self.query(query::CLIENT).map(str::parse).transpose();
-        let client = client.map_err(|_| bad("client is a number, 0 to 4294967295"))?;
-        Ok(client.map(ClientId))
+    /// How long a call may take, if the client says so: a day at most, as the configuration.
+    fn deadline(&self) -> Result<Option<Duration>, Refused> {
+        let wanted = self.number(query::DEADLINE)?;
+        match wanted {
+            Some(0) => Err(bad("deadline is in milliseconds, and not 0")),
+            Some(ms) if ms > LONGEST_MS => Err(bad(format!(
+                "deadline is in milliseconds, {LONGEST_MS} at most"
+            ))),
+            wanted => Ok(wanted.map(|ms| Duration::from_millis(ms.into()))),
+        }
+    }
+
+    /// How urgent a call is; normal if the client does not say.
+    fn priority(&self) -> Result<Priority, Refused> {
+        let Some(name) = self.query(query::PRIORITY) else {
+            return Ok(Priority::Normal);
+        };
+        Priority::from_name(name).ok_or_else(|| {
+            let names: Vec<_> = Priority::ALL.iter().map(|it| it.name()).collect();
+            bad(format!("priority is one of {}", names.join(", ")))
+        })
+    }
+
+    /// By what the client asks for the result of its call, if it says so.
+    fn key(&self) -> Result<Option<CallKey>, Refused> {
+        let client = self.number(query::CLIENT)?.map(ClientId);
+        let number = self.number(query::NUMBER)?;
+        match (client, number) {
+            (Some(client), Some(number)) => Ok(Some(CallKey { client, number })),
+            (None, Some(_)) => Err(bad("number needs client=NUMBER, whose number it is")),
+            (_, None) => Ok(None),
+        }
+    }
+
+    /// By what the client names the call that it has made.
+    fn whole_key(&self) -> Result<CallKey, Refused> {
+        let key = self.key()?;
+        key.ok_or_else(|| bad("client=NUMBER and number=NUMBER say which call"))
+    }
+
+    /// The value of a query that is a number.
+    fn number(&self, query: &str) -> Result<Option<u32>, Refused> {
+        let number = self.query(query).map(str::parse).transpose();
+        number.map_err(|_| bad(format!("{query} is a number, 0 to 4294967295")))
     }
 
     /// The node that a query names.
@@ -188,7 +291,7 @@ impl Asked {
 /// body.
 fn media(resource: Resource) -> Option<(Media, &'static str)> {
     match resource {
-        Resource::Call => Some((Media::Cbor, "results are CBOR (format 60)")),
+        Resource::Call | Resource::Claim => Some((Media::Cbor, "results are CBOR (format 60)")),
         Resource::Discovery => Some((Media::Links, "links are of format 40")),
         Resource::Status
         | Resource::Jobs
@@ -196,13 +299,21 @@ fn media(resource: Resource) -> Option<(Media, &'static str)> {
         | Resource::Cache
         | Resource::Logs
         | Resource::Triggers
+        | Resource::Flows
+        | Resource::Items
         | Resource::Namespaces
         | Resource::Delta
         | Resource::History
         | Resource::Past
         | Resource::Publish => Some((Media::Cbor, "this resource is CBOR (format 60)")),
         Resource::Module => Some((Media::Bytes, "modules are bytes (format 42)")),
-        Resource::Move | Resource::Drain | Resource::Stage => None,
+        Resource::Cancel
+        | Resource::Move
+        | Resource::Drain
+        | Resource::BeginFlow
+        | Resource::Give
+        | Resource::EndFlow
+        | Resource::Stage => None,
     }
 }
 
@@ -257,22 +368,81 @@ mod tests {
         assert_eq!(call.name.to_string(), "shop/add");
         assert_eq!((call.export.as_str(), call.at), ("twice", Some(NodeId(7))));
         assert_eq!(call.args, NO_ARGUMENTS);
+        assert_eq!((call.priority, call.deadline), (Priority::Normal, None));
         let (explain, logs) = (true, true);
         assert_eq!(wanted, Wanted { explain, logs });
+    }
+
+    #[test]
+    fn a_call_says_how_urgent_it_is_and_how_long_it_may_take() {
+        for (query, priority, deadline) in [
+            (&["priority=high"][..], Priority::High, None),
+            (
+                &["priority=low", "deadline=1500"],
+                Priority::Low,
+                Some(1500),
+            ),
+            (&["deadline=86400000"], Priority::Normal, Some(86_400_000)),
+        ] {
+            let Ok(Request::Call { call, .. }) = asked(Method::Post, "t/shop/add", query).read()
+            else {
+                panic!("it is a call");
+            };
+            assert_eq!(call.priority, priority);
+            assert_eq!(call.deadline, deadline.map(Duration::from_millis));
+        }
     }
 
     #[test]
     fn what_is_wrong_with_a_request_is_said() {
         for (method, path, query, problem) in [
             (Method::Get, "nothing", "", Problem::UnknownResource),
-            (Method::Get, "t/shop/add", "", Problem::MethodNotAllowed),
+            (Method::Put, "t/shop/add", "", Problem::MethodNotAllowed),
+            (Method::Get, "t/shop/add", "", Problem::BadRequest),
+            (Method::Get, "t/shop/add", "client=1", Problem::BadRequest),
+            (Method::Get, "t/shop/add", "number=1", Problem::BadRequest),
+            (Method::Post, "t/shop/add", "number=1", Problem::BadRequest),
+            (Method::Delete, "t/shop/add", "", Problem::BadRequest),
+            (
+                Method::Delete,
+                "t/shop/add",
+                "client=1",
+                Problem::BadRequest,
+            ),
             (Method::Post, "t/shop/Add", "", Problem::BadRequest),
+            (
+                Method::Post,
+                "t/shop/add",
+                "priority=urgent",
+                Problem::BadRequest,
+            ),
+            (
+                Method::Post,
+                "t/shop/add",
+                "deadline=0",
+                Problem::BadRequest,
+            ),
+            (
+                Method::Post,
+                "t/shop/add",
+                "deadline=86400001",
+                Problem::BadRequest,
+            ),
+            (
+                Method::Post,
+                "t/shop/add",
+                "deadline=soon",
+                Problem::BadRequest,
+            ),
             (Method::Post, "t/shop/add", "at=65535", Problem::BadRequest),
             (Method::Post, "jobs/one", "to=1", Problem::BadRequest),
             (Method::Post, "jobs/1", "", Problem::BadRequest),
             (Method::Get, "r/shop", "from=x", Problem::BadRequest),
             (Method::Get, "logs", "from=-1", Problem::BadRequest),
             (Method::Put, "r/shop", "key=12", Problem::BadRequest),
+            (Method::Put, "flows/vibration", "", Problem::BadPlan),
+            (Method::Put, "flows/Vibration", "", Problem::BadRequest),
+            (Method::Delete, "flows", "", Problem::MethodNotAllowed),
             (Method::Get, "m/12", "", Problem::BadRequest),
         ] {
             let refused = asked(method, path, &[query]).read().unwrap_err();

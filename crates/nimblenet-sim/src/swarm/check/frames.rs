@@ -41,7 +41,9 @@ fn packet(frame: &Frame<'_>) -> Packet {
 impl Checker for FrameOnce {
     fn see(&mut self, _: Instant, sight: &Sight<'_>) -> Finding {
         match sight {
-            Sight::Begins(mesh) => self.repeats = mesh.repeats.into(),
+            Sight::Begins(trial) => {
+                self.repeats = trial.mesh.as_ref().map_or(0, |mesh| mesh.repeats.into());
+            }
             Sight::Sent(_, frame, _) if matches!(frame.message, Message::Ack(_)) => {}
             Sight::Sent(node, frame, _) if *node == frame.origin => {
                 *self.made.entry(packet(frame)).or_default() += 1;

@@ -11,7 +11,7 @@
 use nimblenet_tasklet::{Digest, Fault, NamespaceId, NodeId, Outcome};
 
 use super::{Ask, Gone, ImageWork, OfferAnswer, Passed, Post};
-use crate::job::{Job, Next, Station};
+use crate::job::{Caller, Job, Next, Station};
 use crate::places::{Depth, JobAt};
 use crate::time::Instant;
 use crate::wire::job::{JobHead, write_activation, write_head, write_image};
@@ -97,6 +97,21 @@ impl Departure {
         self.to == to && matches!(&self.step, Leaving::Offered(it) if offered(it))
     }
 
+    /// The other node and the number of the offer, once that node has been told to go.
+    pub(super) fn told(&self) -> Option<Caller> {
+        match self.step {
+            Leaving::Offered(Offered {
+                request,
+                number: Some(_),
+                ..
+            }) => Some((self.to, request)),
+            Leaving::Offered(_)
+            | Leaving::Waiting
+            | Leaving::Freezing { .. }
+            | Leaving::Returning { .. } => None,
+        }
+    }
+
     /// Begins the job's record.
     pub(super) fn begin(
         &mut self,
@@ -111,6 +126,7 @@ impl Departure {
             trap: job.trap,
             depth: job.depth() as u8,
             calls_left: job.calls_left,
+            priority: job.priority,
             name: job.name,
             export: job.export.as_str(),
             message: &job.message,

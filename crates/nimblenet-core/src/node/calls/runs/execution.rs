@@ -6,6 +6,7 @@
 
 mod bench;
 mod jobs;
+mod room;
 mod shares;
 mod shelf;
 
@@ -16,18 +17,20 @@ use nimblenet_tasklet::{ActivationId, Capabilities, Fault, Name, NamespaceId, Ou
 use self::bench::{After, Bench, Demand, Ended, Stop, Turn};
 use self::jobs::Jobs;
 pub(in crate::node) use self::jobs::Opening;
+use self::room::Room;
 use self::shares::{Party, Shares};
 use self::shelf::{Around, Shelf, Shelved};
 use crate::cache::{Buffer, Cache, SlotId};
-use crate::config::{Config, ExecutorId};
+use crate::config::{Config, ExecutorId, FULL};
 use crate::costs::Costs;
 use crate::counters::DropReason;
-use crate::event::PartyId;
+use crate::event::{Awaited, PartyId};
 use crate::full::Full;
-use crate::job::{Caller, Job, Next, State, Station};
+use crate::job::{CallId, Caller, Job, Need, Next, State, Station};
 use crate::node::post::{ImageWork, Post};
 use crate::places::{Depth, JobAt};
 use crate::time::Instant;
+use crate::urgency::Urgency;
 use crate::wire::job::{image, image_room};
 
 /// The jobs of a node, and what its executors do.
@@ -38,7 +41,14 @@ pub(in crate::node) struct Execution {
     bench: Bench,
     shelf: Shelf,
     shares: Full<Shares>,
+    /// Of the cache.
+    room: Full<Room>,
+    /// When jobs last rose in the lines of the bench.
+    risen: Full<Instant>,
 }
+
+/// Jobs rise in the lines of the bench once in this time.
+const RISE_EVERY: Duration = Duration::from_secs(1);
 
 /// What follows from an executor's answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -73,6 +83,8 @@ impl Execution {
             bench: Bench::new(limits),
             shelf: Shelf::new(limits),
             shares: Full::new(|| Shares::new(limits.jobs)),
+            room: Full::new(|| Room::new(limits)),
+            risen: Full::of(Instant::ZERO),
         }
     }
 
@@ -116,6 +128,42 @@ impl Execution {
         };
         let shares = self.shares.get_mut();
         shares.is_none_or(|shares| shares.admit(now, party, namespace, self.jobs.live()))
+    }
+
+    /// Notes what the chain of a job needs, and gives it room in the cache; false if it must wait for that.
+    pub(in crate::node) fn admit_chain(&mut self, at: JobAt, need: Need) -> bool {
+        self.jobs.set_need(at, need);
+        let (jobs, now) = (&self.jobs, self.risen.value());
+        let is_before = |other: JobAt| jobs[other].urgency(now) < jobs[at].urgency(now);
+        let room = self.room.get_mut();
+        room.is_none_or(|room| room.admit(at, need.cache, is_before))
+    }
+
+    /// Notes what the chain of a job that has begun elsewhere needs.
+    pub(in crate::node) fn take_chain(&mut self, at: JobAt, need: Need) {
+        self.jobs.set_need(at, need);
+        if let Some(room) = self.room.get_mut() {
+            room.take(at, need.cache);
+        }
+    }
+
+    /// The most urgent job that waits for room in the cache, if there is some; the room is its own then.
+    pub(in crate::node) fn poll_room(&mut self) -> Option<JobAt> {
+        let now = self.risen.value();
+        let Self { room, jobs, .. } = self;
+        let room = room.get_mut()?;
+        let at = room.poll(|at| jobs[at].need.cache, |at| jobs[at].urgency(now))?;
+        room.take(at, jobs[at].need.cache);
+        Some(at)
+    }
+
+    /// The calls that wait in a line, and for what.
+    pub(in crate::node) fn awaiting(&self) -> impl Iterator<Item = (CallId, Awaited)> {
+        let room = self.room.get().into_iter().flat_map(Room::waiting);
+        let room = room.map(|at| (at, Awaited::Room));
+        let fresh = self.bench.fresh().map(|at| (at, Awaited::Executor));
+        let all = room.chain(fresh);
+        all.map(|(at, awaited)| (self.jobs[at].call, awaited))
     }
 
     /// Frees the place of a job that was never reported to anyone.
@@ -220,6 +268,7 @@ impl Execution {
         if !self.bench.is_idle(executor) {
             return None;
         }
+        self.rise(now);
         if let Some(work) = image_work.filter(|work| self.jobs.lets_do(executor, *work)) {
             return self.work_for_move(executor, cache, (work, record), granted);
         }
@@ -237,6 +286,8 @@ impl Execution {
             shares,
             ..
         } = self;
+        let ranked = self.risen.value();
+        let class = |at: JobAt| jobs[at].class(ranked);
         let yields = |at: JobAt| {
             let shares = shares.get();
             shares.is_some_and(|shares| shares.lets_others(at, &jobs[at]))
@@ -261,14 +312,14 @@ impl Execution {
                 Demand::Nothing
             }
         };
-        match bench.poll_turn(executor, victim.is_some(), yields, demand)? {
+        match bench.poll_turn(executor, victim.is_some(), class, yields, demand)? {
             Turn::MakePlace(_) => self.clear_place(executor, cache, victim?),
             Turn::Run(at) => {
                 let sliced = self.bench.last_was_sliced();
                 if let Some(shares) = self.shares.get_mut().filter(|_| sliced) {
                     shares.note_turn(at, &self.jobs[at]);
                 }
-                if self.costs.remembers() {
+                if FULL || self.costs.remembers() {
                     self.jobs.note_step(at, now);
                 }
                 self.run(executor, cache, at, granted)
@@ -325,11 +376,23 @@ impl Execution {
     /// Lets a job go on with `next`.
     pub(in crate::node) fn make_ready(&mut self, at: JobAt, next: Next) {
         self.jobs.set(at, State::Ready(next));
-        let jobs = &self.jobs;
-        let age = |at: JobAt| (jobs[at].accepted, jobs[at].call.0);
-        let is_younger = |other| age(other) > age(at);
-        self.bench
-            .make_ready(at, next == Next::Continue, is_younger);
+        let (jobs, now) = (&self.jobs, self.risen.value());
+        let sliced = next == Next::Continue;
+        let is_after = |other| is_after(jobs, now, (at, other), sliced);
+        self.bench.make_ready(at, sliced, is_after);
+    }
+
+    /// Lets the jobs rise in the lines that have waited long enough, if it is time.
+    pub(in crate::node) fn rise(&mut self, now: Instant) {
+        let Self { jobs, bench, .. } = self;
+        let Some(risen) = self.risen.get_mut().filter(|at| now - **at >= RISE_EVERY) else {
+            return;
+        };
+        let before = core::mem::replace(risen, now);
+        let has_risen = |at: JobAt| jobs[at].class(now) != jobs[at].class(before);
+        bench.rise(has_risen, |at, other, sliced| {
+            is_after(jobs, now, (at, other), sliced)
+        });
     }
 
     /// Lets a job that has arrived go on with `next`.
@@ -379,6 +442,9 @@ impl Execution {
     /// Takes back everything that a job holds, and tells executors to forget it. A module that an
     /// executor may read stays where it is until the executor takes the stop.
     pub(in crate::node) fn release_all(&mut self, post: &mut Post<'_>, at: JobAt) {
+        if let Some(room) = self.room.get_mut() {
+            room.forget(at);
+        }
         let mut thawing = self.jobs[at].state.thawing();
         while let Some(ended) = self.jobs.unwind(at) {
             let (activation, modules) = (ended.activation, ended.modules);
@@ -416,6 +482,25 @@ impl Execution {
         Duration::from_micros(left / self.bench.executors() as u64)
     }
 
+    /// How long work of this urgency waits here until an executor is free for it, besides the calls that wait
+    /// for a place and take `others` in all.
+    pub(in crate::node) fn wait_before(
+        &self,
+        now: Instant,
+        urgency: Urgency,
+        others: Duration,
+    ) -> Duration {
+        if self.jobs.live_here() < self.bench.executors() {
+            return Duration::ZERO;
+        }
+        let before = self
+            .jobs
+            .live()
+            .filter(|(_, job)| job.urgency(now) < urgency);
+        let left: u64 = before.map(|(_, job)| u64::from(job.left_us(now))).sum();
+        (Duration::from_micros(left) + others) / self.bench.executors() as u32
+    }
+
     /// Reservations in the cache that jobs and stops hold.
     pub(in crate::node) fn reservations(&self) -> usize {
         self.jobs.reservations() + self.bench.reservations()
@@ -430,6 +515,9 @@ impl Execution {
         self.bench.assert_invariants(places, is_ready, held);
         let is_live = |at: JobAt| self.jobs[at].state.live();
         self.shelf.assert_invariants(is_live);
+        if let Some(room) = self.room.get() {
+            room.assert_invariants();
+        }
     }
 
     /// Work for the job that moves.
@@ -677,6 +765,14 @@ impl Around for Line<'_> {
 
     fn image_bytes(&self, image: SlotId) -> usize {
         self.cache.code(image).len()
+    }
+}
+
+/// Whether the job at `other` comes after that at `at`, among those with new work or after a slice.
+fn is_after(jobs: &Jobs, now: Instant, (at, other): (JobAt, JobAt), sliced: bool) -> bool {
+    match sliced {
+        true => jobs[other].class(now) < jobs[at].class(now),
+        false => jobs[other].urgency(now) > jobs[at].urgency(now),
     }
 }
 

@@ -10,7 +10,7 @@ mod subscriptions;
 
 use alloc::vec::Vec;
 
-use nimblenet_tasklet::{Digest, Fault, NamespaceId, NodeId, TaskletRef};
+use nimblenet_tasklet::{Digest, Fault, Module, NamespaceId, NodeId, TaskletRef};
 
 use self::acquisitions::Acquisitions;
 pub(super) use self::acquisitions::{Acquired, Wanted};
@@ -97,7 +97,7 @@ impl Supply {
         client: Option<ClientId>,
     ) -> Result<Wanted, Fault> {
         let tasklet = activation.tasklet;
-        let (digest, size) = activation.module();
+        let Module { digest, size, .. } = activation.module();
         let registry = self.subscriptions.registry(tasklet.namespace);
         Ok(Wanted {
             tasklet,

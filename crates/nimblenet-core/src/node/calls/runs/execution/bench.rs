@@ -3,8 +3,8 @@
 //! For each executor stops come first, so that it forgets what nobody waits for before it takes
 //! more work. Signature checks do not wait for a run to stand still. Then comes the job that moves.
 //! Then new work and work that has used up a slice of fuel take turns, so that a short call is
-//! answered soon however many long ones run. Of new work that of the oldest job comes first. Jobs
-//! that wait for room keep their turns.
+//! answered soon however many long ones run, unless one has a higher priority. Of new work that of the most
+//! urgent job comes first. Jobs that wait for room keep their turns.
 
 use alloc::vec::Vec;
 
@@ -12,6 +12,7 @@ use nimblenet_tasklet::ActivationId;
 
 use crate::cache::SlotId;
 use crate::config::{ExecutorId, FULL, Limits};
+use crate::event::Priority;
 use crate::places::JobAt;
 use crate::queue::Queue;
 
@@ -21,9 +22,10 @@ pub(in crate::node) struct Bench {
     seats: Vec<Seat>,
     /// How many places each executor has.
     places: usize,
-    /// Jobs that wait for an executor with new work, those that were accepted first in front.
+    /// Jobs that wait for an executor with new work, the most urgent in front.
     fresh: Queue<JobAt>,
-    /// Jobs that wait for an executor after a slice, oldest first.
+    /// Jobs that wait for an executor after a slice: those of a higher priority in front, and of one priority
+    /// in the order in which they take turns.
     sliced: Queue<JobAt>,
     /// Whether the last job that was handed out had used up a slice.
     last_was_sliced: bool,
@@ -141,23 +143,42 @@ impl Bench {
         self.last_was_sliced = true;
     }
 
-    /// Puts a job in line: with new work behind all jobs but those that are younger, so that a chain
-    /// which has begun is not held up at each of its calls by those that came after it; or after a
-    /// slice.
+    /// Puts a job in line, with new work or after a slice: behind all jobs but those that come after it, as
+    /// `is_after` says. So a chain which has begun is not held up at each of its calls by those that are less
+    /// urgent. Boards have jobs take turns in the order in which they come.
     pub(in crate::node) fn make_ready(
         &mut self,
         job: JobAt,
         sliced: bool,
-        is_younger: impl Fn(JobAt) -> bool,
+        is_after: impl Fn(JobAt) -> bool,
     ) {
-        if sliced {
-            self.sliced.push_back(job);
-        } else if FULL {
-            let behind = self.fresh.iter().rev();
-            let behind = behind.take_while(|held| is_younger(**held)).count();
-            self.fresh.insert(self.fresh.len() - behind, job);
+        let line = self.line_mut(sliced);
+        if FULL {
+            insert(line, job, is_after);
         } else {
-            self.fresh.push_back(job);
+            line.push_back(job);
+        }
+    }
+
+    /// Puts the jobs that have risen in line again. `is_after` says whether its second job comes after its
+    /// first, with new work or, if the last argument says so, after a slice.
+    pub(in crate::node) fn rise(
+        &mut self,
+        has_risen: impl Fn(JobAt) -> bool,
+        is_after: impl Fn(JobAt, JobAt, bool) -> bool,
+    ) {
+        for sliced in [false, true] {
+            let line = self.line_mut(sliced);
+            for at in 0..line.len() {
+                let job = line[at];
+                if has_risen(job) {
+                    let ahead = line[..at].iter().rev();
+                    let passed = ahead
+                        .take_while(|held| is_after(job, **held, sliced))
+                        .count();
+                    line[at - passed..=at].rotate_right(1);
+                }
+            }
         }
     }
 
@@ -169,11 +190,7 @@ impl Bench {
         sliced: bool,
         is_stalled: impl Fn(JobAt) -> bool,
     ) {
-        let line = if sliced {
-            &mut self.sliced
-        } else {
-            &mut self.fresh
-        };
+        let line = self.line_mut(sliced);
         let last = line.iter().rposition(|held| is_stalled(*held));
         line.insert(last.map_or(0, |last| last + 1), job);
     }
@@ -186,6 +203,11 @@ impl Bench {
     /// Whether a job waits for an executor.
     pub(in crate::node) fn has_line(&self) -> bool {
         !self.fresh.is_empty() || !self.sliced.is_empty()
+    }
+
+    /// The jobs that wait for an executor with new work, the next one first.
+    pub(in crate::node) fn fresh(&self) -> impl Iterator<Item = JobAt> {
+        self.fresh.iter().copied()
     }
 
     /// Whether no executor has work or a stop.
@@ -236,12 +258,14 @@ impl Bench {
 
     /// The job whose turn it is on an executor that is not busy. `demand` says what a job needs of
     /// the executor; its second argument says whether a job may begin. `can_make_place` says
-    /// whether the shelf can make a place. A job that has used up a slice and `yields` has its turn
-    /// only if there is no other such job that can run.
+    /// whether the shelf can make a place. `class` is the priority of a job: the line whose first job has a
+    /// higher one comes first, and lines with the same take turns. A job that has used up a slice and
+    /// `yields` has its turn only if no other such job of its priority can run.
     pub(in crate::node) fn poll_turn(
         &mut self,
         executor: ExecutorId,
         can_make_place: bool,
+        class: impl Fn(JobAt) -> Priority,
         yields: impl Fn(JobAt) -> bool,
         mut demand: impl FnMut(JobAt, bool) -> Demand,
     ) -> Option<Turn> {
@@ -249,11 +273,18 @@ impl Bench {
             return None;
         }
         let room = self.has_place(executor) || can_make_place;
-        let first_sliced = !self.last_was_sliced;
+        let first_sliced = match (self.fresh.first(), self.sliced.first()) {
+            (Some(fresh), Some(sliced)) if FULL && class(*fresh) != class(*sliced) => {
+                class(*sliced) > class(*fresh)
+            }
+            _ => !self.last_was_sliced,
+        };
         let mut turn_in = |sliced| {
             let seat = (executor, room);
+            let first = self.sliced.first().map(|job| class(*job));
             let others = FULL && sliced && self.sliced.iter().any(|job| yields(*job));
-            let turn = others.then(|| self.turn_in(sliced, seat, |job| !yields(job), &mut demand));
+            let may = |job| !yields(job) && first == Some(class(job));
+            let turn = others.then(|| self.turn_in(sliced, seat, may, &mut demand));
             let turn = turn.flatten();
             turn.or_else(|| self.turn_in(sliced, seat, |_| true, &mut demand))
         };
@@ -371,12 +402,7 @@ impl Bench {
         if needs_place && !self.has_place(executor) {
             return Some(Turn::MakePlace(job));
         }
-        let line = if sliced {
-            &mut self.sliced
-        } else {
-            &mut self.fresh
-        };
-        line.remove(at);
+        self.line_mut(sliced).remove(at);
         self.last_was_sliced = sliced;
         Some(Turn::Run(job))
     }
@@ -390,9 +416,25 @@ impl Bench {
         own == 0 || !self.seats.iter().any(emptier)
     }
 
+    /// The line of the jobs with new work, or of those after a slice.
+    fn line_mut(&mut self, sliced: bool) -> &mut Queue<JobAt> {
+        if sliced {
+            &mut self.sliced
+        } else {
+            &mut self.fresh
+        }
+    }
+
     fn seat_mut(&mut self, executor: ExecutorId) -> &mut Seat {
         &mut self.seats[usize::from(executor.0)]
     }
+}
+
+/// Puts a job in a line, before those at its end that come after it.
+fn insert(line: &mut Queue<JobAt>, job: JobAt, is_after: impl Fn(JobAt) -> bool) {
+    let behind = line.iter().rev();
+    let behind = behind.take_while(|held| is_after(**held)).count();
+    line.insert(line.len() - behind, job);
 }
 
 #[cfg(test)]

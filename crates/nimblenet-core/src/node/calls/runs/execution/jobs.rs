@@ -13,8 +13,9 @@ use nimblenet_tasklet::{
 };
 
 use crate::cache::{Cache, SlotId};
-use crate::config::{ExecutorId, Limits};
-use crate::event::{ClientId, PartyId};
+use crate::config::{ExecutorId, FULL, Limits};
+use crate::event::{CallRequest, ClientId, PartyId, Priority};
+use crate::full::Full;
 use crate::job::{
     Activation, CallId, Callee, Caller, ExportName, Job, Need, Next, State, Station, Step,
 };
@@ -24,10 +25,15 @@ use crate::queue::Queue;
 use crate::time::Instant;
 use crate::wire::GoNumber;
 
+/// So many places are made at the start, so that none of their jobs fails for want of memory later. The
+/// limits of large nodes are far above what they need on most days.
+const PLACES_AT_ONCE: usize = 16;
+
 /// The jobs of a node.
 #[derive(Debug)]
 pub(in crate::node) struct Jobs {
     table: Vec<Job>,
+    growth: Full<Growth>,
     /// All places from here on are free.
     end: usize,
     /// Jobs that have ended and are not reported yet, oldest first.
@@ -39,6 +45,14 @@ pub(in crate::node) struct Jobs {
     calls: u32,
 }
 
+/// How further places are made.
+#[derive(Debug)]
+struct Growth {
+    limits: Limits,
+    /// Namespaces of the node.
+    namespaces: usize,
+}
+
 /// What a job is opened with.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::node) struct Opening<'a> {
@@ -47,6 +61,7 @@ pub(in crate::node) struct Opening<'a> {
     pub(in crate::node) args: &'a [u8],
     pub(in crate::node) caller: Option<Caller>,
     pub(in crate::node) deadline: Option<Instant>,
+    pub(in crate::node) priority: Full<Priority>,
     pub(in crate::node) client: Option<ClientId>,
     pub(in crate::node) from: Option<PartyId>,
     pub(in crate::node) state: State,
@@ -63,9 +78,28 @@ impl Opening<'_> {
             args: &[],
             caller: Some(caller),
             deadline,
+            priority: Full::of(Priority::Normal),
             client: None,
             from: None,
             state: State::Arriving(None),
+            since: None,
+        }
+    }
+}
+
+impl<'a> Opening<'a> {
+    /// The wait for the result of another call of this node.
+    pub(in crate::node) fn claim(claim: &CallRequest<'a>, deadline: Instant) -> Self {
+        Self {
+            name: claim.name,
+            export: ExportName::default(),
+            args: claim.args,
+            caller: None,
+            deadline: Some(deadline),
+            priority: Full::of(claim.priority),
+            client: claim.client,
+            from: claim.from,
+            state: State::Remote,
             since: None,
         }
     }
@@ -86,11 +120,21 @@ pub(in crate::node) struct Unwound {
 }
 
 impl Jobs {
-    /// Free places for all the jobs that the limits allow.
+    /// Room for all the jobs that the limits allow. A full node makes the places beyond
+    /// [`PLACES_AT_ONCE`] when so many jobs are there for the first time.
     pub(in crate::node) fn new(limits: &Limits, namespaces: usize) -> Self {
-        let vacant = |_| Job::vacant(limits, namespaces);
+        let places = match FULL {
+            true => limits.jobs.min(PLACES_AT_ONCE),
+            false => limits.jobs,
+        };
+        let mut table = Vec::with_capacity(limits.jobs);
+        table.extend((0..places).map(|_| Job::vacant(limits, namespaces)));
         Self {
-            table: (0..limits.jobs).map(vacant).collect(),
+            table,
+            growth: Full::new(|| Growth {
+                limits: *limits,
+                namespaces,
+            }),
             end: 0,
             finished: Queue::with_capacity(limits.jobs),
             reported: None,
@@ -171,9 +215,7 @@ impl Jobs {
         now: Instant,
         opening: Opening<'_>,
     ) -> Result<JobAt, Fault> {
-        let free = |job: &Job| job.state == State::Free;
-        let at = self.table.iter().position(free);
-        let at = at.map(JobAt::new).ok_or(Fault::Busy)?;
+        let at = self.free_place().map(JobAt::new).ok_or(Fault::Busy)?;
         if opening.args.len() > self[at].message.capacity() {
             return Err(Fault::ValuesTooLarge);
         }
@@ -197,6 +239,11 @@ impl Jobs {
         job.number = None;
         job.accepted = accepted;
         job.deadline = opening.deadline;
+        job.priority = opening.priority;
+        if FULL {
+            job.stepped = accepted;
+            job.ran = Full::of(opening.state == State::Remote);
+        }
         job.epochs.clear();
         job.trap = None;
         job.took = Duration::ZERO;
@@ -210,13 +257,35 @@ impl Jobs {
 
     /// The number of the next call.
     pub(in crate::node) fn next_call(&mut self) -> CallId {
-        self.last_call = self.last_call.wrapping_add(1);
-        CallId(self.last_call)
+        let call = self.coming_call();
+        self.last_call = call.0;
+        call
+    }
+
+    /// The number that the next call will have.
+    pub(in crate::node) fn coming_call(&self) -> CallId {
+        CallId(self.last_call.wrapping_add(1))
     }
 
     /// Whether a place is free.
     pub(in crate::node) fn has_free_place(&self) -> bool {
-        self.table.iter().any(|job| job.state == State::Free)
+        self.can_grow() || self.table.iter().any(|job| job.state == State::Free)
+    }
+
+    /// A free place, which is made if all that there are are taken.
+    fn free_place(&mut self) -> Option<usize> {
+        let free = self.table.iter().position(|job| job.state == State::Free);
+        if free.is_some() || !self.can_grow() {
+            return free;
+        }
+        let Growth { limits, namespaces } = self.growth.get()?;
+        self.table.push(Job::vacant(limits, *namespaces));
+        Some(self.table.len() - 1)
+    }
+
+    fn can_grow(&self) -> bool {
+        let growth = self.growth.get();
+        growth.is_some_and(|it| self.table.len() < it.limits.jobs)
     }
 
     /// Frees a place, if none is free, whose job has ended and is only kept for its caller: `keep` says
@@ -256,7 +325,12 @@ impl Jobs {
 
     /// Sets the state of a job.
     pub(in crate::node) fn set(&mut self, at: JobAt, state: State) {
-        self.job_mut(at).state = state;
+        let job = self.job_mut(at);
+        job.state = state;
+        // From the offer on nobody can say that it has not run there.
+        if FULL && matches!(state, State::Remote | State::Leaving) {
+            job.ran = Full::of(true);
+        }
     }
 
     /// Sets whether the job leaves for another node as soon as it stands still.
@@ -285,7 +359,9 @@ impl Jobs {
 
     /// Notes that an executor begins a step of a job.
     pub(in crate::node) fn note_step(&mut self, at: JobAt, now: Instant) {
-        self.job_mut(at).stepped = now;
+        let job = self.job_mut(at);
+        job.stepped = now;
+        job.ran = Full::of(true);
     }
 
     /// Notes that the present step of a job has ended.
@@ -462,10 +538,16 @@ impl Jobs {
         activations.filter(held).count()
     }
 
-    /// Sets the fuel that the top activation has left.
+    /// Sets the fuel that the top activation has left. All that wait for it pay for what it has used since it
+    /// was set last; a board, which has no room for more, charges its caller for its last slice when it ends.
     pub(in crate::node) fn set_fuel(&mut self, at: JobAt, fuel: u64) {
-        if let Some(top) = self.job_mut(at).top_mut() {
+        let job = self.job_mut(at);
+        if let Some(top) = job.top_mut() {
+            let used = top.fuel.saturating_sub(fuel);
             top.fuel = fuel.min(top.fuel);
+            if FULL {
+                job.charge_callers(used);
+            }
         }
     }
 
@@ -507,19 +589,25 @@ impl Jobs {
         }
     }
 
-    /// Takes the top activation off. `fuel` is the fuel that it has left; none if it has used none.
-    /// Its caller pays for the fuel that it has used. Its module stays reserved until the caller
+    /// Takes the top activation off. `fuel` is the fuel that it has left; none if it has used none since it was
+    /// set last. All that wait for it pay for what it has used. Its module stays reserved until the caller
     /// calls again or ends.
     pub(in crate::node) fn pop(&mut self, post: &mut Post<'_>, at: JobAt, fuel: Option<u64>) {
+        if FULL && let Some(left) = fuel {
+            self.set_fuel(at, left);
+        }
         let job = self.job_mut(at);
         let Some(ended) = job.pop() else { return };
-        let used = fuel.map_or(0, |left| ended.fuel.saturating_sub(left));
+        let last = fuel.filter(|_| !FULL);
+        let last = last.map_or(0, |left| ended.fuel.saturating_sub(left));
         let (slot, callee_slot) = (ended.slot.take(), ended.callee_slot.take());
         let dictionary = ended.dictionary.take();
         ended.station = Station::Nowhere;
         let kept = match job.top_mut() {
             Some(caller) => {
-                caller.fuel = caller.fuel.saturating_sub(used);
+                if !FULL {
+                    caller.fuel = caller.fuel.saturating_sub(last);
+                }
                 core::mem::replace(&mut caller.callee_slot, slot)
             }
             None => slot,
@@ -614,6 +702,13 @@ impl Jobs {
         let thawing = |job: &&Job| matches!(job.state, State::Thawing(..));
         let images = self.held().iter().filter(thawing).count();
         self.held().iter().map(of_job).sum::<usize>() + images
+    }
+
+    /// The job at this place; none if the place is free.
+    pub(in crate::node) fn get(&self, at: JobAt) -> Option<&Job> {
+        self.held()
+            .get(at.index())
+            .filter(|job| job.state != State::Free)
     }
 
     /// The table up to the last place that is not free.

@@ -6,15 +6,17 @@
 //! from whichever answers first. After a failure the next attempt begins with the cache again; the
 //! parts that a source has sent stay.
 
+mod absences;
 mod searching;
 
 use core::time::Duration;
 
 use nimblenet_tasklet::{Digest, Fault, NodeId, TaskletName, TaskletRef};
 
+use self::absences::Absences;
 use self::searching::Scope;
 use crate::cache::{Nearby, Origin, SlotId};
-use crate::config::Discovery;
+use crate::config::{Discovery, FULL};
 use crate::counters::count;
 use crate::event::ClientId;
 use crate::holders;
@@ -35,6 +37,8 @@ const HOLDER_ATTEMPTS: u8 = 2;
 const DIRECT_ASKS: u8 = 2;
 /// How often the registry is asked in vain before others are searched for.
 const REGISTRY_ASKS: u8 = 4;
+/// How often the registry is asked in a search while it is silent.
+const BRIEF_ASKS: u8 = 2;
 /// So many sources may fail without costing an attempt.
 const MISSES: u8 = 8;
 
@@ -95,6 +99,17 @@ enum Phase {
     Failed(Fault),
 }
 
+/// How much an acquisition does to find a holder.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Effort {
+    /// All that it can.
+    Whole,
+    /// What it can at once: its registry was asked in vain.
+    Less,
+    /// That, and once only: its registry was away before it began.
+    Once,
+}
+
 /// One acquisition.
 #[derive(Clone, Copy, Debug)]
 struct Acquisition {
@@ -119,6 +134,7 @@ struct Acquisition {
     ring: u8,
     /// Whether no job has wanted it yet.
     ahead: bool,
+    effort: Effort,
 }
 
 /// An acquisition that has ended.
@@ -144,6 +160,7 @@ pub(in crate::node) struct Acquisitions {
     table: Table<Acquisition>,
     /// The acquisitions that have ended, oldest first.
     ended: Queue<AcquisitionAt>,
+    absences: Absences,
 }
 
 impl Acquired {
@@ -176,13 +193,15 @@ impl Acquisitions {
         Self {
             table: Table::new(places),
             ended: Queue::with_capacity(places),
+            absences: Absences::new(places),
         }
     }
 
     /// Starts to acquire a tasklet, or joins an acquisition of the same tasklet.
     ///
     /// # Errors
-    /// [`Fault::TooLarge`] if the module can never fit the cache, [`Fault::Busy`] at the limit.
+    /// [`Fault::TooLarge`] if the module can never fit the cache, [`Fault::Busy`] at the limit,
+    /// [`Fault::Unreachable`] if it was searched for in vain just now.
     pub(in crate::node) fn acquire(
         &mut self,
         post: &mut Post<'_>,
@@ -194,6 +213,9 @@ impl Acquisitions {
         if let Some(at) = self.same(post, &wanted) {
             self.with(at, |held| held.ahead = false);
             return Ok(at);
+        }
+        if self.is_absent(post, &wanted) {
+            return Err(Fault::Unreachable);
         }
         self.insert(post, wanted, false)
     }
@@ -228,10 +250,17 @@ impl Acquisitions {
         let fits = wanted.size as usize <= post.cache.capacity()
             && (!post.config.acquisition.adapt
                 || bytes.saturating_add(wanted.size) <= post.latency.window());
-        if fits && !known {
+        if fits && !known && !self.is_absent(post, &wanted) {
             // If it cannot be had now, it is acquired when it is called.
             let _ = self.insert(post, wanted, true);
         }
+    }
+
+    /// Whether a tasklet is neither here nor to be searched for now.
+    fn is_absent(&mut self, post: &Post<'_>, wanted: &Wanted) -> bool {
+        FULL && knows(post)
+            && post.cache.find(wanted.tasklet).is_none()
+            && self.absences.forbid(post, wanted)
     }
 
     fn insert(
@@ -240,6 +269,7 @@ impl Acquisitions {
         wanted: Wanted,
         ahead: bool,
     ) -> Result<AcquisitionAt, Fault> {
+        let away = FULL && knows(post) && self.absences.is_away(post, wanted.registry);
         let place = self.table.insert(Acquisition {
             wanted,
             phase: Phase::Check,
@@ -251,9 +281,13 @@ impl Acquisitions {
             hops: 0,
             from_registry: false,
             avoid: None,
-            registry_failed: false,
+            registry_failed: away,
             ring: 0,
             ahead,
+            effort: match away {
+                true => Effort::Once,
+                false => Effort::Whole,
+            },
         });
         let at = AcquisitionAt::new(place.ok_or(Fault::Busy)?);
         self.with(at, |acquisition| acquisition.begin_attempt(post, at));
@@ -352,6 +386,7 @@ impl Acquisitions {
     }
 
     pub(in crate::node) fn handle_timeout(&mut self, post: &mut Post<'_>) {
+        let mut silent = None;
         for at in self.table.places().map(AcquisitionAt::new) {
             self.with(at, |acquisition| {
                 if acquisition.poll_timeout().is_none_or(|due| due > post.now) {
@@ -362,7 +397,8 @@ impl Acquisitions {
                     Phase::GlobalSearch => acquisition.search(post, Scope::Registry),
                     Phase::Fallback => {
                         post.mesh.doubt(post.now, acquisition.wanted.registry);
-                        if acquisition.ask.is_exhausted() {
+                        if acquisition.has_asked() {
+                            silent = Some(acquisition.wanted.registry);
                             acquisition.retry(post, at, Fault::Unreachable, None);
                         } else {
                             acquisition.search(post, Scope::Registry);
@@ -373,6 +409,15 @@ impl Acquisitions {
                     Phase::Check | Phase::Fetch(_) | Phase::Acquired(_) | Phase::Failed(_) => {}
                 }
             });
+        }
+        if let Some(silent) = silent.filter(|_| FULL && knows(post))
+            && self.absences.note_silent(post, silent)
+        {
+            for other in self.table.iter_mut() {
+                if other.wanted.registry == silent && other.effort == Effort::Whole {
+                    other.effort = Effort::Less;
+                }
+            }
         }
     }
 
@@ -385,10 +430,16 @@ impl Acquisitions {
     pub(in crate::node) fn poll_ended(&mut self, now: Instant) -> Option<Acquired> {
         while let Some(at) = self.ended.pop_front() {
             let held = self.table.get(at.index());
-            let Some(acquired) = held.filter(|it| it.ended()).map(|it| it.report(at, now)) else {
+            let Some(held) = held.filter(|it| it.ended()) else {
                 continue;
             };
+            let (acquired, wanted) = (held.report(at, now), held.wanted);
             self.table.take(at.index());
+            match acquired.result {
+                Ok(_) => self.absences.forget(wanted.tasklet),
+                Err(Fault::Unreachable) => self.absences.note(now, &wanted),
+                Err(_) => {}
+            }
             return Some(acquired);
         }
         None
@@ -436,6 +487,20 @@ impl Acquisitions {
 }
 
 impl Acquisition {
+    /// Whether it does less than it could.
+    fn is_brief(&self) -> bool {
+        FULL && self.effort != Effort::Whole
+    }
+
+    /// Whether the registry was asked often enough in a search.
+    fn has_asked(&self) -> bool {
+        match self.effort {
+            Effort::Less if FULL => self.ask.unanswered() >= BRIEF_ASKS,
+            Effort::Once if FULL => true,
+            Effort::Whole | Effort::Less | Effort::Once => self.ask.is_exhausted(),
+        }
+    }
+
     fn ended(&self) -> bool {
         matches!(self.phase, Phase::Acquired(_) | Phase::Failed(_))
     }
@@ -469,7 +534,7 @@ impl Acquisition {
             self.acquired(post, slot);
             return;
         }
-        if !self.knows(post) {
+        if !knows(post) {
             self.ring = 0;
             self.search(post, Scope::Neighbours);
             return;
@@ -516,11 +581,6 @@ impl Acquisition {
         Some(Holder { id, hops, mtu })
     }
 
-    /// Whether it asks sources that are known, and notes how they behave.
-    fn knows(&self, post: &Post<'_>) -> bool {
-        post.config.acquisition.discovery == Discovery::Known
-    }
-
     /// Whether this attempt is the last one.
     fn is_last(&self, post: &Post<'_>) -> bool {
         self.attempts >= post.config.acquisition.attempts
@@ -537,7 +597,7 @@ impl Acquisition {
     fn misled(&mut self, post: &mut Post<'_>, at: AcquisitionAt, source: NodeId) {
         count(&mut post.counters.digest_mismatches);
         self.blame(post, source, FALSE_POINTS);
-        if self.knows(post) {
+        if knows(post) {
             self.misses = self.misses.max(HOLDER_ATTEMPTS - 1);
         }
         self.retry(post, at, Fault::DigestMismatch, Some(source));
@@ -554,11 +614,12 @@ impl Acquisition {
         // A registry that has failed is asked again, since there is no other.
         self.avoid = avoid.filter(|id| *id != self.wanted.registry);
         self.ask = Ask::new(post.now);
-        if self.avoid.is_some() && self.knows(post) && self.misses < MISSES {
+        if self.avoid.is_some() && knows(post) && self.misses < MISSES {
             self.misses += 1;
             self.attempts -= 1;
         }
-        if self.attempts < post.config.acquisition.attempts {
+        let in_vain = FULL && self.effort == Effort::Once && self.phase == Phase::Fallback;
+        if self.attempts < post.config.acquisition.attempts && !in_vain {
             self.phase = Phase::Check;
             self.begin_attempt(post, at);
         } else {
@@ -707,6 +768,11 @@ impl Acquisition {
             },
         }
     }
+}
+
+/// Whether acquisitions ask sources that are known, and note how they behave.
+fn knows(post: &Post<'_>) -> bool {
+    post.config.acquisition.discovery == Discovery::Known
 }
 
 #[cfg(test)]

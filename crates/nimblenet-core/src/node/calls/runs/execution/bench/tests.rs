@@ -19,9 +19,12 @@ fn bench(executors: usize, places: usize) -> Bench {
     })
 }
 
+/// All jobs have the same priority.
+const ALIKE: fn(JobAt) -> Priority = |_| Priority::Normal;
+
 /// The job whose turn it is if each job has begun and needs a place.
 fn turn(bench: &mut Bench, executor: ExecutorId) -> Option<Turn> {
-    bench.poll_turn(executor, false, |_| false, |_, _| PLACE)
+    bench.poll_turn(executor, false, ALIKE, |_| false, |_, _| PLACE)
 }
 
 /// Takes jobs until there is none whose turn it is; each keeps a place.
@@ -66,9 +69,46 @@ fn a_job_that_goes_on_has_its_turn_before_jobs_that_are_younger() {
     }
     assert_eq!(taken(&mut bench), [1, 2, 3, 4]);
     for at in [2, 1] {
-        bench.make_ready(job(at), true, |other| other.index() > at);
+        bench.make_ready(job(at), true, LAST);
     }
     assert_eq!(taken(&mut bench), [2, 1], "slices go round");
+}
+
+#[test]
+fn a_higher_priority_comes_first_in_both_lines_and_between_them() {
+    let mut bench = bench(1, 8);
+    // Jobs with even places are urgent.
+    let class = |at: JobAt| match at.index() % 2 {
+        0 => Priority::High,
+        _ => Priority::Normal,
+    };
+    for (at, sliced) in [
+        (1, false),
+        (2, false),
+        (3, true),
+        (4, true),
+        (5, true),
+        (6, true),
+    ] {
+        bench.make_ready(job(at), sliced, |other| class(other) < class(job(at)));
+    }
+    let mut taken = Vec::new();
+    let next = |bench: &mut Bench| bench.poll_turn(ONLY, false, class, |_| false, |_, _| PLACE);
+    while let Some(Turn::Run(at)) = next(&mut bench) {
+        give(&mut bench, at, After::Stays);
+        taken.push(at.index());
+    }
+    assert_eq!(taken, [4, 2, 6, 1, 3, 5]);
+}
+
+#[test]
+fn a_job_that_has_risen_goes_before_those_that_come_after_it_now() {
+    let mut bench = bench(1, 8);
+    (0..6).for_each(|at| bench.make_ready(job(at), at > 3, LAST));
+    // The last of each line goes before all but the first job.
+    let has_risen = |at: JobAt| matches!(at.index(), 3 | 5);
+    bench.rise(has_risen, |_, other, _| other.index() != 0);
+    assert_eq!(taken(&mut bench), [5, 0, 4, 3, 1, 2]);
 }
 
 #[test]
@@ -91,6 +131,7 @@ fn a_large_job_is_not_overtaken_by_those_that_would_begin_after_it() {
     let turn = bench.poll_turn(
         ONLY,
         false,
+        ALIKE,
         |_| false,
         |at, may_begin| {
             asked.push((at.index(), may_begin));
@@ -113,9 +154,9 @@ fn without_a_place_none_begins_and_one_is_made_for_those_that_have_begun() {
     let begins = |_, may_begin| {
         if may_begin { PLACE } else { Demand::Patience }
     };
-    assert_eq!(bench.poll_turn(ONLY, false, |_| false, begins), None);
+    assert_eq!(bench.poll_turn(ONLY, false, ALIKE, |_| false, begins), None);
     assert_eq!(turn(&mut bench, ONLY), None);
-    let made = bench.poll_turn(ONLY, true, |_| false, begins);
+    let made = bench.poll_turn(ONLY, true, ALIKE, |_| false, begins);
     assert_eq!(made, Some(Turn::MakePlace(job(1))));
 }
 
@@ -125,7 +166,8 @@ fn an_activation_goes_on_where_it_is_held() {
     bench.make_ready(job(0), false, LAST);
     bench.make_ready(job(1), false, LAST);
     let holder = |at: JobAt, _| Demand::Holder(ExecutorId(1 - at.index() as u8));
-    let mut next = |executor| bench.poll_turn(ExecutorId(executor), false, |_| false, holder);
+    let mut next =
+        |executor| bench.poll_turn(ExecutorId(executor), false, ALIKE, |_| false, holder);
     assert_eq!(next(0), Some(Turn::Run(job(1))));
     assert_eq!((next(0), next(1)), (None, Some(Turn::Run(job(0)))));
 }
@@ -168,7 +210,7 @@ fn a_native_tasklet_takes_no_place() {
     let mut bench = bench(1, 4);
     for number in 0..9 {
         bench.make_ready(job(1), false, LAST);
-        let turn = bench.poll_turn(ONLY, false, |_| false, |_, _| Demand::Nothing);
+        let turn = bench.poll_turn(ONLY, false, ALIKE, |_| false, |_, _| Demand::Nothing);
         assert_eq!(turn, Some(Turn::Run(job(1))));
         bench.begin(ONLY, ActivationId(number), false, true);
         bench.end(ActivationId(number), After::Leaves);
@@ -188,7 +230,7 @@ fn those_without_room_keep_their_turns_and_are_tried_again_when_one_leaves() {
             true => Demand::Patience,
             false => PLACE,
         };
-        match bench.poll_turn(ONLY, false, |_| false, demand)? {
+        match bench.poll_turn(ONLY, false, ALIKE, |_| false, demand)? {
             Turn::Run(job) => Some(job),
             Turn::MakePlace(_) => None,
         }
@@ -222,6 +264,7 @@ fn new_work_goes_to_the_emptiest_executor_unless_that_had_no_room() {
         bench.poll_turn(
             at,
             false,
+            ALIKE,
             |_| false,
             |_, _| Demand::Place { anywhere: true },
         )

@@ -3,6 +3,7 @@
 use nimblenet_tasklet::{Fault, abi};
 
 use super::Jobs;
+use crate::full::Full;
 use crate::job::{Callee, ExportName, State, Station};
 use crate::places::JobAt;
 use crate::wire::job::{JobHead, MovedActivation};
@@ -25,6 +26,7 @@ impl Jobs {
         job.name = head.name;
         job.export = ExportName::new(head.export).ok_or(Fault::UnknownExport)?;
         job.trap = head.trap;
+        job.priority = head.priority;
         job.calls_left = head.calls_left.min(calls);
         if job.set_message(head.message) {
             Ok(())
@@ -82,6 +84,7 @@ impl Jobs {
         core::mem::swap(&mut here.accepted, &mut there.accepted);
         core::mem::swap(&mut here.deadline, &mut there.deadline);
         core::mem::swap(&mut here.steps, &mut there.steps);
+        here.ran = Full::of(true);
         for step in &there.steps {
             here.note(*step);
         }

@@ -28,6 +28,7 @@ fn opening(caller: Option<Caller>) -> Opening<'static> {
         args: &[0x80],
         caller,
         deadline: None,
+        priority: Full::of(Priority::Normal),
         state: State::Resolving,
         since: None,
     }
@@ -60,6 +61,26 @@ fn reserved(stage: &mut Stage, number: u16) -> SlotId {
     let slot = stage.keep(tasklet(number, 1), &module(9));
     stage.ground.cache.reserve(slot);
     slot
+}
+
+#[test]
+fn as_many_jobs_as_the_limit_allows_have_places_which_are_made_when_they_are_needed() {
+    let (stage, _) = jobs();
+    let mut limits = stage.ground.config.limits;
+    limits.jobs = PLACES_AT_ONCE + 3;
+    let mut jobs = Jobs::new(&limits, NAMESPACES);
+    assert_eq!(jobs.table.len(), PLACES_AT_ONCE);
+    for held in 0..limits.jobs {
+        assert!(jobs.has_free_place());
+        let at = jobs.open(stage.now, opening(None)).unwrap();
+        assert_eq!(at, JobAt::new(held));
+    }
+    assert!(!jobs.has_free_place());
+    assert_eq!(jobs.open(stage.now, opening(None)), Err(Fault::Busy));
+    jobs.close(JobAt::new(7));
+    assert_eq!(jobs.get(JobAt::new(7)).map(|job| job.call), None);
+    assert_eq!(jobs.open(stage.now, opening(None)), Ok(JobAt::new(7)));
+    assert_eq!(jobs.table.len(), limits.jobs);
 }
 
 #[test]
@@ -241,6 +262,32 @@ fn a_job_makes_as_many_calls_as_it_may_and_none_with_longer_arguments_than_fit()
     assert_eq!(wish(&[0; 1025]), Err(Fault::ValuesTooLarge));
     assert_eq!([wish(&[0x80]), wish(&[0x80])], [Ok(()), Ok(())]);
     assert_eq!(wish(&[0x80]), Err(Fault::TooManyCalls));
+}
+
+#[test]
+fn all_callers_pay_for_every_slice_of_a_callee_and_for_what_it_has_called() {
+    let (mut stage, mut jobs) = jobs();
+    let at = running(&stage, &mut jobs);
+    jobs.set_fuel(at, 900);
+    let fuel = |jobs: &Jobs| {
+        let stack = jobs[at].activations().iter();
+        stack.map(|it| it.fuel).collect::<Vec<_>>()
+    };
+    let inner = inner();
+    let push = |jobs: &mut Jobs, fuel| jobs.push(at, &callee(&inner), run(), fuel).unwrap();
+    push(&mut jobs, 500);
+    // It yields twice, calls another, which yields once, and ends.
+    for left in [450, 400] {
+        jobs.set_fuel(at, left);
+    }
+    assert_eq!(fuel(&jobs), [800, 400]);
+    push(&mut jobs, 400);
+    jobs.set_fuel(at, 390);
+    jobs.pop(&mut stage.post(), at, Some(370));
+    assert_eq!(fuel(&jobs), [770, 370]);
+    // What cannot go on has used what it has used.
+    jobs.pop(&mut stage.post(), at, None);
+    assert_eq!(fuel(&jobs), [770]);
 }
 
 #[test]
@@ -442,6 +489,7 @@ fn a_frozen_activation_is_the_executor_s_again_once_it_is_thawed() {
 
 fn head(message: &[u8]) -> JobHead<'_> {
     JobHead {
+        priority: Full::of(Priority::Normal),
         next: Next::Start,
         trap: None,
         depth: 1,

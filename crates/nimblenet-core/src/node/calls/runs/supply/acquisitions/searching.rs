@@ -26,7 +26,10 @@ impl Acquisition {
     /// Goes on after a search that nobody has answered: with the whole mesh, as Algorithm 1 does; or
     /// with a source that has become known meanwhile, or else twice as far.
     pub(super) fn widen(&mut self, post: &mut Post<'_>, at: AcquisitionAt) {
-        if post.config.acquisition.discovery == Discovery::Flood || self.ring >= RINGS {
+        if post.config.acquisition.discovery == Discovery::Flood
+            || self.ring >= RINGS
+            || self.is_brief()
+        {
             self.search(post, Scope::Mesh);
         } else if let Some(holder) = self.source(post) {
             self.fetch(post, at, holder);

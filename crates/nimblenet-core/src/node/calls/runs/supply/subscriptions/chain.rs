@@ -6,6 +6,7 @@ use nimblenet_tasklet::{Capabilities, Entry, NamespaceId, TaskletRef};
 
 use super::Subscriptions;
 use crate::cache::SlotId;
+use crate::config::FULL;
 use crate::costs::Costs;
 use crate::job::Need;
 use crate::places::SubscriptionAt;
@@ -79,6 +80,11 @@ impl Subscriptions {
         costs: &Costs,
     ) -> Need {
         let own = entry.terms.memory_bytes as usize + IMAGE_BYTES;
+        // One that is compressed is there in both forms while it is expanded.
+        let plain = entry
+            .compression
+            .map_or(0, |form| form.plain_bytes as usize);
+        let cached = entry.size as usize + plain;
         let mut deepest = Need::NONE;
         if costs.remembers() {
             deepest.time_us = costs.time_us(entry.reference(namespace), entry.terms.cost);
@@ -100,6 +106,7 @@ impl Subscriptions {
                     return Need {
                         places: places + 1,
                         bytes: bytes + own,
+                        cache: if FULL { depth * cached } else { 0 },
                         ..deepest
                     };
                 };
@@ -119,6 +126,7 @@ impl Subscriptions {
                 let need = self.need_after(reads, called, epochs, depth - 1, costs);
                 deepest.places = deepest.places.max(need.places);
                 deepest.bytes = deepest.bytes.max(need.bytes);
+                deepest.cache = deepest.cache.max(need.cache);
                 deepest.time_us = deepest.time_us.saturating_add(need.time_us);
                 deepest.pinned |= need.pinned;
             }
@@ -126,6 +134,7 @@ impl Subscriptions {
         Need {
             places: deepest.places + 1,
             bytes: deepest.bytes + own,
+            cache: if FULL { deepest.cache + cached } else { 0 },
             ..deepest
         }
     }
