@@ -6,7 +6,6 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -18,9 +17,8 @@ use crate::wire::EpochNote;
 
 /// Modules that a driver keeps, on a disk for example.
 pub trait Modules: fmt::Debug + Send {
-    /// Fills `out` with bytes of a module from `offset` on. False if the module is not there, or too short,
-    /// or cannot be read; then `out` may have changed.
-    fn read(&self, digest: &Digest, offset: usize, out: &mut [u8]) -> bool;
+    /// A copy of the module with this digest; none if it is not there, or cannot be read.
+    fn read(&self, digest: &Digest) -> Option<Vec<u8>>;
 
     /// The same modules, for another archive.
     fn share(&self) -> Box<dyn Modules>;
@@ -40,15 +38,7 @@ pub struct Archive {
     modules: BTreeMap<Digest, Box<[u8]>>,
     versions: BTreeMap<TaskletRef, Digest>,
     /// Modules that are elsewhere; then none is in memory.
-    stored: Full<Option<Stored>>,
-}
-
-/// Modules that the driver of a registry keeps.
-#[derive(Clone, Debug)]
-struct Stored {
-    store: Box<dyn Modules>,
-    /// The bytes that each has.
-    lens: BTreeMap<Digest, usize>,
+    store: Full<Option<Box<dyn Modules>>>,
 }
 
 impl Default for Archive {
@@ -64,28 +54,23 @@ impl Archive {
             catalogues: BTreeMap::new(),
             modules: BTreeMap::new(),
             versions: BTreeMap::new(),
-            stored: Full::new(|| None),
+            store: Full::new(|| None),
         }
     }
 
-    /// An empty archive of modules that `store` keeps.
+    /// An empty archive whose modules are in `store`.
     pub fn over(store: Box<dyn Modules>) -> Self {
         let mut archive = Self::new();
-        if let Some(stored) = archive.stored.get_mut() {
-            let lens = BTreeMap::new();
-            *stored = Some(Stored { store, lens });
+        if let Some(held) = archive.store.get_mut() {
+            *held = Some(store);
         }
         archive
     }
 
-    /// Adds a module under its digest, which it computes and returns. Of a module that the driver stores, it
-    /// only keeps the length.
+    /// Adds a module under its digest, which it computes and returns. An archive over a store has no use for it.
     pub fn insert_module(&mut self, module: &[u8]) -> Digest {
         let digest = Digest::of(module);
-        match self.stored.get_mut() {
-            Some(Some(stored)) => drop(stored.lens.insert(digest, module.len())),
-            _ => drop(self.modules.entry(digest).or_insert_with(|| module.into())),
-        }
+        self.modules.entry(digest).or_insert_with(|| module.into());
         digest
     }
 
@@ -115,9 +100,6 @@ impl Archive {
     /// Forgets these modules, and the versions that have them.
     pub fn remove_modules(&mut self, digests: &[Digest]) {
         self.modules.retain(|digest, _| !digests.contains(digest));
-        if let Some(Some(stored)) = self.stored.get_mut() {
-            stored.lens.retain(|digest, _| !digests.contains(digest));
-        }
         self.versions.retain(|_, digest| !digests.contains(digest));
     }
 
@@ -144,27 +126,15 @@ impl Archive {
 
     /// A copy of the module with this digest; none if it is not here, or cannot be read.
     pub fn module(&self, digest: &Digest) -> Option<Vec<u8>> {
-        let mut bytes = vec![0; self.module_len(digest)?];
-        self.read(digest, 0, &mut bytes).then_some(bytes)
-    }
-
-    /// The bytes that the module with this digest has.
-    pub fn module_len(&self, digest: &Digest) -> Option<usize> {
-        match self.stored.get() {
-            Some(Some(stored)) => stored.lens.get(digest).copied(),
-            _ => self.modules.get(digest).map(|module| module.len()),
+        match self.store.get() {
+            Some(Some(store)) => store.read(digest),
+            _ => self.modules.get(digest).map(|module| module.to_vec()),
         }
     }
 
-    /// Fills `out` with bytes of a module from `offset` on; false if it is not here, too short, or cannot be
-    /// read.
-    pub fn read(&self, digest: &Digest, offset: usize, out: &mut [u8]) -> bool {
-        if let Some(Some(stored)) = self.stored.get() {
-            return stored.lens.contains_key(digest) && stored.store.read(digest, offset, out);
-        }
-        let module = self.modules.get(digest);
-        let part = module.and_then(|it| it.get(offset..offset.saturating_add(out.len())));
-        part.map(|part| out.copy_from_slice(part)).is_some()
+    /// Whether a version of a tasklet has the module with this digest.
+    pub fn names(&self, digest: &Digest) -> bool {
+        self.versions.values().any(|named| named == digest)
     }
 
     /// The digest of this version of a tasklet.

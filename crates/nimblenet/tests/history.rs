@@ -9,7 +9,9 @@ use std::fs::{self, File};
 use std::net::UdpSocket;
 use std::process::{Command, Stdio};
 
-use processes::{ADD, Bench, Daemon, add, fail, free_ports, nimblenet, soon, succeed};
+use processes::{
+    ADD, Bench, Daemon, add, fail, free_ports, nimblenet, registry_port, soon, succeed,
+};
 use serde_json::Value as Json;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_nimblenet");
@@ -51,7 +53,7 @@ impl Pair {
             self.bench.path("data"),
         );
         let config = self.bench.write("registry.toml", config);
-        let log = File::create(self.bench.path("registry.log")).unwrap();
+        let log = self.bench.path("registry.log");
         self.registry = None;
         let registry = Daemon::start_with_log(&["registry", "--config", &config], log);
         self.registry = Some(registry);
@@ -69,7 +71,7 @@ impl Pair {
             self.bench.public("shop.key"),
         );
         let config = self.bench.write("node.toml", config);
-        let log = File::create(self.bench.path("node.log")).unwrap();
+        let log = self.bench.path("node.log");
         self.node = None;
         self.node = Some(Daemon::start_with_log(&["node", "--config", &config], log));
     }
@@ -288,7 +290,7 @@ fn fault_10_the_exit_code_of_a_publication_is_true_whenever_the_registry_is_kill
     let rounds = std::env::var("NIMBLENET_KILLS").ok();
     let rounds: u32 = rounds.map_or(20, |rounds| rounds.parse().unwrap());
     let bench = Bench::new();
-    let port = free_ports(1)[0];
+    let port = registry_port();
     let (at, data) = (format!("127.0.0.1:{port}"), bench.path("data"));
     let start = || Daemon::start(&["registry", "--listen", &at, "--data", &data]);
     let mut registry = start();
@@ -373,7 +375,7 @@ fn serves_what_it_has(script: &str, words: &str) {
         .unwrap();
     // The file is not closed in order.
     registry.kill();
-    let port = free_ports(2)[0];
+    let port = registry_port();
     let at = format!("127.0.0.1:{port}");
     let inside = |args: &[&str]| {
         let mut command = Command::new("unshare");

@@ -403,12 +403,19 @@ fn a_catalogue_by_another_key_is_not_taken() {
     );
 }
 
-/// Adds, counts down from its first argument, and adds again.
+/// Adds, sleeps and counts as often as its first argument says, and adds again. On a fast machine it
+/// takes 20 ms a turn too.
 const SLOW: &str = "(module
+    (import \"nimblenet:clock\" \"sleep-us\" (func $sleep (param i32)))
     (import \"shop/add\" \"run\" (func $add (param i32 i32) (result i32)))
-    (func (export \"run\") (param i32 i32) (result i32) (local i32)
+    (func (export \"run\") (param i32 i32) (result i32) (local i32 i32)
       (local.set 2 (call $add (local.get 1) (i32.const 1)))
       (loop
+        (call $sleep (i32.const 20000))
+        (local.set 3 (i32.const 100000))
+        (loop
+          (local.set 3 (i32.sub (local.get 3) (i32.const 1)))
+          (br_if 0 (local.get 3)))
         (local.set 0 (i32.sub (local.get 0) (i32.const 1)))
         (br_if 0 (local.get 0)))
       (call $add (local.get 2) (local.get 2))))";
@@ -417,7 +424,9 @@ const SLOW: &str = "(module
 fn slow_mesh() -> Mesh {
     let mesh = Mesh::new(2);
     let module = wat::parse_str(SLOW).unwrap();
-    let slow = processes::package_with_fuel("shop/slow", ADD, &module, &["shop/add"], 1 << 50);
+    let clock = Capabilities::NONE.with(Capability::Clock);
+    let callees = ["shop/add"];
+    let slow = processes::package_with("shop/slow", ADD, &module, &callees, 1 << 50, clock);
     let slow = mesh.bench.write("slow.nnp", slow);
     let adder = mesh.bench.package("shop/add", ADD, &add(0), &[]);
     mesh.publish(&[&slow, &adder]);
@@ -438,7 +447,7 @@ fn a_long_call_moves_from_one_daemon_to_another_while_it_runs() {
     let mesh = slow_mesh();
     let (first, second) = (mesh.coap(1), mesh.coap(2));
     let call = Command::new(env!("CARGO_BIN_EXE_nimblenet"))
-        .args(["call", "shop/slow", "500000000", "20", "--node", &first])
+        .args(["call", "shop/slow", "400", "20", "--node", &first])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -487,7 +496,7 @@ fn a_node_drains_while_a_call_runs_and_its_clients_get_their_results() {
             .spawn()
             .unwrap()
     };
-    let call = begin(&["call", "shop/slow", "500000000", "20", "--node", &first]);
+    let call = begin(&["call", "shop/slow", "400", "20", "--node", &first]);
     soon("the call runs", || {
         listed(&first).iter().any(|held| held["state"] == "running")
     });
@@ -497,7 +506,7 @@ fn a_node_drains_while_a_call_runs_and_its_clients_get_their_results() {
     });
     let said = fail(&["call", "shop/add", "1", "2", "--node", &second, "--at", "1"]);
     assert!(said.contains("busy"), "{said}");
-    let said = fail(&["drain", "--node", &first, "--timeout", "2"]);
+    let said = fail(&["drain", "--node", &first, "--timeout", "1"]);
     assert!(said.contains("1 call in progress (1 remote)"), "{said}");
     let output = call.wait_with_output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), "42");
@@ -518,7 +527,7 @@ fn a_client_drives_on_while_its_call_runs_and_gets_the_result_at_the_next_node()
     let (first, second) = (mesh.coap(1), mesh.coap(2));
     let robot = ["--client", "7", "--number", "1"];
     let mut call = Command::new(env!("CARGO_BIN_EXE_nimblenet"))
-        .args(["call", "shop/slow", "500000000", "20", "--node", &first])
+        .args(["call", "shop/slow", "400", "20", "--node", &first])
         .args(robot)
         .stdout(Stdio::piped())
         .spawn()
@@ -556,7 +565,7 @@ fn a_client_drives_on_while_its_call_runs_and_gets_the_result_at_the_next_node()
         "it is asked again"
     );
     // The robot is back, and makes its call again: nothing runs.
-    let again = ["call", "shop/slow", "500000000", "20", "--node", &first];
+    let again = ["call", "shop/slow", "400", "20", "--node", &first];
     assert_eq!(succeed(&[&again[..], &robot].concat()), "42\n");
     // The number is taken.
     let other = ["call", "shop/add", "1", "2", "--node", &first];

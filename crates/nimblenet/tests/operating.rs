@@ -5,7 +5,6 @@
 mod processes;
 
 use core::time::Duration;
-use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::net::UdpSocket;
 use std::process::{Command, Stdio};
@@ -184,8 +183,7 @@ fn who_comes_and_who_is_a_stranger_is_one_line_in_the_log() {
     let ports = free_ports(3);
     let log = bench.path("log");
     let config = node(&bench, 1, ports[0], &ports[1..]);
-    let file = File::create(&log).unwrap();
-    let _watcher = Daemon::start_with_log(&["node", "--config", &config], file);
+    let _watcher = Daemon::start_with_log(&["node", "--config", &config], &log);
     let told = |words: &str| {
         let text = std::fs::read_to_string(&log).unwrap();
         text.lines().filter(|line| line.contains(words)).count()

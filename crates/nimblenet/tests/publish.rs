@@ -12,7 +12,7 @@ use core::time::Duration;
 use std::net::UdpSocket;
 use std::thread;
 
-use processes::{ADD, Bench, Daemon, add, fail, free_ports, nimblenet, succeed};
+use processes::{ADD, Bench, Daemon, add, fail, nimblenet, registry_port, succeed};
 use serde_json::Value as Json;
 
 /// The number of the method PUT in a CoAP message (RFC 7252 section 12.1.1).
@@ -79,7 +79,7 @@ fn a_publication_whose_answer_is_lost_is_given_again() {
 #[test]
 fn a_registry_that_starts_anew_within_an_upload_gets_it_from_the_beginning() {
     let bench = Bench::new();
-    let port = free_ports(1)[0];
+    let port = registry_port();
     let listen = format!("127.0.0.1:{port}");
     let data = bench.path("data");
     let start = || Daemon::start(&["registry", "--listen", &listen, "--data", &data]);

@@ -93,7 +93,7 @@ impl Floor {
         let config = self.bench.write(&format!("{at}.toml"), config);
         let verb = if at == 0 { "registry" } else { "node" };
         let log = self.bench.write(&format!("{at}.log"), "");
-        Daemon::start_with_log(&[verb, "--config", &config], fs::File::create(log).unwrap())
+        Daemon::start_with_log(&[verb, "--config", &config], log)
     }
 
     fn address(&self, at: usize) -> String {

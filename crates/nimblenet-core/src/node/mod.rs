@@ -490,8 +490,8 @@ impl Node {
         self.flows.get().map_or(0, Flows::count)
     }
 
-    /// Publishes a delta and its modules into the archive of a registry. The driver must have
-    /// checked the signature, and stored them durably.
+    /// Publishes a delta into the archive of a registry, and its modules if the archive keeps them in memory.
+    /// The driver must have checked the signature, and stored them durably.
     ///
     /// # Errors
     /// [`BadDelta`] if it does not fit the catalogue held, or the node is no registry.

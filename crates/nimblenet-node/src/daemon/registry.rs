@@ -4,7 +4,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, JoinHandle};
 
-use nimblenet_tasklet::{Delta, Digest, Entry, Name};
+use nimblenet_tasklet::{Digest, Name};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::api;
@@ -48,7 +48,6 @@ pub(super) struct Publication {
     pub(super) namespace: Name,
     pub(super) key: PublicKey,
     pub(super) delta: Vec<u8>,
-    pub(super) modules: Vec<Vec<u8>>,
     /// Modules that are forgotten.
     pub(super) gone: Vec<Digest>,
 }
@@ -123,19 +122,11 @@ fn publish(
 ) -> Result<Publication, Refusal> {
     let outcome = store.publish(&delta, &namespace, key)?;
     let key = store.key(&namespace).ok_or(Refusal::UnknownNamespace)?;
-    let mut modules = Vec::new();
-    if outcome.new {
-        let decoded = Delta::decode(&delta).map_err(Refusal::Malformed)?;
-        for entry in decoded.entries().filter(Entry::has_module) {
-            modules.extend(store.module(&entry.digest)?);
-        }
-    }
     Ok(Publication {
         outcome,
         namespace,
         key,
         delta,
-        modules,
         gone: store.take_gone(),
     })
 }

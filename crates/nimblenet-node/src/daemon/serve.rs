@@ -345,7 +345,8 @@ impl Service {
         );
         self.keys.insert(namespace, publication.key);
         let delta = Delta::decode(&publication.delta).expect("the store has decoded it");
-        let modules = publication.modules.iter().map(|module| &module[..]);
+        // Its modules are in the store already.
+        let modules = core::iter::empty();
         if let Err(error) = self.node.publish(self.clock.now(), &delta, modules) {
             tracing::error!(%namespace, %error, "what is stored cannot be served");
         }
@@ -518,12 +519,16 @@ impl Service {
             return Refused::new(Problem::NotARegistry, message).into();
         }
         let archive = self.node.archive();
-        match archive.and_then(|archive| archive.module(digest)) {
-            Some(module) => Reply::Module(module),
-            None => {
-                let message = "no such module is published here";
-                Refused::new(Problem::UnknownModule, message).into()
-            }
+        if let Some(module) = archive.and_then(|archive| archive.module(digest)) {
+            return Reply::Module(module);
         }
+        let (problem, message) = match archive.is_some_and(|archive| archive.names(digest)) {
+            true => (
+                Problem::StorageFailed,
+                "the module cannot be read from the registry's disk",
+            ),
+            false => (Problem::UnknownModule, "no such module is published here"),
+        };
+        Refused::new(problem, message).into()
     }
 }

@@ -106,12 +106,7 @@ impl Log {
         match builder().create(&path) {
             Ok(database) => Ok(Self::of(database, false)),
             Err(DatabaseError::Storage(StorageError::Io(error))) if is_unwritable(&error) => {
-                let bytes = fs::read(&path).map_err(StorageError::Io)?;
-                let copy = InMemoryBackend::new();
-                copy.set_len(bytes.len() as u64)
-                    .and_then(|()| copy.write(0, &bytes))
-                    .map_err(StorageError::Io)?;
-                Ok(Self::of(builder().create_with_backend(copy)?, true))
+                Ok(Self::of(copy_of(&path)?, true))
             }
             Err(error) => Err(error),
         }
@@ -139,7 +134,8 @@ impl Log {
     /// Lets go of the database and opens the one in `dir` instead, for everybody who reads of it.
     ///
     /// # Errors
-    /// If it cannot be opened; then this one is empty.
+    /// If it cannot be opened. Then this one is a copy of its file in memory, or empty if the file cannot even be
+    /// read.
     pub(super) fn reopen(&mut self, dir: &Path) -> Result<(), redb::Error> {
         let mut held = self
             .database
@@ -147,12 +143,20 @@ impl Log {
             .unwrap_or_else(PoisonError::into_inner);
         // The old handle holds the file's lock; an empty database takes its place meanwhile.
         *held = builder().create_with_backend(InMemoryBackend::new())?;
-        let Self {
-            database,
-            read_only,
-        } = Self::open(dir)?;
-        let opened = Arc::into_inner(database).and_then(|it| it.into_inner().ok());
-        *held = opened.expect("nobody else has it yet");
+        let opened = Self::open(dir);
+        let (database, read_only) = match opened {
+            Ok(log) => {
+                let database = Arc::into_inner(log.database).and_then(|it| it.into_inner().ok());
+                (database.expect("nobody else has it yet"), log.read_only)
+            }
+            Err(error) => {
+                if let Ok(copy) = copy_of(&dir.join(FILE)) {
+                    *held = copy;
+                }
+                return Err(error);
+            }
+        };
+        *held = database;
         drop(held);
         self.read_only = read_only;
         Ok(())
@@ -216,11 +220,7 @@ impl Log {
     }
 
     pub(super) fn module(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StorageFault> {
-        let read = || -> Result<_, redb::Error> {
-            let table = self.read().begin_read()?.open_table(MODULES)?;
-            Ok(table.get(digest.0)?.map(|module| module.value().to_vec()))
-        };
-        read().map_err(fault)
+        module(&self.read(), digest).map_err(fault)
     }
 
     /// Writes a publication, which is durable when this returns.
@@ -264,17 +264,6 @@ struct Shelf {
 }
 
 impl Shelf {
-    /// Reads a part of a module; false if it is not there.
-    fn part(&self, digest: &Digest, offset: usize, out: &mut [u8]) -> Result<bool, redb::Error> {
-        let database = self.database.read();
-        let database = database.unwrap_or_else(PoisonError::into_inner);
-        let table = database.begin_read()?.open_table(MODULES)?;
-        let module = table.get(digest.0)?;
-        let end = offset.saturating_add(out.len());
-        let part = module.as_ref().and_then(|it| it.value().get(offset..end));
-        Ok(part.map(|part| out.copy_from_slice(part)).is_some())
-    }
-
     /// Says that modules cannot be read, once as long as that lasts.
     fn fail(&self, error: &dyn core::fmt::Display) {
         if !self.fails.swap(true, Ordering::Relaxed) {
@@ -284,19 +273,38 @@ impl Shelf {
 }
 
 impl Modules for Shelf {
-    fn read(&self, digest: &Digest, offset: usize, out: &mut [u8]) -> bool {
-        let read = quietly(|| self.part(digest, offset, out));
-        match &read {
-            Ok(Ok(_)) => self.fails.store(false, Ordering::Relaxed),
-            Ok(Err(error)) => self.fail(error),
-            Err(tripped) => self.fail(tripped),
+    fn read(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let database = self.database.read();
+        let database = database.unwrap_or_else(PoisonError::into_inner);
+        match quietly(|| module(&database, digest)) {
+            Ok(Ok(module)) => {
+                self.fails.store(false, Ordering::Relaxed);
+                return module;
+            }
+            Ok(Err(error)) => self.fail(&error),
+            Err(tripped) => self.fail(&tripped),
         }
-        matches!(read, Ok(Ok(true)))
+        None
     }
 
     fn share(&self) -> Box<dyn Modules> {
         Box::new(self.clone())
     }
+}
+
+fn module(database: &Database, digest: &Digest) -> Result<Option<Vec<u8>>, redb::Error> {
+    let table = database.begin_read()?.open_table(MODULES)?;
+    Ok(table.get(digest.0)?.map(|module| module.value().to_vec()))
+}
+
+/// A copy in memory of the database in a file, which stays as it is.
+fn copy_of(path: &Path) -> Result<Database, DatabaseError> {
+    let bytes = fs::read(path).map_err(StorageError::Io)?;
+    let copy = InMemoryBackend::new();
+    copy.set_len(bytes.len() as u64)
+        .and_then(|()| copy.write(0, &bytes))
+        .map_err(StorageError::Io)?;
+    builder().create_with_backend(copy)
 }
 
 fn builder() -> Builder {

@@ -544,7 +544,31 @@ fn after_a_failed_write_the_store_finds_back_by_itself() {
 }
 
 #[test]
-fn an_archive_reads_modules_from_the_database_part_by_part() {
+fn modules_are_served_though_the_database_cannot_be_opened_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = open(dir.path());
+    publish(&mut store, "shop/add", 1).unwrap();
+    let archive = store.archive().unwrap();
+    // Another file is in its place, and somebody has locked that one.
+    let (file, copy) = (dir.path().join(log::FILE), dir.path().join("copy"));
+    std::fs::copy(&file, &copy).unwrap();
+    std::fs::rename(&copy, &file).unwrap();
+    let locked = std::fs::File::open(&file).unwrap();
+    locked.lock().unwrap();
+    store.failed = true;
+    let refused = publish(&mut store, "shop/add", 2);
+    assert!(matches!(refused, Err(Refusal::Storage(_))), "{refused:?}");
+    assert_eq!(archive.module(&Digest::of(&module(1))), Some(module(1)));
+
+    locked.unlock().unwrap();
+    assert_eq!(publish(&mut store, "shop/add", 2).unwrap().epoch, 2);
+    for n in [1, 2] {
+        assert_eq!(archive.module(&Digest::of(&module(n))), Some(module(n)));
+    }
+}
+
+#[test]
+fn an_archive_reads_modules_from_the_database() {
     let dir = tempfile::tempdir().unwrap();
     let limits = StoreLimits {
         epochs: 1,
@@ -553,15 +577,9 @@ fn an_archive_reads_modules_from_the_database_part_by_part() {
     let mut store = Store::open(dir.path(), Trust::FirstUse, limits).unwrap();
     publish(&mut store, "shop/add", 1).unwrap();
     let archive = store.archive().unwrap();
-    let (module, digest) = (module(1), Digest::of(&module(1)));
-    assert_eq!(archive.module_len(&digest), Some(module.len()));
-    let mut part = [0; 8];
-    assert!(archive.read(&digest, 16, &mut part));
-    assert_eq!(part, module[16..24]);
-    assert!(
-        !archive.read(&digest, module.len() - 7, &mut part),
-        "it ends before"
-    );
+    let digest = Digest::of(&module(1));
+    assert_eq!(archive.module(&digest), Some(module(1)));
+    assert!(archive.names(&digest));
     // The database makes room: the archive has nothing of its own.
     publish(&mut store, "shop/add", 2).unwrap();
     assert_eq!(store.take_gone(), [digest]);

@@ -6,6 +6,7 @@ pub(crate) mod line;
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicU16, Ordering};
 use core::time::Duration;
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::net::UdpSocket;
 use std::path::{Path, PathBuf};
@@ -55,6 +56,10 @@ pub(crate) fn soon(what: &str, mut happened: impl FnMut() -> bool) {
     panic!("it does not come to it that {what}");
 }
 
+fn not_ready(args: &[&str], said: &str) -> ! {
+    panic!("{args:?} is not ready: {said:?}")
+}
+
 /// A running daemon.
 pub(crate) struct Daemon {
     child: Child,
@@ -65,11 +70,20 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Starts a daemon, and waits until it reports that it is ready.
     pub(crate) fn start(args: &[&str]) -> Self {
-        Self::start_with_log(args, Stdio::inherit())
+        Self::start_to(args, Stdio::inherit()).unwrap_or_else(|line| not_ready(args, &line))
     }
 
-    /// Starts a daemon whose log goes to `log`.
-    pub(crate) fn start_with_log(args: &[&str], log: impl Into<Stdio>) -> Self {
+    /// Starts a daemon whose log goes to the file at `log`.
+    pub(crate) fn start_with_log(args: &[&str], log: impl AsRef<Path>) -> Self {
+        let file = File::create(&log).unwrap();
+        Self::start_to(args, file.into()).unwrap_or_else(|line| {
+            let log = std::fs::read_to_string(log).unwrap();
+            not_ready(args, &format!("{line}{log}"))
+        })
+    }
+
+    /// The daemon, or what it says in place of its addresses.
+    fn start_to(args: &[&str], log: Stdio) -> Result<Self, String> {
         let mut child = Command::new(BINARY)
             .args(args)
             .env_remove("NIMBLENET_LOG")
@@ -81,12 +95,13 @@ impl Daemon {
         let mut line = String::new();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
-        let coap = line.trim_end().rsplit_once("coap ");
-        let (_, coap) = coap.unwrap_or_else(|| panic!("{args:?} is not ready: {line:?}"));
-        Self {
+        let Some((_, coap)) = line.trim_end().rsplit_once("coap ") else {
+            return Err(line);
+        };
+        Ok(Self {
             coap: coap.parse().unwrap(),
             child,
-        }
+        })
     }
 
     /// The number of its process.
@@ -212,10 +227,33 @@ pub(crate) fn package_with_fuel(
     callees: &[&str],
     fuel: u64,
 ) -> Vec<u8> {
+    package_with(name, signature, module, callees, fuel, Capabilities::NONE)
+}
+
+/// The bytes of a package of a tasklet that may have capabilities.
+pub(crate) fn package_with_capabilities(
+    name: &str,
+    signature: &str,
+    module: &[u8],
+    capabilities: Capabilities,
+) -> Vec<u8> {
+    package_with(name, signature, module, &[], 1_000_000, capabilities)
+}
+
+/// The bytes of a package whose terms are these.
+pub(crate) fn package_with(
+    name: &str,
+    signature: &str,
+    module: &[u8],
+    callees: &[&str],
+    fuel: u64,
+    capabilities: Capabilities,
+) -> Vec<u8> {
     let signature: Signature = signature.parse().unwrap();
     let mut space = [0; 128];
     let mut terms = Terms::empty();
     (terms.fuel, terms.memory_bytes) = (fuel, 65_536);
+    terms.capabilities = capabilities;
     let exports = [Export::run(signature)];
     let terms = terms.with_exports(&exports, &mut space).unwrap();
     let import = |callee: &&str| NamedImport {
@@ -228,30 +266,6 @@ pub(crate) fn package_with_fuel(
         name: TaskletName::new(name).unwrap(),
         terms,
         imports: &imports,
-        module,
-    };
-    let mut bytes = vec![0; 1024 + module.len()];
-    let len = fields.encode(&mut bytes).unwrap();
-    bytes.truncate(len);
-    bytes
-}
-
-/// The bytes of a package of a tasklet that may have capabilities.
-pub(crate) fn package_with_capabilities(
-    name: &str,
-    signature: &str,
-    module: &[u8],
-    capabilities: Capabilities,
-) -> Vec<u8> {
-    let mut terms = Terms::empty();
-    (terms.fuel, terms.memory_bytes) = (1_000_000, 65_536);
-    terms.capabilities = capabilities;
-    let mut space = [0; 128];
-    let exports = [Export::run(signature.parse().unwrap())];
-    let fields = PackageFields {
-        name: TaskletName::new(name).unwrap(),
-        terms: terms.with_exports(&exports, &mut space).unwrap(),
-        imports: &[],
         module,
     };
     let mut bytes = vec![0; 1024 + module.len()];
@@ -274,13 +288,25 @@ pub(crate) const ADD: &str = "func(u32, u32) -> u32";
 /// Ports of this machine that are free, all different. They are below those that the system
 /// gives to clients, so that they stay free while a daemon is down.
 pub(crate) fn free_ports(count: usize) -> Vec<u16> {
+    (0..count).map(|_| free_run(1)).collect()
+}
+
+/// A port at which a registry can take requests: the next one, which is its mesh's then, is free too.
+pub(crate) fn registry_port() -> u16 {
+    free_run(2)
+}
+
+/// The first of `count` free ports in a row that no other test of this process gets.
+fn free_run(count: u16) -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = (std::process::id() % 100) as u16 * 100;
-    let candidates = core::iter::repeat_with(|| {
-        20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000
-    });
-    let free = |port: &u16| UdpSocket::bind(("127.0.0.1", *port)).is_ok();
-    candidates.filter(free).take(count).collect()
+    let free = |port: u16| UdpSocket::bind(("127.0.0.1", port)).is_ok();
+    loop {
+        let port = 20_000 + (first + NEXT.fetch_add(count, Ordering::Relaxed)) % 12_000;
+        if (port..port + count).all(free) {
+            return port;
+        }
+    }
 }
 
 /// The packages of the repository.
