@@ -234,6 +234,7 @@ impl Net {
                 destination: frame.origin,
                 sequence: self.sequence,
                 hops: 1,
+                unanswered: false,
                 message: Message::Data(data),
             };
             let mut out = [0; MTU as usize];

@@ -96,6 +96,7 @@ mod tests {
             destination: NodeId::EVERYONE,
             sequence: 7,
             hops: 1,
+            unanswered: false,
             message,
         }
     }

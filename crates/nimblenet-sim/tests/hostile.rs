@@ -216,6 +216,7 @@ fn frame(step: &Move, sequence: u32) -> Option<Vec<u8>> {
         destination,
         sequence,
         hops: 1 + c % 4,
+        unanswered: false,
         message,
     };
     let mut out = vec![0; frame.len()];
@@ -270,6 +271,7 @@ fn impose(net: &mut Net, bytes: &[u8], sequence: &mut u32, off: u32) -> bool {
             destination: NodeId(2),
             sequence: *sequence,
             hops: 1,
+            unanswered: false,
             message,
         };
         let mut out = vec![0; frame.len()];
@@ -479,6 +481,7 @@ fn a_node_that_claims_to_hold_everything_costs_time_and_stops_nothing() {
         // Not so far ahead that node 1 seems to have restarted.
         sequence: net.node(1).next_sequence() + 20,
         hops: 1,
+        unanswered: false,
         message: Message::Holdings(writer.finish(shop)),
     };
     let mut out = vec![0; frame.len()];

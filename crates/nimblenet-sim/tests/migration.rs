@@ -568,6 +568,7 @@ fn an_image_is_not_served_to_anyone_after_go() {
             destination: NodeId(1),
             sequence: 50_000 + request,
             hops: 1,
+            unanswered: false,
             message: Message::Fetch(fetch),
         };
         let mut bytes = vec![0; frame.len()];

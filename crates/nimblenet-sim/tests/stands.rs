@@ -96,6 +96,7 @@ fn a_node_is_not_mute_while_others_speak_in_its_name() {
             destination: NodeId::EVERYONE,
             sequence,
             hops: 1,
+            unanswered: false,
             message: Message::Hello(hello),
         };
         let mut bytes = vec![0; frame.len()];

@@ -93,6 +93,12 @@ impl Hearing {
         FULL && again && !self.is_settled(now) && self.begin()
     }
 
+    /// What was sent over it, or came over it, was not answered again and again. True if it is to be asked for
+    /// that.
+    pub(super) fn suspect(&mut self, now: Instant) -> bool {
+        FULL && !self.is_settled(now) && self.begin()
+    }
+
     /// It asks whether this node hears it. If it asks again although it was told, it may not hear the
     /// answers: so it is asked too.
     pub(super) fn handle_ask(&mut self, now: Instant) {
@@ -214,6 +220,17 @@ mod tests {
         hearing.ask(now);
         hearing.answer(later);
         assert!(!hearing.is_asked());
+    }
+
+    #[test]
+    fn a_neighbour_is_asked_at_once_if_the_origin_of_a_packet_says_that_it_gets_no_answers() {
+        let now = Instant::from_micros(1);
+        let mut hearing = Hearing::UNKNOWN;
+        hearing.show(now);
+        assert!(!hearing.suspect(now + HEARING_SETTLES), "it has answered");
+        let later = now + HEARING_SETTLES + Duration::from_millis(1);
+        assert!(hearing.suspect(later) && hearing.is_asked());
+        assert!(!hearing.suspect(later), "once");
     }
 
     #[test]

@@ -50,6 +50,14 @@ impl<S: Seal> Mesh<S> {
         }
     }
 
+    /// A packet goes or has come over a neighbour whose origin says that those before were not answered: asks
+    /// it soon whether it hears this node.
+    pub(super) fn suspect_neighbour(&mut self, now: Instant, id: NodeId) {
+        if FULL && self.trickle.is_some() && self.neighbours.suspect(now, id) {
+            self.speak_also(now, false);
+        }
+    }
+
     /// Answers do not seem to come to `destination`: hints at the neighbour that is the next hop there.
     pub(crate) fn hint(&mut self, now: Instant, destination: NodeId) {
         if FULL && let Some(next) = self.next(now, destination) {

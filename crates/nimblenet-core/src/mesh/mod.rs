@@ -13,6 +13,7 @@ mod outbox;
 mod repeats;
 mod routes;
 mod seal;
+mod silence;
 mod trickle;
 mod width;
 
@@ -31,6 +32,7 @@ use self::outbox::Outbox;
 use self::repeats::Repeats;
 use self::routes::Routes;
 use self::seal::{Plain, Seal};
+use self::silence::Silence;
 use self::trickle::Trickle;
 use crate::config::FULL;
 use crate::config::{Config, LinkAddress, LinkConfig, LinkId, MIN_MTU};
@@ -48,7 +50,6 @@ const LEAST_REACH: u8 = 8;
 const REACH_MARGIN: u8 = 4;
 /// After so many floods in a row without an answer packets may travel as far as they can.
 const FURTHEST: u8 = 5;
-
 /// Frames for neighbours on lossy links that wait for acknowledgements, at most.
 const REPEATED_FRAMES: usize = 64;
 
@@ -80,6 +81,8 @@ pub(crate) struct Mesh<S = Plain> {
     is_registry: bool,
     neighbours: Neighbours,
     routes: Routes,
+    /// Nodes that do not answer.
+    silence: Full<Silence>,
     duplicates: Duplicates,
     /// The floods that are sent on.
     floods: Bucket,
@@ -147,6 +150,7 @@ impl<S: Seal> Mesh<S> {
             is_registry: config.role.is_registry(),
             neighbours: Neighbours::new(limits.neighbours, &topology.neighbours, lifetime),
             routes: Routes::new(limits.routes, &topology.routes),
+            silence: Full::new(Silence::new),
             duplicates: Duplicates::new(limits.peers),
             floods: Bucket::FULL,
             further: 0,
@@ -360,6 +364,7 @@ impl<S: Seal> Mesh<S> {
             self.newcomer = true;
             self.speak_soon(now);
         }
+        self.note_answered(frame.origin);
         if !deaf {
             let anew = self.routes.learn(
                 now,
@@ -376,6 +381,9 @@ impl<S: Seal> Mesh<S> {
         // Its origin may not have got the answers that went back over here.
         if frame.receiver == NodeId::EVERYONE && frame.destination != NodeId::EVERYONE {
             self.hint_neighbour(now, frame.sender, (frame.origin, frame.destination));
+        }
+        if FULL && frame.unanswered && frame.receiver == self.id {
+            self.suspect_neighbour(now, frame.sender);
         }
         if FULL
             && frame.receiver == self.id
@@ -415,6 +423,7 @@ impl<S: Seal> Mesh<S> {
             receiver: frame.sender,
             destination: frame.sender,
             hops: 1,
+            unanswered: false,
             message: Message::Ack(Ack),
             ..*frame
         };
@@ -526,6 +535,11 @@ impl<S: Seal> Mesh<S> {
         counters: &mut Counters,
     ) {
         let ttl = self.reach(now).saturating_sub(1);
+        if let Some(silence) = self.silence.get_mut()
+            && let Message::Call(_) | Message::Fetch(_) = message
+        {
+            silence.ask();
+        }
         let frame = self.own(destination, ttl, message);
         self.transmit(now, frame, counters);
     }
@@ -542,6 +556,20 @@ impl<S: Seal> Mesh<S> {
         self.transmit(now, frame, counters);
     }
 
+    /// Something sent to `destination` was not answered, and its route is used further.
+    pub(crate) fn note_unanswered(&mut self, now: Instant, destination: NodeId) {
+        if let Some(silence) = self.silence.get_mut() {
+            silence.note(now, destination);
+        }
+    }
+
+    /// Something sent to `destination` was answered, by itself or by a node on the way.
+    pub(crate) fn note_answered(&mut self, destination: NodeId) {
+        if let Some(silence) = self.silence.get_mut() {
+            silence.hear(destination);
+        }
+    }
+
     /// The route to `destination` brought no answer.
     pub(crate) fn doubt(&mut self, now: Instant, destination: NodeId) {
         match self.next(now, destination) {
@@ -549,6 +577,7 @@ impl<S: Seal> Mesh<S> {
             None => self.further = FURTHEST.min(self.further + 1),
         }
         self.routes.doubt(destination);
+        self.note_unanswered(now, destination);
     }
 
     /// The next frame for `link`, sealed and written to the start of `out`.
@@ -579,6 +608,10 @@ impl<S: Seal> Mesh<S> {
     }
 
     fn own<'m>(&mut self, destination: NodeId, ttl: u8, message: Message<'m>) -> Frame<'m> {
+        let unanswered = self
+            .silence
+            .get()
+            .is_some_and(|silence| silence.is_of(destination));
         let sequence = self.sequence;
         self.sequence = self.sequence.wrapping_add(1);
         let (sender, origin) = (self.id, self.id);
@@ -591,6 +624,7 @@ impl<S: Seal> Mesh<S> {
             destination,
             sequence,
             hops: 1,
+            unanswered,
             message,
         }
     }
@@ -624,6 +658,9 @@ impl<S: Seal> Mesh<S> {
             // spec/behaviour.md, section 3: whoever floods it may have sent it over here in vain.
             if frame.origin != self.id && frame.receiver == NodeId::EVERYONE {
                 self.hint_neighbour(now, next.id, (frame.origin, frame.destination));
+            }
+            if FULL && frame.unanswered {
+                self.suspect_neighbour(now, next.id);
             }
             self.emit(
                 now,

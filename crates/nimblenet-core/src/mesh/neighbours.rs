@@ -244,6 +244,13 @@ impl Neighbours {
         }
     }
 
+    /// What goes over a neighbour is not answered, as the origin of a packet says; true if it is to be asked
+    /// for that.
+    pub(crate) fn suspect(&mut self, now: Instant, id: NodeId) -> bool {
+        let neighbour = self.find_mut(id);
+        neighbour.is_some_and(|neighbour| neighbour.hearing.suspect(now))
+    }
+
     /// A packet from one node for another was flooded over a neighbour; true if it is to be asked for that.
     pub(crate) fn hint(&mut self, now: Instant, id: NodeId, pair: (NodeId, NodeId)) -> bool {
         let neighbour = self.find_mut(id);

@@ -162,6 +162,7 @@ mod tests {
             destination: NodeId(2),
             sequence: 9,
             hops: 1,
+            unanswered: false,
             message: Message::Call(call),
         };
         let mut bytes = [0; 100];

@@ -86,19 +86,13 @@ impl Routes {
 
     /// The route to `destination`.
     pub(crate) fn find(&self, now: Instant, destination: NodeId) -> Option<&Route> {
-        let at = self
-            .routes
-            .binary_search_by_key(&destination, |route| route.destination)
-            .ok()?;
-        Some(&self.routes[at]).filter(|route| route.usable && !route.expired(now))
+        Some(&self.routes[self.place(destination).ok()?])
+            .filter(|route| route.usable && !route.expired(now))
     }
 
     /// Whether there is or was a route to `destination`, as far as the table remembers.
     pub(crate) fn remembers(&self, destination: NodeId) -> bool {
-        let found = self
-            .routes
-            .binary_search_by_key(&destination, |route| route.destination);
-        found.is_ok()
+        self.place(destination).is_ok()
     }
 
     /// When `destination` sent the packet that taught the route to it, whether that is used or not.
@@ -131,10 +125,7 @@ impl Routes {
             sent,
             usable: true,
         };
-        match self
-            .routes
-            .binary_search_by_key(&destination, |route| route.destination)
-        {
+        match self.place(destination) {
             Ok(at) => {
                 let held = &mut self.routes[at];
                 match held.compare(&route, now) {
@@ -182,23 +173,26 @@ impl Routes {
 
     /// The neighbour `next` sends packets for `destination` here: it is not on the way there.
     pub(crate) fn doubt_way(&mut self, destination: NodeId, next: NodeId) {
-        let at = self
-            .routes
-            .binary_search_by_key(&destination, |route| route.destination);
-        if at.is_ok_and(|at| self.routes[at].next == next) {
+        if self
+            .place(destination)
+            .is_ok_and(|at| self.routes[at].next == next)
+        {
             self.doubt(destination);
         }
     }
 
     /// A packet to `destination` was not answered: the route is not used until it is learnt again.
     pub(crate) fn doubt(&mut self, destination: NodeId) {
-        if let Ok(at) = self
-            .routes
-            .binary_search_by_key(&destination, |r| r.destination)
-        {
+        if let Ok(at) = self.place(destination) {
             let route = &mut self.routes[at];
             route.usable &= route.sent.is_none();
         }
+    }
+
+    /// Where the route to `destination` is, or would be.
+    fn place(&self, destination: NodeId) -> Result<usize, usize> {
+        self.routes
+            .binary_search_by_key(&destination, |route| route.destination)
     }
 }
 

@@ -172,6 +172,7 @@ impl Stage {
             destination: OWN,
             sequence: 1,
             hops: 3,
+            unanswered: false,
             message: Message::Refuse(Refuse { request, refusal }),
         };
         let mut bytes = [0; 64];

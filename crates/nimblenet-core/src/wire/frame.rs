@@ -2,6 +2,8 @@
 
 use nimblenet_tasklet::NodeId;
 
+use crate::config::FULL;
+
 use super::{CHECKED, CHECKSUM_LEN, Kind, Malformed, Message, Reader, Writer, check, checked};
 
 /// Bytes before the body.
@@ -12,6 +14,9 @@ pub const OVERHEAD: usize = 12;
 pub const MAX_TTL: u8 = 255;
 /// Flag of frames that carry counter and tag.
 pub const AUTHENTICATED: u8 = 0x01;
+
+/// Flag of frames with [`unanswered`](Frame::unanswered).
+pub const UNANSWERED: u8 = 0x04;
 
 const VERSION: u8 = 1;
 
@@ -32,6 +37,9 @@ pub struct Frame<'a> {
     pub sequence: u32,
     /// Links travelled, this one included.
     pub hops: u8,
+    /// Whether what the origin sent to the destination before was not answered, again and again: a link on the
+    /// way may be dead.
+    pub unanswered: bool,
     /// The content.
     pub message: Message<'a>,
 }
@@ -60,7 +68,8 @@ impl<'a> Frame<'a> {
     ) -> Result<Self, Malformed> {
         let mut reader = Reader(header);
         // spec/wire.md, section 2: frames with unknown flags are dropped.
-        if reader.u8()? & !(AUTHENTICATED | CHECKED) != VERSION << 4 {
+        let flags = reader.u8()?;
+        if flags & !(AUTHENTICATED | CHECKED | UNANSWERED) != VERSION << 4 {
             return Err(Malformed);
         }
         let ttl = reader.u8()?;
@@ -84,6 +93,7 @@ impl<'a> Frame<'a> {
             destination,
             sequence,
             hops,
+            unanswered: FULL && flags & UNANSWERED != 0,
             message,
         })
     }
@@ -104,7 +114,12 @@ impl<'a> Frame<'a> {
         let (header, body) = out.split_at_mut_checked(HEADER_LEN)?;
         let len = self.message.emit(body)?;
         let mut writer = Writer { out: header, at: 0 };
-        writer.u8(VERSION << 4);
+        let flags = if FULL && self.unanswered {
+            UNANSWERED
+        } else {
+            0
+        };
+        writer.u8(VERSION << 4 | flags);
         writer.u8(self.ttl);
         writer.u16(self.sender.0);
         writer.u16(self.receiver.0);

@@ -27,7 +27,7 @@ pub(crate) use checksum::checked;
 pub use checksum::{CHECKED, CHECKSUM_LEN, check};
 pub use fetch::Object;
 pub use flow::{Begin, FlowContent, Item, ItemValue, Taken};
-pub use frame::{AUTHENTICATED, Frame, HEADER_LEN, MAX_TTL, OVERHEAD};
+pub use frame::{AUTHENTICATED, Frame, HEADER_LEN, MAX_TTL, OVERHEAD, UNANSWERED};
 pub use hello::{
     EPOCH_LEN, EpochNote, HELLO_BYTES, LISTED_BYTES, Listed, MAX_LISTED, MAX_NOTES, RegistryNote,
 };

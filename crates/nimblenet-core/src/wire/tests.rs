@@ -35,6 +35,7 @@ fn round_trip(message: Message<'_>) {
         destination: NodeId(4),
         sequence: 0xdead_beef,
         hops: 9,
+        unanswered: false,
         message,
     };
     let mut bytes = vec![0; frame.len()];

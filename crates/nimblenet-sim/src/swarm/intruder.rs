@@ -172,6 +172,7 @@ impl Spoken {
             destination: to,
             sequence,
             hops: 1,
+            unanswered: false,
             message,
         };
         let mut out = vec![0; frame.len() + CHECKSUM_LEN];

@@ -286,6 +286,7 @@ mod tests {
             destination: receiver,
             sequence,
             hops: 1,
+            unanswered: false,
             message: Message::Refuse(refuse),
         };
         let mut bytes = vec![0; 64];

@@ -96,6 +96,8 @@ impl Daemon {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
         let Some((_, coap)) = line.trim_end().rsplit_once("coap ") else {
+            let _ = child.kill();
+            let _ = child.wait();
             return Err(line);
         };
         Ok(Self {

@@ -131,13 +131,16 @@ impl Answers {
 
     /// The node to which a call was passed on.
     pub(in crate::node) fn passed_to(&mut self, post: &Post<'_>, caller: Caller) -> Option<NodeId> {
-        let mut own = self.records.iter_mut();
-        let own = own.find(|record| record.caller == caller)?;
-        let End::Passed(to) = own.end else {
-            return None;
-        };
-        own.until = own.until.max(may_ask_until(post, caller, post.now, None));
-        Some(to)
+        let asks_until = may_ask_until(post, caller, post.now, None);
+        // That the caller has forgotten older ones may be noted under the same number.
+        let mut own = self.records.iter_mut().filter(|it| it.caller == caller);
+        own.find_map(|record| {
+            let End::Passed(to) = record.end else {
+                return None;
+            };
+            record.until = record.until.max(asks_until);
+            Some(to)
+        })
     }
 
     fn note(&mut self, now: Instant, caller: Caller, until: Instant, end: End) -> bool {
@@ -359,6 +362,18 @@ mod tests {
             None,
             "it asks no more"
         );
+    }
+
+    #[test]
+    fn a_call_that_is_the_oldest_of_its_caller_is_known_to_have_been_passed_on() {
+        let stage = &mut Stage::new();
+        let mut answers = answers(3, 0);
+        let left = Duration::from_secs(60);
+        assert!(answers.note_passed(&stage.post(), (NEAR, 1), (OTHER, left)));
+        assert!(answers.forget_before(&stage.post(), NEAR, 2));
+        assert!(answers.note_passed(&stage.post(), (NEAR, 2), (OTHER, left)));
+        assert_eq!(answers.passed_to(&stage.post(), (NEAR, 1)), None);
+        assert_eq!(answers.passed_to(&stage.post(), (NEAR, 2)), Some(OTHER));
     }
 
     #[test]

@@ -164,6 +164,10 @@ impl Fetches {
         }
         fetch.from = Some(from);
         let progress = fetch.transfer.take(post.now, data);
+        if progress != Progress::Unexpected {
+            // Whoever on the way has answered.
+            post.mesh.note_answered(fetch.transfer.source());
+        }
         if progress != Progress::Unexpected
             && let Some(took) = fetch.transfer.poll_answered(post.now, data.request)
         {
@@ -240,7 +244,10 @@ impl Fetches {
             }
             match stall {
                 Stall::Waiting => {}
-                Stall::Ask => self.ask(post, at),
+                Stall::Ask => {
+                    post.mesh.note_unanswered(post.now, source);
+                    self.ask(post, at);
+                }
                 Stall::Lost => {
                     post.mesh.doubt(post.now, fetch.transfer.source());
                     self.end(post, at, FetchEnd::Silent);
