@@ -140,6 +140,9 @@ impl<S: Seal> Mesh<S> {
                 self.registries.push((note.registry, mtu));
                 news = true;
             }
+            if FULL {
+                self.routes.keep(note.registry);
+            }
         }
         if news {
             self.hurry(now);

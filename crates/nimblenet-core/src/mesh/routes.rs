@@ -7,7 +7,7 @@ use nimblenet_tasklet::NodeId;
 
 use super::duplicates::FLIGHT_MS;
 use super::neighbours::same_run;
-use crate::config::StaticRoute;
+use crate::config::{FULL, StaticRoute};
 use crate::time::Instant;
 
 /// A route is no longer used this long after its destination sent the packet that taught it.
@@ -35,6 +35,8 @@ pub(crate) struct Route {
     sent: Option<Instant>,
     /// False once the route failed; number and hops still guard against loops.
     usable: bool,
+    /// Whether routes that are not kept make room first.
+    kept: bool,
 }
 
 /// The table of routes.
@@ -67,6 +69,7 @@ impl Routes {
                 passed: 0,
                 sent: None,
                 usable: true,
+                kept: false,
             };
             routes.insert(at, route);
         }
@@ -124,6 +127,7 @@ impl Routes {
             passed: sequence,
             sent,
             usable: true,
+            kept: false,
         };
         match self.place(destination) {
             Ok(at) => {
@@ -135,7 +139,12 @@ impl Routes {
                             false => held.passed,
                             true => held.sequence,
                         };
-                        *held = Route { passed, ..route };
+                        let kept = held.kept;
+                        *held = Route {
+                            passed,
+                            kept,
+                            ..route
+                        };
                         return anew;
                     }
                     Other::Worse => {}
@@ -151,7 +160,8 @@ impl Routes {
                 if self.routes.len() >= self.limit {
                     let learnt =
                         (0..self.routes.len()).filter(|at| self.routes[*at].sent.is_some());
-                    let Some(oldest) = learnt.min_by_key(|at| self.routes[*at].sent) else {
+                    let age = |at: &usize| (FULL && self.routes[*at].kept, self.routes[*at].sent);
+                    let Some(oldest) = learnt.min_by_key(age) else {
                         return false;
                     };
                     self.routes.remove(oldest);
@@ -161,6 +171,14 @@ impl Routes {
             }
         }
         false
+    }
+
+    /// The route to `destination` makes room for others last: many origins, which somebody may have made up, do not
+    /// push out what the node needs.
+    pub(crate) fn keep(&mut self, destination: NodeId) {
+        if let Ok(at) = self.place(destination) {
+            self.routes[at].kept = true;
+        }
     }
 
     /// The neighbour `next` has restarted and knows no routes, or it does not hear this node: the routes
@@ -310,6 +328,19 @@ mod tests {
             times[usize::from(via) - 1] += 1;
         }
         assert!(times.iter().all(|times| *times > 60), "{times:?}");
+    }
+
+    #[test]
+    fn a_route_that_is_kept_makes_room_last() {
+        let mut routes = routes();
+        let learn = |routes: &mut Routes, destination| {
+            routes.learn(Instant::ZERO, FRESH, NodeId(destination), NodeId(1), 3, 10);
+        };
+        learn(&mut routes, 9);
+        routes.keep(NodeId(9));
+        (20..30).for_each(|made_up| learn(&mut routes, made_up));
+        assert_eq!(next(&routes, 9), Some(1));
+        assert_eq!(routes.count(), 4);
     }
 
     #[test]
