@@ -29,6 +29,7 @@ pub use bad::BadConfig;
 use paper::PaperFile;
 pub use paper::PaperTopology;
 use serial::SerialLines;
+pub(crate) use values::UNKNOWN;
 use values::{
     CapabilityName, Dir, EvictionName, Id, Native, Neighbours, PlacementName, Socket, Text, Within,
 };
@@ -101,7 +102,7 @@ pub struct MeshConfig {
     pub id: NodeId,
     /// The address at which frames come in.
     pub listen: SocketAddr,
-    /// The addresses of its neighbours.
+    /// The addresses of its neighbours; port 0 of no address stands for one whose name has none yet.
     pub neighbours: Vec<SocketAddr>,
     /// The neighbours that are given by name: their places, and `HOST:PORT`. A name is looked up
     /// again while its neighbour is silent.
@@ -251,6 +252,15 @@ impl NodeConfig {
             let value = mesh.id.to_string();
             return Err(BadConfig::at_key(path, text, (key, &value), message));
         }
+        let is_known = |name: &Name| file.namespaces.keys().any(|Text(known)| known == name);
+        let mut natives = file.natives.iter().map(|Native(name)| name);
+        if let Some(native) = natives.find(|it| !is_known(&it.namespace)) {
+            let message = format!(
+                "nobody can call {native}: the node has no [namespaces.{}]",
+                native.namespace
+            );
+            return Err(BadConfig::at_key(path, text, ("natives", ""), message));
+        }
         let namespaces = file.namespaces.into_iter();
         let eviction = file.eviction.map_or_else(|| mesh.eviction(), |it| it.0);
         let placement = file.placement.map_or_else(|| mesh.placement(), |it| it.0);
@@ -307,6 +317,12 @@ impl RegistryConfig {
             let message = "with `claim` a namespace belongs to whoever publishes it first; leave out \
                            either `claim` or `namespaces`";
             return Err(BadConfig::at_key(path, text, ("claim", ""), message));
+        }
+        let (module, all) = (file.module_bytes.number(), file.namespace_bytes.number());
+        if module > all {
+            let message =
+                format!("a module cannot have {module} bytes where `namespace_bytes` is {all}");
+            return Err(BadConfig::at_key(path, text, ("module_bytes", ""), message));
         }
         let keys = file.namespaces.into_iter();
         let keys = keys.map(|(Text(name), namespace)| (name, namespace.key.0));
@@ -546,7 +562,8 @@ fn check_neighbours(mesh: &MeshConfig, text: &str, path: &Path) -> Result<(), Ba
     let listen = mesh.listen;
     let reaches =
         |ip: IpAddr| ip == listen.ip() || listen.ip().is_unspecified() && ip.is_loopback();
-    let is_own = |it: &&SocketAddr| it.port() == listen.port() && reaches(it.ip());
+    let is_own =
+        |it: &&SocketAddr| **it != UNKNOWN && it.port() == listen.port() && reaches(it.ip());
     match mesh.neighbours.iter().find(is_own) {
         None => Ok(()),
         Some(own) => {
@@ -618,6 +635,14 @@ mod tests {
         assert_eq!(trust("claim = true\n").unwrap(), Trust::FirstUse);
         let key = format!("[namespaces.shop]\nkey = \"{}\"\n", "ab".repeat(32));
         assert!(matches!(trust(&key).unwrap(), Trust::Keys(keys) if keys.len() == 1));
+        let large = trust("module_bytes = 9\nnamespace_bytes = 8\n").unwrap_err();
+        let large = large.to_string();
+        assert!(
+            large.starts_with("x.toml:4: a module cannot have 9 bytes"),
+            "{large}"
+        );
+        let empty = NodeConfig::parse("", path()).unwrap_err().to_string();
+        assert_eq!(empty, "x.toml:1: the key `id` is missing");
         let both = trust(&format!("claim = true\n{key}")).unwrap_err();
         assert!(both.to_string().starts_with("x.toml:4: "), "{both}");
     }
@@ -730,6 +755,21 @@ mod tests {
                 5,
                 "65534",
             ),
+            (
+                "[namespaces.shop]\nkey = \"KEY\"\nregistry = 70000",
+                5,
+                "from 0 to 65534 is possible, not 70000",
+            ),
+            (
+                "natives = [\"shop/vibration\"]\n[namespaces.std]\nkey = \"KEY\"",
+                3,
+                "nobody can call shop/vibration: the node has no [namespaces.shop]",
+            ),
+            (
+                "neighbours = [\"nohost.invalid:5\", \"nohost.invalid:5\"]",
+                3,
+                "is there twice",
+            ),
         ] {
             let bad = bad.replace("KEY", &"ab".repeat(32));
             let error = NodeConfig::parse(&format!("{good}{bad}\n"), path());
@@ -747,6 +787,9 @@ mod tests {
             "names work too"
         );
         assert_eq!(named.mesh.names, [(0, "localhost:4002".to_owned())]);
+        let unknown = format!("{good}neighbours = [\"nohost.invalid:4002\"]\n");
+        let unknown = NodeConfig::parse(&unknown, path()).unwrap();
+        assert_eq!(unknown.mesh.neighbours, [UNKNOWN], "it is looked up later");
         let missing = NodeConfig::parse("id = 1", path()).unwrap_err();
         assert!(missing.to_string().contains("listen"));
         let nowhere = NodeConfig::load(Path::new("/nowhere.toml")).unwrap_err();

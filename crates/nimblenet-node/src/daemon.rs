@@ -400,8 +400,16 @@ impl fmt::Display for StartError {
         match self {
             Self::Bind { address, error, .. } => write!(f, "cannot listen at {address}: {error}"),
             Self::Store(error) => error.fmt(f),
-            Self::State(error) => write!(f, "cannot use the state directory: {error}"),
-            Self::Data(error) => write!(f, "cannot use the data directory: {error}"),
+            Self::State(error) => {
+                write!(
+                    f,
+                    "cannot use the state directory: {error}{}",
+                    remedy(error)
+                )
+            }
+            Self::Data(error) => {
+                write!(f, "cannot use the data directory: {error}{}", remedy(error))
+            }
             Self::Config(error) => error.fmt(f),
             Self::System(error) => error.fmt(f),
         }
@@ -409,6 +417,18 @@ impl fmt::Display for StartError {
 }
 
 impl core::error::Error for StartError {}
+
+/// What to do if a directory cannot be used, as a clause.
+fn remedy(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        return "; give the user that runs the daemon the right to write there";
+    }
+    let is_file = [io::ErrorKind::AlreadyExists, io::ErrorKind::NotADirectory];
+    match is_file.contains(&error.kind()) {
+        true => "; a file is where the directory is to be: move it, or name another directory",
+        false => "",
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -211,7 +211,7 @@ impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) if error.kind() == io::ErrorKind::NotFound => {
-                write!(f, "{error}; `nimblenet keygen` makes a key")
+                write!(f, "{error}; `nimblenet keygen -o FILE` makes a key")
             }
             Self::Io(error) => error.fmt(f),
             Self::Exposed { mode } => write!(

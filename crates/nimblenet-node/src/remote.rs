@@ -24,7 +24,7 @@ use crate::key::PublicKey;
 pub use self::publishing::{Form, History, PublishReport, Stopped};
 pub use self::summary::{
     FlowList, FlowSummary, ItemSummary, JobSummary, LineSummary, ModuleSummary, NamespaceSummary,
-    OperatorSummary, TriggerList, TriggerSummary,
+    OperatorSummary, StatusSummary, TriggerList, TriggerSummary,
 };
 
 /// A node or registry at a CoAP address.
@@ -161,6 +161,15 @@ impl Remote {
         self.request(&request).await.map(drop)
     }
 
+    /// Cancels the call in progress that has this number in the node's list, whoever has made it.
+    ///
+    /// # Errors
+    /// [`RemoteError`], with the code `unknown-call` if it is not in progress there.
+    pub async fn cancel_job(&mut self, call: u32) -> Result<(), RemoteError> {
+        let request = ask(Resource::CancelJob, &[&call.to_string()]);
+        self.request(&request).await.map(drop)
+    }
+
     /// The calls in progress at the node.
     ///
     /// # Errors
@@ -288,9 +297,17 @@ impl Remote {
     /// # Errors
     /// [`RemoteError`].
     pub async fn numbers(&mut self) -> Result<BTreeMap<String, u64>, RemoteError> {
+        self.status().await.map(|status| status.numbers)
+    }
+
+    /// The status of a node or registry.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub async fn status(&mut self) -> Result<StatusSummary, RemoteError> {
         let request = ask(Resource::Status, &[]);
         let payload = self.request(&request).await?.payload;
-        summary::read_numbers(&payload).ok_or(RemoteError::Malformed)
+        summary::read_status(payload).ok_or(RemoteError::Malformed)
     }
 
     /// The namespaces that it holds.
@@ -571,7 +588,8 @@ impl fmt::Display for RemoteError {
             }),
             Self::Packages(error) => error.fmt(f),
             Self::Catalogue(error) => error.fmt(f),
-            Self::OtherKey => f.write_str("the namespace's catalogue is signed by another key"),
+            Self::OtherKey => f.write_str("the namespace belongs to another key: `nimblenet ls --json` shows which one, and `nimblenet keygen \
+                 --show FILE` the public half of yours"),
             Self::NothingBefore => {
                 f.write_str("the registry keeps no epoch before the present one")
             }

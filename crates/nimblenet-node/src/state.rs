@@ -100,15 +100,12 @@ impl Twin {
         parse: impl Fn(&str) -> Option<T>,
         loss: &str,
     ) -> io::Result<Vec<T>> {
-        let (mut whole, mut damaged) = (Vec::new(), false);
+        let (mut whole, mut damaged) = (Vec::new(), Vec::new());
         for file in &self.files {
             match read(file) {
                 Ok(bytes) => match checked(&bytes).and_then(&parse) {
                     Some(value) => whole.push(value),
-                    None => {
-                        damaged = true;
-                        tracing::warn!(path = %file.display(), "damaged; its copy is used");
-                    }
+                    None => damaged.push(file.display()),
                 },
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => {
@@ -117,10 +114,18 @@ impl Twin {
                 }
             }
         }
-        if damaged && whole.is_empty() {
+        if whole.is_empty() && !damaged.is_empty() {
             let [one, other] = self.files.each_ref().map(|file| file.display());
-            let why = format!("{one} is damaged and {other} is no help; remove both: {loss}");
+            let why = match &damaged[..] {
+                [alone] => {
+                    format!("{alone} is damaged, and there is no copy of it; remove it: {loss}")
+                }
+                _ => format!("{one} and {other} are damaged; remove both: {loss}"),
+            };
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        }
+        for path in damaged {
+            tracing::warn!(%path, "damaged; its copy is used");
         }
         Ok(whole)
     }
@@ -222,7 +227,8 @@ mod tests {
         let refused = read().unwrap_err().to_string();
         assert!(refused.contains("remove both: it begins anew"), "{refused}");
         fs::remove_file(&twin.files[1]).unwrap();
-        assert!(read().is_err(), "a missing copy is no help");
+        let refused = read().unwrap_err().to_string();
+        assert!(refused.contains("no copy of it; remove it"), "{refused}");
         twin.write("8\n").unwrap();
         assert_eq!(read().unwrap(), [8, 8]);
     }

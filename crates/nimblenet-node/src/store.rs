@@ -497,23 +497,28 @@ impl Store {
     fn admit_withdrawal(&self, entry: &Entry<'_>, after: &Catalogue) -> Result<(), Refusal> {
         let held = self.namespaces.values().map(|held| &held.catalogue);
         let others = held.filter(|held| held.id() != after.id());
-        for catalogue in others.chain([after]) {
-            let caller = catalogue.entries().find(|caller| {
+        let callers = others.chain([after]).flat_map(|catalogue| {
+            let callers = catalogue.entries().filter(|caller| {
                 let mut imports = caller.imports();
                 imports.any(|it| it.namespace == after.id() && it.number == entry.number)
             });
-            if let Some(caller) = caller {
-                let caller = TaskletName {
-                    namespace: *catalogue.name(),
-                    name: caller.name,
-                };
-                return Err(Refusal::StillCalled {
-                    name: entry.name,
-                    caller: Box::new(caller),
-                });
-            }
+            callers.map(|caller| TaskletName {
+                namespace: *catalogue.name(),
+                name: caller.name,
+            })
+        });
+        let callers: Vec<_> = callers.collect();
+        if callers.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let name = TaskletName {
+            namespace: *after.name(),
+            name: entry.name,
+        };
+        Err(Refusal::StillCalled {
+            name: Box::new(name),
+            callers: callers.into(),
+        })
     }
 
     /// The modules that the delta brings, each checked. `after` is the catalogue that results.

@@ -171,6 +171,8 @@ resources! {
     Jobs = Get [Is(segment::JOBS)] [],
     /// Returns the progress of a call, or its end.
     Job = Get [Is(segment::JOBS), Any("CALL")] [],
+    /// Cancels a call in progress, whoever has made it.
+    CancelJob = Delete [Is(segment::JOBS), Any("CALL")] [],
     /// Lists the modules in the cache.
     Cache = Get [Is(segment::CACHE)] [],
     /// Lists the newest lines that tasklets have written to the log.
@@ -506,7 +508,9 @@ impl Problem {
             Self::BadCount => "make windows shorter, or raise the flow's `room`",
             Self::BadPeriod => "give a period of 1 ms or more",
             Self::TooManyFlows => "end a flow that `nimblenet flow list` shows",
-            Self::UnknownFlow => "look its name up with `nimblenet flow list`",
+            Self::UnknownFlow => {
+                "start it with `nimblenet flow start`, or look its name up with `nimblenet flow list`"
+            }
             Self::FlowClash => "choose another name for the flow",
             Self::FlowDiffers => {
                 "end it with `nimblenet flow stop` and the file that began it, or choose another name"
@@ -529,7 +533,9 @@ impl Problem {
             Self::VersionExists | Self::SequenceGap => "publish again; versions never change",
             Self::TooLarge => "raise the registry's `module_bytes`, or make the module smaller",
             Self::BadCatalogue | Self::DuplicateName => "publish fewer packages, each name once",
-            Self::BadImport => "publish the callee before or together, with that signature",
+            Self::BadImport => {
+                "publish the callee before or together, with that signature, or name its registry with `--also`"
+            }
             Self::StillCalled => "withdraw the caller before or together",
             Self::MissingModule => "publish again",
             Self::WrongSize | Self::InvalidModule => "pack the module anew",

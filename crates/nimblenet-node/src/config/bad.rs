@@ -120,7 +120,11 @@ impl fmt::Display for BadConfig {
             Reason::Line {
                 place: Some((line, source)),
                 message,
-            } => write!(f, "{path}:{line}: {message} (in `{source}`)"),
+            } if !source.is_empty() => write!(f, "{path}:{line}: {message} (in `{source}`)"),
+            Reason::Line {
+                place: Some((line, _)),
+                message,
+            } => write!(f, "{path}:{line}: {message}"),
             Reason::Line {
                 place: None,
                 message,

@@ -1,7 +1,7 @@
 //! The types of values in configuration files.
 
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::str::FromStr;
 use std::net::ToSocketAddrs as _;
 use std::path::PathBuf;
@@ -29,10 +29,8 @@ pub(super) struct Id(pub(super) NodeId);
 
 impl<'de> Deserialize<'de> for Id {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match NodeId(u16::deserialize(deserializer)?) {
-            NodeId::EVERYONE => Err(D::Error::custom("an id is at most 65534")),
-            id => Ok(Self(id)),
-        }
+        let id = Within::<0, { NodeId::EVERYONE.0 as u64 - 1 }>::deserialize(deserializer)?;
+        Ok(Self(NodeId(id.number() as u16)))
     }
 }
 
@@ -143,6 +141,22 @@ fn look_up(text: &str) -> Result<SocketAddr, String> {
     first.ok_or_else(|| format!("{text:?} has no address"))
 }
 
+/// Stands for the address of a neighbour whose name has none yet; nothing can be sent to it.
+pub(crate) const UNKNOWN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+fn is_address(text: &str) -> bool {
+    text.parse::<SocketAddr>().is_ok()
+}
+
+/// Whether a text could be the name of a host and a port.
+fn is_host_and_port(text: &str) -> bool {
+    let of_name = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let port: Option<u16> = port.parse().ok();
+        !host.is_empty() && host.chars().all(of_name) && port.is_some_and(|port| port != 0)
+    })
+}
+
 /// The addresses of neighbours: each that of one node, none twice.
 #[derive(Default)]
 pub(super) struct Neighbours {
@@ -157,8 +171,13 @@ impl<'de> Deserialize<'de> for Neighbours {
         let mut neighbours: Vec<SocketAddr> = Vec::new();
         let mut names = Vec::new();
         for text in texts {
-            let address = look_up(&text).map_err(D::Error::custom)?;
+            let address = match look_up(&text) {
+                Err(_) if is_host_and_port(&text) => UNKNOWN,
+                address => address.map_err(D::Error::custom)?,
+            };
             let wrong = match address {
+                _ if names.iter().any(|(_, name)| *name == text) => Some("is there twice"),
+                it if it == UNKNOWN && !is_address(&text) => None,
                 it if it.port() == 0 => Some("has port 0, at which nobody listens"),
                 it if it.ip().is_multicast() => Some("is a multicast address; name each node"),
                 it if it.ip().is_unspecified() => Some("is no address of one node"),
@@ -168,7 +187,7 @@ impl<'de> Deserialize<'de> for Neighbours {
             if let Some(wrong) = wrong {
                 return Err(D::Error::custom(format!("{address} {wrong}")));
             }
-            if text.parse::<SocketAddr>().is_err() {
+            if !is_address(&text) {
                 names.push((neighbours.len(), text));
             }
             neighbours.push(address);

@@ -9,7 +9,7 @@ mod read;
 
 use core::fmt;
 
-use nimblenet_core::{CallId, CallKey, Instant, Progress};
+use nimblenet_core::{CallId, CallKey, ClientId, Instant, Priority, Progress};
 use nimblenet_tasklet::api::Problem;
 use nimblenet_tasklet::{Digest, Fault, Name, NodeId, TaskletName};
 
@@ -60,6 +60,8 @@ pub(crate) enum Request {
         watched: Watched,
         seen: Option<Seen>,
     },
+    /// Cancel a call in progress.
+    CancelJob { call: CallId },
     /// Move a call in progress to another node.
     Move { call: CallId, to: NodeId },
     /// Give all jobs to neighbours and take no new ones, or, if not `drains`, keep them again.
@@ -152,7 +154,7 @@ pub(crate) enum Reply {
     /// The numbers.
     Status(Box<Status>),
     /// The calls in progress at this moment.
-    Jobs { now: Instant, jobs: Vec<Progress> },
+    Jobs { now: Instant, jobs: Vec<Job> },
     /// The modules in the cache.
     Cache(Vec<Cached>),
     /// Lines that tasklets have written to the log.
@@ -160,7 +162,7 @@ pub(crate) enum Reply {
     /// What the node has seen of its clients and of the mesh.
     Triggers(Box<Recorded>),
     /// A call in progress at this moment.
-    Job { now: Instant, job: Progress },
+    Job { now: Instant, job: Job },
     /// A state of what is watched, and whether it is the last.
     Watched {
         reply: Box<Self>,
@@ -197,8 +199,30 @@ pub(crate) enum Reply {
     Module(Vec<u8>),
     /// A module is kept.
     Staged,
+    /// A request names a tasklet that it cannot have, for the reason in the sentence.
+    Unfit(Fault, String),
     /// A request is refused.
     Refused(Refused),
+}
+
+/// A call in progress.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Job {
+    /// How it stands.
+    pub(crate) progress: Progress,
+    /// What its client has said of it, if one has made it here.
+    pub(crate) made: Option<Made>,
+}
+
+/// What a client says of a call that it makes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Made {
+    /// The client's number.
+    pub(crate) client: Option<ClientId>,
+    /// The client's number for the call.
+    pub(crate) number: Option<u32>,
+    /// How urgent it is.
+    pub(crate) priority: Priority,
 }
 
 /// What a node has seen of its clients and of the mesh at a moment.

@@ -48,7 +48,7 @@ impl Facts {
         let entry = entry.as_ref();
         match fault {
             Fault::WrongArguments if failed == call.name => mismatch(entry?, call),
-            Fault::UnknownExport => Some(format!("it has {}", exports(entry?))),
+            Fault::UnknownExport => Some(format!("it exports {}", exports(entry?))),
             Fault::ValuesTooLarge => Some(self.values(call)),
             // The limits of the other node count, which are not known here.
             _ if call.at.is_some_and(|at| at != self.id) => None,

@@ -2,9 +2,11 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 
-use nimblenet_core::{FlowError, FlowId, FlowStatus, Instant, OperatorStatus, SinkStatus};
+use nimblenet_core::{
+    Feed, FlowError, FlowId, FlowStatus, Instant, OperatorStatus, SinkStatus, StageKind,
+};
 use nimblenet_tasklet::api::Problem;
-use nimblenet_tasklet::{Fault, Name, NodeId};
+use nimblenet_tasklet::{Fault, Name, NamespaceId, NodeId, TaskletName};
 
 use super::api::{Answer, Refused, Reply};
 use super::run::Service;
@@ -124,7 +126,13 @@ impl Service {
             }
         };
         if let Err(error) = begun {
-            answer.give(self.flow_refused(&name, error));
+            let unfit = match error {
+                FlowError::Tasklet(tasklet, Fault::WrongSignature) => {
+                    Some(self.unfit(&name, &plan, tasklet))
+                }
+                _ => None,
+            };
+            answer.give(unfit.unwrap_or_else(|| self.flow_refused(&name, error)));
             return;
         }
         tracing::info!(flow = %name, sink = plan.sink.0, "a flow begins");
@@ -204,7 +212,8 @@ impl Service {
         let problem = match error {
             FlowError::Tasklet(tasklet, fault) => {
                 let place = format!("{tasklet} of flow {name} at node {}", self.node.id());
-                return Reply::refused_call(fault, place, None);
+                let (fault, detail) = self.not_found(tasklet.namespace, fault);
+                return Reply::refused_call(fault, place, detail);
             }
             FlowError::TooManyFlows => Problem::TooManyFlows,
             FlowError::TooManyStages => Problem::TooManyStages,
@@ -219,6 +228,46 @@ impl Service {
         self.flow_problem(name, problem)
     }
 
+    /// Why a tasklet is not found, and what that does not say: a node that has started a moment ago has no
+    /// catalogue yet.
+    fn not_found(&self, namespace: Name, fault: Fault) -> (Fault, Option<String>) {
+        let catalogue = self.node.catalogue(NamespaceId::of(&namespace));
+        let is_there = catalogue.is_none_or(|held| held.epoch() > 0);
+        if is_there || fault != Fault::UnknownTasklet {
+            return (fault, None);
+        }
+        let of = self.facts.namespaces.get(&namespace);
+        let detail = of.map(|it| format!("the registry of {namespace} is node {}", it.registry));
+        (Fault::NoCatalogue, detail)
+    }
+
+    /// The refusal of a plan in which the signature of `tasklet` does not fit its stage: what the stage wants,
+    /// and what there is.
+    fn unfit(&self, name: &Name, plan: &Plan, tasklet: TaskletName) -> Reply {
+        let is_fed = matches!(plan.feed, Feed::Every { tasklet: fed, .. } if fed == tasklet);
+        let kind = plan.operators.iter().find(|it| it.tasklet == tasklet);
+        let wanted = match kind.filter(|_| !is_fed).map(|it| it.kind) {
+            None => "the tasklet of a feed takes nothing and returns one value",
+            Some(StageKind::Map) => "a map takes what comes in and returns one value",
+            Some(StageKind::Filter) => "a filter takes what comes in and returns one bool",
+            Some(StageKind::Window) => "a window takes one list and returns one value",
+            Some(StageKind::Accumulate) => {
+                "an accumulation takes a state and what comes in, and returns the next state"
+            }
+        };
+        let catalogue = self.node.catalogue(NamespaceId::of(&tasklet.namespace));
+        let entry = catalogue.and_then(|held| held.find(&tasklet.name));
+        let there = match entry.and_then(|entry| entry.terms.signature("")) {
+            Some(signature) => format!("its `run` is {signature}"),
+            None => "it has no `run`".to_owned(),
+        };
+        let message = format!(
+            "{tasklet} of flow {name} at node {}: {wanted}, but {there}; name a tasklet that fits the stage",
+            self.node.id()
+        );
+        Reply::Unfit(Fault::WrongSignature, message)
+    }
+
     fn flow_problem(&self, name: &Name, problem: Problem) -> Reply {
         let place = format!("flow {name} at node {}", self.node.id());
         let meaning = problem.meaning().trim().trim_end_matches('.');
@@ -229,8 +278,6 @@ impl Service {
 
 #[cfg(test)]
 mod tests {
-    use nimblenet_core::Feed;
-
     use super::*;
 
     fn item() -> Item {

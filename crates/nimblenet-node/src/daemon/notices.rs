@@ -136,7 +136,7 @@ impl Contradicted {
             epoch,
             held,
             "{what}: the registry has lost or changed what it had; `nimblenet history {namespace}` \
-             shows how it is, the book the way back"
+             shows how it is, and docs/operating.md, \"A registry that lost something\", the way back"
         );
     }
 }

@@ -38,7 +38,7 @@ pub(super) enum Done {
     Staged,
     Published(Publication),
     History(Name, Vec<EpochSummary>),
-    At(Option<Vec<u8>>),
+    At(u32, Option<Vec<u8>>),
 }
 
 /// A publication that the node's archive takes up.
@@ -110,7 +110,10 @@ fn carry_out(store: &mut Store, task: Task) -> Result<Done, Refusal> {
             let epochs = store.history(&namespace)?;
             Ok(Done::History(namespace, epochs))
         }
-        Task::At { namespace, epoch } => store.at(&namespace, epoch).map(Done::At),
+        Task::At { namespace, epoch } => {
+            let catalogue = store.at(&namespace, epoch)?;
+            Ok(Done::At(epoch, catalogue))
+        }
     }
 }
 

@@ -41,6 +41,7 @@ impl Service {
                 answer,
             }),
             Request::Cancel { name, key } => self.cancel(name, key, answer),
+            Request::CancelJob { call } => self.cancel_job(call, answer),
             Request::Discovery { filters } => answer.give(self.discovery(filters)),
             Request::Status => answer.give(Reply::Status(Box::new(self.status()))),
             Request::Jobs => {
@@ -69,9 +70,7 @@ impl Service {
             Request::EndFlow { name } => self.end_flow(&name, answer),
             Request::Namespaces => answer.give(self.namespaces()),
             Request::Delta { namespace, from } => answer.give(self.delta(&namespace, from)),
-            Request::History { namespace } => {
-                self.store(answer, registry::Task::History { namespace });
-            }
+            Request::History { namespace } => self.history(namespace, answer),
             Request::Past { namespace, epoch } => {
                 self.store(answer, registry::Task::At { namespace, epoch });
             }
@@ -99,6 +98,23 @@ impl Service {
         }
     }
 
+    /// Lists the epochs of a namespace that is named, or given by its short identifier: after a registry has
+    /// lost its disk, that is all that it knows of what nodes hold.
+    fn history(&mut self, namespace: Name, answer: Answer) {
+        let short = short_identifier(&namespace).filter(|_| !self.keys.contains_key(&namespace));
+        let is_it = |id: NamespaceId| self.keys.keys().find(|name| NamespaceId::of(name) == id);
+        match short.map(|id| (id, is_it(id).copied())) {
+            Some((id, None)) if self.store.is_some() => answer.give(Reply::History {
+                epochs: Vec::new(),
+                nodes: self.edge.holders.of(self.clock.now(), id),
+            }),
+            Some((_, Some(name))) => {
+                self.store(answer, registry::Task::History { namespace: name });
+            }
+            _ => self.store(answer, registry::Task::History { namespace }),
+        }
+    }
+
     fn recorded(&self, from: u64) -> Reply {
         let config = self.node.config();
         Reply::Triggers(Box::new(Recorded {
@@ -111,6 +127,10 @@ impl Service {
     }
 
     fn call(&mut self, waiting: Waiting) {
+        if let Some(refused) = self.is_registry(waiting.call.at) {
+            waiting.answer.give(refused);
+            return;
+        }
         let accepted = if self.stopping.is_some() {
             Err(Fault::Stopped)
         } else {
@@ -136,6 +156,17 @@ impl Service {
                 let detail = "this client has no call with this number in progress here: it has ended, or was \
                               made at another node, which is the one to ask";
                 answer.give(Reply::refused_call(fault, place, Some(detail.to_owned())));
+            }
+        }
+        self.drain();
+    }
+
+    fn cancel_job(&mut self, call: CallId, answer: Answer) {
+        match self.node.cancel(self.clock.now(), call) {
+            Ok(()) => answer.give(Reply::Cancelled),
+            Err(fault) => {
+                let place = format!("call {} at node {}", call.0, self.node.id());
+                answer.give(Reply::refused_call(fault, place, None));
             }
         }
         self.drain();
@@ -231,12 +262,39 @@ impl Service {
                     wanted.as_secs_f64(),
                 )
             }),
-            _ => self.facts.detail(fault, call, failed, catalogue),
+            _ => {
+                let first = self.numbered(waiting);
+                let first = first.and_then(|it| self.results.detail(it, fault));
+                first.or_else(|| self.facts.detail(fault, call, failed, catalogue))
+            }
         };
         (self.facts.place(call, blamed), detail)
     }
 
+    /// By what the client of a call asks for its result later, and the tasklet, if it has made the call here.
+    fn numbered(&self, waiting: &Waiting) -> Option<(CallKey, TaskletName)> {
+        let call = &waiting.call;
+        let key = call.key.or(waiting.claimed);
+        let is_here = call.at.is_none_or(|at| at == self.node.id());
+        key.filter(|_| is_here).map(|key| (key, call.name))
+    }
+
+    /// Why a call cannot run at the node `at`, if that is a registry as far as this node knows.
+    fn is_registry(&self, at: Option<NodeId>) -> Option<Refused> {
+        let at = at?;
+        let mut namespaces = self.facts.namespaces.iter();
+        let (namespace, _) = namespaces.find(|(_, config)| config.registry == at)?;
+        let message = format!(
+            "node {at} is the registry of {namespace}, which runs no tasklets; name another node"
+        );
+        Some(Refused::new(Problem::NotANode, message))
+    }
+
     fn begin_move(&mut self, call: CallId, to: NodeId, answer: Answer) {
+        if let Some(refused) = self.is_registry(Some(to)) {
+            answer.give(refused);
+            return;
+        }
         let own = self.node.id();
         let runs_here = |job: Progress| {
             job.call == call && !matches!(job.standing, Standing::At(_) | Standing::Moving)
@@ -307,13 +365,16 @@ impl Service {
                 let nodes = self.edge.holders.of(self.clock.now(), id);
                 answer.give(Reply::History { epochs, nodes });
             }
-            Ok(Done::At(Some(catalogue))) => answer.give(Reply::Delta(Some(catalogue))),
-            Ok(Done::At(None)) => {
-                let message = "this epoch is not kept; `nimblenet history` lists those that are";
+            Ok(Done::At(_, Some(catalogue))) => answer.give(Reply::Delta(Some(catalogue))),
+            Ok(Done::At(epoch, None)) => {
+                let message =
+                    format!("epoch {epoch} is not kept; `nimblenet history` lists those that are");
                 answer.give(Refused::new(Problem::UnknownEpoch, message));
             }
             Ok(Done::Published(publication)) => {
-                self.degraded = None;
+                if self.degraded.take().is_some() {
+                    tracing::warn!("the disk takes publications again");
+                }
                 self.take_up(&publication);
                 answer.give(Reply::Published(publication.outcome));
             }
@@ -396,6 +457,7 @@ impl Service {
             report,
             place,
             detail,
+            numbered: self.numbered(&waiting),
         };
         self.results.keep(id, ended.clone());
         let lines = waiting.wanted.logs.then(|| self.lines.of(id));
@@ -531,4 +593,11 @@ impl Service {
         };
         Refused::new(problem, message).into()
     }
+}
+
+/// The short identifier of a namespace that a text such as `0xa7f53974` is, as the log has it.
+fn short_identifier(text: &Name) -> Option<NamespaceId> {
+    let digits = text.as_str().strip_prefix("0x")?;
+    let id = u32::from_str_radix(digits, 16).ok()?;
+    (digits.len() == 8).then_some(NamespaceId(id))
 }

@@ -77,6 +77,11 @@ impl Setup {
         config.placement = file.placement;
         config.limits.cache_bytes = file.cache_bytes;
         config.limits.executors = file.executors;
+        if file.namespaces.is_empty() {
+            tracing::warn!(
+                "without any [namespaces.NAME] the node takes no calls, and only passes frames on"
+            );
+        }
         let mut kept = Vec::new();
         let mut keys = BTreeMap::new();
         for (name, namespace) in &file.namespaces {
@@ -125,7 +130,7 @@ impl Setup {
             Err(error) if is_unwritable(&error) => {
                 tracing::warn!(
                     data = %file.data.display(),
-                    "the disk is read-only or full: what it has is served, and publications are refused"
+                    "the disk is read-only or full: what it has is served, and publications for which there is no room are refused"
                 );
                 Numbers::by_clock()
             }

@@ -4,11 +4,11 @@ use alloc::collections::VecDeque;
 use core::hash::{Hash as _, Hasher as _};
 use std::hash::DefaultHasher;
 
-use nimblenet_core::{CallId, Progress, Standing};
-use nimblenet_tasklet::{Fault, NodeId};
+use nimblenet_core::{CallId, CallKey, Progress, Standing};
+use nimblenet_tasklet::{Fault, NodeId, TaskletName};
 
 use super::CallReport;
-use super::api::{Answer, Reply, Request, Seen, Watched};
+use super::api::{Answer, Job, Made, Reply, Request, Seen, Watched};
 use super::run::Service;
 use crate::lines::Line;
 
@@ -45,6 +45,8 @@ pub(super) struct Ended {
     pub(super) place: String,
     /// If it failed: what the fault does not say.
     pub(super) detail: Option<String>,
+    /// By what its client asks for the result later, and the tasklet, if it has made the call here.
+    pub(super) numbered: Option<(CallKey, TaskletName)>,
 }
 
 impl Ended {
@@ -80,22 +82,46 @@ impl Results {
     }
 }
 
+impl Results {
+    /// What was said when the first call with this number ended with `fault`, if that is remembered.
+    pub(super) fn detail(&self, numbered: (CallKey, TaskletName), fault: Fault) -> Option<String> {
+        let ended = self.newest.iter().map(|(_, ended)| ended);
+        let mut ended = ended.filter(|it| it.numbered == Some(numbered));
+        let first = ended.find(|it| it.report.result == Err(fault))?;
+        first.detail.clone()
+    }
+}
+
 fn result_bytes(ended: &Ended) -> usize {
     ended.report.result.as_ref().map_or(0, Vec::len)
 }
 
 impl Service {
     /// The calls in progress, oldest first.
-    pub(super) fn jobs(&self) -> Vec<Progress> {
-        let mut jobs: Vec<_> = self.node.calls().collect();
-        jobs.sort_by_key(|job| job.call);
+    pub(super) fn jobs(&self) -> Vec<Job> {
+        let jobs = self.node.calls().map(|progress| self.described(progress));
+        let mut jobs: Vec<_> = jobs.collect();
+        jobs.sort_by_key(|job| job.progress.call);
         jobs
+    }
+
+    /// A call in progress with what its client says of it.
+    fn described(&self, progress: Progress) -> Job {
+        let made = self.calls.get(&progress.call).map(|waiting| {
+            let call = &waiting.call;
+            Made {
+                client: call.client,
+                number: call.key.or(waiting.claimed).map(|key| key.number),
+                priority: call.priority,
+            }
+        });
+        Job { progress, made }
     }
 
     /// The state of one call, and whether it is final.
     pub(super) fn job(&self, call: CallId) -> (Reply, bool) {
-        if let Some(job) = self.node.calls().find(|job| job.call == call) {
-            let now = self.clock.now();
+        if let Some(progress) = self.node.calls().find(|job| job.call == call) {
+            let (now, job) = (self.clock.now(), self.described(progress));
             return (Reply::Job { now, job }, false);
         }
         let ended = match self.results.of(call) {
@@ -154,9 +180,10 @@ impl Service {
     }
 
     /// A hash of the present state, without the parts that only time changes.
-    fn seen(&self, watched: Watched, jobs: &[Progress]) -> Seen {
+    fn seen(&self, watched: Watched, jobs: &[Job]) -> Seen {
         let mut hasher = DefaultHasher::new();
-        let of_interest = jobs.iter().filter(|job| match watched {
+        let jobs = jobs.iter().map(|job| job.progress);
+        let of_interest = jobs.filter(|job| match watched {
             Watched::Status => false,
             Watched::Jobs => true,
             Watched::Job(call) => job.call == call,
@@ -185,6 +212,7 @@ impl Request {
                 call.at.is_none_or(|at| at == own)
             }
             Self::Cancel { .. }
+            | Self::CancelJob { .. }
             | Self::Cache
             | Self::Logs { .. }
             | Self::Triggers { .. }
@@ -193,11 +221,11 @@ impl Request {
             | Self::BeginFlow { .. }
             | Self::Items { .. }
             | Self::Give { .. }
-            | Self::EndFlow { .. } => true,
-            Self::Jobs
+            | Self::EndFlow { .. }
+            | Self::Jobs
             | Self::Job { .. }
-            | Self::Move { .. }
-            | Self::Watch { .. }
+            | Self::Move { .. } => true,
+            Self::Watch { .. }
             | Self::Discovery { .. }
             | Self::Status
             | Self::Namespaces
@@ -219,6 +247,7 @@ impl Request {
             Self::Call { .. }
             | Self::Claim { .. }
             | Self::Cancel { .. }
+            | Self::CancelJob { .. }
             | Self::Discovery { .. }
             | Self::Watch { .. }
             | Self::Cache

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use super::strangers::Strangers;
 use super::{Closed, Inlet, Link, LinkPlan, LinkStatus};
 use crate::clock::Clock;
+use crate::config::UNKNOWN;
 use crate::socket::{self, Ends, Receiver, Sender};
 
 /// The most neighbours that an open link learns; further senders are strangers.
@@ -89,6 +90,12 @@ async fn listen(socket: Receiver, peers: Arc<Mutex<Peers>>, inlet: Inlet) {
 
 /// Looks the names of silent neighbours up again: their addresses may have changed.
 async fn resolve(names: Vec<(usize, String)>, peers: Arc<Mutex<Peers>>) {
+    for (_, name) in names.iter().filter(|(at, _)| !lock(&peers).is_found(*at)) {
+        tracing::warn!(
+            %name,
+            "a neighbour's name has no address, and is looked up again: is it in `neighbours` as it should be?"
+        );
+    }
     loop {
         tokio::time::sleep(SILENT).await;
         for (at, name) in &names {
@@ -317,6 +324,12 @@ impl Peers {
         }
     }
 
+    /// Whether the address of a neighbour of the configuration is known.
+    fn is_found(&self, at: usize) -> bool {
+        let neighbour = self.neighbours.get(at);
+        neighbour.is_some_and(|it| it.ends.remote != UNKNOWN)
+    }
+
     /// Whether a neighbour of the configuration has been silent for long.
     fn is_silent(&self, at: usize) -> bool {
         let now = self.clock.now();
@@ -335,12 +348,16 @@ impl Peers {
             return;
         }
         if let Some(first) = found.first() {
-            tracing::warn!(%name, address = %first.remote, "a neighbour has another address");
+            tracing::warn!(%name, address = %first.remote, "a neighbour has a new address");
             *neighbour = Neighbour::new(first.remote);
         }
     }
 
     fn send(&mut self, socket: &Sender, to: usize, frame: &[u8]) {
+        if !self.is_found(to) {
+            self.status.dropped += 1;
+            return;
+        }
         // A machine whose node is down answers with a port-unreachable message, which the system
         // reports at the next send, to whatever neighbour; and this machine may have lost the
         // address that the neighbour knew. So the link sends again after one error.

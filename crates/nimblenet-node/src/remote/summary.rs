@@ -6,8 +6,8 @@ use core::time::Duration;
 use minicbor::Decoder;
 use minicbor::data::Type;
 use nimblenet_tasklet::api::{
-    change, epoch, flow, flows, history, item, job, line, module, namespace, operator, trigger,
-    triggers,
+    change, epoch, flow, flows, history, item, job, line, module, namespace, operator, status,
+    trigger, triggers,
 };
 use nimblenet_tasklet::{Name, NodeId, Place, TaskletName};
 
@@ -31,6 +31,19 @@ pub struct NamespaceSummary {
     pub nodes: Option<Vec<(NodeId, u32)>>,
 }
 
+/// The status of a node or registry.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct StatusSummary {
+    /// Its numbers, by their keys.
+    pub numbers: BTreeMap<String, u64>,
+    /// Why a registry takes no publications, if it takes none.
+    pub degraded: Option<String>,
+    /// Whether a node gives its jobs away and takes no new ones.
+    pub draining: bool,
+    /// All that it says: the document `status` (spec/api.md, section 3).
+    pub document: Vec<u8>,
+}
+
 /// A call in progress as a node lists it.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct JobSummary {
@@ -44,6 +57,12 @@ pub struct JobSummary {
     pub at: Option<NodeId>,
     /// The other node that it runs for.
     pub caller: Option<NodeId>,
+    /// The number of the client that has made it there, if it gave one.
+    pub client: Option<u32>,
+    /// The client's number for it, if it gave one.
+    pub number: Option<u32>,
+    /// How urgent it is, if a client has made it there: `low`, `normal` or `high`.
+    pub priority: Option<String>,
     /// Tasklets on its stack.
     pub depth: u64,
     /// The time since the call.
@@ -352,6 +371,9 @@ pub(super) fn read_jobs(payload: &[u8]) -> Option<Vec<JobSummary>> {
                 job::STATE => job.state = decoder.str().ok()?.to_owned(),
                 job::AT => job.at = Some(NodeId(decoder.u16().ok()?)),
                 job::FOR => job.caller = Some(NodeId(decoder.u16().ok()?)),
+                job::CLIENT => job.client = Some(decoder.u32().ok()?),
+                job::NUMBER => job.number = Some(decoder.u32().ok()?),
+                job::PRIORITY => job.priority = Some(decoder.str().ok()?.to_owned()),
                 job::DEPTH => job.depth = decoder.u64().ok()?,
                 job::AGE_MS => job.age = Duration::from_millis(decoder.u64().ok()?),
                 job::LEFT_MS => job.left = Some(Duration::from_millis(decoder.u64().ok()?)),
@@ -526,18 +548,24 @@ pub(super) fn read_items(payload: &[u8]) -> Option<Vec<ItemSummary>> {
     Some(items)
 }
 
-/// What a document has under keys whose values are numbers.
-pub(super) fn read_numbers(payload: &[u8]) -> Option<BTreeMap<String, u64>> {
-    let mut decoder = Decoder::new(payload);
-    let mut numbers = BTreeMap::new();
+pub(super) fn read_status(payload: Vec<u8>) -> Option<StatusSummary> {
+    let mut decoder = Decoder::new(&payload);
+    let (mut numbers, mut degraded, mut draining) = (BTreeMap::new(), None, false);
     for _ in 0..decoder.map().ok()?? {
         let key = decoder.str().ok()?;
-        let value = decoder.datatype().ok()?;
-        if matches!(value, Type::U8 | Type::U16 | Type::U32 | Type::U64) {
-            numbers.insert(key.to_owned(), decoder.u64().ok()?);
-        } else {
-            decoder.skip().ok()?;
+        match (key, decoder.datatype().ok()?) {
+            (_, Type::U8 | Type::U16 | Type::U32 | Type::U64) => {
+                numbers.insert(key.to_owned(), decoder.u64().ok()?);
+            }
+            (status::DEGRADED, Type::String) => degraded = Some(decoder.str().ok()?.to_owned()),
+            (status::DRAINING, Type::Bool) => draining = decoder.bool().ok()?,
+            _ => decoder.skip().ok()?,
         }
     }
-    Some(numbers)
+    Some(StatusSummary {
+        numbers,
+        degraded,
+        draining,
+        document: payload,
+    })
 }

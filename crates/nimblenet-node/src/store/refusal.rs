@@ -7,6 +7,9 @@ use nimblenet_tasklet::api::Problem;
 use nimblenet_tasklet::{Digest, Malformed, Name, TaskletName};
 use nimblenet_wasm::InvalidModule;
 
+/// The most callers that a sentence names.
+const CALLERS: usize = 8;
+
 /// Why a module or a publication is refused.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -59,9 +62,9 @@ pub enum Refusal {
     /// A tasklet would be withdrawn that another one still calls.
     StillCalled {
         /// The tasklet that would be withdrawn.
-        name: Name,
-        /// The full name of one that calls it.
-        caller: Box<TaskletName>,
+        name: Box<TaskletName>,
+        /// Those that call it.
+        callers: Box<[TaskletName]>,
     },
     /// An entry names a module that is neither here nor uploaded.
     MissingModule {
@@ -156,7 +159,10 @@ impl fmt::Display for Refusal {
             Self::NamespaceClash => {
                 f.write_str("another namespace has the same short identifier; choose another name")
             }
-            Self::UnknownKey => f.write_str("the namespace belongs to another key"),
+            Self::UnknownKey => f.write_str(
+                "the namespace belongs to another key: `nimblenet ls --json` shows which one, and `nimblenet \
+                 keygen --show FILE` the public half of yours",
+            ),
             Self::BadSignature => {
                 f.write_str("the signature does not match the catalogue that would result")
             }
@@ -175,10 +181,19 @@ impl fmt::Display for Refusal {
                 f,
                 "import {import} of {name} names no published export with that signature"
             ),
-            Self::StillCalled { name, caller } => write!(
-                f,
-                "{name} is called by {caller}; withdraw that one before or together"
-            ),
+            Self::StillCalled { name, callers } => {
+                let names: Vec<_> = callers.iter().take(CALLERS).map(ToString::to_string).collect();
+                write!(f, "{name} is called by {}", names.join(", "))?;
+                match callers.len().saturating_sub(CALLERS) {
+                    0 => {}
+                    more => write!(f, " and {more} more")?,
+                }
+                let is_own = |caller: &TaskletName| caller.namespace == name.namespace;
+                f.write_str(match callers.iter().all(is_own) {
+                    true => "; withdraw what calls it before or together",
+                    false => "; withdraw what calls it before, one namespace after the other",
+                })
+            }
             Self::MissingModule { digest } => write!(f, "module {digest} was not uploaded"),
             Self::WrongSize { name } => {
                 write!(f, "the module of {name} has another size than its entry")

@@ -127,6 +127,12 @@ documents! {
         AT = "at" Uint, optional;
         /// The other node that it runs for.
         FOR = "for" Uint, optional;
+        /// The number of the client that has made it here, if it gave one.
+        CLIENT = "client" Uint, optional;
+        /// The client's number for it, if it gave one.
+        NUMBER = "number" Uint, optional;
+        /// How urgent it is, if a client has made it here: `low`, `normal` or `high`.
+        PRIORITY = "priority" Text, optional;
         /// Tasklets on its stack here.
         DEPTH = "depth" Uint;
         /// Milliseconds until its deadline.

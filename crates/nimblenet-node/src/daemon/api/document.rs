@@ -1,13 +1,13 @@
 //! Answers as bytes: CBOR, mostly. The keys are those of `nimblenet_tasklet::api`.
 
-use nimblenet_core::{Counters, DropReason, Instant, Progress, Standing, Step};
+use nimblenet_core::{Counters, DropReason, Instant, Standing, Step};
 use nimblenet_tasklet::api::{
     self, change, crash, epoch, explained, failure, flow, flows, history, item, job, line, link,
     module, namespace, operator, published, status, step, trigger, triggers,
 };
 use nimblenet_tasklet::{Fault, NodeId, Place, TaskletName};
 
-use super::{Filter, NotMoved, Recorded, Reply};
+use super::{Filter, Job, NotMoved, Recorded, Reply};
 use crate::daemon::flows::{FlowList, FlowSummary, Item};
 use crate::daemon::{Cached, CallReport, Crash, Status};
 use crate::lines::Line;
@@ -97,6 +97,13 @@ impl Reply {
                 media: Some(Media::Bytes),
                 bytes: module.clone(),
             },
+            Self::Unfit(fault, message) => failure(
+                api::Status::of(*fault),
+                fault.code(),
+                message,
+                (None, None),
+                None,
+            ),
             Self::Refused(refused) => {
                 let problem = refused.problem;
                 let (status, code) = (problem.status(), problem.code());
@@ -135,7 +142,7 @@ fn write_step<'w>(to: &'w mut Writer, step: &Step) -> Written<'w> {
 }
 
 /// Calls in progress, oldest first.
-fn write_jobs<'w>(to: &'w mut Writer, now: Instant, jobs: &[Progress]) -> Written<'w> {
+fn write_jobs<'w>(to: &'w mut Writer, now: Instant, jobs: &[Job]) -> Written<'w> {
     to.array(jobs.len() as u64)?;
     for job in jobs {
         write_job(to, now, job)?;
@@ -143,7 +150,10 @@ fn write_jobs<'w>(to: &'w mut Writer, now: Instant, jobs: &[Progress]) -> Writte
     Ok(to)
 }
 
-fn write_job<'w>(to: &'w mut Writer, now: Instant, job: &Progress) -> Written<'w> {
+fn write_job<'w>(to: &'w mut Writer, now: Instant, listed: &Job) -> Written<'w> {
+    let (job, made) = (&listed.progress, listed.made);
+    let client = made.and_then(|made| made.client);
+    let number = made.and_then(|made| made.number);
     let node = match job.standing {
         Standing::At(node) => Some(node),
         Standing::Waiting | Standing::Queued | Standing::Running | Standing::Moving => None,
@@ -152,6 +162,9 @@ fn write_job<'w>(to: &'w mut Writer, now: Instant, job: &Progress) -> Written<'w
         job.name.is_some(),
         node.is_some(),
         job.caller.is_some(),
+        client.is_some(),
+        number.is_some(),
+        made.is_some(),
         job.deadline.is_some(),
     ];
     let fields = 4 + optional.iter().filter(|there| **there).count();
@@ -165,6 +178,15 @@ fn write_job<'w>(to: &'w mut Writer, now: Instant, job: &Progress) -> Written<'w
     }
     if let Some(caller) = job.caller {
         to.str(job::FOR)?.u16(caller.0)?;
+    }
+    if let Some(client) = client {
+        to.str(job::CLIENT)?.u32(client.0)?;
+    }
+    if let Some(number) = number {
+        to.str(job::NUMBER)?.u32(number)?;
+    }
+    if let Some(made) = made {
+        to.str(job::PRIORITY)?.str(made.priority.name())?;
     }
     to.str(job::DEPTH)?.u64(job.depth as u64)?;
     if let Some(deadline) = job.deadline {

@@ -58,6 +58,9 @@ impl Asked {
             (Resource::Job, [.., call]) => Ok(Request::Job {
                 call: read_call(call)?,
             }),
+            (Resource::CancelJob, [.., call]) => Ok(Request::CancelJob {
+                call: read_call(call)?,
+            }),
             (Resource::Cache, _) => Ok(Request::Cache),
             (Resource::Logs, _) => Ok(Request::Logs {
                 from: self.from("from is the number of a line")?,
@@ -308,6 +311,7 @@ fn media(resource: Resource) -> Option<(Media, &'static str)> {
         | Resource::Publish => Some((Media::Cbor, "this resource is CBOR (format 60)")),
         Resource::Module => Some((Media::Bytes, "modules are bytes (format 42)")),
         Resource::Cancel
+        | Resource::CancelJob
         | Resource::Move
         | Resource::Drain
         | Resource::BeginFlow

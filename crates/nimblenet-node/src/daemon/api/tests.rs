@@ -150,6 +150,8 @@ fn the_example_requests_mean_what_the_spec_says() {
     assert_eq!(read("claim"), Request::Claim { call: claim, key });
     let name = call.name;
     assert_eq!(read("cancel"), Request::Cancel { name, key });
+    let call_12 = CallId(12);
+    assert_eq!(read("cancel-job"), Request::CancelJob { call: call_12 });
     let urgent = Call {
         at: None,
         deadline: Some(Duration::from_secs(2)),
@@ -251,7 +253,7 @@ fn examples() -> Vec<(&'static str, &'static str, Reply)> {
         detail: None,
     };
     let trapped = ended(Err(Fault::Trapped), Some(Trap::DivideByZero), false);
-    let job = Progress {
+    let progress = Progress {
         call: CallId(12),
         name: Some(name),
         standing: Standing::At(NodeId(20)),
@@ -260,9 +262,14 @@ fn examples() -> Vec<(&'static str, &'static str, Reply)> {
         accepted: Instant::from_micros(1_000_000),
         deadline: Some(Instant::from_micros(61_000_000)),
     };
+    let made = Some(Made {
+        client: Some(ClientId(9)),
+        number: Some(4),
+        priority: Priority::High,
+    });
     let jobs = Reply::Jobs {
         now: Instant::from_micros(3_000_000),
-        jobs: vec![job],
+        jobs: vec![Job { progress, made }],
     };
     let cache = Reply::Cache(vec![Cached {
         name,
