@@ -25,7 +25,7 @@ const BAD_CONFIG: &str = "bad-config";
 /// A daemon does not start.
 const CANNOT_START: &str = "cannot-start";
 /// A file or the network fails.
-const IO: &str = "io";
+pub(crate) const IO: &str = "io";
 /// A file exists that would be overwritten.
 pub(crate) const EXISTS: &str = "exists";
 /// A node would refuse a module or package.
@@ -121,6 +121,17 @@ pub(crate) fn report(error: &anyhow::Error, json: bool) -> ExitCode {
 
 /// Reports clap's message about a command line: wrong usage, or the help that `--help` asks for.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    if let Some(unread) =
+        core::error::Error::source(error).and_then(|it| it.downcast_ref::<Coded>())
+        && unread.code != USAGE
+    {
+        // The line is right, but a file that it names is not there.
+        complain(&format!("error: {unread}\n"));
+        if wants_json() {
+            document(&unread.code, &unread.message);
+        }
+        return ExitCode::FAILURE;
+    }
     let printed = error.print();
     if !error.use_stderr() {
         return match printed {
@@ -134,12 +145,16 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
             Ok(()) | Err(_) => ExitCode::SUCCESS,
         };
     }
-    if std::env::args_os().any(|arg| arg == OsStr::new("--json")) {
+    if wants_json() {
         let text = error.render().to_string();
         let text = text.strip_prefix("error: ").unwrap_or(&text);
         document(USAGE, text.split("\n\n").next().unwrap_or(text).trim());
     }
     ExitCode::from(USAGE_EXIT)
+}
+
+fn wants_json() -> bool {
+    std::env::args_os().any(|arg| arg == OsStr::new("--json"))
 }
 
 /// Writes to standard error, which may be closed.
@@ -151,8 +166,11 @@ fn document(code: &str, message: &str) {
     let _ = output::json(&json!({ "error": { "code": code, "message": message } }));
 }
 
-/// The stable code of an error: that of the innermost cause which has one.
+/// The stable code of an error: that of the innermost cause which has one of its own; an error of the system
+/// alone says no more than `io`.
 pub(crate) fn code(error: &anyhow::Error) -> String {
+    let is_io = error.chain().any(|cause| cause.is::<io::Error>());
+    let usual = if is_io { IO } else { OTHER };
     let known = error.chain().filter_map(|cause| {
         if let Some(error) = cause.downcast_ref::<RemoteError>() {
             return Some(error.code().to_owned());
@@ -169,12 +187,9 @@ pub(crate) fn code(error: &anyhow::Error) -> String {
         if cause.is::<BadConfig>() {
             return Some(BAD_CONFIG.to_owned());
         }
-        if cause.is::<StartError>() {
-            return Some(CANNOT_START.to_owned());
-        }
-        cause.is::<io::Error>().then(|| IO.to_owned())
+        cause.is::<StartError>().then(|| CANNOT_START.to_owned())
     });
-    known.last().unwrap_or_else(|| OTHER.to_owned())
+    known.last().unwrap_or_else(|| usual.to_owned())
 }
 
 /// Whether a reader of the output has gone away.
@@ -238,6 +253,35 @@ mod tests {
     }
 
     #[test]
+    fn the_book_has_every_reason_against_packages() {
+        let source = include_str!("../../nimblenet-core/src/publication.rs");
+        let (_, of_code) = source
+            .split_once("pub fn code(&self)")
+            .expect("it has codes");
+        let (arms, _) = of_code.split_once("\n    }\n").expect("it ends");
+        let codes: Vec<_> = arms.split('"').skip(1).step_by(2).collect();
+        assert!(codes.contains(&"is-dictionary"), "{arms}");
+        for code in codes {
+            assert!(
+                BOOK.contains(&format!("\n| `{code}` |")),
+                "docs/codes.md lacks {code}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_system_does_not_hide_what_it_means() {
+        let io = || anyhow::Error::from(io::Error::other("no address"));
+        assert_eq!(code(&io()), IO);
+        assert_eq!(code(&io().context("reading")), IO);
+        assert_eq!(
+            code(&io().context(Coded::new(UNKNOWN_HOST, "nohost"))),
+            UNKNOWN_HOST
+        );
+        assert_eq!(code(&anyhow::Error::msg("else")), OTHER);
+    }
+
+    #[test]
     fn the_book_has_every_code_of_the_command_line() {
         let name: TaskletName = "shop/add".parse().expect("a name");
         let client = [
@@ -254,6 +298,7 @@ mod tests {
             BadPackages::Twice { name },
             BadPackages::TooMany,
             BadPackages::TooManyVersions { name },
+            BadPackages::IsDictionary { name },
         ];
         let mut codes = vec![
             OTHER,

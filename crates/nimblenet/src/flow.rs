@@ -45,8 +45,19 @@ impl FlowFile {
     /// be.
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = inlet::text(path, inlet::TEXT_BYTES)?;
-        let read = Self::parse(&text);
-        Ok(read.map_err(|what| Coded::new(BAD_FLOW, format!("{}: {what}", path.display())))?)
+        let read = Self::parse(&text).map_err(|what| {
+            let shown = path.display();
+            let line = what
+                .split(' ')
+                .next()
+                .and_then(|field| line_of(&text, field));
+            let sentence = match line {
+                Some((number, line)) => format!("{shown}:{number}: {what} (in `{line}`)"),
+                None => format!("{shown}: {what}"),
+            };
+            Coded::new(BAD_FLOW, sentence)
+        });
+        Ok(read?)
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -162,8 +173,14 @@ fn operator(fields: &Fields<'_>) -> Result<StagePlan, String> {
         let what = format!("is {kind:?}; it is map, filter, window or accumulate");
         fields.wrong("kind", &what)
     })?;
-    let most = if kind.gathers() { u16::MAX.into() } else { 1 };
-    let count = fields.number("count", 1..=most)?;
+    let count = fields.number("count", 1..=u16::MAX.into())?;
+    if count.is_some_and(|count| count != 1) && !kind.gathers() {
+        let what = format!(
+            "is for a window or an accumulation; a {} takes one item at a time",
+            kind.name()
+        );
+        return Err(fields.wrong("count", &what));
+    }
     let count = match kind.gathers() {
         true => fields.needed("count", count)?,
         false => 1,
@@ -173,6 +190,34 @@ fn operator(fields: &Fields<'_>) -> Result<StagePlan, String> {
         count: count as u16,
         tasklet: fields.needed("tasklet", fields.parsed("tasklet")?)?,
     })
+}
+
+/// The number of the line that says a field, such as `room`, `feed.every_ms` or `operators[1].count`, and the line;
+/// of a field that is missing, that of the head of its table, if it has one.
+fn line_of<'t>(text: &'t str, field: &str) -> Option<(usize, &'t str)> {
+    let (table, key) = field.rsplit_once('.').unwrap_or(("", field));
+    let (head, nth) = match table.split_once('[') {
+        Some((name, at)) => (
+            format!("[[{name}]]"),
+            at.trim_end_matches(']').parse().ok()?,
+        ),
+        None => (format!("[{table}]"), 0),
+    };
+    let lines = || (1..).zip(text.lines().map(str::trim));
+    let is_head = |line: &str| line.starts_with('[');
+    let mut heads = lines().filter(|(_, line)| line.starts_with(&head));
+    let begin = if table.is_empty() {
+        None
+    } else {
+        Some(heads.nth(nth)?)
+    };
+    let after = begin.map_or(0, |(number, _)| number);
+    let mut own = lines().skip(after).take_while(|(_, line)| !is_head(line));
+    let says = |line: &str| {
+        let rest = line.strip_prefix(key);
+        rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    own.find(|(_, line)| says(line)).or(begin)
 }
 
 /// The fields of a table, and the path to it.
@@ -373,7 +418,7 @@ mod tests {
             ),
             (
                 operator("kind = \"map\"\ncount = 2"),
-                "operators[0].count is 2; it is a number, 1 to 1",
+                "operators[0].count is for a window or an accumulation; a map takes one item",
             ),
             (
                 operator("kind = \"window\"\ncount = 40\ntasklet = \"a/b\""),
@@ -386,6 +431,18 @@ mod tests {
         ] {
             let error = FlowFile::parse(&text).unwrap_err();
             assert!(error.starts_with(what), "{error} for\n{text}");
+        }
+        let text = operator("kind = \"map\"\n[[operators]]\nkind = \"window\"\n  count = 0\n");
+        for (field, line) in [
+            ("sink", Some((2, "sink = \"a:1\""))),
+            ("operators[0].tasklet", Some((4, "[[operators]]"))),
+            ("operators[1].kind", Some((7, "kind = \"window\""))),
+            ("operators[1].count", Some((8, "count = 0"))),
+            ("room", None),
+            ("feed.tasklet", None),
+            ("TOML", None),
+        ] {
+            assert_eq!(line_of(&text, field), line, "{field}");
         }
         let broken = FlowFile::parse("name = ").unwrap_err();
         assert!(broken.contains("line 1"), "{broken}");

@@ -16,6 +16,7 @@ mod failure;
 mod flow;
 mod inlet;
 mod interrupt;
+mod keys;
 mod local;
 mod names;
 mod outlet;

@@ -39,6 +39,9 @@ impl FromStr for Address {
         };
         match port {
             Some(port) if !host.is_empty() => Ok(Self(format!("{host}:{port}"))),
+            None if !host.is_empty() => {
+                Err("an address is host:port, and a port a number up to 65535")
+            }
             _ => Err("an address is host:port"),
         }
     }
@@ -91,10 +94,7 @@ impl Wait {
         let patience = self.deadline.saturating_duration_since(Instant::now()) / requests;
         let connected = timeout_at(self.deadline, Remote::connect(&address.0, patience)).await;
         let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let mut remote = connected.with_context(|| {
-            let sentence = format!("cannot find the host of {address}; is its name right?");
-            Coded::new(UNKNOWN_HOST, sentence)
-        })?;
+        let mut remote = connected.with_context(|| unknown_host(address))?;
         remote.end_by(self.deadline);
         Ok(remote)
     }
@@ -146,6 +146,12 @@ impl Patience {
             }
         })
     }
+}
+
+/// The error that a host has no address.
+pub(crate) fn unknown_host(address: &Address) -> Coded {
+    let sentence = format!("cannot find the host of {address}; is its name right?");
+    Coded::new(UNKNOWN_HOST, sentence)
 }
 
 /// Reads the id of a node.
@@ -210,8 +216,13 @@ mod tests {
         ] {
             assert_eq!(parsed(text).as_deref(), Ok(expected));
         }
-        for bad in ["", ":4000", "cell-3:port", "cell-3:99999"] {
-            assert!(parsed(bad).is_err(), "{bad}");
+        for (bad, why) in [
+            ("", "host:port"),
+            (":4000", "host:port"),
+            ("cell-3:port", "up to 65535"),
+            ("cell-3:99999", "up to 65535"),
+        ] {
+            assert!(parsed(bad).unwrap_err().contains(why), "{bad}");
         }
     }
 }

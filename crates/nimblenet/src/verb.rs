@@ -72,6 +72,7 @@ verbs! {
     call Call,
     cancel Cancel,
     ps Ps,
+    status Status,
     top Top,
     logs Logs,
     record Record,

@@ -32,7 +32,24 @@ fn the_help_of_each_verb_fits_a_terminal_and_has_an_example() {
         help
     });
     for help in of_verbs.chain([all.clone()]) {
+        let broken = broken_example(&help);
+        assert_eq!(broken, None, "a command that cannot be pasted in\n{help}");
         let long = help.lines().find(|line| line.chars().count() > COLUMNS);
         assert_eq!(long, None, "longer than {COLUMNS} columns in\n{help}");
     }
+}
+
+/// A line below the examples of a help that goes on in the next one and does not say so: who pastes it gets
+/// two commands.
+fn broken_example(help: &str) -> Option<&str> {
+    let lines: Vec<_> = help.lines().collect();
+    let is_command = |line: &str| line.starts_with("  nimblenet ");
+    let mut pairs = lines.iter().zip(lines.iter().skip(1));
+    let mut open = false;
+    let broken = pairs.find(|(line, next)| {
+        open = is_command(line) || open && line.starts_with("      ");
+        let goes_on = !next.is_empty() && !is_command(next) && next.starts_with(' ');
+        open && goes_on && !line.ends_with('\\')
+    });
+    broken.map(|(line, _)| *line)
 }

@@ -323,7 +323,7 @@ fn a_failure_names_the_tasklet_the_node_and_what_was_met() {
         ),
         (
             &["std/mean", "[1]", "--invoke", "total"],
-            ["unknown-export", "std/mean", "node 1", "it has run"],
+            ["unknown-export", "std/mean", "node 1", "it exports run"],
         ),
     ];
     for (args, words) in cases {

@@ -5,6 +5,8 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use nimblenet_pack::values::{self, Item};
 
+use crate::failure::{self, Coded, misuse};
+
 use super::file;
 use super::readings::Readings;
 
@@ -16,11 +18,17 @@ const ARRAY_OF_ONE: u8 = 0x81;
 ///
 /// # Errors
 /// If it is no value, or the file cannot be read or holds none.
-pub(crate) fn argument(text: &str) -> Result<Item, String> {
+pub(crate) fn argument(text: &str) -> Result<Item, Coded> {
     let Some(path) = text.strip_prefix('@') else {
-        return text.parse().map_err(|error| format!("{error}"));
+        return text.parse().map_err(|error| misuse(format!("{error}")));
     };
-    read(path.as_ref()).map_err(|error| format!("{error:#}"))
+    read(path.as_ref()).map_err(|error| {
+        let sentence = format!("{error:#}");
+        match failure::code(&error).as_str() {
+            failure::IO => Coded::new(failure::IO, sentence),
+            _ => misuse(sentence),
+        }
+    })
 }
 
 fn read(path: &Path) -> anyhow::Result<Item> {

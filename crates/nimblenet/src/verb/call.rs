@@ -1,6 +1,7 @@
 //! `nimblenet call`: a tasklet on a node.
 
 use core::time::Duration;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -8,8 +9,9 @@ use nimblenet_core::Priority;
 use nimblenet_tasklet::api::explained;
 use nimblenet_tasklet::{NodeId, TaskletName};
 use serde_json::json;
+use tokio::time::sleep;
 
-use nimblenet_node::remote::{CallOptions, LineSummary};
+use nimblenet_node::remote::{CallOptions, JobSummary, LineSummary};
 use nimblenet_pack::values::{self, Item};
 
 use super::logs;
@@ -18,8 +20,11 @@ use crate::failure::{self, Coded, complain};
 use crate::local;
 use crate::names::FunctionNames;
 use crate::output;
-use crate::remote::{self, Address, Patience};
+use crate::remote::{self, Address, Patience, Wait};
 use crate::steps::milliseconds;
+
+/// How often a person is told what a call waits for.
+const LONG: Duration = Duration::from_secs(4);
 
 /// Runs a tasklet on a node, which fetches what it needs, and prints the results.
 ///
@@ -32,10 +37,12 @@ use crate::steps::milliseconds;
     Example:\n  \
     nimblenet call shop/rms '[3, 4]' --node 127.0.0.1:5684 --explain\n\n\
     Within 2 seconds or not at all, before calls that are less urgent:\n  \
-    nimblenet call shop/rms '[3, 4]' --node 127.0.0.1:5684 --priority high --deadline 2\n\n\
+    nimblenet call shop/rms '[3, 4]' --node 127.0.0.1:5684 \\\n      \
+    --priority high --deadline 2\n\n\
     A robot calls node 7, drives on, and gets the result where it is then:\n  \
     nimblenet call shop/check --node 10.0.0.7 --client 3 --number 12\n  \
-    nimblenet call shop/check --node 10.0.0.8 --client 3 --number 12 --result --at 7")]
+    nimblenet call shop/check --node 10.0.0.8 --client 3 --number 12 \\\n      \
+    --result --at 7")]
 pub(crate) struct Args {
     /// The tasklet.
     #[arg(value_name = "NS/NAME")]
@@ -139,11 +146,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     let answer = args.patience.ask(&args.node, async |wait| {
         let mut node = wait.connect(&args.node).await?;
-        let answer = match (args.client, args.number) {
-            (Some(client), Some(number)) if args.result => {
-                node.claim(&args.name, args.at, (client, number)).await
+        let answer = async {
+            match (args.client, args.number) {
+                (Some(client), Some(number)) if args.result => {
+                    node.claim(&args.name, args.at, (client, number)).await
+                }
+                _ => node.call(&args.name, &values, options).await,
             }
-            _ => node.call(&args.name, &values, options).await,
+        };
+        let answer = tokio::select! {
+            answer = answer => answer,
+            () = watch(args, wait) => unreachable!("watching has no end"),
         };
         Ok((answer.map_err(|error| error.named(name_of)), wait.is_over()))
     });
@@ -157,6 +170,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             if in_vain {
                 context.push_str("; ");
                 context.push_str(&args.patience.in_vain(&args.node));
+                context.push_str("; a call that it has taken goes on there, and --timeout waits longer");
             }
             let error = anyhow::Error::new(error).context(context);
             return Err(failed(args, error, lines, name_of));
@@ -196,6 +210,38 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Tells a person at a terminal, whenever that changes, what a call waits for that takes long, as the node
+/// lists it.
+async fn watch(args: &Args, wait: Wait) {
+    let mut told = String::new();
+    while io::stderr().is_terminal() {
+        sleep(LONG).await;
+        let jobs = async { wait.connect(&args.node).await?.jobs().await.context("no list") };
+        let Ok(jobs) = jobs.await else {
+            continue;
+        };
+        let mut own = jobs.iter().filter(|it| it.tasklet == Some(args.name) && it.caller.is_none());
+        let now = own.next_back().map(standing).unwrap_or_default();
+        if told != now {
+            complain(&format!("{}: {now}\n", args.name));
+            told = now;
+        }
+    }
+    core::future::pending().await
+}
+
+/// What a call in progress waits for, in words.
+fn standing(job: &JobSummary) -> String {
+    match (job.state.as_str(), job.at) {
+        ("waiting", _) => "the node waits for a catalogue, a module or a place for it".to_owned(),
+        ("queued", _) => "it waits for its turn on an executor".to_owned(),
+        ("running", _) => "it runs".to_owned(),
+        ("moving", _) => "it is on its way to another node".to_owned(),
+        (_, Some(at)) => format!("node {at} has it"),
+        (other, None) => other.escape_debug().to_string(),
+    }
 }
 
 /// Tells what the tasklets of a call that failed have written, if that was asked for.

@@ -6,16 +6,17 @@ use std::path::PathBuf;
 use anyhow::Context;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
+use nimblenet_node::flow::Plan;
 use nimblenet_node::remote::{
-    FlowList, FlowSummary, ItemSummary, OperatorSummary, RemoteError,
+    FlowList, FlowSummary, ItemSummary, OperatorSummary, Remote, RemoteError,
 };
 use nimblenet_pack::values::{self, Item};
-use nimblenet_tasklet::NodeId;
+use nimblenet_tasklet::{Fault, Name, NodeId};
 use nimblenet_tasklet::api::{Problem, flow, item, operator, status};
 use serde_json::{Value as Json, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use crate::failure::complain;
+use crate::failure::{self, Coded, complain};
 use crate::flow::FlowFile;
 use crate::local;
 use crate::output::{self, counted};
@@ -23,6 +24,8 @@ use crate::remote::{self, Address, Patience, Wait};
 
 /// How often a sink is asked for further items.
 const PAUSE: Duration = Duration::from_millis(500);
+/// A node that has started gets its catalogues within this time.
+const CATALOGUE: Duration = Duration::from_secs(10);
 /// A CBOR array of one value begins so.
 const ONE: u8 = 0x81;
 
@@ -158,10 +161,10 @@ fn start(args: &Args, named: &Named) -> anyhow::Result<()> {
         let id = NodeId(u16::try_from(id).context("the id of the sink is no id")?);
         let plan = file.plan(id);
         let begun = sink.begin_flow(name, &plan).await;
-        begun.with_context(|| format!("ending flow {name} at {} failed", file.sink))?;
+        begun.with_context(|| format!("the sink {} does not take flow {name}", file.sink))?;
         for source in &file.sources {
             let mut node = wait.connect_for(source, nodes).await?;
-            let begun = node.begin_flow(name, &plan).await;
+            let begun = begin(&mut node, name, &plan).await;
             begun.with_context(|| {
                 format!(
                     "beginning flow {name} at {source} failed; the same command again goes on, \
@@ -183,6 +186,20 @@ fn start(args: &Args, named: &Named) -> anyhow::Result<()> {
         counted(file.sources.len(), "node"),
         file.sink
     ))
+}
+
+/// Begins a flow at a node. One that has just started may have no catalogue yet, so it is asked again for some
+/// seconds.
+async fn begin(node: &mut Remote, name: &Name, plan: &Plan) -> Result<(), RemoteError> {
+    let patience = Instant::now() + CATALOGUE;
+    loop {
+        match node.begin_flow(name, plan).await {
+            Err(error) if error.code() == Fault::NoCatalogue.code() && Instant::now() < patience => {
+                sleep(PAUSE).await;
+            }
+            begun => return begun,
+        }
+    }
 }
 
 fn stop(args: &Args, named: &Named) -> anyhow::Result<()> {
@@ -229,8 +246,13 @@ fn give(
             let array = values::encode(core::slice::from_ref(value));
             let given = node.give_item(&file.name, &array[1..]).await;
             given.with_context(|| {
+                let taken = match at {
+                    0 => "none was taken".to_owned(),
+                    1 => "the one before it was taken".to_owned(),
+                    _ => format!("the {at} before it were taken"),
+                };
                 format!(
-                    "giving item {} of {} to flow {} at {source} failed; those before it were taken",
+                    "giving item {} of {} to flow {} at {source} failed; {taken}",
                     at + 1,
                     values.len(),
                     file.name
@@ -248,15 +270,32 @@ fn give(
 
 fn read(args: &Args, named: &Named, from: u64, follow: bool) -> anyhow::Result<()> {
     let file = FlowFile::read(&named.file)?;
-    let mut last = from;
+    let (mut last, mut told) = (from, false);
     let mut all = Vec::new();
     loop {
         let items = named.patience.ask(&file.sink, async |wait| {
             let mut sink = wait.connect(&file.sink).await?;
             let items = sink.items(&file.name, last).await;
             let sentence = || format!("asking {} for items of flow {} failed", file.sink, file.name);
-            items.with_context(sentence)
+            let items = items.with_context(sentence)?;
+            let known = match items.first() {
+                Some(first) => first.number > last,
+                None if last == 0 => true,
+                None => {
+                    let before = sink.items(&file.name, last - 1).await.with_context(sentence)?;
+                    before.first().is_some_and(|item| item.number == last)
+                }
+            };
+            Ok((items, known))
         })?;
+        let (items, known) = items;
+        if !known && !told {
+            told = true;
+            complain(&format!(
+                "the sink has no item {last}: it has started again, or takes the flow again, since, and its numbers \
+                 begin at 1 anew; --from 0 prints all that it has\n"
+            ));
+        }
         let next = items.last().map(|item| item.number);
         last = next.unwrap_or(last);
         match (args.json, follow) {
@@ -343,17 +382,15 @@ fn show(args: &Args, named: &Named) -> anyhow::Result<()> {
             match ask(address, wait, nodes).await {
                 Ok(list) => lists.push(list),
                 // The others tell what they know.
-                Err(error) => {
-                    complain(&format!("{error:#}\n"));
-                    failure = failure.or(Some(error));
-                }
+                Err(error) => failure = failure.or(Some(error)),
             }
         }
         match failure {
             Some(error) if lists.is_empty() => Err(error),
-            _ => Ok(lists),
+            failure => Ok((lists, failure)),
         }
     })?;
+    let (lists, failure) = lists;
     let name = file.name.as_str();
     let of_flow = lists.iter().flat_map(|list| {
         let flows = list.flows.iter().filter(|flow| flow.name == name);
@@ -367,16 +404,27 @@ fn show(args: &Args, named: &Named) -> anyhow::Result<()> {
     });
     let operators: Vec<_> = operators.collect();
     let known: Vec<_> = flows.iter().map(|(_, flow)| (*flow).clone()).collect();
-    if args.json {
-        return output::json(&shown_json(&flows, &operators, &known));
-    }
-    if flows.is_empty() {
-        return output::text(&format!(
+    let failure = failure.or_else(|| {
+        let sentence = format!(
             "flow {name} is at none of its nodes; `nimblenet flow start {}` starts it",
             named.file.display()
-        ));
+        );
+        let unknown = Coded::new(Problem::UnknownFlow.code(), sentence);
+        flows.is_empty().then(|| unknown.into())
+    });
+    if args.json {
+        let mut document = shown_json(&flows, &operators, &known);
+        let failure = failure.map(|error| Coded::new(failure::code(&error), format!("{error:#}")));
+        if let Some(failure) = &failure {
+            document["error"] = failure.to_json();
+        }
+        output::json(&document)?;
+        return failure.map_or(Ok(()), |failure| Err(failure.told().into()));
     }
-    output::text(&tables(&flows, &operators, &known))
+    if !flows.is_empty() {
+        output::text(&tables(&flows, &operators, &known))?;
+    }
+    failure.map_or(Ok(()), Err)
 }
 
 fn saved(operators: &[(NodeId, &OperatorSummary)]) -> i64 {

@@ -3,8 +3,10 @@
 use anyhow::Context;
 use nimblenet_node::{Change, remote::History};
 use nimblenet_tasklet::Name;
+use nimblenet_tasklet::api::Problem;
 use serde_json::{Value as Json, json};
 
+use crate::failure::Coded;
 use crate::output;
 use crate::remote::{Address, Patience};
 
@@ -17,7 +19,7 @@ use crate::remote::{Address, Patience};
 #[command(after_help = "Example:\n  \
     nimblenet history shop --registry 127.0.0.1:5683")]
 pub(crate) struct Args {
-    /// The namespace.
+    /// The namespace, or its short identifier, 0x and eight digits, as the registry's log has it.
     #[arg(value_name = "NS")]
     namespace: Name,
     /// CoAP address of the registry.
@@ -41,6 +43,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let history = registry.history(namespace).await;
         history.with_context(|| format!("asking {} for {namespace} failed", args.registry))
     })?;
+    if history.epochs.is_empty() && history.nodes.is_empty() {
+        let sentence = format!("the registry {} has nothing of {namespace}", args.registry);
+        return Err(Coded::new(Problem::UnknownNamespace.code(), sentence).into());
+    }
     match args.json {
         true => output::json(&to_json(namespace, &history)),
         false => output::text(&to_text(namespace, &history)),

@@ -11,11 +11,11 @@ use clap::builder::PossibleValuesParser;
 use nimblenet_board::ledger;
 use nimblenet_board::provision::{Network, Policy, Provision};
 use nimblenet_core::{NamespaceConfig, Pace};
-use nimblenet_node::{PublicKey, SigningKey};
 use nimblenet_tasklet::{Capabilities, Capability, Name, NodeId};
 use nimblenet_uf2::Image;
 use serde_json::json;
 
+use crate::keys::KeyArgument;
 use crate::outlet;
 use crate::output;
 use crate::remote;
@@ -45,7 +45,8 @@ const MAX_PASSWORD_FILE_BYTES: u64 = 256;
     --namespace std=std.key@65533 -o board-8.uf2\n  \
     nimblenet provision --id 9 --namespace shop=shop.key@65534 --wifi shop-floor \\\n      \
     --wifi-password-file wifi.txt --neighbour 192.168.1.2:4000 -o board-9.uf2\n  \
-    nimblenet provision --id 10 --namespace shop=shop.key@65534 --ethernet --raw -o board-10.bin")]
+    nimblenet provision --id 10 --namespace shop=shop.key@65534 --ethernet \\\n      \
+    --raw -o board-10.bin")]
 pub(crate) struct Args {
     /// The board's id, unique in the mesh; 0 to 65534.
     #[arg(long, value_name = "ID", value_parser = remote::node_id)]
@@ -215,12 +216,6 @@ struct NamespaceArgument {
     capabilities: Capabilities,
 }
 
-#[derive(Clone, Debug)]
-enum KeyArgument {
-    Public(PublicKey),
-    File(PathBuf),
-}
-
 impl FromStr for NamespaceArgument {
     type Err = anyhow::Error;
 
@@ -241,10 +236,7 @@ impl FromStr for NamespaceArgument {
         }
         Ok(Self {
             name,
-            key: match key.parse() {
-                Ok(key) => KeyArgument::Public(key),
-                Err(_) => KeyArgument::File(PathBuf::from(key)),
-            },
+            key: key.parse()?,
             registry,
             capabilities,
         })
@@ -253,11 +245,8 @@ impl FromStr for NamespaceArgument {
 
 impl NamespaceArgument {
     fn config(&self) -> anyhow::Result<NamespaceConfig> {
-        let key = match &self.key {
-            KeyArgument::Public(key) => *key,
-            KeyArgument::File(path) => public_half(path)
-                .with_context(|| format!("no key for namespace {} can be had", self.name))?,
-        };
+        let key = self.key.public();
+        let key = key.with_context(|| format!("no key for namespace {} can be had", self.name))?;
         Ok(NamespaceConfig {
             name: self.name,
             registry: self.registry,
@@ -273,14 +262,4 @@ fn capability(name: &str) -> anyhow::Result<Capability> {
         let known = Capability::ALL.map(Capability::name).join(", ");
         format!("there is no capability {name:?}; there are {known}")
     })
-}
-
-fn public_half(path: &Path) -> anyhow::Result<PublicKey> {
-    match SigningKey::load(path) {
-        Ok(key) => Ok(key.public()),
-        Err(error) => bail!(
-            "{} is neither 64 hexadecimal digits nor a key file: {error}",
-            path.display()
-        ),
-    }
 }

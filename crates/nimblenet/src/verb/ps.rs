@@ -6,6 +6,7 @@ use anyhow::Context;
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use nimblenet_node::remote::JobSummary;
+use nimblenet_tasklet::NodeId;
 use nimblenet_tasklet::api::job;
 use serde_json::{Value as Json, json};
 
@@ -45,9 +46,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let mut table = Table::new();
     table.load_style(NOTHING);
-    table.set_header(["CALL", "TASKLET", "STATE", "AT", "FOR", "DEPTH", "AGE", "LEFT"]);
+    table.set_header(["CALL", "TASKLET", "STATE", "AT", "FOR", "CLIENT", "NUMBER", "PRIORITY", "DEPTH", "AGE", "LEFT"]);
     for job in &jobs {
-        let node = |node: Option<_>| node.map_or_else(|| "-".to_owned(), |node| format!("{node}"));
+        let none = || "-".to_owned();
+        let node = |node: Option<NodeId>| node.map_or_else(none, |node| node.to_string());
+        let number = |number: Option<u32>| number.map_or_else(none, |number| number.to_string());
         table.add_row([
             job.call.to_string(),
             tasklet(job).unwrap_or_else(|| "-".to_owned()),
@@ -55,6 +58,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             job.state.escape_debug().to_string(),
             node(job.at),
             node(job.caller),
+            number(job.client),
+            number(job.number),
+            // Escape it for the same reason.
+            job.priority.as_ref().map_or_else(none, |it| it.escape_debug().to_string()),
             job.depth.to_string(),
             seconds(job.age),
             job.left.map_or_else(|| "-".to_owned(), seconds),
@@ -78,6 +85,9 @@ fn to_json(job: &JobSummary) -> Json {
         job::STATE: job.state,
         job::AT: job.at.map(|node| node.0),
         job::FOR: job.caller.map(|node| node.0),
+        job::CLIENT: job.client,
+        job::NUMBER: job.number,
+        job::PRIORITY: job.priority,
         job::DEPTH: job.depth,
         job::AGE_MS: job.age.as_millis() as u64,
         job::LEFT_MS: job.left.map(|left| left.as_millis() as u64),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::ArgAction;
+use nimblenet_core::publication::BadPackages;
 use nimblenet_node::SigningKey;
 use nimblenet_node::remote::{Form, NamespaceSummary, PublishReport, Remote, RemoteError, Stopped};
 use nimblenet_tasklet::Package;
@@ -34,7 +35,10 @@ const MAX_PACKAGE_BYTES: u64 = 16 << 20;
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  \
     nimblenet publish rms.nnp chain.nnp --registry 127.0.0.1:5683 --key shop.key \\\n      \
-    --wait")]
+    --wait\n\n\
+    What it calls of another namespace is at another registry:\n  \
+    nimblenet publish chain.nnp --registry 10.0.0.2:5683 --key shop.key \\\n      \
+    --also 10.0.0.1:5683")]
 pub(crate) struct Args {
     /// Packages, as made by nimblenet pack.
     #[arg(value_name = "PACKAGE", required = true)]
@@ -45,7 +49,8 @@ pub(crate) struct Args {
     /// Key file that signs.
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// Another registry at which called tasklets are looked up; give it once for each.
+    /// Another registry, which has a namespace of which tasklets are called: they are looked up there, and
+    /// nothing is published there; give it once for each.
     #[arg(long, value_name = "ADDR")]
     also: Vec<Address>,
     /// Publish modules as they run. Otherwise they are compressed, where that is shorter, with the
@@ -137,7 +142,18 @@ fn told_apart(stopped: Stopped, registry: &Address) -> (Vec<PublishReport>, Opti
         published,
         error,
     } = stopped;
-    let sentence = format!("publishing {namespace} at {registry} failed: {error}");
+    let elsewhere = match &error {
+        RemoteError::Packages(BadPackages::UnknownImport { callee, .. })
+            if callee.namespace != namespace =>
+        {
+            format!(
+                "; if another registry has {}, `--also ADDR` names it, so that the callee is looked up there",
+                callee.namespace
+            )
+        }
+        _ => String::new(),
+    };
+    let sentence = format!("publishing {namespace} at {registry} failed: {error}{elsewhere}");
     let error = Coded::new(error.code().to_owned(), sentence);
     (published, Some(error))
 }
@@ -149,11 +165,7 @@ fn told_apart(stopped: Stopped, registry: &Address) -> (Vec<PublishReport>, Opti
 pub(super) fn load_key(path: &Path) -> anyhow::Result<SigningKey> {
     SigningKey::load(path).with_context(|| {
         let shown = path.display();
-        let make = match path.exists() {
-            true => String::new(),
-            false => format!("; `nimblenet keygen -o {shown}` makes one"),
-        };
-        format!("cannot use the key {shown}{make}")
+        format!("cannot use the key {shown}")
     })
 }
 

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use nimblenet_core::Catalogue;
-use nimblenet_node::PublicKey;
 use nimblenet_node::remote::Remote;
-use nimblenet_tasklet::{Entry, NamedImport, NamespaceId, PackageFields, TaskletName};
+use nimblenet_tasklet::{Entry, Fault, NamedImport, NamespaceId, PackageFields, TaskletName};
 use serde_json::json;
 
+use crate::failure::Coded;
+use crate::keys::KeyArgument;
 use crate::outlet;
 use crate::output;
 use crate::remote::{Address, Patience};
@@ -35,9 +36,9 @@ pub(crate) struct Args {
     /// File to write: a module if it ends in .wasm, else a package.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
-    /// Public key that the namespace must belong to.
-    #[arg(long, value_name = "HEX")]
-    key: Option<PublicKey>,
+    /// Key that the namespace must belong to: its public half in hexadecimal digits, or a key file.
+    #[arg(long, value_name = "KEY")]
+    key: Option<KeyArgument>,
     #[command(flatten)]
     patience: Patience,
     /// Print JSON.
@@ -70,11 +71,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 async fn fetch(registry: &mut Remote, args: &Args) -> anyhow::Result<(Vec<u8>, u16)> {
     let namespace = &args.name.namespace;
     let catalogue = match &args.key {
-        Some(key) => registry.signed_catalogue(namespace, key).await?,
+        Some(key) => registry.signed_catalogue(namespace, &key.public()?).await?,
         None => registry.catalogue(namespace).await?,
     };
     let entry = catalogue.find(&args.name.name);
-    let entry = entry.context("unknown-tasklet: nothing of that name is published there")?;
+    let is_dictionary = |it: &Entry<'_>| it.is_dictionary() && it.name == args.name.name;
+    let entry = entry.ok_or_else(|| match catalogue.entries().any(|it| is_dictionary(&it)) {
+        true => dictionary(&args.name),
+        false => Coded::new(
+            Fault::UnknownTasklet.code(),
+            "nothing of that name is published there; `nimblenet ls` lists what is",
+        ),
+    })?;
     let module = if entry.has_module() {
         registry.expanded(&catalogue, &entry).await?
     } else {
@@ -99,6 +107,16 @@ async fn fetch(registry: &mut Remote, args: &Args) -> anyhow::Result<(Vec<u8>, u
         .context("the entry is too large")?;
     bytes.truncate(len);
     Ok((bytes, entry.sequence))
+}
+
+/// The error that a name is that of a dictionary.
+pub(super) fn dictionary(name: &TaskletName) -> Coded {
+    let sentence = format!(
+        "{name} is no tasklet, but what the modules of {} have in common; they are compressed with it, and \
+         need it as long as one of them is published",
+        name.namespace
+    );
+    Coded::new("is-dictionary", sentence)
 }
 
 /// Finds the names of the tasklets that an entry calls.

@@ -19,7 +19,7 @@ use crate::failure::{self, Coded};
 use crate::interrupt::Interrupt;
 use crate::outlet;
 use crate::output::{self, counted};
-use crate::remote::{self, Address};
+use crate::remote::{self, Address, unknown_host};
 
 /// How often nodes are asked.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -160,7 +160,7 @@ async fn record(args: &Args) -> anyhow::Result<(Recording, Duration, Missed)> {
     let mut stations = Vec::new();
     for address in &args.node {
         let remote = Remote::connect(&address.to_string(), PATIENCE).await;
-        let remote = remote.with_context(|| format!("cannot find the host of {address}"))?;
+        let remote = remote.with_context(|| unknown_host(address))?;
         stations.push(Station {
             address,
             remote,

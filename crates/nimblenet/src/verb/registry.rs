@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use nimblenet_node::config::{DEFAULT_REGISTRY, MeshConfig, RegistryConfig};
 use nimblenet_node::Trust;
-use nimblenet_node::daemon::Daemon;
+use nimblenet_node::daemon::{Daemon, StartError};
 
 use super::node;
 use crate::failure::complain;
@@ -64,7 +64,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // An option of the command line has no line in the file.
     let file = args.config.as_ref();
     let file = file.filter(|_| args.listen.is_none() && args.data.is_none());
-    let daemon = Daemon::registry(config, None).map_err(|error| node::blamed(error, file));
+    let daemon = Daemon::registry(config, None).map_err(|error| match error {
+        StartError::Bind { key: "listen", .. } if args.config.is_none() => {
+            let sentence = "frames of the mesh are taken at the port after that of --listen; choose another \
+                            --listen, or give both in a configuration file";
+            anyhow::Error::new(error).context(sentence)
+        }
+        error => node::blamed(error, file),
+    });
     let daemon = daemon.with_context(|| format!("cannot start with data {}", data.display()))?;
     let manners = node::Manners { attached: args.attached, json: args.json };
     node::serve(daemon, "registry", id, manners)

@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use nimblenet_tasklet::{Name, TaskletName};
+use nimblenet_core::publication::BadPackages;
+use nimblenet_node::remote::RemoteError;
+use nimblenet_tasklet::{Entry, Name, TaskletName};
 
+use super::pull::dictionary;
 use super::publish::{self, REQUESTS, Spread, report, spread};
 use crate::remote::{Address, Patience};
 
@@ -52,6 +55,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let mut registry = wait.connect_for(&args.registry, REQUESTS).await?;
         let withdrawn = registry.withdraw(&namespace, &names, &key).await;
         let context = || format!("withdrawing from {namespace} at {} failed", args.registry);
+        let withdrawn = match withdrawn {
+            Err(RemoteError::Packages(BadPackages::UnknownName { name })) => {
+                let catalogue = registry.catalogue(&namespace).await?;
+                let is_it = |entry: Entry<'_>| entry.is_dictionary() && entry.name == name.name;
+                let unknown = RemoteError::Packages(BadPackages::UnknownName { name });
+                Err(match catalogue.entries().any(is_it) {
+                    true => dictionary(&name).into(),
+                    false => anyhow::Error::new(unknown),
+                })
+            }
+            withdrawn => withdrawn.map_err(anyhow::Error::new),
+        };
         let withdrawn = withdrawn.with_context(context)?;
         let registry = (&args.registry, &mut registry);
         let late = spread(wait, &args.spread, registry, &[withdrawn]).await?;

@@ -38,7 +38,8 @@ use crate::output;
     Examples:\n  \
     nimblenet run add.wasm 2 3\n  \
     nimblenet run chain.nnp '[0.5, 1.5]' --with global/add=add.wasm --json\n  \
-    nimblenet run chain.nnp 1 --with std/add=add.nnp --freeze-at-call 2 --image j.img")]
+    nimblenet run chain.nnp 1 --with std/add=add.nnp \\\n      \
+    --freeze-at-call 2 --image j.img")]
 pub(crate) struct Args {
     /// Package, or WebAssembly module (binary or text).
     #[arg(value_name = "MODULE|PACKAGE")]

@@ -25,7 +25,8 @@ const LATE: Duration = Duration::from_secs(3);
 ///
 /// CALLS came from outside, DONE of them gave results; JOBS run or wait. CACHE is bytes of modules,
 /// TX and RX are bytes of frames; all since the node's start. /S is per second since the last look.
-/// K, M and G are thousands, millions and thousand millions. Ctrl-C ends it.
+/// K, M and G are thousands, millions and thousand millions. A node that drains and a registry that is
+/// degraded have a line below; `nimblenet status` shows all of one. Ctrl-C ends it.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  \
     nimblenet top --node 127.0.0.1:5684\n  \
@@ -50,6 +51,8 @@ pub(crate) struct Args {
 struct Look {
     at: Instant,
     numbers: BTreeMap<String, u64>,
+    degraded: Option<String>,
+    draining: bool,
 }
 
 /// A node's numbers now and before, or why there are none.
@@ -109,9 +112,14 @@ fn look(args: &Args, patience: Patience) -> anyhow::Result<Vec<anyhow::Result<Lo
             asked.spawn(async move {
                 let look = async {
                     let mut node = wait.connect(&address).await?;
-                    let numbers = node.numbers().await?;
+                    let status = node.status().await?;
                     let at = clock::now();
-                    anyhow::Ok(Look { at, numbers })
+                    anyhow::Ok(Look {
+                        at,
+                        numbers: status.numbers,
+                        degraded: status.degraded,
+                        draining: status.draining,
+                    })
                 };
                 let look = look.await;
                 (at, look.with_context(|| format!("asking {address} for its numbers failed")))
@@ -154,15 +162,22 @@ fn to_text(rows: &[Row<'_>]) -> String {
     table.set_header([
         "NODE", "CALLS", "/S", "DONE", "FAILED", "JOBS", "CACHE", "TX", "/S", "RX", "/S",
     ]);
-    let mut silent = String::new();
+    let mut remarks = String::new();
     for row in rows {
         let now = match &row.now {
             Ok(now) => now,
             Err(error) => {
-                silent.push_str(&format!("\n{}: {}", row.address, failure::code(error)));
+                remarks.push_str(&format!("\n{}: {}", row.address, failure::code(error)));
                 continue;
             }
         };
+        if now.draining {
+            remarks.push_str(&format!("\n{} drains: it takes no new calls", row.address));
+        }
+        if let Some(why) = &now.degraded {
+            // Escape it, since it comes from elsewhere and goes to a terminal.
+            remarks.push_str(&format!("\n{} is degraded: {}", row.address, why.escape_debug()));
+        }
         let number = |key: &str| match now.numbers.get(key) {
             Some(value) => short(*value as f64),
             None => "-".to_owned(),
@@ -188,7 +203,7 @@ fn to_text(rows: &[Row<'_>]) -> String {
     for column in table.column_iter_mut() {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    format!("{table}{silent}")
+    format!("{table}{remarks}")
 }
 
 /// A number in at most five places.
@@ -216,6 +231,12 @@ fn to_json(rows: &[Row<'_>]) -> Json {
         node.insert("address".to_owned(), address.into());
         let numbers = now.numbers.iter();
         node.extend(numbers.map(|(key, value)| (key.clone(), (*value).into())));
+        if now.draining {
+            node.insert(status::DRAINING.to_owned(), true.into());
+        }
+        if let Some(why) = &now.degraded {
+            node.insert(status::DEGRADED.to_owned(), why.as_str().into());
+        }
         node.into()
     });
     document["nodes"] = nodes.collect();
