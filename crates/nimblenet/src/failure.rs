@@ -189,7 +189,16 @@ pub(crate) fn code(error: &anyhow::Error) -> String {
         }
         cause.is::<StartError>().then(|| CANNOT_START.to_owned())
     });
-    known.last().unwrap_or_else(|| usual.to_owned())
+    // What stands as the context of an error is no link of the chain.
+    let said = || {
+        error
+            .downcast_ref::<Coded>()
+            .map(|said| said.code.clone().into_owned())
+    };
+    known
+        .last()
+        .or_else(said)
+        .unwrap_or_else(|| usual.to_owned())
 }
 
 /// Whether a reader of the output has gone away.

@@ -43,6 +43,17 @@ fn an_error_is_one_json_document_where_json_is_asked_for() {
     }
     let missing = ["run", "no-such-file.wasm", "--json"];
     assert_eq!(error_code(&missing, 1), "io");
+    let unread = [
+        "call",
+        "shop/add",
+        "@no-such-file.json",
+        "--node",
+        nobody,
+        "--json",
+    ];
+    assert_eq!(error_code(&unread, 1), "io");
+    let nameless = ["call", "shop/add", "--node", "nohost.invalid", "--json"];
+    assert_eq!(error_code(&nameless, 1), "unknown-host");
     assert_eq!(error_code(&["inspect", "no-such-file", "--json"], 1), "io");
     assert_eq!(error_code(&["check", &junk, "--json"], 1), "refused");
     assert_eq!(error_code(&["keygen", "-o", &key, "--json"], 1), "exists");
@@ -89,6 +100,32 @@ fn a_registry_without_a_port_for_its_mesh_is_refused() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("--listen 127.0.0.1:65535"), "{said}");
+}
+
+#[test]
+fn the_port_of_the_mesh_that_is_taken_is_said_to_follow_that_of_the_command_line() {
+    let bench = Bench::new();
+    // Both ports are free now, so the next one can be taken.
+    let (taken, before) = core::iter::repeat_with(|| UdpSocket::bind("127.0.0.1:0").unwrap())
+        .find_map(|taken| {
+            let port = taken.local_addr().unwrap().port();
+            UdpSocket::bind(("127.0.0.1", port - 1))
+                .is_ok()
+                .then_some((taken, port - 1))
+        })
+        .unwrap();
+    let (listen, data) = (format!("127.0.0.1:{before}"), bench.path("data"));
+    let said = processes::fail(&["registry", "--listen", &listen, "--data", &data]);
+    assert!(said.contains("the port after that of --listen"), "{said}");
+    drop(taken);
+}
+
+#[test]
+fn a_public_key_is_printed_again() {
+    let bench = Bench::new();
+    let key = bench.path("shop.key");
+    let shown = processes::succeed(&["keygen", "--show", &key]);
+    assert_eq!(shown.trim(), bench.public("shop.key"));
 }
 
 #[test]
@@ -205,7 +242,9 @@ fn a_wrong_value_is_answered_with_what_is_expected() {
     .concat();
     let moved = |call, to| ["move", call, "--node", "127.0.0.1:9", "--to", to];
     let at = ["call", "shop/add", "--node", "127.0.0.1:9", "--at", "65535"];
-    let rows: [(i32, &str, &[&str]); 8] = [
+    let port = ["ps", "--node", "127.0.0.1:99999"];
+    let rows: [(i32, &str, &[&str]); 9] = [
+        (2, "a port a number up to 65535", &port),
         (2, "as `nimblenet ps` shows it", &moved("x", "2")),
         (2, "0 to 65534", &moved("1", "65535")),
         (2, "0 to 65534", &at),

@@ -154,6 +154,45 @@ fn a_kill_of_the_operator_s_node_loses_and_doubles_nothing() {
 }
 
 #[test]
+fn a_reader_hears_that_the_sink_has_started_again_and_whoever_looks_that_it_is_down() {
+    let mut line = line();
+    let path = file(&line, "sums", 2, "");
+    flow(&["start", &path]);
+    give(&path, 1..=6);
+    soon("the sums arrive", || values(&path).len() == 3);
+    let quiet = nimblenet(&["flow", "read", &path, "--from", "3"]);
+    assert!(
+        quiet.status.success() && quiet.stderr.is_empty(),
+        "{quiet:?}"
+    );
+    assert!(line.kill(SINK));
+    let shown = nimblenet(&["flow", "show", &path, "--json", "--timeout", "3"]);
+    assert_eq!(shown.status.code(), Some(1));
+    let shown: Json = serde_json::from_slice(&shown.stdout).unwrap();
+    assert!(shown["error"]["code"].is_string(), "{shown}");
+    assert_eq!(shown["flows"][0]["node"], SOURCE, "the others are shown");
+    line.restart(SINK);
+    // It has another address.
+    let path = file(&line, "sums", 2, "");
+    flow(&["start", &path]);
+    let read = nimblenet(&["flow", "read", &path, "--from", "9"]);
+    let said = String::from_utf8(read.stderr).unwrap();
+    assert!(
+        read.status.success() && said.contains("started again"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_source_that_has_just_started_begins_a_flow_as_soon_as_it_has_the_catalogue() {
+    let mut line = line();
+    assert!(line.kill(SOURCE));
+    line.restart(SOURCE);
+    let path = file(&line, "sums", 2, "");
+    flow(&["start", &path]);
+}
+
+#[test]
 fn a_source_runs_its_own_tasklet_in_each_period() {
     let line = line();
     let feed = "[feed]\ntasklet = \"shop/seven\"\nevery_ms = 50\n";
@@ -194,9 +233,22 @@ fn what_cannot_be_is_refused_with_its_code_and_what_to_do() {
         assert_eq!(code(&["start", &wrong]), reason);
         flow(&["stop", &wrong]);
     }
+    let filter = wrong
+        .replace("\"sums\"", "\"odd\"")
+        .replace("map", "filter");
+    let filter = line.bench.write("filter.toml", filter);
+    let said = fail(&["flow", "start", &filter]);
+    assert!(
+        said.contains("a filter takes what comes in and returns one bool, but its `run` is func("),
+        "{said}"
+    );
+    flow(&["stop", &filter]);
+    assert_eq!(code(&["show", &filter]), "unknown-flow");
     assert_eq!(flow(&["stop", &path])["ended"], 2, "it went on");
     let bad = line.bench.write("bad.toml", "name = \"Sums\"\n");
     assert_eq!(code(&["start", &bad]), "bad-flow");
+    let said = fail(&["flow", "start", &bad]);
+    assert!(said.contains("bad.toml:1: name is "), "{said}");
     let registry = line.coap(0);
     let error = fail(&["flow", "list", "--node", &registry]);
     assert!(error.contains("runs no tasklets"), "{error}");

@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::net::UdpSocket;
 use std::process::{Command, Stdio};
 
+use nimblenet_tasklet::NamespaceId;
 use processes::{
     ADD, Bench, Daemon, add, fail, free_ports, nimblenet, registry_port, soon, succeed,
 };
@@ -129,7 +130,10 @@ fn what_was_published_comes_back_and_no_module_moves() {
     assert_eq!(pair.called(), "5");
     let back = ["rollback", "shop", "--registry", &at, "--key", &key];
     let said = fail(&[&back[..], &["--to", "9"]].concat());
-    assert!(said.contains("unknown-epoch"), "{said}");
+    assert!(
+        said.contains("unknown-epoch: epoch 9 is not kept"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -160,9 +164,19 @@ fn fault_04_two_commands_lead_back_after_a_registry_has_lost_its_disk() {
 
     // Who publishes is told what to do.
     let other = pair.bench.package("shop/add", ADD, &add(10), &[]);
+    let history = |of: &str| {
+        let output = nimblenet(&["history", of, "--registry", &pair.at()]);
+        String::from_utf8(output.stdout).unwrap()
+    };
     soon("the registry hears what the node holds", || {
-        succeed(&["history", "shop", "--registry", &pair.at()]).contains("--epoch-at-least 4")
+        history("shop").contains("--epoch-at-least 4")
     });
+    // Without its disk it does not know the name, and its log has the short identifier.
+    let id = NamespaceId::of(&"shop".parse().unwrap());
+    let short = history(&format!("{:#010x}", id.0));
+    assert!(short.contains("--epoch-at-least 4"), "{short}");
+    let unknown = fail(&["history", "nope", "--registry", &pair.at()]);
+    assert!(unknown.contains("has nothing of nope"), "{unknown}");
     let said = pair.publish(&other, &[]).unwrap_err();
     assert!(
         said.contains("registry-behind") && said.contains("--epoch-at-least 4"),

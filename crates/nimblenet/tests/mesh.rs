@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use nimblenet_tasklet::{Capabilities, Capability};
 use processes::{ADD, Bench, Daemon, add, fail, free_ports, packed, soon, succeed};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 /// A registry and nodes, each the neighbour of the next.
 struct Mesh {
@@ -303,7 +303,16 @@ fn a_failure_names_the_tasklet_the_node_and_what_was_met() {
     let (sensor, mean) = (file("shop-paint-sensor.nnp"), file("std-mean.nnp"));
     mesh.publish(&[sensor.to_str().unwrap(), mean.to_str().unwrap()]);
     let large = format!("[{}]", "1,".repeat(5000).trim_end_matches(','));
-    let cases: [(&[&str], [&str; 4]); 4] = [
+    let cases: [(&[&str], [&str; 4]); 5] = [
+        (
+            &["std/mean", "[1]", "--at", "65534"],
+            [
+                "not-a-node",
+                "node 65534",
+                "the registry of ",
+                "runs no tasklets",
+            ],
+        ),
         (
             &["shop/paint-sensor", "8"],
             [
@@ -593,6 +602,14 @@ fn a_cancelled_call_ends_for_who_waits_and_at_the_node_that_runs_it() {
             .iter()
             .any(|held| held["state"] == "running")
     });
+    let held = &listed(&first)[0];
+    assert_eq!((&held["client"], &held["number"]), (&json!(7), &json!(1)));
+    assert_eq!(held["priority"], "high");
+    let table = succeed(&["ps", "--node", &first]);
+    assert!(
+        table.contains("PRIORITY") && table.contains("high"),
+        "{table}"
+    );
     let cancel = ["cancel", "shop/slow", "--node"];
     let unknown = [&cancel[..], &[&second], &robot].concat();
     let said = fail(&unknown);
@@ -611,6 +628,30 @@ fn a_cancelled_call_ends_for_who_waits_and_at_the_node_that_runs_it() {
     let result = ["call", "shop/slow", "--result", "--node", &first];
     let said = fail(&[&result[..], &robot].concat());
     assert!(said.contains("cancelled"), "{said}");
+}
+
+#[test]
+fn a_call_without_numbers_is_cancelled_by_its_place_in_the_list_of_the_node() {
+    let mesh = slow_mesh();
+    let node = mesh.coap(1);
+    let call = Command::new(env!("CARGO_BIN_EXE_nimblenet"))
+        .args(["call", "shop/slow", "4000000000", "20", "--node", &node])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    soon("the call runs", || listed(&node).len() == 1);
+    let number = listed(&node)[0]["call"].to_string();
+    assert_eq!(listed(&node)[0]["client"], Json::Null);
+    let cancel = ["cancel", "--call", &number, "--node", &node];
+    assert!(succeed(&cancel).contains("is cancelled"));
+    let ended = call.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(
+        !ended.status.success() && said.contains("cancelled"),
+        "{said}"
+    );
+    soon("nobody works on it", || listed(&node).is_empty());
+    assert!(fail(&cancel).contains("unknown-call"));
 }
 
 /// Sleeps half a second as often as its first argument says.

@@ -87,6 +87,17 @@ fn packages_with_much_in_common_are_published_compressed_and_pulled_as_they_were
         assert_eq!(entry["dictionary"], 8);
     }
     assert!(succeed(&["ls", "--registry", &at]).contains("std/dictionary"));
+    let pull = [
+        "pull",
+        "std/dictionary",
+        "-o",
+        "/dev/null",
+        "--registry",
+        &at,
+    ];
+    assert!(fail(&pull).contains("std/dictionary is no tasklet"));
+    let rm = ["rm", "std/dictionary", "--key", &key, "--registry", &at];
+    assert!(fail(&rm).contains("std/dictionary is no tasklet"));
     let module = bench.path("rms.wasm");
     succeed(&["pull", "std/rms", "--registry", &at, "-o", &module]);
     let (module, package) = (

@@ -175,17 +175,21 @@ impl<'de> Deserialize<'de> for Neighbours {
                 Err(_) if is_host_and_port(&text) => UNKNOWN,
                 address => address.map_err(D::Error::custom)?,
             };
+            let is_named = names.iter().any(|(_, name)| *name == text);
             let wrong = match address {
-                _ if names.iter().any(|(_, name)| *name == text) => Some("is there twice"),
-                it if it == UNKNOWN && !is_address(&text) => None,
+                it if it == UNKNOWN && !is_address(&text) => is_named.then_some("is there twice"),
                 it if it.port() == 0 => Some("has port 0, at which nobody listens"),
                 it if it.ip().is_multicast() => Some("is a multicast address; name each node"),
                 it if it.ip().is_unspecified() => Some("is no address of one node"),
-                it if neighbours.contains(&it) => Some("is there twice"),
-                _ => None,
+                it => neighbours.contains(&it).then_some("is there twice"),
             };
             if let Some(wrong) = wrong {
-                return Err(D::Error::custom(format!("{address} {wrong}")));
+                let shown = if address == UNKNOWN {
+                    text
+                } else {
+                    address.to_string()
+                };
+                return Err(D::Error::custom(format!("{shown} {wrong}")));
             }
             if !is_address(&text) {
                 names.push((neighbours.len(), text));

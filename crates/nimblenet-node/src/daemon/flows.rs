@@ -126,13 +126,12 @@ impl Service {
             }
         };
         if let Err(error) = begun {
-            let unfit = match error {
-                FlowError::Tasklet(tasklet, Fault::WrongSignature) => {
-                    Some(self.unfit(&name, &plan, tasklet))
-                }
-                _ => None,
+            let refused = if let FlowError::Tasklet(tasklet, Fault::WrongSignature) = error {
+                self.unfit(&name, &plan, tasklet)
+            } else {
+                self.flow_refused(&name, error)
             };
-            answer.give(unfit.unwrap_or_else(|| self.flow_refused(&name, error)));
+            answer.give(refused);
             return;
         }
         tracing::info!(flow = %name, sink = plan.sink.0, "a flow begins");

@@ -270,3 +270,32 @@ impl Request {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nimblenet_core::ClientId;
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_is_made_again_is_told_why_the_first_one_failed() {
+        let name: TaskletName = "shop/add".parse().unwrap();
+        let client = ClientId(7);
+        let numbered = |number| Some((CallKey { client, number }, name));
+        let ended = |number, detail: &str| Ended {
+            report: CallReport::refused(Fault::Unreachable),
+            place: String::new(),
+            detail: Some(detail.to_owned()),
+            numbered: numbered(number),
+        };
+        let mut results = Results::default();
+        results.keep(CallId(1), ended(1, "node 2 is silent"));
+        results.keep(CallId(2), ended(1, "the registry is node 9"));
+        results.keep(CallId(3), ended(2, "node 3 is silent"));
+        let detail = |number, fault| results.detail(numbered(number)?, fault);
+        let first = detail(1, Fault::Unreachable);
+        assert_eq!(first.as_deref(), Some("node 2 is silent"));
+        assert_eq!(detail(1, Fault::Deadline), None);
+        assert_eq!(detail(3, Fault::Unreachable), None);
+    }
+}

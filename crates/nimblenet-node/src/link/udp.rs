@@ -534,6 +534,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_neighbour_whose_name_has_no_address_yet_is_sent_nothing_until_it_has_one() {
+        let (neighbour, address) = bound();
+        let mut link = link(&[UNKNOWN], false);
+        link.send(None, b"early");
+        assert_eq!(link.status().dropped, 1);
+        assert!(!lock(&link.peers).is_found(0));
+        lock(&link.peers).move_to(0, "cell-3:1", &[address]);
+        link.send(None, b"hello");
+        let mut buffer = [0; 16];
+        assert_eq!(neighbour.recv(&mut buffer).unwrap(), 5);
+        assert_eq!(&buffer[..5], b"hello");
+    }
+
+    #[tokio::test]
     async fn a_neighbour_is_sent_to_from_the_address_that_it_knows_while_there_is_one() {
         let (neighbour, at) = bound();
         let (frames, mut heard) = tokio::sync::mpsc::channel(1);

@@ -219,7 +219,19 @@ fn a_tasklet_is_withdrawn_once_nothing_calls_it() {
     };
     let called = withdraw(&mut store, &[name("rms")]).unwrap_err();
     assert_eq!(called.code(), "still-called");
-    assert!(called.to_string().contains("shop/chain"), "{called}");
+    assert_eq!(
+        called.to_string(),
+        "shop/rms is called by shop/chain; withdraw what calls it before or together"
+    );
+    let called = Refusal::StillCalled {
+        name: Box::new("std/rms".parse().unwrap()),
+        callers: vec!["shop/chain".parse().unwrap(); 10].into(),
+    };
+    let called = called.to_string();
+    assert!(
+        called.contains(" and 2 more; withdraw what calls it before, one"),
+        "{called}"
+    );
     assert_eq!(store.catalogue(&name("shop")).unwrap().epoch(), 1);
     let both = withdraw(&mut store, &[name("rms"), name("chain")]);
     assert_eq!(both.unwrap().epoch, 2);

@@ -288,11 +288,14 @@ fn read(args: &Args, named: &Named, from: u64, follow: bool) -> anyhow::Result<(
             };
             Ok((items, known))
         })?;
-        let (items, known) = items;
+        let ((items, known), sought) = (items, last);
+        if !known && items.is_empty() {
+            last = 0;
+        }
         if !known && !told {
             told = true;
             complain(&format!(
-                "the sink has no item {last}: it has started again, or takes the flow again, since, and its numbers \
+                "the sink has no item {sought}: it has started again, or takes the flow again, since, and its numbers \
                  begin at 1 anew; --from 0 prints all that it has\n"
             ));
         }

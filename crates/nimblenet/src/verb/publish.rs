@@ -142,16 +142,15 @@ fn told_apart(stopped: Stopped, registry: &Address) -> (Vec<PublishReport>, Opti
         published,
         error,
     } = stopped;
-    let elsewhere = match &error {
-        RemoteError::Packages(BadPackages::UnknownImport { callee, .. })
-            if callee.namespace != namespace =>
-        {
-            format!(
-                "; if another registry has {}, `--also ADDR` names it, so that the callee is looked up there",
-                callee.namespace
-            )
-        }
-        _ => String::new(),
+    let elsewhere = if let RemoteError::Packages(BadPackages::UnknownImport { callee, .. }) = &error
+        && callee.namespace != namespace
+    {
+        format!(
+            "; if another registry has {}, `--also ADDR` names it, so that the callee is looked up there",
+            callee.namespace
+        )
+    } else {
+        String::new()
     };
     let sentence = format!("publishing {namespace} at {registry} failed: {error}{elsewhere}");
     let error = Coded::new(error.code().to_owned(), sentence);

@@ -80,7 +80,7 @@ async fn fetch(registry: &mut Remote, args: &Args) -> anyhow::Result<(Vec<u8>, u
         true => dictionary(&args.name),
         false => Coded::new(
             Fault::UnknownTasklet.code(),
-            "nothing of that name is published there; `nimblenet ls` lists what is",
+            "unknown-tasklet: nothing of that name is published there; `nimblenet ls` lists what is",
         ),
     })?;
     let module = if entry.has_module() {
@@ -112,7 +112,7 @@ async fn fetch(registry: &mut Remote, args: &Args) -> anyhow::Result<(Vec<u8>, u
 /// The error that a name is that of a dictionary.
 pub(super) fn dictionary(name: &TaskletName) -> Coded {
     let sentence = format!(
-        "{name} is no tasklet, but what the modules of {} have in common; they are compressed with it, and \
+        "is-dictionary: {name} is no tasklet, but what the modules of {} have in common; they are compressed with it, and \
          need it as long as one of them is published",
         name.namespace
     );

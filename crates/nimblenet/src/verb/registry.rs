@@ -64,13 +64,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     // An option of the command line has no line in the file.
     let file = args.config.as_ref();
     let file = file.filter(|_| args.listen.is_none() && args.data.is_none());
-    let daemon = Daemon::registry(config, None).map_err(|error| match error {
-        StartError::Bind { key: "listen", .. } if args.config.is_none() => {
+    let daemon = Daemon::registry(config, None).map_err(|error| {
+        if args.config.is_none() && matches!(error, StartError::Bind { key: "listen", .. }) {
             let sentence = "frames of the mesh are taken at the port after that of --listen; choose another \
                             --listen, or give both in a configuration file";
-            anyhow::Error::new(error).context(sentence)
+            return anyhow::Error::new(error).context(sentence);
         }
-        error => node::blamed(error, file),
+        node::blamed(error, file)
     });
     let daemon = daemon.with_context(|| format!("cannot start with data {}", data.display()))?;
     let manners = node::Manners { attached: args.attached, json: args.json };

@@ -55,24 +55,26 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 /// A value of CBOR as JSON; nothing if it is malformed, or of a kind that no status has.
 fn read(decoder: &mut Decoder<'_>, depth: u8) -> Option<Json> {
     let depth = depth.checked_sub(1)?;
-    match decoder.datatype().ok()? {
-        Type::U8 | Type::U16 | Type::U32 | Type::U64 => Some(decoder.u64().ok()?.into()),
-        Type::Bool => Some(decoder.bool().ok()?.into()),
-        Type::String => Some(decoder.str().ok()?.into()),
-        Type::Array => {
-            let len = decoder.array().ok()??;
-            (0..len).map(|_| read(decoder, depth)).collect()
-        }
-        Type::Map => {
-            let mut map = Map::new();
-            for _ in 0..decoder.map().ok()?? {
-                let key = decoder.str().ok()?.to_owned();
-                map.insert(key, read(decoder, depth)?);
-            }
-            Some(map.into())
-        }
-        _ => None,
+    let kind = decoder.datatype().ok()?;
+    if kind == Type::Bool {
+        return Some(decoder.bool().ok()?.into());
     }
+    if kind == Type::String {
+        return Some(decoder.str().ok()?.into());
+    }
+    if kind == Type::Array {
+        let len = decoder.array().ok()??;
+        return (0..len).map(|_| read(decoder, depth)).collect();
+    }
+    if kind == Type::Map {
+        let mut map = Map::new();
+        for _ in 0..decoder.map().ok()?? {
+            let key = decoder.str().ok()?.to_owned();
+            map.insert(key, read(decoder, depth)?);
+        }
+        return Some(map.into());
+    }
+    Some(decoder.u64().ok()?.into())
 }
 
 fn to_text(document: &Json) -> String {
@@ -146,7 +148,7 @@ fn shown(value: &Json) -> String {
     match value {
         Json::String(text) => text.escape_debug().to_string(),
         Json::Bool(is_so) => if *is_so { "yes" } else { "no" }.to_owned(),
-        other => other.to_string(),
+        Json::Null | Json::Number(_) | Json::Array(_) | Json::Object(_) => value.to_string(),
     }
 }
 
