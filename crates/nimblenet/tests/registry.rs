@@ -163,6 +163,7 @@ fn whatever_is_wrong_is_refused_with_its_code_and_changes_nothing() {
     let large = bench.write("large.nnp", package("shop/large", ADD, &large, &[]));
     let broken = bench.write("broken.nnp", package("shop/broken", ADD, b"\0asm", &[]));
     let caller = bench.package("shop/caller", ADD, &add(8), &["shop/nothing"]);
+    let stray = bench.package("shop/stray", ADD, &add(9), &["std/nothing"]);
     let damaged = std::fs::read(&adder).unwrap();
     let damaged = bench.write("damaged.nnp", &damaged[..damaged.len() - 1]);
     let text = bench.write("text.nnp", "hello");
@@ -171,6 +172,7 @@ fn whatever_is_wrong_is_refused_with_its_code_and_changes_nothing() {
         (&large, &key, "too-large"),
         (&broken, &key, "invalid-module"),
         (&caller, &key, "bad-import"),
+        (&stray, &key, "if another registry has std, `--also ADDR` names it"),
         (&damaged, &key, "damaged"),
         (&text, &key, "not a package"),
         (&text, &text, "cannot use the key"),
