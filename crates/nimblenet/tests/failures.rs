@@ -177,7 +177,7 @@ fn fault_15_a_node_that_acknowledges_a_call_and_dies_is_waited_for_as_long_as_is
     });
     assert_eq!(code, Some(1));
     assert!(
-        said.contains(&format!("{address} was waited for, 1.5 s")),
+        said.contains(&format!("{address} was waited for, 1.5 s")) && said.contains("--timeout"),
         "{said}"
     );
     assert!(said.contains("no-answer"), "{said}");

@@ -312,7 +312,10 @@ fn a_node_that_drains_says_so_and_a_call_that_went_elsewhere_may_have_run_there(
     let told = succeed(&["status", "--node", &at]);
     assert!(told.starts_with("it drains"), "{told}");
     let status = json(&["status", "--node", &at, "--json"]);
-    assert_eq!((&status["id"], &status["draining"]), (&1.into(), &true.into()));
+    assert_eq!(
+        (&status["id"], &status["draining"]),
+        (&1.into(), &true.into())
+    );
     assert_eq!(status["links"][0]["kind"], "udp");
     assert!(succeed(&["top", "--node", &at]).contains("drains: it takes no new calls"));
 

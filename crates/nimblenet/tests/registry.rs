@@ -172,7 +172,11 @@ fn whatever_is_wrong_is_refused_with_its_code_and_changes_nothing() {
         (&large, &key, "too-large"),
         (&broken, &key, "invalid-module"),
         (&caller, &key, "bad-import"),
-        (&stray, &key, "if another registry has std, `--also ADDR` names it"),
+        (
+            &stray,
+            &key,
+            "if another registry has std, `--also ADDR` names it",
+        ),
         (&damaged, &key, "damaged"),
         (&text, &key, "not a package"),
         (&text, &text, "cannot use the key"),

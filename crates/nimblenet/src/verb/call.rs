@@ -11,7 +11,7 @@ use nimblenet_tasklet::{NodeId, TaskletName};
 use serde_json::json;
 use tokio::time::sleep;
 
-use nimblenet_node::remote::{CallOptions, JobSummary, LineSummary};
+use nimblenet_node::remote::{CallOptions, JobSummary, LineSummary, RemoteError};
 use nimblenet_pack::values::{self, Item};
 
 use super::logs;
@@ -170,7 +170,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             if in_vain {
                 context.push_str("; ");
                 context.push_str(&args.patience.in_vain(&args.node));
-                context.push_str("; a call that it has taken goes on there, and --timeout waits longer");
+                if matches!(error, RemoteError::Client(_)) {
+                    let more = "; a call that it has taken goes on there, and --timeout waits longer";
+                    context.push_str(more);
+                }
             }
             let error = anyhow::Error::new(error).context(context);
             return Err(failed(args, error, lines, name_of));
