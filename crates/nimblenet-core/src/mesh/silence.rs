@@ -14,7 +14,7 @@ use crate::time::Instant;
 const NODES: usize = 16;
 /// A node that has not answered so often in a row is silent where everything else is answered; a single packet
 /// may have got lost.
-const UNANSWERED: u8 = 3;
+const SILENT_AFTER: u8 = 3;
 /// One more for each such share of questions that got no answer lately: links that lose frames are no dead ones.
 const SHARE: u16 = u16::MAX / 16;
 /// Of about so many questions that is the share.
@@ -59,7 +59,7 @@ impl Silence {
 
     /// Something sent to `node` was not answered. The node that was added first makes room.
     pub(super) fn note(&mut self, at: Instant, node: NodeId) {
-        let needed = UNANSWERED + (self.lost / SHARE) as u8;
+        let needed = SILENT_AFTER + (self.lost / SHARE) as u8;
         self.lost += (u16::MAX - self.lost) / QUESTIONS;
         let first = Silent {
             node,
@@ -110,11 +110,11 @@ mod tests {
     #[test]
     fn a_node_is_silent_when_it_has_not_answered_again_and_again_until_a_packet_of_it_comes() {
         let mut silence = Silence::new();
-        note(&mut silence, UNANSWERED - 1, NodeId(9));
+        note(&mut silence, SILENT_AFTER - 1, NodeId(9));
         assert!(!silence.is_of(NodeId(9)));
         silence.hear(NodeId(9));
-        note(&mut silence, UNANSWERED, NodeId(9));
-        note(&mut silence, UNANSWERED - 1, NodeId(8));
+        note(&mut silence, SILENT_AFTER, NodeId(9));
+        note(&mut silence, SILENT_AFTER - 1, NodeId(8));
         assert!(silence.is_of(NodeId(9)) && !silence.is_of(NodeId(8)));
         silence.hear(NodeId(9));
         assert!(!silence.is_of(NodeId(9)));
@@ -123,11 +123,11 @@ mod tests {
     #[test]
     fn what_gets_lost_together_counts_once_and_what_was_long_ago_does_not_count() {
         let mut silence = Silence::new();
-        for _ in 0..=UNANSWERED {
+        for _ in 0..=SILENT_AFTER {
             silence.note(NOW, NodeId(9));
         }
         assert!(!silence.is_of(NodeId(9)), "that was one moment");
-        for turn in 1..=u32::from(UNANSWERED) {
+        for turn in 1..=u32::from(SILENT_AFTER) {
             let later = (IN_A_ROW + Duration::from_millis(1)) * turn;
             silence.note(NOW + later, NodeId(9));
         }
@@ -143,14 +143,14 @@ mod tests {
                 silence.note(NOW, NodeId(1));
             }
         }
-        note(&mut silence, UNANSWERED + 1, NodeId(9));
+        note(&mut silence, SILENT_AFTER + 1, NodeId(9));
         assert!(!silence.is_of(NodeId(9)), "a third is lost");
-        note(&mut silence, 5 * UNANSWERED, NodeId(8));
+        note(&mut silence, 5 * SILENT_AFTER, NodeId(8));
         assert!(silence.is_of(NodeId(8)));
         for _ in 0..500 {
             silence.ask();
         }
-        note(&mut silence, UNANSWERED, NodeId(7));
+        note(&mut silence, SILENT_AFTER, NodeId(7));
         assert!(silence.is_of(NodeId(7)));
     }
 
@@ -159,7 +159,7 @@ mod tests {
         let mut silence = Silence::new();
         (0..=NODES as u16).for_each(|id| silence.note(NOW, NodeId(id)));
         let mut again = |id| {
-            for turn in 1..u32::from(UNANSWERED) {
+            for turn in 1..u32::from(SILENT_AFTER) {
                 silence.note(NOW + Duration::from_secs(1) * turn, NodeId(id));
             }
             silence.is_of(NodeId(id))
