@@ -575,6 +575,13 @@ impl<'t> Run<'t> {
             let wish = urgency.wish(self.trace.seed, self.next - 1);
             (wish, urgency.told)
         });
+        let name = self.names[trigger.chain as usize];
+        let is_followed = self.triggered == self.follow;
+        if is_followed {
+            let now = self.engine.now();
+            let follower = &mut self.engine.observer_mut().follower;
+            follower.expect(now, node, name);
+        }
         if self.engine.node(node).is_none() {
             self.refused += 1;
             if let (Some(deadlines), Some((wish, _))) = (&mut self.deadlines, wish) {
@@ -584,9 +591,13 @@ impl<'t> Run<'t> {
             if let Some(errands) = &mut self.errands {
                 errands.not_taken();
             }
+            if is_followed {
+                let now = self.engine.now();
+                let follower = &mut self.engine.observer_mut().follower;
+                follower.called(now, Err(Fault::Unreachable));
+            }
             return;
         }
-        let name = self.names[trigger.chain as usize];
         let client = ClientId(trigger.robot);
         let number = self.triggered as u32;
         let key = self.errands.as_ref().map(|_| CallKey { client, number });
@@ -615,17 +626,13 @@ impl<'t> Run<'t> {
         if let (Some(deadlines), Some((wish, _))) = (&mut self.deadlines, wish) {
             deadlines.called(self.engine.now(), node, wish, taken);
         }
-        match taken {
-            Ok(call) if self.triggered == self.follow => {
-                let now = self.engine.now();
-                let follower = &mut self.engine.observer_mut().follower;
-                follower.called(now, node, call, name);
-            }
-            Ok(_) => {}
-            Err(fault) => {
-                let failed = &mut self.engine.observer_mut().failed;
-                *failed.entry(fault.code()).or_default() += 1;
-            }
+        let now = self.engine.now();
+        let tally = self.engine.observer_mut();
+        if is_followed {
+            tally.follower.called(now, taken);
+        }
+        if let Err(fault) = taken {
+            *tally.failed.entry(fault.code()).or_default() += 1;
         }
     }
 
@@ -664,6 +671,8 @@ impl<'t> Run<'t> {
             self.acquired.push(node.counters().acquired);
             let lost = node.calls().filter(|call| call.caller.is_none());
             self.refused += lost.count() as u64;
+            let now = self.engine.now();
+            self.engine.observer_mut().follower.lost(now, id);
         }
     }
 

@@ -6,7 +6,7 @@ use core::str::FromStr;
 use core::time::Duration;
 
 use nimblenet_core::wire::{Frame, Holdings, Kind, Message, OVERHEAD, Page};
-use nimblenet_core::{CallId, Event, Instant, Step};
+use nimblenet_core::{CallId, Event, Instant, Node, Step};
 use nimblenet_tasklet::{Fault, NamespaceId, NodeId, Work};
 use serde::{Deserialize, Serialize};
 
@@ -416,6 +416,10 @@ impl Observer for Tally {
             self.note_ran(node, time);
         }
         self.follower.worked(now, node, work, time);
+    }
+
+    fn rested(&mut self, now: Instant, node: &Node) {
+        self.follower.rested(now, node);
     }
 
     fn event(&mut self, now: Instant, node: NodeId, event: &Event<'_>) {
