@@ -110,7 +110,7 @@ const ROWS: [Row; 16] =
             "300 s (400 s)",
             "",
             "",
-            |it| at(break_even(it.own, Accounting::Nominal, SHORT)),
+            |it| at(break_even(it.own, accounting(it.own), SHORT)),
         ),
         (
             "Fig. 9",
@@ -118,7 +118,7 @@ const ROWS: [Row; 16] =
             "300 s (400 s)",
             "210 to 300 s",
             "below 100 s, goal 60 s",
-            |it| at(break_even(it.own, Accounting::Nominal, LONG)),
+            |it| at(break_even(it.own, accounting(it.own), LONG)),
         ),
         (
             "Fig. 9",
@@ -186,6 +186,12 @@ const ROWS: [Row; 16] =
         ),
     ];
 
+/// How the runs count bytes; the page says it above the rows.
+fn accounting(runs: &Comparison<'_>) -> Accounting {
+    let first = runs.nimble.first();
+    first.map_or(Accounting::Nominal, |run| run.report.accounting)
+}
+
 /// A count, scaled to an hour.
 fn an_hour(run: &Sample<'_>, count: u64) -> f64 {
     count as f64 * 3600.0 / run.course.duration_s
@@ -195,7 +201,7 @@ fn sent_by_gateway(runs: &[Sample<'_>]) -> Option<f64> {
     mean_of(runs, |run| {
         let mut nodes = run.course.nodes.iter();
         let (_, sent, _) = nodes.find(|(id, ..)| id.0 == GATEWAY)?;
-        Some(sent.bytes(Accounting::Nominal, SHORT) as f64)
+        Some(sent.bytes(run.report.accounting, SHORT) as f64)
     })
 }
 
@@ -207,7 +213,11 @@ fn jain(runs: &[Sample<'_>]) -> String {
 fn over_bound(runs: &[Sample<'_>], header_bytes: u32) -> String {
     let times = mean_of(runs, |run| {
         let number = |of: &BTreeMap<u32, u64>| of.get(&header_bytes).copied();
-        let air = number(&run.report.air_bytes_by_accounting.nominal)?;
+        let air = &run.report.air_bytes_by_accounting;
+        let air = number(match run.report.accounting {
+            Accounting::Nominal => &air.nominal,
+            Accounting::Real => &air.real,
+        })?;
         let bound = number(&run.report.lower_bound_bytes_by_header).filter(|bound| *bound > 0)?;
         Some(air as f64 / bound as f64)
     });
@@ -218,12 +228,16 @@ fn windows_won(own: &Comparison<'_>) -> String {
     let Some((faster, all)) = own.windows_won() else {
         return "no break-even".to_owned();
     };
-    let share = 100.0 * faster as f64 / (all as f64).max(1.0);
+    if all == 0 {
+        return or_dash(None);
+    }
+    let share = 100.0 * faster as f64 / all as f64;
     format!("{faster} of {all} ({share:.1} %)")
 }
 
 fn ratio(a: Option<f64>, b: Option<f64>) -> String {
-    or_dash(a.zip(b).map(|(a, b)| format!("{:.1}", a / b.max(1.0))))
+    let both = a.zip(b.filter(|b| *b > 0.0));
+    or_dash(both.map(|(a, b)| format!("{:.1}", a / b)))
 }
 
 fn second(seconds: Option<f64>) -> String {
@@ -234,7 +248,7 @@ fn whole(number: Option<f64>) -> String {
     or_dash(number.map(|number| format!("{number:.0}")))
 }
 
-/// What is not known, because no call had a result, is a dash.
+/// What is not known, because there was nothing to measure, is a dash.
 fn or_dash(text: Option<String>) -> String {
     text.unwrap_or_else(|| "-".to_owned())
 }

@@ -83,11 +83,15 @@ pub(crate) fn mean(values: impl Iterator<Item = f64>) -> f64 {
     if count > 0.0 { sum / count } else { 0.0 }
 }
 
-/// Writes rows of numbers below a header.
+/// Writes rows of numbers below a header; a number that is none is an empty cell.
 fn csv(header: &[&str], rows: impl Iterator<Item = Vec<f64>>) -> String {
     let mut text = header.join(",") + "\n";
     for row in rows {
-        let cells: Vec<String> = row.iter().map(f64::to_string).collect();
+        let cells = row.iter().map(|cell| match cell.is_nan() {
+            true => String::new(),
+            false => cell.to_string(),
+        });
+        let cells: Vec<String> = cells.collect();
         text += &cells.join(",");
         text.push('\n');
     }

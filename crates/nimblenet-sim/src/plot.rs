@@ -19,7 +19,14 @@ pub const GREEN: Colour = (60, 145, 70);
 /// Grey, for what is in the background.
 pub const GREY: Colour = (150, 150, 150);
 
+/// How high the legend above a plot is, in pixels.
+pub const LEGEND_PX: u32 = 22;
+
 const FONT: &str = "sans-serif";
+/// The radius of a disc that has room.
+const DISC_PX: i32 = 4;
+/// What is between two names on an axis, at least.
+const LABEL_GAP_PX: u32 = 8;
 const INK: RGBColor = RGBColor(50, 50, 50);
 const GRID: RGBColor = RGBColor(228, 228, 228);
 
@@ -50,7 +57,7 @@ pub struct Axis {
 /// Something drawn in a chart.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Layer {
-    /// A line through points.
+    /// A line through points; one alone is a disc.
     Line {
         /// Its name in the legend; none if it is not there.
         name: Option<String>,
@@ -70,7 +77,7 @@ pub enum Layer {
         /// The corners.
         corners: Vec<[(f64, f64); 2]>,
     },
-    /// Discs with a text beside each.
+    /// Discs with a text beside each, as far as there is room.
     Points {
         /// Their name in the legend.
         name: Option<String>,
@@ -79,7 +86,7 @@ pub enum Layer {
         /// Where they are, and the text.
         points: Vec<(f64, f64, String)>,
     },
-    /// A vertical dashed line with a text at its right.
+    /// A vertical dashed line with a text beside it.
     Mark {
         /// Where it stands.
         x: f64,
@@ -91,11 +98,11 @@ pub enum Layer {
 }
 
 impl Axis {
-    /// From 0 to somewhat above the largest of some values, so that there is room for a legend.
+    /// From 0 to somewhat above the largest of some values.
     pub fn up_to(label: &str, values: impl Iterator<Item = f64>) -> Self {
         let largest = values.fold(0.0, f64::max);
         let largest = if largest > 0.0 { largest } else { 1.0 };
-        Self::over(label, 0.0..largest * 1.15)
+        Self::over(label, 0.0..largest * 1.08)
     }
 
     /// From one value to another.
@@ -116,11 +123,17 @@ impl Axis {
         }
     }
 
-    /// How many ticks it has at most.
-    fn ticks(&self, room: usize) -> usize {
-        match self.names.len() {
-            0 => room,
-            names => names + 1,
+    /// How many ticks it has at most; so many pixels are along it.
+    fn ticks(&self, room: usize, pixels: u32) -> usize {
+        let names = self.names.len();
+        let text: u32 = self
+            .names
+            .iter()
+            .map(|name| width(name) + LABEL_GAP_PX)
+            .sum();
+        match names > 0 && text <= pixels {
+            true => names + 1,
+            false => room,
         }
     }
 
@@ -165,21 +178,42 @@ type Drawn<'a> = Result<(), DrawingAreaErrorKind<<SVGBackend<'a> as DrawingBacke
 
 impl Chart {
     fn draw<'a>(&self, area: &Area<'a>) -> Drawn<'a> {
-        let longest = self.y.names.iter().map(String::len).max().unwrap_or(0);
-        let mut context = ChartBuilder::on(area)
-            .caption(&self.title, (FONT, 16).into_font().color(&INK))
+        let title = (FONT, 16).into_font().color(&INK);
+        let area = area.margin(6, 0, 0, 0).titled(&self.title, title)?;
+        let area = match self.layers.iter().any(|layer| layer.name().is_some()) {
+            true => {
+                let (legend, rest) = area.split_vertically(LEGEND_PX);
+                self.legend(&legend)?;
+                rest
+            }
+            false => area,
+        };
+        let longest = self
+            .y
+            .names
+            .iter()
+            .map(|name| width(name))
+            .max()
+            .unwrap_or(0);
+        let left = 58 + longest.saturating_sub(LABEL_GAP_PX);
+        let mut context = ChartBuilder::on(&area)
             .margin(10)
             .margin_right(18)
             .x_label_area_size(44)
-            .y_label_area_size(58 + 6 * longest as u32)
+            .y_label_area_size(left)
             .build_cartesian_2d(self.x.range.clone(), self.y.range.clone())?;
+        let (pixels, _) = context.plotting_area().dim_in_pixel();
+        let rows = match self.y.names.len() {
+            0 => 8,
+            names => names + 1,
+        };
         context
             .configure_mesh()
             .light_line_style(TRANSPARENT)
             .bold_line_style(GRID)
             .axis_style(GREY_LINE)
-            .x_labels(self.x.ticks(8))
-            .y_labels(self.y.ticks(8))
+            .x_labels(self.x.ticks(8, pixels))
+            .y_labels(rows)
             .x_label_formatter(&|value| self.x.tick(*value))
             .y_label_formatter(&|value| self.y.tick(*value))
             .x_desc(&self.x.label)
@@ -188,41 +222,32 @@ impl Chart {
             .axis_desc_style((FONT, 13).into_font().color(&INK))
             .draw()?;
         for layer in &self.layers {
-            layer.draw(&mut context, self.y.range.end)?;
-        }
-        if self.layers.iter().any(|layer| layer.name().is_some()) {
-            context
-                .configure_series_labels()
-                .position(self.legend())
-                .margin(8)
-                .background_style(WHITE.mix(0.85))
-                .border_style(GRID)
-                .label_font((FONT, 12).into_font().color(&INK))
-                .draw()?;
+            layer.draw(&mut context, (&self.x.range, self.y.range.end))?;
         }
         Ok(())
     }
 
-    /// The corner with the fewest points.
-    fn legend(&self) -> SeriesLabelPosition {
-        let middle = |range: &Range<f64>| (range.start + range.end) / 2.0;
-        let (x, y) = (middle(&self.x.range), middle(&self.y.range));
-        let corners = [
-            (SeriesLabelPosition::UpperRight, true, true),
-            (SeriesLabelPosition::UpperLeft, false, true),
-            (SeriesLabelPosition::LowerRight, true, false),
-            (SeriesLabelPosition::LowerLeft, false, false),
-        ];
-        let crowd = |right, upper| {
-            let points = self.layers.iter().flat_map(Layer::points);
-            let there = points.filter(|at| (at.0 > x) == right && (at.1 > y) == upper);
-            there.count()
-        };
-        let emptiest = corners
-            .into_iter()
-            .min_by_key(|(_, right, upper)| crowd(*right, *upper));
-        emptiest.map_or(SeriesLabelPosition::UpperRight, |(corner, ..)| corner)
+    /// What the colours mean, in a line above everything that is drawn.
+    fn legend<'a>(&self, area: &Area<'a>) -> Drawn<'a> {
+        let mut x = 58 + 10;
+        let y = LEGEND_PX as i32 / 2;
+        let beside = Pos::new(HPos::Left, VPos::Center);
+        let font = (FONT, 12).into_font().color(&INK).pos(beside);
+        for layer in &self.layers {
+            let Some(name) = layer.name() else {
+                continue;
+            };
+            layer.sample(area, (x, y))?;
+            area.draw(&Text::new(name.to_owned(), (x + 24, y), font.clone()))?;
+            x += 24 + width(name) as i32 + 20;
+        }
+        Ok(())
     }
+}
+
+/// Pixels that a text needs along its line, about.
+fn width(text: &str) -> u32 {
+    7 * text.chars().count() as u32
 }
 
 const GREY_LINE: RGBColor = RGBColor(GREY.0, GREY.1, GREY.2);
@@ -237,80 +262,143 @@ impl Layer {
         }
     }
 
-    fn points(&self) -> Vec<(f64, f64)> {
+    /// What the legend shows of it.
+    fn sample<'a>(&self, area: &Area<'a>, (x, y): (i32, i32)) -> Drawn<'a> {
         match self {
-            Self::Line { points, .. } => points.clone(),
-            Self::Boxes { corners, .. } => corners.iter().map(|[_, far]| *far).collect(),
-            Self::Points { points, .. } => points.iter().map(|(x, y, _)| (*x, *y)).collect(),
-            Self::Mark { .. } => Vec::new(),
+            Self::Line { colour, width, .. } => {
+                let style = ink(*colour).stroke_width(*width);
+                area.draw(&PathElement::new([(x, y), (x + 18, y)], style))
+            }
+            Self::Boxes { colour, .. } => {
+                let corners = [(x + 2, y - 5), (x + 16, y + 5)];
+                area.draw(&Rectangle::new(corners, ink(*colour).filled()))
+            }
+            Self::Points { colour, .. } => {
+                area.draw(&Circle::new((x + 9, y), DISC_PX, ink(*colour).filled()))
+            }
+            Self::Mark { .. } => Ok(()),
         }
     }
 
-    fn draw<'a>(&self, context: &mut Context<'a>, top: f64) -> Drawn<'a> {
+    /// Draws it, where the axes have these ranges.
+    fn draw<'a>(&self, context: &mut Context<'a>, (x, top): (&Range<f64>, f64)) -> Drawn<'a> {
         match self {
             Self::Line {
-                name,
-                colour: (red, green, blue),
+                colour,
                 width,
                 points,
+                ..
             } => {
-                let style = RGBColor(*red, *green, *blue).stroke_width(*width);
-                let series = LineSeries::new(points.iter().copied(), style);
-                let drawn = context.draw_series(series)?;
-                if let Some(name) = name {
-                    let sample = move |(x, y)| PathElement::new([(x, y), (x + 18, y)], style);
-                    drawn.label(name).legend(sample);
+                let style = ink(*colour).stroke_width(*width);
+                match points[..] {
+                    [point] => {
+                        let disc = Circle::new(point, *width + 1, ink(*colour).filled());
+                        context.draw_series([disc])?;
+                    }
+                    _ => {
+                        context.draw_series(LineSeries::new(points.iter().copied(), style))?;
+                    }
                 }
             }
             Self::Boxes {
-                name,
-                colour: (red, green, blue),
-                corners,
+                colour, corners, ..
             } => {
-                let style = RGBColor(*red, *green, *blue).filled();
-                let series = corners
-                    .iter()
-                    .map(|corners| Rectangle::new(*corners, style));
-                let drawn = context.draw_series(series)?;
-                if let Some(name) = name {
-                    let sample =
-                        move |(x, y)| Rectangle::new([(x + 2, y - 5), (x + 16, y + 5)], style);
-                    drawn.label(name).legend(sample);
-                }
+                let style = ink(*colour).filled();
+                let boxes = corners.iter();
+                context.draw_series(boxes.map(|corners| Rectangle::new(*corners, style)))?;
             }
-            Self::Points {
-                name,
-                colour: (red, green, blue),
-                points,
-            } => {
-                let style = RGBColor(*red, *green, *blue).filled();
+            Self::Points { colour, points, .. } => {
+                let places = points
+                    .iter()
+                    .map(|(x, y, _)| context.backend_coord(&(*x, *y)));
+                let places: Vec<(i32, i32)> = places.collect();
+                let (radius, style) = (radius(&places), ink(*colour).filled());
                 let discs = points
                     .iter()
-                    .map(|(x, y, _)| Circle::new((*x, *y), 4, style));
-                let drawn = context.draw_series(discs)?;
-                if let Some(name) = name {
-                    drawn
-                        .label(name)
-                        .legend(move |(x, y)| Circle::new((x + 9, y), 4, style));
-                }
+                    .map(|(x, y, _)| Circle::new((*x, *y), radius, style));
+                context.draw_series(discs)?;
+                let within = context.plotting_area().get_pixel_range();
                 let font = (FONT, 12).into_font().color(&INK);
-                let texts = points.iter().filter(|(.., text)| !text.is_empty());
-                context.draw_series(texts.map(|(x, y, text)| {
-                    EmptyElement::at((*x, *y)) + Text::new(text.clone(), (7, -14), font.clone())
-                }))?;
+                let texts = points.iter().map(|(.., text)| &text[..]);
+                let shifts = beside(&places, texts, &within);
+                let shown = points
+                    .iter()
+                    .zip(shifts)
+                    .filter_map(|((x, y, text), shift)| {
+                        let text = Text::new(text.clone(), shift?, font.clone());
+                        Some(EmptyElement::at((*x, *y)) + text)
+                    });
+                context.draw_series(shown)?;
             }
-            Self::Mark { x, height, text } => {
-                let line = [(*x, 0.0), (*x, top)];
+            Self::Mark {
+                x: at,
+                height,
+                text,
+            } => {
+                let line = [(*at, 0.0), (*at, top)];
                 let dashes = DashedLineSeries::new(line, 4, 4, INK.stroke_width(1));
                 context.draw_series(dashes)?;
-                let beside = Pos::new(HPos::Left, VPos::Top);
+                // It has room on the side where the axis is longer.
+                let is_left = *at - x.start > x.end - *at;
+                let (side, shift) = match is_left {
+                    true => (HPos::Right, -6),
+                    false => (HPos::Left, 6),
+                };
+                let beside = Pos::new(side, VPos::Top);
                 let font = (FONT, 12).into_font().color(&INK).pos(beside);
-                let text = Text::new(text.clone(), (6, 4), font);
-                context.draw_series([EmptyElement::at((*x, top * height)) + text])?;
+                let text = Text::new(text.clone(), (shift, 4), font);
+                context.draw_series([EmptyElement::at((*at, top * height)) + text])?;
             }
         }
         Ok(())
     }
+}
+
+fn ink((red, green, blue): Colour) -> RGBColor {
+    RGBColor(red, green, blue)
+}
+
+/// How large discs may be that they do not lie on each other.
+fn radius(places: &[(i32, i32)]) -> i32 {
+    let pairs = places.iter().enumerate().flat_map(|(at, a)| {
+        let others = places[at + 1..].iter();
+        others.map(move |b| i64::from(a.0 - b.0).pow(2) + i64::from(a.1 - b.1).pow(2))
+    });
+    let nearest = pairs.filter(|square| *square > 0).min();
+    let apart = nearest.map_or(i32::MAX, |square| square.isqrt() as i32);
+    (apart / 3).clamp(1, DISC_PX)
+}
+
+/// Where the text of each place stands, from it: beside it, within the plot, and on no other text; none if
+/// there is no such room.
+fn beside<'t>(
+    places: &[(i32, i32)],
+    texts: impl Iterator<Item = &'t str>,
+    (across, down): &(Range<i32>, Range<i32>),
+) -> Vec<Option<(i32, i32)>> {
+    let mut taken: Vec<[i32; 4]> = Vec::new();
+    let shifts = places.iter().zip(texts).map(|((x, y), text)| {
+        let (wide, high) = (width(text) as i32, 12);
+        let shifts = [(7, -14), (-7 - wide, -14), (7, 2), (-7 - wide, 2)];
+        let shift = shifts
+            .into_iter()
+            .filter(|_| !text.is_empty())
+            .find(|(right, lower)| {
+                let (left, upper) = (x + right, y + lower);
+                let is_within = across.start <= left
+                    && left + wide <= across.end
+                    && down.start <= upper
+                    && upper + high <= down.end;
+                let is_free = taken.iter().all(|[l, u, r, d]| {
+                    left + wide <= *l || *r <= left || upper + high <= *u || *d <= upper
+                });
+                is_within && is_free
+            })?;
+        let (left, upper) = (x + shift.0, y + shift.1);
+        taken.push([left, upper, left + wide, upper + high]);
+        Some(shift)
+    });
+    shifts.collect()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use nimblenet_tasklet::TaskletName;
 
 use super::{Figure, csv};
 use crate::followed::Followed;
-use crate::plot::{Axis, BLUE, Chart, GREEN, GREY, Layer, ORANGE, svg};
+use crate::plot::{Axis, BLUE, Chart, GREEN, GREY, LEGEND_PX, Layer, ORANGE, svg};
 use crate::trace::Trace;
 
 /// The row of the times in which nothing runs.
@@ -141,7 +141,7 @@ pub fn taskset(trace: &Trace, call_s: f64) -> Figure {
     Figure {
         name: "figure-4".to_owned(),
         caption: format!("The task set of seed {}", trace.seed),
-        svg: svg(&charts, (960, 380)),
+        svg: svg(&charts, (960, 400)),
         csv: csv(&header, rows),
     }
 }
@@ -195,14 +195,23 @@ pub fn robot_path(trace: &Trace, path: &[(f64, f64)], robot: u32, until_s: f64) 
     };
     let width_m = side(|at| at.0, trace.nodes.iter().map(|it| it.x_m).collect());
     let height_m = side(|at| at.1, trace.nodes.iter().map(|it| it.y_m).collect());
+    // A metre is as long along both axes, also where the page is larger than the floor.
+    let size = (
+        746,
+        (660.0 * height_m / width_m).clamp(200.0, 900.0) as u32 + 84 + LEGEND_PX,
+    );
+    let (room_x, room_y) = (660.0, f64::from(size.1 - 84 - LEGEND_PX));
+    let scale = (width_m / room_x).max(height_m / room_y);
+    let around = |length_m: f64, room: f64| {
+        let beside = (room * scale - length_m).max(0.0) / 2.0;
+        -beside..length_m + beside
+    };
     let chart = Chart {
         title: format!("robot {robot} in {until_s} s"),
-        x: Axis::over("x, m", 0.0..width_m),
-        y: Axis::over("y, m", 0.0..height_m),
+        x: Axis::over("x, m", around(width_m, room_x)),
+        y: Axis::over("y, m", around(height_m, room_y)),
         layers,
     };
-    // A metre is as long along both axes.
-    let height = (660.0 * height_m / width_m).clamp(200.0, 900.0) as u32 + 84;
     let step_s = crate::scenario::CONTACT_STEP.as_secs_f64();
     let rows = path
         .iter()
@@ -211,7 +220,7 @@ pub fn robot_path(trace: &Trace, path: &[(f64, f64)], robot: u32, until_s: f64) 
     Figure {
         name: "figure-5".to_owned(),
         caption: format!("The way of robot {robot} over the floor"),
-        svg: svg(&[chart], (746, height)),
+        svg: svg(&[chart], size),
         csv: csv(&["time_s", "x_m", "y_m"], rows),
     }
 }

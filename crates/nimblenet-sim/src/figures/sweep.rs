@@ -112,7 +112,7 @@ fn figure(name: &str, part: &str, measures: &[Measure], points: &[Point<'_>]) ->
     Figure {
         name: format!("sweep-{name}{part}"),
         caption: format!("What {name} leads to"),
-        svg: svg(&charts, (1320, 340)),
+        svg: svg(&charts, (1320, 360)),
         csv: csv(&header, rows),
     }
 }
@@ -130,8 +130,7 @@ fn chart(name: &str, measure: &Measure, points: &[Point<'_>]) -> Chart {
         ("monolithic", ORANGE, line(Cut::Monolithic)),
         ("nimble", BLUE, line(Cut::Nimble)),
     ];
-    // The legend has room above the lines.
-    let all = lines.iter().flat_map(|it| it.2.iter().map(|at| at.1 * 1.3));
+    let all = lines.iter().flat_map(|it| it.2.iter().map(|at| at.1));
     let y = Axis::up_to(measure.unit, all);
     let layers = lines.into_iter().filter(|(.., points)| !points.is_empty());
     let layers = layers.flat_map(|(name, colour, points)| {

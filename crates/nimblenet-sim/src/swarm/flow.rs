@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::deed::{Deed, digest, mix, passes, scale};
 use super::goods;
+use super::trial::no_node;
 use crate::scenario::{BadScenario, must, within};
 use crate::trace::duration;
 
@@ -228,11 +229,8 @@ impl Flow {
     ) -> Result<(), BadScenario> {
         within(field("at_s"), self.at_s, 0.0, until_s)?;
         within(field("sources"), self.sources.len(), 1, OTHERS)?;
-        let is_node = |name: &str, id: u16| {
-            must(nodes.contains(&id), field(name), || {
-                format!("{id} is no node of the mesh")
-            })
-        };
+        let is_node =
+            |name: &str, id: u16| must(nodes.contains(&id), field(name), || no_node(id, nodes));
         is_node("sink", self.sink)?;
         for (at, source) in self.sources.iter().enumerate() {
             is_node("sources", *source)?;
@@ -259,12 +257,12 @@ impl Flow {
             must(named.is_ok() && known, field("tasklet"), || {
                 format!("{} is not published as an operator", operator.tasklet)
             })?;
-            let most = if operator.kind().gathers() {
-                ITEMS as u16
-            } else {
-                1
-            };
-            within(field("count"), operator.count, 1, most)?;
+            let (count, gathers) = (operator.count, operator.kind().gathers());
+            must(gathers || count == 1, field("count"), || {
+                let tasklet = &operator.tasklet;
+                format!("{tasklet} takes one item at a time, not {count}: leave it out")
+            })?;
+            within(field("count"), count, 1, ITEMS as u16)?;
         }
         let least = self.span().saturating_mul(2);
         within(field("room"), u32::from(self.room), least, ITEMS as u32)

@@ -1,6 +1,7 @@
 //! What is wrong with a file that has not the form of a trial, in the words of its author.
 
-use serde::de::DeserializeOwned;
+use serde::Deserialize as _;
+use serde::de::{DeserializeOwned, Deserializer, Error as _};
 use toml::{Table, Value};
 
 use super::flow::Flow;
@@ -42,37 +43,112 @@ fn wrong<T: DeserializeOwned>(path: &str, value: &Value) -> Option<BadScenario> 
     let Value::Table(table) = value else {
         return Some(told(path, None, &message));
     };
-    if let Some(rest) = message.strip_prefix("missing field ") {
-        return Some(told(path, quoted(rest), "it is missing"));
+    if let Some(field) = message.strip_prefix("missing field ").and_then(quoted) {
+        let what = match wanted::<T>(table, field) {
+            Some(right) => format!("it is missing; it is {right}"),
+            None => "it is missing".to_owned(),
+        };
+        return Some(told(path, Some(field), &what));
     }
     if let Some(rest) = message.strip_prefix("unknown field ") {
         let known = rest.split_once("expected ").map_or("", |(_, known)| known);
         let known = known.trim_start_matches("one of ").replace('`', "");
         let what = format!("there is no such field; there are {known}");
-        return Some(told(path, quoted(rest), &what));
+        let field = quoted(rest).map(|field| {
+            let inner = owner(table, field).unwrap_or_default();
+            format!("{inner}{field}")
+        });
+        return Some(told(path, field.as_deref(), &what));
+    }
+    if let Some((field, what)) = message.split_once(": ")
+        && table.contains_key(field)
+    {
+        // The field's own words.
+        return Some(told(path, Some(field), what));
     }
     // The field whose value is in the message; of several such numbers the one that another one mends.
-    let named: Vec<&String> = table
+    let named: Vec<(&String, &Value)> = table
         .iter()
-        .filter(|(_, value)| message.contains(&words(value)))
-        .map(|(key, _)| key)
+        .filter_map(|(key, value)| Some((key, named(value, &message)?)))
         .collect();
-    let changes = |key: &&&String| {
+    let changes = |(key, _): &&(&String, &Value)| {
         let mut other = table.clone();
-        let number = i64::from(table.get(**key) == Some(&Value::Integer(1)));
-        other.insert((**key).clone(), Value::Integer(1 + number));
+        let number = i64::from(table.get(*key) == Some(&Value::Integer(1)));
+        other.insert((*key).clone(), Value::Integer(1 + number));
         read(&Value::Table(other)).is_none_or(|error| error.message() != message)
     };
     let culprit = match named[..] {
         [one] => Some(one),
         _ => named.iter().find(changes).or(named.first()).copied(),
     };
-    let given = culprit.and_then(|key| table.get(key));
-    let what = match (expected(&message), given) {
-        (Some(right), Some(given)) => format!("{given} is not {right}"),
+    let right = expected(&message).or_else(|| wanted::<T>(table, culprit?.0));
+    let what = match (right, culprit) {
+        (Some(right), Some((_, given))) => format!("{given} is not {right}"),
         _ => message,
     };
-    Some(told(path, culprit.map(String::as_str), &what))
+    Some(told(path, culprit.map(|(key, _)| &key[..]), &what))
+}
+
+/// What a field of a `T` has to be, as the parser says when it is given something else.
+fn wanted<T: DeserializeOwned>(table: &Table, field: &str) -> Option<String> {
+    let others = [Value::String("?".to_owned()), Value::Boolean(true)];
+    others.into_iter().find_map(|other| {
+        let mut table = table.clone();
+        table.insert(field.to_owned(), other);
+        let error = Value::Table(table).try_into::<T>().err()?;
+        expected(error.message())
+    })
+}
+
+/// The value, or the one within it, that a message of the parser names.
+fn named<'v>(value: &'v Value, message: &str) -> Option<&'v Value> {
+    let inner = match value {
+        Value::Array(items) => items.iter().find_map(|item| named(item, message)),
+        Value::Table(table) => table.iter().find_map(|(_, item)| named(item, message)),
+        Value::String(_)
+        | Value::Integer(_)
+        | Value::Float(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_) => None,
+    };
+    inner.or_else(|| message.contains(&words(value)).then_some(value))
+}
+
+/// The way to the table within this one that has a field, with a dot behind it; none if it is this one or
+/// there is none.
+fn owner(table: &Table, field: &str) -> Option<String> {
+    if table.contains_key(field) {
+        return None;
+    }
+    table.iter().find_map(|(key, value)| match value {
+        Value::Table(inner) if inner.contains_key(field) => Some(format!("{key}.")),
+        Value::Table(inner) => Some(format!("{key}.{}", owner(inner, field)?)),
+        Value::Array(items) => items.iter().zip(0..).find_map(|(item, at)| {
+            let inner = item.as_table()?;
+            let is_here = inner.contains_key(field);
+            let rest = owner(inner, field);
+            let rest = rest.or_else(|| is_here.then(String::new))?;
+            Some(format!("{key}[{at}].{rest}"))
+        }),
+        Value::String(_)
+        | Value::Integer(_)
+        | Value::Float(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_) => None,
+    })
+}
+
+/// Reads links: two nodes each, and no more. The format would leave the rest of a list unread.
+pub(super) fn links<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(u16, u16)>, D::Error> {
+    let lists: Vec<Vec<u16>> = Vec::deserialize(from)?;
+    let pairs = lists.into_iter().map(|ends| match ends[..] {
+        [a, b] => Ok((a, b)),
+        _ => Err(D::Error::custom(format!(
+            "links: a link is between two nodes, and {ends:?} names {}",
+            ends.len()
+        ))),
+    });
+    pairs.collect()
 }
 
 fn told(path: &str, field: Option<&str>, what: &str) -> BadScenario {
@@ -142,7 +218,27 @@ mod tests {
         let cases = [
             (
                 "[[fault]]\nkind = 'crash'\nat_s = 1\n",
-                "fault[0].node: it is missing",
+                "fault[0].node: it is missing; it is a whole number from 0 to 65535",
+            ),
+            (
+                "[[fault]]\nat_s = 1\nnode = 1\n",
+                "fault[0].kind: it is missing; it is one of crash, clock, ",
+            ),
+            (
+                "[[fault]]\nkind = 3\nat_s = 1\nnode = 1\n",
+                "fault[0].kind: 3 is not one of crash, clock, ",
+            ),
+            (
+                "[[fault]]\nkind = 'link'\nat_s = 1\nfrom = 1\nto = 2\nlink = { los = 0.3 }\n",
+                "fault[0].link.los: there is no such field; there are ",
+            ),
+            (
+                "[mesh]\nturmoil_s = 5\nlinks = [[0, 70000]]\nregistries = [0]\n",
+                "mesh.links: 70000 is not a whole number from 0 to 65535",
+            ),
+            (
+                "[mesh]\nturmoil_s = 5\nlinks = [[0, 1], [0, 1, 2]]\nregistries = [0]\n",
+                "mesh.links: a link is between two nodes, and [0, 1, 2] names 3",
             ),
             (
                 "[[fault]]\nkind = 'crash'\nat_s = 1\nnode = -1\n",

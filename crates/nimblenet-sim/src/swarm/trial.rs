@@ -63,6 +63,7 @@ pub struct Mesh {
     /// has no end goes on.
     pub turmoil_s: f64,
     /// The links; the nodes are those that they name.
+    #[serde(deserialize_with = "form::links")]
     pub links: Vec<(u16, u16)>,
     /// The registry of each namespace: the first has `alpha`, the second `beta`.
     pub registries: Vec<u16>,
@@ -353,8 +354,8 @@ impl What {
         }
     }
 
-    /// The nodes that it names.
-    fn nodes(&self) -> Vec<u16> {
+    /// The nodes that it names, each with the field that does.
+    fn nodes(&self) -> Vec<(&'static str, u16)> {
         match self {
             Self::Crash { node, .. }
             | Self::Clock { node, .. }
@@ -363,11 +364,11 @@ impl What {
             | Self::Misreport { node, .. }
             | Self::Publish { node, .. }
             | Self::Swap { node }
-            | Self::Rollback { node } => vec![*node],
+            | Self::Rollback { node } => vec![("node", *node)],
             Self::Cut { from, to } | Self::Link { from, to, .. } | Self::Forge { from, to, .. } => {
-                vec![*from, *to]
+                vec![("from", *from), ("to", *to)]
             }
-            Self::Partition { nodes } => nodes.clone(),
+            Self::Partition { nodes } => nodes.iter().map(|node| ("nodes", *node)).collect(),
         }
     }
 
@@ -452,10 +453,19 @@ impl Trial {
     /// [`BadScenario`] names the line, or the field with its value and what would be right.
     pub fn read(text: &str) -> Result<Self, BadScenario> {
         let trial: Self = toml::from_str(text).map_err(|error| form::finding(text, error))?;
-        if let Some(mesh) = &trial.mesh {
-            mesh.check()?;
-            trial.check(&mesh.nodes(), &mesh.links, mesh.turmoil_s)?;
-        }
+        let Some(mesh) = &trial.mesh else {
+            // What nobody heeds is nothing that its author can have meant.
+            must(trial.seed == 0, "seed", || {
+                "without a mesh it has no effect: give it with --seed".into()
+            })?;
+            let is_empty = trial.calls.is_empty() && trial.flows.is_empty();
+            must(!trial.incidents.is_empty() || !is_empty, "fault", || {
+                "there is none, and no mesh: the file would have no effect".into()
+            })?;
+            return Ok(trial);
+        };
+        mesh.check()?;
+        trial.check(&mesh.nodes(), &mesh.links, mesh.turmoil_s)?;
         Ok(trial)
     }
 
@@ -475,11 +485,8 @@ impl Trial {
         links: &[(u16, u16)],
         until_s: f64,
     ) -> Result<(), BadScenario> {
-        let is_node = |field: String, id: u16| {
-            must(nodes.contains(&id), field, || {
-                format!("{id} is no node of the mesh")
-            })
-        };
+        let is_node =
+            |field: String, id: u16| must(nodes.contains(&id), field, || no_node(id, nodes));
         let known = self.mesh.as_ref().map_or(0, |mesh| mesh.registries.len());
         for (at, call) in self.calls.iter().enumerate() {
             let field = |name| format!("call[{at}].{name}");
@@ -516,7 +523,15 @@ impl Trial {
         within("flow.sensed", sensed, 0, 1)?;
         let is_link = |field: String, (from, to): (u16, u16)| {
             let is = links.contains(&(from, to)) || links.contains(&(to, from));
-            must(is, field, || format!("nodes {from} and {to} have no link"))
+            must(is, field, || {
+                let others = links.iter().filter_map(|(a, b)| match from {
+                    _ if *a == from => Some(*b),
+                    _ if *b == from => Some(*a),
+                    _ => None,
+                });
+                let others = listed(&others.collect());
+                format!("nodes {from} and {to} have no link; node {from} has links to {others}")
+            })
         };
         for (at, incident) in self.incidents.iter().enumerate() {
             let field = |name| format!("fault[{at}].{name}");
@@ -527,8 +542,8 @@ impl Trial {
                 0.000_001,
                 SECONDS_MAX,
             )?;
-            for node in incident.what.nodes() {
-                is_node(field("node"), node)?;
+            for (name, node) in incident.what.nodes() {
+                is_node(field(name), node)?;
             }
             match &incident.what {
                 What::Crash { clock_s, .. } => within(field("clock_s"), *clock_s, -1e9, 1e9)?,
@@ -545,7 +560,11 @@ impl Trial {
                 What::Publish { node, .. } | What::Swap { node } | What::Rollback { node } => {
                     let registries = self.mesh.iter().flat_map(|mesh| &mesh.registries);
                     let is = registries.into_iter().any(|registry| registry == node);
-                    must(is, field("node"), || format!("{node} is no registry"))?;
+                    must(is, field("node"), || {
+                        let registries = self.mesh.iter().flat_map(|mesh| &mesh.registries);
+                        let registries = listed(&registries.copied().collect());
+                        format!("{node} is no registry; {registries} can be named")
+                    })?;
                 }
                 What::Forge {
                     from,
@@ -558,7 +577,10 @@ impl Trial {
                     within(field("per_s"), *per_s, 0.01, 10_000.0)?;
                     within(field("origins"), *origins, 1, 1000)?;
                 }
-                What::Partition { .. } | What::Misreport { .. } | What::Drain { .. } => {}
+                What::Partition { nodes } => must(!nodes.is_empty(), field("nodes"), || {
+                    "it names no node: name those on one side".into()
+                })?,
+                What::Misreport { .. } | What::Drain { .. } => {}
             }
         }
         Ok(())
@@ -674,11 +696,51 @@ impl Trial {
     }
 }
 
+/// What is wrong with an id that none of these nodes has.
+pub(super) fn no_node(id: u16, nodes: &BTreeSet<u16>) -> String {
+    format!("{id} is no node of the mesh; there are {}", listed(nodes))
+}
+
+/// Ids in words, with those that follow each other together.
+fn listed(ids: &BTreeSet<u16>) -> String {
+    let mut runs: Vec<(u16, u16)> = Vec::new();
+    for id in ids {
+        match runs.last_mut() {
+            Some((_, last)) if *id == *last + 1 => *last = *id,
+            _ => runs.push((*id, *id)),
+        }
+    }
+    let runs = runs.iter().map(|(first, last)| match last - first {
+        0 => first.to_string(),
+        1 => format!("{first}, {last}"),
+        _ => format!("{first} to {last}"),
+    });
+    runs.collect::<Vec<_>>().join(", ")
+}
+
 impl Mesh {
+    /// The nodes to which no way leads from the first one.
+    fn apart(&self) -> BTreeSet<u16> {
+        let mut apart = self.nodes();
+        let mut next: Vec<u16> = apart.pop_first().into_iter().collect();
+        while let Some(node) = next.pop() {
+            let ends = self.links.iter().filter_map(|(a, b)| match node {
+                _ if *a == node => Some(*b),
+                _ if *b == node => Some(*a),
+                _ => None,
+            });
+            next.extend(ends.filter(|end| apart.remove(end)));
+        }
+        apart
+    }
+
     fn check(&self) -> Result<(), BadScenario> {
         within("mesh.turmoil_s", self.turmoil_s, 0.1, SECONDS_MAX)?;
         let nodes = self.nodes();
-        within("mesh.links", nodes.len(), 2, NODES_MAX)?;
+        let count = nodes.len();
+        must((2..=NODES_MAX).contains(&count), "mesh.links", || {
+            format!("they name {count} nodes, and a mesh has 2 to {NODES_MAX}")
+        })?;
         let loops = self.links.iter().any(|(a, b)| a == b);
         must(!loops, "mesh.links", || {
             "a node has a link to itself".into()
@@ -693,16 +755,26 @@ impl Mesh {
         must(ends.len() == self.links.len(), "mesh.links", || {
             "a link is named twice".into()
         })?;
-        within("mesh.registries", self.registries.len(), 1, 2)?;
+        let apart = self.apart();
+        must(apart.is_empty(), "mesh.links", || {
+            let first = nodes.first().copied().unwrap_or_default();
+            let apart = listed(&apart);
+            format!(
+                "no way leads from node {first} to {apart}: add links until all are one mesh, and cut \
+                 some with a fault of kind `partition` or `cut`"
+            )
+        })?;
+        let count = self.registries.len();
+        must((1..=2).contains(&count), "mesh.registries", || {
+            format!("it names {count}, and a mesh has 1 or 2")
+        })?;
         for (field, ids) in [
             ("mesh.registries", &self.registries),
             ("mesh.boards", &self.boards),
             ("mesh.tiny", &self.tiny),
         ] {
             for id in ids {
-                must(nodes.contains(id), field, || {
-                    format!("{id} is no node of the mesh")
-                })?;
+                must(nodes.contains(id), field, || no_node(*id, &nodes))?;
             }
         }
         within("mesh.cache_bytes", self.cache_bytes, 1024, 1 << 24)?;
