@@ -126,7 +126,7 @@ pub struct Report {
     /// The mean response if all executors were one pool and communication free; none if no call would
     /// end by the end.
     pub perfect_pool_mean_s: Option<f64>,
-    /// Bytes of calls between nodes and of jobs that move.
+    /// Bytes of calls between nodes and of jobs that move; questions for results are not among them.
     pub placement_bytes: u64,
     /// Calls that another node took.
     pub calls_moved: u64,
@@ -283,6 +283,9 @@ impl Report {
                 | Kind::Flow => {}
             }
         }
+        // A question for a result travels as a call, and moves none.
+        report.placement_bytes -= bytes(tally.claimed());
+        report.calls_moved -= tally.questions();
         report
     }
 

@@ -391,6 +391,37 @@ impl Scenario {
         Ok(scenario)
     }
 
+    /// The fields that differ from the usual and are no part of a [trace](Self::trace).
+    pub fn left_out(&self) -> Vec<&'static str> {
+        let usual = Self::default();
+        let (nodes, link) = (&self.nodes, &self.link);
+        let fields = [
+            ("urgency", self.urgency.is_some()),
+            ("medium", self.medium.is_some()),
+            ("energy", self.energy != usual.energy),
+            ("robots.hand_over", self.robots.hand_over),
+            ("tasks.native", self.tasks.native > 0.0),
+            (
+                "tasks.cost_error",
+                self.tasks.cost_error != usual.tasks.cost_error,
+            ),
+            (
+                "nodes.cache_bytes",
+                nodes.cache_bytes != usual.nodes.cache_bytes,
+            ),
+            ("nodes.executors", nodes.executors != usual.nodes.executors),
+            ("nodes.preload", nodes.preload != usual.nodes.preload),
+            ("nodes.without_wasm", nodes.without_wasm > 0.0),
+            ("nodes.without_native", nodes.without_native > 0.0),
+            ("nodes.crashes_per_h", nodes.crashes_per_h > 0.0),
+            ("link", *link != usual.link),
+        ];
+        let others = fields
+            .into_iter()
+            .filter_map(|(field, differs)| differs.then_some(field));
+        others.collect()
+    }
+
     /// Gives settings the nodes and links of this scenario.
     pub fn settle(&self, settings: &mut Settings) {
         settings.cache_bytes = self.nodes.cache_bytes as usize;

@@ -222,6 +222,8 @@ struct Claimed {
     requests: BTreeSet<(NodeId, u32)>,
     /// What they and their answers were.
     load: Load,
+    /// Questions at their origin.
+    originated: u64,
 }
 
 impl Tally {
@@ -267,6 +269,11 @@ impl Tally {
     /// What questions for results, and their answers, were.
     pub fn claimed(&self) -> Load {
         self.claimed.load
+    }
+
+    /// Questions for results that nodes have sent to others.
+    pub fn questions(&self) -> u64 {
+        self.claimed.originated
     }
 
     /// Whether a frame has to do with a question for a result.
@@ -382,6 +389,8 @@ impl Observer for Tally {
         if let Some(frame) = passing.frame {
             if self.is_claim(frame) {
                 self.claimed.load.add(load);
+                let asks = matches!(frame.message, Message::Call(_));
+                self.claimed.originated += u64::from(asks && frame.origin == passing.node);
             }
             let kind = frame.message.kind() as usize - 1;
             self.by_kind[kind].add(load);

@@ -290,6 +290,7 @@ impl Trace {
     /// [`BadTrace::Field`] for the first field that is wrong.
     pub fn check(&self) -> Result<(), BadTrace> {
         within("duration_s", self.duration_s, 1.0, DURATION_S_MAX)?;
+        within("floor.radius_m", self.floor.radius_m, 0.001, 1e6)?;
         let ids: BTreeSet<u16> = self.nodes.iter().map(|node| node.id).collect();
         let known = |field: String, id: u16| {
             let known = ids.contains(&id);
@@ -348,6 +349,10 @@ impl Trace {
                 format!("robots are 0 to {}", robots as i64 - 1)
             })?;
             known(field("node"), contact.node)?;
+            // The last look at robots may come after the end.
+            let end_s = self.duration_s + crate::scenario::CONTACT_STEP.as_secs_f64();
+            within(field("from_s"), contact.from_s, 0.0, end_s)?;
+            within(field("to_s"), contact.to_s, 0.0, end_s)?;
         }
         Ok(())
     }
@@ -377,7 +382,11 @@ impl Trace {
             })?;
             let known = |id: &u32| (*id as usize) < algorithms.len();
             must(chain.calls.iter().all(known), field("calls"), || {
-                format!("algorithms are 0 to {}", algorithms.len() as i64 - 1)
+                let count = algorithms.len();
+                count.checked_sub(1).map_or_else(
+                    || "there are no algorithms".to_owned(),
+                    |last| format!("algorithms are 0 to {last}"),
+                )
             })?;
             must(
                 chain.segments_s.len() == calls + 1,
@@ -521,7 +530,11 @@ fn must(
 
 fn within(field: impl Into<String>, value: f64, from: f64, to: f64) -> Result<(), BadTrace> {
     must((from..=to).contains(&value), field, || {
-        format!("{value} is not within {from} to {to}")
+        // Digits that nobody reads are left out.
+        match value.abs() < 1e15 {
+            true => format!("{value} is not within {from} to {to}"),
+            false => format!("{value:e} is not within {from} to {to}"),
+        }
     })
 }
 

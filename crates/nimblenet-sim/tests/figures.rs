@@ -8,10 +8,11 @@
 use core::time::Duration;
 
 use nimblenet_sim::claims::{claims, page};
-use nimblenet_sim::course::Course;
+use nimblenet_sim::course::{Course, Response};
 use nimblenet_sim::figures::{
     Comparison, Figure, Sample, cumulative, first_call, load_per_node, responses, taskset,
 };
+use nimblenet_sim::followed::Followed;
 use nimblenet_sim::scenario::Scenario;
 use nimblenet_sim::trace::Trace;
 use nimblenet_sim::{Cut, Profile, Report, Run, Settings};
@@ -69,6 +70,82 @@ fn the_first_call_waits_for_each_module_and_runs_as_long_as_the_task_set_says() 
             .svg
             .contains(&format!("chain {}", trigger.chain))
     );
+}
+
+/// What ran for a call, in seconds, and where; the call has ended.
+fn followed(trace: &Trace, settings: Settings, number: usize) -> (f64, Followed) {
+    let mut run = Run::new(trace, settings);
+    run.follow(number);
+    run.advance(trace.duration());
+    let call = run.course().followed.unwrap();
+    let ran: Duration = call.spans.iter().map(|span| span.to - span.from).sum();
+    (ran.as_secs_f64(), call)
+}
+
+#[test]
+fn a_call_is_followed_to_where_it_ran_and_not_to_another_of_its_chain() {
+    let trace = Scenario::default().trace(1).cut(120.0);
+    let calls = trace.triggers.iter().filter(|it| it.node.is_some());
+    // Calls that have time to end, some of them when everything is cached and one starts at once.
+    let calls: Vec<_> = calls.zip(1..).filter(|(it, _)| it.at_s < 90.0).collect();
+    let mut elsewhere = 0;
+    for (trigger, number) in calls.into_iter().step_by(4) {
+        let run_s = trace.taskset.run_s(trigger.chain, 0.006);
+        let here = Settings::default();
+        let (ran_s, call) = followed(&trace, here, number);
+        assert!(
+            (ran_s - run_s).abs() < 1e-3,
+            "call {number}: {ran_s} of {run_s}"
+        );
+        assert_eq!(Some(call.ran_on.0), trigger.node, "call {number}");
+        let placed = Settings {
+            executors: Some(1),
+            ..here
+        };
+        let (ran_s, call) = followed(&trace, placed, number);
+        assert!(
+            (ran_s - run_s).abs() < 1e-3,
+            "call {number}: {ran_s} of {run_s}"
+        );
+        elsewhere += u32::from(call.ran_on != call.node);
+    }
+    assert!(elsewhere > 0, "placement moves calls");
+}
+
+#[test]
+fn lines_with_gaps_keep_their_times() {
+    let trace = trace();
+    let made = run(&trace, Profile::Paper, Cut::Nimble);
+    let ends = |times: &[f64]| {
+        let (report, mut course) = made.clone();
+        let response = |at_s: &f64| Response {
+            at_s: *at_s,
+            took_s: *at_s,
+        };
+        course.duration_s = 395.0;
+        course.responses = times.iter().map(response).collect();
+        (report, course)
+    };
+    let (early, late, all) = (
+        ends(&[50.0]),
+        ends(&[350.0]),
+        ends(&[50.0, 150.0, 250.0, 350.0]),
+    );
+    let sample = |(report, course)| Sample { report, course };
+    let [early, late, all] = [&early, &late, &all].map(|(report, course)| sample((report, course)));
+    let figure = responses(&Comparison {
+        nimble: vec![early, late],
+        monolithic: vec![all, all],
+    });
+    let row = |at: &str| {
+        let mut rows = figure.csv.lines().filter_map(|row| row.split_once(','));
+        rows.find(|(time, _)| *time == at).unwrap().1
+    };
+    assert_eq!(row("100"), "50,50");
+    // No call of the nimble task set ended in this window.
+    assert_eq!(row("250"), ",150");
+    assert_eq!(row("395"), "350,350", "the last window ends with the run");
+    assert!(!figure.csv.contains("\n400"), "{}", figure.csv);
 }
 
 #[test]

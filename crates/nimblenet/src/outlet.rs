@@ -68,6 +68,11 @@ pub(crate) fn prepare_folder(folder: &Path) -> anyhow::Result<()> {
 
 fn make_folder(folder: &Path) -> anyhow::Result<()> {
     let place = folder.display();
+    if folder.exists() && !folder.is_dir() {
+        let message =
+            format!("making the folder {place}: there is a file of that name: name another folder");
+        return Err(anyhow::anyhow!(message));
+    }
     fs::create_dir_all(folder).with_context(|| format!("making the folder {place}"))
 }
 
@@ -248,7 +253,14 @@ impl Failed {
         let known = remedies
             .into_iter()
             .find(|(kinds, _)| kinds.contains(&kind));
-        let remedy = known.map_or("name another file", |(_, remedy)| remedy);
+        let remedy = match known {
+            // Its folder is there, and takes none.
+            _ if kind == ErrorKind::NotFound && folder(path).is_dir() => {
+                "name a file in a folder that takes new ones"
+            }
+            Some((_, remedy)) => remedy,
+            None => "name another file",
+        };
         let kept = match (self.kept, path.exists()) {
             (true, true) => "; what is there is left as it was",
             (true, false) => "; nothing is left there",

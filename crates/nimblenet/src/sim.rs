@@ -11,7 +11,7 @@ mod text;
 mod vibration;
 
 use core::time::Duration;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nimblenet_core::{Eviction, Limits, Placement};
 use nimblenet_sim::course::Course;
@@ -58,6 +58,8 @@ pub(crate) struct Experiment {
     pub(crate) header_bytes: u32,
     /// What befalls nodes and links.
     pub(crate) faults: Option<Trial>,
+    /// The file that says so.
+    pub(crate) faults_file: Option<PathBuf>,
     /// Whether nodes are boards: with the limits and times of these, and calls that do not say who
     /// makes them.
     pub(crate) boards: bool,
@@ -124,7 +126,11 @@ impl Experiment {
             }
         }
         let outcomes = batch::run(&cases);
-        outcomes.map_err(|error| Coded::new(BAD_SCENARIO, format!("--faults: {error}")).into())
+        outcomes.map_err(|error| {
+            let file = self.faults_file.as_deref().map(Path::display);
+            let place = file.map_or_else(|| "--faults".to_owned(), |file| file.to_string());
+            Coded::new(BAD_SCENARIO, format!("{place}: {error}")).into()
+        })
     }
 
     /// How a recipe is run with a protocol and a task set.

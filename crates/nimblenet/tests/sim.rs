@@ -223,7 +223,9 @@ fn a_wrong_file_is_named_with_field_value_and_range() {
     let scenario = bench.write("wrong.toml", "[robots]\nchains = 500\n");
     let (message, code) = refused(1, &["--scenario", &scenario]);
     assert_eq!(code, "bad-scenario");
-    let expected = format!("{scenario}: robots.chains: 500 is not within 1 to 200");
+    let expected = format!(
+        "{scenario}: tasks.chains: there are 200, and robots trigger 500 of them (robots.chains)"
+    );
     assert_eq!(message, expected);
     let unknown = bench.write("unknown.toml", "[robots]\nspeed = 3\n");
     let (message, _) = refused(1, &["--scenario", &unknown]);
@@ -295,7 +297,15 @@ fn flags_that_contradict_each_other_are_refused_with_what_to_do() {
             &["--seconds", "-5"],
             "a number from 1 to 1000000 is expected",
         ),
-        (&["--nodes", "-5"], "-5 is not in 1..=4096"),
+        (
+            &["--nodes", "-5"],
+            "a whole number from 1 to 4096 is expected",
+        ),
+        (&["--seed", "-1"], "a whole number from 0 to"),
+        (
+            &["--cost-error", "0.5"],
+            "a number from 1 to 1000 is expected",
+        ),
     ];
     for (args, expected) in cases {
         let (message, code) = refused(2, args);

@@ -89,6 +89,13 @@ impl Scenario {
             } = limit;
             within(field, value, from, to)?;
         }
+        let (triggered, chains) = (self.robots.chains, self.tasks.chains);
+        must(triggered <= chains, "tasks.chains", || {
+            format!(
+                "there are {chains}, and robots trigger {triggered} of them (robots.chains): take more \
+                 chains, or fewer for robots"
+            )
+        })?;
         self.tasks.check()?;
         let shares = self.urgency.map_or(0.0, |it| it.high + it.low);
         must(shares <= 1.0, "urgency.low", || {
@@ -120,7 +127,12 @@ impl Scenario {
         if let Some(urgency) = &self.urgency {
             urgency.limits(&mut limits);
         }
-        limits.one("robots.chains", robots.chains, 1, self.tasks.chains);
+        limits.one(
+            "robots.chains",
+            robots.chains,
+            1,
+            CatalogueLimits::LARGE.entries as u32,
+        );
         limits.one("nodes.cache_bytes", self.nodes.cache_bytes, 1024, 1e8);
         if let Some(executors) = self.nodes.executors {
             limits.one("nodes.executors", executors, 1, 256);
@@ -175,9 +187,8 @@ impl TaskTable {
             0.0,
             ALGORITHM_RUN_S_MAX,
         );
-        let calls_max = self.algorithms.min(CALLS_MAX as u32);
         let calls = self.algorithms_per_chain;
-        limits.span("tasks.algorithms_per_chain", calls, 0, calls_max);
+        limits.span("tasks.algorithms_per_chain", calls, 0, CALLS_MAX as u32);
         limits.one("tasks.sharing", self.sharing, 0.0, 1.0);
         limits.one("tasks.zipf", self.zipf, 0.0, 5.0);
         limits.one("tasks.size_factor", self.size_factor, 0.1, 100.0);
@@ -187,6 +198,13 @@ impl TaskTable {
 
     /// Checks what several fields lead to, each of which can be.
     fn check(&self) -> Result<(), BadScenario> {
+        let (algorithms, most) = (self.algorithms, self.algorithms_per_chain.1);
+        must(most <= algorithms, "tasks.algorithms", || {
+            format!(
+                "there are {algorithms}, and a chain calls up to {most} (tasks.algorithms_per_chain): take \
+                 more algorithms, or fewer for a chain"
+            )
+        })?;
         let bytes = (MODULE_BYTES_MIN, MODULE_BYTES_MAX);
         let (algorithm_bytes, calls) = (self.algorithm_bytes, self.algorithms_per_chain);
         let smallest = f64::from(self.chain_bytes.0.min(algorithm_bytes.0)) * self.size_factor;
@@ -198,7 +216,12 @@ impl TaskTable {
                 bytes.0
             )
         })?;
-        must(largest <= f64::from(bytes.1), "tasks.size_factor", || {
+        let field = match self.size_factor > 1.0 {
+            true => "tasks.size_factor",
+            false if self.chain_bytes.1 > calls.1 * algorithm_bytes.1 => "tasks.chain_bytes",
+            false => "tasks.algorithm_bytes",
+        };
+        must(largest <= f64::from(bytes.1), field, || {
             let most = bytes.1;
             format!("a chain with its algorithms could have {largest} bytes; at most {most} can be")
         })?;
@@ -333,11 +356,11 @@ mod tests {
             ),
             (
                 "[robots]\nchains = 201",
-                "robots.chains: 201 is not within 1 to 200",
+                "tasks.chains: there are 200, and robots trigger 201 of them (robots.chains)",
             ),
             (
                 "[tasks]\nalgorithms = 5",
-                "tasks.algorithms_per_chain[1]: 7 is not within 3 to 5",
+                "tasks.algorithms: there are 5, and a chain calls up to 7 (tasks.algorithms_per_chain)",
             ),
             (
                 "[tasks]\nsize_factor = 20",

@@ -58,6 +58,16 @@ impl Input {
         Ok(Self { scenario, trace })
     }
 
+    /// The seed that a trace from a file was made with.
+    pub(crate) fn trace_seed(&self) -> Option<u64> {
+        self.trace.as_ref().map(|trace| trace.seed)
+    }
+
+    /// What of it is no part of a trace, and not as usual: its fields.
+    pub(crate) fn left_out(&self) -> Vec<&'static str> {
+        self.scenario.left_out()
+    }
+
     /// The same with only those tasklets of a recorded trace that it uses.
     pub(crate) fn used(self) -> Self {
         let used = |trace: Arc<Trace>| Arc::new(Trace::clone(&trace).used());

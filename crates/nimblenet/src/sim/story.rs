@@ -157,9 +157,14 @@ impl<'t> Story<'t> {
         if followed.ran_on.0 != node {
             row(&mut page, "ran", &format!("on node {}", followed.ran_on.0));
         }
-        let _ = write!(page, "\n{}\n\n", steps::table(&self.steps()).trim_fmt());
-        let _ = writeln!(page, "{:>9} {:>9}", "FROM", "TO");
-        for (from_s, to_s, what) in self.course() {
+        let (steps, course) = (self.steps(), self.course());
+        if !steps.is_empty() {
+            let _ = write!(page, "\n{}\n", steps::table(&steps).trim_fmt());
+        }
+        if !course.is_empty() {
+            let _ = writeln!(page, "\n{:>9} {:>9}", "FROM", "TO");
+        }
+        for (from_s, to_s, what) in course {
             let what = what.map_or_else(|| "waits".to_owned(), |name| format!("{name} runs"));
             let _ = writeln!(page, "{from_s:>7.3} s {to_s:>7.3} s  {what}");
         }

@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use nimblenet_core::Priority;
 use nimblenet_sim::scenario::Sweep;
 use nimblenet_sim::tally::Accounting;
-use nimblenet_sim::{Cut, Deadlines, Duty, HEADERS, Report};
+use nimblenet_sim::{Cut, Deadlines, Duty, HEADERS, HandOver, Report};
 
 use super::Outcome;
 use super::drawing::{Contest, contests};
@@ -86,22 +86,57 @@ fn calls(page: &mut String, report: &Report) {
         say("deadlines", met(deadlines));
     }
     if let Some(results) = &report.hand_over {
-        say(
-            "results",
-            format!(
-                "{} where the robot had called, {} when it came back, {} at another node after {} \
-                 in the mean; {} lost, {} not yet, {} not taken; {} kB",
-                results.at_once,
-                results.back,
-                results.elsewhere,
-                seconds(results.mean_wait_s),
-                results.lost,
-                results.open,
-                results.not_taken,
-                kilobytes(results.bytes)
-            ),
-        );
+        say("results", got(results));
     }
+}
+
+/// Where robots have got the results of their calls.
+fn got(results: &HandOver) -> String {
+    format!(
+        "{} where the robot had called, {} when it came back, {} at another node after {} in the mean; {} \
+         lost, {} not yet, {} not taken; {} kB",
+        results.at_once,
+        results.back,
+        results.elsewhere,
+        seconds(results.mean_wait_s),
+        results.lost,
+        results.open,
+        results.not_taken,
+        kilobytes(results.bytes)
+    )
+}
+
+/// What became of the deadlines and the results of several runs together, if they have any.
+fn together(outcomes: &[Outcome]) -> Vec<(&'static str, String)> {
+    let reports = || outcomes.iter().map(|outcome| &outcome.report);
+    let mut deadlines: BTreeMap<&str, Deadlines> = BTreeMap::new();
+    for (name, own) in reports().filter_map(|it| it.deadlines.as_ref()).flatten() {
+        let sum = deadlines.entry(name).or_default();
+        sum.calls += own.calls;
+        sum.met += own.met;
+        sum.too_late += own.too_late;
+    }
+    let results: Vec<HandOver> = reports().filter_map(|it| it.hand_over).collect();
+    let sum = |of: fn(&HandOver) -> u64| results.iter().map(of).sum::<u64>();
+    let waits = results
+        .iter()
+        .filter_map(|it| Some((it.mean_wait_s?, it.elsewhere as f64)));
+    let (waited_s, asked) = waits.fold((0.0, 0.0), |(waited_s, asked), (mean_s, count)| {
+        (waited_s + mean_s * count, asked + count)
+    });
+    let all = HandOver {
+        at_once: sum(|it| it.at_once),
+        elsewhere: sum(|it| it.elsewhere),
+        back: sum(|it| it.back),
+        lost: sum(|it| it.lost),
+        open: sum(|it| it.open),
+        not_taken: sum(|it| it.not_taken),
+        mean_wait_s: (asked > 0.0).then(|| waited_s / asked),
+        bytes: sum(|it| it.bytes),
+    };
+    let deadlines = (!deadlines.is_empty()).then(|| ("deadlines", met(&deadlines)));
+    let results = (!results.is_empty()).then(|| ("results", got(&all)));
+    deadlines.into_iter().chain(results).collect()
 }
 
 /// How many calls of each priority have ended in time, the most urgent first.
@@ -274,6 +309,20 @@ fn several(outcomes: &[Outcome], sweep: Option<&Sweep>) -> String {
         report.header_bytes
     );
     row(&mut legend, "legend", &text);
+    let groups = outcomes.chunk_by(same);
+    let is_one = groups.clone().count() == 1;
+    for group in groups {
+        for (label, text) in together(group) {
+            let Outcome { value, cut, .. } = &group[0];
+            let value = value.map_or_else(String::new, |value| format!("{value} "));
+            let (profile, cut) = (group[0].report.profile, cut.name());
+            let of = match is_one {
+                true => String::new(),
+                false => format!("{value}{profile} {cut}: "),
+            };
+            row(&mut legend, label, &format!("{of}{text}"));
+        }
+    }
     let contests = contests(outcomes);
     if !contests.is_empty() {
         legend = format!("{legend}\n{}", contest_table(&contests).trim_fmt());
@@ -285,7 +334,8 @@ fn several(outcomes: &[Outcome], sweep: Option<&Sweep>) -> String {
 fn contest_table(contests: &[Contest]) -> Table {
     let mut table = table(&["value", "break-even s", "100 s windows won", "of", "share"]);
     for contest in contests {
-        let share = contest.windows_won as f64 / (contest.windows as f64).max(1.0);
+        let share = contest.windows_won as f64 / contest.windows as f64;
+        let share = (contest.windows > 0).then(|| percent(share));
         table.add_row([
             contest.value.to_string(),
             contest
@@ -293,7 +343,7 @@ fn contest_table(contests: &[Contest]) -> Table {
                 .map_or_else(|| "never".to_owned(), |at| at.to_string()),
             contest.windows_won.to_string(),
             contest.windows.to_string(),
-            percent(share),
+            or_dash(share),
         ]);
     }
     table

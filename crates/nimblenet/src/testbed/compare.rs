@@ -1,5 +1,6 @@
 //! Both worlds side by side: the testbed and the simulator on the same trace.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
@@ -251,19 +252,19 @@ pub(crate) fn page(both: &Both, other: Option<&Both>) -> String {
     let mut page = String::new();
     let mut say = |label: &str, text: String| row(&mut page, label, &text);
     let (kind, time) = match extra.boards {
-        Some(_) => ("emulated boards", "in virtual time".to_owned()),
+        Some(_) => ("emulated board", "in virtual time".to_owned()),
         None => (
-            "processes",
+            "process",
             format!("{} times as fast as real time", extra.speedup),
         ),
     };
     say(
         "run",
         format!(
-            "{} task set, profile {}, {} {kind} and a registry, {time}",
+            "{} task set, profile {}, {} and a registry, {time}",
             report.taskset,
             report.profile,
-            report.tx_bytes.len() - 1,
+            plural(report.tx_bytes.len() - 1, kind),
         ),
     );
     say(
@@ -323,6 +324,29 @@ pub(crate) fn page(both: &Both, other: Option<&Both>) -> String {
     )
 }
 
+/// A hop of the model takes as long: frames that are later by that change what is measured.
+const LATE_MAX: Duration = Duration::from_millis(100);
+
+/// What is to be done if the machine is too slow for what was asked of it; none if it is not. Boards have
+/// virtual time, and are never late.
+pub(crate) fn too_late(both: &Both) -> Option<String> {
+    let extra = &both.testbed.extra;
+    let (p99, latest) = extra.lateness;
+    let is_late = extra.boards.is_none() && p99 > LATE_MAX;
+    is_late.then(|| {
+        let remedy = match extra.speedup {
+            1 => "take fewer nodes, or a faster machine",
+            _ => "take a smaller --speedup",
+        };
+        format!(
+            "one frame of 100 came more than {:.1} s late, the latest {:.1} s, in the time of the trace: this \
+             machine is too slow for it, and the numbers say little; {remedy}",
+            p99.as_secs_f64(),
+            latest.as_secs_f64()
+        )
+    })
+}
+
 /// How modules fit the trace, in words.
 fn room(extra: &Extra) -> String {
     let room = &extra.room;
@@ -337,11 +361,23 @@ fn room(extra: &Extra) -> String {
     }
     if room.longer > 0 {
         text += &format!(
-            "; {} are {} B longer together",
-            room.longer, room.longer_bytes
+            "; {} {} {} B longer together",
+            room.longer,
+            if room.longer == 1 { "is" } else { "are" },
+            room.longer_bytes
         );
     }
     text
+}
+
+/// So many nodes of a kind.
+fn plural(count: usize, kind: &str) -> String {
+    let ending = match kind {
+        _ if count == 1 => "",
+        "process" => "es",
+        _ => "s",
+    };
+    format!("{count} {kind}{ending}")
 }
 
 fn spoken(findings: &Json) -> String {

@@ -48,14 +48,20 @@ impl Firmware {
             let set = std::env::var_os(variable).map(PathBuf::from);
             let path = given.map(PathBuf::from).or(set);
             let path = path.unwrap_or_else(|| place.into());
+            let place = path.display();
             match path.is_file() {
                 true => Ok(path),
+                false if path.exists() => Err(Coded::new(
+                    MISSING_PROGRAM,
+                    format!(
+                        "{place} is no regular file: name another one with {option} or {variable}"
+                    ),
+                )),
                 false => Err(Coded::new(
                     MISSING_PROGRAM,
                     format!(
-                        "{} is not there: in the repository, `{task}` builds it; name it with \
-                         {option} or {variable}",
-                        path.display()
+                        "{place} is not there: in the repository, `{task}` builds it; name it with \
+                         {option} or {variable}"
                     ),
                 )),
             }
@@ -317,6 +323,13 @@ mod tests {
         let said = missing.to_string();
         assert!(said.contains("cargo xtask runner --build"), "{said}");
         assert!(said.contains("--runner or NIMBLENET_RUNNER"), "{said}");
+    }
+
+    #[test]
+    fn what_is_there_and_no_file_is_not_said_to_be_missing() {
+        let device = Path::new("/dev/null");
+        let said = Firmware::find(Some(device), None).unwrap_err().to_string();
+        assert!(said.starts_with("/dev/null is no regular file"), "{said}");
     }
 
     #[test]

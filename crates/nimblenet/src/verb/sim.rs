@@ -22,21 +22,21 @@ const SEED: u64 = 1;
 /// Bytes of IP and UDP.
 const HEADER_BYTES: u32 = 28;
 /// Most nodes.
-const NODES_MAX: i64 = 4096;
+const NODES_MAX: i128 = 4096;
 /// The most repetitions of a frame, as in scenarios.
-const REPEATS_MAX: i64 = 8;
+const REPEATS_MAX: i128 = 8;
 /// Most robots.
-const ROBOTS_MAX: i64 = 100_000;
+const ROBOTS_MAX: i128 = 100_000;
 /// Bytes of a cache that holds a chain with what it calls, and of one that holds everything.
-const CACHE_BYTES: core::ops::RangeInclusive<i64> = 1024..=100_000_000;
+const CACHE_BYTES: core::ops::RangeInclusive<i128> = 1024..=100_000_000;
 /// The longest run, in seconds.
 const SECONDS_MAX: f64 = 1e6;
 /// What compressed modules may have of their length.
 const CODE_RATIO: core::ops::RangeInclusive<f64> = 0.2..=1.0;
 /// How wrong declared costs may be.
-const COST_ERROR: core::ops::RangeInclusive<i64> = 1..=1000;
+const COST_ERROR: core::ops::RangeInclusive<f64> = 1.0..=1000.0;
 /// Most runs of a swarm.
-const SWARM_MAX: u64 = 10_000_000;
+const SWARM_MAX: i128 = 10_000_000;
 /// Most seeds of one command.
 const SEEDS_MAX: u64 = 10_000;
 
@@ -82,7 +82,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", value_parser = executors, allow_negative_numbers = true)]
     executors: Option<Executors>,
     /// Bytes of cached modules at each node.
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u32).range(CACHE_BYTES), allow_negative_numbers = true)]
+    #[arg(long, value_name = "BYTES", value_parser = whole::<u32>(CACHE_BYTES), allow_negative_numbers = true)]
     cache_bytes: Option<u32>,
     /// Policy that chooses what leaves a full cache [default: the profile's]
     #[arg(long, value_name = "NAME", value_parser = evictions())]
@@ -91,8 +91,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", value_parser = placements())]
     placement: Option<String>,
     /// Declared costs of tasklets are so many times too high or too low, by chance.
-    #[arg(long, value_name = "FACTOR", value_parser = clap::value_parser!(u16).range(COST_ERROR), allow_negative_numbers = true)]
-    cost_error: Option<u16>,
+    #[arg(long, value_name = "FACTOR", value_parser = cost_error, allow_negative_numbers = true)]
+    cost_error: Option<f64>,
     /// Have robots that drive on ask for the results of their calls at the nodes that they come to.
     #[arg(long)]
     hand_over: bool,
@@ -104,34 +104,34 @@ pub(crate) struct Args {
     loss: Option<f64>,
     /// How often a frame is repeated that a neighbour does not acknowledge [default: it is not
     /// acknowledged]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(..=REPEATS_MAX), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = whole::<u8>(0..=REPEATS_MAX), allow_negative_numbers = true)]
     repeats: Option<u8>,
     /// The longest frame in bytes.
     #[arg(long, value_name = "BYTES",
-          value_parser = clap::value_parser!(u16).range(MIN_MTU as i64..), allow_negative_numbers = true)]
+          value_parser = whole::<u16>(MIN_MTU.into()..=u16::MAX.into()), allow_negative_numbers = true)]
     mtu: Option<u16>,
     /// Bits a second of each link [default: transmissions take no time]
     #[arg(long, value_name = "BITS", allow_negative_numbers = true,
-          value_parser = clap::value_parser!(u32).range(100..))]
+          value_parser = whole::<u32>(100..=u32::MAX.into()))]
     bandwidth: Option<u32>,
     /// Bytes counted for each packet besides its payload [default: 28]
     #[arg(long, value_name = "BYTES",
-          value_parser = clap::value_parser!(u32).range(..=10_000), allow_negative_numbers = true)]
+          value_parser = whole::<u32>(0..=10_000), allow_negative_numbers = true)]
     header_bytes: Option<u32>,
     /// Count payloads as the paper's protocol has them, or frames as they are [default: nominal]
     #[arg(long, value_name = "NAME", value_parser = names::<Accounting>(&Accounting::NAMES))]
     accounting: Option<Accounting>,
     /// What robots, links and nodes do at random follows from it [default: 1]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(0..=u64::MAX.into()), allow_negative_numbers = true)]
     seed: Option<u64>,
     /// Run with each of these seeds, the last one included.
     #[arg(long, value_name = "A..B", value_parser = seeds, conflicts_with = "seed")]
     seeds: Option<Seeds>,
     /// Nodes on the floor.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=NODES_MAX), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = whole::<u16>(1..=NODES_MAX), allow_negative_numbers = true)]
     nodes: Option<u16>,
     /// Robots on the floor.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=ROBOTS_MAX), allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = whole::<u32>(1..=ROBOTS_MAX), allow_negative_numbers = true)]
     robots: Option<u32>,
     /// How much of the time to simulate, in seconds.
     #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true)]
@@ -162,7 +162,7 @@ pub(crate) struct Args {
     explain: Option<Which>,
     /// Run so many short random trials with faults, one for each seed from --seed on, and say what
     /// the checkers find.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=SWARM_MAX), allow_negative_numbers = true,
+    #[arg(long, value_name = "N", value_parser = whole::<u64>(1..=SWARM_MAX), allow_negative_numbers = true,
           conflicts_with_all = ["scenario", "trace", "seeds", "sweep", "record", "csv", "plots", "html"])]
     swarm: Option<u64>,
     /// Let the faults of a TOML file befall nodes and links; if the file has a mesh, run that trial.
@@ -226,7 +226,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let input = Input::read(&args.overrides())?;
     args.files().prepare()?;
+    if let Some(made) = input.trace_seed().filter(|made| args.seed.is_none() && *made != SEED) {
+        eprintln!(
+            "note: the trace was made with seed {made}; nodes and links have seed {SEED}, as --seed says nothing else"
+        );
+    }
     if let Some(path) = &args.record {
+        let left_out = input.left_out();
+        if !left_out.is_empty() {
+            eprintln!(
+                "note: a trace has the floor, the task set and what robots do; a replay needs a flag, as far as \
+                 there is one, for {}",
+                left_out.join(", ")
+            );
+        }
         let trace = Recipe::new(input.clone(), args.first_seed()).trace().write();
         outlet::write(path, trace)?;
     }
@@ -370,7 +383,7 @@ impl Args {
             repeats: self.repeats,
             mtu: self.mtu,
             bandwidth: self.bandwidth,
-            cost_error: self.cost_error.map(f64::from),
+            cost_error: self.cost_error,
             hand_over: self.hand_over,
         }
     }
@@ -419,6 +432,7 @@ impl Args {
             accounting: self.accounting.unwrap_or_default(),
             header_bytes: self.header_bytes(),
             faults: None,
+            faults_file: self.faults.clone(),
             boards: false,
         }
     }
@@ -513,6 +527,26 @@ pub(super) fn share(text: &str) -> Result<f64, String> {
     let share: Option<f64> = text.parse().ok();
     let share = share.filter(|share| (0.0..=1.0).contains(share));
     share.ok_or_else(|| "a number from 0 to 1 is expected".to_owned())
+}
+
+/// Reads a whole number of this range.
+pub(super) fn whole<T>(range: core::ops::RangeInclusive<i128>) -> impl clap::builder::TypedValueParser<Value = T>
+where
+    T: TryFrom<i128> + Clone + Send + Sync + 'static,
+{
+    clap::builder::StringValueParser::new().try_map(move |text| {
+        let number: Option<i128> = text.parse().ok();
+        let number = number.filter(|number| range.contains(number));
+        number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| {
+            format!("a whole number from {} to {} is expected", range.start(), range.end())
+        })
+    })
+}
+
+fn cost_error(text: &str) -> Result<f64, String> {
+    let factor = text.parse().ok().filter(|factor| COST_ERROR.contains(factor));
+    let (least, most) = (COST_ERROR.start(), COST_ERROR.end());
+    factor.ok_or_else(|| format!("a number from {least} to {most} is expected"))
 }
 
 fn code_ratio(text: &str) -> Result<f64, String> {

@@ -9,7 +9,7 @@ use nimblenet_node::config::MAX_SPEEDUP;
 use nimblenet_sim::tally::Accounting;
 use nimblenet_sim::{Cut, Profile};
 
-use super::sim::{names, seconds, share};
+use super::sim::{names, seconds, share, whole};
 use crate::failure::misuse;
 use crate::output;
 use crate::sim::{self, Experiment, Files, Input, Overrides, Recipe};
@@ -74,7 +74,7 @@ pub(crate) struct Args {
     hand_over: bool,
     /// How many times as fast as real time everything goes.
     #[arg(long, value_name = "X", default_value_t = 1, allow_negative_numbers = true,
-          value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_SPEEDUP)))]
+          value_parser = whole::<u32>(1..=MAX_SPEEDUP.into()))]
     speedup: u32,
     /// How much of the trace to replay, in seconds of the trace.
     #[arg(long, value_name = "S", value_parser = seconds, allow_negative_numbers = true)]
@@ -84,11 +84,11 @@ pub(crate) struct Args {
     loss: Option<f64>,
     /// The longest frame in bytes.
     #[arg(long, value_name = "BYTES",
-          value_parser = clap::value_parser!(u16).range(MIN_MTU as i64..), allow_negative_numbers = true)]
+          value_parser = whole::<u16>(MIN_MTU.into()..=u16::MAX.into()), allow_negative_numbers = true)]
     mtu: Option<u16>,
     /// Bits a second of each link [default: transmissions take no time]
     #[arg(long, value_name = "BITS", allow_negative_numbers = true,
-          value_parser = clap::value_parser!(u32).range(100..))]
+          value_parser = whole::<u32>(100..=u32::MAX.into()))]
     bandwidth: Option<u32>,
     /// Replay both task sets and draw the paper's figures 8, 9 and 10 into a folder, for testbed and
     /// simulator.
@@ -155,6 +155,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             sim,
             linux: linux.next(),
         });
+    }
+    for late in all.iter().filter_map(|both| testbed::too_late(both)) {
+        eprintln!("warning: {late}");
     }
     let all: Vec<&Both> = all.iter().collect();
     if let Some(folder) = &args.plots {
@@ -237,6 +240,7 @@ impl Args {
             accounting: Accounting::Real,
             header_bytes: HEADER_BYTES,
             faults: None,
+            faults_file: None,
             boards: self.boards == PICO,
         }
     }
