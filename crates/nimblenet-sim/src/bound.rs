@@ -105,6 +105,20 @@ impl Needs {
         needs
     }
 
+    /// Those of calls that have run, each at this node and with the chain of this catalogue number.
+    pub fn of_calls(calls: &[(NodeId, u16)], tasks: &TaskSet) -> Self {
+        let mut needs = Self::default();
+        let first = tasks.chains.len() as u16;
+        for (node, chain) in calls {
+            needs.add(*node, *chain);
+            let called = &tasks.chains[usize::from(*chain)].calls;
+            called
+                .iter()
+                .for_each(|id| needs.add(*node, first + *id as u16));
+        }
+        needs
+    }
+
     /// A node has started the tasklet with this catalogue number.
     pub fn add(&mut self, node: NodeId, number: u16) {
         self.started.entry(node).or_default().push(number);

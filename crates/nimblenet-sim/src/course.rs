@@ -17,6 +17,9 @@ pub struct Course {
     pub load: Vec<Load>,
     /// Calls that ended with a result.
     pub responses: Vec<Response>,
+    /// Of those, in the same order, that ran where they were made: the node, and the catalogue number of the
+    /// chain.
+    pub finished: Vec<(NodeId, u16)>,
     /// What each node had sent and received in the end.
     pub nodes: Vec<(NodeId, Load, Load)>,
     /// The call that was followed, once it has ended.
@@ -39,11 +42,14 @@ impl Course {
             at_s: (call.at - Instant::ZERO).as_secs_f64(),
             took_s: call.took.as_secs_f64(),
         });
+        let finished = tally.ended.iter();
+        let finished = finished.filter_map(|call| Some((call.node, call.number?)));
         Self {
             duration_s,
             triggers,
             load: tally.cumulative().collect(),
             responses: responses.collect(),
+            finished: finished.collect(),
             nodes: tally.nodes().collect(),
             followed: tally.follower.followed().cloned(),
         }
@@ -118,6 +124,7 @@ mod tests {
             responses: [(1.0, 2.0), (99.0, 4.0), (210.0, 5.0)]
                 .map(response)
                 .to_vec(),
+            finished: Vec::new(),
             nodes: Vec::new(),
             followed: None,
         };

@@ -268,7 +268,7 @@ impl Follower {
             activation.call = node.running_call(activation.id);
         }
         if node.id() == own.node {
-            self.note_away(node);
+            self.note_away(node, own.chain);
         }
         let arrived = self.arrived.extract_if(.., |(at, _)| *at == node.id());
         for (_, request) in arrived.collect::<Vec<_>>() {
@@ -285,14 +285,16 @@ impl Follower {
     }
 
     /// Notes for which of its calls the followed call's node has sent requests.
-    fn note_away(&mut self, node: &Node) {
-        let away = node.calls().filter_map(|it| match it.standing {
+    fn note_away(&mut self, node: &Node, chain: TaskletName) {
+        let calls = node.calls().filter(|it| it.name == Some(chain));
+        let away = calls.filter_map(|it| match it.standing {
             Standing::At(other) => Some((it.call, other)),
             Standing::Waiting | Standing::Queued | Standing::Running | Standing::Moving => None,
         });
         let away: BTreeMap<CallId, NodeId> = away.collect();
         for request in self.requests.iter_mut().filter(|it| it.call.is_none()) {
-            let gone = away.iter().find(|(call, other)| {
+            // Older ones may have been away before the call was made.
+            let gone = away.iter().rev().find(|(call, other)| {
                 **other == request.to && self.away.get(*call) != Some(*other)
             });
             request.call = gone.map(|(call, _)| *call);

@@ -58,7 +58,24 @@ pub enum BadScenario {
 impl fmt::Display for BadScenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Form(error) => write!(f, "{}", error.to_string().trim_end()),
+            Self::Form(error) => {
+                let said = error.to_string();
+                // The parser names its own types.
+                let foreign = (
+                    "invalid type: integer `",
+                    "` as i128, expected any valid TOML value",
+                );
+                let number = said.split_once(foreign.0).and_then(|(place, rest)| {
+                    let (number, _) = rest.split_once(foreign.1)?;
+                    Some((place, number))
+                });
+                match number {
+                    Some((place, number)) => {
+                        write!(f, "{place}{number} is larger than any number may be")
+                    }
+                    None => f.write_str(said.trim_end()),
+                }
+            }
             Self::Field { field, what } => write!(f, "{field}: {what}"),
         }
     }

@@ -169,7 +169,12 @@ pub struct Trigger {
 #[derive(Debug)]
 pub enum BadTrace {
     /// They are not JSON of this form.
-    Form(serde_json::Error),
+    Form {
+        /// What the parser says.
+        error: serde_json::Error,
+        /// What stands before the place at which it says it.
+        near: String,
+    },
     /// A field has a value that cannot be.
     Field {
         /// The field, as a path.
@@ -182,13 +187,22 @@ pub enum BadTrace {
 impl fmt::Display for BadTrace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Form(error) => write!(f, "not a trace of the form nimblenet-trace/1: {error}"),
+            Self::Form { error, near } => {
+                write!(f, "not a trace of the form nimblenet-trace/1: {error}")?;
+                match near.is_empty() {
+                    true => Ok(()),
+                    false => write!(f, ", after `{near}`"),
+                }
+            }
             Self::Field { field, what } => write!(f, "{field}: {what}"),
         }
     }
 }
 
 impl core::error::Error for BadTrace {}
+
+/// How much of a trace an error shows, before the place that it is about: its lines are long.
+const NEAR_BYTES: usize = 60;
 
 /// The moment so many seconds after zero.
 pub(crate) fn moment(seconds: f64) -> Instant {
@@ -206,7 +220,15 @@ impl Trace {
     /// # Errors
     /// [`BadTrace`] names the field and what would be right.
     pub fn read(bytes: &[u8]) -> Result<Self, BadTrace> {
-        let trace: Self = serde_json::from_slice(bytes).map_err(BadTrace::Form)?;
+        let trace: Self = serde_json::from_slice(bytes).map_err(|error| {
+            let mut lines = bytes.split(|byte| *byte == b'\n');
+            let line = lines.nth(error.line().saturating_sub(1));
+            let line = line.unwrap_or_default();
+            let end = error.column().min(line.len());
+            let near = &line[end.saturating_sub(NEAR_BYTES)..end];
+            let near = String::from_utf8_lossy(near).trim().to_owned();
+            BadTrace::Form { error, near }
+        })?;
         trace.check()?;
         Ok(trace)
     }

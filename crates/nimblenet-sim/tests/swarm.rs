@@ -333,10 +333,6 @@ fn a_wrong_file_is_refused_with_field_and_range() {
             "fault[0].nodes: 77 is no node of the mesh; there are 0 to 2",
         ),
         (
-            "[[fault]]\nat_s = 1.0\nkind = 'partition'\nnodes = []",
-            "fault[0].nodes: it names no node: name those on one side",
-        ),
-        (
             "[[fault]]\nat_s = 1.0\nkind = 'cut'\nfrom = 9\nto = 2",
             "fault[0].from: 9 is no node of the mesh; there are 0 to 2",
         ),

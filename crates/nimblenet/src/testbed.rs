@@ -41,7 +41,7 @@ use crate::interrupt::Interrupt;
 use crate::scratch::Scratch;
 
 pub(crate) use self::boards::{MTU as BOARD_MTU, fits as fits_boards};
-pub(crate) use self::compare::{Both, document, figures, page, too_late};
+pub(crate) use self::compare::{Both, bound_of_finished, document, figures, page, too_late};
 pub(crate) use self::runner::Firmware;
 
 /// The time within which a registry must store the publication.

@@ -619,12 +619,53 @@ fn faults_befall_a_run_and_are_refused_with_field_and_range_if_they_cannot() {
             "[[fault]]\nkind = 'swap'\nat_s = 1.0\nnode = 0".into(),
             "fault[0].kind: swap needs a mesh",
         ),
+        (
+            "[[fault]]\nkind = 'partition'\nat_s = 1.0\nnodes = []".into(),
+            "fault[0].nodes: it names no node",
+        ),
     ] {
         bench.write("faults.toml", faults);
         let (message, code) = refused(1, &run);
         assert!(message.contains(expected), "{message}");
+        assert!(message.contains("faults.toml: "), "{message}");
         assert_eq!(code, "bad-scenario");
     }
+}
+
+#[test]
+fn a_record_says_what_it_leaves_out_and_a_replay_whose_seed_it_has() {
+    let bench = Bench::new();
+    let scenario = bench.write(
+        "native.toml",
+        "[tasks]\nnative = 0.2\n[urgency]\nhigh = 0.1\n",
+    );
+    let trace = bench.path("native.json");
+    let short = ["sim", "--seconds", "10"];
+    let record = ["--scenario", &scenario, "--seed", "7", "--record", &trace];
+    let said = |args: &[&str]| {
+        let output = nimblenet(&[&short[..], args].concat());
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let recorded = said(&record);
+    assert!(recorded.contains("for urgency, tasks.native"), "{recorded}");
+    let replayed = said(&["--trace", &trace]);
+    assert!(replayed.contains("made with seed 7"), "{replayed}");
+    assert_eq!(said(&["--trace", &trace, "--seed", "7"]), "");
+    assert_eq!(said(&[]), "");
+}
+
+#[test]
+fn questions_for_results_move_no_calls_and_several_seeds_show_what_came_of_them() {
+    let run = ["--seconds", "100", "--hand-over", "--placement", "here"];
+    let report = simulate(&run);
+    assert!(report["hand_over"]["bytes"].as_u64() > Some(0), "{report}");
+    assert_eq!(
+        (&report["calls_moved"], &report["placement_bytes"]),
+        (&0.into(), &0.into())
+    );
+    let page = succeed(&[&["sim", "--seeds", "1..2"], &run[..]].concat());
+    assert!(page.contains("at another node after"), "{page}");
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Swarms: many short random runs on all cores, and the replay of one.
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use core::num::NonZero;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use std::panic;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -14,7 +15,9 @@ use serde_json::{Value as Json, json};
 
 use super::batch::usage;
 use crate::failure::Coded;
+use crate::interrupt::Interrupt;
 use crate::output;
+use crate::remote::block_on;
 
 /// The code of an error that says that a swarm has found something.
 const FOUND: &str = "fault-found";
@@ -40,13 +43,21 @@ struct Findings {
 /// # Errors
 /// If a fault is found that is not known.
 pub(crate) fn run(first: u64, count: u64, as_json: bool) -> anyhow::Result<()> {
-    let findings = quietly(|| gather(first, count));
+    let stop = stop_at_request();
+    let findings = quietly(|| gather(first, count, &stop));
     if as_json {
         output::json(&findings.document())?;
     } else {
         output::text(&findings.page())?;
     }
     let message = match findings.unknown.len() {
+        0 if findings.runs < count => {
+            let runs = findings.runs;
+            let message = format!(
+                "interrupted after {runs} of {count} runs, which have shown what is printed"
+            );
+            return Err(anyhow::Error::msg(message));
+        }
         0 => return Ok(()),
         1 => "one seed shows a fault that is not known".to_owned(),
         found => format!("{found} seeds show faults that are not known"),
@@ -98,7 +109,22 @@ fn quietly<T>(act: impl FnOnce() -> T) -> T {
     result
 }
 
-fn gather(first: u64, count: u64) -> Findings {
+/// What becomes true when the user wants an end: what was found until then is printed.
+fn stop_at_request() -> Arc<AtomicBool> {
+    let stop = Arc::<AtomicBool>::default();
+    let asked = stop.clone();
+    // It ends with the process. Without it a request ends the process at once, as usual.
+    thread::spawn(move || {
+        let _ = block_on(async {
+            Interrupt::new()?.requested().await;
+            asked.store(true, Ordering::Relaxed);
+            Ok(())
+        });
+    });
+    stop
+}
+
+fn gather(first: u64, count: u64, stop: &AtomicBool) -> Findings {
     let bar = ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::stderr());
     let style = ProgressStyle::with_template("{elapsed:>4} {bar:30} {pos} of {len} runs");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -112,7 +138,7 @@ fn gather(first: u64, count: u64) -> Findings {
             scope.spawn(move || {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    if at >= count {
+                    if at >= count || stop.load(Ordering::Relaxed) {
                         break;
                     }
                     let (before, _) = usage();

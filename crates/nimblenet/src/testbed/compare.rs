@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use comfy_table::{CellAlignment, Table, presets};
+use nimblenet_sim::bound::{LowerBound, Needs};
 use nimblenet_sim::figures::{
     Comparison, Figure, Sample, break_even, cumulative, load_per_node, responses,
 };
-use nimblenet_sim::{Balance, Cut, Report};
+use nimblenet_sim::trace::Trace;
+use nimblenet_sim::{Balance, Cut, Report, Settings};
 use serde_json::{Map, Value as Json, json};
 
 use super::runner::State;
@@ -36,8 +38,11 @@ const COMPARED: [&str; 19] = [
     "p99_response_s",
     "cached_bytes_per_node",
     "jain_txrx",
-    "lower_bound_bytes",
+    BOUND,
 ];
+/// The key of the lower bound, and of that of calls with a result in the simulator.
+const BOUND: &str = "lower_bound_bytes";
+const BOUND_OF_FINISHED: &str = "lower_bound_of_finished_bytes";
 /// The kinds of messages that serve no call.
 const HOUSEKEEPING: [&str; 3] = ["hello", "holdings", "report"];
 
@@ -52,6 +57,17 @@ pub(crate) struct Both {
     pub(crate) sim: sim::Outcome,
     /// The simulator with the limits of Linux nodes, if the nodes are boards.
     pub(crate) linux: Option<sim::Outcome>,
+    /// The lower bound of what the calls of the simulator have run that had a result: real nodes tell of no
+    /// others. The second one is that with the limits of Linux nodes.
+    pub(crate) bounds: (u64, Option<u64>),
+}
+
+/// The lower bound of what the calls of a simulated run have run that had a result.
+pub(crate) fn bound_of_finished(trace: &Trace, settings: &Settings, run: &sim::Outcome) -> u64 {
+    let tasks = settings.cut.of(&trace.taskset);
+    let needs = Needs::of_calls(&run.course.finished, &tasks);
+    let bound = LowerBound::of(trace, &tasks, settings.cache_bytes as u64, &needs);
+    bound.bytes(settings.header_bytes)
 }
 
 /// What came out as JSON: the report of the testbed, what only a testbed has, the report of the
@@ -65,11 +81,15 @@ pub(crate) fn document(both: &Both, other: Option<&Both>) -> anyhow::Result<Json
         // Nobody asks a board what its cache holds.
         testbed["cached_bytes_per_node"] = Json::Null;
     }
-    let sim = serde_json::to_value(&both.sim.report).context("writing a report")?;
+    let mut sim = serde_json::to_value(&both.sim.report).context("writing a report")?;
+    sim[BOUND_OF_FINISHED] = both.bounds.0.into();
     let difference = difference(&testbed, &sim);
     let linux = both.linux.as_ref();
     let linux = linux.map(|linux| serde_json::to_value(&linux.report));
-    let linux = linux.transpose().context("writing a report")?;
+    let mut linux = linux.transpose().context("writing a report")?;
+    if let (Some(linux), Some(bound)) = (&mut linux, both.bounds.1) {
+        linux[BOUND_OF_FINISHED] = bound.into();
+    }
     let of_linux = linux
         .as_ref()
         .map(|linux| self::difference(&testbed, linux));
@@ -90,7 +110,11 @@ pub(crate) fn document(both: &Both, other: Option<&Both>) -> anyhow::Result<Json
 
 /// For each number that is compared, by how much it is above that of the simulator, in per cent.
 fn difference(testbed: &Json, sim: &Json) -> Json {
-    let compared = COMPARED.map(|key| (key.to_owned(), percent(&testbed[key], &sim[key])));
+    let compared = COMPARED.map(|key| {
+        // What calls without a result have run counts in the simulator alone.
+        let other = if key == BOUND { BOUND_OF_FINISHED } else { key };
+        (key.to_owned(), percent(&testbed[key], &sim[other]))
+    });
     Json::Object(compared.into_iter().collect())
 }
 

@@ -120,7 +120,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Some(_) => vec![Cut::Nimble, Cut::Monolithic],
     };
     let experiment = args.experiment(input.clone(), &cuts);
-    let linux = Experiment {
+    let as_linux = Experiment {
         boards: false,
         ..args.experiment(input.clone(), &cuts)
     };
@@ -131,7 +131,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     let simulated = experiment.run()?;
     let linux = match firmware {
-        Some(_) => linux.run()?,
+        Some(_) => as_linux.run()?,
         None => Vec::new(),
     };
     let mut linux = linux.into_iter();
@@ -142,18 +142,29 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             let place = || format!("making the folder {}", folder.display());
             std::fs::create_dir_all(folder).with_context(place)?;
         }
+        let settings = experiment.settings(&recipe, args.profile, cut);
         let testbed = testbed::replay(&Plan {
             trace: recipe.trace(),
-            settings: experiment.settings(&recipe, args.profile, cut),
+            settings,
             speedup: args.speedup,
             logs: logs.as_deref(),
             firmware: firmware.as_ref(),
         })?;
+        let linux = linux.next();
+        let bound = |experiment: &Experiment, run| {
+            let settings = experiment.settings(&recipe, args.profile, cut);
+            testbed::bound_of_finished(recipe.trace(), &settings, run)
+        };
+        let bounds = (
+            bound(&experiment, &sim),
+            linux.as_ref().map(|run| bound(&as_linux, run)),
+        );
         all.push(Both {
             cut,
             testbed,
             sim,
-            linux: linux.next(),
+            linux,
+            bounds,
         });
     }
     for late in all.iter().filter_map(|both| testbed::too_late(both)) {
