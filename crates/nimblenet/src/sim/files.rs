@@ -87,7 +87,10 @@ fn place(path: &Path) -> PathBuf {
             Component::ParentDir => {
                 place.pop();
             }
-            _ => place.push(part),
+            Component::Prefix(_)
+            | Component::RootDir
+            | Component::CurDir
+            | Component::Normal(_) => place.push(part),
         }
         place = place.canonicalize().unwrap_or(place);
     }

@@ -140,7 +140,7 @@ pub(crate) struct Args {
     /// repeats, cache-bytes, mtu, zipf, size-factor, nodes, preload (0 or 1), bandwidth, churn (crashes of
     /// each node an hour) or speed (of robots, m/s).
     #[arg(long, value_name = "NAME[=V,V]", value_parser = sweep)]
-    sweep: Option<Sweep>,
+    sweep: Option<Box<Sweep>>,
     /// Write a row for each run into a CSV file.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
@@ -269,7 +269,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.json {
         output::json(&args.documents(runs, &sim::contests(&outcomes)))
     } else {
-        output::text(&sim::page(&outcomes, args.sweep.as_ref()))
+        output::text(&sim::page(&outcomes, args.sweep.as_deref()))
     }
 }
 
@@ -424,7 +424,7 @@ impl Args {
         Experiment {
             input,
             seeds: self.seeds(),
-            sweep: self.sweep.clone(),
+            sweep: self.sweep.as_deref().cloned(),
             pairs: self.pairs(),
             eviction: self.eviction.as_deref().and_then(Eviction::named),
             placement: self.placement.as_deref().and_then(Placement::named),
@@ -443,7 +443,7 @@ impl Args {
             return Ok(());
         }
         let profiles = self.drawn();
-        let figures = sim::figures(outcomes, self.sweep.as_ref(), &profiles, recipe);
+        let figures = sim::figures(outcomes, self.sweep.as_deref(), &profiles, recipe);
         if let Some(folder) = &self.plots {
             sim::draw(folder, &figures)?;
         }
@@ -573,11 +573,11 @@ fn seeds(text: &str) -> Result<Seeds, String> {
     Ok(Seeds((first..=last).collect()))
 }
 
-fn sweep(text: &str) -> Result<Sweep, String> {
+fn sweep(text: &str) -> Result<Box<Sweep>, String> {
     let sweep: Sweep = text.parse()?;
     for value in &sweep.values {
         let scenario = Scenario::default().with(sweep.parameter, *value);
         scenario.check().map_err(|error| error.to_string())?;
     }
-    Ok(sweep)
+    Ok(sweep.into())
 }

@@ -167,7 +167,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             bounds,
         });
     }
-    for late in all.iter().filter_map(|both| testbed::too_late(both)) {
+    for late in all.iter().filter_map(testbed::too_late) {
         eprintln!("warning: {late}");
     }
     let all: Vec<&Both> = all.iter().collect();
