@@ -69,9 +69,9 @@ pub(crate) fn prepare_folder(folder: &Path) -> anyhow::Result<()> {
 fn make_folder(folder: &Path) -> anyhow::Result<()> {
     let place = folder.display();
     if folder.exists() && !folder.is_dir() {
-        let message =
-            format!("making the folder {place}: there is a file of that name: name another folder");
-        return Err(anyhow::anyhow!(message));
+        let error = anyhow::Error::new(io::Error::from(ErrorKind::NotADirectory));
+        let what = format!("making the folder {place}: a file has that name: name another folder");
+        return Err(error.context(what));
     }
     fs::create_dir_all(folder).with_context(|| format!("making the folder {place}"))
 }

@@ -90,10 +90,14 @@ impl Scenario {
             within(field, value, from, to)?;
         }
         let (triggered, chains) = (self.robots.chains, self.tasks.chains);
-        must(triggered <= chains, "tasks.chains", || {
+        // The one of the two that is not as usual is the one that somebody has written.
+        let field = match chains == Self::default().tasks.chains {
+            true => "robots.chains",
+            false => "tasks.chains",
+        };
+        must(triggered <= chains, field, || {
             format!(
-                "there are {chains}, and robots trigger {triggered} of them (robots.chains): take more \
-                 chains, or fewer for robots"
+                "robots trigger {triggered} chains (robots.chains), and there are {chains} (tasks.chains)"
             )
         })?;
         self.tasks.check()?;
@@ -199,10 +203,14 @@ impl TaskTable {
     /// Checks what several fields lead to, each of which can be.
     fn check(&self) -> Result<(), BadScenario> {
         let (algorithms, most) = (self.algorithms, self.algorithms_per_chain.1);
-        must(most <= algorithms, "tasks.algorithms", || {
+        let field = match algorithms == Self::default().algorithms {
+            true => "tasks.algorithms_per_chain",
+            false => "tasks.algorithms",
+        };
+        must(most <= algorithms, field, || {
             format!(
-                "there are {algorithms}, and a chain calls up to {most} (tasks.algorithms_per_chain): take \
-                 more algorithms, or fewer for a chain"
+                "a chain calls up to {most} algorithms (tasks.algorithms_per_chain), and there are \
+                 {algorithms} (tasks.algorithms)"
             )
         })?;
         let bytes = (MODULE_BYTES_MIN, MODULE_BYTES_MAX);
@@ -356,11 +364,11 @@ mod tests {
             ),
             (
                 "[robots]\nchains = 201",
-                "tasks.chains: there are 200, and robots trigger 201 of them (robots.chains)",
+                "robots.chains: robots trigger 201 chains (robots.chains), and there are 200 (tasks.chains)",
             ),
             (
                 "[tasks]\nalgorithms = 5",
-                "tasks.algorithms: there are 5, and a chain calls up to 7 (tasks.algorithms_per_chain)",
+                "tasks.algorithms: a chain calls up to 7 algorithms (tasks.algorithms_per_chain), and there are 5",
             ),
             (
                 "[tasks]\nsize_factor = 20",
