@@ -107,6 +107,9 @@ fn a_short_replay_on_thirteen_processes_is_like_the_simulator_and_leaves_nothing
         near(&real.into(), &simulated.into(), 0.15),
         "{real} {simulated}"
     );
+    // Both count what calls with a result have run.
+    let bound = &sim["lower_bound_of_finished_bytes"];
+    assert!(near(&both["lower_bound_bytes"], bound, 0.15), "{bound}");
     // What the report of a simulation has.
     for (key, value) in sim.as_object().unwrap() {
         let known = &both[key];
@@ -223,8 +226,16 @@ fn wrong_usage_says_what_would_be_right() {
             &["--trace", &trace, "--boards", "pico", "--speedup", "2"],
             "virtual time",
         ),
-        (2, &["--trace", &trace, "--speedup", "0"], "1..=100"),
-        (2, &["--trace", &trace, "--speedup", "101"], "1..=100"),
+        (
+            2,
+            &["--trace", &trace, "--speedup", "0"],
+            "a whole number from 1 to 100",
+        ),
+        (
+            2,
+            &["--trace", &trace, "--speedup", "101"],
+            "a whole number from 1 to 100",
+        ),
         (
             2,
             &["--trace", &trace, "--seconds", "11"],

@@ -81,6 +81,7 @@ pub(crate) fn document(both: &Both, other: Option<&Both>) -> anyhow::Result<Json
         // Nobody asks a board what its cache holds.
         testbed["cached_bytes_per_node"] = Json::Null;
     }
+    testbed[BOUND_OF_FINISHED] = testbed[BOUND].clone();
     let mut sim = serde_json::to_value(&both.sim.report).context("writing a report")?;
     sim[BOUND_OF_FINISHED] = both.bounds.0.into();
     let difference = difference(&testbed, &sim);
