@@ -303,7 +303,8 @@ fn a_file_that_cannot_do_what_it_says_is_refused_with_what_to_do() {
         ),
         (String::new(), "fault: there is none, and no mesh"),
     ] {
-        let error = Trial::read(&text).unwrap_err().to_string();
+        let trial = Trial::read(&text).and_then(|trial| trial.check_effect());
+        let error = trial.unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}");
     }
 }

@@ -453,20 +453,26 @@ impl Trial {
     /// [`BadScenario`] names the line, or the field with its value and what would be right.
     pub fn read(text: &str) -> Result<Self, BadScenario> {
         let trial: Self = toml::from_str(text).map_err(|error| form::finding(text, error))?;
-        let Some(mesh) = &trial.mesh else {
-            // What nobody heeds is nothing that its author can have meant.
-            must(trial.seed == 0, "seed", || {
-                "without a mesh it has no effect: give it with --seed".into()
-            })?;
-            let is_empty = trial.calls.is_empty() && trial.flows.is_empty();
-            must(!trial.incidents.is_empty() || !is_empty, "fault", || {
-                "there is none, and no mesh: the file would have no effect".into()
-            })?;
-            return Ok(trial);
-        };
-        mesh.check()?;
-        trial.check(&mesh.nodes(), &mesh.links, mesh.turmoil_s)?;
+        if let Some(mesh) = &trial.mesh {
+            mesh.check()?;
+            trial.check(&mesh.nodes(), &mesh.links, mesh.turmoil_s)?;
+        }
         Ok(trial)
+    }
+
+    /// Checks that what it says has an effect: its author cannot have meant it otherwise.
+    ///
+    /// # Errors
+    /// [`BadScenario::Field`] for what nobody would heed.
+    pub fn check_effect(&self) -> Result<(), BadScenario> {
+        let has_mesh = self.mesh.is_some();
+        must(has_mesh || self.seed == 0, "seed", || {
+            "without a mesh it has no effect: give it with --seed".into()
+        })?;
+        let is_empty = self.calls.is_empty() && self.flows.is_empty() && self.incidents.is_empty();
+        must(has_mesh || !is_empty, "fault", || {
+            "there is none, and no mesh: the file would have no effect".into()
+        })
     }
 
     /// The file.

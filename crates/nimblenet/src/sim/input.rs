@@ -116,7 +116,8 @@ impl Input {
 pub(crate) fn faults(path: &Path) -> anyhow::Result<Trial> {
     let place = path.display();
     let text = inlet::text(path, inlet::TEXT_BYTES).context("reading the faults")?;
-    Trial::read(&text).map_err(|error| bad_scenario(&place.to_string(), &error))
+    let trial = Trial::read(&text).and_then(|trial| trial.check_effect().map(|()| trial));
+    trial.map_err(|error| bad_scenario(&place.to_string(), &error))
 }
 
 fn scenario(name: &str, text: &str) -> anyhow::Result<Scenario> {
