@@ -518,6 +518,10 @@ impl<S: Seal> Mesh<S> {
         counters: &mut Counters,
     ) {
         if frame.ttl > 0 {
+            // Who has made the packet, or sent it here, would drop it: they are not on its way.
+            for back in [frame.origin, frame.sender].into_iter().filter(|_| FULL) {
+                self.routes.doubt_way(destination, back);
+            }
             let frame = Frame {
                 destination,
                 ..frame

@@ -191,6 +191,42 @@ fn a_second_node_with_the_same_id_is_told_from_own_packets_that_come_back() {
     assert!(town.counters.dropped(DropReason::OwnId) > 0);
 }
 
+/// The call of node 1 at node 2 goes on to node 3, which node 2 hears itself but to which it has a newer route over
+/// node 1.
+#[test]
+fn a_packet_that_is_passed_on_does_not_go_back_to_who_has_made_it() {
+    let mut mesh = Mesh::new(&config(2, 7));
+    let counters = &mut Counters::default();
+    let refuse = |origin: u16, sender: u16, sequence, hops| Frame {
+        ttl: 5,
+        sender: NodeId(sender),
+        receiver: NodeId(2),
+        origin: NodeId(origin),
+        destination: NodeId(2),
+        sequence,
+        hops,
+        unanswered: false,
+        message: Message::Refuse(Refuse {
+            request: 1,
+            refusal: Refusal::Gone,
+        }),
+    };
+    let now = Instant::ZERO;
+    let frames = [refuse(3, 3, 5, 1), refuse(3, 1, 6, 2), refuse(1, 1, 9, 1)];
+    for frame in frames {
+        let mut bytes = [0; 64];
+        let len = frame.emit(&mut bytes).unwrap();
+        let from = (LinkId(0), LinkAddress(frame.sender.0.into()));
+        mesh.receive(now, from, &bytes[..len], counters).unwrap();
+    }
+    assert_eq!(mesh.hops(now, NodeId(3)), Some(1));
+    assert_eq!(mesh.next(now, NodeId(3)).unwrap().id, NodeId(1));
+    mesh.pass_on(now, refuse(1, 1, 10, 1), NodeId(3), counters);
+    let mut out = [0; 256];
+    let sent = mesh.poll_transmit(LinkId(0), &mut out).unwrap();
+    assert_eq!(sent.to, Some(LinkAddress(3)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
