@@ -176,6 +176,9 @@ fn what_is_no_business_of_a_registry_or_of_a_node_is_refused() {
             "{said}"
         );
     }
+    // It may have calls that it has passed on to nodes.
+    let listed = succeed(&["ps", "--node", &registry]);
+    assert!(listed.contains("CALL"), "{listed}");
     let key = line.bench.path("shop.key");
     let said = fail(&["publish", &adder, "--registry", &node, "--key", &key]);
     assert!(

@@ -519,8 +519,9 @@ impl<S: Seal> Mesh<S> {
     ) {
         if frame.ttl > 0 {
             // Who has made the packet, or sent it here, would drop it: they are not on its way.
-            for back in [frame.origin, frame.sender].into_iter().filter(|_| FULL) {
-                self.routes.doubt_way(destination, back);
+            if FULL {
+                self.routes.doubt_way(destination, frame.origin);
+                self.routes.doubt_way(destination, frame.sender);
             }
             let frame = Frame {
                 destination,

@@ -139,7 +139,7 @@ impl Routes {
                             false => held.passed,
                             true => held.sequence,
                         };
-                        let kept = held.kept;
+                        let kept = FULL && held.kept;
                         *held = Route {
                             passed,
                             kept,
@@ -160,8 +160,13 @@ impl Routes {
                 if self.routes.len() >= self.limit {
                     let learnt =
                         (0..self.routes.len()).filter(|at| self.routes[*at].sent.is_some());
-                    let age = |at: &usize| (FULL && self.routes[*at].kept, self.routes[*at].sent);
-                    let Some(oldest) = learnt.min_by_key(age) else {
+                    let oldest = match FULL {
+                        true => {
+                            learnt.min_by_key(|at| (self.routes[*at].kept, self.routes[*at].sent))
+                        }
+                        false => learnt.min_by_key(|at| self.routes[*at].sent),
+                    };
+                    let Some(oldest) = oldest else {
                         return false;
                     };
                     self.routes.remove(oldest);

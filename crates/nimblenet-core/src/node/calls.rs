@@ -958,7 +958,7 @@ impl Calls {
             self.answers.note_cancelled(post.now, caller);
             self.give_up(post, waiter, Fault::Cancelled);
             self.carry(post);
-        } else if let Some(to) = self.answers.passed_to(post, caller) {
+        } else if FULL && let Some(to) = self.answers.passed_to(post, caller) {
             post.mesh.pass_on(post.now, frame, to, post.counters);
         } else if !self.recall(post, caller) {
             // The call may be on its way still.

@@ -212,7 +212,6 @@ impl Request {
                 call.at.is_none_or(|at| at == own)
             }
             Self::Cancel { .. }
-            | Self::CancelJob { .. }
             | Self::Cache
             | Self::Logs { .. }
             | Self::Triggers { .. }
@@ -221,11 +220,12 @@ impl Request {
             | Self::BeginFlow { .. }
             | Self::Items { .. }
             | Self::Give { .. }
-            | Self::EndFlow { .. }
-            | Self::Jobs
+            | Self::EndFlow { .. } => true,
+            Self::Jobs
             | Self::Job { .. }
-            | Self::Move { .. } => true,
-            Self::Watch { .. }
+            | Self::Move { .. }
+            | Self::CancelJob { .. }
+            | Self::Watch { .. }
             | Self::Discovery { .. }
             | Self::Status
             | Self::Namespaces
