@@ -190,11 +190,12 @@ fn frame(step: &Move, sequence: u32) -> Option<Vec<u8>> {
             Message::Holdings(writer.finish(namespace))
         }
         _ => {
-            let answer = match c % 5 {
+            let answer = match c % 6 {
                 0 => Answer::Done(bytes),
                 1 => Answer::Failed(Fault::Busy, None),
                 2 => Answer::Adopting(GoNumber::new(b.into())),
                 3 => Answer::Refused(Fault::Busy, GoNumber::new(b.into())),
+                4 => Answer::Unmoved(Fault::UnknownCall),
                 _ => Answer::Moving(NodeId(b)),
             };
             Message::Return(Return {

@@ -14,7 +14,7 @@ use nimblenet_core::{CallId, Config, Placement, Standing};
 use nimblenet_sim::{
     Device, Draft, Layout, LinkModel, Net, Publisher, SimExecutor, TimedExecutor, WasmExecutor,
 };
-use nimblenet_tasklet::{ActivationId, Answer, Fault, NodeId, Outcome, Work};
+use nimblenet_tasklet::{ActivationId, Answer, Fault, NamespaceId, NodeId, Outcome, Work};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MILLI: Duration = Duration::from_millis(1);
@@ -338,6 +338,34 @@ fn a_node_has_its_call_moved_to_itself() {
         assert_ran_once(world, &spent);
         assert_at_rest(&mut net);
     }
+}
+
+/// The epoch that a node has of `std`.
+fn epoch(net: &Net, id: u16) -> u32 {
+    let std = NamespaceId::of(&"std".parse().unwrap());
+    net.node(id).catalogue(std).map_or(0, |held| held.epoch())
+}
+
+#[test]
+fn a_node_with_an_older_catalogue_than_the_job_began_with_takes_it_only_with_the_newer_one() {
+    let (mut net, _) = World::Interpreted.net(31, &triangle(), |_| {});
+    let quadruple = TRIPLE.replace("const 3", "const 4");
+    let module = wat::parse_str(quadruple).unwrap();
+    net.publish("std", &[Draft::new("triple", module, "func(s32) -> s32")]);
+    assert!(net.run_until(9 * SECOND, |net| epoch(net, 1) == 2));
+    assert_eq!(epoch(&net, 3), 1, "the catalogue has yet to come there");
+
+    let call = net.call(1, "shop/top", ARGS).unwrap();
+    net.move_call(1, call, 3).unwrap();
+    assert!(net.run_until(9 * SECOND, |net| !net.moves(1).is_empty()));
+    assert_eq!(net.moves(1), [Err(Fault::NoCatalogue)]);
+    assert!(net.run_until(9 * SECOND, |net| epoch(net, 3) == 2));
+    net.move_call(1, call, 3).unwrap();
+    let end = net.run_until_finished(1, call);
+    // 100 + (4 * (4 * 5 + 1) + 1)
+    assert_eq!(end.result, Ok(vec![0x81, 0x18, 185]));
+    assert_eq!(moved(&net, 3), (0, 1, 1, 0));
+    assert_at_rest(&mut net);
 }
 
 #[test]

@@ -191,6 +191,7 @@ mended! {
     a_link_on_which_fetches_get_lost_is_gone_around "cut-under-fetches",
     a_node_whose_numbers_fall_back_is_heard "restarted-unheard",
     offers_of_jobs_that_nobody_has_make_no_board_busy "forged-offers",
+    an_order_to_move_a_call_that_has_yet_to_come_is_no_refusal_of_it "moved-before-they-come",
     numbers_that_were_used_in_a_nodes_name_do_not_make_it_unheard_later "muted-by-offers",
     numbers_that_a_node_came_to_while_another_spoke_in_its_name_are_heard_later "muted-while-forged",
     a_call_that_is_repeated_does_not_run_again_after_a_restart "repeated-call-after-restart",

@@ -1556,7 +1556,7 @@ impl Calls {
         let caller = (origin, order.request);
         let Some(at) = self.runs.execution.jobs.by_caller(caller) else {
             if !self.recall(post, caller) {
-                let answer = Answer::Refused(Fault::UnknownCall, None);
+                let answer = Answer::Unmoved(Fault::UnknownCall);
                 exchanges::send(post, caller, answer);
             }
             return;
@@ -1567,7 +1567,7 @@ impl Calls {
         }
         let answer = match self.order_move(post, at, order.to) {
             Ok(()) => Answer::Moving(order.to),
-            Err(fault) => Answer::Refused(fault, None),
+            Err(fault) => Answer::Unmoved(fault),
         };
         exchanges::send(post, caller, answer);
     }

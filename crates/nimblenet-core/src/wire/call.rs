@@ -176,8 +176,10 @@ pub enum Answer<'a> {
     /// [`Go`](super::Go) has that number.
     Adopting(Option<GoNumber>),
     /// The node will not run an offered job, or a call that placement has sent to it, and never ran
-    /// it; or a move is not possible. The number is that of a job that was ready.
+    /// it. The number is that of a job that was ready.
     Refused(Fault, Option<GoNumber>),
+    /// The call does not move, whatever else becomes of it.
+    Unmoved(Fault),
     /// The call is moving to this node, or has moved there.
     Moving(NodeId),
 }
@@ -198,6 +200,7 @@ const FAILED: u8 = 2;
 const ADOPTING: u8 = 3;
 const REFUSED: u8 = 4;
 const MOVING: u8 = 5;
+const UNMOVED: u8 = 6;
 
 impl<'a> Return<'a> {
     pub(super) fn len(&self) -> usize {
@@ -207,6 +210,7 @@ impl<'a> Return<'a> {
             Answer::Adopting(_) => 4,
             Answer::Working(..) => 6,
             Answer::Refused(..) => 5,
+            Answer::Unmoved(_) => 1,
         }
     }
 
@@ -226,6 +230,7 @@ impl<'a> Return<'a> {
             ADOPTING => Answer::Adopting(GoNumber::new(reader.u32()?)),
             REFUSED => Answer::Refused(fault(reader)?, GoNumber::new(reader.u32()?)),
             MOVING => Answer::Moving(NodeId(reader.u16()?)),
+            UNMOVED => Answer::Unmoved(fault(reader)?),
             _ => return Err(Malformed),
         };
         Ok(Self { request, answer })
@@ -260,6 +265,10 @@ impl<'a> Return<'a> {
             Answer::Moving(to) => {
                 writer.u8(MOVING);
                 writer.u16(to.0);
+            }
+            Answer::Unmoved(fault) => {
+                writer.u8(UNMOVED);
+                writer.u8(fault.number());
             }
         }
     }

@@ -293,11 +293,9 @@ impl Exchanges {
                 self.works(post, at, Wait::default());
                 self.redirected(at, Some(to), Ok(()))
             }
+            // Who does not move a call may not even have it yet.
+            Answer::Unmoved(fault) => self.redirected(at, None, Err(fault)),
             Answer::Refused(_, None) if self.unheard(at).is_some() => Heard::Refused,
-            Answer::Refused(fault, None) => {
-                self.works(post, at, Wait::default());
-                self.redirected(at, None, Err(fault))
-            }
             // These are answers to an offer, which are too late for a job that was handed over.
             Answer::Adopting(_) | Answer::Refused(..) => Heard::Stray,
             Answer::Done(result) => Heard::Ended(Ok(result)),

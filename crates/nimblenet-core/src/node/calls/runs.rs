@@ -320,11 +320,11 @@ impl Runs {
         self.forget_replaced();
     }
 
-    /// Builds the arriving job from its record, as far as this node's catalogues allow; returns
-    /// what it goes on with.
+    /// Builds the arriving job from its record; returns what it goes on with.
     ///
     /// # Errors
-    /// The [`Fault`] with which to decline it.
+    /// The [`Fault`] with which to decline it: [`Fault::NoCatalogue`] if the catalogue of a tasklet that it
+    /// may still call is not here, or is older than when the job began. The node asks for it then.
     pub(in crate::node) fn unpack(
         &mut self,
         post: &mut Post<'_>,
@@ -332,12 +332,17 @@ impl Runs {
     ) -> Result<Next, Fault> {
         let record = MovedJob::parse(post.image).map_err(|_| Fault::BadImage)?;
         self.execution.jobs.take_head(at, &record.head)?;
-        // The job keeps the entries that it started with, as far as this node has them.
-        let epochs = self.supply.subscriptions.catalogues().map(|held| {
-            let (own, theirs) = (held.epoch(), record.epoch(held.id()));
-            theirs.map_or(own, |theirs| theirs.min(own))
-        });
+        // The job keeps the entries that it started with.
+        let subscriptions = &self.supply.subscriptions;
+        let epochs = subscriptions.catalogues();
+        let epochs = epochs.map(|held| record.epoch(held.id()).unwrap_or(held.epoch()));
         self.execution.jobs.set_epochs(at, epochs);
+        let epochs = &self.execution.jobs[at].epochs;
+        let first = record.activations().next();
+        if let Some(behind) = first.and_then(|it| subscriptions.behind(it.tasklet, epochs)) {
+            self.supply.subscriptions.refresh(post, behind);
+            return Err(Fault::NoCatalogue);
+        }
         for moved in record.activations() {
             let namespace = moved.tasklet.namespace;
             let (number, epochs) = (moved.tasklet.number, &self.execution.jobs[at].epochs);

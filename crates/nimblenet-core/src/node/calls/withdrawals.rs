@@ -63,7 +63,8 @@ impl Withdrawals {
             return false;
         };
         match answer.answer {
-            Answer::Done(_) | Answer::Failed(..) | Answer::Refused(..) => {
+            // A microcontroller goes on with it.
+            Answer::Done(_) | Answer::Failed(..) | Answer::Refused(..) | Answer::Unmoved(_) => {
                 self.table.take(at);
             }
             // It has not heard of it yet, or the call was passed on to it.

@@ -221,13 +221,28 @@ fn a_move_that_is_refused_is_told_and_not_asked_for_again() {
         Answer::Working(CALLEES_RUN, Wait(0)),
     );
     assert_eq!(exchanges.redirect(place(), OTHER), Some(Heard::Ask));
-    let refused = Answer::Refused(Fault::Busy, None);
+    let refused = Answer::Unmoved(Fault::Busy);
     let heard = hear(&mut stage, &mut exchanges, refused);
     assert_eq!(heard, Heard::Redirected(OTHER, Err(Fault::Busy)));
     let heard = hear(&mut stage, &mut exchanges, refused);
     assert_eq!(heard, Heard::Works);
     exchanges.ask(&mut stage.post(), place(), &job);
     assert!(matches!(stage.message(), Some((NEAR, Message::Call(_)))));
+}
+
+#[test]
+fn a_refused_move_is_no_refusal_of_a_placed_call_that_may_be_on_its_way() {
+    let mut stage = Stage::new();
+    let (mut exchanges, _) = (Exchanges::new(JOBS), job(None));
+    let exchange = Exchange::call(stage.now, NEAR, REQUEST, Passes::PLACED);
+    exchanges.begin(place(), exchange);
+    for fault in [Fault::UnknownCall, Fault::Busy] {
+        let heard = hear(&mut stage, &mut exchanges, Answer::Unmoved(fault));
+        assert_eq!(heard, Heard::Works);
+        assert_eq!(exchanges.unheard(place()), Some(NEAR));
+    }
+    let refused = Answer::Refused(Fault::Busy, None);
+    assert_eq!(hear(&mut stage, &mut exchanges, refused), Heard::Refused);
 }
 
 #[test]

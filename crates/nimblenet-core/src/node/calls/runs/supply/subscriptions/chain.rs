@@ -139,10 +139,34 @@ impl Subscriptions {
         }
     }
 
-    /// A subscription without any catalogue whose namespace the tasklet of this entry calls,
-    /// directly or not.
-    pub(super) fn lacking(&self, at: SubscriptionAt, entry: &Entry<'_>) -> Option<SubscriptionAt> {
-        if self.catalogues().all(|catalogue| catalogue.epoch() > 0) {
+    /// A subscription whose namespace has `tasklet`, or one that it calls, directly or not, without a
+    /// catalogue of its epoch in `epochs`.
+    pub(in crate::node) fn behind(
+        &self,
+        tasklet: TaskletRef,
+        epochs: &[u32],
+    ) -> Option<SubscriptionAt> {
+        let at = self.of(tasklet.namespace)?;
+        let (held, epoch) = (&self.at(at).catalogue, epochs.get(at.index()).copied()?);
+        if held.epoch() < epoch {
+            return Some(at);
+        }
+        let entry = held.entry_at(tasklet.number, epoch)?;
+        self.lacking((at, &entry), epochs)
+    }
+
+    /// A subscription whose namespace the tasklet of this entry calls, directly or not, without a
+    /// catalogue of its epoch in `least`; one that `least` does not have needs any.
+    pub(super) fn lacking(
+        &self,
+        (at, entry): (SubscriptionAt, &Entry<'_>),
+        least: &[u32],
+    ) -> Option<SubscriptionAt> {
+        let lacks = |at: SubscriptionAt| {
+            let least = least.get(at.index()).copied().unwrap_or(0);
+            self.at(at).catalogue.epoch() < least.max(1)
+        };
+        if !(0..self.table.len()).map(SubscriptionAt::new).any(lacks) {
             return None;
         }
         let mut listed = [(at, entry.number); CALLEES];
@@ -153,7 +177,7 @@ impl Subscriptions {
                 let Some(at) = self.of(import.namespace) else {
                     continue;
                 };
-                if self.at(at).catalogue.epoch() == 0 {
+                if lacks(at) {
                     return Some(at);
                 }
                 let callee = (at, import.number);
