@@ -58,6 +58,8 @@ const FORGED_MAX: u32 = 2000;
 const STEPS_MAX: u64 = 400_000;
 /// How long after a call it is moved.
 const MOVE_AFTER: Duration = Duration::from_millis(60);
+/// How long something lasts at least.
+const INSTANTLY: Duration = Duration::from_millis(1);
 /// The random numbers of intruders are apart from those of links.
 const INTRUDER_STREAM: u64 = 2 << 32;
 
@@ -230,9 +232,9 @@ impl<'t> Stage<'t> {
             let begins = Instant::ZERO + incident.begins();
             agenda.push((begins, Act::Begin(at)));
             if let Some(ends) = incident.ends() {
-                // What lasts until the end of the turmoil is over then.
+                // What lasts until the end of the turmoil is over then, or as soon as it has begun.
                 let ends = (Instant::ZERO + ends).min(calm);
-                agenda.push((ends.max(begins), Act::End(at)));
+                agenda.push((ends.max(begins + INSTANTLY), Act::End(at)));
             }
             if let What::Forge { per_s, .. } = incident.what {
                 agenda.extend(forgeries(at, incident, per_s, calm));

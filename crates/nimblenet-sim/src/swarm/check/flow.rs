@@ -37,26 +37,42 @@ struct Run {
     open: bool,
 }
 
-/// What a source gives, and what its sink has of it.
-#[derive(Default)]
-struct Course {
-    runs: Vec<Run>,
-    /// The run of which the sink has had something in its present life, and the last item of that.
+/// How far a sink is in its present life.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Progress {
+    /// The run of which it has had something last.
     at: usize,
+    /// The last item of that.
     had: Option<u32>,
 }
 
+/// What a source gives, and what its sink has of it.
+struct Course {
+    runs: Vec<Run>,
+    /// How far the sink may be: a failure looks the same in every run.
+    sink: Vec<Progress>,
+}
+
+impl Default for Course {
+    fn default() -> Self {
+        Self {
+            runs: Vec::new(),
+            sink: vec![Progress::default()],
+        }
+    }
+}
+
 impl Course {
-    /// Whether the sink may have this of a run now: nothing before it is left out but what it had in an
-    /// earlier life, and it is what all operators at the sink would have made.
-    fn may_have(&self, flow: &Flow, at: usize, output: Output<'_>) -> bool {
+    /// Whether a sink that is as far as `sink` may have this of a run now: nothing before it is left out but
+    /// what it had in an earlier life, and it is what all operators at the sink would have made.
+    fn may_have(&self, flow: &Flow, sink: Progress, at: usize, output: Output<'_>) -> bool {
         let Output {
             first,
             last,
             result,
         } = output;
         let run = &self.runs[at];
-        let had = self.had.filter(|_| at == self.at);
+        let had = sink.had.filter(|_| at == sink.at);
         let is_new = had.is_none_or(|had| first > had);
         let is_whole = (last + 1).is_multiple_of(flow.span()) && (last as usize) < run.items.len();
         if first > last || !is_new || !is_whole {
@@ -75,13 +91,24 @@ impl Course {
     }
 
     fn take(&mut self, flow: &Flow, output: Output<'_>) -> bool {
-        let mut later = self.at..self.runs.len();
-        let Some(at) = later.find(|at| self.may_have(flow, *at, output)) else {
+        let mut next = Vec::new();
+        for sink in &self.sink {
+            for at in sink.at..self.runs.len() {
+                let had = Some(output.last);
+                let progress = Progress { at, had };
+                if self.may_have(flow, *sink, at, output) && !next.contains(&progress) {
+                    next.push(progress);
+                }
+            }
+        }
+        if next.is_empty() {
             return false;
-        };
-        (self.at, self.had) = (at, Some(output.last));
-        let run = &mut self.runs[at];
-        run.reached = run.reached.max(self.had);
+        }
+        for progress in &next {
+            let run = &mut self.runs[progress.at];
+            run.reached = run.reached.max(progress.had);
+        }
+        self.sink = next;
         true
     }
 
@@ -158,15 +185,19 @@ impl Flowing {
             return Ok(());
         }
         let result = result.map(whole);
-        let (source, had) = (source.0, course.had);
-        let run = course.runs.get(course.at);
-        let outputs = run.map(|run| flow.outputs(&run.items)).unwrap_or_default();
-        let next = outputs.into_iter().find(|(end, _)| Some(*end) > had);
+        let (source, runs) = (source.0, course.runs.len());
+        let first_of = |sink: &Progress| {
+            let run = course.runs.get(sink.at);
+            let outputs = run.map(|run| flow.outputs(&run.items)).unwrap_or_default();
+            outputs.into_iter().find(|(end, _)| Some(*end) > sink.had)
+        };
+        let next = course.sink.iter().map(|sink| {
+            let (at, had, next) = (sink.at, sink.had, first_of(sink));
+            format!("after item {had:?} of run {at} of {runs}, where {next:?} is next")
+        });
+        let next = next.collect::<Vec<_>>().join(", or ");
         Err(format!(
-            "flow {at} brings items {first} to {last} of node {source} as {result:?} after item {had:?}; \
-             next is {next:?} in run {} of {}",
-            course.at,
-            course.runs.len()
+            "flow {at} brings items {first} to {last} of node {source} as {result:?} {next}"
         ))
     }
 
@@ -285,7 +316,7 @@ impl Flowing {
                 run.open = false;
             }
             if self.flows[*flow].sink == node.0 {
-                (course.at, course.had) = (0, None);
+                course.sink = vec![Progress::default()];
             }
         }
     }

@@ -394,7 +394,7 @@ fn a_refused_call_comes_back_only_if_placement_has_sent_it_and_nobody_works_on_i
     let refused = Answer::Refused(Fault::Busy, None);
     for (passes, heard) in [
         (Passes::PLACED, Heard::Refused),
-        (Passes::PINNED, Heard::Works),
+        (Passes::PINNED, Heard::Stray),
     ] {
         exchanges.begin(place(), Exchange::call(stage.now, NEAR, REQUEST, passes));
         assert_eq!(
@@ -409,7 +409,7 @@ fn a_refused_call_comes_back_only_if_placement_has_sent_it_and_nobody_works_on_i
     let working = Answer::Working(CALLEES_RUN, Wait(0));
     exchanges.handle_return(&stage.post(), place(), working);
     let heard = exchanges.handle_return(&stage.post(), place(), refused);
-    assert_eq!(heard, Heard::Works, "that is for an order to move");
+    assert_eq!(heard, Heard::Stray, "it is too late");
 }
 
 #[test]
