@@ -163,9 +163,12 @@ impl Drawer {
             link.jitter_s = self.seconds(1, 60);
         }
         if self.chance(15) {
+            let bits_per_s = self.one(&[30_000, 115_200, 250_000, 1_000_000]);
+            let queue_bytes: u32 = self.one(&[1200, 4000, 16_000]);
             link.bandwidth = Some(BandwidthTable {
-                bits_per_s: self.one(&[30_000, 115_200, 250_000, 1_000_000]),
-                queue_bytes: self.one(&[1200, 4000, 16_000]),
+                bits_per_s,
+                // A packet has to be through the mesh in three seconds (spec/wire.md, section 2).
+                queue_bytes: queue_bytes.min(bits_per_s / 8),
                 header_bytes: 12,
             });
         }

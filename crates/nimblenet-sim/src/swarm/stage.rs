@@ -54,7 +54,7 @@ const LEFT: Duration = Duration::from_secs(930);
 const FORGING: Duration = Duration::from_secs(40);
 /// The most frames that one intruder forges.
 const FORGED_MAX: u32 = 2000;
-/// The most steps of a run.
+/// The most steps of a run, besides one for each link and direction that a forged frame may take.
 const STEPS_MAX: u64 = 400_000;
 /// How long after a call it is moved.
 const MOVE_AFTER: Duration = Duration::from_millis(60);
@@ -137,6 +137,8 @@ struct Stage<'t> {
     kept: Vec<Vec<(u32, u32)>>,
     feeding: Feeding<'t>,
     steps: u64,
+    /// Frames that intruders have forged.
+    forged: u64,
 }
 
 impl<'t> Stage<'t> {
@@ -180,6 +182,7 @@ impl<'t> Stage<'t> {
             kept: vec![Vec::new(); trial.calls.len()],
             feeding: Feeding::new(&trial.flows),
             steps: 0,
+            forged: 0,
         }
     }
 
@@ -285,9 +288,10 @@ impl<'t> Stage<'t> {
     fn advance(&mut self, to: Instant) -> bool {
         while self.engine.observer().failure.is_none() && self.engine.step_before(to) {
             self.steps += 1;
-            if self.steps > STEPS_MAX {
+            let most = STEPS_MAX + self.forged * 2 * self.mesh.links.len() as u64;
+            if self.steps > most {
                 let now = self.engine.now();
-                let what = format!("{STEPS_MAX} steps are not enough");
+                let what = format!("{most} steps are not enough");
                 self.engine.observer_mut().fail(now, "rest", what);
             }
         }
@@ -480,6 +484,7 @@ impl<'t> Stage<'t> {
             let watch = self.engine.observer_mut();
             watch.see(now, &Sight::Injected(frame.as_ref(), bytes.len()));
             watch.fire("forged-frame", 1);
+            self.forged += 1;
             self.engine.inject(from, to, &bytes);
         }
     }
