@@ -84,6 +84,10 @@ fn boards_a_registry_and_a_node_as_people_run_them() {
     soon("the node reaches the far board", || {
         call(&at_node, "8", "std/add", &["1", "1"])
     });
+    // It takes no job before it has the catalogues of its chain.
+    soon("the node has the catalogues", || {
+        call(&at_node, "20", "shop/long", &["1"])
+    });
     let moved = std::thread::spawn({
         let at_node = at_node.clone();
         move || call(&at_node, "8", "shop/long", &["240"])

@@ -338,9 +338,12 @@ impl Runs {
         let epochs = epochs.map(|held| record.epoch(held.id()).unwrap_or(held.epoch()));
         self.execution.jobs.set_epochs(at, epochs);
         let epochs = &self.execution.jobs[at].epochs;
-        let first = record.activations().next();
-        if let Some(behind) = first.and_then(|it| subscriptions.behind(it.tasklet, epochs)) {
-            self.supply.subscriptions.refresh(post, behind);
+        let first = record.activations().next().map(|it| it.tasklet);
+        if let Some(first) = first
+            && let Some(held) = subscriptions.of(first.namespace)
+            && let Some(lacking) = subscriptions.lacking((held, first.number), epochs)
+        {
+            self.supply.subscriptions.refresh(post, lacking);
             return Err(Fault::NoCatalogue);
         }
         for moved in record.activations() {

@@ -1,7 +1,8 @@
 //! Flows bring what they promise (spec/behaviour.md, section 17).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use nimblenet_core::wire::{self, Message, Return};
 use nimblenet_core::{Event, FlowId, Instant, Node};
 use nimblenet_tasklet::{ActivationId, Answer, Fault, NodeId, Work};
 
@@ -126,6 +127,11 @@ struct Output<'a> {
     result: Result<&'a [u8], Fault>,
 }
 
+/// The only one of some results.
+fn one(results: &[u8]) -> Option<u32> {
+    results.strip_prefix(&[ONE]).and_then(whole)
+}
+
 /// Whether a sink that cannot run a tasklet may say so with this fault; the tasklets of flows do not fail.
 fn is_of_sink(fault: Fault) -> bool {
     !matches!(
@@ -153,8 +159,12 @@ pub(super) struct Flowing {
     flows: Vec<Flow>,
     courses: BTreeMap<(usize, NodeId), Course>,
     stopped: Vec<usize>,
-    /// Runs of the tasklet that makes items.
-    senses: BTreeMap<(NodeId, ActivationId), usize>,
+    /// Runs of the tasklet that makes items, with the flow of the node if it is a source.
+    senses: BTreeMap<(NodeId, ActivationId), Option<usize>>,
+    /// Items that were made, perhaps at a node to which the run has moved from its source.
+    made: BTreeSet<u32>,
+    /// Those that were on their way to a source.
+    returned: Vec<(NodeId, u32)>,
 }
 
 impl Flowing {
@@ -285,6 +295,11 @@ impl Flowing {
                 continue;
             };
             let taken = status.taken as usize;
+            if taken > run.items.len()
+                && let Some(returned) = self.returned.iter().position(|(to, _)| *to == id)
+            {
+                run.items.push(self.returned.remove(returned).1);
+            }
             if taken > run.items.len() {
                 let given = run.items.len();
                 return Err(format!(
@@ -338,9 +353,8 @@ impl Checker for Flowing {
             _ if self.flows.is_empty() => {}
             Sight::Flow(sight) => return self.happens(*sight),
             Sight::Worked(node, Work::Start(start)) if start.args == [ONE - 1] => {
-                if let Some(flow) = self.sensed(*node) {
-                    self.senses.insert((*node, start.activation), flow);
-                }
+                let flow = self.sensed(*node);
+                self.senses.insert((*node, start.activation), flow);
             }
             Sight::Answered(
                 node,
@@ -349,9 +363,23 @@ impl Checker for Flowing {
                 },
             ) => {
                 if let Some(flow) = self.senses.remove(&(*node, *activation))
-                    && let Some(value) = result.strip_prefix(&[ONE]).and_then(whole)
+                    && let Some(value) = one(result)
                 {
-                    self.give((flow, *node), value);
+                    self.made.insert(value);
+                    if let Some(flow) = flow {
+                        self.give((flow, *node), value);
+                    }
+                }
+            }
+            Sight::Sent(_, frame, _) => {
+                if let Message::Return(Return {
+                    answer: wire::Answer::Done(result),
+                    ..
+                }) = frame.message
+                    && let Some(value) = one(result)
+                    && self.made.remove(&value)
+                {
+                    self.returned.push((frame.destination, value));
                 }
             }
             Sight::Event(

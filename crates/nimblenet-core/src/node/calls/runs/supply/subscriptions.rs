@@ -218,7 +218,7 @@ impl Subscriptions {
             });
         };
         // Callees may be in namespaces whose catalogues are still on their way.
-        let lacking = self.lacking((at, &entry), &[]);
+        let lacking = self.lacking((at, entry.number), &[]);
         let wanted = |at: &SubscriptionAt| {
             let held = self.at(*at);
             held.unresolvable(post).is_none() && held.is_dated(accepted)

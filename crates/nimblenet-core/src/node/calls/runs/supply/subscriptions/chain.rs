@@ -139,27 +139,11 @@ impl Subscriptions {
         }
     }
 
-    /// A subscription whose namespace has `tasklet`, or one that it calls, directly or not, without a
-    /// catalogue of its epoch in `epochs`.
-    pub(in crate::node) fn behind(
+    /// A subscription whose namespace has the tasklet `first`, or one that it calls, directly or not, without
+    /// a catalogue of its epoch in `least`; one that `least` does not have needs any.
+    pub(in crate::node) fn lacking(
         &self,
-        tasklet: TaskletRef,
-        epochs: &[u32],
-    ) -> Option<SubscriptionAt> {
-        let at = self.of(tasklet.namespace)?;
-        let (held, epoch) = (&self.at(at).catalogue, epochs.get(at.index()).copied()?);
-        if held.epoch() < epoch {
-            return Some(at);
-        }
-        let entry = held.entry_at(tasklet.number, epoch)?;
-        self.lacking((at, &entry), epochs)
-    }
-
-    /// A subscription whose namespace the tasklet of this entry calls, directly or not, without a
-    /// catalogue of its epoch in `least`; one that `least` does not have needs any.
-    pub(super) fn lacking(
-        &self,
-        (at, entry): (SubscriptionAt, &Entry<'_>),
+        first: (SubscriptionAt, u16),
         least: &[u32],
     ) -> Option<SubscriptionAt> {
         let lacks = |at: SubscriptionAt| {
@@ -169,30 +153,28 @@ impl Subscriptions {
         if !(0..self.table.len()).map(SubscriptionAt::new).any(lacks) {
             return None;
         }
-        let mut listed = [(at, entry.number); CALLEES];
-        let (mut count, mut next) = (1, 1);
-        let mut imports = entry.imports();
-        loop {
-            for import in imports {
+        let mut listed = [first; CALLEES];
+        let (mut count, mut next) = (1, 0);
+        while next < count {
+            let (at, number) = listed[next];
+            next += 1;
+            if lacks(at) {
+                return Some(at);
+            }
+            let Some(entry) = self.at(at).catalogue.entry(number) else {
+                continue;
+            };
+            for import in entry.imports() {
                 let Some(at) = self.of(import.namespace) else {
                     continue;
                 };
-                if lacks(at) {
-                    return Some(at);
-                }
                 let callee = (at, import.number);
                 if count < CALLEES && !listed[..count].contains(&callee) {
                     listed[count] = callee;
                     count += 1;
                 }
             }
-            imports = loop {
-                let (at, number) = *listed[..count].get(next)?;
-                next += 1;
-                if let Some(entry) = self.at(at).catalogue.entry(number) {
-                    break entry.imports();
-                }
-            };
         }
+        None
     }
 }
