@@ -606,20 +606,41 @@ impl Operators {
         (before.map_or(first, |before| before.min(first)), last)
     }
 
-    fn step_window(&mut self, at: At, turn: &mut Turn<'_>) -> Option<Step> {
+    /// The first block of which inputs are here, and all of them.
+    fn whole(&self, at: At) -> Option<(u32, u32)> {
         let operator = self.table[usize::from(at)].as_ref()?;
-        let span = operator.span();
         let mut looked = None;
-        let mut complete = None;
-        for input in self.own(at) {
-            let block = operator.block(input.last);
-            if looked != Some(block) && self.covered(at, block.0, block.1) > block.1 {
-                complete = Some(block);
-                break;
-            }
-            looked = Some(block);
-        }
-        let block = complete?;
+        let mut blocks = self.own(at).iter().map(|input| operator.block(input.last));
+        blocks.find(|block| {
+            let is_new = looked.replace(*block) != Some(*block);
+            is_new && self.covered(at, block.0, block.1) > block.1
+        })
+    }
+
+    /// The first block that can begin, or whose inputs before those that are here were dropped.
+    fn begun(&self, at: At) -> Option<(u32, u32)> {
+        let operator = self.table[usize::from(at)].as_ref()?;
+        let mut blocks = self.own(at).iter().map(|input| operator.block(input.last));
+        blocks.find(|block| {
+            let first = block.0.max(operator.like.oldest);
+            self.covered(at, block.0, first) > first
+        })
+    }
+
+    /// Whether all of a block is here that comes before the one in `fold`, or after one that has been given
+    /// before and waits for an item: those of it that are here have come again, and after its output. The
+    /// source sends again what is lost by that, if the sink lacks it.
+    fn is_overtaken(&self, operator: &Operator, at: At, fold: Fold) -> bool {
+        let (_, last) = operator.block(fold.first);
+        let is_told = operator.told.is_some_and(|told| last <= told);
+        let goes_on = fold.next > last || self.covered(at, fold.next, fold.next) > fold.next;
+        let whole = self.whole(at).map(|(first, _)| first);
+        whole.is_some_and(|whole| whole < fold.first || (is_told && !goes_on))
+    }
+
+    fn step_window(&mut self, at: At, turn: &mut Turn<'_>) -> Option<Step> {
+        let span = self.table[usize::from(at)].as_ref()?.span();
+        let block = self.whole(at)?;
         let reach = self.reach(at, block, span);
         let inside = |input: &&Input| (block.0..=block.1).contains(&input.last);
         let inputs = self.own(at).iter().filter(inside);
@@ -646,17 +667,16 @@ impl Operators {
     fn step_fold(&mut self, at: At, turn: &mut Turn<'_>) -> Option<Step> {
         loop {
             let operator = self.table[usize::from(at)].as_ref()?;
-            let lowest = self.own(at).first().copied();
-            let block = match (operator.fold, lowest) {
-                // What is missing first comes first: the source sends the rest again.
-                (Some(fold), Some(lowest)) if operator.block(lowest.last).0 < fold.first => {
-                    turn.items.release(fold.kept);
-                    self.table[usize::from(at)].as_mut()?.fold = None;
-                    continue;
-                }
-                (Some(fold), _) => operator.block(fold.first),
-                (None, Some(lowest)) => operator.block(lowest.last),
-                (None, None) => return None,
+            if let Some(fold) = operator.fold
+                && self.is_overtaken(operator, at, fold)
+            {
+                turn.items.release(fold.kept);
+                self.table[usize::from(at)].as_mut()?.fold = None;
+                continue;
+            }
+            let block = match operator.fold {
+                Some(fold) => operator.block(fold.first),
+                None => self.begun(at)?,
             };
             let fold = operator.fold.unwrap_or(Fold {
                 first: block.0,

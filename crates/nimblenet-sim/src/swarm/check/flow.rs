@@ -159,8 +159,8 @@ pub(super) struct Flowing {
     flows: Vec<Flow>,
     courses: BTreeMap<(usize, NodeId), Course>,
     stopped: Vec<usize>,
-    /// Runs of the tasklet that makes items, with the flow of the node if it is a source.
-    senses: BTreeMap<(NodeId, ActivationId), Option<usize>>,
+    /// Runs of the tasklet that makes items. One may begin before the checker hears of its flow.
+    senses: BTreeSet<(NodeId, ActivationId)>,
     /// Items that were made, perhaps at a node to which the run has moved from its source.
     made: BTreeSet<u32>,
     /// Those that were on their way to a source.
@@ -323,7 +323,7 @@ impl Flowing {
 
     /// A node goes down: as a source it begins anew, as a sink it may have again what it has had.
     fn down(&mut self, node: NodeId) {
-        self.senses.retain(|(at, _), _| *at != node);
+        self.senses.retain(|(at, _)| *at != node);
         for ((flow, source), course) in &mut self.courses {
             if *source == node
                 && let Some(run) = course.runs.last_mut()
@@ -353,8 +353,7 @@ impl Checker for Flowing {
             _ if self.flows.is_empty() => {}
             Sight::Flow(sight) => return self.happens(*sight),
             Sight::Worked(node, Work::Start(start)) if start.args == [ONE - 1] => {
-                let flow = self.sensed(*node);
-                self.senses.insert((*node, start.activation), flow);
+                self.senses.insert((*node, start.activation));
             }
             Sight::Answered(
                 node,
@@ -362,11 +361,11 @@ impl Checker for Flowing {
                     activation, result, ..
                 },
             ) => {
-                if let Some(flow) = self.senses.remove(&(*node, *activation))
+                if self.senses.remove(&(*node, *activation))
                     && let Some(value) = one(result)
                 {
                     self.made.insert(value);
-                    if let Some(flow) = flow {
+                    if let Some(flow) = self.sensed(*node) {
                         self.give((flow, *node), value);
                     }
                 }

@@ -252,6 +252,32 @@ fn there_is_room_for_two_outputs_and_what_comes_too_early_makes_way() {
 }
 
 #[test]
+fn items_that_come_again_after_the_output_of_their_block_hold_up_no_other() {
+    for kind in [StageKind::Window, StageKind::Accumulate] {
+        let mut bench = Bench::new(kind, 4, 1);
+        let mut come = |items: &[u32]| {
+            let mut given = Vec::new();
+            for item in items {
+                bench.offer(1, (*item, *item), 0, Some(1));
+                given.extend(bench.work(NOW));
+            }
+            given
+        };
+        let (first, second) = (((0, 3), Some(4)), ((4, 7), Some(4)));
+        // The first items are lost, and all are sent again.
+        assert_eq!(come(&[2, 3, 5]), []);
+        assert_eq!(come(&[0, 1]), [first]);
+        // The rest of what is sent again is late for its block.
+        assert_eq!(come(&[2, 3, 4, 5, 6, 7]), [second]);
+        // If the sink lacks both, it gets both.
+        assert_eq!(come(&[0, 1]), [first]);
+        assert_eq!(come(&[2, 3, 4, 5, 6, 7]), [second]);
+        // Even what has begun again holds up nothing.
+        assert_eq!(come(&[0, 8, 9, 10, 11]), [((8, 11), Some(4))]);
+    }
+}
+
+#[test]
 fn an_operator_without_room_lets_items_pass_until_another_one_is_idle() {
     let mut bench = Bench::new(StageKind::Window, 16, 1);
     for (flow, offered) in [
