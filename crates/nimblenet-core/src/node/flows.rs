@@ -218,7 +218,10 @@ impl Flows {
                 let course = Parcel::of(&item, post.config.id, Kept::Nothing).course;
                 if !self.sinks.wants(&course) {
                     post.counters.drop(DropReason::Unexpected);
-                } else if let Some(kept) = self.items.keep(item.value) {
+                    return;
+                }
+                self.operators.end_before(&mut self.items, &course);
+                if let Some(kept) = self.items.keep(item.value) {
                     let parcel = Parcel::of(&item, post.config.id, kept);
                     self.route(post, parcel, tasklets);
                 } else {
@@ -255,6 +258,8 @@ impl Flows {
         let Ok(FlowContent::Item(item)) = flow.content() else {
             return false;
         };
+        let course = Parcel::of(&item, frame.destination, Kept::Nothing).course;
+        self.operators.end_before(&mut self.items, &course);
         // One that is flooded is on its way to a sink that many nodes may pass it on to.
         let may_stay = !item.at_sink && frame.receiver != NodeId::EVERYONE;
         let Some(stage) = item.stages.first().filter(|_| may_stay) else {

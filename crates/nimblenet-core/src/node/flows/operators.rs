@@ -330,17 +330,10 @@ impl Operators {
             return Some(at as At);
         }
         // Those of an earlier run, or of earlier versions of tasklets, are over.
-        for at in 0..self.table.len() as At {
-            let is_over = |it: &Operator| {
-                it.like.course.is_like(&parcel.course)
-                    && (it.like.course.is_before(&parcel.course)
-                        || (it.like.course == parcel.course
-                            && it.like.stages.len() == parcel.stages.len()))
-            };
-            if self.table[usize::from(at)].as_ref().is_some_and(is_over) {
-                self.remove(items, at);
-            }
-        }
+        self.end_before(items, &parcel.course);
+        self.remove_if(items, |it| {
+            it.like.course == parcel.course && it.like.stages.len() == parcel.stages.len()
+        });
         let usual = match stage.kind.gathers() {
             true => usize::from(stage.count) * 2,
             false => WAITING,
@@ -416,6 +409,14 @@ impl Operators {
     /// Ends all operators of a flow and its source.
     pub(super) fn end(&mut self, items: &mut Items, course: &Course) {
         self.remove_if(items, |it| it.like.course == *course);
+    }
+
+    /// Ends the operators of earlier runs of a flow at its source: what they would still give would seem to be
+    /// of a later run.
+    pub(super) fn end_before(&mut self, items: &mut Items, course: &Course) {
+        self.remove_if(items, |it| {
+            it.like.course.is_like(course) && it.like.course.is_before(course)
+        });
     }
 
     /// Ends all operators of a flow, whatever its sources.

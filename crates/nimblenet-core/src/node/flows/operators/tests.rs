@@ -314,6 +314,14 @@ fn a_new_run_of_the_source_ends_the_operators_of_the_old_one() {
     assert_eq!(bench.work(NOW), [((0, 1), Some(7))]);
     assert_eq!(bench.items.count(), 0);
     assert_eq!(bench.operators.status().count(), 1);
+    // The first item of the next run needs no operator any more.
+    bench.offer(2, (2, 2), 0, Some(1));
+    let [before, after] = [1, 3].map(|run| bench.parcel(run, (0, 0), 0, Kept::Nothing).course);
+    for (course, left) in [(before, 1), (after, 0)] {
+        bench.operators.end_before(&mut bench.items, &course);
+        assert_eq!(bench.operators.status().count(), left);
+    }
+    assert_eq!(bench.items.count(), 0);
 }
 
 #[test]
