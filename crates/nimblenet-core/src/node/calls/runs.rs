@@ -19,7 +19,7 @@ use self::execution::{Effect, Execution};
 use self::supply::{Acquired, Missing, Supplied, Supply, Wanted};
 use crate::cache::{Buffer, Cache, Disk, NotExpanded, SlotId};
 use crate::catalogue::Catalogue;
-use crate::config::{Config, ExecutorId};
+use crate::config::{Config, ExecutorId, FULL};
 use crate::counters::count;
 use crate::earliest::Earliest;
 use crate::event::{CallRequest, Reason};
@@ -324,7 +324,8 @@ impl Runs {
     ///
     /// # Errors
     /// The [`Fault`] with which to decline it: [`Fault::NoCatalogue`] if the catalogue of a tasklet that it
-    /// may still call is not here, or is older than when the job began. The node asks for it then.
+    /// may still call is older than when the job began. The node asks for it then.
+    /// [`Fault::UnknownNamespace`] if this node does not have its namespace, but the other one does.
     pub(in crate::node) fn unpack(
         &mut self,
         post: &mut Post<'_>,
@@ -341,15 +342,24 @@ impl Runs {
         let first = record.activations().next().map(|it| it.tasklet);
         if let Some(first) = first
             && let Some(held) = subscriptions.of(first.namespace)
-            && let Some(lacking) = subscriptions.lacking((held, first.number), epochs)
         {
-            self.supply.subscriptions.refresh(post, lacking);
-            return Err(Fault::NoCatalogue);
+            let first = (held, first.number);
+            if let Some(lacking) = subscriptions.lacking(first, epochs) {
+                self.supply.subscriptions.refresh(post, lacking);
+                return Err(Fault::NoCatalogue);
+            }
+            if FULL && subscriptions.leaves_out(first, epochs, &record) {
+                return Err(Fault::UnknownNamespace);
+            }
         }
         for moved in record.activations() {
             let namespace = moved.tasklet.namespace;
             let (number, epochs) = (moved.tasklet.number, &self.execution.jobs[at].epochs);
             let callee = self.supply.callee(namespace, number, epochs)?;
+            // Another registry's catalogue of the same epoch has other tasklets under its numbers.
+            if FULL && self.execution.jobs[at].depth() == 0 && callee.name != record.head.name {
+                return Err(Fault::UnknownTasklet);
+            }
             if !self.supply.subscriptions.may_run(&callee) {
                 return Err(Fault::CapabilityDenied);
             }

@@ -10,6 +10,7 @@ use crate::config::FULL;
 use crate::costs::Costs;
 use crate::job::Need;
 use crate::places::SubscriptionAt;
+use crate::wire::job::MovedJob;
 
 /// The most tasklets that are read to find a namespace without a catalogue.
 const CALLEES: usize = 32;
@@ -147,25 +148,58 @@ impl Subscriptions {
         least: &[u32],
     ) -> Option<SubscriptionAt> {
         let lacks = |at: SubscriptionAt| {
-            let least = least.get(at.index()).copied().unwrap_or(0);
-            self.at(at).catalogue.epoch() < least.max(1)
+            let least = least.get(at.index()).copied().unwrap_or(1);
+            self.at(at).catalogue.epoch() < least
         };
         if !(0..self.table.len()).map(SubscriptionAt::new).any(lacks) {
             return None;
         }
+        if lacks(first.0) {
+            return Some(first.0);
+        }
+        self.in_chain(first, least, |at, _| at.filter(|at| lacks(*at)))
+    }
+
+    /// Whether the tasklet `first` of an arriving job calls, directly or not, one of a namespace that this node does
+    /// not have, of which the other node has a catalogue, as the job's record says.
+    pub(in crate::node) fn leaves_out(
+        &self,
+        first: (SubscriptionAt, u16),
+        epochs: &[u32],
+        record: &MovedJob<'_>,
+    ) -> bool {
+        let is = |at: Option<_>, id| at.is_none() && record.epoch(id) > Some(0);
+        let found = self.in_chain(first, epochs, |at, id| is(at, id).then_some(()));
+        found.is_some()
+    }
+
+    /// What `is` returns first for the namespace of a tasklet that `first` calls, directly or not, at these
+    /// epochs.
+    fn in_chain<T>(
+        &self,
+        first: (SubscriptionAt, u16),
+        epochs: &[u32],
+        is: impl Fn(Option<SubscriptionAt>, NamespaceId) -> Option<T>,
+    ) -> Option<T> {
         let mut listed = [first; CALLEES];
         let (mut count, mut next) = (1, 0);
         while next < count {
             let (at, number) = listed[next];
             next += 1;
-            if lacks(at) {
-                return Some(at);
-            }
-            let Some(entry) = self.at(at).catalogue.entry(number) else {
+            let held = &self.at(at).catalogue;
+            let entry = match epochs.get(at.index()) {
+                Some(epoch) if FULL => held.entry_at(number, *epoch),
+                _ => held.entry(number),
+            };
+            let Some(entry) = entry else {
                 continue;
             };
             for import in entry.imports() {
-                let Some(at) = self.of(import.namespace) else {
+                let at = self.of(import.namespace);
+                if let Some(found) = is(at, import.namespace) {
+                    return Some(found);
+                }
+                let Some(at) = at else {
                     continue;
                 };
                 let callee = (at, import.number);
