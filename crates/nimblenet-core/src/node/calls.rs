@@ -1494,9 +1494,13 @@ impl Calls {
                 if let Some(node) = self.exchanges.node_of(at) {
                     self.placing.note_refused(node);
                 }
+                let ordered = self.exchanges.ordered(at);
                 self.exchanges.forget(at);
                 if !(FULL && self.place_again(post, at)) {
                     self.runs.take_back(post, at);
+                }
+                if FULL && let Some(to) = ordered {
+                    self.order_again(post, at, to);
                 }
                 self.carry(post);
             }
@@ -1506,6 +1510,16 @@ impl Calls {
                 self.moves.note(Moved { call, to, result });
             }
             Heard::Stray => post.unexpected(),
+        }
+    }
+
+    /// Moves a call that one node has refused, before it could be told to move it.
+    fn order_again(&mut self, post: &mut Post<'_>, at: JobAt, to: NodeId) {
+        let job = &self.runs.execution.jobs[at];
+        let (call, live) = (job.call, job.state.live());
+        if live && let Err(fault) = self.order_move(post, at, to) {
+            let result = Err(fault);
+            self.moves.note(Moved { call, to, result });
         }
     }
 
@@ -1555,7 +1569,9 @@ impl Calls {
     pub(super) fn handle_move(&mut self, post: &mut Post<'_>, origin: NodeId, order: Move) {
         let caller = (origin, order.request);
         let Some(at) = self.runs.execution.jobs.by_caller(caller) else {
-            if !self.recall(post, caller) {
+            if FULL && self.waiting.has(caller) {
+                exchanges::send(post, caller, Answer::Unmoved(Fault::Busy));
+            } else if !self.recall(post, caller) {
                 let answer = Answer::Unmoved(Fault::UnknownCall);
                 exchanges::send(post, caller, answer);
             }

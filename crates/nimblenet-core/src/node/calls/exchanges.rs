@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use nimblenet_tasklet::{Fault, NodeId, Trap};
 
-use crate::config::PLACES;
+use crate::config::{FULL, PLACES};
 use crate::job::{Caller, Job, State, whole_us};
 use crate::node::post::{ASK_AFTER, Ask, Gone, LONGEST_WAIT, Post};
 use crate::places::JobAt;
@@ -157,6 +157,11 @@ impl Exchanges {
         self.table.take(at.index());
     }
 
+    /// The node to which another node is to move the job at `at`, which it has not answered yet.
+    pub(in crate::node) fn ordered(&self, at: JobAt) -> Option<NodeId> {
+        self.table.get(at.index())?.redirect
+    }
+
     /// The node that works on the job at `at`.
     pub(in crate::node) fn node_of(&self, at: JobAt) -> Option<NodeId> {
         self.table.get(at.index()).map(|exchange| exchange.to)
@@ -294,7 +299,13 @@ impl Exchanges {
                 self.redirected(at, Some(to), Ok(()))
             }
             // Who does not move a call may not even have it yet.
-            Answer::Unmoved(fault) => self.redirected(at, None, Err(fault)),
+            Answer::Unmoved(fault) => {
+                let held = self.table.get(at.index());
+                if FULL && fault != Fault::UnknownCall && held.is_some_and(|it| it.known) {
+                    self.works(post, at, Wait::default());
+                }
+                self.redirected(at, None, Err(fault))
+            }
             Answer::Refused(_, None) if self.unheard(at).is_some() => Heard::Refused,
             // These are answers to an offer, which are too late for a job that was handed over.
             Answer::Adopting(_) | Answer::Refused(..) => Heard::Stray,
