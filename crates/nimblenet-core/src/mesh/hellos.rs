@@ -139,6 +139,9 @@ impl<S: Seal> Mesh<S> {
             } else if self.registries.len() < self.registries.capacity() {
                 self.registries.push((note.registry, mtu));
                 news = true;
+            } else if FULL {
+                // Somebody may have made it up.
+                continue;
             }
             if FULL {
                 self.routes.keep(note.registry);
