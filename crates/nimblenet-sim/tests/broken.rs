@@ -243,6 +243,34 @@ fn calls_of_node_1(net: &Net) -> u64 {
     net.node(0).counters().traffic(Kind::Call).received
 }
 
+/// On a slow link an order to move is repeated, and each is refused; the second refusal comes when the next order, to
+/// another node, is on its way.
+#[test]
+fn a_refusal_is_of_the_order_to_move_to_that_node() {
+    let mut shelves = shelves();
+    let long = timed("long", &[9000, 100]).calling("shop/middle", "func()");
+    shelves[1].1.push(long);
+    let mut net = net(5, &triangle(), shelves, |_| {});
+    for id in [2, 3] {
+        net.run_call(id, "shop/long").result.unwrap();
+        net.run_call(id, "shop/top").result.unwrap();
+    }
+    let call = net.call_at(1, 2, "shop/long", &[0x80]).unwrap();
+    net.run_for(100 * MILLI);
+    net.cut(1, 3);
+    net.set_link(1, 2, LinkModel::perfect(290 * MILLI));
+    // Node 2 is busy until this move has failed.
+    let other = net.call(2, "shop/top", &[0x80]).unwrap();
+    net.move_call(2, other, 77).unwrap();
+    net.run_for(5200 * MILLI);
+    net.move_call(1, call, 77).unwrap();
+    assert!(net.run_until(9 * SECOND, |net| !net.moves(1).is_empty()));
+    net.move_call(1, call, 3).unwrap();
+    assert_eq!(net.run_until_finished(1, call).result, Ok(vec![0x80]));
+    assert_eq!(net.node(3).counters().moved_in, 1, "it has moved");
+    assert_eq!(net.moves(1), [Err(Fault::Busy), Ok(())]);
+}
+
 #[test]
 fn a_call_that_waits_is_known_to_the_node_that_is_to_move_it() {
     let mut net = net(6, &triangle(), shelves(), |config| {

@@ -195,7 +195,7 @@ fn frame(step: &Move, sequence: u32) -> Option<Vec<u8>> {
                 1 => Answer::Failed(Fault::Busy, None),
                 2 => Answer::Adopting(GoNumber::new(b.into())),
                 3 => Answer::Refused(Fault::Busy, GoNumber::new(b.into())),
-                4 => Answer::Unmoved(Fault::UnknownCall),
+                4 => Answer::Unmoved(NodeId(1), Fault::UnknownCall),
                 _ => Answer::Moving(NodeId(b)),
             };
             Message::Return(Return {

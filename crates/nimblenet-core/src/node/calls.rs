@@ -1570,9 +1570,9 @@ impl Calls {
         let caller = (origin, order.request);
         let Some(at) = self.runs.execution.jobs.by_caller(caller) else {
             if FULL && self.waiting.has(caller) {
-                exchanges::send(post, caller, Answer::Unmoved(Fault::Busy));
+                exchanges::send(post, caller, Answer::Unmoved(order.to, Fault::Busy));
             } else if !self.recall(post, caller) {
-                let answer = Answer::Unmoved(Fault::UnknownCall);
+                let answer = Answer::Unmoved(order.to, Fault::UnknownCall);
                 exchanges::send(post, caller, answer);
             }
             return;
@@ -1583,7 +1583,7 @@ impl Calls {
         }
         let answer = match self.order_move(post, at, order.to) {
             Ok(()) => Answer::Moving(order.to),
-            Err(fault) => Answer::Unmoved(fault),
+            Err(fault) => Answer::Unmoved(order.to, fault),
         };
         exchanges::send(post, caller, answer);
     }

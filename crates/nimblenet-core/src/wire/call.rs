@@ -178,8 +178,8 @@ pub enum Answer<'a> {
     /// The node will not run an offered job, or a call that placement has sent to it, and never ran
     /// it. The number is that of a job that was ready.
     Refused(Fault, Option<GoNumber>),
-    /// The call does not move, whatever else becomes of it.
-    Unmoved(Fault),
+    /// The call does not move to this node, whatever else becomes of it.
+    Unmoved(NodeId, Fault),
     /// The call is moving to this node, or has moved there.
     Moving(NodeId),
 }
@@ -210,7 +210,7 @@ impl<'a> Return<'a> {
             Answer::Adopting(_) => 4,
             Answer::Working(..) => 6,
             Answer::Refused(..) => 5,
-            Answer::Unmoved(_) => 1,
+            Answer::Unmoved(..) => 3,
         }
     }
 
@@ -230,7 +230,7 @@ impl<'a> Return<'a> {
             ADOPTING => Answer::Adopting(GoNumber::new(reader.u32()?)),
             REFUSED => Answer::Refused(fault(reader)?, GoNumber::new(reader.u32()?)),
             MOVING => Answer::Moving(NodeId(reader.u16()?)),
-            UNMOVED => Answer::Unmoved(fault(reader)?),
+            UNMOVED => Answer::Unmoved(NodeId(reader.u16()?), fault(reader)?),
             _ => return Err(Malformed),
         };
         Ok(Self { request, answer })
@@ -266,8 +266,9 @@ impl<'a> Return<'a> {
                 writer.u8(MOVING);
                 writer.u16(to.0);
             }
-            Answer::Unmoved(fault) => {
+            Answer::Unmoved(to, fault) => {
                 writer.u8(UNMOVED);
+                writer.u16(to.0);
                 writer.u8(fault.number());
             }
         }

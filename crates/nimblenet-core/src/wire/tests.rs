@@ -206,7 +206,7 @@ proptest! {
             Answer::Adopting(GoNumber::new(number)),
             Answer::Refused(Fault::Busy, GoNumber::new(number)),
             Answer::Moving(to),
-            Answer::Unmoved(Fault::Busy),
+            Answer::Unmoved(to, Fault::Busy),
         ];
         for answer in [Answer::Working(request, Wait(oldest)), Answer::Done(&args), failed].into_iter().chain(moves) {
             round_trip(Message::Return(Return { request, answer }));

@@ -299,12 +299,12 @@ impl Exchanges {
                 self.redirected(at, Some(to), Ok(()))
             }
             // Who does not move a call may not even have it yet.
-            Answer::Unmoved(fault) => {
+            Answer::Unmoved(to, fault) => {
                 let held = self.table.get(at.index());
                 if FULL && fault != Fault::UnknownCall && held.is_some_and(|it| it.known) {
                     self.works(post, at, Wait::default());
                 }
-                self.redirected(at, None, Err(fault))
+                self.redirected(at, Some(to), Err(fault))
             }
             Answer::Refused(_, None) if self.unheard(at).is_some() => Heard::Refused,
             // These are answers to an offer, which are too late for a job that was handed over.
@@ -330,16 +330,17 @@ impl Exchanges {
         Some(Heard::Ask)
     }
 
-    /// Ends the order to move: the other node has agreed or refused, or the job has come home.
+    /// Ends the order to move, to the node `said` if there is one: the other node has agreed or refused, or the
+    /// job has come home.
     pub(in crate::node) fn redirected(
         &mut self,
         at: JobAt,
-        agreed: Option<NodeId>,
+        said: Option<NodeId>,
         result: Result<(), Fault>,
     ) -> Heard<'static> {
         let exchange = self.table.get_mut(at.index());
         let redirect = exchange.map(|exchange| &mut exchange.redirect);
-        let ordered = |to: &mut NodeId| agreed.is_none_or(|agreed| agreed == *to);
+        let ordered = |to: &mut NodeId| said.is_none_or(|said| said == *to);
         match redirect.and_then(|redirect| redirect.take_if(ordered)) {
             Some(to) => Heard::Redirected(to, result),
             None => Heard::Works,

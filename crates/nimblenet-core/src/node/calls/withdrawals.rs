@@ -64,7 +64,7 @@ impl Withdrawals {
         };
         match answer.answer {
             // A microcontroller goes on with it.
-            Answer::Done(_) | Answer::Failed(..) | Answer::Refused(..) | Answer::Unmoved(_) => {
+            Answer::Done(_) | Answer::Failed(..) | Answer::Refused(..) | Answer::Unmoved(..) => {
                 self.table.take(at);
             }
             // It has not heard of it yet, or the call was passed on to it.

@@ -221,7 +221,7 @@ fn a_move_that_is_refused_is_told_and_not_asked_for_again() {
         Answer::Working(CALLEES_RUN, Wait(0)),
     );
     assert_eq!(exchanges.redirect(place(), OTHER), Some(Heard::Ask));
-    let refused = Answer::Unmoved(Fault::Busy);
+    let refused = Answer::Unmoved(OTHER, Fault::Busy);
     let heard = hear(&mut stage, &mut exchanges, refused);
     assert_eq!(heard, Heard::Redirected(OTHER, Err(Fault::Busy)));
     let heard = hear(&mut stage, &mut exchanges, refused);
@@ -237,7 +237,7 @@ fn a_refused_move_is_no_refusal_of_a_placed_call_that_may_be_on_its_way() {
     let exchange = Exchange::call(stage.now, NEAR, REQUEST, Passes::PLACED);
     exchanges.begin(place(), exchange);
     for fault in [Fault::UnknownCall, Fault::Busy] {
-        let heard = hear(&mut stage, &mut exchanges, Answer::Unmoved(fault));
+        let heard = hear(&mut stage, &mut exchanges, Answer::Unmoved(OTHER, fault));
         assert_eq!(heard, Heard::Works);
         assert_eq!(exchanges.unheard(place()), Some(NEAR));
     }

@@ -248,7 +248,7 @@ impl Departure {
                 | Answer::Failed(..)
                 | Answer::Adopting(_)
                 | Answer::Refused(..)
-                | Answer::Unmoved(_)
+                | Answer::Unmoved(..)
                 | Answer::Moving(_),
                 _,
             ) => post.unexpected(),
