@@ -340,7 +340,8 @@ impl<S: Seal> Mesh<S> {
         if FULL && frame.receiver == self.id && self.links[usize::from(link.0)].repeats > 0 {
             self.acknowledge(now, &frame, (link, from), counters);
         }
-        if self.duplicates.has_seen(now, frame.origin, frame.sequence) {
+        let seen = self.duplicates.has_seen(now, frame.origin, frame.sequence);
+        if seen && !(FULL && self.may_come_back(&frame)) {
             counters.drop(DropReason::Duplicate);
             return None;
         }
@@ -407,6 +408,17 @@ impl<S: Seal> Mesh<S> {
             self.forward(now, frame, counters);
         }
         (reach != Reach::Passing || stops).then_some(Delivery { frame, reach })
+    }
+
+    /// Whether a packet that was seen may have passed this node on its way to another one, which has sent it on
+    /// to this node. It does no harm if it comes twice.
+    fn may_come_back(&self, frame: &Frame<'_>) -> bool {
+        let is_sent_on = match &frame.message {
+            Message::Call(call) => call.oldest == u16::MAX,
+            Message::Move(order) => order.is_nowhere(),
+            _ => false,
+        };
+        is_sent_on && frame.receiver == self.id && frame.destination == self.id
     }
 
     /// Tells a neighbour that its frame has arrived. If it was repeated, that may have got lost.

@@ -1,4 +1,5 @@
-//! Faults that reviewers have found.
+//! Orders to move jobs, jobs that arrive with catalogues of other epochs, and calls that were passed on, told in
+//! virtual time.
 #![allow(clippy::unwrap_used)]
 
 use core::time::Duration;
