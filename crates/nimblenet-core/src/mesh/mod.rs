@@ -383,7 +383,9 @@ impl<S: Seal> Mesh<S> {
         if frame.receiver == NodeId::EVERYONE && frame.destination != NodeId::EVERYONE {
             self.hint_neighbour(now, frame.sender, (frame.origin, frame.destination));
         }
-        if FULL && frame.unanswered && frame.receiver == self.id {
+        // One that asks in vain itself may not hear this node, whomever it asks.
+        let came_alone = frame.receiver == self.id || frame.origin == frame.sender;
+        if FULL && frame.unanswered && came_alone {
             self.suspect_neighbour(now, frame.sender);
         }
         if FULL
