@@ -415,12 +415,9 @@ impl<S: Seal> Mesh<S> {
     /// Whether a packet that was seen may have passed this node on its way to another one, which has sent it on
     /// to this node. It does no harm if it comes twice.
     fn may_come_back(&self, frame: &Frame<'_>) -> bool {
-        let is_sent_on = match &frame.message {
-            Message::Call(call) => call.oldest == u16::MAX,
-            Message::Move(order) => order.is_nowhere(),
-            _ => false,
-        };
-        is_sent_on && frame.receiver == self.id && frame.destination == self.id
+        let is_call = matches!(&frame.message, Message::Call(call) if call.oldest == u16::MAX);
+        let ends_one = matches!(&frame.message, Message::Move(order) if order.is_nowhere());
+        (is_call || ends_one) && frame.receiver == self.id && frame.destination == self.id
     }
 
     /// Tells a neighbour that its frame has arrived. If it was repeated, that may have got lost.
