@@ -429,9 +429,7 @@ impl Service {
         for (_, to, answer) in self.moves.extract_if(.., |(waits, ..)| *waits == call) {
             let not_moved = |fault| NotMoved {
                 fault,
-                detail: (fault == Fault::Busy).then(|| {
-                    format!("another call moves to node {to} or from it, or it has no place")
-                }),
+                detail: why_not_moved(to, fault),
             };
             answer.give(Reply::Moved(result.map_err(not_moved)));
         }
@@ -600,4 +598,22 @@ fn short_identifier(text: &Name) -> Option<NamespaceId> {
     let digits = text.as_str().strip_prefix("0x")?;
     let id = u32::from_str_radix(digits, 16).ok()?;
     (digits.len() == 8).then_some(NamespaceId(id))
+}
+
+/// What keeps a call from node `to`, if the fault alone does not say it.
+fn why_not_moved(to: NodeId, fault: Fault) -> Option<String> {
+    let goes_on = "the call goes on where it was";
+    if fault == Fault::Busy {
+        let what = format!("another call moves to node {to} or from it, or it has no place");
+        Some(what)
+    } else if fault == Fault::NoCatalogue {
+        let what = format!("node {to} does not have yet the catalogues that the call began with");
+        Some(format!("{what}; {goes_on}, move it again in a moment"))
+    } else if fault == Fault::UnknownNamespace {
+        let what =
+            format!("node {to} does not have all namespaces whose tasklets the call may use");
+        Some(format!("{what}; {goes_on}"))
+    } else {
+        None
+    }
 }
