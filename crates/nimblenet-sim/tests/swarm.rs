@@ -189,6 +189,8 @@ mended! {
     a_link_that_is_dead_far_from_the_caller_is_gone_around "cut-far-from-the-caller",
     a_link_that_is_dead_next_to_a_callee_without_a_route_back_is_gone_around "cut-without-a-route",
     a_link_on_which_fetches_get_lost_is_gone_around "cut-under-fetches",
+    a_link_that_is_dead_towards_a_neighbour_is_gone_around "cut-to-a-neighbour",
+    a_link_that_is_dead_towards_nodes_that_flood_in_turn_is_gone_around "cut-to-who-floods",
     a_node_whose_numbers_fall_back_is_heard "restarted-unheard",
     offers_of_jobs_that_nobody_has_make_no_board_busy "forged-offers",
     an_order_to_move_a_call_that_has_yet_to_come_is_no_refusal_of_it "moved-before-they-come",

@@ -20,6 +20,14 @@ use crate::wire::{
 /// How long a call to another node may take if the caller sets no limit.
 pub(in crate::node) const DEFAULT_DEADLINE: Duration = Duration::from_secs(60);
 
+/// A call that was asked for so often in vain is asked for no sooner than after [`SLOWER`].
+const SLOWER_AFTER: u8 = 3;
+/// The last questions come so far apart that a dead link next to either node is noticed before the caller gives
+/// up, however near the other node is.
+const SLOWER: Duration = Duration::from_millis(1500);
+/// They come after so many times the patience at the latest.
+const SLOWER_TIMES: u32 = 4;
+
 /// The jobs that other nodes work on.
 #[derive(Debug)]
 pub(in crate::node) struct Exchanges {
@@ -218,7 +226,11 @@ impl Exchanges {
         let Some(exchange) = self.table.get_mut(at.index()) else {
             return;
         };
-        let patience = post.patience_for(exchange.to);
+        let mut patience = post.patience_for(exchange.to);
+        if FULL && exchange.ask.unanswered() >= SLOWER_AFTER {
+            // The other node keeps its answer for many times the patience.
+            patience = patience.max(SLOWER.min(patience * SLOWER_TIMES));
+        }
         let quiet = exchange.expected.take().filter(|_| PLACES);
         let late = quiet.map(|time| patience + time + time / 2);
         let late = late.map(|late| late.min(patience * ASK_AFTER * LONGEST_WAIT));
